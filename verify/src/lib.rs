@@ -1,0 +1,40 @@
+//! What a service needs to trust Tessera's tokens: claims, keys, verification and the revocation list.
+//!
+//! Tessera signs with [`Claims`] and checks with [`Verifier`] itself, so the server and the
+//! services that verify on their own cannot disagree about what a valid token is.
+//!
+//! ```
+//! use tessera_verify::{Claims, Key, KeySet, TokenKind, TokenType, Verifier};
+//! use uuid::Uuid;
+//!
+//! let key = Key::hs256(b"a secret of at least thirty-two bytes");
+//! let claims = Claims {
+//!     iss: "http://localhost:8000".into(),
+//!     sub: Uuid::new_v4(),
+//!     aud: "tessera".into(),
+//!     iat: 1_800_000_000,
+//!     nbf: 1_800_000_000,
+//!     exp: 1_800_000_900,
+//!     jti: Uuid::new_v4(),
+//!     sid: Uuid::new_v4(),
+//!     kind: TokenKind::Access { fresh: true, auth_time: 1_800_000_000, scope: String::new() },
+//! };
+//! let token = key.sign(&claims).expect("signed");
+//!
+//! let verifier = Verifier::new(KeySet::new(key), "http://localhost:8000", "tessera");
+//! let verified = verifier.verify(&token, TokenType::Access, 1_800_000_001).expect("accepted");
+//! assert_eq!(verified, claims);
+//! ```
+
+mod claims;
+mod key;
+mod object;
+mod refusal;
+mod revocation;
+mod verifier;
+
+pub use claims::{Claims, TokenKind, TokenType};
+pub use key::{Key, KeySet, SignError};
+pub use refusal::Refusal;
+pub use revocation::{Revocation, RevocationList};
+pub use verifier::{MAX_LEEWAY, MAX_TOKEN_LENGTH, Verifier};

@@ -1,0 +1,181 @@
+//! The one place that decides whether a token is valid.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::key::TokenHeader;
+use crate::{Claims, KeySet, Refusal, RevocationList, TokenType};
+
+/// The longest token that is looked at, in bytes.
+pub const MAX_TOKEN_LENGTH: usize = 8 * 1024;
+
+/// The largest leeway there is, in seconds.
+pub const MAX_LEEWAY: u64 = 60;
+
+/// Decides whether a token is valid (RFC 8725), by the checks of [`Verifier::verify`].
+#[derive(Debug)]
+pub struct Verifier {
+    keys: KeySet,
+    issuer: String,
+    audience: String,
+    leeway: u64,
+    max_access_lifetime: u64,
+    revocations: Option<Arc<RevocationList>>,
+}
+
+impl Verifier {
+    /// Accepts the tokens of `issuer` for `audience` that one of `keys` signed: no leeway, access
+    /// tokens of at most a day, nothing revoked.
+    pub fn new(keys: KeySet, issuer: impl Into<String>, audience: impl Into<String>) -> Self {
+        Self {
+            keys,
+            issuer: issuer.into(),
+            audience: audience.into(),
+            leeway: 0,
+            max_access_lifetime: 86_400,
+            revocations: None,
+        }
+    }
+
+    /// How far clocks may differ, in seconds; more than [`MAX_LEEWAY`] is taken for that.
+    #[must_use]
+    pub fn leeway(mut self, seconds: u64) -> Self {
+        self.leeway = seconds.min(MAX_LEEWAY);
+        self
+    }
+
+    /// How long an access token may live, in seconds from `iat` to `exp`.
+    #[must_use]
+    pub fn max_access_lifetime(mut self, seconds: u64) -> Self {
+        self.max_access_lifetime = seconds;
+        self
+    }
+
+    /// Refuses what this list holds.
+    #[must_use]
+    pub fn revocations(mut self, list: Arc<RevocationList>) -> Self {
+        self.revocations = Some(list);
+        self
+    }
+
+    /// The keys tokens are checked with.
+    pub fn keys(&self) -> &KeySet {
+        &self.keys
+    }
+
+    /// The claims of `token`, if it is valid as a token of type `expected` at the time `now`
+    /// (seconds since the epoch).
+    ///
+    /// # Errors
+    ///
+    /// The [`Refusal`] of the first check that did not pass.
+    pub fn verify(&self, token: &str, expected: TokenType, now: u64) -> Result<Claims, Refusal> {
+        let claims = self.verify_any(token, now)?;
+        check_type(&claims, expected)?;
+        self.check_not_revoked(&claims)?;
+        Ok(claims)
+    }
+
+    /// The claims of `token`, if it is valid at the time `now` as an access token or as a refresh
+    /// token: for ending what it belongs to.
+    ///
+    /// # Errors
+    ///
+    /// The [`Refusal`] of the first check that did not pass.
+    pub fn verify_either(&self, token: &str, now: u64) -> Result<Claims, Refusal> {
+        let claims = self.verify_any(token, now)?;
+        self.check_not_revoked(&claims)?;
+        Ok(claims)
+    }
+
+    /// Whether a token that was accepted has been revoked since.
+    pub fn is_revoked(&self, claims: &Claims) -> bool {
+        self.revocations.as_ref().is_some_and(|list| list.covers(claims))
+    }
+
+    fn verify_any(&self, token: &str, now: u64) -> Result<Claims, Refusal> {
+        check_length(token)?;
+        let parts = Parts::split(token)?;
+        let header = TokenHeader::parse(&parts.header)?;
+        let key = self.keys.find(&header.kid)?;
+        key.check_algorithm(&header)?;
+        key.check_signature(parts.signature, parts.signed)?;
+        let claims = Claims::parse(&parts.payload)?;
+        self.check_issuer(&claims)?;
+        self.check_audience(&claims)?;
+        self.check_expiry(&claims, now)?;
+        self.check_start(&claims, now)?;
+        self.check_lifetime(&claims)?;
+        Ok(claims)
+    }
+
+    fn check_issuer(&self, claims: &Claims) -> Result<(), Refusal> {
+        require(claims.iss == self.issuer, Refusal::IssuerMismatch)
+    }
+
+    fn check_audience(&self, claims: &Claims) -> Result<(), Refusal> {
+        require(claims.aud == self.audience, Refusal::AudienceMismatch)
+    }
+
+    /// RFC 7519, section 4.1.4: not accepted on or after `exp`.
+    fn check_expiry(&self, claims: &Claims, now: u64) -> Result<(), Refusal> {
+        require(now < claims.exp.saturating_add(self.leeway), Refusal::Expired)
+    }
+
+    fn check_start(&self, claims: &Claims, now: u64) -> Result<(), Refusal> {
+        let latest = now.saturating_add(self.leeway);
+        require(claims.nbf <= latest && claims.iat <= latest, Refusal::NotYetValid)
+    }
+
+    /// A key that leaked for a minute must not sign tokens for ever; refresh tokens are also held
+    /// against their session's row.
+    fn check_lifetime(&self, claims: &Claims) -> Result<(), Refusal> {
+        let lifetime = claims.exp.saturating_sub(claims.iat);
+        let most = match claims.token_type() {
+            TokenType::Access => self.max_access_lifetime,
+            TokenType::Refresh => 10 * 366 * 86_400,
+        };
+        require(lifetime <= most, Refusal::LifetimeTooLong)
+    }
+
+    fn check_not_revoked(&self, claims: &Claims) -> Result<(), Refusal> {
+        require(!self.is_revoked(claims), Refusal::Revoked)
+    }
+}
+
+fn check_length(token: &str) -> Result<(), Refusal> {
+    require(token.len() <= MAX_TOKEN_LENGTH, Refusal::TooLong)
+}
+
+fn check_type(claims: &Claims, expected: TokenType) -> Result<(), Refusal> {
+    require(claims.token_type() == expected, Refusal::TypeMismatch)
+}
+
+fn require(holds: bool, refusal: Refusal) -> Result<(), Refusal> {
+    if holds { Ok(()) } else { Err(refusal) }
+}
+
+/// The segments of a token in compact form.
+struct Parts<'a> {
+    header: Vec<u8>,
+    payload: Vec<u8>,
+    signature: &'a str,
+    signed: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    fn split(token: &'a str) -> Result<Self, Refusal> {
+        let (signed, signature) = token.rsplit_once('.').ok_or(Refusal::Malformed)?;
+        let (header, payload) = signed.split_once('.').ok_or(Refusal::Malformed)?;
+        // The engine refuses padding, spaces and stray trailing bits, so that each token has one
+        // spelling: a second spelling would walk past a list of revoked tokens kept as text.
+        decode(signature)?;
+        Ok(Self { header: decode(header)?, payload: decode(payload)?, signature, signed })
+    }
+}
+
+fn decode(segment: &str) -> Result<Vec<u8>, Refusal> {
+    URL_SAFE_NO_PAD.decode(segment).map_err(|_| Refusal::Malformed)
+}
