@@ -1,0 +1,46 @@
+//! Sessions: one row for each time somebody signed in, whatever number of tokens followed.
+
+use sea_orm::entity::prelude::*;
+
+use crate::{SessionId, UserId};
+
+/// What a user got by signing in, until it ends.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "session")]
+pub struct Model {
+    /// Its id.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: SessionId,
+    /// Whose it is.
+    pub user_id: UserId,
+    /// When it began.
+    pub created_at: i64,
+    /// When its user last gave a password.
+    pub auth_time: i64,
+    /// When its refresh token expires.
+    pub expires_at: i64,
+    /// Which refresh token is its current one, counted from 0.
+    pub generation: i64,
+    /// When that refresh token was made.
+    pub rotated_at: i64,
+    /// When it ended, if it did.
+    pub ended_at: Option<i64>,
+    /// What ended it.
+    pub ended_why: Option<String>,
+    /// When it last gave tokens.
+    pub last_used_at: i64,
+    /// Where it was last used from.
+    pub ip: Option<String>,
+    /// What program last used it, as that program says.
+    pub user_agent: Option<String>,
+}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+impl Model {
+    /// Whether its refresh token has expired at this instant.
+    pub fn has_expired(&self, now: i64) -> bool {
+        now >= self.expires_at
+    }
+}
