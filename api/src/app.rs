@@ -1,0 +1,69 @@
+//! Everything a rule needs: settings, database, keys, hashing threads, revocations, known users.
+
+use std::sync::Arc;
+
+use tessera_verify::{Key, KeySet, Verifier};
+
+use crate::config::{Config, ConfigError};
+use crate::database::Database;
+use crate::error::Result;
+use crate::factor::Hasher;
+use crate::revocation::Revocations;
+use crate::user::KnownUsers;
+
+/// The identity provider. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct App(Arc<Parts>);
+
+/// What an [`App`] holds.
+#[derive(Debug)]
+pub struct Parts {
+    /// The settings.
+    pub config: Config,
+    /// The tables.
+    pub database: Database,
+    /// Decides which tokens are valid, and holds the key that signs.
+    pub verifier: Verifier,
+    /// Hashes passwords on threads of its own.
+    pub hasher: Hasher,
+    /// What was revoked, in memory.
+    pub revocations: Revocations,
+    /// The users that were asked for within the last second.
+    pub known_users: KnownUsers,
+}
+
+impl std::ops::Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl App {
+    /// Puts the parts together around a database whose schema is up to date.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] for a secret that tokens cannot be signed with.
+    pub fn new(config: Config, database: Database) -> Result<Self, ConfigError> {
+        let revocations = Revocations::new(config.revocation_max_staleness);
+        let verifier = verifier(&config, &revocations)?;
+        let hasher = Hasher::start(config.bcrypt_cost);
+        let known_users = KnownUsers::default();
+        let parts = Parts { config, database, verifier, hasher, revocations, known_users };
+        Ok(Self(Arc::new(parts)))
+    }
+}
+
+fn verifier(config: &Config, revocations: &Revocations) -> Result<Verifier, ConfigError> {
+    let secret = config.signing_secret()?;
+    let mut keys = KeySet::new(Key::hs256(secret.expose().as_bytes()));
+    for previous in &config.app_secret_previous {
+        keys = keys.with_previous(Key::hs256(previous.expose().as_bytes()));
+    }
+    let verifier = Verifier::new(keys, config.public_url.as_str(), &config.jwt_audience)
+        .leeway(config.jwt_leeway)
+        .max_access_lifetime(config.access_token_expires);
+    Ok(if config.blacklist_enabled { verifier.revocations(revocations.list()) } else { verifier })
+}

@@ -1,0 +1,586 @@
+//! Every setting, once: flag, environment variable, `.env` line, help text and `.env.example`.
+
+use std::fmt;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use clap::builder::BoolishValueParser;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, Command, ValueEnum};
+
+use crate::database::DatabaseUrl;
+use crate::random;
+
+/// The shortest secret that signs tokens outside development, in bytes (RFC 7518, section 3.2).
+pub const MIN_SECRET_LENGTH: usize = 32;
+
+/// The secret in `.env.example`, which everybody knows.
+pub const EXAMPLE_SECRET: &str = "an-example-known-to-everybody-made-for-development-only";
+
+const MAKE_SECRET: &str = "run `openssl rand -hex 32` (or `tessera secret generate`)";
+
+/// The settings of a Tessera.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Settings")]
+pub struct Config {
+    /// Development profile: weak secrets and passwords pass with a warning, and a missing
+    /// APP_SECRET is made and kept beside the database
+    #[arg(long = "dev", env = "TESSERA_DEV", global = true, value_name = "BOOL", num_args = 0..=1,
+          require_equals = true, default_value = "false", default_missing_value = "true",
+          value_parser = BoolishValueParser::new())]
+    pub dev: bool,
+
+    /// The address to listen on
+    #[arg(long, env = "HOST", global = true, default_value = "127.0.0.1")]
+    pub host: IpAddr,
+
+    /// The port to listen on; 0 for any free one
+    #[arg(long, env = "PORT", global = true, default_value = "8000")]
+    pub port: u16,
+
+    /// Where callers find this service: the issuer of its tokens and the base of its links
+    #[arg(
+        long,
+        env = "PUBLIC_URL",
+        global = true,
+        value_name = "URL",
+        default_value = "http://localhost:8000"
+    )]
+    pub public_url: PublicUrl,
+
+    /// Where users are kept: sqlite:///./relative.db, sqlite:////absolute.db or
+    /// postgres://user:password@host/database
+    #[arg(
+        long,
+        env = "DATABASE_URL",
+        global = true,
+        value_name = "URL",
+        default_value = "sqlite:///./tessera.db"
+    )]
+    pub database_url: DatabaseUrl,
+
+    /// A file that holds DATABASE_URL
+    #[arg(long, env = "DATABASE_URL_FILE", global = true, value_name = "FILE")]
+    pub database_url_file: Option<PathBuf>,
+
+    /// When to bring the schema up to date: at the start, never but refuse to start without, or
+    /// never
+    #[arg(
+        long,
+        env = "MIGRATE",
+        global = true,
+        value_enum,
+        value_name = "WHEN",
+        default_value = "auto"
+    )]
+    pub migrate: Migrate,
+
+    /// SQLite only: full keeps every acknowledged write through a power cut; normal is faster and
+    /// keeps them through a crash of the process only
+    #[arg(
+        long,
+        env = "SQLITE_SYNCHRONOUS",
+        global = true,
+        value_enum,
+        value_name = "HOW",
+        default_value = "full"
+    )]
+    pub sqlite_synchronous: SqliteSynchronous,
+
+    /// The secret that signs tokens, as raw UTF-8: at least 32 bytes outside development
+    #[arg(long, env = "APP_SECRET", global = true, value_name = "SECRET")]
+    pub app_secret: Option<Secret>,
+
+    /// A file that holds APP_SECRET
+    #[arg(long, env = "APP_SECRET_FILE", global = true, value_name = "FILE")]
+    pub app_secret_file: Option<PathBuf>,
+
+    /// Former secrets, separated by commas: they still verify, and never sign
+    #[arg(
+        long,
+        env = "APP_SECRET_PREVIOUS",
+        global = true,
+        value_name = "SECRETS",
+        value_delimiter = ','
+    )]
+    pub app_secret_previous: Vec<Secret>,
+
+    /// A file that holds APP_SECRET_PREVIOUS
+    #[arg(long, env = "APP_SECRET_PREVIOUS_FILE", global = true, value_name = "FILE")]
+    pub app_secret_previous_file: Option<PathBuf>,
+
+    /// The services that tokens are for: the aud claim
+    #[arg(
+        long,
+        env = "JWT_AUDIENCE",
+        global = true,
+        value_name = "NAME",
+        default_value = "tessera"
+    )]
+    pub jwt_audience: String,
+
+    /// How far the clocks of replicas may differ, in seconds (0 to 60)
+    #[arg(long, env = "JWT_LEEWAY", global = true, value_name = "SECONDS", default_value = "0",
+          value_parser = clap::value_parser!(u64).range(0..=tessera_verify::MAX_LEEWAY))]
+    pub jwt_leeway: u64,
+
+    /// How long an access token lives, in seconds (1 to 86400)
+    #[arg(long, env = "ACCESS_TOKEN_EXPIRES", global = true, value_name = "SECONDS",
+          default_value = "900", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub access_token_expires: u64,
+
+    /// How long a refresh token lives, in seconds (1 to 31622400)
+    #[arg(long, env = "REFRESH_TOKEN_EXPIRES", global = true, value_name = "SECONDS",
+          default_value = "2592000", value_parser = clap::value_parser!(u64).range(1..=31_622_400))]
+    pub refresh_token_expires: u64,
+
+    /// How long a spent refresh token gets its successor again, for answers that were lost, in
+    /// seconds (0 to 300)
+    #[arg(long, env = "REFRESH_REUSE_LEEWAY", global = true, value_name = "SECONDS",
+          default_value = "10", value_parser = clap::value_parser!(u64).range(0..=300))]
+    pub refresh_reuse_leeway: u64,
+
+    /// Whether revoked tokens are refused before they expire
+    #[arg(long, env = "BLACKLIST_ENABLED", global = true, value_name = "BOOL", num_args = 1,
+          default_value = "true", value_parser = BoolishValueParser::new())]
+    pub blacklist_enabled: bool,
+
+    /// How old the knowledge of revocations may be before every token is refused, in seconds
+    /// (2 to 300)
+    #[arg(long, env = "REVOCATION_MAX_STALENESS", global = true, value_name = "SECONDS",
+          default_value = "5", value_parser = clap::value_parser!(u64).range(2..=300))]
+    pub revocation_max_staleness: u64,
+
+    /// The cost of a password hash, as a power of two (10 to 31; from 4 in development)
+    #[arg(long, env = "BCRYPT_COST", global = true, value_name = "COST", default_value = "12",
+          value_parser = clap::value_parser!(u32).range(4..=31))]
+    pub bcrypt_cost: u32,
+
+    /// The fewest characters of a password; in development fewer pass with a warning
+    #[arg(long, env = "PASSWORD_MIN_LENGTH", global = true, value_name = "CHARACTERS",
+          default_value = "8", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub password_min_length: u16,
+
+    /// Whether people may register themselves
+    #[arg(
+        long,
+        env = "REGISTRATION",
+        global = true,
+        value_enum,
+        value_name = "WHO",
+        default_value = "open"
+    )]
+    pub registration: Registration,
+
+    /// Whether only users with a verified address may sign in
+    #[arg(long, env = "REQUIRE_VERIFICATION", global = true, value_name = "BOOL", num_args = 1,
+          default_value = "false", value_parser = BoolishValueParser::new())]
+    pub require_verification: bool,
+
+    /// The origins whose pages may call this service, separated by commas, as
+    /// https://app.example.com; none by default
+    #[arg(
+        long,
+        env = "CORS_ORIGINS",
+        global = true,
+        value_name = "ORIGINS",
+        value_delimiter = ','
+    )]
+    pub cors_origins: Vec<Origin>,
+
+    /// How log lines look: auto is pretty on a terminal and json elsewhere
+    #[arg(
+        long,
+        env = "LOG_FORMAT",
+        global = true,
+        value_enum,
+        value_name = "FORMAT",
+        default_value = "auto"
+    )]
+    pub log_format: LogFormat,
+
+    /// Which log lines there are: a level (error, warn, info, debug) or target=level pairs
+    #[arg(long, env = "RUST_LOG", global = true, value_name = "FILTER", default_value = "info")]
+    pub rust_log: String,
+}
+
+/// When the schema is brought up to date.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Migrate {
+    /// At the start.
+    Auto,
+    /// Never; a schema that is behind refuses the start.
+    Check,
+    /// Never.
+    Off,
+}
+
+/// What SQLite waits for before a write is acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SqliteSynchronous {
+    /// For the disk.
+    Full,
+    /// For the operating system.
+    Normal,
+}
+
+/// Who may register.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Registration {
+    /// Everybody.
+    Open,
+    /// Nobody: an operator makes users.
+    Closed,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Pretty on a terminal, JSON elsewhere.
+    Auto,
+    /// For people.
+    Pretty,
+    /// For programs: one object a line.
+    Json,
+}
+
+/// Text that is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Secret {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Secret(…)")
+    }
+}
+
+/// The URL under which callers find the service, without a slash at its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicUrl(String);
+
+impl PublicUrl {
+    /// The URL.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether callers come over TLS.
+    pub fn is_https(&self) -> bool {
+        self.0.starts_with("https://")
+    }
+}
+
+impl FromStr for PublicUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let text = text.trim_end_matches('/');
+        let uri: poem::http::Uri = text.parse().map_err(|_| "not a URL".to_owned())?;
+        match (uri.scheme_str(), uri.authority(), uri.query()) {
+            (Some("http" | "https"), Some(_), None) => Ok(Self(text.to_owned())),
+            _ => Err("not of the form https://id.example.com".to_owned()),
+        }
+    }
+}
+
+/// An origin (RFC 6454), as browsers send it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin(String);
+
+impl Origin {
+    /// The origin.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Origin {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let text = text.trim();
+        let (_, rest) = text.split_once("://").ok_or("not of the form https://app.example.com")?;
+        if rest.is_empty() || rest.contains(['/', '*', '?', '#', '@', ' ']) {
+            return Err("not of the form https://app.example.com".to_owned());
+        }
+        Ok(Self(text.to_ascii_lowercase()))
+    }
+}
+
+/// What is wrong with the settings, and what to do about it. Never says a setting's value.
+#[derive(Debug)]
+pub struct ConfigError(String);
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Config {
+    /// Reads the files that hold secrets, and checks what settings must not be together.
+    ///
+    /// # Errors
+    ///
+    /// Names the setting that a server cannot start with, and what to do.
+    pub fn complete(mut self) -> Result<Self, ConfigError> {
+        if let Some(file) = &self.database_url_file {
+            self.database_url = read_secret_file("DATABASE_URL_FILE", file)?
+                .parse()
+                .map_err(|error| ConfigError(format!("DATABASE_URL_FILE: {error}")))?;
+        }
+        if let Some(file) = &self.app_secret_file {
+            if self.app_secret.is_some() {
+                return Err(ConfigError(
+                    "APP_SECRET and APP_SECRET_FILE are both set: leave one".to_owned(),
+                ));
+            }
+            self.app_secret = Some(Secret(read_secret_file("APP_SECRET_FILE", file)?));
+        }
+        if let Some(file) = &self.app_secret_previous_file {
+            let secrets = read_secret_file("APP_SECRET_PREVIOUS_FILE", file)?;
+            self.app_secret_previous.extend(secrets.split(',').map(|one| Secret(one.to_owned())));
+        }
+        // `APP_SECRET=` in an environment file means that there is none.
+        self.app_secret = self.app_secret.filter(|secret| !secret.0.is_empty());
+        self.app_secret_previous.retain(|secret| !secret.0.is_empty());
+        if !self.dev && self.bcrypt_cost < 10 {
+            return Err(ConfigError("BCRYPT_COST is below 10: set it to 12".to_owned()));
+        }
+        Ok(self)
+    }
+
+    /// The secret that signs tokens; in development one is made, and kept beside the database,
+    /// where there is none.
+    ///
+    /// # Errors
+    ///
+    /// Says how to make a good secret where there is none, or a weak one outside development.
+    pub fn signing_secret(&self) -> Result<Secret, ConfigError> {
+        let Some(secret) = &self.app_secret else {
+            return if self.dev {
+                self.kept_secret()
+            } else {
+                Err(ConfigError(format!("APP_SECRET is not set: {MAKE_SECRET}")))
+            };
+        };
+        for (name, secret) in std::iter::once(("APP_SECRET", secret))
+            .chain(self.app_secret_previous.iter().map(|secret| ("APP_SECRET_PREVIOUS", secret)))
+        {
+            let fault = if secret.0.len() < MIN_SECRET_LENGTH {
+                format!("{name} is shorter than {MIN_SECRET_LENGTH} bytes")
+            } else if secret.0 == EXAMPLE_SECRET {
+                format!("{name} is the example's, which everybody knows")
+            } else {
+                continue;
+            };
+            if !self.dev {
+                return Err(ConfigError(format!("{fault}: {MAKE_SECRET}")));
+            }
+            tracing::warn!("{fault}: good enough for development only; {MAKE_SECRET}");
+        }
+        Ok(secret.clone())
+    }
+
+    fn kept_secret(&self) -> Result<Secret, ConfigError> {
+        let path = self.database_url.secret_path();
+        let fault = |error: io::Error| {
+            ConfigError(format!(
+                "APP_SECRET is not set, and {} cannot hold one ({error}): {MAKE_SECRET}",
+                path.display()
+            ))
+        };
+        // Written aside and linked into place, so that of several first starts one wins whole.
+        let draft = path.with_extension(format!("secret.{}", random::id()));
+        let kept = || -> io::Result<String> {
+            if !path.exists() {
+                OpenOptions::new()
+                    .write(true)
+                    .create_new(true)
+                    .mode(0o600)
+                    .open(&draft)?
+                    .write_all(random::secret().as_bytes())?;
+                let linked = fs::hard_link(&draft, &path);
+                fs::remove_file(&draft)?;
+                match linked {
+                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                        return Err(error);
+                    }
+                    _ => {}
+                }
+            }
+            fs::read_to_string(&path)
+        };
+        let secret = Secret(kept().map_err(fault)?.trim().to_owned());
+        if secret.0.len() < MIN_SECRET_LENGTH {
+            return Err(ConfigError(format!(
+                "{} does not hold a secret: remove it, and the next start makes one",
+                path.display()
+            )));
+        }
+        Ok(secret)
+    }
+}
+
+fn read_secret_file(name: &str, file: &Path) -> Result<String, ConfigError> {
+    fs::read_to_string(file)
+        .map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
+        .map_err(|error| ConfigError(format!("{name}: the file cannot be read: {error}")))
+}
+
+/// A setting as it stands, for people.
+#[derive(Debug)]
+pub struct Setting {
+    /// The environment variable's name.
+    pub name: String,
+    /// Its value; of a secret, only that there is one.
+    pub value: String,
+    /// Where the value came from: `flag`, `environment`, `.env`, `default` or `unset`.
+    pub origin: &'static str,
+}
+
+const SECRETS: [&str; 3] = ["app_secret", "app_secret_previous", "database_url"];
+
+/// The settings as `matches` holds them, in the order of their definition. `from_file` names the
+/// environment variables that `.env` set.
+pub fn settings(matches: &ArgMatches, from_file: &[String]) -> Vec<Setting> {
+    definitions()
+        .get_arguments()
+        .filter_map(|argument| {
+            let id = argument.get_id().as_str();
+            let name = argument.get_env()?.to_string_lossy().into_owned();
+            let values = matches.get_raw(id).map(|values| {
+                values.map(|value| value.to_string_lossy()).collect::<Vec<_>>().join(",")
+            });
+            let origin = match matches.value_source(id) {
+                Some(ValueSource::CommandLine) => "flag",
+                Some(ValueSource::EnvVariable) if from_file.contains(&name) => ".env",
+                Some(ValueSource::EnvVariable) => "environment",
+                Some(_) => "default",
+                None => "unset",
+            };
+            let value = match values {
+                Some(url) if id == "database_url" => redact_password(&url),
+                Some(value) if SECRETS.contains(&id) && !value.is_empty() => "(secret)".to_owned(),
+                Some(value) => value,
+                None => String::new(),
+            };
+            Some(Setting { name, value, origin })
+        })
+        .collect()
+}
+
+/// A database URL without what stands between the user's name and the host.
+fn redact_password(url: &str) -> String {
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, rest)), Some((_, place))) => {
+            let user = rest.split([':', '@']).next().unwrap_or_default();
+            format!("{scheme}://{user}:(secret)@{place}")
+        }
+        _ => url.to_owned(),
+    }
+}
+
+/// Sets the environment variables that `.env` in this folder gives and the environment does not;
+/// says which. No file is no fault.
+///
+/// # Errors
+///
+/// When the file cannot be read or has a line that is no setting.
+pub fn load_env_file() -> Result<Vec<String>, ConfigError> {
+    let path = Path::new(".env");
+    let lines = match dotenvy::from_path_iter(path) {
+        Ok(lines) => lines,
+        Err(error) if error.not_found() => return Ok(Vec::new()),
+        Err(_) => return Err(ConfigError(".env cannot be read: check its permissions".to_owned())),
+    };
+    let mut names = Vec::new();
+    for line in lines {
+        let (name, _) = line.map_err(|_| {
+            ConfigError(".env has a line that is not NAME=value: quote values with spaces".into())
+        })?;
+        if is_unset(&name) {
+            names.push(name);
+        }
+    }
+    dotenvy::from_path(path)
+        .map_err(|_| ConfigError(".env changed while it was being read: start again".to_owned()))?;
+    Ok(names)
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the place")]
+fn is_unset(name: &str) -> bool {
+    std::env::var_os(name).is_none()
+}
+
+/// The definition of every setting, as clap knows it.
+pub fn definitions() -> Command {
+    Config::augment_args(Command::new("settings"))
+}
+
+/// The text of `.env.example`: every setting with its help and its default.
+pub fn example() -> String {
+    let mut text = "# Every setting of Tessera. `cp .env.example .env` is a working start for \
+                    development.\n# A flag goes before the environment, the environment before \
+                    this file, this file before the default.\n"
+        .to_owned();
+    for argument in definitions().get_arguments() {
+        let Some(name) = argument.get_env().map(|name| name.to_string_lossy().into_owned()) else {
+            continue;
+        };
+        text.push('\n');
+        for line in wrap(&argument.get_help().map(ToString::to_string).unwrap_or_default()) {
+            text += &format!("# {line}\n");
+        }
+        let choices = argument.get_possible_values();
+        if choices.iter().any(|choice| choice.get_name() != "true" && choice.get_name() != "false")
+        {
+            let names: Vec<_> = choices.iter().map(|choice| choice.get_name()).collect();
+            text += &format!("# One of: {}\n", names.join(", "));
+        }
+        let default = argument.get_default_values().first().map(|value| value.to_string_lossy());
+        text += &match argument.get_id().as_str() {
+            "dev" => format!("{name}=true\n"),
+            "app_secret" => format!("{name}={EXAMPLE_SECRET}\n"),
+            _ => format!("# {name}={}\n", default.unwrap_or_default()),
+        };
+    }
+    text
+}
+
+fn wrap(text: &str) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let line = lines.last_mut().expect("there is a line");
+        if !line.is_empty() && line.len() + word.len() >= 96 {
+            lines.push(word.to_owned());
+        } else {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    lines
+}

@@ -1,0 +1,262 @@
+//! Where the tables are: connections, transactions, and bringing the schema up to date.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use migration::{Migrator, MigratorTrait};
+use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
+    SqliteTransactionMode, TransactionOptions, TransactionTrait,
+};
+
+use crate::config::{self, Migrate};
+
+/// How long to wait for a connection. Together with a statement's time it stays below a request's.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(4);
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// The keys of PostgreSQL's advisory locks that are ours.
+const MIGRATION_LOCK: i64 = 0x7465_7373_0001;
+const REVOCATION_LOCK: i64 = 0x7465_7373_0002;
+
+/// A `DATABASE_URL` in any of the spellings people bring.
+#[derive(Clone, PartialEq, Eq)]
+pub enum DatabaseUrl {
+    /// A file.
+    Sqlite(PathBuf),
+    /// A server, as `postgres://…`.
+    Postgres(String),
+}
+
+impl DatabaseUrl {
+    /// Where a secret is kept that was made for this database.
+    pub fn secret_path(&self) -> PathBuf {
+        match self {
+            Self::Sqlite(path) => path.with_extension("secret"),
+            Self::Postgres(_) => PathBuf::from("tessera.secret"),
+        }
+    }
+}
+
+impl FromStr for DatabaseUrl {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (scheme, rest) = text
+            .split_once(':')
+            .ok_or("DATABASE_URL is not of the form sqlite:///./file.db or postgres://…")?;
+        // SQLAlchemy names its driver too: `sqlite+aiosqlite`, `postgresql+asyncpg`.
+        match scheme.split('+').next().unwrap_or_default() {
+            "sqlite" => {
+                let path = rest.split('?').next().unwrap_or_default();
+                let path = match path.strip_prefix("//") {
+                    // Three slashes are relative and four absolute, as SQLAlchemy has it.
+                    Some(path) => path.strip_prefix('/').unwrap_or(path),
+                    None => path,
+                };
+                if path.is_empty() || path.contains(":memory:") {
+                    return Err("DATABASE_URL names no file: use sqlite:///./tessera.db");
+                }
+                Ok(Self::Sqlite(PathBuf::from(path)))
+            }
+            "postgres" | "postgresql" => Ok(Self::Postgres(format!("postgres:{rest}"))),
+            _ => Err("DATABASE_URL is neither sqlite nor postgres"),
+        }
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(formatter, "Sqlite({})", path.display()),
+            Self::Postgres(_) => formatter.write_str("Postgres(…)"),
+        }
+    }
+}
+
+/// A database that answers.
+#[derive(Debug, Clone)]
+pub struct Database {
+    reader: DatabaseConnection,
+    writer: DatabaseConnection,
+}
+
+impl Database {
+    /// Connects; makes a SQLite file where there is none.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer within some seconds.
+    pub async fn connect(
+        url: &DatabaseUrl,
+        synchronous: config::SqliteSynchronous,
+    ) -> Result<Self, DbErr> {
+        match url {
+            DatabaseUrl::Sqlite(path) => {
+                // SQLite has one writer at a time. A pool of one lets writers wait their turn in
+                // order, where several connections would fail each other with "database is locked".
+                let writer =
+                    sea_orm::Database::connect(sqlite(path, synchronous, 1, false)).await?;
+                let readers = u32::try_from(parallelism()).unwrap_or(4).max(2);
+                let reader =
+                    sea_orm::Database::connect(sqlite(path, synchronous, readers, true)).await?;
+                Ok(Self { reader, writer })
+            }
+            DatabaseUrl::Postgres(url) => {
+                let pool = sea_orm::Database::connect(postgres(url)).await?;
+                Ok(Self { reader: pool.clone(), writer: pool })
+            }
+        }
+    }
+
+    /// For single look-ups.
+    pub fn reader(&self) -> &DatabaseConnection {
+        &self.reader
+    }
+
+    /// Begins a transaction that may write. Dropped without a commit, it leaves nothing behind.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer in time.
+    pub async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
+        // A deferred transaction that reads before it writes fails at once when another writes.
+        let options = TransactionOptions {
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        };
+        self.writer.begin_with_options(options).await
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    ///
+    /// When it does not.
+    pub async fn ping(&self) -> Result<(), DbErr> {
+        self.reader.execute_unprepared("select 1").await.map(drop)
+    }
+
+    /// Brings the schema up to date, whole or not at all; others that start at once wait.
+    ///
+    /// # Errors
+    ///
+    /// When the database refuses.
+    pub async fn migrate(&self) -> Result<(), DbErr> {
+        let transaction = self.begin().await?;
+        lock(&transaction, MIGRATION_LOCK).await?;
+        Migrator::up(&transaction, None).await?;
+        transaction.commit().await
+    }
+
+    /// The migrations with whether each was applied. Writes nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the database refuses.
+    pub async fn migrations(&self) -> Result<Vec<(String, bool)>, DbErr> {
+        // Rolled back: asking makes the table that remembers them.
+        let transaction = self.begin().await?;
+        let statuses = Migrator::get_migration_with_status(&transaction).await?;
+        transaction.rollback().await?;
+        Ok(statuses
+            .iter()
+            .map(|one| (one.name().to_owned(), one.status() == migration::MigrationStatus::Applied))
+            .collect())
+    }
+
+    /// Does what a start with `when` asks.
+    ///
+    /// # Errors
+    ///
+    /// A sentence for the operator.
+    pub async fn prepare(&self, when: Migrate) -> Result<(), String> {
+        match when {
+            Migrate::Auto => self.migrate().await.map_err(|error| {
+                format!("the database schema could not be brought up to date: {error}")
+            }),
+            Migrate::Check => {
+                let migrations = self
+                    .migrations()
+                    .await
+                    .map_err(|error| format!("the database schema could not be read: {error}"))?;
+                match migrations.iter().find(|(_, applied)| !applied) {
+                    Some((name, _)) => Err(format!(
+                        "the database schema is behind at {name}: run `tessera migrate up`"
+                    )),
+                    None => Ok(()),
+                }
+            }
+            Migrate::Off => Ok(()),
+        }
+    }
+}
+
+/// Makes the transaction's order among those that write revocations the order of their commits: on
+/// PostgreSQL a sequence alone would let a reader see 8 before 7, and never look for 7 again.
+///
+/// # Errors
+///
+/// When the database refuses.
+pub(crate) async fn serialise_revocations(transaction: &DatabaseTransaction) -> Result<(), DbErr> {
+    lock(transaction, REVOCATION_LOCK).await
+}
+
+async fn lock(transaction: &DatabaseTransaction, key: i64) -> Result<(), DbErr> {
+    if transaction.get_database_backend() == DbBackend::Postgres {
+        transaction.execute_unprepared(&format!("select pg_advisory_xact_lock({key})")).await?;
+    }
+    Ok(())
+}
+
+fn sqlite(
+    path: &Path,
+    synchronous: config::SqliteSynchronous,
+    connections: u32,
+    read_only: bool,
+) -> ConnectOptions {
+    let path = path.to_owned();
+    let mut options = ConnectOptions::new("sqlite://file-is-set-below.db");
+    options
+        .max_connections(connections)
+        .min_connections(1)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .test_before_acquire(false)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .sqlx_logging(false)
+        .map_sqlx_sqlite_opts(move |options| {
+            let options = options
+                .filename(&path)
+                .create_if_missing(true)
+                .journal_mode(SqliteJournalMode::Wal)
+                .synchronous(match synchronous {
+                    config::SqliteSynchronous::Full => SqliteSynchronous::Full,
+                    config::SqliteSynchronous::Normal => SqliteSynchronous::Normal,
+                })
+                .busy_timeout(STATEMENT_TIMEOUT)
+                .foreign_keys(true);
+            if read_only { options.pragma("query_only", "on") } else { options }
+        });
+    options
+}
+
+fn postgres(url: &str) -> ConnectOptions {
+    let mut options = ConnectOptions::new(url);
+    options
+        .max_connections(u32::try_from(parallelism() * 4).unwrap_or(8).max(8))
+        .connect_timeout(ACQUIRE_TIMEOUT)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .statement_timeout(STATEMENT_TIMEOUT)
+        .test_before_acquire_if_idle_for(Duration::from_secs(1))
+        .idle_timeout(Duration::from_secs(300))
+        .sqlx_logging(false);
+    options
+}
+
+fn parallelism() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from)
+}

@@ -1,0 +1,406 @@
+//! What can go wrong, said once: stable code, status, public sentence, private cause.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use poem::http::{HeaderValue, StatusCode, header};
+use poem::{IntoResponse, Response};
+use poem_openapi::ApiResponse;
+use poem_openapi::registry::{MetaResponses, Registry};
+use sea_orm::{DbErr, RuntimeErr};
+use serde_json::{Value, json};
+use tessera_verify::{Refusal, SignError};
+
+/// The result of a rule.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What callers tell one refusal from another by. Never changes its meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Code {
+    /// Somebody has registered this address.
+    RegisterUserAlreadyExists,
+    /// The password of a registration breaks a rule.
+    RegisterInvalidPassword,
+    /// People may not register themselves here.
+    RegistrationClosed,
+    /// Unknown user, wrong password or inactive user.
+    LoginBadCredentials,
+    /// The right password of a user whose address is not verified.
+    LoginUserNotVerified,
+    /// The address a user wants is another user's.
+    UpdateUserEmailAlreadyExists,
+    /// The password a user wants breaks a rule.
+    UpdateUserInvalidPassword,
+    /// No token, or one that is not accepted.
+    Unauthorized,
+    /// The token was not issued for a password.
+    FreshTokenRequired,
+    /// Not a refresh token of ours.
+    RefreshTokenInvalid,
+    /// A refresh token whose time is over.
+    RefreshTokenExpired,
+    /// A refresh token that was spent before.
+    RefreshTokenReused,
+    /// A refresh token of a session that ended.
+    SessionEnded,
+    /// Nothing is here.
+    NotFound,
+    /// Something is here, but not for this method.
+    MethodNotAllowed,
+    /// The request did not arrive in time.
+    RequestTimeout,
+    /// The body is too large.
+    ContentTooLarge,
+    /// The body is of a type that is not read here.
+    UnsupportedMediaType,
+    /// The body is of the right type and says what cannot be.
+    UnprocessableContent,
+    /// Nothing went wrong but the number of requests.
+    ServiceBusy,
+    /// Something that is needed does not answer.
+    ServiceUnavailable,
+    /// A fault of ours.
+    InternalServerError,
+}
+
+impl Code {
+    /// Every code.
+    pub const ALL: [Code; 22] = [
+        Code::RegisterUserAlreadyExists,
+        Code::RegisterInvalidPassword,
+        Code::RegistrationClosed,
+        Code::LoginBadCredentials,
+        Code::LoginUserNotVerified,
+        Code::UpdateUserEmailAlreadyExists,
+        Code::UpdateUserInvalidPassword,
+        Code::Unauthorized,
+        Code::FreshTokenRequired,
+        Code::RefreshTokenInvalid,
+        Code::RefreshTokenExpired,
+        Code::RefreshTokenReused,
+        Code::SessionEnded,
+        Code::NotFound,
+        Code::MethodNotAllowed,
+        Code::RequestTimeout,
+        Code::ContentTooLarge,
+        Code::UnsupportedMediaType,
+        Code::UnprocessableContent,
+        Code::ServiceBusy,
+        Code::ServiceUnavailable,
+        Code::InternalServerError,
+    ];
+
+    /// The one table: status, name on the wire, sentence for people.
+    const fn row(self) -> (StatusCode, &'static str, &'static str) {
+        use StatusCode as S;
+        match self {
+            Code::RegisterUserAlreadyExists => (
+                S::BAD_REQUEST,
+                "REGISTER_USER_ALREADY_EXISTS",
+                "A user with this e-mail address exists. Addresses are compared without case.",
+            ),
+            Code::RegisterInvalidPassword => (
+                S::BAD_REQUEST,
+                "REGISTER_INVALID_PASSWORD",
+                "The password breaks a rule; `reason` says which.",
+            ),
+            Code::RegistrationClosed => (
+                S::FORBIDDEN,
+                "REGISTRATION_CLOSED",
+                "People cannot register themselves here; an operator makes users.",
+            ),
+            Code::LoginBadCredentials => (
+                S::BAD_REQUEST,
+                "LOGIN_BAD_CREDENTIALS",
+                "Unknown user, wrong password or inactive user: which, is not said.",
+            ),
+            Code::LoginUserNotVerified => (
+                S::BAD_REQUEST,
+                "LOGIN_USER_NOT_VERIFIED",
+                "The password is right, but the e-mail address is not verified yet.",
+            ),
+            Code::UpdateUserEmailAlreadyExists => (
+                S::BAD_REQUEST,
+                "UPDATE_USER_EMAIL_ALREADY_EXISTS",
+                "Another user has this e-mail address.",
+            ),
+            Code::UpdateUserInvalidPassword => (
+                S::BAD_REQUEST,
+                "UPDATE_USER_INVALID_PASSWORD",
+                "The password breaks a rule; `reason` says which.",
+            ),
+            Code::Unauthorized => (
+                S::UNAUTHORIZED,
+                "Unauthorized",
+                "No token, or one that is not accepted; `WWW-Authenticate` says why.",
+            ),
+            Code::FreshTokenRequired => (
+                S::UNAUTHORIZED,
+                "FRESH_TOKEN_REQUIRED",
+                "This wants an access token that was issued for a password: sign in again.",
+            ),
+            Code::RefreshTokenInvalid => (
+                S::UNAUTHORIZED,
+                "REFRESH_TOKEN_INVALID",
+                "Not a refresh token of this service; `WWW-Authenticate` says why.",
+            ),
+            Code::RefreshTokenExpired => (
+                S::UNAUTHORIZED,
+                "REFRESH_TOKEN_EXPIRED",
+                "The refresh token has expired: sign in again.",
+            ),
+            Code::RefreshTokenReused => (
+                S::UNAUTHORIZED,
+                "REFRESH_TOKEN_REUSED",
+                "The refresh token was spent before. Two parties hold it, so its session ended.",
+            ),
+            Code::SessionEnded => (
+                S::UNAUTHORIZED,
+                "SESSION_ENDED",
+                "The session ended: signed out, password changed or user inactive. Sign in again.",
+            ),
+            Code::NotFound => (S::NOT_FOUND, "Not Found", "Nothing is here."),
+            Code::MethodNotAllowed => (
+                S::METHOD_NOT_ALLOWED,
+                "Method Not Allowed",
+                "Something is here, but not for this method; `Allow` says for which.",
+            ),
+            Code::RequestTimeout => {
+                (S::REQUEST_TIMEOUT, "REQUEST_TIMEOUT", "The body did not arrive in time.")
+            }
+            Code::ContentTooLarge => {
+                (S::PAYLOAD_TOO_LARGE, "CONTENT_TOO_LARGE", "The body is larger than 65536 bytes.")
+            }
+            Code::UnsupportedMediaType => (
+                S::UNSUPPORTED_MEDIA_TYPE,
+                "UNSUPPORTED_MEDIA_TYPE",
+                "The `Content-Type` is missing or of a kind that is not read here.",
+            ),
+            Code::UnprocessableContent => (
+                S::UNPROCESSABLE_ENTITY,
+                "UNPROCESSABLE_CONTENT",
+                "A field is missing or cannot be; each item says which and why.",
+            ),
+            Code::ServiceBusy => (
+                S::SERVICE_UNAVAILABLE,
+                "SERVICE_BUSY",
+                "Too many passwords are being checked: try again after `Retry-After` seconds.",
+            ),
+            Code::ServiceUnavailable => (
+                S::SERVICE_UNAVAILABLE,
+                "SERVICE_UNAVAILABLE",
+                "The service cannot answer now: try again after `Retry-After` seconds.",
+            ),
+            Code::InternalServerError => (
+                S::INTERNAL_SERVER_ERROR,
+                "INTERNAL_SERVER_ERROR",
+                "A fault of this service. The log has its cause under the `X-Request-Id`.",
+            ),
+        }
+    }
+
+    /// The HTTP status.
+    pub const fn status(self) -> StatusCode {
+        self.row().0
+    }
+
+    /// The name on the wire.
+    pub const fn name(self) -> &'static str {
+        self.row().1
+    }
+
+    /// A sentence for people.
+    pub const fn sentence(self) -> &'static str {
+        self.row().2
+    }
+
+    /// What the body looks like, for the documents.
+    pub fn example(self) -> Value {
+        let error = match self {
+            Code::RegisterInvalidPassword | Code::UpdateUserInvalidPassword => {
+                Error::with_reason(self, "Password should be at least 8 characters")
+            }
+            Code::UnprocessableContent => {
+                Error::unprocessable(vec![Problem::missing(vec!["password".into()])])
+            }
+            _ => Error::from(self),
+        };
+        error.body()
+    }
+}
+
+/// One thing that is wrong with a body, as FastAPI says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// What kind of fault.
+    pub kind: &'static str,
+    /// Where, below `body`.
+    pub location: Vec<Value>,
+    /// What is wrong, for people.
+    pub message: String,
+}
+
+impl Problem {
+    /// A field that must be there is not.
+    pub fn missing(location: Vec<Value>) -> Self {
+        Self { kind: "missing", location, message: "Field required".to_owned() }
+    }
+}
+
+/// What a refusal says beyond its code.
+#[derive(Debug)]
+enum Detail {
+    None,
+    Reason(String),
+    Problems(Vec<Problem>),
+    Token(Refusal),
+}
+
+/// A refusal, or a fault.
+#[derive(Debug)]
+pub struct Error {
+    code: Code,
+    detail: Detail,
+    cause: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl From<Code> for Error {
+    fn from(code: Code) -> Self {
+        Self { code, detail: Detail::None, cause: None }
+    }
+}
+
+impl Error {
+    /// The code.
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    /// A refusal with a sentence of its own.
+    pub fn with_reason(code: Code, reason: impl Into<String>) -> Self {
+        Self { detail: Detail::Reason(reason.into()), ..code.into() }
+    }
+
+    /// A refusal of a token.
+    pub fn token(code: Code, refusal: Refusal) -> Self {
+        Self { detail: Detail::Token(refusal), ..code.into() }
+    }
+
+    /// A body that says what cannot be.
+    pub fn unprocessable(problems: Vec<Problem>) -> Self {
+        Self { detail: Detail::Problems(problems), ..Code::UnprocessableContent.into() }
+    }
+
+    /// A refusal with a cause that only the log is told.
+    pub fn because(code: Code, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self { cause: Some(cause.into()), ..code.into() }
+    }
+
+    fn body(&self) -> Value {
+        let name = self.code.name();
+        match &self.detail {
+            Detail::None | Detail::Token(_) => json!({ "detail": name }),
+            Detail::Reason(reason) => json!({ "detail": { "code": name, "reason": reason } }),
+            Detail::Problems(problems) => {
+                let items: Vec<_> = problems
+                    .iter()
+                    .map(|problem| {
+                        let location: Vec<_> = std::iter::once(Value::from("body"))
+                            .chain(problem.location.iter().cloned())
+                            .collect();
+                        json!({ "type": problem.kind, "loc": location, "msg": problem.message })
+                    })
+                    .collect();
+                json!({ "detail": items })
+            }
+        }
+    }
+
+    /// RFC 6750, section 3: no `error` where no token was presented.
+    fn challenge(&self) -> HeaderValue {
+        let (error, description, reason) = match &self.detail {
+            Detail::Token(refusal) => {
+                ("invalid_token", refusal.to_string(), Some(refusal.reason()))
+            }
+            _ if self.code == Code::Unauthorized => return HeaderValue::from_static("Bearer"),
+            _ => ("invalid_token", self.code.sentence().replace('`', "'"), None),
+        };
+        let reason = reason.map(|reason| format!(", reason=\"{reason}\"")).unwrap_or_default();
+        HeaderValue::try_from(format!(
+            "Bearer error=\"{error}\", error_description=\"{description}\"{reason}"
+        ))
+        .unwrap_or(HeaderValue::from_static("Bearer"))
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        // Logged once, here: below, everything only hands it on.
+        if let Some(cause) = &self.cause {
+            tracing::error!(error.code = self.code.name(), error.cause = %cause, "a request failed");
+        }
+        let status = self.code.status();
+        let mut response = Response::builder()
+            .status(status)
+            .content_type("application/json")
+            .body(self.body().to_string());
+        let headers = response.headers_mut();
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, self.challenge());
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+        }
+        if status == StatusCode::REQUEST_TIMEOUT {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+impl From<Error> for poem::Error {
+    fn from(error: Error) -> Self {
+        poem::Error::from_response(error.into_response())
+    }
+}
+
+/// The refusals of each operation are documented from one table, in `http/openapi.rs`.
+impl ApiResponse for Error {
+    fn meta() -> MetaResponses {
+        MetaResponses { responses: Vec::new() }
+    }
+
+    fn register(_: &mut Registry) {}
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.detail, &self.cause) {
+            (_, Some(cause)) => write!(formatter, "{} ({cause})", self.code.sentence()),
+            (Detail::Reason(reason), _) => formatter.write_str(reason),
+            _ => formatter.write_str(self.code.sentence()),
+        }
+    }
+}
+
+impl StdError for Error {}
+
+/// A database that does not answer is nobody's fault here; a row that cannot be read is ours.
+impl From<DbErr> for Error {
+    fn from(error: DbErr) -> Self {
+        let code = match &error {
+            DbErr::Conn(_) | DbErr::ConnectionAcquire(_) => Code::ServiceUnavailable,
+            DbErr::Exec(RuntimeErr::SqlxError(_)) | DbErr::Query(RuntimeErr::SqlxError(_)) => {
+                Code::ServiceUnavailable
+            }
+            _ => Code::InternalServerError,
+        };
+        Error::because(code, error)
+    }
+}
+
+impl From<SignError> for Error {
+    fn from(error: SignError) -> Self {
+        Error::because(Code::InternalServerError, error)
+    }
+}

@@ -1,0 +1,312 @@
+//! Request bodies, read into domain types.
+//!
+//! Faults are collected, all of them, in the shape FastAPI gives them; a field that stands twice is
+//! one, for two readers could take it for different things.
+
+use std::fmt;
+use std::str::FromStr;
+
+use poem::http::header;
+use poem::web::Multipart;
+use poem::{FromRequest, Request, RequestBody};
+use poem_openapi::registry::{MetaMediaType, MetaRequest, Registry};
+use poem_openapi::types::Type;
+use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::Value;
+
+use crate::error::{Code, Error, Problem, Result};
+
+const JSON: &str = "application/json";
+const FORM: &str = "application/x-www-form-urlencoded";
+const MULTIPART: &str = "multipart/form-data";
+
+/// What a request's body may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Accepts {
+    /// A JSON object.
+    Json,
+    /// A form, in either encoding.
+    Form,
+    /// Any of these, or nothing.
+    AnyOrNothing,
+}
+
+/// A body as the documents show it, and how it becomes what the rules take.
+pub(crate) trait Input: Type {
+    /// What the rules take.
+    type Parsed: Send;
+    /// What the body may be.
+    const ACCEPTS: Accepts;
+    /// Reads the fields; `None` when one of them is at fault, which `fields` then knows.
+    fn read(fields: &mut Fields) -> Option<Self::Parsed>;
+}
+
+/// A body of the kind `T`, parsed.
+pub(crate) struct Body<T: Input>(pub(crate) T::Parsed);
+
+impl<'a, T: Input> ApiExtractor<'a> for Body<T> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        let types: &[_] = match T::ACCEPTS {
+            Accepts::Json => &[JSON],
+            Accepts::Form => &[FORM, MULTIPART],
+            Accepts::AnyOrNothing => &[JSON, FORM, MULTIPART],
+        };
+        let content = types
+            .iter()
+            .map(|content_type| MetaMediaType { content_type, schema: T::schema_ref() })
+            .collect();
+        let required = T::ACCEPTS != Accepts::AnyOrNothing;
+        Some(MetaRequest { description: None, content, required })
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        _: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        let mut fields = Fields::from_request(T::ACCEPTS, request, body).await?;
+        let parsed = T::read(&mut fields);
+        match parsed {
+            Some(parsed) if fields.problems.is_empty() => Ok(Self(parsed)),
+            _ => Err(Error::unprocessable(fields.problems).into()),
+        }
+    }
+}
+
+/// The fields of a body that were not taken yet, and what is wrong with those that were.
+#[derive(Debug, Default)]
+pub(crate) struct Fields {
+    fields: Vec<(String, Value)>,
+    problems: Vec<Problem>,
+}
+
+impl Fields {
+    /// The text of a field that must be there.
+    pub(crate) fn required(&mut self, name: &str) -> Option<String> {
+        if !self.fields.iter().any(|(known, _)| known == name) {
+            self.problems.push(Problem::missing(vec![name.into()]));
+            return None;
+        }
+        match self.take(name) {
+            Value::String(text) => Some(text),
+            _ => self.problem("string_type", name, "Input should be a valid string"),
+        }
+    }
+
+    /// The text of a field that may be missing or null.
+    pub(crate) fn optional(&mut self, name: &str) -> Option<String> {
+        match self.take(name) {
+            Value::Null => None,
+            Value::String(text) => Some(text),
+            _ => self.problem("string_type", name, "Input should be a valid string"),
+        }
+    }
+
+    /// An e-mail address, in the words FastAPI has for what is wrong with it.
+    pub(crate) fn email<T: FromStr<Err = &'static str>>(
+        &mut self,
+        name: &str,
+        text: &str,
+    ) -> Option<T> {
+        text.parse()
+            .map_err(|reason| {
+                let message = format!("value is not a valid email address: {reason}");
+                self.problem::<T>("value_error", name, &message)
+            })
+            .ok()
+    }
+
+    /// A form's text that must be `value` where it is given.
+    pub(crate) fn constant(&mut self, name: &str, value: &str) {
+        if self.optional(name).is_some_and(|given| given != value) {
+            let message = format!("String should match pattern '^{value}$'");
+            self.problem::<()>("string_pattern_mismatch", name, &message);
+        }
+    }
+
+    fn take(&mut self, name: &str) -> Value {
+        let position = self.fields.iter().position(|(known, _)| known == name);
+        position.map_or(Value::Null, |position| self.fields.swap_remove(position).1)
+    }
+
+    fn problem<T>(&mut self, kind: &'static str, name: &str, message: &str) -> Option<T> {
+        let location = vec![name.into()];
+        self.problems.push(Problem { kind, location, message: message.to_owned() });
+        None
+    }
+
+    async fn from_request(
+        accepts: Accepts,
+        request: &Request,
+        body: &mut RequestBody,
+    ) -> Result<Self> {
+        let content_type = request.header(header::CONTENT_TYPE).unwrap_or_default();
+        let media_type =
+            content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let is_json = media_type == JSON
+            || media_type.starts_with("application/") && media_type.ends_with("+json");
+        let multipart = media_type == MULTIPART;
+        if multipart && accepts != Accepts::Json {
+            return Self::from_multipart(request, body).await;
+        }
+
+        let bytes = body.take().map_err(unreadable)?.into_bytes().await.map_err(unreadable)?;
+        if bytes.is_empty() && (media_type.is_empty() || is_json) {
+            return match accepts {
+                Accepts::Json => Err(Error::unprocessable(vec![Problem::missing(Vec::new())])),
+                Accepts::Form | Accepts::AnyOrNothing => Ok(Self::default()),
+            };
+        }
+        let fields = match accepts {
+            Accepts::Json | Accepts::AnyOrNothing if is_json => json(&bytes)?,
+            Accepts::Form | Accepts::AnyOrNothing if media_type == FORM => {
+                serde_urlencoded::from_bytes::<Vec<(String, String)>>(&bytes)
+                    .map_err(|_| not_fields())?
+                    .into_iter()
+                    .map(|(name, value)| (name, value.into()))
+                    .collect()
+            }
+            // As FastAPI answers: it sees a body, and none of the fields in it.
+            Accepts::Form if is_json => Vec::new(),
+            Accepts::Json if media_type == FORM || multipart => return Err(not_fields()),
+            _ => return Err(Code::UnsupportedMediaType.into()),
+        };
+        Self::without_doubles(fields)
+    }
+
+    async fn from_multipart(request: &Request, body: &mut RequestBody) -> Result<Self> {
+        let mut parts = <Multipart as FromRequest>::from_request(request, body)
+            .await
+            .map_err(|_| not_fields())?;
+        let mut fields = Vec::new();
+        while let Some(part) = parts.next_field().await.map_err(|_| not_fields())? {
+            let name = part.name().ok_or_else(not_fields)?.to_owned();
+            let text = part.text().await.map_err(|_| not_fields())?;
+            fields.push((name, text.into()));
+        }
+        Self::without_doubles(fields)
+    }
+
+    fn without_doubles(fields: Vec<(String, Value)>) -> Result<Self> {
+        let mut names: Vec<_> = fields.iter().map(|(name, _)| name.as_str()).collect();
+        names.sort_unstable();
+        if let Some(double) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(Error::unprocessable(vec![Problem {
+                kind: "duplicate",
+                location: vec![double[0].into()],
+                message: "Field given twice".to_owned(),
+            }]));
+        }
+        Ok(Self { fields, problems: Vec::new() })
+    }
+}
+
+fn json(bytes: &[u8]) -> Result<Vec<(String, Value)>> {
+    let members: JsonBody = serde_json::from_slice(bytes).map_err(|error| {
+        Error::unprocessable(vec![Problem {
+            kind: "json_invalid",
+            location: vec![offset(bytes, error.line(), error.column()).into()],
+            message: "JSON decode error".to_owned(),
+        }])
+    })?;
+    match members {
+        JsonBody::Object(members) => Ok(members),
+        JsonBody::Null => Err(Error::unprocessable(vec![Problem::missing(Vec::new())])),
+        JsonBody::Other => Err(not_fields()),
+    }
+}
+
+/// Where in the text a fault is, from the line and column it is said to be in.
+fn offset(bytes: &[u8], line: usize, column: usize) -> usize {
+    let before: usize = bytes
+        .split_inclusive(|byte| *byte == b'\n')
+        .take(line.saturating_sub(1))
+        .map(<[_]>::len)
+        .sum();
+    before + column.saturating_sub(1)
+}
+
+fn not_fields() -> Error {
+    Error::unprocessable(vec![Problem {
+        kind: "model_attributes_type",
+        location: Vec::new(),
+        message: "Input should be a valid dictionary or object to extract fields from".to_owned(),
+    }])
+}
+
+fn unreadable(_: impl fmt::Debug) -> Error {
+    Code::RequestTimeout.into()
+}
+
+/// A JSON text with every member of its object, doubles too.
+enum JsonBody {
+    Object(Vec<(String, Value)>),
+    Null,
+    Other,
+}
+
+impl<'de> Deserialize<'de> for JsonBody {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct BodyVisitor;
+
+        impl<'de> Visitor<'de> for BodyVisitor {
+            type Value = JsonBody;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("JSON")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<JsonBody, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(JsonBody::Object(members))
+            }
+
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(
+                self,
+                mut sequence: A,
+            ) -> Result<JsonBody, A::Error> {
+                while sequence.next_element::<serde::de::IgnoredAny>()?.is_some() {}
+                Ok(JsonBody::Other)
+            }
+
+            fn visit_unit<E>(self) -> Result<JsonBody, E> {
+                Ok(JsonBody::Null)
+            }
+
+            fn visit_bool<E>(self, _: bool) -> Result<JsonBody, E> {
+                Ok(JsonBody::Other)
+            }
+
+            fn visit_i64<E>(self, _: i64) -> Result<JsonBody, E> {
+                Ok(JsonBody::Other)
+            }
+
+            fn visit_u64<E>(self, _: u64) -> Result<JsonBody, E> {
+                Ok(JsonBody::Other)
+            }
+
+            fn visit_f64<E>(self, _: f64) -> Result<JsonBody, E> {
+                Ok(JsonBody::Other)
+            }
+
+            fn visit_str<E>(self, _: &str) -> Result<JsonBody, E> {
+                Ok(JsonBody::Other)
+            }
+        }
+
+        deserializer.deserialize_any(BodyVisitor)
+    }
+}

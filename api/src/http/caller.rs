@@ -1,0 +1,175 @@
+//! Who asks: an argument of a handler, so that none forgets to ask.
+
+use std::sync::Arc;
+
+use entity::UserId;
+use poem::http::header;
+use poem::web::RemoteAddr;
+use poem::{FromRequest, Request, RequestBody};
+use poem_openapi::registry::{MetaOAuthFlow, MetaOAuthFlows, MetaSecurityScheme, Registry};
+use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
+use tessera_verify::{Claims, TokenType};
+
+use crate::app::App;
+use crate::clock;
+use crate::error::{Code, Error, Result};
+use crate::revocation;
+use crate::session::Device;
+use crate::user::{self, User};
+
+const PASSWORD_SCHEME: &str = "OAuth2PasswordBearer";
+const BEARER_SCHEME: &str = "Bearer";
+
+/// A user with an access token.
+pub(crate) struct Caller {
+    /// What the token says.
+    pub(crate) claims: Claims,
+    /// What the database says of its user: flags are never the token's.
+    pub(crate) user: Arc<User>,
+}
+
+impl Caller {
+    async fn from_request(request: &Request) -> Result<Self> {
+        let app = app(request)?;
+        let token = bearer(request).ok_or(Code::Unauthorized)?;
+        revocation::require_known(app)?;
+        let claims = app
+            .verifier
+            .verify(token, TokenType::Access, clock::now().seconds())
+            .map_err(|refusal| Error::token(Code::Unauthorized, refusal))?;
+        match user::current(app, UserId(claims.sub)).await? {
+            Some(user) if user.is_active => Ok(Self { claims, user }),
+            _ => Err(Code::Unauthorized.into()),
+        }
+    }
+}
+
+/// Somebody with a token of either kind, who wants to end what it belongs to.
+pub(crate) struct TokenHolder {
+    /// What the token says.
+    pub(crate) claims: Claims,
+}
+
+impl TokenHolder {
+    async fn from_request(request: &Request) -> Result<Self> {
+        let app = app(request)?;
+        let token = bearer(request).ok_or(Code::Unauthorized)?;
+        revocation::require_known(app)?;
+        let claims = app
+            .verifier
+            .verify_either(token, clock::now().seconds())
+            .map_err(|refusal| Error::token(Code::Unauthorized, refusal))?;
+        Ok(Self { claims })
+    }
+}
+
+macro_rules! secured {
+    ($type:ty) => {
+        impl<'a> ApiExtractor<'a> for $type {
+            const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
+
+            type ParamType = ();
+            type ParamRawType = ();
+
+            fn register(registry: &mut Registry) {
+                register_schemes(registry);
+            }
+
+            fn security_schemes() -> Vec<&'static str> {
+                vec![PASSWORD_SCHEME, BEARER_SCHEME]
+            }
+
+            async fn from_request(
+                request: &'a Request,
+                _: &mut RequestBody,
+                _: ExtractParamOptions<()>,
+            ) -> poem::Result<Self> {
+                Ok(<$type>::from_request(request).await?)
+            }
+        }
+    };
+}
+
+secured!(Caller);
+secured!(TokenHolder);
+
+/// The refresh token in the header, where there is one; Swagger's empty Basic client is none.
+pub(crate) struct BearerToken(pub(crate) Option<String>);
+
+impl<'a> FromRequest<'a> for BearerToken {
+    async fn from_request(request: &'a Request, _: &mut RequestBody) -> poem::Result<Self> {
+        Ok(Self(bearer(request).map(ToOwned::to_owned)))
+    }
+}
+
+impl<'a> FromRequest<'a> for Device {
+    async fn from_request(request: &'a Request, _: &mut RequestBody) -> poem::Result<Self> {
+        let ip = match request.remote_addr() {
+            RemoteAddr(poem::Addr::SocketAddr(peer)) => Some(peer.ip().to_string()),
+            RemoteAddr(_) => None,
+        };
+        let user_agent = request
+            .header(header::USER_AGENT)
+            .map(|name| name.chars().filter(|char| !char.is_control()).take(256).collect());
+        Ok(Device { ip, user_agent })
+    }
+}
+
+fn app(request: &Request) -> Result<&App> {
+    request
+        .data::<App>()
+        .ok_or_else(|| Error::because(Code::InternalServerError, "a route without its App"))
+}
+
+/// RFC 6750, section 2.1; the scheme's case does not matter (RFC 9110, section 11.1).
+fn bearer(request: &Request) -> Option<&str> {
+    let mut headers = request.headers().get_all(header::AUTHORIZATION).iter();
+    let (value, None) = (headers.next()?.to_str().ok()?, headers.next()) else { return None };
+    let (scheme, token) = value.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}
+
+const BLANK: MetaSecurityScheme = MetaSecurityScheme {
+    ty: "",
+    description: None,
+    name: None,
+    key_in: None,
+    scheme: None,
+    bearer_format: None,
+    flows: None,
+    openid_connect_url: None,
+};
+
+fn register_schemes(registry: &mut Registry) {
+    let password = MetaOAuthFlow {
+        authorization_url: None,
+        token_url: Some("/auth/jwt/login"),
+        refresh_url: Some("/auth/jwt/refresh"),
+        scopes: Vec::new(),
+    };
+    registry.create_security_scheme(
+        PASSWORD_SCHEME,
+        MetaSecurityScheme {
+            ty: "oauth2",
+            description: Some("Sign in with e-mail address and password; no client is needed."),
+            flows: Some(MetaOAuthFlows {
+                implicit: None,
+                password: Some(password),
+                client_credentials: None,
+                authorization_code: None,
+            }),
+            ..BLANK
+        },
+    );
+    registry.create_security_scheme(
+        BEARER_SCHEME,
+        MetaSecurityScheme {
+            ty: "http",
+            description: Some("An access token from `/auth/jwt/login`."),
+            scheme: Some("bearer"),
+            bearer_format: Some("JWT"),
+            ..BLANK
+        },
+    );
+}

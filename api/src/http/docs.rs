@@ -1,0 +1,61 @@
+//! Swagger UI, from the binary: nothing is fetched from elsewhere.
+
+use aws_lc_rs::digest;
+use bytes::Bytes;
+use poem::http::{HeaderValue, StatusCode, header};
+use poem::{Endpoint, Request, Response, endpoint::make_sync};
+
+/// The page. The library's own inlines 1.6 MB of script, which no strict policy lets run.
+pub(super) const PAGE: &str = include_str!("docs/index.html");
+/// What starts it.
+pub(super) const START: &str = include_str!("docs/start.js");
+/// How it looks beyond the library's style.
+pub(super) const STYLE: &str = include_str!("docs/page.css");
+
+/// Swagger UI sets style attributes and draws icons from data URLs; no script but ours runs.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+                      img-src 'self' data:; connect-src 'self'; form-action 'none'; \
+                      base-uri 'none'; frame-ancestors 'none'";
+
+/// The parts of Swagger UI, out of the page that the framework embeds.
+pub(super) struct Swagger {
+    pub(super) script: String,
+    pub(super) style: String,
+}
+
+impl Swagger {
+    pub(super) fn of(page: &str) -> Self {
+        let part = |tag: &str| {
+            let (_, rest) = page.split_once(&format!("<{tag} charset=\"UTF-8\">"))?;
+            Some(rest.split_once(&format!("</{tag}>"))?.0.to_owned())
+        };
+        Self {
+            script: part("script").unwrap_or_default(),
+            style: part("style").unwrap_or_default(),
+        }
+    }
+}
+
+/// Something that changes with the program only: kept by browsers, and asked for anew by its tag.
+pub(super) fn asset(
+    content_type: &'static str,
+    content: impl Into<Bytes>,
+) -> impl Endpoint<Output = Response> {
+    let content = content.into();
+    let digest = digest::digest(&digest::SHA256, &content);
+    let tag = digest.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let tag =
+        HeaderValue::try_from(format!("\"{tag}\"")).unwrap_or(HeaderValue::from_static("\"\""));
+    make_sync(move |request: Request| {
+        let known = request.headers().get(header::IF_NONE_MATCH) == Some(&tag);
+        let response = Response::builder()
+            .header(header::ETAG, &tag)
+            .header(header::CACHE_CONTROL, "no-cache")
+            .header(header::CONTENT_SECURITY_POLICY, POLICY);
+        if known {
+            response.status(StatusCode::NOT_MODIFIED).finish()
+        } else {
+            response.content_type(content_type).body(content.clone())
+        }
+    })
+}

@@ -1,0 +1,214 @@
+//! What is done to every request and every answer: an id, a deadline, a limit, headers, one shape
+//! of error, one log line.
+
+use std::panic::AssertUnwindSafe;
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use poem::error::{MethodNotAllowedError, NotFoundError};
+use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use poem::{Body, Endpoint, IntoResponse, Request, Response};
+use tokio::time::timeout;
+
+use super::routes::Paths;
+use crate::config::Config;
+use crate::error::{Code, Error, Result};
+use crate::random;
+
+/// The largest body, in bytes.
+const MAX_BODY: usize = 64 * 1024;
+
+/// How long a body may take to arrive.
+const BODY_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long an answer may take once the body has arrived.
+const ANSWER_WITHIN: Duration = Duration::from_secs(9);
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What an answer says unless its handler says otherwise: tokens and users are nobody's to keep,
+/// and nothing here is a page.
+const DEFAULTS: [(HeaderName, HeaderValue); 5] = [
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+    (
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
+    ),
+];
+
+/// The routes with everything around them.
+pub(super) struct Layers<E> {
+    routes: E,
+    paths: Paths,
+    cors_origins: Vec<String>,
+    https: bool,
+}
+
+impl<E: Endpoint> Layers<E> {
+    pub(super) fn new(routes: E, paths: Paths, config: &Config) -> Self {
+        let cors_origins =
+            config.cors_origins.iter().map(|origin| origin.as_str().to_owned()).collect();
+        Self { routes, paths, cors_origins, https: config.public_url.is_https() }
+    }
+
+    async fn answer(&self, mut request: Request) -> Result<Response> {
+        let path = request.uri().path().to_owned();
+        take_body(&mut request).await?;
+        // A handler that panics costs its own request only.
+        let call = AssertUnwindSafe(self.routes.call(request)).catch_unwind();
+        match timeout(ANSWER_WITHIN, call).await {
+            Ok(Ok(Ok(response))) => Ok(response.into_response()),
+            Ok(Ok(Err(error))) => Ok(self.shaped(error, &path)),
+            Ok(Err(_)) => Err(Error::because(Code::InternalServerError, "a handler panicked")),
+            Err(_) => Err(Error::because(Code::ServiceUnavailable, "an answer took too long")),
+        }
+    }
+
+    /// The framework's own errors, in our shape.
+    fn shaped(&self, error: poem::Error, path: &str) -> Response {
+        if error.is_from_response() {
+            return error.into_response();
+        }
+        if error.is::<MethodNotAllowedError>() {
+            let mut response = Error::from(Code::MethodNotAllowed).into_response();
+            if let Some(methods) = self.paths.allowed(path) {
+                response.headers_mut().insert(header::ALLOW, methods);
+            }
+            return response;
+        }
+        if error.is::<NotFoundError>() {
+            return Error::from(Code::NotFound).into_response();
+        }
+        match error.status() {
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => Error::from(Code::UnsupportedMediaType),
+            status if status.is_client_error() => Error::unprocessable(Vec::new()),
+            _ => Error::because(Code::InternalServerError, error.to_string()),
+        }
+        .into_response()
+    }
+
+    /// The origin of a page that may call this service (CORS).
+    fn allowed_origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        let origin = headers.get(header::ORIGIN)?;
+        let text = origin.to_str().ok()?;
+        self.cors_origins.iter().any(|allowed| allowed == text).then(|| origin.clone())
+    }
+
+    fn decorate(&self, response: &mut Response, id: HeaderValue, origin: Option<HeaderValue>) {
+        let headers = response.headers_mut();
+        // JSON has no charset parameter (RFC 8259, section 11); the framework writes one.
+        if let Some(content_type) = headers.get_mut(header::CONTENT_TYPE)
+            && content_type == "application/json; charset=utf-8"
+        {
+            *content_type = HeaderValue::from_static("application/json");
+        }
+        for (name, value) in DEFAULTS {
+            headers.entry(name).or_insert(value);
+        }
+        if self.https {
+            headers.insert(
+                header::STRICT_TRANSPORT_SECURITY,
+                HeaderValue::from_static("max-age=31536000"),
+            );
+        }
+        if !self.cors_origins.is_empty() {
+            headers.append(header::VARY, HeaderValue::from_static("Origin"));
+        }
+        if let Some(origin) = origin {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+            headers.insert(
+                header::ACCESS_CONTROL_EXPOSE_HEADERS,
+                HeaderValue::from_static("WWW-Authenticate, Retry-After, X-Request-Id"),
+            );
+        }
+        headers.insert(REQUEST_ID, id);
+    }
+}
+
+impl<E: Endpoint> Endpoint for Layers<E> {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> poem::Result<Response> {
+        let began = Instant::now();
+        let id = request_id(request.headers());
+        let origin = self.allowed_origin(request.headers());
+        let method = request.method().clone();
+        let path = request.uri().path().to_owned();
+
+        let mut response = match (&origin, is_preflight(&request)) {
+            (Some(_), true) => preflight(),
+            _ => self.answer(request).await.unwrap_or_else(IntoResponse::into_response),
+        };
+        self.decorate(&mut response, id.clone(), origin);
+
+        // What stands where nothing is may be anything, a token too.
+        let path = if self.paths.contains(&path) { path.as_str() } else { "(unknown)" };
+        tracing::info!(
+            http.method = method.as_str(),
+            http.path = path,
+            http.status = response.status().as_u16(),
+            http.micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
+            request.id = id.to_str().unwrap_or_default(),
+            "answered a request"
+        );
+        Ok(response)
+    }
+}
+
+/// Reads the body before anything is done for it: a slow or endless one holds nothing but its
+/// connection.
+async fn take_body(request: &mut Request) -> Result<()> {
+    let announced = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok())
+        .and_then(|length| length.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > MAX_BODY) {
+        return Err(Code::ContentTooLarge.into());
+    }
+    let has_body = announced.is_some_and(|length| length > 0)
+        || request.headers().contains_key(header::TRANSFER_ENCODING);
+    if !has_body {
+        return Ok(());
+    }
+    let body = request.take_body();
+    match timeout(BODY_WITHIN, body.into_bytes_limit(MAX_BODY)).await {
+        Ok(Ok(bytes)) => {
+            request.set_body(Body::from_bytes(bytes));
+            Ok(())
+        }
+        Ok(Err(poem::error::ReadBodyError::PayloadTooLarge)) => Err(Code::ContentTooLarge.into()),
+        Ok(Err(_)) | Err(_) => Err(Code::RequestTimeout.into()),
+    }
+}
+
+/// The caller's own id for the request, where it is a plain word, so that logs can be joined.
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let given = headers.get(REQUEST_ID).filter(|value| {
+        let bytes = value.as_bytes();
+        (1..=64).contains(&bytes.len())
+            && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
+    });
+    match given {
+        Some(given) => given.clone(),
+        None => HeaderValue::try_from(random::id().to_string())
+            .unwrap_or(HeaderValue::from_static("unknown")),
+    }
+}
+
+fn is_preflight(request: &Request) -> bool {
+    request.method() == Method::OPTIONS
+        && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+fn preflight() -> Response {
+    Response::builder()
+        .status(StatusCode::NO_CONTENT)
+        .header(header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PATCH, PUT, DELETE")
+        .header(header::ACCESS_CONTROL_ALLOW_HEADERS, "Authorization, Content-Type, X-Request-Id")
+        .header(header::ACCESS_CONTROL_MAX_AGE, "600")
+        .finish()
+}

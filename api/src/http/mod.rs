@@ -1,0 +1,25 @@
+//! What every request passes on its way to a feature, and every answer on its way back.
+
+pub(crate) mod body;
+pub(crate) mod caller;
+mod docs;
+mod layers;
+mod openapi;
+mod routes;
+mod server;
+
+pub use openapi::document;
+pub use server::{Bound, serve};
+
+use poem_openapi::Tags;
+
+/// What operations have to do with.
+#[derive(Tags)]
+pub(crate) enum Tag {
+    /// Register, sign in, stay signed in, sign out.
+    Auth,
+    /// Who you are.
+    Users,
+    /// How the service is.
+    Operation,
+}

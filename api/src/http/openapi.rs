@@ -1,0 +1,149 @@
+//! The OpenAPI document: what the framework generates, with what it cannot know.
+//!
+//! Refusals are described from the table in `error.rs`, so that a code means in the document what
+//! it means on the wire.
+
+use poem_openapi::{OpenApi, OpenApiService, Webhook};
+use serde_json::{Map, Value, json};
+
+use super::routes;
+use crate::error::Code;
+
+/// What every operation may answer.
+const EVERYWHERE: [Code; 4] = [
+    Code::ContentTooLarge,
+    Code::RequestTimeout,
+    Code::ServiceUnavailable,
+    Code::InternalServerError,
+];
+
+/// The document in YAML, as `openapi.yaml` has it.
+pub fn document() -> String {
+    to_yaml(&document_of(&routes::operations()))
+}
+
+pub(super) fn to_yaml(document: &Value) -> String {
+    serde_yaml::to_string(document).expect("a JSON value is YAML")
+}
+
+pub(super) fn document_of<T: OpenApi, W: Webhook>(service: &OpenApiService<T, W>) -> Value {
+    let mut document: Value =
+        serde_json::from_str(&service.spec()).expect("the framework writes JSON");
+    document["components"]["schemas"]["Error"] = error_schema();
+    let items = document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
+    for item in items {
+        for operation in item.as_object_mut().into_iter().flat_map(|item| item.values_mut()) {
+            complete(operation);
+        }
+    }
+    plain_json(&mut document);
+    document
+}
+
+fn complete(operation: &mut Value) {
+    let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
+    let own = routes::refusals().find(|(known, _)| *known == id).map_or(&[][..], |(_, own)| own);
+    let has_body = operation.get("requestBody").is_some();
+    let codes =
+        own.iter().chain(EVERYWHERE.iter().filter(|code| {
+            has_body || !matches!(code, Code::ContentTooLarge | Code::RequestTimeout)
+        }));
+    let Some(responses) = operation["responses"].as_object_mut() else { return };
+    for response in responses.values_mut() {
+        response["headers"] = headers(&[("X-Request-Id", "This request's id in the log.")]);
+    }
+    for code in codes {
+        refuse(responses, *code);
+    }
+}
+
+/// Adds one refusal to the responses of an operation.
+fn refuse(responses: &mut Map<String, Value>, code: Code) {
+    let status = code.status();
+    let response = responses.entry(status.as_u16().to_string()).or_insert_with(|| {
+        json!({
+            "description": "",
+            "headers": headers(&[("X-Request-Id", "This request's id in the log.")]),
+            "content": {},
+        })
+    });
+    let line = format!("* `{}`: {}", code.name(), code.sentence());
+    let description = response["description"].as_str().unwrap_or_default();
+    response["description"] =
+        if description.is_empty() { line } else { format!("{description}\n{line}") }.into();
+    if status.as_u16() == 401 {
+        response["headers"]["WWW-Authenticate"] = header("Why (RFC 6750, section 3).");
+    }
+    if status.as_u16() == 503 {
+        response["headers"]["Retry-After"] = header("When to try again, in seconds.");
+    }
+    let content = &mut response["content"]["application/json"];
+    if content.is_null() {
+        *content = json!({ "schema": { "$ref": "#/components/schemas/Error" }, "examples": {} });
+    }
+    content["examples"][code.name()] =
+        json!({ "summary": code.sentence(), "value": code.example() });
+}
+
+fn headers(named: &[(&str, &str)]) -> Value {
+    named.iter().map(|(name, description)| ((*name).to_owned(), header(description))).collect()
+}
+
+fn header(description: &str) -> Value {
+    json!({ "description": description, "schema": { "type": "string" } })
+}
+
+fn error_schema() -> Value {
+    json!({
+        "description": "A refusal. `detail` is a stable code; a code with a reason; or, of a body \
+                        that cannot be read, a list of what is wrong.",
+        "type": "object",
+        "required": ["detail"],
+        "properties": {
+            "detail": {
+                "oneOf": [
+                    { "type": "string" },
+                    {
+                        "type": "object",
+                        "required": ["code", "reason"],
+                        "properties": {
+                            "code": { "type": "string" },
+                            "reason": { "type": "string" },
+                        },
+                    },
+                    {
+                        "type": "array",
+                        "items": {
+                            "type": "object",
+                            "required": ["type", "loc", "msg"],
+                            "properties": {
+                                "type": { "type": "string" },
+                                "loc": {
+                                    "type": "array",
+                                    "items": {
+                                        "oneOf": [{ "type": "string" }, { "type": "integer" }],
+                                    },
+                                },
+                                "msg": { "type": "string" },
+                            },
+                        },
+                    },
+                ],
+            },
+        },
+    })
+}
+
+/// JSON has no charset parameter (RFC 8259, section 11); the framework writes one.
+fn plain_json(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            if let Some(content) = members.remove("application/json; charset=utf-8") {
+                members.insert("application/json".to_owned(), content);
+            }
+            members.values_mut().for_each(plain_json);
+        }
+        Value::Array(items) => items.iter_mut().for_each(plain_json),
+        _ => {}
+    }
+}

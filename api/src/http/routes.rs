@@ -1,0 +1,106 @@
+//! Every route, in one list.
+
+use poem::http::HeaderValue;
+use poem::{Endpoint, EndpointExt, Response, Route, get};
+use poem_openapi::{LicenseObject, OpenApi, OpenApiService, ServerObject};
+use serde_json::Value;
+
+use super::layers::Layers;
+use super::{docs, openapi};
+use crate::app::App;
+use crate::error::Code;
+use crate::{factor, operation, session, user};
+
+/// The operations of each feature.
+pub(super) fn operations() -> OpenApiService<impl OpenApi, ()> {
+    let features = (factor::http::Api, session::http::Api, user::http::Api, operation::http::Api);
+    OpenApiService::new(features, "Tessera", env!("CARGO_PKG_VERSION"))
+        .description(
+            "A JWT identity provider: it registers people, proves who they are, issues the tokens \
+             that other services trust, and takes them back.",
+        )
+        .license(LicenseObject::new("MIT OR Apache-2.0"))
+        .server(ServerObject::new("/"))
+}
+
+/// The refusals of each operation, for the documents.
+pub(super) fn refusals() -> impl Iterator<Item = &'static (&'static str, &'static [Code])> {
+    [
+        factor::http::REFUSALS,
+        session::http::REFUSALS,
+        user::http::REFUSALS,
+        operation::http::REFUSALS,
+    ]
+    .into_iter()
+    .flatten()
+}
+
+/// The service: every route, with what is done to every request around them.
+pub(super) fn service(app: App) -> impl Endpoint<Output = Response> {
+    let operations = operations();
+    let document = openapi::document_of(&operations);
+    let swagger = docs::Swagger::of(&operations.swagger_ui_html());
+    let paths = Paths::of(&document);
+    let layers = |routes| Layers::new(routes, paths, &app.config);
+    let json = document.to_string();
+    let yaml = openapi::to_yaml(&document);
+    let routes = Route::new()
+        .at("/openapi.json", get(docs::asset("application/json", json)))
+        .at("/openapi.yaml", get(docs::asset("application/yaml", yaml)))
+        .at("/docs", get(docs::asset("text/html; charset=utf-8", docs::PAGE)))
+        .at("/docs/start.js", get(docs::asset("text/javascript; charset=utf-8", docs::START)))
+        .at("/docs/page.css", get(docs::asset("text/css; charset=utf-8", docs::STYLE)))
+        .at(
+            "/docs/swagger-ui.js",
+            get(docs::asset("text/javascript; charset=utf-8", swagger.script)),
+        )
+        .at("/docs/swagger-ui.css", get(docs::asset("text/css; charset=utf-8", swagger.style)))
+        .nest("/", operations)
+        .data(app.clone());
+    layers(routes)
+}
+
+/// The routes that are not operations, which have no entry in the document.
+const PAGES: [&str; 7] = [
+    "/openapi.json",
+    "/openapi.yaml",
+    "/docs",
+    "/docs/start.js",
+    "/docs/page.css",
+    "/docs/swagger-ui.js",
+    "/docs/swagger-ui.css",
+];
+
+/// Which paths there are, and for which methods.
+pub(super) struct Paths(Vec<(String, HeaderValue)>);
+
+impl Paths {
+    fn of(document: &Value) -> Self {
+        let operations = document["paths"].as_object().into_iter().flatten().map(|(path, item)| {
+            let methods: Vec<_> = item
+                .as_object()
+                .into_iter()
+                .flatten()
+                .map(|(method, _)| method.to_ascii_uppercase())
+                .collect();
+            (path.clone(), HeaderValue::try_from(methods.join(", ")))
+        });
+        let pages = PAGES.iter().map(|path| ((*path).to_owned(), HeaderValue::try_from("GET")));
+        Self(
+            operations
+                .chain(pages)
+                .filter_map(|(path, methods)| Some((path, methods.ok()?)))
+                .collect(),
+        )
+    }
+
+    /// Whether something is there.
+    pub(super) fn contains(&self, path: &str) -> bool {
+        self.0.iter().any(|(known, _)| known == path)
+    }
+
+    /// The methods of what is there, for the header `Allow`.
+    pub(super) fn allowed(&self, path: &str) -> Option<HeaderValue> {
+        self.0.iter().find(|(known, _)| known == path).map(|(_, methods)| methods.clone())
+    }
+}

@@ -1,0 +1,154 @@
+//! The loop that accepts connections. The framework's own sets no deadline for a request's head,
+//! spins when descriptors run out, and lets small answers wait for Nagle's algorithm.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use poem::http::uri::Scheme;
+use poem::web::{LocalAddr, RemoteAddr};
+use poem::{Endpoint, Response};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{sleep, timeout};
+use tokio_io_timeout::TimeoutStream;
+
+use super::routes;
+use crate::app::App;
+use crate::{revocation, session};
+
+/// How long a request's head may take, and a connection be idle.
+const HEAD_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long a caller may take nothing of an answer.
+const WRITE_WITHIN: Duration = Duration::from_secs(30);
+
+/// The largest head, in bytes.
+const MAX_HEAD: usize = 16 * 1024;
+
+/// How long requests in flight are waited for at the end.
+const DRAIN_WITHIN: Duration = Duration::from_secs(15);
+
+/// A listener, and how many connections it may hold.
+#[derive(Debug)]
+pub struct Bound {
+    listener: TcpListener,
+    connections: usize,
+}
+
+impl Bound {
+    /// Listens; at most `connections` are open at once, further ones wait.
+    ///
+    /// # Errors
+    ///
+    /// When the address is taken or not this machine's.
+    pub async fn listen(address: SocketAddr, connections: usize) -> io::Result<Self> {
+        Ok(Self { listener: TcpListener::bind(address).await?, connections })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    ///
+    /// When the operating system does not say.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+/// Serves until `shutdown` resolves, then answers what is in flight.
+pub async fn serve(app: App, bound: Bound, shutdown: impl Future<Output = ()>) {
+    let background = [
+        tokio::spawn(revocation::jobs::keep_following(app.clone())),
+        tokio::spawn(revocation::jobs::keep_purging(app.clone())),
+        tokio::spawn(session::jobs::keep_purging(app.clone())),
+    ];
+    let service = Arc::new(routes::service(app));
+    let (stop, stopping) = watch::channel(());
+    let permits = Arc::new(Semaphore::new(bound.connections));
+    {
+        let mut shutdown = pin!(shutdown);
+        loop {
+            tokio::select! {
+                () = &mut shutdown => break,
+                accepted = accept(&bound.listener, &permits) => {
+                    let (stream, peer, permit) = accepted;
+                    let service = Arc::clone(&service);
+                    let stopping = stopping.clone();
+                    tokio::spawn(async move {
+                        connection(stream, peer, service, stopping).await;
+                        drop(permit);
+                    });
+                }
+            }
+        }
+    }
+    drop(bound.listener);
+    drop(stopping);
+    let _ = stop.send(());
+    if timeout(DRAIN_WITHIN, stop.closed()).await.is_err() {
+        tracing::warn!("some requests were still in flight at the end");
+    }
+    background.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+/// The next connection. Out of descriptors, it waits a little instead of asking again at once.
+async fn accept(
+    listener: &TcpListener,
+    permits: &Arc<Semaphore>,
+) -> (TcpStream, SocketAddr, Option<tokio::sync::OwnedSemaphorePermit>) {
+    let permit = Arc::clone(permits).acquire_owned().await.ok();
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => return (stream, peer, permit),
+            Err(error) => {
+                tracing::warn!(error.cause = %error, "a connection could not be accepted");
+                sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    service: Arc<impl Endpoint<Output = Response> + 'static>,
+    mut stopping: watch::Receiver<()>,
+) {
+    let _ = stream.set_nodelay(true);
+    let Ok(local) = stream.local_addr() else { return };
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(WRITE_WITHIN));
+    let answer = service_fn(move |request| {
+        let service = Arc::clone(&service);
+        let local = LocalAddr(poem::Addr::SocketAddr(local));
+        let remote = RemoteAddr(poem::Addr::SocketAddr(peer));
+        async move {
+            let response =
+                service.get_response((request, local, remote, Scheme::HTTP).into()).await;
+            Ok::<_, Infallible>(hyper::Response::from(response))
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_WITHIN)
+        .max_buf_size(MAX_HEAD)
+        .serve_connection(TokioIo::new(Box::pin(stream)), answer);
+    let mut connection = pin!(connection);
+    // An error is the caller's: a head that cannot be read, or a connection that broke.
+    let finished = tokio::select! {
+        _ = connection.as_mut() => true,
+        _ = stopping.changed() => false,
+    };
+    if !finished {
+        connection.as_mut().graceful_shutdown();
+        let _ = connection.await;
+    }
+}

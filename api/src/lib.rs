@@ -1,0 +1,74 @@
+//! The identity provider: registers people, proves who they are, issues tokens, takes them back.
+//!
+//! By feature; a feature's rules are its `mod.rs`, its queries `store.rs`, its JSON `http.rs`:
+//!
+//! | module | what |
+//! |---|---|
+//! | [`user`] | people: who you are |
+//! | [`factor`] | passwords: how you prove it |
+//! | [`session`] | sign in, stay signed in, sign out: what you get |
+//! | [`revocation`] | what is not accepted any more |
+//! | [`operation`] | how the service is |
+//! | [`http`] | what every request passes; all routes in one list |
+//! | [`app`], [`config`], [`database`], [`error`] | what rules are given, and how they refuse |
+//! | [`clock`], [`random`] | the only places that read the clock and draw randomness |
+
+pub mod app;
+pub mod clock;
+pub mod config;
+pub mod database;
+pub mod error;
+pub mod factor;
+pub mod http;
+pub mod operation;
+pub mod random;
+pub mod revocation;
+pub mod session;
+pub mod user;
+
+use app::App;
+use config::{Config, ConfigError};
+use database::Database;
+
+/// Connects, brings the schema up to date as the settings ask, and reads what was revoked.
+///
+/// # Errors
+///
+/// A sentence for the operator, with the setting's name and never its value.
+pub async fn start(config: Config) -> Result<App, String> {
+    // Before the database: a secret that cannot sign needs no connection to be refused.
+    let _ = config.signing_secret().map_err(fault)?;
+    let database = connect(&config).await?;
+    database.prepare(config.migrate).await?;
+    let app = App::new(config, database).map_err(fault)?;
+    revocation::follow(&app)
+        .await
+        .map_err(|error| format!("the revocations could not be read: {error}"))?;
+    if !app.config.blacklist_enabled {
+        tracing::warn!("BLACKLIST_ENABLED is off: revoked tokens are accepted until they expire");
+    }
+    Ok(app)
+}
+
+/// Connects to the database of the settings.
+///
+/// # Errors
+///
+/// A sentence for the operator.
+pub async fn connect(config: &Config) -> Result<Database, String> {
+    let connecting = Database::connect(&config.database_url, config.sqlite_synchronous);
+    match tokio::time::timeout(std::time::Duration::from_secs(8), connecting).await {
+        Ok(Ok(database)) => Ok(database),
+        Ok(Err(error)) => Err(format!(
+            "the database of DATABASE_URL does not answer ({error}): check that it runs and that \
+             the URL is right"
+        )),
+        Err(_) => Err("the database of DATABASE_URL does not answer in time: check that it runs \
+                       and that the URL is right"
+            .to_owned()),
+    }
+}
+
+fn fault(error: ConfigError) -> String {
+    error.to_string()
+}

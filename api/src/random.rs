@@ -1,0 +1,40 @@
+//! The one place that draws random bytes, from the operating system.
+
+use std::fmt::Write;
+
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use uuid::{NoContext, Timestamp, Uuid};
+
+use crate::clock::Time;
+
+/// A random id.
+#[expect(clippy::disallowed_methods, reason = "this is the place")]
+pub fn id() -> Uuid {
+    Uuid::new_v4()
+}
+
+/// A random id that tells the millisecond it was made in (RFC 9562, section 5.7).
+#[expect(clippy::disallowed_methods, reason = "this is the place")]
+pub fn id_at(time: Time) -> Uuid {
+    let nanos = u32::try_from(time.millis().rem_euclid(1000) * 1_000_000).unwrap_or_default();
+    Uuid::new_v7(Timestamp::from_unix(NoContext, time.seconds(), nanos))
+}
+
+/// Bytes nobody can guess.
+///
+/// # Panics
+///
+/// When the operating system has no randomness: nothing safe can be done then.
+pub fn bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    SystemRandom::new().fill(&mut bytes).expect("the operating system gives random bytes");
+    bytes
+}
+
+/// A secret of 32 bytes in hexadecimal, as `openssl rand -hex 32` prints.
+pub fn secret() -> String {
+    bytes::<32>().iter().fold(String::with_capacity(64), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,49 @@
+//! Following the table, and purging it.
+
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use super::{follow, purge};
+use crate::app::App;
+
+const FOLLOW_EVERY: Duration = Duration::from_millis(500);
+const FOLLOW_WITHIN: Duration = Duration::from_secs(2);
+const PURGE_EVERY: Duration = Duration::from_secs(3600);
+
+/// Keeps memory in step with the table, for as long as it is polled.
+pub(crate) async fn keep_following(app: App) {
+    let mut ticks = interval(FOLLOW_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut well = true;
+    loop {
+        ticks.tick().await;
+        let outcome = timeout(FOLLOW_WITHIN, follow(&app)).await;
+        let fault = match outcome {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some("the database did not answer in time".to_owned()),
+        };
+        match (&fault, well) {
+            (Some(fault), true) => tracing::warn!(
+                error.cause = %fault,
+                "revocations cannot be read; tokens are refused once that lasts"
+            ),
+            (None, false) => tracing::info!("revocations can be read again"),
+            _ => {}
+        }
+        well = fault.is_none();
+    }
+}
+
+/// Purges once an hour, for as long as it is polled.
+pub(crate) async fn keep_purging(app: App) {
+    let mut ticks = interval(PURGE_EVERY);
+    loop {
+        ticks.tick().await;
+        match purge(&app.database, &app.revocations.list).await {
+            Ok(purged) => tracing::debug!(revocation.purged = purged, "expired revocations purged"),
+            Err(error) => tracing::warn!(error.cause = %error, "revocations could not be purged"),
+        }
+    }
+}

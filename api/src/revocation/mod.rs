@@ -1,0 +1,197 @@
+//! Revocations: the jti blacklist and its kin, in the table and in memory.
+//!
+//! The table is the truth, and every replica follows it by its sequence. Memory answers requests:
+//! no query tells whether a token was revoked.
+
+pub(crate) mod jobs;
+mod store;
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use entity::revocation::{Kind, Model};
+use entity::{SessionId, UserId};
+use sea_orm::DatabaseTransaction;
+use tessera_verify::{MAX_LEEWAY, Revocation, RevocationList};
+
+use crate::app::App;
+use crate::clock::{self, Time};
+use crate::database::{Database, serialise_revocations};
+use crate::error::{Code, Error, Result};
+
+/// How long an entry outlives what it covers, in seconds: a clock that jumps ahead and back must
+/// not revive a token.
+const GRACE: u64 = 86_400;
+
+/// How many rows are read at once.
+const BATCH: u64 = 10_000;
+
+/// What happened that something was revoked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// Its user signed out.
+    Logout,
+    /// Its user signed out everywhere.
+    LogoutAll,
+    /// A refresh token was used that had been spent.
+    Reuse,
+    /// Its user has a new password.
+    PasswordChange,
+}
+
+impl Why {
+    /// The word that is stored.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Why::Logout => "logout",
+            Why::LogoutAll => "logout-all",
+            Why::Reuse => "reuse",
+            Why::PasswordChange => "password-change",
+        }
+    }
+}
+
+/// What this replica knows of revocations, and since when.
+#[derive(Debug)]
+pub struct Revocations {
+    list: Arc<RevocationList>,
+    last_seq: AtomicI64,
+    read_at: Mutex<Option<Instant>>,
+    max_staleness: Duration,
+}
+
+impl Revocations {
+    pub(crate) fn new(max_staleness: u64) -> Self {
+        Self {
+            list: Arc::new(RevocationList::new()),
+            last_seq: AtomicI64::new(0),
+            read_at: Mutex::new(None),
+            max_staleness: Duration::from_secs(max_staleness),
+        }
+    }
+
+    /// The list that tokens are checked against.
+    pub fn list(&self) -> Arc<RevocationList> {
+        Arc::clone(&self.list)
+    }
+
+    /// How long ago the table was last read; `None` before the first time.
+    pub fn age(&self) -> Option<Duration> {
+        self.read_at.lock().unwrap_or_else(PoisonError::into_inner).map(|read_at| read_at.elapsed())
+    }
+
+    /// Whether the list is young enough to say yes by.
+    pub fn are_known(&self) -> bool {
+        self.age().is_some_and(|age| age <= self.max_staleness)
+    }
+
+    /// Puts entries whose transaction was committed into memory.
+    pub(crate) fn apply(&self, entries: impl IntoIterator<Item = Revocation>) {
+        entries.into_iter().for_each(|entry| self.list.add(entry));
+    }
+}
+
+/// Fails where this replica cannot know what was revoked: a wrong yes is worse than no answer.
+///
+/// # Errors
+///
+/// [`Code::ServiceUnavailable`].
+pub fn require_known(app: &App) -> Result<()> {
+    if !app.config.blacklist_enabled || app.revocations.are_known() {
+        Ok(())
+    } else {
+        Err(Error::from(Code::ServiceUnavailable))
+    }
+}
+
+/// Every token of these sessions.
+pub fn of_sessions(app: &App, sessions: &[SessionId], now: Time) -> Vec<Revocation> {
+    let until = last_expiry(app, now);
+    sessions.iter().map(|session| Revocation::Session { sid: session.0, until }).collect()
+}
+
+/// Every access token that a user got up to now.
+pub fn of_user(app: &App, user: UserId, now: Time) -> Revocation {
+    Revocation::User {
+        sub: user.0,
+        issued_by: now.millis().cast_unsigned(),
+        until: last_expiry(app, now),
+    }
+}
+
+/// When an access token that was issued now has expired everywhere.
+fn last_expiry(app: &App, now: Time) -> u64 {
+    now.plus_seconds(app.config.access_token_expires + MAX_LEEWAY).seconds()
+}
+
+/// Writes entries in the transaction of the act that caused them, as its last statement. Once it
+/// was committed, the caller puts them into memory.
+///
+/// # Errors
+///
+/// When the database refuses.
+pub(crate) async fn record(
+    transaction: &DatabaseTransaction,
+    entries: &[Revocation],
+    why: Why,
+    now: Time,
+) -> Result<()> {
+    if entries.is_empty() {
+        return Ok(());
+    }
+    serialise_revocations(transaction).await?;
+    store::insert(transaction, entries, why.as_str(), now).await?;
+    Ok(())
+}
+
+/// Reads what was added to the table since the last time.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub(crate) async fn follow(app: &App) -> Result<()> {
+    let began = Instant::now();
+    loop {
+        let last_seq = app.revocations.last_seq.load(Ordering::Relaxed);
+        let rows = store::after(app.database.reader(), last_seq, BATCH).await?;
+        let Some(last) = rows.last() else { break };
+        app.revocations.last_seq.store(last.seq, Ordering::Relaxed);
+        app.revocations.apply(rows.into_iter().filter_map(entry));
+    }
+    *app.revocations.read_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(began);
+    Ok(())
+}
+
+/// Forgets, in the table and in memory, what nothing needs any more.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub(crate) async fn purge(database: &Database, list: &RevocationList) -> Result<u64> {
+    let now = clock::now();
+    list.purge(now.seconds());
+    let transaction = database.begin().await?;
+    let purged = store::delete_until(&transaction, now.minus_seconds(GRACE)).await?;
+    transaction.commit().await?;
+    Ok(purged)
+}
+
+/// A row as an entry of the list; a subject that is no id covers nothing of ours.
+fn entry(row: Model) -> Option<Revocation> {
+    let Model { seq, kind, subject, until, why: _, at } = row;
+    let until = Time::from_millis(until).seconds();
+    let Ok(id) = subject.parse() else {
+        tracing::error!(revocation.seq = seq, "a revocation has a subject that is no id");
+        return None;
+    };
+    Some(match kind {
+        Kind::Token => Revocation::Token { jti: id, until },
+        Kind::Session => Revocation::Session { sid: id, until },
+        Kind::User => Revocation::User {
+            sub: id,
+            issued_by: Time::from_millis(at).millis().cast_unsigned(),
+            until,
+        },
+    })
+}

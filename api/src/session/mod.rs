@@ -1,0 +1,365 @@
+//! Sessions: sign in, stay signed in, sign out.
+//!
+//! A session is one row. Its n-th refresh token is a function of that row, so a client whose
+//! answer was lost gets the same token again, and whoever presents one that was spent long ago is
+//! known to hold a copy.
+
+pub(crate) mod http;
+pub(crate) mod jobs;
+mod store;
+
+use entity::session::Model;
+use entity::{SessionId, UserId};
+use sea_orm::DatabaseTransaction;
+use tessera_verify::{Claims, Refusal, TokenKind, TokenType};
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::clock::{self, Time};
+use crate::error::{Code, Error, Result};
+use crate::factor::{self, Password};
+use crate::random;
+use crate::revocation::{self, Why};
+use crate::user::{self, Changes, Email, User};
+
+/// What every user may do. Scopes of their own come with the accounts.
+const SCOPE: &str = "authenticated";
+
+/// Where a request came from, and with what.
+#[derive(Debug, Clone)]
+pub struct Device {
+    /// The peer's address.
+    pub ip: Option<String>,
+    /// What the program calls itself.
+    pub user_agent: Option<String>,
+}
+
+/// What a session gives: an access token and the refresh token for the next.
+#[derive(Debug, Clone)]
+pub struct Tokens {
+    /// Opens protected operations.
+    pub access_token: String,
+    /// In seconds from now.
+    pub expires_in: u64,
+    /// Is exchanged for the next pair.
+    pub refresh_token: String,
+    /// In seconds from now.
+    pub refresh_expires_in: u64,
+}
+
+/// Signs somebody in.
+///
+/// # Errors
+///
+/// [`Code::LoginBadCredentials`] for an unknown user, a wrong password and an inactive user, at
+/// one cost; [`Code::LoginUserNotVerified`]; [`Code::ServiceBusy`].
+pub async fn login(
+    app: &App,
+    username: &str,
+    password: Password,
+    device: Device,
+) -> Result<Tokens> {
+    let found = user::by_email(&app.database, username).await?;
+    let hash = found.as_ref().map(|found| found.hash.clone());
+    let matches = app.hasher.matches(password, hash).await?;
+    let credentials = match found {
+        Some(found) if matches && found.user.is_active => found,
+        _ => return Err(Code::LoginBadCredentials.into()),
+    };
+    if app.config.require_verification && !credentials.user.is_verified {
+        return Err(Code::LoginUserNotVerified.into());
+    }
+
+    let transaction = app.database.begin().await?;
+    // While the password was hashed, it may have been changed, by somebody who wants everybody
+    // else out: a session must not slip in behind that.
+    let held = user::hold(&transaction, credentials.user.id).await?;
+    if !held.is_some_and(|held| held.hash == credentials.hash && held.user.is_active) {
+        return Err(Code::LoginBadCredentials.into());
+    }
+    let now = clock::now();
+    let row = store::open(&transaction, new_session(app, credentials.user.id, device, now)).await?;
+    transaction.commit().await?;
+    tokens(app, &row, now, true)
+}
+
+/// Exchanges a refresh token for the next pair.
+///
+/// Presented again within the leeway after it was spent, it gives the same refresh token once more:
+/// the answer may have been lost, or two tabs may have asked at once. Later than that, two parties
+/// hold it, and its session ends (RFC 9700, section 4.14.2).
+///
+/// # Errors
+///
+/// [`Code::RefreshTokenInvalid`], [`Code::RefreshTokenExpired`], [`Code::RefreshTokenReused`],
+/// [`Code::SessionEnded`].
+pub async fn refresh(app: &App, token: &str, device: Device) -> Result<Tokens> {
+    revocation::require_known(app)?;
+    let now = clock::now();
+    let claims =
+        app.verifier.verify(token, TokenType::Refresh, now.seconds()).map_err(|refusal| {
+            match refusal {
+                Refusal::Expired => Error::token(Code::RefreshTokenExpired, refusal),
+                Refusal::Revoked => Error::token(Code::SessionEnded, refusal),
+                _ => Error::token(Code::RefreshTokenInvalid, refusal),
+            }
+        })?;
+    let TokenKind::Refresh { generation } = claims.kind else {
+        return Err(Code::RefreshTokenInvalid.into());
+    };
+    let (session, user) = (SessionId(claims.sid), UserId(claims.sub));
+    if !user::current(app, user).await?.is_some_and(|user| user.is_active) {
+        return Err(Code::SessionEnded.into());
+    }
+
+    let transaction = app.database.begin().await?;
+    let now = clock::now();
+    let outcome = spend(app, &transaction, session, user, generation, device, now).await?;
+    transaction.commit().await?;
+    match outcome {
+        Spent::Now(row) | Spent::JustBefore(row) => tokens(app, &row, now, false),
+        Spent::LongAgo(entries) => {
+            app.revocations.apply(entries);
+            tracing::warn!(
+                session.id = %session,
+                user.id = %user,
+                "a spent refresh token was used again; its session was ended"
+            );
+            Err(Code::RefreshTokenReused.into())
+        }
+        Spent::Never(code) => Err(code.into()),
+    }
+}
+
+/// What became of a refresh token that was presented.
+enum Spent {
+    /// It was the current one; the row has its successor.
+    Now(Model),
+    /// It was the one before, and within the leeway.
+    JustBefore(Model),
+    /// It was spent too long ago; the session was ended.
+    LongAgo(Vec<tessera_verify::Revocation>),
+    /// It cannot be spent.
+    Never(Code),
+}
+
+/// Ending the session of a reused token must be committed although the caller is refused: so that
+/// is an outcome, not an error.
+async fn spend(
+    app: &App,
+    transaction: &DatabaseTransaction,
+    session: SessionId,
+    user: UserId,
+    generation: u64,
+    device: Device,
+    now: Time,
+) -> Result<Spent> {
+    let Ok(generation) = i64::try_from(generation) else {
+        return Ok(Spent::Never(Code::RefreshTokenInvalid));
+    };
+    let expires_at = now.plus_seconds(app.config.refresh_token_expires);
+    if let Some(row) =
+        store::spend(transaction, session, user, generation, now, expires_at, device).await?
+    {
+        return Ok(Spent::Now(row));
+    }
+    let Some(row) = store::find_and_lock(transaction, session).await? else {
+        return Ok(Spent::Never(Code::RefreshTokenInvalid));
+    };
+    let spent_at = Time::from_millis(row.rotated_at);
+    Ok(if row.user_id != user || row.generation < generation {
+        // A generation that is yet to come: the database was restored from an older copy.
+        Spent::Never(Code::RefreshTokenInvalid)
+    } else if row.ended_at.is_some() {
+        Spent::Never(Code::SessionEnded)
+    } else if row.has_expired(now.millis()) {
+        Spent::Never(Code::RefreshTokenExpired)
+    } else if row.generation == generation + 1
+        && now <= spent_at.plus_seconds(app.config.refresh_reuse_leeway)
+    {
+        Spent::JustBefore(row)
+    } else {
+        store::end(transaction, session, user, Why::Reuse, now).await?;
+        let entries = revocation::of_sessions(app, &[session], now);
+        revocation::record(transaction, &entries, Why::Reuse, now).await?;
+        Spent::LongAgo(entries)
+    })
+}
+
+/// Ends the session that a token belongs to.
+///
+/// # Errors
+///
+/// [`Code::Unauthorized`] when it is over already; nothing is ended when the database does not
+/// answer.
+pub async fn logout(app: &App, claims: &Claims) -> Result<()> {
+    let (session, user) = (SessionId(claims.sid), UserId(claims.sub));
+    let transaction = app.database.begin().await?;
+    let now = clock::now();
+    if !store::end(&transaction, session, user, Why::Logout, now).await? {
+        return Err(Error::token(Code::Unauthorized, Refusal::Revoked));
+    }
+    let entries = revocation::of_sessions(app, &[session], now);
+    revocation::record(&transaction, &entries, Why::Logout, now).await?;
+    transaction.commit().await?;
+    app.revocations.apply(entries);
+    Ok(())
+}
+
+/// Ends every session of the user a token speaks of.
+///
+/// # Errors
+///
+/// When the database does not answer; nothing is ended then.
+pub async fn logout_all(app: &App, claims: &Claims) -> Result<()> {
+    let transaction = app.database.begin().await?;
+    let user = UserId(claims.sub);
+    // Held, so that a sign-in is wholly before this or wholly after.
+    user::hold(&transaction, user).await?;
+    let now = clock::now();
+    let entries = end_all(app, &transaction, user, None, Why::LogoutAll, now).await?;
+    transaction.commit().await?;
+    app.revocations.apply(entries);
+    Ok(())
+}
+
+/// Changes a user's own address and password. A new address is not verified; a new password ends
+/// every other session and every access token there is.
+///
+/// # Errors
+///
+/// [`Code::FreshTokenRequired`], [`Code::UpdateUserEmailAlreadyExists`],
+/// [`Code::UpdateUserInvalidPassword`], [`Code::ServiceBusy`].
+pub async fn change_user(
+    app: &App,
+    claims: &Claims,
+    email: Option<Email>,
+    password: Option<Password>,
+) -> Result<User> {
+    let id = UserId(claims.sub);
+    let gone = || Error::from(Code::Unauthorized);
+    if email.is_none() && password.is_none() {
+        let user = user::current(app, id).await?.ok_or_else(gone)?;
+        return Ok(User::clone(&user));
+    }
+    if !matches!(claims.kind, TokenKind::Access { fresh: true, .. }) {
+        return Err(Code::FreshTokenRequired.into());
+    }
+    let hash = match password {
+        Some(password) => {
+            Some(factor::hash_new(app, password, Code::UpdateUserInvalidPassword).await?)
+        }
+        None => None,
+    };
+
+    let transaction = app.database.begin().await?;
+    let held = user::hold(&transaction, id).await?.ok_or_else(gone)?;
+    // While the password was hashed, this token may have been revoked.
+    if app.verifier.is_revoked(claims) || !held.user.is_active {
+        return Err(Error::token(Code::Unauthorized, Refusal::Revoked));
+    }
+    let email = email.filter(|email| email.as_str() != held.user.email);
+    let ends_sessions = hash.is_some();
+    let user = if email.is_none() && hash.is_none() {
+        held.user
+    } else {
+        user::change(&transaction, id, Changes { email, hash }).await?
+    };
+    let now = clock::now();
+    let entries = if ends_sessions {
+        let kept = Some(SessionId(claims.sid));
+        end_all(app, &transaction, id, kept, Why::PasswordChange, now).await?
+    } else {
+        Vec::new()
+    };
+    transaction.commit().await?;
+    app.revocations.apply(entries);
+    app.known_users.forget(id);
+    Ok(user)
+}
+
+/// Ends the sessions of a user but one, and every access token the user got up to now.
+///
+/// The sessions are revoked one by one as well: a token of theirs that a replica whose clock is
+/// ahead is signing at this moment would seem younger than the cut-off.
+async fn end_all(
+    app: &App,
+    transaction: &DatabaseTransaction,
+    user: UserId,
+    kept: Option<SessionId>,
+    why: Why,
+    now: Time,
+) -> Result<Vec<tessera_verify::Revocation>> {
+    let ended = store::end_all(transaction, user, kept, why, now).await?;
+    let mut entries = revocation::of_sessions(app, &ended, now);
+    entries.push(revocation::of_user(app, user, now));
+    revocation::record(transaction, &entries, why, now).await?;
+    Ok(entries)
+}
+
+fn new_session(app: &App, user: UserId, device: Device, now: Time) -> Model {
+    Model {
+        id: SessionId(random::id()),
+        user_id: user,
+        created_at: now.millis(),
+        auth_time: now.millis(),
+        expires_at: now.plus_seconds(app.config.refresh_token_expires).millis(),
+        generation: 0,
+        rotated_at: now.millis(),
+        ended_at: None,
+        ended_why: None,
+        last_used_at: now.millis(),
+        ip: device.ip,
+        user_agent: device.user_agent,
+    }
+}
+
+/// The tokens of a session as its row stands.
+fn tokens(app: &App, row: &Model, now: Time, fresh: bool) -> Result<Tokens> {
+    let key = app.verifier.keys().active();
+    let access = access_claims(app, row, now, fresh);
+    let refresh = refresh_claims(app, row);
+    Ok(Tokens {
+        access_token: key.sign(&access)?,
+        expires_in: access.exp - access.iat,
+        refresh_token: key.sign(&refresh)?,
+        refresh_expires_in: refresh.exp.saturating_sub(now.seconds()),
+    })
+}
+
+fn access_claims(app: &App, row: &Model, now: Time, fresh: bool) -> Claims {
+    // A cut-off covers tokens up to its millisecond; one that is issued after it must be younger.
+    let issued = match app.revocations.list().issued_by(&row.user_id.0) {
+        Some(cutoff) => now.max(Time::from_millis(cutoff.cast_signed() + 1)),
+        None => now,
+    };
+    let kind = TokenKind::Access {
+        fresh,
+        auth_time: Time::from_millis(row.auth_time).seconds(),
+        scope: SCOPE.to_owned(),
+    };
+    let exp = issued.seconds() + app.config.access_token_expires;
+    claims(app, row, random::id_at(issued), issued, exp, kind)
+}
+
+/// A function of the row alone: the same on every replica, however often it is asked.
+fn refresh_claims(app: &App, row: &Model) -> Claims {
+    let id = Uuid::new_v5(&row.id.0, row.generation.to_string().as_bytes());
+    let kind = TokenKind::Refresh { generation: row.generation.cast_unsigned() };
+    let exp = Time::from_millis(row.expires_at).seconds();
+    claims(app, row, id, Time::from_millis(row.rotated_at), exp, kind)
+}
+
+fn claims(app: &App, row: &Model, id: Uuid, issued: Time, exp: u64, kind: TokenKind) -> Claims {
+    Claims {
+        iss: app.config.public_url.as_str().to_owned(),
+        sub: row.user_id.0,
+        aud: app.config.jwt_audience.clone(),
+        iat: issued.seconds(),
+        nbf: issued.seconds(),
+        exp,
+        jti: id,
+        sid: row.id.0,
+        kind,
+    }
+}

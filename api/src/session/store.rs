@@ -1,0 +1,103 @@
+//! The table `session`.
+
+use entity::session::{ActiveModel, Column, Entity, Model};
+use entity::{SessionId, UserId};
+use sea_orm::sea_query::Expr;
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel,
+    QueryFilter, QuerySelect, UpdateMany,
+};
+
+use super::Device;
+use crate::clock::Time;
+use crate::revocation::Why;
+
+pub(super) async fn open(connection: &impl ConnectionTrait, row: Model) -> Result<Model, DbErr> {
+    row.into_active_model().reset_all().insert(connection).await
+}
+
+pub(super) async fn find_and_lock(
+    connection: &impl ConnectionTrait,
+    id: SessionId,
+) -> Result<Option<Model>, DbErr> {
+    Entity::find_by_id(id).lock_exclusive().one(connection).await
+}
+
+/// Moves a session on from `generation` to the next. Of any number of callers with one generation,
+/// one gets the row; the others, and everybody after the end, get nothing.
+pub(super) async fn spend(
+    connection: &impl ConnectionTrait,
+    id: SessionId,
+    user: UserId,
+    generation: i64,
+    now: Time,
+    expires_at: Time,
+    device: Device,
+) -> Result<Option<Model>, DbErr> {
+    let rows = live(Entity::update_many(), user)
+        .col_expr(Column::Generation, Expr::value(generation + 1))
+        .col_expr(Column::RotatedAt, Expr::value(now.millis()))
+        .col_expr(Column::LastUsedAt, Expr::value(now.millis()))
+        .col_expr(Column::ExpiresAt, Expr::value(expires_at.millis()))
+        .col_expr(Column::Ip, Expr::value(device.ip))
+        .col_expr(Column::UserAgent, Expr::value(device.user_agent))
+        .filter(Column::Id.eq(id))
+        .filter(Column::Generation.eq(generation))
+        .filter(Column::ExpiresAt.gt(now.millis()))
+        .exec_with_returning(connection)
+        .await?;
+    Ok(rows.into_iter().next())
+}
+
+/// Ends a session; `false` when it had ended, or is not this user's.
+pub(super) async fn end(
+    connection: &impl ConnectionTrait,
+    id: SessionId,
+    user: UserId,
+    why: Why,
+    now: Time,
+) -> Result<bool, DbErr> {
+    let updated = ended(live(Entity::update_many(), user), why, now)
+        .filter(Column::Id.eq(id))
+        .exec(connection)
+        .await?;
+    Ok(updated.rows_affected == 1)
+}
+
+/// Ends every session of a user but `kept`; says which had not ended before.
+pub(super) async fn end_all(
+    connection: &impl ConnectionTrait,
+    user: UserId,
+    kept: Option<SessionId>,
+    why: Why,
+    now: Time,
+) -> Result<Vec<SessionId>, DbErr> {
+    let mut update = ended(live(Entity::update_many(), user), why, now)
+        .filter(Column::ExpiresAt.gt(now.millis()));
+    if let Some(kept) = kept {
+        update = update.filter(Column::Id.ne(kept));
+    }
+    let rows = update.exec_with_returning(connection).await?;
+    Ok(rows.into_iter().map(|row| row.id).collect())
+}
+
+pub(super) async fn delete_expired_before(
+    connection: &impl ConnectionTrait,
+    time: Time,
+) -> Result<u64, DbErr> {
+    let deleted =
+        Entity::delete_many().filter(Column::ExpiresAt.lt(time.millis())).exec(connection).await?;
+    Ok(deleted.rows_affected)
+}
+
+fn live(update: UpdateMany<Entity>, user: UserId) -> UpdateMany<Entity> {
+    update.filter(Column::UserId.eq(user)).filter(Column::EndedAt.is_null())
+}
+
+fn ended(update: UpdateMany<Entity>, why: Why, now: Time) -> UpdateMany<Entity> {
+    update.set(ActiveModel {
+        ended_at: sea_orm::Set(Some(now.millis())),
+        ended_why: sea_orm::Set(Some(why.as_str().to_owned())),
+        ..Default::default()
+    })
+}
