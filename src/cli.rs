@@ -1,0 +1,64 @@
+//! The command line.
+
+use std::process::ExitCode;
+
+use api::config::Config;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Parser, Subcommand};
+
+/// A JWT identity provider in one binary: it registers people, proves who they are, issues the
+/// tokens that other services trust, and takes them back.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tessera",
+    version,
+    arg_required_else_help = true,
+    after_help = "Start with `tessera serve --dev`, and open http://localhost:8000/docs."
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) config: Config,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve, until told to stop
+    Serve,
+    /// Bring the database schema up to date, or say how far it is
+    Migrate(crate::migrate::Arguments),
+    /// Make users, and superusers of them
+    User(crate::user::Arguments),
+    /// Print the OpenAPI document, in YAML
+    Openapi,
+    /// Show the settings
+    Config(crate::config::Arguments),
+    /// Make secrets
+    Secret(crate::secret::Arguments),
+    /// Ask a running server whether it can answer: exit status 0 if so, else 1
+    Health,
+}
+
+/// Prints help, or what cannot be understood of a command line. A setting that cannot be is named
+/// and its value is not shown: it may be a secret in the wrong place.
+pub(crate) fn refuse(error: &clap::Error) -> ExitCode {
+    let value_is_at_fault =
+        matches!(error.kind(), ErrorKind::ValueValidation | ErrorKind::InvalidValue);
+    match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(argument)) if value_is_at_fault => {
+            let name = argument.split(' ').next().unwrap_or_default().trim_start_matches('-');
+            let name = if name == "dev" { "TESSERA_DEV" } else { name };
+            let variable = name.to_ascii_uppercase().replace('-', "_");
+            eprintln!(
+                "error: {variable} (flag, environment or .env) has a value that cannot be: see \
+                 `tessera serve --help` for what it may be"
+            );
+        }
+        _ => {
+            let _ = error.print();
+        }
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}

@@ -1,0 +1,30 @@
+//! `tessera config`
+
+use clap::{ArgMatches, Args, Subcommand};
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Print each setting as it stands; secrets are not shown
+    Print {
+        /// Say where each came from: flag, environment, .env or default
+        #[arg(long)]
+        origin: bool,
+    },
+}
+
+pub(crate) fn run(arguments: &Arguments, matches: &ArgMatches, from_file: &[String]) {
+    let Action::Print { origin } = arguments.action;
+    for setting in api::config::settings(matches, from_file) {
+        if origin {
+            println!("{:<26} {:<12} {}", setting.name, setting.origin, setting.value);
+        } else {
+            println!("{}={}", setting.name, setting.value);
+        }
+    }
+}

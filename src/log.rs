@@ -1,0 +1,38 @@
+//! Where log lines go.
+
+use std::io::IsTerminal;
+
+use api::config::{Config, LogFormat};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt;
+
+/// Logs as the settings ask.
+pub(crate) fn to_stderr(config: &Config) -> Result<(), String> {
+    let filter = EnvFilter::try_new(&config.rust_log)
+        .map_err(|_| "RUST_LOG is neither a level nor target=level pairs: use info".to_owned())?;
+    let terminal = std::io::stderr().is_terminal();
+    let pretty = match config.log_format {
+        LogFormat::Auto => terminal,
+        LogFormat::Pretty => true,
+        LogFormat::Json => false,
+    };
+    let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if pretty {
+        lines.with_ansi(terminal).init();
+    } else {
+        lines.json().flatten_event(true).init();
+    }
+    Ok(())
+}
+
+/// Warnings only, for commands whose output is for people.
+pub(crate) fn faults_to_stderr() {
+    let terminal = std::io::stderr().is_terminal();
+    fmt()
+        .with_max_level(tracing::Level::WARN)
+        .with_writer(std::io::stderr)
+        .with_ansi(terminal)
+        .without_time()
+        .with_target(false)
+        .init();
+}

@@ -1,0 +1,41 @@
+//! `tessera migrate`
+
+use api::config::Config;
+use clap::{Args, Subcommand};
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Bring the schema up to date
+    Up,
+    /// Say which migrations were applied: exit status 0 when all were, else 1
+    Status,
+}
+
+pub(crate) async fn run(arguments: Arguments, config: Config) -> Result<(), String> {
+    let database = api::connect(&config).await?;
+    match arguments.action {
+        Action::Up => database
+            .migrate()
+            .await
+            .map_err(|error| format!("the schema could not be brought up to date: {error}"))?,
+        Action::Status => {}
+    }
+    let migrations = database
+        .migrations()
+        .await
+        .map_err(|error| format!("the schema could not be read: {error}"))?;
+    for (name, applied) in &migrations {
+        println!("{}  {name}", if *applied { "applied" } else { "pending" });
+    }
+    if migrations.iter().all(|(_, applied)| *applied) {
+        Ok(())
+    } else {
+        Err("the schema is behind: run `tessera migrate up`".to_owned())
+    }
+}

@@ -1,0 +1,5 @@
+//! `tessera openapi`
+
+pub(crate) fn run() {
+    print!("{}", api::http::document());
+}

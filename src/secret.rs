@@ -1,0 +1,21 @@
+//! `tessera secret`
+
+use clap::{Args, Subcommand};
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Print a new secret for APP_SECRET, as `openssl rand -hex 32` does
+    Generate,
+}
+
+pub(crate) fn run(arguments: &Arguments) {
+    match arguments.action {
+        Action::Generate => println!("{}", api::random::secret()),
+    }
+}
