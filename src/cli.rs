@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use api::config::Config;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// A JWT identity provider in one binary: it registers people, proves who they are, issues the
 /// tokens that other services trust, and takes them back.
@@ -41,6 +41,11 @@ pub(crate) enum Command {
     Health,
 }
 
+/// The command line, with help that does not show what the environment holds.
+pub(crate) fn definition() -> clap::Command {
+    Cli::command().mut_args(|argument| argument.hide_env_values(true))
+}
+
 /// Prints help, or what cannot be understood of a command line. A setting that cannot be is named
 /// and its value is not shown: it may be a secret in the wrong place.
 pub(crate) fn refuse(error: &clap::Error) -> ExitCode {
@@ -48,7 +53,8 @@ pub(crate) fn refuse(error: &clap::Error) -> ExitCode {
         matches!(error.kind(), ErrorKind::ValueValidation | ErrorKind::InvalidValue);
     match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::String(argument)) if value_is_at_fault => {
-            let name = argument.split(' ').next().unwrap_or_default().trim_start_matches('-');
+            let name =
+                argument.split([' ', '[', '=']).next().unwrap_or_default().trim_start_matches('-');
             let name = if name == "dev" { "TESSERA_DEV" } else { name };
             let variable = name.to_ascii_uppercase().replace('-', "_");
             eprintln!(

@@ -14,7 +14,7 @@ mod user;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches};
+use clap::FromArgMatches;
 use cli::{Cli, Command};
 
 fn main() -> ExitCode {
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
 
 fn run() -> Result<ExitCode, String> {
     let from_file = api::config::load_env_file().map_err(|error| error.to_string())?;
-    let matches = match Cli::command().try_get_matches() {
+    let matches = match cli::definition().try_get_matches() {
         Ok(matches) => matches,
         Err(error) => return Ok(cli::refuse(&error)),
     };

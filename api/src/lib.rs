@@ -7,12 +7,14 @@
 //! | [`user`] | people: who you are |
 //! | [`factor`] | passwords: how you prove it |
 //! | [`session`] | sign in, stay signed in, sign out: what you get |
+//! | [`account`] | what people change of themselves |
 //! | [`revocation`] | what is not accepted any more |
 //! | [`operation`] | how the service is |
 //! | [`http`] | what every request passes; all routes in one list |
 //! | [`app`], [`config`], [`database`], [`error`] | what rules are given, and how they refuse |
 //! | [`clock`], [`random`] | the only places that read the clock and draw randomness |
 
+pub mod account;
 pub mod app;
 pub mod clock;
 pub mod config;

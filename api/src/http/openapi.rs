@@ -30,17 +30,18 @@ pub(super) fn document_of<T: OpenApi, W: Webhook>(service: &OpenApiService<T, W>
     let mut document: Value =
         serde_json::from_str(&service.spec()).expect("the framework writes JSON");
     document["components"]["schemas"]["Error"] = error_schema();
+    let schemas = document["components"]["schemas"].clone();
     let items = document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
     for item in items {
         for operation in item.as_object_mut().into_iter().flat_map(|item| item.values_mut()) {
-            complete(operation);
+            complete(operation, &schemas);
         }
     }
     plain_json(&mut document);
     document
 }
 
-fn complete(operation: &mut Value) {
+fn complete(operation: &mut Value, schemas: &Value) {
     let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
     let own = routes::refusals().find(|(known, _)| *known == id).map_or(&[][..], |(_, own)| own);
     let has_body = operation.get("requestBody").is_some();
@@ -50,11 +51,22 @@ fn complete(operation: &mut Value) {
         }));
     let Some(responses) = operation["responses"].as_object_mut() else { return };
     for response in responses.values_mut() {
+        if response["description"] == "" {
+            response["description"] = described(response, schemas);
+        }
         response["headers"] = headers(&[("X-Request-Id", "This request's id in the log.")]);
     }
     for code in codes {
         refuse(responses, *code);
     }
+}
+
+/// What an answer's body is, where the framework has no words for the answer.
+fn described(response: &Value, schemas: &Value) -> Value {
+    let content = response["content"].as_object().and_then(|content| content.values().next());
+    let reference = content.and_then(|content| content["schema"]["$ref"].as_str());
+    let name = reference.and_then(|reference| reference.rsplit('/').next()).unwrap_or_default();
+    schemas[name]["description"].clone()
 }
 
 /// Adds one refusal to the responses of an operation.

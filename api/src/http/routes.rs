@@ -9,11 +9,12 @@ use super::layers::Layers;
 use super::{docs, openapi};
 use crate::app::App;
 use crate::error::Code;
-use crate::{factor, operation, session, user};
+use crate::{account, factor, operation, session};
 
 /// The operations of each feature.
 pub(super) fn operations() -> OpenApiService<impl OpenApi, ()> {
-    let features = (factor::http::Api, session::http::Api, user::http::Api, operation::http::Api);
+    let features =
+        (factor::http::Api, session::http::Api, account::http::Api, operation::http::Api);
     OpenApiService::new(features, "Tessera", env!("CARGO_PKG_VERSION"))
         .description(
             "A JWT identity provider: it registers people, proves who they are, issues the tokens \
@@ -28,7 +29,7 @@ pub(super) fn refusals() -> impl Iterator<Item = &'static (&'static str, &'stati
     [
         factor::http::REFUSALS,
         session::http::REFUSALS,
-        user::http::REFUSALS,
+        account::http::REFUSALS,
         operation::http::REFUSALS,
     ]
     .into_iter()

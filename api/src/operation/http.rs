@@ -2,6 +2,7 @@
 
 use poem::web::Data;
 use poem_openapi::payload::Json;
+use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 
 use super::Readiness;
@@ -14,7 +15,7 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[("live", &[]), ("ready", &[]),
 
 /// That it runs.
 #[derive(Object)]
-#[oai(rename = "Live")]
+#[oai(rename = "Live", example)]
 struct LiveResponse {
     /// Always `ok`.
     status: String,
@@ -22,7 +23,7 @@ struct LiveResponse {
 
 /// Whether callers can be answered, part by part: `ok` or `unavailable`.
 #[derive(Object)]
-#[oai(rename = "Ready")]
+#[oai(rename = "Ready", example)]
 struct ReadyResponse {
     /// All of it.
     status: String,
@@ -30,6 +31,12 @@ struct ReadyResponse {
     database: String,
     /// The knowledge of revocations, or `off`.
     revocations: String,
+}
+
+impl Example for ReadyResponse {
+    fn example() -> Self {
+        Readiness { database: true, revocations: true, blacklist_enabled: true }.into()
+    }
 }
 
 impl From<Readiness> for ReadyResponse {
@@ -46,12 +53,24 @@ impl From<Readiness> for ReadyResponse {
 
 /// Which program this is.
 #[derive(Object)]
-#[oai(rename = "Version")]
+#[oai(rename = "Version", example)]
 struct VersionResponse {
     /// Its name.
     name: String,
     /// Its version.
     version: String,
+}
+
+impl Example for LiveResponse {
+    fn example() -> Self {
+        Self { status: "ok".to_owned() }
+    }
+}
+
+impl Example for VersionResponse {
+    fn example() -> Self {
+        Self { name: "tessera".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() }
+    }
 }
 
 #[derive(ApiResponse)]
@@ -73,7 +92,7 @@ impl Api {
     /// Asks nothing else: a process that answers this must not be restarted for its database.
     #[oai(path = "/health/live", method = "get", operation_id = "live")]
     async fn live(&self) -> Json<LiveResponse> {
-        Json(LiveResponse { status: "ok".to_owned() })
+        Json(LiveResponse::example())
     }
 
     /// Can it answer
@@ -89,9 +108,6 @@ impl Api {
     /// Which version is it
     #[oai(path = "/version", method = "get", operation_id = "version")]
     async fn version(&self) -> Json<VersionResponse> {
-        Json(VersionResponse {
-            name: "tessera".to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        })
+        Json(VersionResponse::example())
     }
 }

@@ -1,4 +1,4 @@
-//! `/auth/jwt/…`, and the changes of `/users/me` that end sessions.
+//! `/auth/jwt/…`
 
 use poem::web::Data;
 use poem_openapi::payload::Json;
@@ -11,9 +11,7 @@ use crate::error::{Code, Result};
 use crate::factor::Password;
 use crate::http::Tag;
 use crate::http::body::{Accepts, Body, Fields, Input};
-use crate::http::caller::{BearerToken, Caller, TokenHolder};
-use crate::user::Email;
-use crate::user::http::UserResponse;
+use crate::http::caller::{BearerToken, TokenHolder};
 
 /// The refusals of each operation, for the documents.
 pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
@@ -40,18 +38,6 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
     ),
     ("logout", &[Code::Unauthorized]),
     ("logout_all", &[Code::Unauthorized]),
-    (
-        "update_me",
-        &[
-            Code::Unauthorized,
-            Code::FreshTokenRequired,
-            Code::UpdateUserEmailAlreadyExists,
-            Code::UpdateUserInvalidPassword,
-            Code::UnsupportedMediaType,
-            Code::UnprocessableContent,
-            Code::ServiceBusy,
-        ],
-    ),
 ];
 
 /// The password grant (RFC 6749, section 4.3.2), as Swagger and FastAPI clients send it.
@@ -63,12 +49,16 @@ struct LoginRequest {
     /// The password.
     password: String,
     /// `password`, where it is given.
+    #[oai(skip_serializing_if_is_none)]
     grant_type: Option<String>,
     /// Read by no rule yet: every token has the scope of its user.
+    #[oai(skip_serializing_if_is_none)]
     scope: Option<String>,
     /// Ignored: no client is needed.
+    #[oai(skip_serializing_if_is_none)]
     client_id: Option<String>,
     /// Ignored: no client is needed.
+    #[oai(skip_serializing_if_is_none)]
     client_secret: Option<String>,
 }
 
@@ -99,9 +89,16 @@ impl Input for LoginRequest {
 
 /// A refresh token in a body; in the header, as bearer, is as good.
 #[derive(Object)]
+#[oai(example)]
 struct RefreshRequest {
     /// The refresh token, where it is not in the header.
     refresh_token: Option<String>,
+}
+
+impl Example for RefreshRequest {
+    fn example() -> Self {
+        Self { refresh_token: Some(EXAMPLE_TOKEN.to_owned()) }
+    }
 }
 
 impl Input for RefreshRequest {
@@ -113,39 +110,9 @@ impl Input for RefreshRequest {
     }
 }
 
-/// What a user changes of themself. What is missing or null stays; other members are ignored.
-#[derive(Object)]
-#[oai(example)]
-struct UpdateMeRequest {
-    /// A new e-mail address. It is not verified.
-    email: Option<String>,
-    /// A new password.
-    password: Option<String>,
-}
-
-impl Example for UpdateMeRequest {
-    fn example() -> Self {
-        Self { email: None, password: Some("battery staple correct".to_owned()) }
-    }
-}
-
-impl Input for UpdateMeRequest {
-    type Parsed = (Option<Email>, Option<Password>);
-    const ACCEPTS: Accepts = Accepts::Json;
-
-    fn read(fields: &mut Fields) -> Option<Self::Parsed> {
-        let email = fields.optional("email").map(|text| fields.email("email", &text));
-        let password = fields.optional("password").map(Password::new);
-        match email {
-            Some(email) => Some((Some(email?), password)),
-            None => Some((None, password)),
-        }
-    }
-}
-
 /// What a session gives.
 #[derive(Object)]
-#[oai(rename = "Tokens")]
+#[oai(rename = "Tokens", example)]
 struct TokenResponse {
     /// Opens protected operations: `Authorization: Bearer …`.
     access_token: String,
@@ -157,6 +124,22 @@ struct TokenResponse {
     refresh_token: String,
     /// How long the refresh token lives, in seconds.
     refresh_expires_in: u64,
+}
+
+/// The beginning of a token, for the documents.
+const EXAMPLE_TOKEN: &str =
+    "eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiIsImtpZCI6Ik1MVUF6S3BxLXQwTEtLT2sifQ…";
+
+impl Example for TokenResponse {
+    fn example() -> Self {
+        Self {
+            access_token: EXAMPLE_TOKEN.to_owned(),
+            token_type: "bearer".to_owned(),
+            expires_in: 900,
+            refresh_token: EXAMPLE_TOKEN.to_owned(),
+            refresh_expires_in: 2_592_000,
+        }
+    }
 }
 
 impl From<Tokens> for TokenResponse {
@@ -181,12 +164,12 @@ enum Done {
 
 pub(crate) struct Api;
 
-#[OpenApi]
+#[OpenApi(tag = "Tag::Auth")]
 impl Api {
     /// Sign in
     ///
     /// Exchanges an e-mail address and a password for a fresh access token and a refresh token.
-    #[oai(path = "/auth/jwt/login", method = "post", operation_id = "login", tag = "Tag::Auth")]
+    #[oai(path = "/auth/jwt/login", method = "post", operation_id = "login")]
     async fn login(
         &self,
         app: Data<&App>,
@@ -203,7 +186,7 @@ impl Api {
     /// Exchanges a refresh token, as bearer or in the body, for the next pair. A body goes before
     /// the header. A token is spent by its first use; within some seconds it gives the same
     /// successor again, for the answer that was lost; after that, using it ends the session.
-    #[oai(path = "/auth/jwt/refresh", method = "post", operation_id = "refresh", tag = "Tag::Auth")]
+    #[oai(path = "/auth/jwt/refresh", method = "post", operation_id = "refresh")]
     async fn refresh(
         &self,
         app: Data<&App>,
@@ -220,7 +203,7 @@ impl Api {
     ///
     /// Ends the session of an access or a refresh token. Once this is answered, no token of that
     /// session is accepted.
-    #[oai(path = "/auth/jwt/logout", method = "post", operation_id = "logout", tag = "Tag::Auth")]
+    #[oai(path = "/auth/jwt/logout", method = "post", operation_id = "logout")]
     async fn logout(&self, app: Data<&App>, holder: TokenHolder) -> Result<Done> {
         super::logout(&app, &holder.claims).await?;
         Ok(Done::NoContent)
@@ -229,31 +212,9 @@ impl Api {
     /// Sign out everywhere
     ///
     /// Ends every session of the user an access or a refresh token speaks of.
-    #[oai(
-        path = "/auth/jwt/logout-all",
-        method = "post",
-        operation_id = "logout_all",
-        tag = "Tag::Auth"
-    )]
+    #[oai(path = "/auth/jwt/logout-all", method = "post", operation_id = "logout_all")]
     async fn logout_all(&self, app: Data<&App>, holder: TokenHolder) -> Result<Done> {
         super::logout_all(&app, &holder.claims).await?;
         Ok(Done::NoContent)
-    }
-
-    /// Change me
-    ///
-    /// Changes the caller's e-mail address or password, which wants an access token from a sign-in.
-    /// A new address is not verified. A new password ends every other session and every access
-    /// token, this one included; the refresh token of this session goes on.
-    #[oai(path = "/users/me", method = "patch", operation_id = "update_me", tag = "Tag::Users")]
-    async fn update_me(
-        &self,
-        app: Data<&App>,
-        caller: Caller,
-        body: Body<UpdateMeRequest>,
-    ) -> Result<Json<UserResponse>> {
-        let (email, password) = body.0;
-        let user = super::change_user(&app, &caller.claims, email, password).await?;
-        Ok(Json(UserResponse::from(&user)))
     }
 }

@@ -17,10 +17,10 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::clock::{self, Time};
 use crate::error::{Code, Error, Result};
-use crate::factor::{self, Password};
+use crate::factor::Password;
 use crate::random;
 use crate::revocation::{self, Why};
-use crate::user::{self, Changes, Email, User};
+use crate::user;
 
 /// What every user may do. Scopes of their own come with the accounts.
 const SCOPE: &str = "authenticated";
@@ -223,66 +223,16 @@ pub async fn logout_all(app: &App, claims: &Claims) -> Result<()> {
     Ok(())
 }
 
-/// Changes a user's own address and password. A new address is not verified; a new password ends
-/// every other session and every access token there is.
-///
-/// # Errors
-///
-/// [`Code::FreshTokenRequired`], [`Code::UpdateUserEmailAlreadyExists`],
-/// [`Code::UpdateUserInvalidPassword`], [`Code::ServiceBusy`].
-pub async fn change_user(
-    app: &App,
-    claims: &Claims,
-    email: Option<Email>,
-    password: Option<Password>,
-) -> Result<User> {
-    let id = UserId(claims.sub);
-    let gone = || Error::from(Code::Unauthorized);
-    if email.is_none() && password.is_none() {
-        let user = user::current(app, id).await?.ok_or_else(gone)?;
-        return Ok(User::clone(&user));
-    }
-    if !matches!(claims.kind, TokenKind::Access { fresh: true, .. }) {
-        return Err(Code::FreshTokenRequired.into());
-    }
-    let hash = match password {
-        Some(password) => {
-            Some(factor::hash_new(app, password, Code::UpdateUserInvalidPassword).await?)
-        }
-        None => None,
-    };
-
-    let transaction = app.database.begin().await?;
-    let held = user::hold(&transaction, id).await?.ok_or_else(gone)?;
-    // While the password was hashed, this token may have been revoked.
-    if app.verifier.is_revoked(claims) || !held.user.is_active {
-        return Err(Error::token(Code::Unauthorized, Refusal::Revoked));
-    }
-    let email = email.filter(|email| email.as_str() != held.user.email);
-    let ends_sessions = hash.is_some();
-    let user = if email.is_none() && hash.is_none() {
-        held.user
-    } else {
-        user::change(&transaction, id, Changes { email, hash }).await?
-    };
-    let now = clock::now();
-    let entries = if ends_sessions {
-        let kept = Some(SessionId(claims.sid));
-        end_all(app, &transaction, id, kept, Why::PasswordChange, now).await?
-    } else {
-        Vec::new()
-    };
-    transaction.commit().await?;
-    app.revocations.apply(entries);
-    app.known_users.forget(id);
-    Ok(user)
-}
-
 /// Ends the sessions of a user but one, and every access token the user got up to now.
 ///
 /// The sessions are revoked one by one as well: a token of theirs that a replica whose clock is
-/// ahead is signing at this moment would seem younger than the cut-off.
-async fn end_all(
+/// ahead is signing at this moment would seem younger than the cut-off. Once the transaction was
+/// committed, the caller puts what is returned into memory.
+///
+/// # Errors
+///
+/// When the database refuses.
+pub(crate) async fn end_all(
     app: &App,
     transaction: &DatabaseTransaction,
     user: UserId,

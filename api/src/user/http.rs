@@ -1,22 +1,15 @@
-//! `/users/me`, read.
+//! A user, as the wire shows them.
 
-use poem_openapi::payload::Json;
-use poem_openapi::{Object, OpenApi};
+use poem_openapi::Object;
+use poem_openapi::types::Example;
 
 use super::User;
-use crate::error::{Code, Result};
-use crate::http::Tag;
-use crate::http::caller::Caller;
-
-/// The refusals of each operation, for the documents.
-pub(crate) const REFUSALS: &[(&str, &[Code])] = &[("read_me", &[Code::Unauthorized])];
 
 /// A user, as they and superusers see them.
 #[derive(Debug, Object)]
-#[oai(rename = "User")]
+#[oai(rename = "User", example)]
 pub(crate) struct UserResponse {
     /// Their id: the `sub` of their tokens.
-    #[oai(validator(max_length = 36))]
     id: String,
     /// Their e-mail address: the local part as typed, the domain in lower case.
     email: String,
@@ -26,6 +19,18 @@ pub(crate) struct UserResponse {
     is_superuser: bool,
     /// Whether the address was shown to be theirs.
     is_verified: bool,
+}
+
+impl Example for UserResponse {
+    fn example() -> Self {
+        Self {
+            id: "56df201e-2a0c-4b3a-9c6c-0f3ad7a6c1d2".to_owned(),
+            email: "first@user.com".to_owned(),
+            is_active: true,
+            is_superuser: false,
+            is_verified: false,
+        }
+    }
 }
 
 impl From<&User> for UserResponse {
@@ -38,19 +43,5 @@ impl From<&User> for UserResponse {
             is_superuser: *is_superuser,
             is_verified: *is_verified,
         }
-    }
-}
-
-pub(crate) struct Api;
-
-#[OpenApi(tag = "Tag::Users")]
-impl Api {
-    /// Who am I
-    ///
-    /// The user the access token speaks of, as the database has them: a flag that was changed a
-    /// second ago shows here with an old token.
-    #[oai(path = "/users/me", method = "get", operation_id = "read_me")]
-    async fn read_me(&self, caller: Caller) -> Result<Json<UserResponse>> {
-        Ok(Json(UserResponse::from(caller.user.as_ref())))
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use email_address::EmailAddress;
+use email_address::{EmailAddress, Options};
 use entity::UserId;
 use entity::user::Model;
 use quick_cache::sync::Cache;
@@ -115,11 +115,12 @@ impl FromStr for Email {
             );
         }
         let address = format!("{local}@{domain}");
-        let plain = !local.contains(['"', '@']) && !domain.contains(['[', ':']);
-        if plain && address.len() <= 254 && EmailAddress::is_valid(&address) {
-            Ok(Self(address))
-        } else {
-            Err("The email address is not valid.")
+        // A quoted local part is no typo's and no mail program's.
+        let plain = !local.contains('"') && address.len() <= 254;
+        let options = Options::default().without_display_text().without_domain_literal();
+        match EmailAddress::parse_with_options(&address, options) {
+            Ok(_) if plain => Ok(Self(address)),
+            _ => Err("The email address is not valid."),
         }
     }
 }

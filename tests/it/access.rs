@@ -1,0 +1,76 @@
+//! Every operation as nobody, as a stranger, as its owner, as a superuser. The table and
+//! openapi.yaml have the same operations, so that a new one does not go untried.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use crate::support::{PASSWORD, Request, Server, operations};
+
+/// What each caller is answered: nobody, a refresh token's holder, a user, a superuser.
+type Row = (&'static str, &'static str, fn(Request) -> Request, [u16; 4]);
+
+const OPEN: [u16; 4] = [200; 4];
+
+fn plain(request: Request) -> Request {
+    request
+}
+
+/// There is nothing of somebody else's to reach yet: what a token is asked about is its holder's.
+const TABLE: [Row; 10] = [
+    ("POST", "/auth/register", |r| r.json(&json!({ "email": "x", "password": "x" })), [422; 4]),
+    ("POST", "/auth/jwt/login", |r| r.form(&[("username", "x"), ("password", "x")]), [400; 4]),
+    ("POST", "/auth/jwt/refresh", plain, [401, 200, 401, 401]),
+    ("POST", "/auth/jwt/logout", plain, [401, 204, 204, 204]),
+    ("POST", "/auth/jwt/logout-all", plain, [401, 204, 204, 204]),
+    ("GET", "/users/me", plain, [401, 401, 200, 200]),
+    ("PATCH", "/users/me", |r| r.json(&json!({ "password": "a new one" })), [401, 401, 200, 200]),
+    ("GET", "/health/live", plain, OPEN),
+    ("GET", "/health/ready", plain, OPEN),
+    ("GET", "/version", plain, OPEN),
+];
+
+#[test]
+fn every_operation_stands_in_the_table() {
+    let table: BTreeSet<_> =
+        TABLE.iter().map(|(method, path, ..)| ((*method).to_owned(), (*path).to_owned())).collect();
+    let documented: BTreeSet<_> =
+        operations().into_iter().map(|(method, path, _)| (method, path)).collect();
+    assert_eq!(table, documented);
+}
+
+#[test]
+fn the_document_asks_for_a_token_where_one_is_needed() {
+    for (method, path, operation) in operations() {
+        let row = TABLE.iter().find(|row| row.0 == method && row.1 == path).unwrap();
+        let secured = row.3[0] == 401 && path != "/auth/jwt/refresh";
+        assert_eq!(!operation["security"].is_null(), secured, "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn every_caller_gets_what_the_table_says() {
+    let server = Server::start().await;
+    let root = server.person("root").await;
+    let user = server.person("first").await;
+    let promote = format!("update \"user\" set is_superuser = true where id = '{}'", root.id);
+    server.database.execute(&promote).await;
+    for (method, path, prepare, expected) in TABLE {
+        let people = [&user.email, &user.email, &root.email];
+        for (kind, expected) in expected.into_iter().enumerate() {
+            let mut request = prepare(server.request(method, path));
+            if kind > 0 {
+                let email = people[kind - 1];
+                let password = if server.login(email, PASSWORD).await.status == 200 {
+                    PASSWORD
+                } else {
+                    "a new one"
+                };
+                let (access, refresh) = server.sign_in(email, password).await;
+                request = request.bearer(if kind == 1 { &refresh } else { &access });
+            }
+            let answer = request.send().await;
+            assert_eq!(answer.status, expected, "{method} {path}, caller {kind}: {}", answer.body);
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! kill -9 in the middle of everything: what was acknowledged holds.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use crate::support::{PASSWORD, Request, Server};
+
+/// What the server acknowledged before it was killed.
+#[derive(Default)]
+struct Acknowledged {
+    registered: Vec<String>,
+    signed_out: Vec<(String, String)>,
+    /// A spent refresh token, the successor that was acknowledged, and whether that was the last.
+    rotated: Vec<(String, String)>,
+}
+
+fn login(server: &Server, email: &str) -> Request {
+    server.post("/auth/jwt/login").form(&[("username", email), ("password", PASSWORD)])
+}
+
+fn register(server: &Server, email: &str) -> Request {
+    let body = serde_json::json!({ "email": email, "password": PASSWORD });
+    server.post("/auth/register").json(&body)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_acknowledged_is_lost_to_kill_9() {
+    let mut database = None;
+    for round in 0..3 {
+        let setup = Server::setup().set("REFRESH_REUSE_LEEWAY", 120);
+        let server = Arc::new(match database.take() {
+            Some(database) => setup.on(database).start().await,
+            None => setup.start().await,
+        });
+        let acknowledged = Arc::new(Mutex::new(Acknowledged::default()));
+        let mut storm = JoinSet::new();
+        for worker in 0..8 {
+            storm.spawn(rage(Arc::clone(&server), round, worker, Arc::clone(&acknowledged)));
+        }
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        let killed = std::process::Command::new("kill")
+            .args(["-9", &server.process().to_string()])
+            .status()
+            .unwrap();
+        assert!(killed.success());
+        while storm.join_next().await.is_some() {}
+        let server = Arc::into_inner(server).expect("nobody else holds it");
+        let restarted =
+            Server::setup().set("REFRESH_REUSE_LEEWAY", 120).on(server.kill()).start().await;
+        let acknowledged = Arc::into_inner(acknowledged).unwrap().into_inner().unwrap();
+        check(&restarted, acknowledged).await;
+        database = Some(restarted.kill());
+    }
+}
+
+/// Registers, refreshes and signs out until the server is gone.
+async fn rage(
+    server: Arc<Server>,
+    round: u32,
+    worker: u32,
+    acknowledged: Arc<Mutex<Acknowledged>>,
+) {
+    for turn in 0.. {
+        let email = format!("r{round}w{worker}t{turn}@user.com");
+        let Ok(answer) = register(&server, &email).try_send().await else { return };
+        answer.expect_status(201);
+        acknowledged.lock().unwrap().registered.push(email.clone());
+
+        let Ok(answer) = login(&server, &email).try_send().await else { return };
+        let answer = answer.expect_status(200);
+        let (access, mut refresh) = (answer.text("access_token"), answer.text("refresh_token"));
+        for _ in 0..3 {
+            let request = server.post("/auth/jwt/refresh").bearer(&refresh);
+            let Ok(answer) = request.try_send().await else { return };
+            let next = answer.expect_status(200).text("refresh_token");
+            acknowledged.lock().unwrap().rotated.push((refresh, next.clone()));
+            refresh = next;
+        }
+        if turn % 2 == 0 {
+            let request = server.post("/auth/jwt/logout").bearer(&access);
+            let Ok(answer) = request.try_send().await else { return };
+            answer.expect_status(204);
+            let mut acknowledged = acknowledged.lock().unwrap();
+            acknowledged.rotated.retain(|(_, next)| *next != refresh);
+            acknowledged.signed_out.push((access, refresh));
+        }
+    }
+}
+
+async fn check(server: &Server, acknowledged: Acknowledged) {
+    let Acknowledged { registered, signed_out, rotated } = acknowledged;
+    assert!(registered.len() > 8, "the storm was none: {}", registered.len());
+    assert!(!signed_out.is_empty() && !rotated.is_empty());
+    for email in &registered {
+        register(server, email).send().await.expect_refusal(400, "REGISTER_USER_ALREADY_EXISTS");
+    }
+    login(server, registered.last().unwrap()).send().await.expect_status(200);
+    for (access, refresh) in &signed_out {
+        server.me(access).await.expect_reason("token_revoked");
+        server.refresh(refresh).await.expect_refusal(401, "SESSION_ENDED");
+    }
+    // The newest acknowledged token of a session is its current one, or the one before where a
+    // rotation was committed and its answer lost: either way it gives the next.
+    let newest: Vec<_> = rotated
+        .iter()
+        .filter(|(_, next)| !rotated.iter().any(|(spent, _)| spent == next))
+        .filter(|(_, next)| !signed_out.iter().any(|(access, _)| same_session(access, next)))
+        .collect();
+    for (_, next) in newest {
+        let answer = server.refresh(next).await;
+        // A sign-out may have been committed whose answer was lost.
+        if answer.status != 200 {
+            answer.expect_refusal(401, "SESSION_ENDED");
+        }
+    }
+}
+
+fn same_session(one: &str, other: &str) -> bool {
+    crate::support::claims_of(one)["sid"] == crate::support::claims_of(other)["sid"]
+}

@@ -1,0 +1,264 @@
+//! `POST /auth/jwt/login`
+
+use serde_json::json;
+
+use crate::support::{PASSWORD, Server, claims_of, header_of};
+
+#[tokio::test]
+async fn a_sign_in_gives_a_fresh_access_token_and_a_refresh_token() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    let answer = server.login("first@user.com", PASSWORD).await.expect_status(200);
+    assert_eq!(answer.text("token_type"), "bearer");
+    assert_eq!(answer.json["expires_in"], 900);
+    assert_eq!(answer.json["refresh_expires_in"], 2_592_000);
+
+    let (access, refresh) = (answer.text("access_token"), answer.text("refresh_token"));
+    let header = header_of(&access);
+    assert_eq!((&header["typ"], &header["alg"]), (&json!("JWT"), &json!("HS256")));
+    assert!(header["kid"].is_string());
+    let claims = claims_of(&access);
+    assert_eq!(claims["iss"], "http://localhost:8000");
+    assert_eq!(claims["aud"], "tessera");
+    assert_eq!(claims["sub"], person.id);
+    assert_eq!(claims["type"], "access");
+    assert_eq!(claims["fresh"], true);
+    assert_eq!(claims["exp"].as_u64().unwrap() - claims["iat"].as_u64().unwrap(), 900);
+    assert_eq!(claims["nbf"], claims["iat"]);
+    assert_eq!(claims["auth_time"], claims["iat"]);
+    assert_eq!(claims["scope"], "authenticated");
+    for id in ["jti", "sid"] {
+        assert_eq!(claims[id].as_str().unwrap().len(), 36);
+    }
+    let next = claims_of(&refresh);
+    assert_eq!((&next["type"], &next["gen"]), (&json!("refresh"), &json!(0)));
+    assert_eq!((&next["sid"], &next["sub"]), (&claims["sid"], &claims["sub"]));
+}
+
+#[tokio::test]
+async fn the_address_may_be_in_any_case() {
+    let server = Server::start().await;
+    server.register("First@user.com", PASSWORD).await.expect_status(201);
+    for spelling in ["first@user.com", "FIRST@USER.COM", "First@user.com"] {
+        server.login(spelling, PASSWORD).await.expect_status(200);
+    }
+}
+
+#[tokio::test]
+async fn a_form_may_be_in_either_encoding_with_a_client_that_is_ignored() {
+    let server = Server::start().await;
+    server.person("first").await;
+    let fields = [
+        ("grant_type", "password"),
+        ("username", "first@user.com"),
+        ("password", PASSWORD),
+        ("scope", "a b"),
+        ("client_id", "x"),
+        ("client_secret", "y"),
+    ];
+    let login = || server.post("/auth/jwt/login");
+    login().form(&fields).send().await.expect_status(200);
+    let form = fields
+        .iter()
+        .fold(reqwest::multipart::Form::new(), |form, (name, value)| form.text(*name, *value));
+    login().multipart(form).send().await.expect_status(200);
+    // Swagger's dialog sends an empty client beside the form.
+    let swagger = login().header("authorization", "Basic Og==").form(&fields[..3]);
+    swagger.send().await.expect_status(200);
+}
+
+#[tokio::test]
+async fn unknown_wrong_and_inactive_are_one_answer() {
+    let server = Server::start().await;
+    let inactive = server.person("inactive").await;
+    server.person("first").await;
+    let sql = format!("update \"user\" set is_active = false where id = '{}'", inactive.id);
+    assert_eq!(server.database.execute(&sql).await, 1);
+    let answers = [
+        server.login("first@user.com", "wrong").await,
+        server.login("nobody@user.com", PASSWORD).await,
+        server.login("inactive@user.com", PASSWORD).await,
+        server.login("not an address", PASSWORD).await,
+        server.login("nul\0@user.com", PASSWORD).await,
+        server.login("first@user.com", "").await,
+        server.login(&"x".repeat(5000), PASSWORD).await,
+        server.login("first@user.com", &"x".repeat(5000)).await,
+        server.login("' or 1=1 --", PASSWORD).await,
+        server.login("%", PASSWORD).await,
+    ];
+    let names = |answer: &crate::support::Answer| {
+        let mut names: Vec<_> = answer.headers.keys().map(ToString::to_string).collect();
+        names.sort();
+        names
+    };
+    let expected = names(&answers[0]);
+    for answer in answers {
+        assert_eq!(names(&answer), expected);
+        assert_eq!(answer.body, r#"{"detail":"LOGIN_BAD_CREDENTIALS"}"#);
+        answer.expect_status(400);
+    }
+}
+
+/// Counts work, not time: this machine may be busy.
+#[tokio::test]
+async fn unknown_users_and_long_passwords_cost_what_a_wrong_password_costs() {
+    let server = Server::setup().set("BCRYPT_COST", 11).start().await;
+    server.register("first@user.com", PASSWORD).await.expect_status(201);
+    let long = "x".repeat(1000);
+    server.register("long@user.com", &long).await.expect_status(201);
+    let inactive = server.register("inactive@user.com", PASSWORD).await.text("id");
+    server
+        .database
+        .execute(&format!("update \"user\" set is_active = false where id = '{inactive}'"))
+        .await;
+    let cases = [
+        ("first@user.com", "wrong"),
+        ("nobody@user.com", "wrong"),
+        ("nobody@user.com", &long),
+        ("first@user.com", &long),
+        ("first@user.com", "nul\0nul"),
+        ("long@user.com", "wrong"),
+        ("inactive@user.com", PASSWORD),
+        ("nul\0@user.com", "wrong"),
+    ];
+    let mut costs = Vec::new();
+    for (username, password) in cases {
+        let before = server.cpu_ticks();
+        for _ in 0..4 {
+            server.login(username, password).await.expect_status(400);
+        }
+        costs.push(server.cpu_ticks() - before);
+    }
+    let expected = costs[0];
+    assert!(expected > 20, "hashing must be what is measured: {costs:?}");
+    for cost in &costs {
+        assert!(cost * 3 > expected * 2 && cost * 2 < expected * 3, "{costs:?}");
+    }
+}
+
+#[tokio::test]
+async fn every_character_of_a_long_password_counts() {
+    let server = Server::start().await;
+    let long = "p".repeat(100);
+    server.register("long@user.com", &long).await.expect_status(201);
+    server.login("long@user.com", &long).await.expect_status(200);
+    for wrong in [&long[..99], &long[..72], &long[..71], &(long.clone() + "p")] {
+        server.login("long@user.com", wrong).await.expect_status(400);
+    }
+    let hashes = server.database.column::<String>("select hashed_password from \"user\"").await;
+    assert!(hashes[0].starts_with("$bcrypt-sha256$v=2,t=2b,r=4$"), "{hashes:?}");
+
+    // A hash that bcrypt made of its first 72 bytes is not the long password's.
+    server.register("cut@user.com", &long[..71]).await.expect_status(201);
+    server.login("cut@user.com", &long[..71]).await.expect_status(200);
+    server.login("cut@user.com", &long[..72]).await.expect_status(400);
+    server.login("cut@user.com", &long).await.expect_status(400);
+}
+
+#[tokio::test]
+async fn what_follows_a_nul_counts() {
+    let server = Server::start().await;
+    server.register("plain@user.com", "abcdefgh").await.expect_status(201);
+    server.login("plain@user.com", "abcdefgh\0").await.expect_status(400);
+    server.login("plain@user.com", "abcdefgh\0abcdefgh").await.expect_status(400);
+    server.register("nul@user.com", "abcdefgh\0one").await.expect_status(201);
+    server.login("nul@user.com", "abcdefgh\0one").await.expect_status(200);
+    server.login("nul@user.com", "abcdefgh\0two").await.expect_status(400);
+    server.login("nul@user.com", "abcdefgh").await.expect_status(400);
+}
+
+#[tokio::test]
+async fn a_hash_nobody_can_read_is_a_wrong_password() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    for hash in ["", "!", "$2b$12$", "$2b$99$ü", "$bcrypt-sha256$v=2,t=2b,r=4$ü$", "ü"] {
+        let sql =
+            format!("update \"user\" set hashed_password = '{hash}' where id = '{}'", person.id);
+        server.database.execute(&sql).await;
+        server.login(&person.email, PASSWORD).await.expect_refusal(400, "LOGIN_BAD_CREDENTIALS");
+    }
+}
+
+#[tokio::test]
+async fn a_form_that_cannot_be_is_refused_in_fastapis_words() {
+    let server = Server::start().await;
+    let login = || server.post("/auth/jwt/login");
+    let missing = |names: &[&str]| {
+        let items: Vec<_> = names
+            .iter()
+            .map(
+                |name| json!({ "type": "missing", "loc": ["body", name], "msg": "Field required" }),
+            )
+            .collect();
+        json!({ "detail": items })
+    };
+    let body = json!({ "username": "first@user.com", "password": PASSWORD });
+    let both = missing(&["username", "password"]);
+    assert_eq!(login().json(&body).send().await.expect_status(422).json, both);
+    assert_eq!(login().send().await.expect_status(422).json, both);
+    let half = login().form(&[("username", "first@user.com")]).send().await;
+    assert_eq!(half.expect_status(422).json, missing(&["password"]));
+    let other = [("username", "a"), ("password", "b"), ("grant_type", "foo")];
+    let other = login().form(&other).send().await.expect_status(422);
+    let expected = json!({ "detail": [{
+        "type": "string_pattern_mismatch", "loc": ["body", "grant_type"],
+        "msg": "String should match pattern '^password$'",
+    }] });
+    assert_eq!(other.json, expected);
+    let twice =
+        login().form(&[("username", "a"), ("username", "b"), ("password", "c")]).send().await;
+    assert_eq!(twice.expect_status(422).json["detail"][0]["loc"], json!(["body", "username"]));
+}
+
+#[tokio::test]
+async fn where_verification_is_required_only_verified_users_sign_in() {
+    let server = Server::setup().set("REQUIRE_VERIFICATION", "true").start().await;
+    let user = server.register("first@user.com", PASSWORD).await;
+    server.login("first@user.com", "wrong").await.expect_refusal(400, "LOGIN_BAD_CREDENTIALS");
+    server.login("first@user.com", PASSWORD).await.expect_refusal(400, "LOGIN_USER_NOT_VERIFIED");
+    let sql = format!("update \"user\" set is_verified = true where id = '{}'", user.text("id"));
+    server.database.execute(&sql).await;
+    server.login("first@user.com", PASSWORD).await.expect_status(200);
+}
+
+#[tokio::test]
+async fn a_sign_in_is_written_down_with_where_it_came_from() {
+    let server = Server::start().await;
+    server.person("first").await;
+    let request = server.post("/auth/jwt/login").header("user-agent", "Tester/1.0");
+    let form = [("username", "first@user.com"), ("password", PASSWORD)];
+    request.form(&form).send().await.expect_status(200);
+    let agents = server.database.column::<Option<String>>("select user_agent from session").await;
+    assert!(agents.contains(&Some("Tester/1.0".to_owned())));
+    let addresses = server.database.column::<Option<String>>("select ip from session").await;
+    assert!(addresses.iter().all(|ip| ip.as_deref() == Some("127.0.0.1")), "{addresses:?}");
+}
+
+/// Of many sign-ins at once, those that find the queue full are told to come again; none is lost
+/// in it, and requests without a password are answered all the while.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_sign_ins_is_turned_away_and_starves_nobody() {
+    let server = Server::setup().set("BCRYPT_COST", 12).start().await;
+    let person = server.person("first").await;
+    let mut flood = tokio::task::JoinSet::new();
+    for _ in 0..200 {
+        let form = [("username", "nobody@user.com"), ("password", "wrong")];
+        flood.spawn(server.post("/auth/jwt/login").form(&form).send());
+    }
+    for _ in 0..20 {
+        server.me(&person.access).await.expect_status(200);
+    }
+    let mut statuses = Vec::new();
+    while let Some(answer) = flood.join_next().await {
+        let answer = answer.unwrap();
+        if answer.status == 503 {
+            assert_eq!(answer.code(), "SERVICE_BUSY");
+            assert!(answer.header("retry-after").parse::<u32>().unwrap() > 0);
+        }
+        statuses.push(answer.status);
+    }
+    assert!(statuses.contains(&503), "the queue must be bounded");
+    assert!(statuses.contains(&400), "the queue must be worked off");
+    assert!(statuses.iter().all(|status| [400, 503].contains(status)), "{statuses:?}");
+    server.me(&person.access).await.expect_status(200);
+}

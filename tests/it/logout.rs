@@ -1,0 +1,138 @@
+//! `POST /auth/jwt/logout` and `/auth/jwt/logout-all`, and what becomes of tokens then.
+
+use std::time::Duration;
+
+use crate::support::{Kind, PASSWORD, Server};
+
+#[tokio::test]
+async fn a_sign_out_ends_every_token_of_the_session_and_no_other() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    let other = server.sign_in(&person.email, PASSWORD).await;
+    let next = server.refresh(&person.refresh).await.expect_status(200);
+    let answer = server.logout(&person.access).await.expect_status(204);
+    assert_eq!(answer.body, "");
+    for access in [&person.access, &next.text("access_token")] {
+        server.me(access).await.expect_reason("token_revoked");
+        server.logout(access).await.expect_reason("token_revoked");
+    }
+    for refresh in [&person.refresh, &next.text("refresh_token")] {
+        server.refresh(refresh).await.expect_refusal(401, "SESSION_ENDED");
+    }
+    server.me(&other.0).await.expect_status(200);
+    server.refresh(&other.1).await.expect_status(200);
+}
+
+#[tokio::test]
+async fn a_refresh_token_signs_out_too() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    server.logout(&person.refresh).await.expect_status(204);
+    server.me(&person.access).await.expect_reason("token_revoked");
+    server.refresh(&person.refresh).await.expect_refusal(401, "SESSION_ENDED");
+}
+
+#[tokio::test]
+async fn signing_out_everywhere_ends_every_session_of_the_user() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    let other = server.sign_in(&person.email, PASSWORD).await;
+    let stranger = server.person("stranger").await;
+    let all = server.post("/auth/jwt/logout-all").bearer(&person.access).send().await;
+    all.expect_status(204);
+    for access in [&person.access, &other.0] {
+        server.me(access).await.expect_reason("token_revoked");
+    }
+    for refresh in [&person.refresh, &other.1] {
+        server.refresh(refresh).await.expect_refusal(401, "SESSION_ENDED");
+    }
+    server.me(&stranger.access).await.expect_status(200);
+    server.refresh(&stranger.refresh).await.expect_status(200);
+    // The next sign-in is as good as any, in the same second too.
+    let tokens = server.sign_in(&person.email, PASSWORD).await;
+    server.me(&tokens.0).await.expect_status(200);
+}
+
+#[tokio::test]
+async fn revoked_stays_revoked_over_a_restart() {
+    let server = Server::start().await;
+    let (first, second) = (server.person("first").await, server.person("second").await);
+    server.logout(&first.access).await.expect_status(204);
+    server.post("/auth/jwt/logout-all").bearer(&second.access).send().await.expect_status(204);
+    let database = server.kill();
+    let server = Server::setup().on(database).start().await;
+    server.me(&first.access).await.expect_reason("token_revoked");
+    server.me(&second.access).await.expect_reason("token_revoked");
+    server.refresh(&first.refresh).await.expect_refusal(401, "SESSION_ENDED");
+    server.refresh(&second.refresh).await.expect_refusal(401, "SESSION_ENDED");
+}
+
+#[tokio::test]
+async fn a_sign_out_reaches_the_other_replicas() {
+    let one = Server::start().await;
+    let other = Server::setup().on(one.database.clone()).start().await;
+    let person = one.person("first").await;
+    other.me(&person.access).await.expect_status(200);
+    one.logout(&person.access).await.expect_status(204);
+    // The session's row is the truth on every replica at once.
+    other.refresh(&person.refresh).await.expect_refusal(401, "SESSION_ENDED");
+    for turn in 0.. {
+        if other.me(&person.access).await.status == 401 {
+            break;
+        }
+        assert!(turn < 100, "the other replica never learnt of it");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn replicas_give_one_successor() {
+    let one = Server::start().await;
+    let other = Server::setup().on(one.database.clone()).start().await;
+    let person = one.person("first").await;
+    let first = one.refresh(&person.refresh).await.expect_status(200).text("refresh_token");
+    let again = other.refresh(&person.refresh).await.expect_status(200).text("refresh_token");
+    assert_eq!(first, again);
+}
+
+#[tokio::test]
+async fn a_purge_forgets_what_expired_more_than_a_day_ago_and_no_more() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    server.logout(&person.access).await.expect_status(204);
+    let now = match server.database.kind() {
+        Kind::Sqlite => "cast(strftime('%s') as integer) * 1000",
+        Kind::Postgres => "cast(extract(epoch from now()) * 1000 as bigint)",
+    };
+    for (subject, age) in [("old", 90_000), ("young", 80_000)] {
+        let sql = format!(
+            "insert into revocation (kind, subject, until, why, at) \
+             values ('jti', '{subject}', {now} - {age} * 1000, 'test', 0)"
+        );
+        server.database.execute(&sql).await;
+    }
+    // A start purges.
+    let server = Server::setup().on(server.kill()).start().await;
+    for turn in 0.. {
+        let left = server.database.column::<String>("select subject from revocation").await;
+        if !left.contains(&"old".to_owned()) {
+            assert!(left.contains(&"young".to_owned()), "{left:?}");
+            break;
+        }
+        assert!(turn < 100, "nothing was purged: {left:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    server.me(&person.access).await.expect_reason("token_revoked");
+}
+
+#[tokio::test]
+async fn with_the_blacklist_off_tokens_live_until_they_expire_and_readiness_says_so() {
+    let server = Server::setup().set("BLACKLIST_ENABLED", "false").start().await;
+    let person = server.person("first").await;
+    server.logout(&person.access).await.expect_status(204);
+    server.me(&person.access).await.expect_status(200);
+    server.refresh(&person.refresh).await.expect_refusal(401, "SESSION_ENDED");
+    let ready = server.get("/health/ready").send().await.expect_status(200);
+    assert_eq!(ready.json["revocations"], "off");
+    assert!(server.log.text().contains("BLACKLIST_ENABLED is off"));
+}

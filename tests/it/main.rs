@@ -1,0 +1,18 @@
+//! The service seen from outside: the real binary, a real port, a database of its own per test.
+//!
+//! `TEST_DATABASE` (`sqlite` or `postgres`) says where the tests keep their tables; `scripts/test`
+//! runs all of them on both, but for those below `once`, which need no second time.
+
+mod access;
+mod crash;
+mod errors;
+mod login;
+mod logout;
+mod once;
+mod races;
+mod refresh;
+mod registration;
+mod serving;
+mod support;
+mod tokens;
+mod users;

@@ -1,0 +1,160 @@
+//! The command line.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Output, Stdio};
+
+use super::{run, text};
+use crate::support::{SECRET, Server, command};
+
+fn tessera(folder: &Path, arguments: &[&str]) -> Output {
+    run(command(folder).args(arguments))
+}
+
+/// With a line on standard input.
+fn tessera_reading(folder: &Path, arguments: &[&str], line: &str) -> Output {
+    let mut child = command(folder)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let _ = child.stdin.take().unwrap().write_all(line.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
+#[tokio::test]
+async fn an_operator_makes_a_superuser_who_signs_in() {
+    let server = Server::start().await;
+    let url = server.database.url();
+    let arguments = ["user", "create", "root@user.com", "--superuser", "--database-url", url];
+    let made =
+        tessera_reading(server.folder(), &[&arguments[..], &["--dev"]].concat(), "a password\n");
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    assert!(text(&made.stdout).contains("root@user.com"));
+    let (access, _) = server.sign_in("root@user.com", "a password").await;
+    assert_eq!(server.me(&access).await.json["is_superuser"], true);
+
+    let again = tessera_reading(server.folder(), &[&arguments[..], &["--dev"]].concat(), "x\n");
+    assert_eq!(again.status.code(), Some(1));
+    assert!(text(&again.stderr).contains("exists"), "{}", text(&again.stderr));
+    let short = ["user", "create", "short@user.com", "--database-url", url, "--app-secret", SECRET];
+    let short = tessera_reading(server.folder(), &short, "short\n");
+    assert_eq!(short.status.code(), Some(1));
+    assert!(text(&short.stderr).contains("at least 8 characters"), "{}", text(&short.stderr));
+    let bad = ["user", "create", "nobody", "--database-url", url];
+    let bad = tessera_reading(server.folder(), &bad, "a password\n");
+    assert!(text(&bad.stderr).contains("@-sign"), "{}", text(&bad.stderr));
+}
+
+#[tokio::test]
+async fn an_operator_promotes_a_user_whose_token_works_on() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    let url = server.database.url();
+    let promoted =
+        tessera(server.folder(), &["user", "promote", "FIRST@user.com", "--database-url", url]);
+    assert!(promoted.status.success(), "{}", text(&promoted.stderr));
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    assert_eq!(server.me(&person.access).await.json["is_superuser"], true);
+    let nobody =
+        tessera(server.folder(), &["user", "promote", "nobody@user.com", "--database-url", url]);
+    assert_eq!(nobody.status.code(), Some(1));
+    assert!(text(&nobody.stderr).contains("tessera user create"), "{}", text(&nobody.stderr));
+}
+
+#[tokio::test]
+async fn health_says_by_its_status_whether_a_server_can_answer() {
+    let server = Server::start().await;
+    let port = server.address.port().to_string();
+    let ready = tessera(server.folder(), &["health", "--port", &port]);
+    assert!(ready.status.success(), "{}", text(&ready.stderr));
+    let folder = server.folder().to_owned();
+    std::mem::drop(server);
+    let _ = std::fs::create_dir_all(&folder);
+    let gone = tessera(&folder, &["health", "--port", &port]);
+    assert_eq!(gone.status.code(), Some(1));
+    assert!(text(&gone.stderr).contains("is it running?"), "{}", text(&gone.stderr));
+}
+
+#[test]
+fn migrations_are_applied_once_and_listed() {
+    let folder = tempfile::tempdir().unwrap();
+    let status = tessera(folder.path(), &["migrate", "status"]);
+    assert_eq!(status.status.code(), Some(1));
+    assert!(text(&status.stdout).contains("pending  m20261121_000001"), "{}", text(&status.stdout));
+    for _ in 0..2 {
+        let up = tessera(folder.path(), &["migrate", "up"]);
+        assert!(up.status.success(), "{}", text(&up.stderr));
+        assert!(text(&up.stdout).contains("applied  m20261121_000001"), "{}", text(&up.stdout));
+    }
+    let status = tessera(folder.path(), &["migrate", "status"]);
+    assert!(status.status.success(), "{}", text(&status.stderr));
+}
+
+#[test]
+fn settings_are_printed_with_where_they_came_from_and_without_secrets() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(
+        folder.path().join(".env"),
+        "JWT_AUDIENCE=from-file\nPORT=1\nHOST=127.0.0.2\nAPP_SECRET_PREVIOUS=hush2\n",
+    )
+    .unwrap();
+    let output =
+        run(command(folder.path()).args(["config", "print", "--origin", "--port", "3"]).envs([
+            ("PORT", "2"),
+            ("HOST", "127.0.0.3"),
+            ("APP_SECRET", "hush1"),
+            ("DATABASE_URL", "postgres://user:hush3@host/database"),
+        ]));
+    let printed = text(&output.stdout);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let line = |name: &str| {
+        let line = printed.lines().find(|line| line.split_whitespace().next() == Some(name));
+        line.unwrap_or_else(|| panic!("no {name}: {printed}"))
+            .split_whitespace()
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(line("PORT"), ["PORT", "flag", "3"]);
+    assert_eq!(line("HOST"), ["HOST", "environment", "127.0.0.3"]);
+    assert_eq!(line("JWT_AUDIENCE"), ["JWT_AUDIENCE", ".env", "from-file"]);
+    assert_eq!(line("BCRYPT_COST"), ["BCRYPT_COST", "default", "12"]);
+    assert_eq!(line("APP_SECRET"), ["APP_SECRET", "environment", "(secret)"]);
+    assert_eq!(line("APP_SECRET_PREVIOUS"), ["APP_SECRET_PREVIOUS", ".env", "(secret)"]);
+    assert_eq!(line("DATABASE_URL")[2], "postgres://user:(secret)@host/database");
+    assert!(!printed.contains("hush"), "{printed}");
+}
+
+#[test]
+fn a_generated_secret_is_good_enough_and_never_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = text(&tessera(folder.path(), &["secret", "generate"]).stdout);
+    let other = text(&tessera(folder.path(), &["secret", "generate"]).stdout);
+    assert_eq!(one.trim().len(), 64);
+    assert!(one.trim().bytes().all(|byte| byte.is_ascii_hexdigit()));
+    assert_ne!(one, other);
+}
+
+#[test]
+fn a_command_line_nobody_understands_is_exit_status_2_and_help_is_0() {
+    let folder = tempfile::tempdir().unwrap();
+    for arguments in [&["fly"][..], &["serve", "--wings"], &["user"], &["user", "create"], &[]] {
+        let output = tessera(folder.path(), arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(text(&output.stderr).contains("Usage"), "{}", text(&output.stderr));
+    }
+    for arguments in [&["--help"][..], &["serve", "--help"], &["--version"], &["help", "user"]] {
+        let output = tessera(folder.path(), arguments);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+        assert!(!text(&output.stdout).is_empty());
+    }
+}
+
+#[test]
+fn help_never_shows_what_the_environment_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(command(folder.path()).args(["serve", "--help"]).env("APP_SECRET", "hush"));
+    assert!(text(&output.stdout).contains("APP_SECRET"));
+    assert!(!text(&output.stdout).contains("hush"));
+}

@@ -1,0 +1,46 @@
+//! What is the same on every database, or needs one of its own: `scripts/test` runs it once.
+
+mod away;
+mod browser;
+mod command;
+mod generated;
+mod readme;
+mod schema;
+mod start;
+mod tidy;
+mod verifiers;
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+/// The project's folder.
+fn project() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A file of the project.
+fn read(path: &str) -> String {
+    std::fs::read_to_string(project().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// A program that `scripts/test` installed: Python, HTTPie.
+fn tool(name: &str) -> PathBuf {
+    let tool = tools().join(name);
+    assert!(tool.exists(), "{} is missing: run scripts/test, which installs it", tool.display());
+    tool
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests have settings too")]
+fn tools() -> PathBuf {
+    std::env::var_os("TEST_TOOLS")
+        .map_or_else(|| project().join("target/test-tools/venv/bin"), PathBuf::from)
+}
+
+/// Runs a command to its end; what it wrote, and whether it did well.
+fn run(command: &mut Command) -> Output {
+    command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"))
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

@@ -1,0 +1,115 @@
+//! What the README shows is what happens.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use super::{read, run, text, tool, tools};
+use crate::support::command;
+
+/// A development server on the port that the README's lines name.
+struct Walked(Child);
+
+impl Walked {
+    fn start(folder: &Path) -> Self {
+        let mut child = command(folder)
+            .args(["serve", "--dev", "--log-format=json"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let listens = lines.any(|line| line.unwrap().contains("\"listening\""));
+        let walked = Self(child);
+        assert!(listens, "the walk-through needs port 8000, which something else has");
+        std::thread::spawn(move || lines.for_each(drop));
+        walked
+    }
+}
+
+impl Drop for Walked {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The fenced block of the README behind the comment `<!-- name -->`.
+fn block(name: &str) -> String {
+    let readme = read("README.md");
+    let (_, rest) = readme.split_once(&format!("<!-- {name} -->")).unwrap_or_else(|| {
+        panic!("README.md has no block {name}");
+    });
+    let (_, rest) = rest.split_once("```").unwrap();
+    let (_, rest) = rest.split_once('\n').unwrap();
+    rest.split_once("```").unwrap().0.to_owned()
+}
+
+/// Types a block into a terminal, as a newcomer would; what was printed.
+fn type_in(folder: &Path, block: &str) -> String {
+    let script = folder.join("typed.sh");
+    std::fs::write(&script, format!("set -e\n{block}")).unwrap();
+    let path = format!("{}:/usr/bin:/bin", tools().display());
+    let typed = run(Command::new("script")
+        .args(["-qec", "bash typed.sh", "/dev/null"])
+        .current_dir(folder)
+        .env_clear()
+        .env("PATH", path)
+        .env("HOME", folder)
+        .env("TERM", "dumb")
+        .stdin(Stdio::null()));
+    let printed = without_colours(&text(&typed.stdout));
+    assert!(typed.status.success(), "{printed}");
+    printed
+}
+
+/// Without the terminal's escape sequences, each of which ends with a letter.
+fn without_colours(printed: &str) -> String {
+    let mut parts = printed.split("\u{1b}[");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |plain, part| {
+        plain + part.split_once(|char: char| char.is_ascii_alphabetic()).map_or("", |(_, rest)| rest)
+    })
+}
+
+/// One server, one database, from the first line to the last; the port is the one in the lines.
+#[test]
+fn the_walk_through_works_as_typed() {
+    let folder = tempfile::tempdir().unwrap();
+    tool("http");
+    let server = Walked::start(folder.path());
+
+    let contract = "http POST :8000/auth/register email=first@user.com password=blurp
+http --form POST :8000/auth/jwt/login username=first@user.com password=blurp
+token=$(http --form POST :8000/auth/jwt/login username=first@user.com password=blurp | jq --raw-output '.access_token')
+http :8000/users/me --auth-type=jwt --auth=$token
+";
+    assert_eq!(block("walk-through"), contract, "the README's lines are the contract's");
+    let printed = type_in(folder.path(), &(block("walk-through") + "echo \"$token\" > token\n"));
+    for expected in ["201 Created", "\"access_token\"", "200 OK", "first@user.com"] {
+        assert!(printed.contains(expected), "{expected}: {printed}");
+    }
+    assert!(printed.contains("\"is_superuser\": false") || printed.contains("is_superuser"));
+
+    let printed = type_in(folder.path(), &block("table"));
+    let row = printed.lines().find(|line| line.contains("first@user.com")).unwrap();
+    assert!(row.contains("|first@user.com|$2b$12$") && row.trim_end().ends_with("|1|0|0"), "{row}");
+
+    let promote = "id=$(sqlite3 tessera.db \"select id from user\")\n\
+                   token=$(cat token)\n"
+        .to_owned();
+    let printed = type_in(folder.path(), &(promote + &block("superuser")));
+    assert!(printed.contains("\"is_superuser\": true"), "{printed}");
+
+    let verify = folder.path().join("verify.py");
+    std::fs::write(&verify, block("verify")).unwrap();
+    let secret = std::fs::read_to_string(folder.path().join("tessera.secret")).unwrap();
+    let token = std::fs::read_to_string(folder.path().join("token")).unwrap();
+    let verified = run(Command::new(tool("python"))
+        .arg(&verify)
+        .env("APP_SECRET", secret.trim())
+        .env("TOKEN", token.trim()));
+    assert!(verified.status.success(), "{}", text(&verified.stderr));
+    assert_eq!(text(&verified.stdout).trim().len(), 36);
+    drop(server);
+}

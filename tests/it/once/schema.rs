@@ -1,0 +1,104 @@
+//! Every entity can be written to and read from a freshly migrated database; the table `user` is
+//! the one FastAPI Users documents.
+
+use entity::{SessionId, UserId, revocation, session, user};
+use sea_orm::{ActiveModelTrait, EntityTrait, IntoActiveModel, NotSet};
+use uuid::Uuid;
+
+use crate::support::{Kind, Server};
+
+async fn every_entity_is_readable(kind: Kind) {
+    let server = Server::setup().on(crate::support::TestDatabase::create(kind).await).start().await;
+    let connection = server.database.connect().await;
+    let user = user::Model {
+        id: UserId(Uuid::from_u128(1)),
+        email: "first@user.com".to_owned(),
+        hashed_password: "x".to_owned(),
+        is_active: true,
+        is_superuser: false,
+        is_verified: true,
+    };
+    user.clone().into_active_model().reset_all().insert(&connection).await.unwrap();
+    assert_eq!(user::Entity::find().one(&connection).await.unwrap(), Some(user.clone()));
+
+    let session = session::Model {
+        id: SessionId(Uuid::from_u128(2)),
+        user_id: user.id,
+        created_at: i64::MAX,
+        auth_time: 0,
+        expires_at: 1,
+        generation: 2,
+        rotated_at: 3,
+        ended_at: Some(4),
+        ended_why: Some("x".repeat(32)),
+        last_used_at: 5,
+        ip: Some("x".repeat(45)),
+        user_agent: Some("ü".repeat(256)),
+    };
+    session.clone().into_active_model().reset_all().insert(&connection).await.unwrap();
+    assert_eq!(session::Entity::find().one(&connection).await.unwrap(), Some(session));
+
+    let row = revocation::Model {
+        seq: 0,
+        kind: revocation::Kind::User,
+        subject: user.id.to_string(),
+        until: i64::MAX,
+        why: "test".to_owned(),
+        at: 1,
+    };
+    let mut row = row.into_active_model().reset_all();
+    row.seq = NotSet;
+    let row = row.insert(&connection).await.unwrap();
+    assert_eq!(revocation::Entity::find().one(&connection).await.unwrap(), Some(row));
+    connection.close().await.unwrap();
+
+    // What is beside a user goes with them.
+    server.database.execute("delete from \"user\"").await;
+    assert_eq!(server.database.count("session").await, 0);
+}
+
+#[tokio::test]
+async fn every_entity_is_readable_on_sqlite() {
+    every_entity_is_readable(Kind::Sqlite).await;
+}
+
+#[tokio::test]
+async fn every_entity_is_readable_on_postgresql() {
+    every_entity_is_readable(Kind::Postgres).await;
+}
+
+#[tokio::test]
+async fn the_table_user_has_the_columns_people_expect_in_their_order() {
+    let expected = ["id", "email", "hashed_password", "is_active", "is_superuser", "is_verified"];
+    for kind in [Kind::Sqlite, Kind::Postgres] {
+        let database = crate::support::TestDatabase::create(kind).await;
+        let server = Server::setup().on(database).start().await;
+        let sql = match kind {
+            Kind::Sqlite => "select name from pragma_table_info('user') order by cid",
+            Kind::Postgres => {
+                "select column_name::text from information_schema.columns \
+                 where table_name = 'user' and table_schema = 'public' order by ordinal_position"
+            }
+        };
+        assert_eq!(server.database.column::<String>(sql).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_database_file_holds_no_secret() {
+    let server =
+        Server::setup().on(crate::support::TestDatabase::create(Kind::Sqlite).await).start().await;
+    let person = server.person("first").await;
+    let mut content = Vec::new();
+    for suffix in ["", "-wal"] {
+        let file = format!("{}{suffix}", server.database.file().display());
+        content.extend(std::fs::read(file).unwrap_or_default());
+    }
+    let holds = |text: &str| content.windows(text.len()).any(|window| window == text.as_bytes());
+    assert!(holds(&person.email), "this test would find nothing");
+    let secrets =
+        [crate::support::PASSWORD, crate::support::SECRET, &person.access, &person.refresh];
+    for secret in secrets {
+        assert!(!holds(secret), "the database file holds a secret");
+    }
+}

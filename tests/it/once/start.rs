@@ -1,0 +1,280 @@
+//! A start is safe or refused, with the setting's name and never its value.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use super::{run, text};
+use crate::support::{Kind, PASSWORD, SECRET, Server, TestDatabase, command};
+
+/// What a server that does not start says.
+fn refused(folder: &Path, settings: &[(&str, &str)], arguments: &[&str]) -> String {
+    let mut command = command(folder);
+    command.args(["serve", "--port=0"]).args(arguments).envs(settings.iter().copied());
+    let output = run(Command::new("timeout")
+        .arg("20")
+        .arg(command.get_program())
+        .args(command.get_args())
+        .current_dir(folder)
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .envs(settings.iter().copied()));
+    let said = text(&output.stderr);
+    assert_ne!(output.status.code(), Some(124), "it started, or took too long: {said}");
+    assert!([Some(1), Some(2)].contains(&output.status.code()), "{:?}: {said}", output.status);
+    said
+}
+
+#[test]
+fn a_missing_weak_or_known_secret_is_refused_outside_development_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("secret");
+    std::fs::write(&file, "short").unwrap();
+    let file = file.to_str().unwrap();
+    let cases: [(&[(&str, &str)], &str); 7] = [
+        (&[], "APP_SECRET is not set"),
+        (&[("APP_SECRET", "")], "APP_SECRET is not set"),
+        (&[("APP_SECRET", "secret")], "APP_SECRET is shorter than 32 bytes"),
+        (&[("APP_SECRET", &SECRET[..31])], "APP_SECRET is shorter than 32 bytes"),
+        (&[("APP_SECRET_FILE", file)], "APP_SECRET is shorter than 32 bytes"),
+        (
+            &[("APP_SECRET", api::config::EXAMPLE_SECRET)],
+            "APP_SECRET is the example's, which everybody knows",
+        ),
+        (
+            &[("APP_SECRET", SECRET), ("APP_SECRET_PREVIOUS", "ok,secret")],
+            "APP_SECRET_PREVIOUS is shorter than 32 bytes",
+        ),
+    ];
+    for (settings, expected) in cases {
+        let said = refused(folder.path(), settings, &[]);
+        assert!(said.contains(expected), "{said}");
+        assert!(said.contains("openssl rand -hex 32"), "{said}");
+    }
+    let both = [("APP_SECRET", SECRET), ("APP_SECRET_FILE", file)];
+    let said = refused(folder.path(), &both, &[]);
+    assert!(said.contains("APP_SECRET and APP_SECRET_FILE are both set"), "{said}");
+    assert!(!folder.path().join("tessera.db").exists(), "a refused start leaves nothing");
+}
+
+#[test]
+fn a_setting_that_cannot_be_is_named_and_its_value_is_not_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let cases = [
+        ("PORT", "77777-hush"),
+        ("HOST", "hush"),
+        ("PUBLIC_URL", "hush"),
+        ("PUBLIC_URL", "ftp://hush"),
+        ("DATABASE_URL", "mysql://root:hush@localhost/x"),
+        ("DATABASE_URL", "hush"),
+        ("DATABASE_URL", "sqlite::memory:"),
+        ("ACCESS_TOKEN_EXPIRES", "hush"),
+        ("ACCESS_TOKEN_EXPIRES", "0"),
+        ("ACCESS_TOKEN_EXPIRES", "-1"),
+        ("REFRESH_TOKEN_EXPIRES", "99999999999"),
+        ("JWT_LEEWAY", "61"),
+        ("BCRYPT_COST", "3"),
+        ("BCRYPT_COST", "32"),
+        ("PASSWORD_MIN_LENGTH", "0"),
+        ("REGISTRATION", "hush"),
+        ("MIGRATE", "hush"),
+        ("TESSERA_DEV", "hush"),
+        ("BLACKLIST_ENABLED", "hush"),
+        ("CORS_ORIGINS", "*"),
+        ("CORS_ORIGINS", "hush"),
+        ("LOG_FORMAT", "hush"),
+        ("RUST_LOG", "a=hush=b"),
+    ];
+    for (name, value) in cases {
+        let said = refused(folder.path(), &[("APP_SECRET", SECRET), (name, value)], &[]);
+        assert!(said.contains(name), "{name}={value}: {said}");
+        assert!(!said.contains("hush"), "{name}: {said}");
+    }
+    let said = refused(folder.path(), &[("APP_SECRET", SECRET), ("BCRYPT_COST", "9")], &[]);
+    assert!(said.contains("BCRYPT_COST is below 10"), "{said}");
+}
+
+#[test]
+fn a_database_that_is_not_there_refuses_the_start_within_seconds() {
+    let folder = tempfile::tempdir().unwrap();
+    // A listener that says nothing, a port where nobody listens, a folder that is not there.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = format!("postgres://user:hush@{}/x", silent.local_addr().unwrap());
+    let urls =
+        [silent.as_str(), "postgres://user:hush@127.0.0.1:1/x", "sqlite:////nowhere/at/all.db"];
+    for url in urls {
+        let said = refused(folder.path(), &[("APP_SECRET", SECRET), ("DATABASE_URL", url)], &[]);
+        assert!(said.contains("DATABASE_URL"), "{said}");
+        assert!(!said.contains("hush"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_named() {
+    let server = Server::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let port = server.address.port().to_string();
+    let output = run(command(folder.path())
+        .args(["serve", "--dev", "--port", &port])
+        .stdout(Stdio::piped()));
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("PORT") && said.contains(&port), "{said}");
+}
+
+#[tokio::test]
+async fn development_makes_a_secret_once_and_keeps_it_to_itself() {
+    let server = Server::setup()
+        .on(TestDatabase::create(Kind::Sqlite).await)
+        .set("APP_SECRET", "")
+        .start()
+        .await;
+    let person = server.person("first").await;
+    let file = server.database.file().with_extension("secret");
+    let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let secret = std::fs::read_to_string(&file).unwrap();
+    assert!(secret.len() >= 32);
+    let again = Server::setup().on(server.kill()).set("APP_SECRET", "").start().await;
+    again.me(&person.access).await.expect_status(200);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), secret);
+}
+
+/// The two lines that people bring from tutorials.
+#[tokio::test]
+async fn a_tutorials_secret_and_url_work_in_development_with_a_warning() {
+    let server = Server::setup()
+        .on(TestDatabase::create(Kind::Sqlite).await)
+        .set("APP_SECRET", "secret")
+        .set("DATABASE_URL", "sqlite:///./test.db")
+        .start()
+        .await;
+    let person = server.person("first").await;
+    server.me(&person.access).await.expect_status(200);
+    assert!(server.log.text().contains("APP_SECRET is shorter than 32 bytes"));
+    assert!(server.folder().join("test.db").exists());
+    let rows = run(Command::new("sqlite3")
+        .current_dir(server.folder())
+        .args(["test.db", "select * from user"]));
+    let rows = text(&rows.stdout);
+    let fields: Vec<_> = rows.trim_end().split('|').collect();
+    assert_eq!(fields.len(), 6, "{rows}");
+    assert_eq!((fields[0], fields[1]), (person.id.as_str(), "first@user.com"));
+    assert!(fields[2].starts_with("$2b$04$"), "{rows}");
+    assert_eq!(fields[3..], ["1", "0", "0"]);
+}
+
+#[tokio::test]
+async fn a_database_url_may_be_spelt_as_sqlalchemy_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let absolute = folder.path().join("absolute.db");
+    let spellings = [
+        ("sqlite:///./one.db".to_owned(), "one.db"),
+        ("sqlite:///two.db".to_owned(), "two.db"),
+        ("sqlite://three.db".to_owned(), "three.db"),
+        ("sqlite:four.db".to_owned(), "four.db"),
+        ("sqlite+aiosqlite:///./five.db".to_owned(), "five.db"),
+        (format!("sqlite:///{}", absolute.display()), absolute.to_str().unwrap()),
+    ];
+    for (url, file) in spellings {
+        let output = run(command(folder.path()).args(["migrate", "up", "--database-url", &url]));
+        assert!(output.status.success(), "{url}: {}", text(&output.stderr));
+        assert!(folder.path().join(file).exists(), "{url}");
+    }
+    let database = TestDatabase::create(Kind::Postgres).await;
+    for scheme in ["postgres:", "postgresql:", "postgresql+asyncpg:"] {
+        let url = database.url().replacen("postgres:", scheme, 1);
+        let output = run(command(folder.path()).args(["migrate", "up", "--database-url", &url]));
+        assert!(output.status.success(), "{scheme}: {}", text(&output.stderr));
+    }
+}
+
+#[tokio::test]
+async fn the_example_environment_is_a_working_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let example = super::read(".env.example");
+    std::fs::write(folder.path().join(".env"), example + "\nPORT=0\nBCRYPT_COST=4\n").unwrap();
+    let mut child = command(folder.path())
+        .arg("serve")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().unwrap()));
+    let warned = lines.any(|line| line.unwrap().contains("APP_SECRET is the example's"));
+    let listens = lines.any(|line| line.unwrap().contains("listening"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(warned && listens);
+}
+
+async fn many_start_at_once(kind: Kind) {
+    let database = TestDatabase::create(kind).await;
+    for _ in 0..2 {
+        let mut starts = tokio::task::JoinSet::new();
+        for _ in 0..6 {
+            starts.spawn(Server::setup().on(database.clone()).start());
+        }
+        let servers = starts.join_all().await;
+        assert_eq!(servers.len(), 6);
+        servers[0].register("first@user.com", PASSWORD).await;
+        servers[5].login("first@user.com", PASSWORD).await.expect_status(200);
+    }
+    assert_eq!(database.count("seaql_migrations").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_replicas_start_at_once_on_an_empty_sqlite() {
+    many_start_at_once(Kind::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_replicas_start_at_once_on_an_empty_postgresql() {
+    many_start_at_once(Kind::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kill_9_in_a_migration_heals_at_the_next_start() {
+    for kind in [Kind::Sqlite, Kind::Postgres] {
+        for pause in [2, 5, 8, 12, 16, 20, 30, 40] {
+            let database = TestDatabase::create(kind).await;
+            let folder = tempfile::tempdir().unwrap();
+            let mut child = command(folder.path())
+                .args(["migrate", "up", "--database-url", database.url()])
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            let _ = child.kill();
+            child.wait().unwrap();
+            let server = Server::setup().on(database).start().await;
+            server.person("first").await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_schema_that_is_behind_refuses_the_start_where_migrations_are_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = [("APP_SECRET", SECRET)];
+    let said = refused(folder.path(), &settings, &["--migrate", "check"]);
+    assert!(said.contains("tessera migrate up"), "{said}");
+    let up = run(command(folder.path()).args(["migrate", "up"]));
+    assert!(up.status.success(), "{}", text(&up.stderr));
+    let url = format!("sqlite:///{}/tessera.db", folder.path().display());
+    let server = Server::setup().set("DATABASE_URL", url).set("MIGRATE", "check").start().await;
+    server.get("/health/ready").send().await.expect_status(200);
+}
+
+/// Another secret ends every token, and no password.
+#[tokio::test]
+async fn another_secret_ends_tokens_and_not_passwords() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    let server = Server::setup().on(server.kill()).set("APP_SECRET", "e".repeat(64)).start().await;
+    server.me(&person.access).await.expect_reason("key_unknown");
+    server.refresh(&person.refresh).await.expect_refusal(401, "REFRESH_TOKEN_INVALID");
+    server.login(&person.email, PASSWORD).await.expect_status(200);
+}

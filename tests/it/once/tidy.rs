@@ -1,0 +1,132 @@
+//! The rules of the house, as far as a program can see them.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{project, run, text};
+
+fn sources(folder: &str) -> Vec<(PathBuf, String)> {
+    let listed = run(Command::new("git").current_dir(project()).args([
+        "ls-files",
+        "--cached",
+        "--others",
+        "--exclude-standard",
+        folder,
+    ]));
+    assert!(listed.status.success(), "{}", text(&listed.stderr));
+    let files: Vec<_> = text(&listed.stdout)
+        .lines()
+        .map(PathBuf::from)
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .filter(|path| project().join(path).exists())
+        .map(|path| (path.clone(), std::fs::read_to_string(project().join(&path)).unwrap()))
+        .collect();
+    assert!(!files.is_empty(), "no source in {folder}");
+    files
+}
+
+fn everything() -> Vec<(PathBuf, String)> {
+    ["src", "api", "entity", "migration", "verify", "tests"].into_iter().flat_map(sources).collect()
+}
+
+fn name(path: &Path) -> &str {
+    path.file_name().unwrap().to_str().unwrap()
+}
+
+#[test]
+fn every_file_says_what_it_is_for() {
+    for (path, source) in everything() {
+        assert!(source.starts_with("//!"), "{} does not begin with //!", path.display());
+    }
+}
+
+#[test]
+fn no_file_is_over_600_lines() {
+    for (path, source) in everything() {
+        let lines = source.lines().count();
+        assert!(lines <= 600, "{} has {lines} lines", path.display());
+    }
+}
+
+#[test]
+fn rules_know_neither_http_nor_queries() {
+    for (path, source) in sources("api/src") {
+        let feature = path.components().count() == 4 && !path.starts_with("api/src/http");
+        if feature && name(&path) == "mod.rs" {
+            for banned in ["use poem", "poem::", "EntityTrait", "QueryFilter", "sea_query"] {
+                assert!(!source.contains(banned), "{} has {banned}", path.display());
+            }
+        }
+        if feature && name(&path) == "http.rs" {
+            for banned in ["sea_orm", "entity::"] {
+                assert!(!source.contains(banned), "{} has {banned}", path.display());
+            }
+        }
+        if name(&path) == "store.rs" {
+            for banned in ["poem", "crate::app"] {
+                assert!(!source.contains(banned), "{} has {banned}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_feature_has_files_with_known_names_only() {
+    let known = ["mod.rs", "store.rs", "http.rs", "pages.rs", "jobs.rs"];
+    for (path, _) in sources("api/src") {
+        let feature = path.components().count() == 4 && !path.starts_with("api/src/http");
+        // A factor's kinds stand side by side in its folder.
+        if feature && !path.starts_with("api/src/factor") {
+            assert!(known.contains(&name(&path)), "{}", path.display());
+        }
+    }
+}
+
+/// user ← revocation ← factor ← session ← account
+#[test]
+fn features_import_along_one_line() {
+    let order = ["user", "revocation", "factor", "session", "account"];
+    for (path, source) in sources("api/src") {
+        let feature = path.components().nth(2).unwrap().as_os_str().to_str().unwrap();
+        let Some(place) = order.iter().position(|known| *known == feature) else { continue };
+        for later in &order[place + 1..] {
+            for import in [format!("crate::{later}"), format!("{{{later}::"), format!(" {later}::")]
+            {
+                let uses = source.lines().filter(|line| !line.trim_start().starts_with("//"));
+                let found = uses.into_iter().find(|line| line.contains(&import));
+                assert!(found.is_none(), "{} imports {later}: {found:?}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_crates_below_know_nothing_of_those_above() {
+    let banned = [
+        ("entity", ["api::", "migration::", "tessera_verify", "serde", "poem"]),
+        ("migration", ["api::", "::entity::", "tessera_verify", "serde", "poem"]),
+        ("verify", ["api::", "migration::", "sea_orm", "entity::", "poem"]),
+    ];
+    for (folder, banned) in banned {
+        for (path, source) in sources(folder) {
+            let code: String =
+                source.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+            for word in banned {
+                let own = word == "entity::" && code.contains("sea_orm::entity::");
+                assert!(own || !code.contains(word), "{} has {word}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn lints_are_expected_with_a_reason_and_nothing_is_left_to_do() {
+    for (path, source) in everything() {
+        if path.ends_with("tidy.rs") {
+            continue;
+        }
+        for banned in ["#[allow(", "#![allow(", "todo!(", "unimplemented!(", "dbg!(", "#[ignore"] {
+            assert!(!source.contains(banned), "{} has {banned}", path.display());
+        }
+    }
+}

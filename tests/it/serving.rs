@@ -1,0 +1,251 @@
+//! Limits, deadlines, headers, the end of a server, and a database that is away.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use crate::support::{PASSWORD, Server};
+
+/// Sends bytes as they are; what came back until the server closed the connection.
+fn raw(server: &Server, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(40))).unwrap();
+    let _ = stream.write_all(bytes);
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn heads_are_limited_in_size_and_number() {
+    let server = Server::start().await;
+    let large =
+        format!("GET /health/live HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(20_000));
+    assert!(raw(&server, large.as_bytes()).starts_with("HTTP/1.1 431"));
+    let many = format!("GET /health/live HTTP/1.1\r\nHost: x\r\n{}\r\n", "X: y\r\n".repeat(200));
+    assert!(raw(&server, many.as_bytes()).starts_with("HTTP/1.1 431"));
+    let fits = format!(
+        "GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX: {}\r\n\r\n",
+        "x".repeat(12_000)
+    );
+    assert!(raw(&server, fits.as_bytes()).starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endless_body_is_cut_off() {
+    let server = Server::start().await;
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let head = "POST /auth/register HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+                Transfer-Encoding: chunked\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    let chunk = format!("4000\r\n{}\r\n", "x".repeat(0x4000));
+    let mut sent = 0;
+    while sent < 64 << 20 && stream.write_all(chunk.as_bytes()).is_ok() {
+        sent += 0x4000;
+    }
+    assert!(sent < 32 << 20, "the server read on and on");
+    let announced = "POST /auth/register HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+                     Connection: close\r\nContent-Length: 99999999999\r\n\r\n";
+    let answer = raw(&server, announced.as_bytes());
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+    assert!(answer.ends_with(r#"{"detail":"CONTENT_TOO_LARGE"}"#), "{answer}");
+}
+
+/// Silent, half a head, a drip, half a body, idle after an answer: all of them at once, and others
+/// are served all the while.
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_callers_are_let_go_and_hold_nobody_up() {
+    let server = Server::start().await;
+    let body = "POST /auth/register HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+                Content-Length: 100\r\n\r\n{";
+    let starts = [
+        "",
+        "GET /health/live HTTP/1.1\r\nHo",
+        body,
+        "GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n",
+    ];
+    let mut slow = Vec::new();
+    for start in starts.iter().cycle().take(100) {
+        let mut stream = TcpStream::connect(server.address).unwrap();
+        stream.write_all(start.as_bytes()).unwrap();
+        slow.push((*start, stream));
+    }
+    let address = server.address;
+    let drip = std::thread::spawn(move || {
+        let mut stream = TcpStream::connect(address).unwrap();
+        let mut sent = 0;
+        for byte in b"GET /health/live HTTP/1.1\r\n".iter().chain(b"X: y\r\n".iter().cycle()) {
+            if stream.write_all(&[*byte]).is_err() || sent > 300 {
+                return sent;
+            }
+            sent += 1;
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        sent
+    });
+    let person = server.person("first").await;
+    server.me(&person.access).await.expect_status(200);
+    for (start, mut stream) in slow {
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap_or_else(|_| panic!("held on to: {start:?}"));
+        if start == body {
+            assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+            assert!(answer.contains(r#"{"detail":"REQUEST_TIMEOUT"}"#), "{answer}");
+        }
+    }
+    assert!(drip.join().unwrap() <= 300, "a drip was listened to for ever");
+    server.me(&person.access).await.expect_status(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_out_of_descriptors_waits_and_recovers() {
+    let server = Server::setup().descriptors(64).start().await;
+    let before = server.cpu_ticks();
+    let idle: Vec<_> = (0..200).filter_map(|_| TcpStream::connect(server.address).ok()).collect();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(server.cpu_ticks() - before < 100, "it spins");
+    drop(idle);
+    server.get("/health/live").send().await.expect_status(200);
+    server.person("first").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thousands_of_idle_connections_starve_nobody() {
+    let server = Server::start().await;
+    let mut idle = Vec::new();
+    for _ in 0..2000 {
+        let Ok(stream) = tokio::net::TcpStream::connect(server.address).await else { break };
+        idle.push(stream);
+    }
+    assert!(idle.len() > 400, "this machine allows {} connections only", idle.len());
+    let person = server.person("first").await;
+    server.me(&person.access).await.expect_status(200);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.process())).unwrap();
+    let resident = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
+    let kilobytes: u64 = resident.split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert!(kilobytes < 300_000, "{resident}");
+}
+
+#[tokio::test]
+async fn answers_carry_the_headers_that_keep_them_safe() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    let me = server.me(&person.access).await;
+    for (name, value) in [
+        ("cache-control", "no-store"),
+        ("x-content-type-options", "nosniff"),
+        ("referrer-policy", "no-referrer"),
+        ("x-frame-options", "DENY"),
+        ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
+    ] {
+        assert_eq!(me.header(name), value);
+    }
+    assert!(me.headers.get("strict-transport-security").is_none());
+    assert!(me.headers.get("server").is_none());
+    let docs = server.get("/docs").send().await;
+    assert!(docs.header("content-security-policy").contains("script-src 'self';"));
+    let https = Server::setup().set("PUBLIC_URL", "https://id.example.com/").start().await;
+    let live = https.get("/health/live").send().await;
+    assert_eq!(live.header("strict-transport-security"), "max-age=31536000");
+}
+
+#[tokio::test]
+async fn other_origins_may_not_call_unless_they_are_listed() {
+    let server = Server::start().await;
+    let preflight = |server: &Server, origin: &str| {
+        server
+            .request("OPTIONS", "/auth/jwt/login")
+            .header("origin", origin)
+            .header("access-control-request-method", "POST")
+    };
+    let refused = preflight(&server, "https://app.example.com").send().await;
+    assert_eq!(refused.status, 405);
+    assert!(refused.headers.get("access-control-allow-origin").is_none());
+
+    let origins = "https://app.example.com,http://localhost:3000";
+    let server = Server::setup().set("CORS_ORIGINS", origins).start().await;
+    for origin in origins.split(',') {
+        let answer = preflight(&server, origin).send().await.expect_status(204);
+        assert_eq!(answer.header("access-control-allow-origin"), origin);
+        assert!(answer.header("access-control-allow-headers").contains("Authorization"));
+        let answer = server.get("/health/live").header("origin", origin).send().await;
+        assert_eq!(answer.header("access-control-allow-origin"), origin);
+        assert_eq!(answer.header("vary"), "Origin");
+    }
+    for origin in ["https://app.example.com.attacker.example", "null", "https://app.example.com/"] {
+        let answer = preflight(&server, origin).send().await;
+        assert_eq!(answer.status, 405, "{origin}");
+        let answer = server.get("/health/live").header("origin", origin).send().await;
+        assert!(answer.headers.get("access-control-allow-origin").is_none(), "{origin}");
+    }
+    // The server's own pages send an Origin with every post.
+    let own = server.url("");
+    let form = [("username", "nobody@user.com"), ("password", "x")];
+    let login = server.post("/auth/jwt/login").header("origin", &own).form(&form).send().await;
+    login.expect_refusal(400, "LOGIN_BAD_CREDENTIALS");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_answers_what_is_in_flight_and_waits_for_nobody_else() {
+    let mut server = Server::setup().set("BCRYPT_COST", 12).start().await;
+    server.register("first@user.com", PASSWORD).await.expect_status(201);
+    let _idle: Vec<_> = (0..50).map(|_| TcpStream::connect(server.address).unwrap()).collect();
+    let mut half = TcpStream::connect(server.address).unwrap();
+    half.write_all(b"GET /health/live HTTP/1.1\r\nHo").unwrap();
+    let form = [("username", "first@user.com"), ("password", PASSWORD)];
+    let in_flight = tokio::spawn(server.post("/auth/jwt/login").form(&form).send());
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    server.terminate();
+    in_flight.await.unwrap().expect_status(200);
+    assert!(server.ended().await.success());
+    assert!(TcpStream::connect(server.address).is_err());
+    assert!(server.log.text().contains("stopped"));
+}
+
+/// The whole log at its most talkative, and every error body.
+#[tokio::test]
+async fn no_secret_is_in_the_log() {
+    let server = Server::setup().set("RUST_LOG", "trace").start().await;
+    let person = server.person("first").await;
+    let next = server.refresh(&person.refresh).await.expect_status(200);
+    server.login(&person.email, "a wrong password").await.expect_status(400);
+    server.get(&format!("/users/{}", person.access)).send().await.expect_status(404);
+    server.get(&format!("/users/me?token={}", person.access)).send().await.expect_status(401);
+    let change = serde_json::json!({ "password": "a new password" });
+    server.change_me(&person.access, &change).await.expect_status(200);
+    server.logout(&next.text("refresh_token")).await.expect_status(204);
+    let hashes = server.database.column::<String>("select hashed_password from \"user\"").await;
+    let log = server.log.text();
+    assert!(log.lines().count() > 8, "{log}");
+    let signature = |token: &str| token.rsplit('.').next().unwrap().to_owned();
+    let next = (next.text("access_token"), next.text("refresh_token"));
+    let secrets = [
+        PASSWORD,
+        "a wrong password",
+        "a new password",
+        crate::support::SECRET,
+        &hashes[0],
+        &signature(&person.access),
+        &signature(&person.refresh),
+        &signature(&next.0),
+        &signature(&next.1),
+        &person.email,
+    ];
+    for secret in secrets {
+        assert!(!log.contains(secret), "the log holds {secret}:\n{log}");
+    }
+}
+
+#[tokio::test]
+async fn health_and_version_say_how_it_is() {
+    let server = Server::start().await;
+    let live = server.get("/health/live").send().await.expect_status(200);
+    assert_eq!(live.json, serde_json::json!({ "status": "ok" }));
+    let ready = server.get("/health/ready").send().await.expect_status(200);
+    let expected = serde_json::json!({ "status": "ok", "database": "ok", "revocations": "ok" });
+    assert_eq!(ready.json, expected);
+    let version = server.get("/version").send().await.expect_status(200);
+    assert_eq!(version.text("version"), env!("CARGO_PKG_VERSION"));
+}

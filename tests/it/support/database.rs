@@ -1,0 +1,131 @@
+//! A database of its own for every test.
+
+use std::sync::Arc;
+
+use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement, TryGetable};
+use tempfile::TempDir;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Sqlite,
+    Postgres,
+}
+
+impl Kind {
+    /// What `TEST_DATABASE` says; SQLite where it says nothing.
+    pub(crate) fn from_environment() -> Self {
+        match variable("TEST_DATABASE").as_deref() {
+            None | Some("sqlite") => Kind::Sqlite,
+            Some("postgres") => Kind::Postgres,
+            Some(other) => panic!("TEST_DATABASE is {other}: use sqlite or postgres"),
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests have settings too")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// The server that PostgreSQL's databases are made on, without a database's name.
+fn postgres() -> String {
+    variable("TEST_POSTGRES").unwrap_or("postgres://postgres@127.0.0.1:5432".to_owned())
+}
+
+/// A database that is gone when nobody holds it any more.
+#[derive(Clone)]
+pub(crate) struct TestDatabase(Arc<Held>);
+
+struct Held {
+    kind: Kind,
+    url: String,
+    name: String,
+    folder: TempDir,
+}
+
+impl TestDatabase {
+    pub(crate) async fn create(kind: Kind) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let name = format!("tessera_test_{}", folder.path().file_name().unwrap().display())
+            .replace('.', "_")
+            .to_ascii_lowercase()
+            + &std::process::id().to_string();
+        let url = match kind {
+            Kind::Sqlite => format!("sqlite:///{}/test.db", folder.path().display()),
+            Kind::Postgres => {
+                let server = Database::connect(format!("{}/postgres", postgres())).await.unwrap();
+                server.execute_unprepared(&format!("create database {name}")).await.unwrap();
+                server.close().await.unwrap();
+                format!("{}/{name}", postgres())
+            }
+        };
+        Self(Arc::new(Held { kind, url, name, folder }))
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    /// As `DATABASE_URL` takes it.
+    pub(crate) fn url(&self) -> &str {
+        &self.0.url
+    }
+
+    /// The database's name on its server.
+    pub(crate) fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// The file, where it is one.
+    pub(crate) fn file(&self) -> std::path::PathBuf {
+        self.0.folder.path().join("test.db")
+    }
+
+    pub(crate) async fn connect(&self) -> DatabaseConnection {
+        let url = match self.0.kind {
+            Kind::Sqlite => format!("sqlite://{}", self.file().display()),
+            Kind::Postgres => self.0.url.clone(),
+        };
+        Database::connect(url).await.unwrap()
+    }
+
+    /// Does what an operator does by hand; says how many rows it did it to.
+    pub(crate) async fn execute(&self, sql: &str) -> u64 {
+        let connection = self.connect().await;
+        let done = connection.execute_unprepared(sql).await.unwrap().rows_affected();
+        connection.close().await.unwrap();
+        done
+    }
+
+    /// The first column of every row.
+    pub(crate) async fn column<T: TryGetable>(&self, sql: &str) -> Vec<T> {
+        let connection = self.connect().await;
+        let backend = match self.0.kind {
+            Kind::Sqlite => DbBackend::Sqlite,
+            Kind::Postgres => DbBackend::Postgres,
+        };
+        let rows = connection.query_all_raw(Statement::from_string(backend, sql)).await.unwrap();
+        connection.close().await.unwrap();
+        rows.iter().map(|row| row.try_get_by_index(0).unwrap()).collect()
+    }
+
+    pub(crate) async fn count(&self, sql: &str) -> i64 {
+        self.column::<i64>(&format!("select count(*) from {sql}")).await[0]
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if self.kind == Kind::Postgres {
+            let drop = format!("drop database if exists {} with (force)", self.name);
+            let server = format!("{}/postgres", postgres());
+            // A thread of its own: this one may be driving the test's runtime.
+            let dropped = std::thread::spawn(move || {
+                tokio::runtime::Runtime::new().unwrap().block_on(async {
+                    Database::connect(server).await.unwrap().execute_unprepared(&drop).await
+                })
+            });
+            let _ = dropped.join();
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! A running server, people in it, and what they send.
+
+mod answer;
+mod contract;
+mod database;
+mod proxy;
+mod server;
+mod token;
+
+pub(crate) use answer::{Answer, Request};
+pub(crate) use contract::operations;
+pub(crate) use database::{Kind, TestDatabase};
+pub(crate) use proxy::Proxy;
+pub(crate) use server::{Server, command};
+pub(crate) use token::{Forgery, SECRET, claims_of, header_of};
+
+use serde_json::{Value, json};
+
+/// What everybody's password is unless a test is about passwords.
+pub(crate) const PASSWORD: &str = "correct horse battery";
+
+/// Somebody who registered and signed in.
+#[derive(Debug, Clone)]
+pub(crate) struct Person {
+    pub(crate) id: String,
+    pub(crate) email: String,
+    pub(crate) access: String,
+    pub(crate) refresh: String,
+}
+
+impl Server {
+    /// Somebody new, signed in.
+    pub(crate) async fn person(&self, name: &str) -> Person {
+        let email = format!("{name}@user.com");
+        let user = self.register(&email, PASSWORD).await.expect_status(201);
+        let tokens = self.sign_in(&email, PASSWORD).await;
+        Person { id: user.text("id"), email, access: tokens.0, refresh: tokens.1 }
+    }
+
+    /// Asks to be registered.
+    pub(crate) async fn register(&self, email: &str, password: &str) -> Answer {
+        let body = json!({ "email": email, "password": password });
+        self.post("/auth/register").json(&body).send().await
+    }
+
+    /// Asks to be signed in.
+    pub(crate) async fn login(&self, username: &str, password: &str) -> Answer {
+        let form = [("username", username), ("password", password)];
+        self.post("/auth/jwt/login").form(&form).send().await
+    }
+
+    /// An access and a refresh token.
+    pub(crate) async fn sign_in(&self, username: &str, password: &str) -> (String, String) {
+        let answer = self.login(username, password).await.expect_status(200);
+        (answer.text("access_token"), answer.text("refresh_token"))
+    }
+
+    /// Presents a refresh token.
+    pub(crate) async fn refresh(&self, token: &str) -> Answer {
+        self.post("/auth/jwt/refresh").bearer(token).send().await
+    }
+
+    /// Asks who the holder of a token is.
+    pub(crate) async fn me(&self, token: &str) -> Answer {
+        self.get("/users/me").bearer(token).send().await
+    }
+
+    /// Changes the holder of a token.
+    pub(crate) async fn change_me(&self, token: &str, changes: &Value) -> Answer {
+        self.patch("/users/me").bearer(token).json(changes).send().await
+    }
+
+    /// Signs the holder of a token out.
+    pub(crate) async fn logout(&self, token: &str) -> Answer {
+        self.post("/auth/jwt/logout").bearer(token).send().await
+    }
+}

@@ -1,0 +1,225 @@
+//! The real binary on a free port.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::token::SECRET;
+use super::{Kind, Request, TestDatabase};
+
+/// The binary, in a folder, with no setting from this process's environment.
+pub(crate) fn command(folder: &std::path::Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tessera"));
+    command.current_dir(folder).env_clear().env("PATH", "/usr/bin:/bin").stdin(Stdio::null());
+    command
+}
+
+/// How a server is to be started.
+pub(crate) struct Setup {
+    settings: Vec<(String, String)>,
+    database: Option<TestDatabase>,
+    url: Option<String>,
+    dev: bool,
+    descriptors: Option<u32>,
+}
+
+impl Setup {
+    pub(crate) fn set(mut self, name: &str, value: impl ToString) -> Self {
+        self.settings.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    /// Without `--dev`.
+    pub(crate) fn production(mut self) -> Self {
+        self.dev = false;
+        self
+    }
+
+    /// On a database that is there already.
+    pub(crate) fn on(mut self, database: TestDatabase) -> Self {
+        self.database = Some(database);
+        self
+    }
+
+    /// Reaching its database by another address than the test does.
+    pub(crate) fn reaching_it_by(mut self, url: String) -> Self {
+        self.url = Some(url);
+        self
+    }
+
+    /// With so many file descriptors.
+    pub(crate) fn descriptors(mut self, descriptors: u32) -> Self {
+        self.descriptors = Some(descriptors);
+        self
+    }
+
+    pub(crate) async fn start(self) -> Server {
+        let folder = tempfile::tempdir().unwrap();
+        let database = match self.database {
+            Some(database) => database,
+            None => TestDatabase::create(Kind::from_environment()).await,
+        };
+        let mut command = match self.descriptors {
+            Some(descriptors) => {
+                let mut limited = Command::new("/bin/sh");
+                limited
+                    .args(["-c", &format!("ulimit -n {descriptors}; exec \"$0\" \"$@\"")])
+                    .arg(env!("CARGO_BIN_EXE_tessera"))
+                    .current_dir(folder.path())
+                    .env_clear()
+                    .env("PATH", "/usr/bin:/bin")
+                    .stdin(Stdio::null());
+                limited
+            }
+            None => command(folder.path()),
+        };
+        command.args(["serve", "--port=0"]);
+        if self.dev {
+            command.arg("--dev").env("BCRYPT_COST", "4");
+        }
+        command
+            .env("APP_SECRET", SECRET)
+            .env("DATABASE_URL", self.url.as_deref().unwrap_or(database.url()))
+            .envs(self.settings)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let log = Log::default();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let kept = log.clone();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                kept.0.lock().unwrap().push(line);
+            }
+        });
+        let began = Instant::now();
+        let address = loop {
+            if let Some(line) = log.objects().iter().find(|line| line["message"] == "listening") {
+                break line["address"].as_str().unwrap().parse().unwrap();
+            }
+            if let Some(status) = child.try_wait().unwrap() {
+                std::thread::sleep(Duration::from_millis(50));
+                panic!("the server did not start: {status}\n{}", log.text());
+            }
+            assert!(began.elapsed() < Duration::from_secs(60), "no start:\n{}", log.text());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        };
+        let client = reqwest::Client::builder()
+            .timeout(Duration::from_secs(60))
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .unwrap();
+        Server { child, address, client, database, log, folder }
+    }
+}
+
+/// A server that runs, and is killed at the end of its test.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    client: reqwest::Client,
+    pub(crate) database: TestDatabase,
+    pub(crate) log: Log,
+    folder: TempDir,
+}
+
+impl Server {
+    pub(crate) fn setup() -> Setup {
+        Setup { settings: Vec::new(), database: None, url: None, dev: true, descriptors: None }
+    }
+
+    /// In the development profile, on the database that is being tested.
+    pub(crate) async fn start() -> Self {
+        Self::setup().start().await
+    }
+
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn process(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// kill -9; hands its database on.
+    pub(crate) fn kill(mut self) -> TestDatabase {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.database.clone()
+    }
+
+    /// SIGTERM.
+    pub(crate) fn terminate(&self) {
+        let killed = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
+        assert!(killed.success());
+    }
+
+    /// How it ended, once it has.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        for _ in 0..6000 {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("the server did not end");
+    }
+
+    /// The CPU time it has used, in clock ticks.
+    pub(crate) fn cpu_ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub(crate) fn request(&self, method: &str, path: &str) -> Request {
+        let parsed = method.parse().unwrap();
+        Request::new(self.client.request(parsed, self.url(path)), method, path)
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Request {
+        self.request("GET", path)
+    }
+
+    pub(crate) fn post(&self, path: &str) -> Request {
+        self.request("POST", path)
+    }
+
+    pub(crate) fn patch(&self, path: &str) -> Request {
+        self.request("PATCH", path)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("the server's log:\n{}", self.log.text());
+        }
+    }
+}
+
+/// What a server wrote on standard error.
+#[derive(Clone, Default)]
+pub(crate) struct Log(Arc<Mutex<Vec<String>>>);
+
+impl Log {
+    pub(crate) fn text(&self) -> String {
+        self.0.lock().unwrap().join("\n")
+    }
+
+    pub(crate) fn objects(&self) -> Vec<Value> {
+        let lines = self.0.lock().unwrap();
+        lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+}
