@@ -3,6 +3,8 @@
 //! `TEST_DATABASE` (`sqlite` or `postgres`) says where the tests keep their tables; `scripts/test`
 //! runs all of them on both, but for those below `once`, which need no second time.
 
+#![expect(clippy::unwrap_used, reason = "what cannot be unwrapped fails its test")]
+
 mod access;
 mod crash;
 mod errors;

@@ -108,3 +108,27 @@ fn the_guide_has_every_setting() {
     }
     compare("docs/guide/settings.md", &page);
 }
+
+/// A reader of the document finds words for everything and an example of every body.
+#[test]
+fn every_operation_and_every_answer_is_described() {
+    for (method, path, operation) in crate::support::operations() {
+        let place = format!("{method} {path}");
+        assert!(operation["summary"].as_str().is_some_and(|text| !text.is_empty()), "{place}");
+        for (status, response) in operation["responses"].as_object().unwrap() {
+            let text = response["description"].as_str().unwrap_or_default();
+            assert!(!text.is_empty(), "{place} {status} has no description");
+            if let Some(content) = response["content"].as_object() {
+                for body in content.values() {
+                    let named = body["schema"]["$ref"] != "#/components/schemas/Error";
+                    assert!(named || body["examples"].is_object(), "{place} {status}");
+                }
+            }
+        }
+    }
+    let document: serde_json::Value = serde_yaml::from_str(&super::read("openapi.yaml")).unwrap();
+    for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
+        assert!(!schema["description"].is_null(), "{name} has no description");
+        assert!(name == "Error" || !schema["example"].is_null(), "{name} has no example");
+    }
+}

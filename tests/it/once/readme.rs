@@ -68,7 +68,8 @@ fn without_colours(printed: &str) -> String {
     let mut parts = printed.split("\u{1b}[");
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |plain, part| {
-        plain + part.split_once(|char: char| char.is_ascii_alphabetic()).map_or("", |(_, rest)| rest)
+        plain
+            + part.split_once(|char: char| char.is_ascii_alphabetic()).map_or("", |(_, rest)| rest)
     })
 }
 
