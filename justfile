@@ -1,0 +1,21 @@
+# Short names for what is done often; each is one command.
+
+# Run a development server.
+serve *arguments:
+    cargo run -- serve --dev {{arguments}}
+
+# Run every test, or those whose names contain a word.
+test *words:
+    scripts/test {{words}}
+
+# Write the files that are made from the code.
+update:
+    UPDATE=1 cargo test --test it generated
+
+# Measure, beside the limits of the machine.
+bench:
+    cargo bench --profile perf --bench service
+
+# Do what the gate does.
+gate:
+    .ci/run
