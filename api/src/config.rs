@@ -181,8 +181,8 @@ pub struct Config {
           default_value = "false", value_parser = BoolishValueParser::new())]
     pub require_verification: bool,
 
-    /// The origins whose pages may call this service, separated by commas, as
-    /// https://app.example.com; none by default
+    /// The origins whose pages may call this service, separated by commas, each a scheme and a
+    /// host, with a port where it has one; none by default
     #[arg(
         long,
         env = "CORS_ORIGINS",
