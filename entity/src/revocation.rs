@@ -2,6 +2,13 @@
 
 use sea_orm::entity::prelude::*;
 
+/// One token, by its `jti`.
+pub const TOKEN: &str = "jti";
+/// A session's tokens, by its `sid`.
+pub const SESSION: &str = "sid";
+/// Every access token that a user, by their `sub`, got up to an instant.
+pub const USER: &str = "sub";
+
 /// One thing that is not accepted any more.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -10,8 +17,8 @@ pub struct Model {
     /// Its place in the sequence, in the order of the commits.
     #[sea_orm(primary_key)]
     pub seq: i64,
-    /// What `subject` is.
-    pub kind: Kind,
+    /// What `subject` is: [`TOKEN`], [`SESSION`] or [`USER`]; a newer release may know more.
+    pub kind: String,
     /// The id of a token, a session or a user.
     pub subject: String,
     /// When the last token it covers has expired.
@@ -20,21 +27,6 @@ pub struct Model {
     pub why: String,
     /// When it happened; of a user, tokens issued up to this instant are covered.
     pub at: i64,
-}
-
-/// What is revoked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
-#[sea_orm(rs_type = "String", db_type = "String(StringLen::N(8))")]
-pub enum Kind {
-    /// One token.
-    #[sea_orm(string_value = "jti")]
-    Token,
-    /// A session's tokens.
-    #[sea_orm(string_value = "sid")]
-    Session,
-    /// Every access token a user got up to an instant.
-    #[sea_orm(string_value = "sub")]
-    User,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -2,18 +2,66 @@
 //!
 //! Imports nothing of ours, so that it means tomorrow what it meant when it was written.
 
-pub use sea_orm_migration::{MigrationStatus, MigratorTrait};
+use std::collections::BTreeSet;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use sea_orm_migration::{MigrationTrait, async_trait};
+use sea_orm_migration::sea_orm::{
+    ActiveModelTrait, ConnectionTrait, DatabaseTransaction, DbErr, Set,
+};
+use sea_orm_migration::{
+    MigrationTrait, MigratorTrait, SchemaManager, async_trait, seaql_migrations,
+};
 
 mod m20261121_000001_user_session_revocation;
 
-/// The migrations in their order.
-pub struct Migrator;
+struct Migrator;
 
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
         vec![Box::new(m20261121_000001_user_session_revocation::Migration)]
     }
+}
+
+/// The migrations in their order, each with whether it was applied.
+///
+/// # Errors
+///
+/// When the database refuses.
+pub async fn status<C: ConnectionTrait>(connection: &C) -> Result<Vec<(String, bool)>, DbErr> {
+    let applied = applied(connection).await?;
+    Ok(Migrator::migrations()
+        .iter()
+        .map(|migration| (migration.name().to_owned(), applied.contains(migration.name())))
+        .collect())
+}
+
+/// Applies what was not applied. What a newer release applied is left alone: a release must start
+/// beside the one that follows it.
+///
+/// # Errors
+///
+/// When the database refuses.
+#[expect(clippy::disallowed_methods, reason = "this crate imports nothing of ours")]
+pub async fn up(transaction: &DatabaseTransaction) -> Result<(), DbErr> {
+    let applied = applied(transaction).await?;
+    let manager = SchemaManager::new(transaction);
+    for migration in Migrator::migrations() {
+        if !applied.contains(migration.name()) {
+            migration.up(&manager).await?;
+            let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let row = seaql_migrations::ActiveModel {
+                version: Set(migration.name().to_owned()),
+                applied_at: Set(since_epoch.as_secs().cast_signed()),
+            };
+            row.insert(transaction).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn applied<C: ConnectionTrait>(connection: &C) -> Result<BTreeSet<String>, DbErr> {
+    Migrator::install(connection).await?;
+    let rows = Migrator::get_migration_models(connection).await?;
+    Ok(rows.into_iter().map(|row| row.version).collect())
 }
