@@ -51,6 +51,11 @@ pub(crate) fn definition() -> clap::Command {
 pub(crate) fn refuse(error: &clap::Error) -> ExitCode {
     let value_is_at_fault =
         matches!(error.kind(), ErrorKind::ValueValidation | ErrorKind::InvalidValue);
+    let not_text = api::config::not_text();
+    if error.kind() == ErrorKind::InvalidUtf8 && !not_text.is_empty() {
+        eprintln!("error: {} must be UTF-8 text", not_text.join(", "));
+        return ExitCode::from(2);
+    }
     match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::String(argument)) if value_is_at_fault => {
             let name =

@@ -22,7 +22,11 @@ pub(crate) async fn run(config: Config) -> Result<(), String> {
     let dev = config.dev;
     let public_url = config.public_url.as_str().to_owned();
 
-    let app = api::start(config).await?;
+    let mut shutdown = Box::pin(shutdown);
+    let app = tokio::select! {
+        started = api::start(config) => started?,
+        () = &mut shutdown => return Ok(()),
+    };
     tracing::info!(
         address = %address,
         version = env!("CARGO_PKG_VERSION"),
@@ -39,7 +43,10 @@ pub(crate) async fn run(config: Config) -> Result<(), String> {
 fn greet(address: SocketAddr, public_url: &str, dev: bool) {
     let version = env!("CARGO_PKG_VERSION");
     let port = address.port();
-    println!("Tessera {version} listens on http://localhost:{port}, docs at {public_url}/docs");
+    println!(
+        "Tessera {version} listens on http://localhost:{port}, docs at http://localhost:{port}/docs"
+    );
+    println!("Its tokens are issued by {public_url}");
     if dev {
         println!(
             "

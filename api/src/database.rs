@@ -1,11 +1,13 @@
 //! Where the tables are: connections, transactions, and bringing the schema up to date.
 
 use std::fmt;
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use migration::{Migrator, MigratorTrait};
+use sea_orm::sqlx::postgres::PgConnectOptions;
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
@@ -18,17 +20,27 @@ use crate::config::{self, Migrate};
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(4);
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
 
+/// What PostgreSQL is told of every connection. A replica that stops in the middle of a transaction
+/// must not hold its locks for ever: everybody else's sign-outs wait for them.
+const SERVER_SETTINGS: [(&str, &str); 5] = [
+    ("statement_timeout", "4s"),
+    ("idle_in_transaction_session_timeout", "5s"),
+    ("tcp_keepalives_idle", "10"),
+    ("tcp_keepalives_interval", "5"),
+    ("tcp_user_timeout", "15s"),
+];
+
 /// The keys of PostgreSQL's advisory locks that are ours.
 const MIGRATION_LOCK: i64 = 0x7465_7373_0001;
 const REVOCATION_LOCK: i64 = 0x7465_7373_0002;
 
 /// A `DATABASE_URL` in any of the spellings people bring.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub enum DatabaseUrl {
     /// A file.
     Sqlite(PathBuf),
-    /// A server, as `postgres://…`.
-    Postgres(String),
+    /// A server, as `postgres://…`, with its options parsed.
+    Postgres(String, Box<PgConnectOptions>),
 }
 
 impl DatabaseUrl {
@@ -36,7 +48,7 @@ impl DatabaseUrl {
     pub fn secret_path(&self) -> PathBuf {
         match self {
             Self::Sqlite(path) => path.with_extension("secret"),
-            Self::Postgres(_) => PathBuf::from("tessera.secret"),
+            Self::Postgres(..) => PathBuf::from("tessera.secret"),
         }
     }
 }
@@ -62,8 +74,56 @@ impl FromStr for DatabaseUrl {
                 }
                 Ok(Self::Sqlite(PathBuf::from(path)))
             }
-            "postgres" | "postgresql" => Ok(Self::Postgres(format!("postgres:{rest}"))),
+            "postgres" | "postgresql" => parse_postgres(format!("postgres:{rest}")),
             _ => Err("DATABASE_URL is neither sqlite nor postgres"),
+        }
+    }
+}
+
+/// What a URL of PostgreSQL may say behind the question mark. Others are refused here, by the
+/// setting's name: the library would write them to the log.
+const POSTGRES_PARAMETERS: [&str; 10] = [
+    "application_name",
+    "dbname",
+    "host",
+    "hostaddr",
+    "password",
+    "port",
+    "sslmode",
+    "sslrootcert",
+    "statement-cache-capacity",
+    "user",
+];
+
+fn parse_postgres(url: String) -> Result<DatabaseUrl, &'static str> {
+    let parameters = url.split_once('?').map_or("", |(_, parameters)| parameters);
+    let known = |parameter: &str| {
+        POSTGRES_PARAMETERS.contains(&parameter.split('=').next().unwrap_or_default())
+    };
+    if !parameters.split('&').all(|parameter| parameter.is_empty() || known(parameter)) {
+        return Err("DATABASE_URL has a parameter that PostgreSQL's URLs do not have");
+    }
+    match url.parse::<PgConnectOptions>() {
+        Ok(options) if url.starts_with("postgres://") => {
+            Ok(DatabaseUrl::Postgres(url, Box::new(options)))
+        }
+        _ => Err("DATABASE_URL is not of the form postgres://user:password@host/database"),
+    }
+}
+
+/// Where the database is, without what opens it.
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(formatter, "sqlite:///{}", path.display()),
+            Self::Postgres(_, options) => write!(
+                formatter,
+                "postgres://{}:(secret)@{}:{}/{}",
+                options.get_username(),
+                options.get_host(),
+                options.get_port(),
+                options.get_database().unwrap_or_default()
+            ),
         }
     }
 }
@@ -72,7 +132,7 @@ impl fmt::Debug for DatabaseUrl {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite(path) => write!(formatter, "Sqlite({})", path.display()),
-            Self::Postgres(_) => formatter.write_str("Postgres(…)"),
+            Self::Postgres(..) => formatter.write_str("Postgres(…)"),
         }
     }
 }
@@ -96,6 +156,7 @@ impl Database {
     ) -> Result<Self, DbErr> {
         match url {
             DatabaseUrl::Sqlite(path) => {
+                make_private(path);
                 // SQLite has one writer at a time. A pool of one lets writers wait their turn in
                 // order, where several connections would fail each other with "database is locked".
                 let writer =
@@ -105,7 +166,7 @@ impl Database {
                     sea_orm::Database::connect(sqlite(path, synchronous, readers, true)).await?;
                 Ok(Self { reader, writer })
             }
-            DatabaseUrl::Postgres(url) => {
+            DatabaseUrl::Postgres(url, _) => {
                 let pool = sea_orm::Database::connect(postgres(url)).await?;
                 Ok(Self { reader: pool.clone(), writer: pool })
             }
@@ -131,13 +192,14 @@ impl Database {
         self.writer.begin_with_options(options).await
     }
 
-    /// Whether the database answers.
+    /// Whether the database answers, to those who write too.
     ///
     /// # Errors
     ///
     /// When it does not.
     pub async fn ping(&self) -> Result<(), DbErr> {
-        self.reader.execute_unprepared("select 1").await.map(drop)
+        self.reader.execute_unprepared("select 1").await?;
+        self.begin().await?.rollback().await
     }
 
     /// Brings the schema up to date, whole or not at all; others that start at once wait.
@@ -147,8 +209,17 @@ impl Database {
     /// When the database refuses.
     pub async fn migrate(&self) -> Result<(), DbErr> {
         let transaction = self.begin().await?;
+        if transaction.get_database_backend() == DbBackend::Postgres {
+            // Changing a large table takes its time, and so does waiting for who does.
+            transaction
+                .execute_unprepared(
+                    "set local statement_timeout = 0; set local lock_timeout = 0; \
+                     set local idle_in_transaction_session_timeout = 0",
+                )
+                .await?;
+        }
         lock(&transaction, MIGRATION_LOCK).await?;
-        Migrator::up(&transaction, None).await?;
+        migration::up(&transaction).await?;
         transaction.commit().await
     }
 
@@ -160,12 +231,9 @@ impl Database {
     pub async fn migrations(&self) -> Result<Vec<(String, bool)>, DbErr> {
         // Rolled back: asking makes the table that remembers them.
         let transaction = self.begin().await?;
-        let statuses = Migrator::get_migration_with_status(&transaction).await?;
+        let statuses = migration::status(&transaction).await?;
         transaction.rollback().await?;
-        Ok(statuses
-            .iter()
-            .map(|one| (one.name().to_owned(), one.status() == migration::MigrationStatus::Applied))
-            .collect())
+        Ok(statuses)
     }
 
     /// Does what a start with `when` asks.
@@ -212,6 +280,12 @@ async fn lock(transaction: &DatabaseTransaction, key: i64) -> Result<(), DbErr> 
     Ok(())
 }
 
+/// A new database file is its owner's alone: it holds every password's hash. SQLite gives the
+/// files beside it the same permissions; where this cannot be, connecting says why.
+fn make_private(path: &Path) {
+    let _ = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+}
+
 fn sqlite(
     path: &Path,
     synchronous: config::SqliteSynchronous,
@@ -250,7 +324,7 @@ fn postgres(url: &str) -> ConnectOptions {
         .max_connections(u32::try_from(parallelism() * 4).unwrap_or(8).max(8))
         .connect_timeout(ACQUIRE_TIMEOUT)
         .acquire_timeout(ACQUIRE_TIMEOUT)
-        .statement_timeout(STATEMENT_TIMEOUT)
+        .map_sqlx_postgres_opts(|options| options.options(SERVER_SETTINGS))
         .test_before_acquire_if_idle_for(Duration::from_secs(1))
         .idle_timeout(Duration::from_secs(300))
         .sqlx_logging(false);

@@ -43,9 +43,8 @@ pub async fn start(config: Config) -> Result<App, String> {
     let database = connect(&config).await?;
     database.prepare(config.migrate).await?;
     let app = App::new(config, database).map_err(fault)?;
-    revocation::follow(&app)
-        .await
-        .map_err(|error| format!("the revocations could not be read: {error}"))?;
+    within(revocation::follow(&app, app.database.reader()), "the revocations could not be read")
+        .await?;
     if !app.config.blacklist_enabled {
         tracing::warn!("BLACKLIST_ENABLED is off: revoked tokens are accepted until they expire");
     }
@@ -59,15 +58,19 @@ pub async fn start(config: Config) -> Result<App, String> {
 /// A sentence for the operator.
 pub async fn connect(config: &Config) -> Result<Database, String> {
     let connecting = Database::connect(&config.database_url, config.sqlite_synchronous);
-    match tokio::time::timeout(std::time::Duration::from_secs(8), connecting).await {
-        Ok(Ok(database)) => Ok(database),
-        Ok(Err(error)) => Err(format!(
-            "the database of DATABASE_URL does not answer ({error}): check that it runs and that \
-             the URL is right"
-        )),
-        Err(_) => Err("the database of DATABASE_URL does not answer in time: check that it runs \
-                       and that the URL is right"
-            .to_owned()),
+    within(connecting, "the database of DATABASE_URL does not answer")
+        .await
+        .map_err(|fault| format!("{fault}: check that it runs and that the URL is right"))
+}
+
+/// What a start waits for, each part of it, before it gives up.
+async fn within<T, E: std::fmt::Display>(
+    part: impl Future<Output = Result<T, E>>,
+    fault: &str,
+) -> Result<T, String> {
+    match tokio::time::timeout(std::time::Duration::from_secs(8), part).await {
+        Ok(outcome) => outcome.map_err(|error| format!("{fault} ({error})")),
+        Err(_) => Err(format!("{fault} (no answer in 8 seconds)")),
     }
 }
 

@@ -1,16 +1,19 @@
 //! Every setting, once: flag, environment variable, `.env` line, help text and `.env.example`.
 
+mod value;
+
 use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
+
+pub use value::{LogFormat, Migrate, Origin, PublicUrl, Registration, Secret, SqliteSynchronous};
 
 use clap::builder::BoolishValueParser;
 use clap::parser::ValueSource;
-use clap::{ArgMatches, Args, Command, ValueEnum};
+use clap::{ArgMatches, Args, Command};
 
 use crate::database::DatabaseUrl;
 use crate::random;
@@ -63,7 +66,7 @@ pub struct Config {
     )]
     pub database_url: DatabaseUrl,
 
-    /// A file that holds DATABASE_URL
+    /// A file that holds DATABASE_URL, and goes before it
     #[arg(long, env = "DATABASE_URL_FILE", global = true, value_name = "FILE")]
     pub database_url_file: Option<PathBuf>,
 
@@ -119,8 +122,7 @@ pub struct Config {
         env = "JWT_AUDIENCE",
         global = true,
         value_name = "NAME",
-        default_value = "tessera"
-    )]
+        default_value = "tessera", value_parser = value::parse_audience)]
     pub jwt_audience: String,
 
     /// How far the clocks of replicas may differ, in seconds (0 to 60)
@@ -208,124 +210,6 @@ pub struct Config {
     pub rust_log: String,
 }
 
-/// When the schema is brought up to date.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Migrate {
-    /// At the start.
-    Auto,
-    /// Never; a schema that is behind refuses the start.
-    Check,
-    /// Never.
-    Off,
-}
-
-/// What SQLite waits for before a write is acknowledged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum SqliteSynchronous {
-    /// For the disk.
-    Full,
-    /// For the operating system.
-    Normal,
-}
-
-/// Who may register.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Registration {
-    /// Everybody.
-    Open,
-    /// Nobody: an operator makes users.
-    Closed,
-}
-
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// Pretty on a terminal, JSON elsewhere.
-    Auto,
-    /// For people.
-    Pretty,
-    /// For programs: one object a line.
-    Json,
-}
-
-/// Text that is never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The text.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for Secret {
-    type Err = std::convert::Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(Self(text.to_owned()))
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Secret(…)")
-    }
-}
-
-/// The URL under which callers find the service, without a slash at its end.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PublicUrl(String);
-
-impl PublicUrl {
-    /// The URL.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Whether callers come over TLS.
-    pub fn is_https(&self) -> bool {
-        self.0.starts_with("https://")
-    }
-}
-
-impl FromStr for PublicUrl {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let text = text.trim_end_matches('/');
-        let uri: poem::http::Uri = text.parse().map_err(|_| "not a URL".to_owned())?;
-        match (uri.scheme_str(), uri.authority(), uri.query()) {
-            (Some("http" | "https"), Some(_), None) => Ok(Self(text.to_owned())),
-            _ => Err("not of the form https://id.example.com".to_owned()),
-        }
-    }
-}
-
-/// An origin (RFC 6454), as browsers send it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin(String);
-
-impl Origin {
-    /// The origin.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for Origin {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let text = text.trim();
-        let (_, rest) = text.split_once("://").ok_or("not of the form https://app.example.com")?;
-        if rest.is_empty() || rest.contains(['/', '*', '?', '#', '@', ' ']) {
-            return Err("not of the form https://app.example.com".to_owned());
-        }
-        Ok(Self(text.to_ascii_lowercase()))
-    }
-}
-
 /// What is wrong with the settings, and what to do about it. Never says a setting's value.
 #[derive(Debug)]
 pub struct ConfigError(String);
@@ -345,6 +229,8 @@ impl Config {
     ///
     /// Names the setting that a server cannot start with, and what to do.
     pub fn complete(mut self) -> Result<Self, ConfigError> {
+        // `APP_SECRET=` in an environment file means that there is none.
+        self.app_secret = self.app_secret.filter(|secret| !secret.expose().is_empty());
         if let Some(file) = &self.database_url_file {
             self.database_url = read_secret_file("DATABASE_URL_FILE", file)?
                 .parse()
@@ -356,15 +242,13 @@ impl Config {
                     "APP_SECRET and APP_SECRET_FILE are both set: leave one".to_owned(),
                 ));
             }
-            self.app_secret = Some(Secret(read_secret_file("APP_SECRET_FILE", file)?));
+            self.app_secret = Some(Secret::new(&read_secret_file("APP_SECRET_FILE", file)?));
         }
         if let Some(file) = &self.app_secret_previous_file {
             let secrets = read_secret_file("APP_SECRET_PREVIOUS_FILE", file)?;
-            self.app_secret_previous.extend(secrets.split(',').map(|one| Secret(one.to_owned())));
+            self.app_secret_previous.extend(secrets.split(',').map(Secret::new));
         }
-        // `APP_SECRET=` in an environment file means that there is none.
-        self.app_secret = self.app_secret.filter(|secret| !secret.0.is_empty());
-        self.app_secret_previous.retain(|secret| !secret.0.is_empty());
+        self.app_secret_previous.retain(|secret| !secret.expose().is_empty());
         if !self.dev && self.bcrypt_cost < 10 {
             return Err(ConfigError("BCRYPT_COST is below 10: set it to 12".to_owned()));
         }
@@ -388,9 +272,9 @@ impl Config {
         for (name, secret) in std::iter::once(("APP_SECRET", secret))
             .chain(self.app_secret_previous.iter().map(|secret| ("APP_SECRET_PREVIOUS", secret)))
         {
-            let fault = if secret.0.len() < MIN_SECRET_LENGTH {
+            let fault = if secret.expose().len() < MIN_SECRET_LENGTH {
                 format!("{name} is shorter than {MIN_SECRET_LENGTH} bytes")
-            } else if secret.0 == EXAMPLE_SECRET {
+            } else if secret.expose() == EXAMPLE_SECRET {
                 format!("{name} is the example's, which everybody knows")
             } else {
                 continue;
@@ -415,12 +299,10 @@ impl Config {
         let draft = path.with_extension(format!("secret.{}", random::id()));
         let kept = || -> io::Result<String> {
             if !path.exists() {
-                OpenOptions::new()
-                    .write(true)
-                    .create_new(true)
-                    .mode(0o600)
-                    .open(&draft)?
-                    .write_all(random::secret().as_bytes())?;
+                let mut file =
+                    OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+                file.write_all(random::secret().as_bytes())?;
+                file.sync_all()?;
                 let linked = fs::hard_link(&draft, &path);
                 fs::remove_file(&draft)?;
                 match linked {
@@ -432,8 +314,8 @@ impl Config {
             }
             fs::read_to_string(&path)
         };
-        let secret = Secret(kept().map_err(fault)?.trim().to_owned());
-        if secret.0.len() < MIN_SECRET_LENGTH {
+        let secret = Secret::new(kept().map_err(fault)?.trim());
+        if secret.expose().len() < MIN_SECRET_LENGTH {
             return Err(ConfigError(format!(
                 "{} does not hold a secret: remove it, and the next start makes one",
                 path.display()
@@ -481,7 +363,9 @@ pub fn settings(matches: &ArgMatches, from_file: &[String]) -> Vec<Setting> {
                 None => "unset",
             };
             let value = match values {
-                Some(url) if id == "database_url" => redact_password(&url),
+                Some(url) if id == "database_url" => {
+                    url.parse::<DatabaseUrl>().map_or("(secret)".to_owned(), |url| url.to_string())
+                }
                 Some(value) if SECRETS.contains(&id) && !value.is_empty() => "(secret)".to_owned(),
                 Some(value) => value,
                 None => String::new(),
@@ -489,17 +373,6 @@ pub fn settings(matches: &ArgMatches, from_file: &[String]) -> Vec<Setting> {
             Some(Setting { name, value, origin })
         })
         .collect()
-}
-
-/// A database URL without what stands between the user's name and the host.
-fn redact_password(url: &str) -> String {
-    match (url.split_once("://"), url.rsplit_once('@')) {
-        (Some((scheme, rest)), Some((_, place))) => {
-            let user = rest.split([':', '@']).next().unwrap_or_default();
-            format!("{scheme}://{user}:(secret)@{place}")
-        }
-        _ => url.to_owned(),
-    }
 }
 
 /// Sets the environment variables that `.env` in this folder gives and the environment does not;
@@ -532,6 +405,21 @@ pub fn load_env_file() -> Result<Vec<String>, ConfigError> {
 #[expect(clippy::disallowed_methods, reason = "this is the place")]
 fn is_unset(name: &str) -> bool {
     std::env::var_os(name).is_none()
+}
+
+/// The settings whose values are not text.
+pub fn not_text() -> Vec<String> {
+    definitions()
+        .get_arguments()
+        .filter_map(|argument| argument.get_env())
+        .filter(|name| is_not_text(name))
+        .map(|name| name.to_string_lossy().into_owned())
+        .collect()
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the place")]
+fn is_not_text(name: &std::ffi::OsStr) -> bool {
+    std::env::var_os(name).is_some_and(|value| value.to_str().is_none())
 }
 
 /// The definition of every setting, as clap knows it.
