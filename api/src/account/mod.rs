@@ -9,7 +9,7 @@ use crate::app::App;
 use crate::clock;
 use crate::error::{Code, Error, Result};
 use crate::factor::{self, Password};
-use crate::revocation::Why;
+use crate::revocation::{self, Why};
 use crate::session;
 use crate::user::{self, Changes, Email, User};
 
@@ -44,8 +44,11 @@ pub async fn change(
 
     let transaction = app.database.begin().await?;
     let held = user::hold(&transaction, id).await?.ok_or_else(gone)?;
-    // While the password was hashed, this token may have been revoked.
-    if app.verifier.is_revoked(claims) || !held.user.is_active {
+    // While the password was hashed, this token may have been revoked, by another replica too. Who
+    // was just thrown out must not set the next password: so the tables are asked, not memory.
+    revocation::follow(app, &transaction).await?;
+    let lives = session::lives(&transaction, claims).await?;
+    if !lives || app.verifier.is_revoked(claims) || !held.user.is_active {
         return Err(Error::token(Code::Unauthorized, Refusal::Revoked));
     }
     let email = email.filter(|email| email.as_str() != held.user.email);

@@ -18,7 +18,7 @@ pub(crate) async fn keep_following(app: App) {
     let mut well = true;
     loop {
         ticks.tick().await;
-        let outcome = timeout(FOLLOW_WITHIN, follow(&app)).await;
+        let outcome = timeout(FOLLOW_WITHIN, follow(&app, app.database.reader())).await;
         let fault = match outcome {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(error.to_string()),

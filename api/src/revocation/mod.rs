@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use entity::revocation::{Kind, Model};
+use entity::revocation::{Model, SESSION, TOKEN, USER};
 use entity::{SessionId, UserId};
-use sea_orm::DatabaseTransaction;
+use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use tessera_verify::{MAX_LEEWAY, Revocation, RevocationList};
 
 use crate::app::App;
@@ -145,19 +145,20 @@ pub(crate) async fn record(
     Ok(())
 }
 
-/// Reads what was added to the table since the last time.
+/// Reads what was committed to the table since the last time.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
-pub(crate) async fn follow(app: &App) -> Result<()> {
+pub(crate) async fn follow(app: &App, connection: &impl ConnectionTrait) -> Result<()> {
     let began = Instant::now();
     loop {
-        let last_seq = app.revocations.last_seq.load(Ordering::Relaxed);
-        let rows = store::after(app.database.reader(), last_seq, BATCH).await?;
-        let Some(last) = rows.last() else { break };
-        app.revocations.last_seq.store(last.seq, Ordering::Relaxed);
+        let last_seq = app.revocations.last_seq.load(Ordering::SeqCst);
+        let rows = store::after(connection, last_seq, BATCH).await?;
+        let Some(last) = rows.last().map(|row| row.seq) else { break };
         app.revocations.apply(rows.into_iter().filter_map(entry));
+        // Only now: whoever reads on from here must find in memory what is not read again.
+        app.revocations.last_seq.fetch_max(last, Ordering::SeqCst);
     }
     *app.revocations.read_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(began);
     Ok(())
@@ -177,18 +178,20 @@ pub(crate) async fn purge(database: &Database, list: &RevocationList) -> Result<
     Ok(purged)
 }
 
-/// A row as an entry of the list; a subject that is no id covers nothing of ours.
+/// A row as an entry of the list. One that a newer release wrote and this one does not know is
+/// passed over: refusing to read on would refuse every token.
 fn entry(row: Model) -> Option<Revocation> {
     let Model { seq, kind, subject, until, why: _, at } = row;
     let until = Time::from_millis(until).seconds();
-    let Ok(id) = subject.parse() else {
-        tracing::error!(revocation.seq = seq, "a revocation has a subject that is no id");
+    let known = [TOKEN, SESSION, USER].contains(&kind.as_str());
+    let Some(id) = subject.parse().ok().filter(|_| known) else {
+        tracing::error!(revocation.seq = seq, "a revocation is of an unknown kind, or of no id");
         return None;
     };
-    Some(match kind {
-        Kind::Token => Revocation::Token { jti: id, until },
-        Kind::Session => Revocation::Session { sid: id, until },
-        Kind::User => Revocation::User {
+    Some(match kind.as_str() {
+        TOKEN => Revocation::Token { jti: id, until },
+        SESSION => Revocation::Session { sid: id, until },
+        _ => Revocation::User {
             sub: id,
             issued_by: Time::from_millis(at).millis().cast_unsigned(),
             until,

@@ -1,6 +1,6 @@
 //! The table `revocation`.
 
-use entity::revocation::{ActiveModel, Column, Entity, Kind, Model};
+use entity::revocation::{ActiveModel, Column, Entity, Model, SESSION, TOKEN, USER};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, NotSet, QueryFilter, QueryOrder, QuerySelect,
     Set,
@@ -9,30 +9,36 @@ use tessera_verify::Revocation;
 
 use crate::clock::Time;
 
+/// How many rows one statement inserts: databases bound a statement's parameters.
+const ROWS_AT_ONCE: usize = 1000;
+
 pub(super) async fn insert(
     connection: &impl ConnectionTrait,
     entries: &[Revocation],
     why: &str,
     now: Time,
 ) -> Result<(), DbErr> {
-    let rows = entries.iter().map(|entry| {
+    let row = |entry: &Revocation| {
         let (kind, subject, until, at) = match *entry {
-            Revocation::Token { jti, until } => (Kind::Token, jti, until, now.millis()),
-            Revocation::Session { sid, until } => (Kind::Session, sid, until, now.millis()),
+            Revocation::Token { jti, until } => (TOKEN, jti, until, now.millis()),
+            Revocation::Session { sid, until } => (SESSION, sid, until, now.millis()),
             Revocation::User { sub, issued_by, until } => {
-                (Kind::User, sub, until, issued_by.cast_signed())
+                (USER, sub, until, issued_by.cast_signed())
             }
         };
         ActiveModel {
             seq: NotSet,
-            kind: Set(kind),
+            kind: Set(kind.to_owned()),
             subject: Set(subject.to_string()),
             until: Set(until.saturating_mul(1000).cast_signed()),
             why: Set(why.to_owned()),
             at: Set(at),
         }
-    });
-    Entity::insert_many(rows).exec_without_returning(connection).await.map(drop)
+    };
+    for entries in entries.chunks(ROWS_AT_ONCE) {
+        Entity::insert_many(entries.iter().map(row)).exec_without_returning(connection).await?;
+    }
+    Ok(())
 }
 
 pub(super) async fn after(

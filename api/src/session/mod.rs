@@ -59,9 +59,10 @@ pub async fn login(
     password: Password,
     device: Device,
 ) -> Result<Tokens> {
+    let place = app.hasher.reserve()?;
     let found = user::by_email(&app.database, username).await?;
     let hash = found.as_ref().map(|found| found.hash.clone());
-    let matches = app.hasher.matches(password, hash).await?;
+    let matches = app.hasher.matches(place, password, hash).await?;
     let credentials = match found {
         Some(found) if matches && found.user.is_active => found,
         _ => return Err(Code::LoginBadCredentials.into()),
@@ -154,7 +155,8 @@ async fn spend(
     device: Device,
     now: Time,
 ) -> Result<Spent> {
-    let Ok(generation) = i64::try_from(generation) else {
+    let generation = i64::try_from(generation).ok().filter(|generation| *generation < i64::MAX);
+    let Some(generation) = generation else {
         return Ok(Spent::Never(Code::RefreshTokenInvalid));
     };
     let expires_at = now.plus_seconds(app.config.refresh_token_expires);
@@ -176,6 +178,7 @@ async fn spend(
         Spent::Never(Code::RefreshTokenExpired)
     } else if row.generation == generation + 1
         && now <= spent_at.plus_seconds(app.config.refresh_reuse_leeway)
+        && spent_at <= now.plus_seconds(app.config.refresh_reuse_leeway)
     {
         Spent::JustBefore(row)
     } else {
@@ -210,17 +213,28 @@ pub async fn logout(app: &App, claims: &Claims) -> Result<()> {
 ///
 /// # Errors
 ///
-/// When the database does not answer; nothing is ended then.
+/// [`Code::Unauthorized`] when the token's session is over already; nothing is ended when the
+/// database does not answer.
 pub async fn logout_all(app: &App, claims: &Claims) -> Result<()> {
     let transaction = app.database.begin().await?;
     let user = UserId(claims.sub);
     // Held, so that a sign-in is wholly before this or wholly after.
-    user::hold(&transaction, user).await?;
+    let held = user::hold(&transaction, user).await?;
+    // A session that ended has no say in those that live on.
+    if held.is_none() || !lives(&transaction, claims).await? {
+        return Err(Error::token(Code::Unauthorized, Refusal::Revoked));
+    }
     let now = clock::now();
     let entries = end_all(app, &transaction, user, None, Why::LogoutAll, now).await?;
     transaction.commit().await?;
     app.revocations.apply(entries);
     Ok(())
+}
+
+/// Whether the session that a token belongs to lives, and does so until the transaction ends.
+pub(crate) async fn lives(transaction: &DatabaseTransaction, claims: &Claims) -> Result<bool> {
+    let row = store::find_and_lock(transaction, SessionId(claims.sid)).await?;
+    Ok(row.is_some_and(|row| row.user_id.0 == claims.sub && row.ended_at.is_none()))
 }
 
 /// Ends the sessions of a user but one, and every access token the user got up to now.
