@@ -4,13 +4,14 @@
 //! threads as there are sign-ins, a few dozen of them would starve everything else.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::password::Password;
+use super::password::{self, Password};
 use crate::error::{Code, Error, Result};
 use crate::random;
 use crate::user::PasswordHash;
@@ -20,19 +21,26 @@ const QUEUE_PER_WORKER: usize = 16;
 
 type Job = Box<dyn FnOnce() + Send>;
 
+/// A place in the queue of the hashing threads, until the work is done or given up.
+#[derive(Debug)]
+pub struct Place(#[expect(dead_code, reason = "held for its end")] OwnedSemaphorePermit);
+
 /// As many hashing threads as cores, behind a bounded queue.
 #[derive(Debug)]
 pub struct Hasher {
-    queue: SyncSender<Job>,
+    queue: Sender<Job>,
+    places: Arc<Semaphore>,
     cost: u32,
     nobody: PasswordHash,
+    dearest: Arc<AtomicU32>,
 }
 
 impl Hasher {
     /// Starts the threads. `cost` is that of new hashes, as a power of two.
     pub fn start(cost: u32) -> Self {
         let workers = thread::available_parallelism().map_or(2, usize::from);
-        let (queue, jobs) = sync_channel::<Job>(workers * QUEUE_PER_WORKER);
+        let (queue, jobs) = channel::<Job>();
+        let places = Arc::new(Semaphore::new(workers * (1 + QUEUE_PER_WORKER)));
         let jobs = Arc::new(Mutex::new(jobs));
         for _ in 0..workers {
             let jobs = Arc::clone(&jobs);
@@ -42,48 +50,77 @@ impl Hasher {
                 .expect("the operating system gives a thread");
         }
         let nobody = PasswordHash::new(format!("$2b${cost:02}${}", ".".repeat(53)));
-        Self { queue, cost, nobody }
+        let dearest = Arc::new(AtomicU32::new(cost));
+        Self { queue, places, cost, nobody, dearest }
+    }
+
+    /// A place in the queue. Taken before anything else is done for a password, so that who is turned
+    /// away costs next to nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::ServiceBusy`] when there is none.
+    pub fn reserve(&self) -> Result<Place> {
+        Arc::clone(&self.places)
+            .try_acquire_owned()
+            .map(Place)
+            .map_err(|_| Code::ServiceBusy.into())
     }
 
     /// The hash of a new password.
     ///
     /// # Errors
     ///
-    /// [`Code::ServiceBusy`] when the queue is full.
-    pub async fn hash(&self, password: Password) -> Result<PasswordHash> {
+    /// When the hashing threads are gone.
+    pub async fn hash(&self, place: Place, password: Password) -> Result<PasswordHash> {
         let cost = self.cost;
-        self.run(move || password.hash(cost, random::bytes())).await
+        self.run(place, move || password.hash(cost, random::bytes())).await
     }
 
     /// Whether `hash` is the password's. Without a hash, because there is no such user, the answer
-    /// is no after the same work.
+    /// is no after the same work; and a hash from when `BCRYPT_COST` was lower takes the work of the
+    /// dearest one that was seen, or the time would tell that there is a hash.
     ///
     /// # Errors
     ///
-    /// [`Code::ServiceBusy`] when the queue is full.
-    pub async fn matches(&self, password: Password, hash: Option<PasswordHash>) -> Result<bool> {
+    /// When the hashing threads are gone.
+    pub async fn matches(
+        &self,
+        place: Place,
+        password: Password,
+        hash: Option<PasswordHash>,
+    ) -> Result<bool> {
         let known = hash.is_some();
         let hash = hash.unwrap_or_else(|| self.nobody.clone());
-        Ok(self.run(move || password.matches(&hash)).await? && known)
+        let dearest = Arc::clone(&self.dearest);
+        let matches = self.run(place, move || {
+            let matches = password.matches(&hash);
+            if let Some(cost) = hash.cost() {
+                let dearest = dearest.fetch_max(cost, Ordering::Relaxed).max(cost);
+                // Each step doubles what was done: 2^c and then 2^c, 2^(c+1), … make 2^dearest.
+                (cost..dearest).for_each(password::work);
+            }
+            matches
+        });
+        Ok(matches.await? && known)
     }
 
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    async fn run<T: Send + 'static>(
+        &self,
+        place: Place,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T> {
         let (reply, answer) = oneshot::channel();
         let job: Job = Box::new(move || {
+            let _place = place;
             // Nobody waits for it any more: the caller hung up or ran out of time.
             if !reply.is_closed() {
                 let _ = reply.send(work());
             }
         });
-        self.queue.try_send(job).map_err(|full| match full {
-            TrySendError::Full(_) => Error::from(Code::ServiceBusy),
-            TrySendError::Disconnected(_) => {
-                Error::because(Code::InternalServerError, "no hashing thread is left")
-            }
-        })?;
-        answer
-            .await
-            .map_err(|_| Error::because(Code::InternalServerError, "a hashing thread gave up"))
+        let gone = || Error::because(Code::InternalServerError, "a hashing thread gave up");
+        self.queue.send(job).map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())
     }
 }
 

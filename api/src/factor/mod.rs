@@ -68,5 +68,6 @@ pub async fn hash_new(app: &App, password: Password, refusal: Code) -> Result<Pa
             "a password is shorter than {fewest} characters: good enough for development only"
         );
     }
-    app.hasher.hash(password).await
+    let place = app.hasher.reserve()?;
+    app.hasher.hash(place, password).await
 }

@@ -67,6 +67,15 @@ impl PasswordHash {
     pub fn expose(&self) -> &str {
         &self.0
     }
+
+    /// Its cost, as a power of two, where it is one of bcrypt: `$2b$12$…` or `…,r=12$…`.
+    pub fn cost(&self) -> Option<u32> {
+        let cost = match self.0.split_once(",r=") {
+            Some((_, rest)) => rest.split('$').next(),
+            None => self.0.split('$').nth(2),
+        };
+        cost?.parse().ok().filter(|cost| (4..=31).contains(cost))
+    }
 }
 
 impl fmt::Debug for PasswordHash {
