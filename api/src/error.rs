@@ -2,12 +2,13 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 
 use poem::http::{HeaderValue, StatusCode, header};
 use poem::{IntoResponse, Response};
 use poem_openapi::ApiResponse;
 use poem_openapi::registry::{MetaResponses, Registry};
-use sea_orm::{DbErr, RuntimeErr};
+use sea_orm::{DbErr, RuntimeErr, sqlx};
 use serde_json::{Value, json};
 use tessera_verify::{Refusal, SignError};
 
@@ -335,10 +336,6 @@ impl Error {
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        // Logged once, here: below, everything only hands it on.
-        if let Some(cause) = &self.cause {
-            tracing::error!(error.code = self.code.name(), error.cause = %cause, "a request failed");
-        }
         let status = self.code.status();
         let mut response = Response::builder()
             .status(status)
@@ -354,9 +351,16 @@ impl IntoResponse for Error {
         if status == StatusCode::REQUEST_TIMEOUT {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
+        if let Some(cause) = &self.cause {
+            response.extensions_mut().insert(Cause(cause.to_string().into()));
+        }
         response
     }
 }
+
+/// Why a request failed: the answer takes it along to the one place that logs it.
+#[derive(Debug, Clone)]
+pub(crate) struct Cause(pub(crate) Arc<str>);
 
 impl From<Error> for poem::Error {
     fn from(error: Error) -> Self {
@@ -388,15 +392,31 @@ impl StdError for Error {}
 /// A database that does not answer is nobody's fault here; a row that cannot be read is ours.
 impl From<DbErr> for Error {
     fn from(error: DbErr) -> Self {
-        let code = match &error {
-            DbErr::Conn(_) | DbErr::ConnectionAcquire(_) => Code::ServiceUnavailable,
-            DbErr::Exec(RuntimeErr::SqlxError(_)) | DbErr::Query(RuntimeErr::SqlxError(_)) => {
-                Code::ServiceUnavailable
-            }
-            _ => Code::InternalServerError,
+        let unavailable = match &error {
+            DbErr::Conn(_) | DbErr::ConnectionAcquire(_) => true,
+            DbErr::Exec(RuntimeErr::SqlxError(error))
+            | DbErr::Query(RuntimeErr::SqlxError(error)) => is_away(error),
+            _ => false,
         };
+        let code = if unavailable { Code::ServiceUnavailable } else { Code::InternalServerError };
         Error::because(code, error)
     }
+}
+
+/// Whether a statement failed because the database is away, busy, full or going down, and may do
+/// well another time.
+fn is_away(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(fault) = error else {
+        return !matches!(error, sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_));
+    };
+    let code = fault.code().unwrap_or_default();
+    if code.len() == 5 {
+        // Classes of PostgreSQL, and a transaction that idled for too long.
+        let classes = ["08", "40", "53", "55", "57", "58"];
+        return code == "25P03" || classes.iter().any(|class| code.starts_with(class));
+    }
+    // SQLite's BUSY, LOCKED, IOERR, FULL and CANTOPEN, with whatever they are extended by.
+    code.parse::<u32>().is_ok_and(|code| [5, 6, 10, 13, 14].contains(&(code & 0xff)))
 }
 
 impl From<SignError> for Error {

@@ -2,6 +2,7 @@
 //! of error, one log line.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
@@ -12,7 +13,7 @@ use tokio::time::timeout;
 
 use super::routes::Paths;
 use crate::config::Config;
-use crate::error::{Code, Error, Result};
+use crate::error::{Cause, Code, Error, Problem, Result};
 use crate::random;
 
 /// The largest body, in bytes.
@@ -41,29 +42,38 @@ const DEFAULTS: [(HeaderName, HeaderValue); 5] = [
 
 /// The routes with everything around them.
 pub(super) struct Layers<E> {
-    routes: E,
+    routes: Arc<E>,
     paths: Paths,
     cors_origins: Vec<String>,
     https: bool,
 }
 
-impl<E: Endpoint> Layers<E> {
+impl<E: Endpoint + 'static> Layers<E> {
     pub(super) fn new(routes: E, paths: Paths, config: &Config) -> Self {
         let cors_origins =
             config.cors_origins.iter().map(|origin| origin.as_str().to_owned()).collect();
-        Self { routes, paths, cors_origins, https: config.public_url.is_https() }
+        Self { routes: Arc::new(routes), paths, cors_origins, https: config.public_url.is_https() }
     }
 
     async fn answer(&self, mut request: Request) -> Result<Response> {
         let path = request.uri().path().to_owned();
         take_body(&mut request).await?;
         // A handler that panics costs its own request only.
-        let call = AssertUnwindSafe(self.routes.call(request)).catch_unwind();
-        match timeout(ANSWER_WITHIN, call).await {
+        let routes = Arc::clone(&self.routes);
+        let reads = request.method().is_safe();
+        let call = async move { timeout(ANSWER_WITHIN, routes.call(request)).await };
+        // A caller who hangs up must not stop a write half-way, between its commit and what memory
+        // is told of it.
+        let called = if reads {
+            AssertUnwindSafe(call).catch_unwind().await.map_err(drop)
+        } else {
+            tokio::spawn(call).await.map_err(drop)
+        };
+        match called {
             Ok(Ok(Ok(response))) => Ok(response.into_response()),
             Ok(Ok(Err(error))) => Ok(self.shaped(error, &path)),
-            Ok(Err(_)) => Err(Error::because(Code::InternalServerError, "a handler panicked")),
-            Err(_) => Err(Error::because(Code::ServiceUnavailable, "an answer took too long")),
+            Ok(Err(_)) => Err(Error::because(Code::ServiceUnavailable, "an answer took too long")),
+            Err(()) => Err(Error::because(Code::InternalServerError, "a handler panicked")),
         }
     }
 
@@ -79,7 +89,8 @@ impl<E: Endpoint> Layers<E> {
             }
             return response;
         }
-        if error.is::<NotFoundError>() {
+        // A path that cannot be decoded is a place where nothing is.
+        if error.is::<NotFoundError>() || !self.paths.contains(path) {
             return Error::from(Code::NotFound).into_response();
         }
         match error.status() {
@@ -128,7 +139,7 @@ impl<E: Endpoint> Layers<E> {
     }
 }
 
-impl<E: Endpoint> Endpoint for Layers<E> {
+impl<E: Endpoint + 'static> Endpoint for Layers<E> {
     type Output = Response;
 
     async fn call(&self, request: Request) -> poem::Result<Response> {
@@ -144,6 +155,14 @@ impl<E: Endpoint> Endpoint for Layers<E> {
         };
         self.decorate(&mut response, id.clone(), origin);
 
+        if let Some(Cause(cause)) = response.extensions().get() {
+            tracing::error!(
+                request.id = id.to_str().unwrap_or_default(),
+                http.status = response.status().as_u16(),
+                error.cause = %cause,
+                "a request failed"
+            );
+        }
         // What stands where nothing is may be anything, a token too.
         let path = if self.paths.contains(&path) { path.as_str() } else { "(unknown)" };
         tracing::info!(
@@ -181,7 +200,12 @@ async fn take_body(request: &mut Request) -> Result<()> {
             Ok(())
         }
         Ok(Err(poem::error::ReadBodyError::PayloadTooLarge)) => Err(Code::ContentTooLarge.into()),
-        Ok(Err(_)) | Err(_) => Err(Code::RequestTimeout.into()),
+        Ok(Err(_)) => Err(Error::unprocessable(vec![Problem {
+            kind: "body_invalid",
+            location: Vec::new(),
+            message: "The body broke off".to_owned(),
+        }])),
+        Err(_) => Err(Code::RequestTimeout.into()),
     }
 }
 

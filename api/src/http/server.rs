@@ -7,6 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -32,6 +33,10 @@ const WRITE_WITHIN: Duration = Duration::from_secs(30);
 
 /// The largest head, in bytes.
 const MAX_HEAD: usize = 16 * 1024;
+
+/// How long a connection on which nothing is in flight is left alone when its place is wanted, and
+/// when everything ends.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// How long requests in flight are waited for at the end.
 const DRAIN_WITHIN: Duration = Duration::from_secs(15);
@@ -72,18 +77,19 @@ pub async fn serve(app: App, bound: Bound, shutdown: impl Future<Output = ()>) {
     ];
     let service = Arc::new(routes::service(app));
     let (stop, stopping) = watch::channel(());
+    let wanted = Arc::new(watch::Sender::new(()));
     let permits = Arc::new(Semaphore::new(bound.connections));
     {
         let mut shutdown = pin!(shutdown);
         loop {
             tokio::select! {
                 () = &mut shutdown => break,
-                accepted = accept(&bound.listener, &permits) => {
+                accepted = accept(&bound.listener, &permits, &wanted) => {
                     let (stream, peer, permit) = accepted;
                     let service = Arc::clone(&service);
-                    let stopping = stopping.clone();
+                    let ends = Ends { stopping: stopping.clone(), wanted: wanted.subscribe() };
                     tokio::spawn(async move {
-                        connection(stream, peer, service, stopping).await;
+                        connection(stream, peer, service, ends).await;
                         drop(permit);
                     });
                 }
@@ -99,12 +105,35 @@ pub async fn serve(app: App, bound: Bound, shutdown: impl Future<Output = ()>) {
     background.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
-/// The next connection. Out of descriptors, it waits a little instead of asking again at once.
+/// What ends a connection on which nothing is in flight.
+struct Ends {
+    stopping: watch::Receiver<()>,
+    wanted: watch::Receiver<()>,
+}
+
+impl Ends {
+    async fn come(&mut self) {
+        tokio::select! {
+            _ = self.stopping.changed() => {}
+            _ = self.wanted.changed() => {}
+        }
+    }
+}
+
+/// The next connection. When there are as many as may be, those that wait for nothing give up their
+/// places: silent callers must not lock out those who have something to say. Out of descriptors, it
+/// waits a little instead of asking again at once.
 async fn accept(
     listener: &TcpListener,
     permits: &Arc<Semaphore>,
+    wanted: &watch::Sender<()>,
 ) -> (TcpStream, SocketAddr, Option<tokio::sync::OwnedSemaphorePermit>) {
-    let permit = Arc::clone(permits).acquire_owned().await.ok();
+    let permit = loop {
+        match timeout(LINGER, Arc::clone(permits).acquire_owned()).await {
+            Ok(permit) => break permit.ok(),
+            Err(_) => wanted.send_replace(()),
+        }
+    };
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => return (stream, peer, permit),
@@ -120,19 +149,23 @@ async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
     service: Arc<impl Endpoint<Output = Response> + 'static>,
-    mut stopping: watch::Receiver<()>,
+    mut ends: Ends,
 ) {
     let _ = stream.set_nodelay(true);
     let Ok(local) = stream.local_addr() else { return };
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(WRITE_WITHIN));
+    let busy = Arc::new(AtomicBool::new(false));
+    let is_busy = Arc::clone(&busy);
     let answer = service_fn(move |request| {
-        let service = Arc::clone(&service);
+        let (service, busy) = (Arc::clone(&service), Arc::clone(&busy));
         let local = LocalAddr(poem::Addr::SocketAddr(local));
         let remote = RemoteAddr(poem::Addr::SocketAddr(peer));
         async move {
+            busy.store(true, Ordering::Relaxed);
             let response =
                 service.get_response((request, local, remote, Scheme::HTTP).into()).await;
+            busy.store(false, Ordering::Relaxed);
             Ok::<_, Infallible>(hyper::Response::from(response))
         }
     });
@@ -143,12 +176,10 @@ async fn connection(
         .serve_connection(TokioIo::new(Box::pin(stream)), answer);
     let mut connection = pin!(connection);
     // An error is the caller's: a head that cannot be read, or a connection that broke.
-    let finished = tokio::select! {
-        _ = connection.as_mut() => true,
-        _ = stopping.changed() => false,
-    };
-    if !finished {
-        connection.as_mut().graceful_shutdown();
-        let _ = connection.await;
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = ends.come() => connection.as_mut().graceful_shutdown(),
     }
+    // Half a head would be waited for; what is in flight is answered.
+    while timeout(LINGER, connection.as_mut()).await.is_err() && is_busy.load(Ordering::Relaxed) {}
 }
