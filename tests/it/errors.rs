@@ -12,6 +12,12 @@ async fn what_the_framework_refuses_has_our_shape() {
         let answer = server.get(path).send().await.expect_refusal(404, "Not Found");
         assert_eq!(answer.header("content-type"), "application/json", "{path}");
     }
+    for path in ["/%FF", "/users/%FF", "/users/me/%C3%28"] {
+        let stream =
+            server.raw(&format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
+        assert!(stream.starts_with("HTTP/1.1 404"), "{stream}");
+        assert!(stream.ends_with(r#"{"detail":"Not Found"}"#), "{stream}");
+    }
     let methods = [
         ("PUT", "/auth/register", "POST"),
         ("GET", "/auth/register", "POST"),

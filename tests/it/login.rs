@@ -136,6 +136,25 @@ async fn unknown_users_and_long_passwords_cost_what_a_wrong_password_costs() {
     }
 }
 
+/// A hash from when the cost was lower must not be told from none by its time.
+#[tokio::test]
+async fn a_user_from_before_the_cost_was_raised_costs_what_an_unknown_one_does() {
+    let server = Server::setup().set("BCRYPT_COST", 7).start().await;
+    server.register("first@user.com", PASSWORD).await.expect_status(201);
+    let server = Server::setup().on(server.kill()).set("BCRYPT_COST", 11).start().await;
+    let mut costs = Vec::new();
+    for username in ["first@user.com", "nobody@user.com"] {
+        let before = server.cpu_ticks();
+        for _ in 0..4 {
+            server.login(username, "wrong").await.expect_status(400);
+        }
+        costs.push(server.cpu_ticks() - before);
+    }
+    assert!(costs[1] > 20, "hashing must be what is measured: {costs:?}");
+    assert!(costs[0] * 3 > costs[1] * 2 && costs[0] * 2 < costs[1] * 3, "{costs:?}");
+    server.login("first@user.com", PASSWORD).await.expect_status(200);
+}
+
 #[tokio::test]
 async fn every_character_of_a_long_password_counts() {
     let server = Server::start().await;

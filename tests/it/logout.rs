@@ -95,6 +95,90 @@ async fn replicas_give_one_successor() {
     assert_eq!(first, again);
 }
 
+/// On one replica a session is thrown out; its token must not set the next password on another that
+/// has not heard of it.
+#[tokio::test]
+async fn who_was_thrown_out_does_not_change_the_password_on_another_replica() {
+    let one = Server::start().await;
+    let other = Server::setup().on(one.database.clone()).start().await;
+    let person = one.person("first").await;
+    for round in 0..4 {
+        let (owner, _) = one.sign_in(&person.email, PASSWORD).await;
+        let (thief, _) = one.sign_in(&person.email, PASSWORD).await;
+        other.me(&thief).await.expect_status(200);
+        let out = if round % 2 == 0 {
+            one.post("/auth/jwt/logout-all").bearer(&owner).send().await.expect_status(204)
+        } else {
+            let same = serde_json::json!({ "password": PASSWORD });
+            one.change_me(&owner, &same).await.expect_status(200)
+        };
+        drop(out);
+        let taken = serde_json::json!({ "password": "the thief's" });
+        other.change_me(&thief, &taken).await.expect_refusal(401, "Unauthorized");
+        // Nor the owner's own token from before, which was ended as well.
+        other.change_me(&owner, &taken).await.expect_refusal(401, "Unauthorized");
+        one.login(&person.email, PASSWORD).await.expect_status(200);
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_ended_long_ago_has_no_say_in_others() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    let other = server.sign_in(&person.email, PASSWORD).await;
+    server.logout(&person.refresh).await.expect_status(204);
+    // As a purge does, days later.
+    server.database.execute("delete from revocation").await;
+    let server = Server::setup().on(server.kill()).start().await;
+    for path in ["/auth/jwt/logout", "/auth/jwt/logout-all"] {
+        server.post(path).bearer(&person.refresh).send().await.expect_status(401);
+    }
+    server.me(&other.0).await.expect_status(200);
+    server.refresh(&other.1).await.expect_status(200);
+}
+
+/// Whoever knows a password can sign in as often as they like; the owner must be able to end it all.
+#[tokio::test]
+async fn any_number_of_sessions_can_be_ended_at_once() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    let (series, id) = match server.database.kind() {
+        Kind::Sqlite => (
+            "with recursive n(n) as (select 1 union all select n + 1 from n where n < 15000)",
+            "printf('00000000-0000-4000-8000-%012d', n)",
+        ),
+        Kind::Postgres => (
+            "with n(n) as (select generate_series(1, 15000))",
+            "'00000000-0000-4000-8000-' || lpad(n::text, 12, '0')",
+        ),
+    };
+    let rows = server
+        .database
+        .execute(&format!(
+            "{series} insert into session \
+             select {id}, user_id, created_at, auth_time, expires_at, generation, rotated_at, \
+             ended_at, ended_why, last_used_at, ip, user_agent from session, n"
+        ))
+        .await;
+    assert_eq!(rows, 15_000);
+    server.post("/auth/jwt/logout-all").bearer(&person.access).send().await.expect_status(204);
+    assert_eq!(server.database.count("session where ended_at is null").await, 0);
+    assert_eq!(server.database.count("revocation where kind = 'sid'").await, 15_001);
+}
+
+#[tokio::test]
+async fn a_revocation_that_a_newer_release_wrote_is_passed_over() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    let row = "insert into revocation (kind, subject, until, why, at) values";
+    server.database.execute(&format!("{row} ('new', 'x', 9999999999999, 'test', 0)")).await;
+    server.database.execute(&format!("{row} ('sid', 'x', 9999999999999, 'test', 0)")).await;
+    let server = Server::setup().on(server.kill()).start().await;
+    server.logout(&person.access).await.expect_status(204);
+    server.me(&person.access).await.expect_reason("token_revoked");
+    server.get("/health/ready").send().await.expect_status(200);
+}
+
 #[tokio::test]
 async fn a_purge_forgets_what_expired_more_than_a_day_ago_and_no_more() {
     let server = Server::start().await;

@@ -184,6 +184,32 @@ async fn a_refresh_does_not_slip_in_behind_a_new_password() {
     }
 }
 
+/// Of two sessions that change one password at once, the first ends the second, which must not
+/// have the last word.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_sessions_that_change_the_password_at_once_one_does() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    let mut password = PASSWORD.to_owned();
+    for round in 0..8 {
+        let mut requests = Vec::new();
+        for session in 0..4 {
+            let (access, _) = server.sign_in(&person.email, &password).await;
+            let body = json!({ "password": format!("password {round} of {session}") });
+            requests.push(server.patch("/users/me").bearer(&access).json(&body));
+        }
+        let answers = all(requests).await;
+        assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 1);
+        for session in 0..4 {
+            let new = format!("password {round} of {session}");
+            if server.login(&person.email, &new).await.status == 200 {
+                password = new;
+            }
+        }
+        server.login(&person.email, &password).await.expect_status(200);
+    }
+}
+
 /// Three replicas, one session, no fork.
 #[tokio::test(flavor = "multi_thread")]
 async fn replicas_that_are_asked_at_once_agree() {

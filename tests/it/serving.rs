@@ -6,29 +6,19 @@ use std::time::Duration;
 
 use crate::support::{PASSWORD, Server};
 
-/// Sends bytes as they are; what came back until the server closed the connection.
-fn raw(server: &Server, bytes: &[u8]) -> String {
-    let mut stream = TcpStream::connect(server.address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(40))).unwrap();
-    let _ = stream.write_all(bytes);
-    let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer);
-    String::from_utf8_lossy(&answer).into_owned()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn heads_are_limited_in_size_and_number() {
     let server = Server::start().await;
     let large =
         format!("GET /health/live HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(20_000));
-    assert!(raw(&server, large.as_bytes()).starts_with("HTTP/1.1 431"));
+    assert!(server.raw(&large).starts_with("HTTP/1.1 431"));
     let many = format!("GET /health/live HTTP/1.1\r\nHost: x\r\n{}\r\n", "X: y\r\n".repeat(200));
-    assert!(raw(&server, many.as_bytes()).starts_with("HTTP/1.1 431"));
+    assert!(server.raw(&many).starts_with("HTTP/1.1 431"));
     let fits = format!(
         "GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX: {}\r\n\r\n",
         "x".repeat(12_000)
     );
-    assert!(raw(&server, fits.as_bytes()).starts_with("HTTP/1.1 200"));
+    assert!(server.raw(&fits).starts_with("HTTP/1.1 200"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -47,7 +37,7 @@ async fn an_endless_body_is_cut_off() {
     assert!(sent < 32 << 20, "the server read on and on");
     let announced = "POST /auth/register HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
                      Connection: close\r\nContent-Length: 99999999999\r\n\r\n";
-    let answer = raw(&server, announced.as_bytes());
+    let answer = server.raw(announced);
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
     assert!(answer.ends_with(r#"{"detail":"CONTENT_TOO_LARGE"}"#), "{answer}");
 }
@@ -109,6 +99,38 @@ async fn a_server_out_of_descriptors_waits_and_recovers() {
     drop(idle);
     server.get("/health/live").send().await.expect_status(200);
     server.person("first").await;
+}
+
+/// More silent callers than there are places, who come again as soon as they are let go.
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_callers_do_not_lock_out_those_who_speak() {
+    let server = Server::setup().descriptors(192).start().await;
+    let address = server.address;
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let stopped = std::sync::Arc::clone(&stop);
+    let silence = std::thread::spawn(move || {
+        let mut streams: Vec<TcpStream> = Vec::new();
+        while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
+            streams.retain_mut(|stream| {
+                let _ = stream.set_nonblocking(true);
+                !matches!(stream.read(&mut [0]), Ok(0))
+            });
+            while streams.len() < 120 {
+                let Ok(mut stream) = TcpStream::connect(address) else { break };
+                let _ = stream.write_all(b"GET /");
+                streams.push(stream);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    for _ in 0..3 {
+        let live = server.get("/health/live").header("connection", "close").send();
+        let live = tokio::time::timeout(Duration::from_secs(30), live).await;
+        live.expect("locked out").expect_status(200);
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    silence.join().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -199,7 +221,8 @@ async fn a_stop_answers_what_is_in_flight_and_waits_for_nobody_else() {
     tokio::time::sleep(Duration::from_millis(100)).await;
     server.terminate();
     in_flight.await.unwrap().expect_status(200);
-    assert!(server.ended().await.success());
+    let ended = tokio::time::timeout(Duration::from_secs(20), server.ended()).await;
+    assert!(ended.expect("somebody was waited for").success());
     assert!(TcpStream::connect(server.address).is_err());
     assert!(server.log.text().contains("stopped"));
 }

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use sea_orm::{ConnectionTrait, TransactionTrait};
+
 use crate::support::{Answer, Kind, PASSWORD, Person, Proxy, Server, TestDatabase};
 
 const AWAY: &str = r#"{"detail":"SERVICE_UNAVAILABLE"}"#;
@@ -98,6 +100,41 @@ async fn a_replica_that_cannot_learn_of_revocations_fails_closed() {
         assert_eq!(answer.status, 503, "a wrong yes");
         assert!(turn < 600, "it never recovered");
         tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// A replica that stops while it holds the lock of revocations must not stop everybody's sign-outs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_freezes_in_a_transaction_is_not_waited_for_for_ever() {
+    let one = Server::setup().on(TestDatabase::create(Kind::Postgres).await).start().await;
+    let other = Server::setup().on(one.database.clone()).start().await;
+    let (frozen, person) = (one.person("frozen").await, one.person("first").await);
+    let connection = one.database.connect().await;
+    let table = connection.begin().await.unwrap();
+    table.execute_unprepared("lock table revocation in exclusive mode").await.unwrap();
+    let logout = one.post("/auth/jwt/logout").bearer(&frozen.access).send();
+    let logout = tokio::spawn(logout);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let signal = |name: &str| {
+        let kill =
+            std::process::Command::new("kill").args([name, &one.process().to_string()]).status();
+        assert!(kill.unwrap().success());
+    };
+    signal("-STOP");
+    table.rollback().await.unwrap();
+    for turn in 0.. {
+        let answer = other.logout(&person.access).await;
+        if answer.status == 204 {
+            break;
+        }
+        assert_eq!(answer.status, 503);
+        assert!(turn < 20, "sign-outs are stopped everywhere");
+    }
+    signal("-CONT");
+    let answer = logout.await.unwrap();
+    assert!([503, 204].contains(&answer.status), "{}", answer.body);
+    if answer.status == 503 {
+        other.refresh(&frozen.refresh).await.expect_status(200);
     }
 }
 

@@ -122,8 +122,36 @@ fn settings_are_printed_with_where_they_came_from_and_without_secrets() {
     assert_eq!(line("BCRYPT_COST"), ["BCRYPT_COST", "default", "12"]);
     assert_eq!(line("APP_SECRET"), ["APP_SECRET", "environment", "(secret)"]);
     assert_eq!(line("APP_SECRET_PREVIOUS"), ["APP_SECRET_PREVIOUS", ".env", "(secret)"]);
-    assert_eq!(line("DATABASE_URL")[2], "postgres://user:(secret)@host/database");
+    assert_eq!(line("DATABASE_URL")[2], "postgres://user:(secret)@host:5432/database");
     assert!(!printed.contains("hush"), "{printed}");
+}
+
+#[test]
+fn no_spelling_of_a_database_url_shows_its_password() {
+    let folder = tempfile::tempdir().unwrap();
+    let urls = [
+        "postgres://user:hush@host/database?password=hush",
+        "postgres:///database?host=/run&user=x&password=hush",
+        "postgresql+asyncpg:user:hush@host/database",
+        "postgres://user:hush@host:99999/database",
+        "postgres://user:hush@/database",
+        "postgres://user:hush@host/database?sslmode=hush",
+        "postgres://user:hush@host/database?pasword=hush",
+    ];
+    for url in urls {
+        let print = ["config", "print", "--origin"];
+        for arguments in [&print[..], &["migrate", "status"], &["serve", "--port=0", "--dev"]] {
+            if arguments[0] == "serve" && url == urls[1] {
+                continue;
+            }
+            let output = run(command(folder.path())
+                .args(arguments)
+                .env("DATABASE_URL", url)
+                .env("RUST_LOG", "trace"));
+            let said = text(&output.stdout) + &text(&output.stderr);
+            assert!(!said.contains("hush"), "{url}: {said}");
+        }
+    }
 }
 
 #[test]

@@ -40,7 +40,7 @@ async fn every_entity_is_readable(kind: Kind) {
 
     let row = revocation::Model {
         seq: 0,
-        kind: revocation::Kind::User,
+        kind: revocation::USER.to_owned(),
         subject: user.id.to_string(),
         until: i64::MAX,
         why: "test".to_owned(),

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use sea_orm::{ConnectionTrait, TransactionTrait};
+
 use super::{run, text};
 use crate::support::{Kind, PASSWORD, SECRET, Server, TestDatabase, command};
 
@@ -84,6 +86,10 @@ fn a_setting_that_cannot_be_is_named_and_its_value_is_not_told() {
         ("CORS_ORIGINS", "*"),
         ("CORS_ORIGINS", "hush"),
         ("LOG_FORMAT", "hush"),
+        ("JWT_AUDIENCE", " "),
+        ("PUBLIC_URL", "http://user:hush@host"),
+        ("PUBLIC_URL", "http://host/#hush"),
+        ("CORS_ORIGINS", "javascript://hush"),
         ("RUST_LOG", "a=hush=b"),
     ];
     for (name, value) in cases {
@@ -266,6 +272,58 @@ async fn a_schema_that_is_behind_refuses_the_start_where_migrations_are_checked(
     let url = format!("sqlite:///{}/tessera.db", folder.path().display());
     let server = Server::setup().set("DATABASE_URL", url).set("MIGRATE", "check").start().await;
     server.get("/health/ready").send().await.expect_status(200);
+}
+
+/// A deployment in steps has the release before beside the one that follows it.
+#[tokio::test]
+async fn a_start_beside_a_newer_schema_succeeds() {
+    for kind in [Kind::Sqlite, Kind::Postgres] {
+        let server = Server::setup().on(TestDatabase::create(kind).await).start().await;
+        let newer = "insert into seaql_migrations values ('m20991231_000001_newer', 1)";
+        server.database.execute(newer).await;
+        let again = Server::setup().on(server.kill()).start().await;
+        again.person("first").await;
+    }
+}
+
+/// Changing a large table takes longer than a request may; others wait for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_waits_for_another_that_migrates_and_can_be_stopped_meanwhile() {
+    let database = TestDatabase::create(Kind::Postgres).await;
+    let other = database.connect().await;
+    let migrating = other.begin().await.unwrap();
+    let lock = format!("select pg_advisory_xact_lock({})", 0x7465_7373_0001_i64);
+    migrating.execute_unprepared(&lock).await.unwrap();
+
+    let folder = tempfile::tempdir().unwrap();
+    let mut stopped = command(folder.path())
+        .args(["serve", "--port=0", "--dev", "--database-url", database.url()])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    run(Command::new("kill").arg(stopped.id().to_string()));
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let ended = stopped.try_wait().unwrap();
+    let _ = stopped.kill();
+    assert!(ended.is_some_and(|status| status.success()), "deaf to SIGTERM: {ended:?}");
+
+    let waiting = tokio::spawn(Server::setup().on(database.clone()).start());
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert!(!waiting.is_finished());
+    migrating.rollback().await.unwrap();
+    waiting.await.unwrap().person("first").await;
+}
+
+#[tokio::test]
+async fn a_database_file_is_its_owners_alone() {
+    let server = Server::setup().on(TestDatabase::create(Kind::Sqlite).await).start().await;
+    server.person("first").await;
+    for suffix in ["", "-wal", "-shm"] {
+        let file = format!("{}{suffix}", server.database.file().display());
+        let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
 }
 
 /// Another secret ends every token, and no password.
