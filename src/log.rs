@@ -16,7 +16,9 @@ pub(crate) fn to_stderr(config: &Config) -> Result<(), String> {
         LogFormat::Pretty => true,
         LogFormat::Json => false,
     };
-    let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A line that cannot be written, on a full disk, is lost; it must not cost a request.
+    let lines =
+        fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
     if pretty {
         lines.with_ansi(terminal).init();
     } else {

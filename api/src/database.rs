@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use sea_orm::sqlx::Connection;
 use sea_orm::sqlx::postgres::PgConnectOptions;
-use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use sea_orm::sqlx::sqlite::{SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
-    SqliteTransactionMode, TransactionOptions, TransactionTrait,
+    SqliteTransactionMode, TransactionOptions, TransactionTrait, sqlx,
 };
 
 use crate::config::{self, Migrate};
@@ -314,8 +315,25 @@ fn sqlite(
                 .busy_timeout(STATEMENT_TIMEOUT)
                 .foreign_keys(true);
             if read_only { options.pragma("query_only", "on") } else { options }
+        })
+        .map_sqlx_sqlite_before_acquire(|connection, _| {
+            Box::pin(is_between_transactions(connection))
         });
     options
+}
+
+/// Whether a connection that was given back is in no transaction.
+///
+/// When a commit fails, as on a full disk, SQLite rolls back by itself, and the driver goes on
+/// counting a transaction that is none. What is written next would be a savepoint in a transaction
+/// that nobody commits: acknowledged, and lost at the end of the process. Such a connection is
+/// closed instead.
+async fn is_between_transactions(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    if connection.is_in_transaction() {
+        // A transaction that was dropped is rolled back in its turn: this waits for that.
+        connection.ping().await?;
+    }
+    Ok(!connection.is_in_transaction())
 }
 
 fn postgres(url: &str) -> ConnectOptions {

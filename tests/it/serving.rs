@@ -91,7 +91,7 @@ async fn slow_callers_are_let_go_and_hold_nobody_up() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_out_of_descriptors_waits_and_recovers() {
-    let server = Server::setup().descriptors(64).start().await;
+    let server = Server::setup().under("ulimit -n 64").start().await;
     let before = server.cpu_ticks();
     let idle: Vec<_> = (0..200).filter_map(|_| TcpStream::connect(server.address).ok()).collect();
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -104,7 +104,7 @@ async fn a_server_out_of_descriptors_waits_and_recovers() {
 /// More silent callers than there are places, who come again as soon as they are let go.
 #[tokio::test(flavor = "multi_thread")]
 async fn silent_callers_do_not_lock_out_those_who_speak() {
-    let server = Server::setup().descriptors(192).start().await;
+    let server = Server::setup().under("ulimit -n 192").start().await;
     let address = server.address;
     let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let stopped = std::sync::Arc::clone(&stop);

@@ -102,3 +102,43 @@ async fn a_database_file_holds_no_secret() {
         assert!(!holds(secret), "the database file holds a secret");
     }
 }
+
+/// A disk that fills up: what was acknowledged is there, what was refused is not, and reading and
+/// checking go on.
+#[tokio::test]
+async fn a_full_disk_refuses_writes_and_loses_nothing() {
+    let database = crate::support::TestDatabase::create(Kind::Sqlite).await;
+    // Files of at most 1 MiB, where writing more is an error rather than the end.
+    let server = Server::setup().on(database).under("trap '' XFSZ; ulimit -f 2048").start().await;
+    let person = server.person("first").await;
+    let (mut registered, mut refused) = (Vec::new(), Vec::new());
+    for turn in 0..2000 {
+        let email = format!("user{turn}@user.com");
+        let answer = server.register(&email, crate::support::PASSWORD).await;
+        match answer.status {
+            201 => registered.push(email),
+            _ => {
+                answer.expect_refusal(503, "SERVICE_UNAVAILABLE");
+                refused.push(email);
+            }
+        }
+        if refused.len() > 3 {
+            break;
+        }
+    }
+    let counts = (registered.len(), refused.len());
+    assert!(counts.0 > 10 && counts.1 > 3, "the disk did not fill: {counts:?}");
+    server.me(&person.access).await.expect_status(200);
+    server.logout(&person.access).await.expect_refusal(503, "SERVICE_UNAVAILABLE");
+    server.me(&person.access).await.expect_status(200);
+
+    let server = Server::setup().on(server.kill()).start().await;
+    for email in &registered {
+        let again = server.register(email, crate::support::PASSWORD).await;
+        again.expect_refusal(400, "REGISTER_USER_ALREADY_EXISTS");
+    }
+    for email in &refused {
+        server.register(email, crate::support::PASSWORD).await.expect_status(201);
+    }
+    server.logout(&person.access).await.expect_status(204);
+}

@@ -25,7 +25,7 @@ pub(crate) struct Setup {
     database: Option<TestDatabase>,
     url: Option<String>,
     dev: bool,
-    descriptors: Option<u32>,
+    limits: Option<&'static str>,
 }
 
 impl Setup {
@@ -52,9 +52,9 @@ impl Setup {
         self
     }
 
-    /// With so many file descriptors.
-    pub(crate) fn descriptors(mut self, descriptors: u32) -> Self {
-        self.descriptors = Some(descriptors);
+    /// Under limits that a shell sets first.
+    pub(crate) fn under(mut self, limits: &'static str) -> Self {
+        self.limits = Some(limits);
         self
     }
 
@@ -64,11 +64,11 @@ impl Setup {
             Some(database) => database,
             None => TestDatabase::create(Kind::from_environment()).await,
         };
-        let mut command = match self.descriptors {
-            Some(descriptors) => {
+        let mut command = match self.limits {
+            Some(limits) => {
                 let mut limited = Command::new("/bin/sh");
                 limited
-                    .args(["-c", &format!("ulimit -n {descriptors}; exec \"$0\" \"$@\"")])
+                    .args(["-c", &format!("{limits}; exec \"$0\" \"$@\"")])
                     .arg(env!("CARGO_BIN_EXE_tessera"))
                     .current_dir(folder.path())
                     .env_clear()
@@ -130,7 +130,7 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn setup() -> Setup {
-        Setup { settings: Vec::new(), database: None, url: None, dev: true, descriptors: None }
+        Setup { settings: Vec::new(), database: None, url: None, dev: true, limits: None }
     }
 
     /// In the development profile, on the database that is being tested.
