@@ -34,6 +34,8 @@ pub struct Model {
     pub ip: Option<String>,
     /// What program last used it, as that program says.
     pub user_agent: Option<String>,
+    /// Where it was ended from.
+    pub ended_ip: Option<String>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -13,13 +13,17 @@ use sea_orm_migration::{
 };
 
 mod m20261121_000001_user_session_revocation;
+mod m20261122_000002_session_ended_ip;
 
 struct Migrator;
 
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261121_000001_user_session_revocation::Migration)]
+        vec![
+            Box::new(m20261121_000001_user_session_revocation::Migration),
+            Box::new(m20261122_000002_session_ended_ip::Migration),
+        ]
     }
 }
 
