@@ -138,7 +138,7 @@ impl Code {
             Code::FreshTokenRequired => (
                 S::UNAUTHORIZED,
                 "FRESH_TOKEN_REQUIRED",
-                "This wants an access token that was issued for a password: sign in again.",
+                "This wants an access token that was issued for a password: see `/auth/jwt/fresh`.",
             ),
             Code::RefreshTokenInvalid => (
                 S::UNAUTHORIZED,
@@ -235,7 +235,9 @@ impl Code {
 pub struct Problem {
     /// What kind of fault.
     pub kind: &'static str,
-    /// Where, below `body`.
+    /// Which part of the request: `body` or `query`.
+    pub part: &'static str,
+    /// Where in it.
     pub location: Vec<Value>,
     /// What is wrong, for people.
     pub message: String,
@@ -244,7 +246,7 @@ pub struct Problem {
 impl Problem {
     /// A field that must be there is not.
     pub fn missing(location: Vec<Value>) -> Self {
-        Self { kind: "missing", location, message: "Field required".to_owned() }
+        Self { kind: "missing", part: "body", location, message: "Field required".to_owned() }
     }
 }
 
@@ -292,6 +294,16 @@ impl Error {
         Self { detail: Detail::Problems(problems), ..Code::UnprocessableContent.into() }
     }
 
+    /// A parameter of the query that cannot be.
+    pub fn query(name: &str, message: impl Into<String>) -> Self {
+        Self::unprocessable(vec![Problem {
+            kind: "value_error",
+            part: "query",
+            location: vec![name.into()],
+            message: message.into(),
+        }])
+    }
+
     /// A refusal with a cause that only the log is told.
     pub fn because(code: Code, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self { cause: Some(cause.into()), ..code.into() }
@@ -306,7 +318,7 @@ impl Error {
                 let items: Vec<_> = problems
                     .iter()
                     .map(|problem| {
-                        let location: Vec<_> = std::iter::once(Value::from("body"))
+                        let location: Vec<_> = std::iter::once(Value::from(problem.part))
                             .chain(problem.location.iter().cloned())
                             .collect();
                         json!({ "type": problem.kind, "loc": location, "msg": problem.message })

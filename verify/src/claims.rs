@@ -68,6 +68,13 @@ impl Claims {
         }
     }
 
+    /// Whether the token was issued for a password no longer than `max_age` seconds before `now`
+    /// (seconds since the epoch).
+    pub const fn is_fresh(&self, max_age: u64, now: u64) -> bool {
+        matches!(self.kind, TokenKind::Access { fresh: true, .. })
+            && now.saturating_sub(self.iat) <= max_age
+    }
+
     /// When the token was issued, in milliseconds since the epoch: from a `jti` that tells it and
     /// agrees with `iat`, else the start of the second of `iat`.
     ///

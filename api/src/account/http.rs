@@ -11,6 +11,7 @@ use crate::factor::Password;
 use crate::http::Tag;
 use crate::http::body::{Accepts, Body, Fields, Input};
 use crate::http::caller::Caller;
+use crate::session::Device;
 use crate::user::Email;
 use crate::user::http::UserResponse;
 
@@ -86,10 +87,11 @@ impl Api {
         &self,
         app: Data<&App>,
         caller: Caller,
+        device: Device,
         body: Body<UpdateMeRequest>,
     ) -> Result<Json<UserResponse>> {
         let (email, password) = body.0;
-        let user = super::change(&app, &caller.claims, email, password).await?;
+        let user = super::change(&app, &caller.claims, email, password, device).await?;
         Ok(Json(UserResponse::from(&user)))
     }
 }

@@ -3,14 +3,14 @@
 pub(crate) mod http;
 
 use entity::{SessionId, UserId};
-use tessera_verify::{Claims, Refusal, TokenKind};
+use tessera_verify::{Claims, Refusal};
 
 use crate::app::App;
 use crate::clock;
 use crate::error::{Code, Error, Result};
 use crate::factor::{self, Password};
 use crate::revocation::{self, Why};
-use crate::session;
+use crate::session::{self, Device};
 use crate::user::{self, Changes, Email, User};
 
 /// Changes a user's own address and password. A new address is not verified; a new password ends
@@ -25,6 +25,7 @@ pub async fn change(
     claims: &Claims,
     email: Option<Email>,
     password: Option<Password>,
+    device: Device,
 ) -> Result<User> {
     let id = UserId(claims.sub);
     let gone = || Error::from(Code::Unauthorized);
@@ -32,7 +33,7 @@ pub async fn change(
         let user = user::current(app, id).await?.ok_or_else(gone)?;
         return Ok(User::clone(&user));
     }
-    if !matches!(claims.kind, TokenKind::Access { fresh: true, .. }) {
+    if !claims.is_fresh(app.config.fresh_token_expires, clock::now().seconds()) {
         return Err(Code::FreshTokenRequired.into());
     }
     let hash = match password {
@@ -61,7 +62,7 @@ pub async fn change(
     let now = clock::now();
     let entries = if ends_sessions {
         let kept = Some(SessionId(claims.sid));
-        session::end_all(app, &transaction, id, kept, Why::PasswordChange, now).await?
+        session::end_all(app, &transaction, id, kept, Why::PasswordChange, device.ip, now).await?
     } else {
         Vec::new()
     };

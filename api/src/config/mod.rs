@@ -140,6 +140,17 @@ pub struct Config {
           default_value = "2592000", value_parser = clap::value_parser!(u64).range(1..=31_622_400))]
     pub refresh_token_expires: u64,
 
+    /// How long a session may last, however often it is refreshed, in seconds (1 to 315360000)
+    #[arg(long, env = "SESSION_EXPIRES", global = true, value_name = "SECONDS",
+          default_value = "31622400", value_parser = clap::value_parser!(u64).range(1..=315_360_000))]
+    pub session_expires: u64,
+
+    /// How long after a password was given its access token counts as fresh, in seconds
+    /// (1 to 86400)
+    #[arg(long, env = "FRESH_TOKEN_EXPIRES", global = true, value_name = "SECONDS",
+          default_value = "900", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub fresh_token_expires: u64,
+
     /// How long a spent refresh token gets its successor again, for answers that were lost, in
     /// seconds (0 to 300)
     #[arg(long, env = "REFRESH_REUSE_LEEWAY", global = true, value_name = "SECONDS",

@@ -141,7 +141,7 @@ impl Fields {
 
     fn problem<T>(&mut self, kind: &'static str, name: &str, message: &str) -> Option<T> {
         let location = vec![name.into()];
-        self.problems.push(Problem { kind, location, message: message.to_owned() });
+        self.problems.push(Problem { kind, part: "body", location, message: message.to_owned() });
         None
     }
 
@@ -203,6 +203,7 @@ impl Fields {
         if let Some(double) = names.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(Error::unprocessable(vec![Problem {
                 kind: "duplicate",
+                part: "body",
                 location: vec![double[0].into()],
                 message: "Field given twice".to_owned(),
             }]));
@@ -215,6 +216,7 @@ fn json(bytes: &[u8]) -> Result<Vec<(String, Value)>> {
     let members: JsonBody = serde_json::from_slice(bytes).map_err(|error| {
         Error::unprocessable(vec![Problem {
             kind: "json_invalid",
+            part: "body",
             location: vec![offset(bytes, error.line(), error.column()).into()],
             message: "JSON decode error".to_owned(),
         }])
@@ -239,6 +241,7 @@ fn offset(bytes: &[u8], line: usize, column: usize) -> usize {
 fn not_fields() -> Error {
     Error::unprocessable(vec![Problem {
         kind: "model_attributes_type",
+        part: "body",
         location: Vec::new(),
         message: "Input should be a valid dictionary or object to extract fields from".to_owned(),
     }])

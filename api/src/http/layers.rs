@@ -9,6 +9,7 @@ use futures_util::FutureExt;
 use poem::error::{MethodNotAllowedError, NotFoundError};
 use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use poem::{Body, Endpoint, IntoResponse, Request, Response};
+use poem_openapi::error::ParseParamError;
 use tokio::time::timeout;
 
 use super::routes::Paths;
@@ -90,8 +91,11 @@ impl<E: Endpoint + 'static> Layers<E> {
             return response;
         }
         // A path that cannot be decoded is a place where nothing is.
-        if error.is::<NotFoundError>() || !self.paths.contains(path) {
+        if error.is::<NotFoundError>() || self.paths.pattern(path).is_none() {
             return Error::from(Code::NotFound).into_response();
+        }
+        if let Some(ParseParamError { name, .. }) = error.downcast_ref() {
+            return Error::query(name, "Input cannot be read").into_response();
         }
         match error.status() {
             StatusCode::UNSUPPORTED_MEDIA_TYPE => Error::from(Code::UnsupportedMediaType),
@@ -164,7 +168,7 @@ impl<E: Endpoint + 'static> Endpoint for Layers<E> {
             );
         }
         // What stands where nothing is may be anything, a token too.
-        let path = if self.paths.contains(&path) { path.as_str() } else { "(unknown)" };
+        let path = self.paths.pattern(&path).unwrap_or("(unknown)");
         tracing::info!(
             http.method = method.as_str(),
             http.path = path,
@@ -202,6 +206,7 @@ async fn take_body(request: &mut Request) -> Result<()> {
         Ok(Err(poem::error::ReadBodyError::PayloadTooLarge)) => Err(Code::ContentTooLarge.into()),
         Ok(Err(_)) => Err(Error::unprocessable(vec![Problem {
             kind: "body_invalid",
+            part: "body",
             location: Vec::new(),
             message: "The body broke off".to_owned(),
         }])),

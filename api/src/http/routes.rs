@@ -95,13 +95,27 @@ impl Paths {
         )
     }
 
-    /// Whether something is there.
-    pub(super) fn contains(&self, path: &str) -> bool {
-        self.0.iter().any(|(known, _)| known == path)
+    /// What is there, as the document writes it: `/auth/sessions/{id}`.
+    pub(super) fn pattern(&self, path: &str) -> Option<&str> {
+        self.find(path).map(|(pattern, _)| pattern.as_str())
     }
 
     /// The methods of what is there, for the header `Allow`.
     pub(super) fn allowed(&self, path: &str) -> Option<HeaderValue> {
-        self.0.iter().find(|(known, _)| known == path).map(|(_, methods)| methods.clone())
+        self.find(path).map(|(_, methods)| methods.clone())
+    }
+
+    fn find(&self, path: &str) -> Option<&(String, HeaderValue)> {
+        self.0.iter().find(|(pattern, _)| {
+            let (mut pattern, mut path) = (pattern.split('/'), path.split('/'));
+            loop {
+                match (pattern.next(), path.next()) {
+                    (None, None) => return true,
+                    (Some(known), Some(given)) if known == given => {}
+                    (Some(known), Some(given)) if known.starts_with('{') && !given.is_empty() => {}
+                    _ => return false,
+                }
+            }
+        })
     }
 }

@@ -38,6 +38,8 @@ pub enum Why {
     Reuse,
     /// Its user has a new password.
     PasswordChange,
+    /// Its user ended it from another session.
+    Ended,
 }
 
 impl Why {
@@ -48,6 +50,7 @@ impl Why {
             Why::LogoutAll => "logout-all",
             Why::Reuse => "reuse",
             Why::PasswordChange => "password-change",
+            Why::Ended => "ended",
         }
     }
 }

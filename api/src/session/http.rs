@@ -1,17 +1,18 @@
 //! `/auth/jwt/…`
 
 use poem::web::Data;
+use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 
-use super::{Device, Tokens};
+use super::{AccessToken, Device, Ended, Page, Session, Tokens};
 use crate::app::App;
 use crate::error::{Code, Result};
 use crate::factor::Password;
 use crate::http::Tag;
 use crate::http::body::{Accepts, Body, Fields, Input};
-use crate::http::caller::{BearerToken, TokenHolder};
+use crate::http::caller::{BearerToken, Caller, TokenHolder};
 
 /// The refusals of each operation, for the documents.
 pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
@@ -36,6 +37,19 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
             Code::UnprocessableContent,
         ],
     ),
+    (
+        "freshen",
+        &[
+            Code::LoginBadCredentials,
+            Code::Unauthorized,
+            Code::UnsupportedMediaType,
+            Code::UnprocessableContent,
+            Code::ServiceBusy,
+        ],
+    ),
+    ("list_sessions", &[Code::Unauthorized, Code::UnprocessableContent]),
+    ("end_session", &[Code::Unauthorized, Code::NotFound]),
+    ("end_other_sessions", &[Code::Unauthorized]),
     ("logout", &[Code::Unauthorized]),
     ("logout_all", &[Code::Unauthorized]),
 ];
@@ -155,6 +169,147 @@ impl From<Tokens> for TokenResponse {
     }
 }
 
+/// The password, once more.
+#[derive(Object)]
+#[oai(example)]
+struct FreshRequest {
+    /// The caller's password.
+    password: String,
+}
+
+impl Example for FreshRequest {
+    fn example() -> Self {
+        Self { password: "correct horse battery".to_owned() }
+    }
+}
+
+impl Input for FreshRequest {
+    type Parsed = Password;
+    const ACCEPTS: Accepts = Accepts::Json;
+
+    fn read(fields: &mut Fields) -> Option<Self::Parsed> {
+        fields.required("password").map(Password::new)
+    }
+}
+
+/// A fresh access token.
+#[derive(Object)]
+#[oai(rename = "FreshToken", example)]
+struct FreshTokenResponse {
+    /// Opens protected operations, those that want a fresh token too.
+    access_token: String,
+    /// Always `bearer`.
+    token_type: String,
+    /// How long it lives, in seconds.
+    expires_in: u64,
+}
+
+impl Example for FreshTokenResponse {
+    fn example() -> Self {
+        let token = EXAMPLE_TOKEN.to_owned();
+        AccessToken { token, expires_in: 900 }.into()
+    }
+}
+
+impl From<AccessToken> for FreshTokenResponse {
+    fn from(access: AccessToken) -> Self {
+        let AccessToken { token, expires_in } = access;
+        Self { access_token: token, token_type: "bearer".to_owned(), expires_in }
+    }
+}
+
+/// A session of the caller. Instants are seconds since the epoch.
+#[derive(Object)]
+#[oai(rename = "Session", example)]
+struct SessionResponse {
+    /// Its id: the `sid` of its tokens.
+    id: String,
+    /// When it began.
+    created: u64,
+    /// When it last gave tokens.
+    last_used: u64,
+    /// When its refresh token expires.
+    expires: u64,
+    /// How often it was refreshed.
+    generation: i64,
+    /// The address it was last used from.
+    #[oai(skip_serializing_if_is_none)]
+    ip: Option<String>,
+    /// What program last used it, as that program says.
+    #[oai(skip_serializing_if_is_none)]
+    user_agent: Option<String>,
+    /// Whether it is the one that asks.
+    current: bool,
+    /// When it ended, if it did.
+    #[oai(skip_serializing_if_is_none)]
+    ended: Option<u64>,
+    /// What ended it: `logout`, `logout-all`, `ended`, `password-change`, or `reuse`, which is an
+    /// old copy of its refresh token, used from `ended_ip`.
+    #[oai(skip_serializing_if_is_none)]
+    ended_why: Option<String>,
+    /// The address that what ended it came from.
+    #[oai(skip_serializing_if_is_none)]
+    ended_ip: Option<String>,
+}
+
+impl Example for SessionResponse {
+    fn example() -> Self {
+        Self {
+            id: "0a0a8bf6-9a0e-4d0c-8f0e-5f0f4f6a2f11".to_owned(),
+            created: 1_795_306_672,
+            last_used: 1_795_310_272,
+            expires: 1_797_902_272,
+            generation: 4,
+            ip: Some("192.0.2.7".to_owned()),
+            user_agent: Some("Mozilla/5.0 (X11; Linux x86_64)".to_owned()),
+            current: true,
+            ended: None,
+            ended_why: None,
+            ended_ip: None,
+        }
+    }
+}
+
+impl From<Session> for SessionResponse {
+    fn from(session: Session) -> Self {
+        let Session { id, created, last_used, expires, generation, ip, user_agent, current, ended } =
+            session;
+        let (ended, ended_why, ended_ip) = match ended {
+            Some(Ended { at, why, ip }) => (Some(at), Some(why), ip),
+            None => (None, None, None),
+        };
+        Self {
+            id: id.to_string(),
+            created,
+            last_used,
+            expires,
+            generation,
+            ip,
+            user_agent,
+            current,
+            ended,
+            ended_why,
+            ended_ip,
+        }
+    }
+}
+
+/// Some sessions of the caller.
+#[derive(Object)]
+#[oai(rename = "Sessions", example)]
+struct SessionsResponse {
+    /// The newest first.
+    items: Vec<SessionResponse>,
+    /// What to give as `after` for more; null when there are none.
+    next: Option<String>,
+}
+
+impl Example for SessionsResponse {
+    fn example() -> Self {
+        Self { items: vec![SessionResponse::example()], next: None }
+    }
+}
+
 #[derive(ApiResponse)]
 enum Done {
     /// Done.
@@ -199,13 +354,80 @@ impl Api {
         Ok(Json(tokens.into()))
     }
 
+    /// Give the password once more
+    ///
+    /// A fresh access token of the same session, for what wants one.
+    #[oai(path = "/auth/jwt/fresh", method = "post", operation_id = "freshen")]
+    async fn freshen(
+        &self,
+        app: Data<&App>,
+        caller: Caller,
+        body: Body<FreshRequest>,
+    ) -> Result<Json<FreshTokenResponse>> {
+        let access = super::freshen(&app, &caller.claims, body.0).await?;
+        Ok(Json(access.into()))
+    }
+
+    /// Where am I signed in
+    ///
+    /// The caller's sessions, the newest first; with `ended=true` those that ended, and why.
+    #[oai(path = "/auth/sessions", method = "get", operation_id = "list_sessions")]
+    async fn list_sessions(
+        &self,
+        app: Data<&App>,
+        caller: Caller,
+        /// Those that ended, rather than those that live.
+        ended: Query<Option<bool>>,
+        /// At most so many: 1 to 100, 20 if not given.
+        limit: Query<Option<u64>>,
+        /// The `next` of the page before.
+        after: Query<Option<String>>,
+    ) -> Result<Json<SessionsResponse>> {
+        let page =
+            Page { ended: ended.0.unwrap_or(false), after: after.0, limit: limit.0.unwrap_or(20) };
+        let (sessions, more) = super::list(&app, &caller.claims, page).await?;
+        let next = sessions.last().filter(|_| more).map(|last| last.id.to_string());
+        let items = sessions.into_iter().map(SessionResponse::from).collect();
+        Ok(Json(SessionsResponse { items, next }))
+    }
+
+    /// Sign out there
+    ///
+    /// Ends one session of the caller. Once this is answered, none of its tokens is accepted.
+    #[oai(path = "/auth/sessions/:id", method = "delete", operation_id = "end_session")]
+    async fn end_session(
+        &self,
+        app: Data<&App>,
+        caller: Caller,
+        device: Device,
+        /// The session's id.
+        id: Path<String>,
+    ) -> Result<Done> {
+        super::end_one(&app, &caller.claims, &id, device).await?;
+        Ok(Done::NoContent)
+    }
+
+    /// Sign out everywhere else
+    ///
+    /// Ends every session of the caller but the one that asks.
+    #[oai(path = "/auth/sessions", method = "delete", operation_id = "end_other_sessions")]
+    async fn end_other_sessions(
+        &self,
+        app: Data<&App>,
+        caller: Caller,
+        device: Device,
+    ) -> Result<Done> {
+        super::end_others(&app, &caller.claims, device).await?;
+        Ok(Done::NoContent)
+    }
+
     /// Sign out
     ///
     /// Ends the session of an access or a refresh token. Once this is answered, no token of that
     /// session is accepted.
     #[oai(path = "/auth/jwt/logout", method = "post", operation_id = "logout")]
-    async fn logout(&self, app: Data<&App>, holder: TokenHolder) -> Result<Done> {
-        super::logout(&app, &holder.claims).await?;
+    async fn logout(&self, app: Data<&App>, holder: TokenHolder, device: Device) -> Result<Done> {
+        super::logout(&app, &holder.claims, device).await?;
         Ok(Done::NoContent)
     }
 
@@ -213,8 +435,13 @@ impl Api {
     ///
     /// Ends every session of the user an access or a refresh token speaks of.
     #[oai(path = "/auth/jwt/logout-all", method = "post", operation_id = "logout_all")]
-    async fn logout_all(&self, app: Data<&App>, holder: TokenHolder) -> Result<Done> {
-        super::logout_all(&app, &holder.claims).await?;
+    async fn logout_all(
+        &self,
+        app: Data<&App>,
+        holder: TokenHolder,
+        device: Device,
+    ) -> Result<Done> {
+        super::logout_all(&app, &holder.claims, device).await?;
         Ok(Done::NoContent)
     }
 }

@@ -84,6 +84,149 @@ pub async fn login(
     tokens(app, &row, now, true)
 }
 
+/// An access token and how long it lives, in seconds.
+#[derive(Debug, Clone)]
+pub struct AccessToken {
+    /// Opens protected operations.
+    pub token: String,
+    /// In seconds from now.
+    pub expires_in: u64,
+}
+
+/// A fresh access token of the caller's session, for their password.
+///
+/// # Errors
+///
+/// [`Code::LoginBadCredentials`] for a wrong password, [`Code::Unauthorized`] when the session is
+/// over, [`Code::ServiceBusy`].
+pub async fn freshen(app: &App, claims: &Claims, password: Password) -> Result<AccessToken> {
+    let place = app.hasher.reserve()?;
+    let id = UserId(claims.sub);
+    let gone = || Error::token(Code::Unauthorized, Refusal::Revoked);
+    let found = user::by_id(&app.database, id).await?.ok_or_else(gone)?;
+    if !app.hasher.matches(place, password, Some(found.hash.clone())).await? {
+        return Err(Code::LoginBadCredentials.into());
+    }
+    let transaction = app.database.begin().await?;
+    // As at a sign-in: the password may have been changed, and the session ended, meanwhile.
+    let held = user::hold(&transaction, id).await?.ok_or_else(gone)?;
+    if held.hash != found.hash || !held.user.is_active || !lives(&transaction, claims).await? {
+        return Err(gone());
+    }
+    let now = clock::now();
+    let session = SessionId(claims.sid);
+    store::authenticate(&transaction, session, now).await?;
+    let row = store::find(&transaction, session).await?.ok_or_else(gone)?;
+    transaction.commit().await?;
+    let access = access_claims(app, &row, now, true);
+    let token = app.verifier.keys().active().sign(&access)?;
+    Ok(AccessToken { token, expires_in: access.exp - access.iat })
+}
+
+/// A session, as its user sees it. Instants are seconds since the epoch.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// Its id.
+    pub id: SessionId,
+    /// When it began.
+    pub created: u64,
+    /// When it last gave tokens.
+    pub last_used: u64,
+    /// When its refresh token expires.
+    pub expires: u64,
+    /// How often it was refreshed.
+    pub generation: i64,
+    /// Where it was last used from.
+    pub ip: Option<String>,
+    /// What program last used it.
+    pub user_agent: Option<String>,
+    /// Whether it is the one that asks.
+    pub current: bool,
+    /// When, why and from where it ended, if it did.
+    pub ended: Option<Ended>,
+}
+
+/// The end of a session.
+#[derive(Debug, Clone)]
+pub struct Ended {
+    /// When, in seconds since the epoch.
+    pub at: u64,
+    /// Why: `reuse` is an old copy of its refresh token, used from `ip`.
+    pub why: String,
+    /// Where the request came from that ended it.
+    pub ip: Option<String>,
+}
+
+/// Which of the caller's sessions are wanted.
+#[derive(Debug, Clone, Default)]
+pub struct Page {
+    /// Those that ended, rather than those that live.
+    pub ended: bool,
+    /// The id of the last one that is known.
+    pub after: Option<String>,
+    /// At most so many: 1 to 100.
+    pub limit: u64,
+}
+
+/// The caller's sessions, the newest first, and whether there are more.
+///
+/// # Errors
+///
+/// [`Code::UnprocessableContent`] when `after` is no session of theirs.
+pub async fn list(app: &App, claims: &Claims, page: Page) -> Result<(Vec<Session>, bool)> {
+    let user = UserId(claims.sub);
+    let reader = app.database.reader();
+    let after = match page.after {
+        Some(id) => {
+            let none = || Error::query("after", "No session of the caller");
+            let id = id.parse().map_err(|_| none())?;
+            let row = store::find(reader, id).await?.filter(|row| row.user_id == user);
+            Some(row.ok_or_else(none)?)
+        }
+        None => None,
+    };
+    let limit = page.limit.clamp(1, 100);
+    let now = clock::now();
+    let mut rows = store::list(reader, user, page.ended, after.as_ref(), limit + 1, now).await?;
+    let more = u64::try_from(rows.len()).is_ok_and(|count| count > limit);
+    rows.truncate(usize::try_from(limit).unwrap_or(100));
+    Ok((rows.into_iter().map(|row| seen_by(claims, row)).collect(), more))
+}
+
+fn seen_by(claims: &Claims, row: Model) -> Session {
+    let Model {
+        id,
+        user_id: _,
+        created_at,
+        auth_time: _,
+        expires_at,
+        generation,
+        rotated_at: _,
+        ended_at,
+        ended_why,
+        last_used_at,
+        ip,
+        user_agent,
+        ended_ip,
+    } = row;
+    let seconds = |millis| Time::from_millis(millis).seconds();
+    Session {
+        id,
+        created: seconds(created_at),
+        last_used: seconds(last_used_at),
+        expires: seconds(expires_at),
+        generation,
+        ip,
+        user_agent,
+        current: id.0 == claims.sid,
+        ended: ended_at.map(|at| Ended {
+            at: seconds(at),
+            why: ended_why.unwrap_or_default(),
+            ip: ended_ip,
+        }),
+    }
+}
+
 /// Exchanges a refresh token for the next pair.
 ///
 /// Presented again within the leeway after it was spent, it gives the same refresh token once more:
@@ -159,9 +302,10 @@ async fn spend(
     let Some(generation) = generation else {
         return Ok(Spent::Never(Code::RefreshTokenInvalid));
     };
-    let expires_at = now.plus_seconds(app.config.refresh_token_expires);
+    let limits = limits(app);
+    let from = device.ip.clone();
     if let Some(row) =
-        store::spend(transaction, session, user, generation, now, expires_at, device).await?
+        store::spend(transaction, session, user, generation, now, &limits, device).await?
     {
         return Ok(Spent::Now(row));
     }
@@ -182,7 +326,7 @@ async fn spend(
     {
         Spent::JustBefore(row)
     } else {
-        store::end(transaction, session, user, Why::Reuse, now).await?;
+        store::end(transaction, session, user, Why::Reuse, from, now).await?;
         let entries = revocation::of_sessions(app, &[session], now);
         revocation::record(transaction, &entries, Why::Reuse, now).await?;
         Spent::LongAgo(entries)
@@ -195,18 +339,70 @@ async fn spend(
 ///
 /// [`Code::Unauthorized`] when it is over already; nothing is ended when the database does not
 /// answer.
-pub async fn logout(app: &App, claims: &Claims) -> Result<()> {
+pub async fn logout(app: &App, claims: &Claims, device: Device) -> Result<()> {
+    if end(app, claims, SessionId(claims.sid), Why::Logout, device).await? {
+        Ok(())
+    } else {
+        Err(Error::token(Code::Unauthorized, Refusal::Revoked))
+    }
+}
+
+/// Ends a session of the caller by its id.
+///
+/// # Errors
+///
+/// [`Code::NotFound`] when it is somebody else's, over already, or none.
+pub async fn end_one(app: &App, claims: &Claims, id: &str, device: Device) -> Result<()> {
+    let id = id.parse().map_err(|_| Code::NotFound)?;
+    if end(app, claims, id, Why::Ended, device).await? {
+        Ok(())
+    } else {
+        Err(Code::NotFound.into())
+    }
+}
+
+/// Ends every session of the caller but the one they ask from.
+///
+/// # Errors
+///
+/// [`Code::Unauthorized`] when that one is over; nothing is ended when the database does not
+/// answer.
+pub async fn end_others(app: &App, claims: &Claims, device: Device) -> Result<()> {
     let (session, user) = (SessionId(claims.sid), UserId(claims.sub));
     let transaction = app.database.begin().await?;
-    let now = clock::now();
-    if !store::end(&transaction, session, user, Why::Logout, now).await? {
+    let held = user::hold(&transaction, user).await?;
+    if held.is_none() || !lives(&transaction, claims).await? {
         return Err(Error::token(Code::Unauthorized, Refusal::Revoked));
     }
-    let entries = revocation::of_sessions(app, &[session], now);
-    revocation::record(&transaction, &entries, Why::Logout, now).await?;
+    let now = clock::now();
+    let ended =
+        store::end_all(&transaction, user, Some(session), Why::Ended, device.ip, now).await?;
+    let entries = revocation::of_sessions(app, &ended, now);
+    revocation::record(&transaction, &entries, Why::Ended, now).await?;
     transaction.commit().await?;
     app.revocations.apply(entries);
     Ok(())
+}
+
+/// Ends a session of the user a token speaks of; `false` when there was nothing to end.
+async fn end(
+    app: &App,
+    claims: &Claims,
+    session: SessionId,
+    why: Why,
+    device: Device,
+) -> Result<bool> {
+    let transaction = app.database.begin().await?;
+    let now = clock::now();
+    let user = UserId(claims.sub);
+    if !store::end(&transaction, session, user, why, device.ip, now).await? {
+        return Ok(false);
+    }
+    let entries = revocation::of_sessions(app, &[session], now);
+    revocation::record(&transaction, &entries, why, now).await?;
+    transaction.commit().await?;
+    app.revocations.apply(entries);
+    Ok(true)
 }
 
 /// Ends every session of the user a token speaks of.
@@ -215,7 +411,7 @@ pub async fn logout(app: &App, claims: &Claims) -> Result<()> {
 ///
 /// [`Code::Unauthorized`] when the token's session is over already; nothing is ended when the
 /// database does not answer.
-pub async fn logout_all(app: &App, claims: &Claims) -> Result<()> {
+pub async fn logout_all(app: &App, claims: &Claims, device: Device) -> Result<()> {
     let transaction = app.database.begin().await?;
     let user = UserId(claims.sub);
     // Held, so that a sign-in is wholly before this or wholly after.
@@ -225,7 +421,7 @@ pub async fn logout_all(app: &App, claims: &Claims) -> Result<()> {
         return Err(Error::token(Code::Unauthorized, Refusal::Revoked));
     }
     let now = clock::now();
-    let entries = end_all(app, &transaction, user, None, Why::LogoutAll, now).await?;
+    let entries = end_all(app, &transaction, user, None, Why::LogoutAll, device.ip, now).await?;
     transaction.commit().await?;
     app.revocations.apply(entries);
     Ok(())
@@ -252,22 +448,29 @@ pub(crate) async fn end_all(
     user: UserId,
     kept: Option<SessionId>,
     why: Why,
+    from: Option<String>,
     now: Time,
 ) -> Result<Vec<tessera_verify::Revocation>> {
-    let ended = store::end_all(transaction, user, kept, why, now).await?;
+    let ended = store::end_all(transaction, user, kept, why, from, now).await?;
     let mut entries = revocation::of_sessions(app, &ended, now);
     entries.push(revocation::of_user(app, user, now));
     revocation::record(transaction, &entries, why, now).await?;
     Ok(entries)
 }
 
+fn limits(app: &App) -> store::Limits {
+    let idle = app.config.refresh_token_expires;
+    store::Limits { idle, absolute: app.config.session_expires }
+}
+
 fn new_session(app: &App, user: UserId, device: Device, now: Time) -> Model {
+    let store::Limits { idle, absolute } = limits(app);
     Model {
         id: SessionId(random::id()),
         user_id: user,
         created_at: now.millis(),
         auth_time: now.millis(),
-        expires_at: now.plus_seconds(app.config.refresh_token_expires).millis(),
+        expires_at: now.plus_seconds(idle.min(absolute)).millis(),
         generation: 0,
         rotated_at: now.millis(),
         ended_at: None,
@@ -275,6 +478,7 @@ fn new_session(app: &App, user: UserId, device: Device, now: Time) -> Model {
         last_used_at: now.millis(),
         ip: device.ip,
         user_agent: device.user_agent,
+        ended_ip: None,
     }
 }
 

@@ -2,15 +2,37 @@
 
 use entity::session::{ActiveModel, Column, Entity, Model};
 use entity::{SessionId, UserId};
-use sea_orm::sea_query::Expr;
+use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait, SimpleExpr};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel,
-    QueryFilter, QuerySelect, UpdateMany,
+    QueryFilter, QueryOrder, QuerySelect, UpdateMany,
 };
 
 use super::Device;
 use crate::clock::Time;
 use crate::revocation::Why;
+
+/// How long a session lasts.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// From its last refresh, in seconds.
+    pub(super) idle: u64,
+    /// From its beginning, in seconds.
+    pub(super) absolute: u64,
+}
+
+impl Limits {
+    /// When a session that is refreshed now expires: the earlier of the two limits.
+    fn expiry(&self, now: Time) -> SimpleExpr {
+        let idle = now.plus_seconds(self.idle).millis();
+        let age = Time::from_millis(0).plus_seconds(self.absolute).millis();
+        let absolute = Expr::col(Column::CreatedAt).add(age);
+        CaseStatement::new()
+            .case(absolute.clone().lt(idle), absolute)
+            .finally(Expr::value(idle))
+            .into()
+    }
+}
 
 pub(super) async fn open(connection: &impl ConnectionTrait, row: Model) -> Result<Model, DbErr> {
     row.into_active_model().reset_all().insert(connection).await
@@ -31,14 +53,14 @@ pub(super) async fn spend(
     user: UserId,
     generation: i64,
     now: Time,
-    expires_at: Time,
+    limits: &Limits,
     device: Device,
 ) -> Result<Option<Model>, DbErr> {
     let rows = live(Entity::update_many(), user)
         .col_expr(Column::Generation, Expr::value(generation + 1))
         .col_expr(Column::RotatedAt, Expr::value(now.millis()))
         .col_expr(Column::LastUsedAt, Expr::value(now.millis()))
-        .col_expr(Column::ExpiresAt, Expr::value(expires_at.millis()))
+        .col_expr(Column::ExpiresAt, limits.expiry(now))
         .col_expr(Column::Ip, Expr::value(device.ip))
         .col_expr(Column::UserAgent, Expr::value(device.user_agent))
         .filter(Column::Id.eq(id))
@@ -55,9 +77,10 @@ pub(super) async fn end(
     id: SessionId,
     user: UserId,
     why: Why,
+    from: Option<String>,
     now: Time,
 ) -> Result<bool, DbErr> {
-    let updated = ended(live(Entity::update_many(), user), why, now)
+    let updated = ended(live(Entity::update_many(), user), why, from, now)
         .filter(Column::Id.eq(id))
         .exec(connection)
         .await?;
@@ -70,15 +93,68 @@ pub(super) async fn end_all(
     user: UserId,
     kept: Option<SessionId>,
     why: Why,
+    from: Option<String>,
     now: Time,
 ) -> Result<Vec<SessionId>, DbErr> {
-    let mut update = ended(live(Entity::update_many(), user), why, now)
+    let mut update = ended(live(Entity::update_many(), user), why, from, now)
         .filter(Column::ExpiresAt.gt(now.millis()));
     if let Some(kept) = kept {
         update = update.filter(Column::Id.ne(kept));
     }
     let rows = update.exec_with_returning(connection).await?;
     Ok(rows.into_iter().map(|row| row.id).collect())
+}
+
+/// A user's sessions, the newest first: those that live, or those that ended.
+pub(super) async fn list(
+    connection: &impl ConnectionTrait,
+    user: UserId,
+    ended: bool,
+    after: Option<&Model>,
+    limit: u64,
+    now: Time,
+) -> Result<Vec<Model>, DbErr> {
+    let mut query = Entity::find().filter(Column::UserId.eq(user));
+    query = if ended {
+        query.filter(Column::EndedAt.is_not_null())
+    } else {
+        query.filter(Column::EndedAt.is_null()).filter(Column::ExpiresAt.gt(now.millis()))
+    };
+    if let Some(after) = after {
+        query = query.filter(
+            Column::CreatedAt
+                .lt(after.created_at)
+                .or(Column::CreatedAt.eq(after.created_at).and(Column::Id.lt(after.id))),
+        );
+    }
+    query
+        .order_by_desc(Column::CreatedAt)
+        .order_by_desc(Column::Id)
+        .limit(limit)
+        .all(connection)
+        .await
+}
+
+pub(super) async fn find(
+    connection: &impl ConnectionTrait,
+    id: SessionId,
+) -> Result<Option<Model>, DbErr> {
+    Entity::find_by_id(id).one(connection).await
+}
+
+/// Notes that the user of a session gave their password.
+pub(super) async fn authenticate(
+    connection: &impl ConnectionTrait,
+    id: SessionId,
+    now: Time,
+) -> Result<(), DbErr> {
+    Entity::update_many()
+        .col_expr(Column::AuthTime, Expr::value(now.millis()))
+        .col_expr(Column::LastUsedAt, Expr::value(now.millis()))
+        .filter(Column::Id.eq(id))
+        .exec(connection)
+        .await
+        .map(drop)
 }
 
 pub(super) async fn delete_expired_before(
@@ -94,10 +170,16 @@ fn live(update: UpdateMany<Entity>, user: UserId) -> UpdateMany<Entity> {
     update.filter(Column::UserId.eq(user)).filter(Column::EndedAt.is_null())
 }
 
-fn ended(update: UpdateMany<Entity>, why: Why, now: Time) -> UpdateMany<Entity> {
+fn ended(
+    update: UpdateMany<Entity>,
+    why: Why,
+    from: Option<String>,
+    now: Time,
+) -> UpdateMany<Entity> {
     update.set(ActiveModel {
         ended_at: sea_orm::Set(Some(now.millis())),
         ended_why: sea_orm::Set(Some(why.as_str().to_owned())),
+        ended_ip: sea_orm::Set(from),
         ..Default::default()
     })
 }

@@ -176,6 +176,15 @@ pub async fn by_email(database: &Database, email: &str) -> Result<Option<Credent
     Ok(store::find_by_email(database.reader(), email).await?.map(Credentials::from))
 }
 
+/// The user with this id, and what their password is held against.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn by_id(database: &Database, id: UserId) -> Result<Option<Credentials>> {
+    Ok(store::find(database.reader(), id).await?.map(Credentials::from))
+}
+
 /// The user with this id as the transaction sees them, who stays so until it ends.
 ///
 /// # Errors
