@@ -16,13 +16,23 @@ fn plain(request: Request) -> Request {
     request
 }
 
-/// There is nothing of somebody else's to reach yet: what a token is asked about is its holder's.
-const TABLE: [Row; 10] = [
+/// What has an id in its path is tried with somebody else's: a superuser's token opens no more of
+/// other people's sessions than a user's.
+const TABLE: [Row; 14] = [
     ("POST", "/auth/register", |r| r.json(&json!({ "email": "x", "password": "x" })), [422; 4]),
     ("POST", "/auth/jwt/login", |r| r.form(&[("username", "x"), ("password", "x")]), [400; 4]),
     ("POST", "/auth/jwt/refresh", plain, [401, 200, 401, 401]),
     ("POST", "/auth/jwt/logout", plain, [401, 204, 204, 204]),
     ("POST", "/auth/jwt/logout-all", plain, [401, 204, 204, 204]),
+    (
+        "POST",
+        "/auth/jwt/fresh",
+        |r| r.json(&json!({ "password": "neither" })),
+        [401, 401, 400, 400],
+    ),
+    ("GET", "/auth/sessions", plain, [401, 401, 200, 200]),
+    ("DELETE", "/auth/sessions", plain, [401, 401, 204, 204]),
+    ("DELETE", "/auth/sessions/{id}", plain, [401, 401, 404, 404]),
     ("GET", "/users/me", plain, [401, 401, 200, 200]),
     ("PATCH", "/users/me", |r| r.json(&json!({ "password": "a new one" })), [401, 401, 200, 200]),
     ("GET", "/health/live", plain, OPEN),
@@ -55,10 +65,13 @@ async fn every_caller_gets_what_the_table_says() {
     let user = server.person("first").await;
     let promote = format!("update \"user\" set is_superuser = true where id = '{}'", root.id);
     server.database.execute(&promote).await;
+    let stranger = server.person("stranger").await;
+    let sid = crate::support::claims_of(&stranger.access)["sid"].as_str().unwrap().to_owned();
     for (method, path, prepare, expected) in TABLE {
+        let path = path.replace("{id}", &sid);
         let people = [&user.email, &user.email, &root.email];
         for (kind, expected) in expected.into_iter().enumerate() {
-            let mut request = prepare(server.request(method, path));
+            let mut request = prepare(server.request(method, &path));
             if kind > 0 {
                 let email = people[kind - 1];
                 let password = if server.login(email, PASSWORD).await.status == 200 {
@@ -73,4 +86,5 @@ async fn every_caller_gets_what_the_table_says() {
             assert_eq!(answer.status, expected, "{method} {path}, caller {kind}: {}", answer.body);
         }
     }
+    server.me(&stranger.access).await.expect_status(200);
 }

@@ -15,6 +15,7 @@ mod races;
 mod refresh;
 mod registration;
 mod serving;
+mod sessions;
 mod support;
 mod tokens;
 mod users;

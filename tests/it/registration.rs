@@ -44,7 +44,8 @@ async fn case_is_folded_in_ascii_only() {
     } else {
         kelvin.expect_refusal(422, "UNPROCESSABLE_CONTENT");
     }
-    server.login("\u{212a}ELVIN@user.com", "wrong").await.expect_status(400);
+    // With the right password: nobody else's address must lead to this user.
+    server.login("\u{212a}ELVIN@user.com", PASSWORD).await.expect_status(400);
 }
 
 #[tokio::test]

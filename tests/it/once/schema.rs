@@ -34,6 +34,7 @@ async fn every_entity_is_readable(kind: Kind) {
         last_used_at: 5,
         ip: Some("x".repeat(45)),
         user_agent: Some("ü".repeat(256)),
+        ended_ip: Some("x".repeat(45)),
     };
     session.clone().into_active_model().reset_all().insert(&connection).await.unwrap();
     assert_eq!(session::Entity::find().one(&connection).await.unwrap(), Some(session));

@@ -227,7 +227,11 @@ async fn many_start_at_once(kind: Kind) {
         servers[0].register("first@user.com", PASSWORD).await;
         servers[5].login("first@user.com", PASSWORD).await.expect_status(200);
     }
-    assert_eq!(database.count("seaql_migrations").await, 1);
+    let twice = "seaql_migrations group by version having count(*) > 1";
+    assert_eq!(
+        database.column::<i64>(&format!("select count(*) from {twice}")).await,
+        [] as [i64; 0]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
