@@ -115,7 +115,7 @@ async fn silent_callers_do_not_lock_out_those_who_speak() {
                 let _ = stream.set_nonblocking(true);
                 !matches!(stream.read(&mut [0]), Ok(0))
             });
-            while streams.len() < 120 {
+            while streams.len() < 500 {
                 let Ok(mut stream) = TcpStream::connect(address) else { break };
                 let _ = stream.write_all(b"GET /");
                 streams.push(stream);
