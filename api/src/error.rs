@@ -44,6 +44,10 @@ pub enum Code {
     RefreshTokenReused,
     /// A refresh token of a session that ended.
     SessionEnded,
+    /// A known caller who may not.
+    Forbidden,
+    /// A request that OAuth does not know (RFC 6749, section 5.2).
+    InvalidRequest,
     /// Nothing is here.
     NotFound,
     /// Something is here, but not for this method.
@@ -66,7 +70,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Code; 22] = [
+    pub const ALL: [Code; 24] = [
         Code::RegisterUserAlreadyExists,
         Code::RegisterInvalidPassword,
         Code::RegistrationClosed,
@@ -80,6 +84,8 @@ impl Code {
         Code::RefreshTokenExpired,
         Code::RefreshTokenReused,
         Code::SessionEnded,
+        Code::Forbidden,
+        Code::InvalidRequest,
         Code::NotFound,
         Code::MethodNotAllowed,
         Code::RequestTimeout,
@@ -159,6 +165,16 @@ impl Code {
                 S::UNAUTHORIZED,
                 "SESSION_ENDED",
                 "The session ended: signed out, password changed or user inactive. Sign in again.",
+            ),
+            Code::Forbidden => (
+                S::FORBIDDEN,
+                "Forbidden",
+                "The caller is known, and may not: this is for superusers.",
+            ),
+            Code::InvalidRequest => (
+                S::BAD_REQUEST,
+                "invalid_request",
+                "Not a request of OAuth: a parameter is missing, given twice or of the wrong type.",
             ),
             Code::NotFound => (S::NOT_FOUND, "Not Found", "Nothing is here."),
             Code::MethodNotAllowed => (
@@ -311,6 +327,10 @@ impl Error {
 
     fn body(&self) -> Value {
         let name = self.code.name();
+        // OAuth has a shape of its own (RFC 6749, section 5.2).
+        if self.code == Code::InvalidRequest {
+            return json!({ "error": name, "error_description": self.code.sentence() });
+        }
         match &self.detail {
             Detail::None | Detail::Token(_) => json!({ "detail": name }),
             Detail::Reason(reason) => json!({ "detail": { "code": name, "reason": reason } }),

@@ -8,6 +8,7 @@
 //! | [`factor`] | passwords: how you prove it |
 //! | [`session`] | sign in, stay signed in, sign out: what you get |
 //! | [`account`] | what people change of themselves |
+//! | [`admin`] | what superusers do |
 //! | [`revocation`] | what is not accepted any more |
 //! | [`operation`] | how the service is |
 //! | [`http`] | what every request passes; all routes in one list |
@@ -15,6 +16,7 @@
 //! | [`clock`], [`random`] | the only places that read the clock and draw randomness |
 
 pub mod account;
+pub mod admin;
 pub mod app;
 pub mod clock;
 pub mod config;

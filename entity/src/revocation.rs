@@ -9,6 +9,9 @@ pub const SESSION: &str = "sid";
 /// Every access token that a user, by their `sub`, got up to an instant.
 pub const USER: &str = "sub";
 
+/// The end of what was revoked, whose kind and id, joined by a colon, are the subject.
+pub const LIFT: &str = "lift";
+
 /// One thing that is not accepted any more.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]

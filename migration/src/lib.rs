@@ -14,6 +14,7 @@ use sea_orm_migration::{
 
 mod m20261121_000001_user_session_revocation;
 mod m20261122_000002_session_ended_ip;
+mod m20261122_000003_revocation_why;
 
 struct Migrator;
 
@@ -23,6 +24,7 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(m20261121_000001_user_session_revocation::Migration),
             Box::new(m20261122_000002_session_ended_ip::Migration),
+            Box::new(m20261122_000003_revocation_why::Migration),
         ]
     }
 }

@@ -78,6 +78,15 @@ impl RevocationList {
         }
     }
 
+    /// Takes back every entry of the same kind for the same id, whatever their times.
+    pub fn lift(&self, revocation: Revocation) {
+        match revocation {
+            Revocation::Token { jti, .. } => self.tokens.remove(&jti),
+            Revocation::Session { sid, .. } => self.sessions.remove(&sid),
+            Revocation::User { sub, .. } => self.users.remove(&sub),
+        }
+    }
+
     /// Whether the token with these claims was revoked.
     pub fn covers(&self, claims: &Claims) -> bool {
         self.sessions.get(&claims.sid).is_some()
@@ -139,6 +148,10 @@ impl<V: Copy> Shards<V> {
         let mut shard = self.shard(&id).write().unwrap_or_else(PoisonError::into_inner);
         let value = change(shard.get(&id).copied());
         shard.insert(id, value);
+    }
+
+    fn remove(&self, id: &Uuid) {
+        self.shard(id).write().unwrap_or_else(PoisonError::into_inner).remove(id);
     }
 
     fn retain(&self, keep: impl Fn(&V) -> bool) {

@@ -62,7 +62,7 @@ pub async fn change(
     let now = clock::now();
     let entries = if ends_sessions {
         let kept = Some(SessionId(claims.sid));
-        session::end_all(app, &transaction, id, kept, Why::PasswordChange, device.ip, now).await?
+        session::end_all(app, &transaction, id, kept, &Why::PasswordChange, device.ip, now).await?
     } else {
         Vec::new()
     };

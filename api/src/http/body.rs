@@ -14,6 +14,7 @@ use poem_openapi::types::Type;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::error::{Code, Error, Problem, Result};
 
@@ -38,6 +39,8 @@ pub(crate) trait Input: Type {
     type Parsed: Send;
     /// What the body may be.
     const ACCEPTS: Accepts;
+    /// Whether its faults are told in the words of OAuth.
+    const OAUTH: bool = false;
     /// Reads the fields; `None` when one of them is at fault, which `fields` then knows.
     fn read(fields: &mut Fields) -> Option<Self::Parsed>;
 }
@@ -74,12 +77,16 @@ impl<'a, T: Input> ApiExtractor<'a> for Body<T> {
         body: &mut RequestBody,
         _: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        let mut fields = Fields::from_request(T::ACCEPTS, request, body).await?;
-        let parsed = T::read(&mut fields);
-        match parsed {
-            Some(parsed) if fields.problems.is_empty() => Ok(Self(parsed)),
-            _ => Err(Error::unprocessable(fields.problems).into()),
-        }
+        let read = Fields::from_request(T::ACCEPTS, request, body).await.and_then(|mut fields| {
+            match T::read(&mut fields) {
+                Some(parsed) if fields.problems.is_empty() => Ok(Self(parsed)),
+                _ => Err(Error::unprocessable(fields.problems)),
+            }
+        });
+        read.map_err(|error| {
+            let told = T::OAUTH && error.code().status().is_client_error();
+            if told { Error::from(Code::InvalidRequest).into() } else { error.into() }
+        })
     }
 }
 
@@ -126,6 +133,23 @@ impl Fields {
             .ok()
     }
 
+    /// An id.
+    pub(crate) fn uuid(&mut self, name: &str, text: &str) -> Option<Uuid> {
+        match text.parse() {
+            Ok(id) => Some(id),
+            Err(_) => self.problem("uuid_parsing", name, "Input should be a valid UUID"),
+        }
+    }
+
+    /// One line of text for people, of at most so many characters and none that are none.
+    pub(crate) fn line(&mut self, name: &str, text: String, most: usize) -> Option<String> {
+        if text.chars().any(char::is_control) || text.chars().count() > most {
+            let message = format!("Input should be one line of at most {most} characters");
+            return self.problem("value_error", name, &message);
+        }
+        Some(text)
+    }
+
     /// A form's text that must be `value` where it is given.
     pub(crate) fn constant(&mut self, name: &str, value: &str) {
         if self.optional(name).is_some_and(|given| given != value) {
@@ -139,7 +163,12 @@ impl Fields {
         position.map_or(Value::Null, |position| self.fields.swap_remove(position).1)
     }
 
-    fn problem<T>(&mut self, kind: &'static str, name: &str, message: &str) -> Option<T> {
+    pub(crate) fn problem<T>(
+        &mut self,
+        kind: &'static str,
+        name: &str,
+        message: &str,
+    ) -> Option<T> {
         let location = vec![name.into()];
         self.problems.push(Problem { kind, part: "body", location, message: message.to_owned() });
         None

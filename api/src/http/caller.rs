@@ -44,6 +44,19 @@ impl Caller {
     }
 }
 
+/// A user with an access token who may manage others.
+pub(crate) struct Superuser {
+    /// Who they are.
+    pub(crate) caller: Caller,
+}
+
+impl Superuser {
+    async fn from_request(request: &Request) -> Result<Self> {
+        let caller = Caller::from_request(request).await?;
+        if caller.user.is_superuser { Ok(Self { caller }) } else { Err(Code::Forbidden.into()) }
+    }
+}
+
 /// Somebody with a token of either kind, who wants to end what it belongs to.
 pub(crate) struct TokenHolder {
     /// What the token says.
@@ -92,6 +105,7 @@ macro_rules! secured {
 
 secured!(Caller);
 secured!(TokenHolder);
+secured!(Superuser);
 
 /// The refresh token in the header, where there is one; Swagger's empty Basic client is none.
 pub(crate) struct BearerToken(pub(crate) Option<String>);

@@ -20,6 +20,8 @@ pub(crate) enum Tag {
     Auth,
     /// Who you are.
     Users,
+    /// What superusers do.
+    Admin,
     /// How the service is.
     Operation,
 }

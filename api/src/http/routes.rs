@@ -9,12 +9,17 @@ use super::layers::Layers;
 use super::{docs, openapi};
 use crate::app::App;
 use crate::error::Code;
-use crate::{account, factor, operation, session};
+use crate::{account, admin, factor, operation, session};
 
 /// The operations of each feature.
 pub(super) fn operations() -> OpenApiService<impl OpenApi, ()> {
-    let features =
-        (factor::http::Api, session::http::Api, account::http::Api, operation::http::Api);
+    let features = (
+        factor::http::Api,
+        session::http::Api,
+        account::http::Api,
+        admin::http::Api,
+        operation::http::Api,
+    );
     OpenApiService::new(features, "Tessera", env!("CARGO_PKG_VERSION"))
         .description(
             "A JWT identity provider: it registers people, proves who they are, issues the tokens \
@@ -30,6 +35,7 @@ pub(super) fn refusals() -> impl Iterator<Item = &'static (&'static str, &'stati
         factor::http::REFUSALS,
         session::http::REFUSALS,
         account::http::REFUSALS,
+        admin::http::REFUSALS,
         operation::http::REFUSALS,
     ]
     .into_iter()

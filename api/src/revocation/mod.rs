@@ -10,10 +10,11 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use entity::revocation::{Model, SESSION, TOKEN, USER};
+use entity::revocation::{LIFT, Model, SESSION, TOKEN, USER};
 use entity::{SessionId, UserId};
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use tessera_verify::{MAX_LEEWAY, Revocation, RevocationList};
+use uuid::Uuid;
 
 use crate::app::App;
 use crate::clock::{self, Time};
@@ -28,7 +29,7 @@ const GRACE: u64 = 86_400;
 const BATCH: u64 = 10_000;
 
 /// What happened that something was revoked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Why {
     /// Its user signed out.
     Logout,
@@ -40,17 +41,23 @@ pub enum Why {
     PasswordChange,
     /// Its user ended it from another session.
     Ended,
+    /// Its holder gave it up (RFC 7009).
+    Revoked,
+    /// A superuser did it, with these words.
+    Admin(String),
 }
 
 impl Why {
     /// The word that is stored.
-    pub const fn as_str(self) -> &'static str {
+    pub fn as_str(&self) -> &str {
         match self {
             Why::Logout => "logout",
             Why::LogoutAll => "logout-all",
             Why::Reuse => "reuse",
             Why::PasswordChange => "password-change",
             Why::Ended => "ended",
+            Why::Revoked => "revoked",
+            Why::Admin(words) => words,
         }
     }
 }
@@ -87,6 +94,11 @@ impl Revocations {
     /// Whether the list is young enough to say yes by.
     pub fn are_known(&self) -> bool {
         self.age().is_some_and(|age| age <= self.max_staleness)
+    }
+
+    /// Takes entries out of memory whose end was committed.
+    pub(crate) fn lift(&self, entry: Revocation) {
+        self.list.lift(entry);
     }
 
     /// Puts entries whose transaction was committed into memory.
@@ -137,7 +149,7 @@ fn last_expiry(app: &App, now: Time) -> u64 {
 pub(crate) async fn record(
     transaction: &DatabaseTransaction,
     entries: &[Revocation],
-    why: Why,
+    why: &Why,
     now: Time,
 ) -> Result<()> {
     if entries.is_empty() {
@@ -145,6 +157,69 @@ pub(crate) async fn record(
     }
     serialise_revocations(transaction).await?;
     store::insert(transaction, entries, why.as_str(), now).await?;
+    Ok(())
+}
+
+/// One token.
+pub fn of_token(app: &App, jti: Uuid, now: Time) -> Revocation {
+    // Its kind is not known, so it is held for as long as the longest-lived may last.
+    let longest = app.config.refresh_token_expires.max(app.config.access_token_expires);
+    Revocation::Token { jti, until: now.plus_seconds(longest + MAX_LEEWAY).seconds() }
+}
+
+/// What was revoked, as an operator sees it. Instants are seconds since the epoch.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Its place in the sequence.
+    pub seq: i64,
+    /// What `subject` is: `jti`, `sid`, `sub`, or `lift` for the end of another.
+    pub kind: String,
+    /// The id of a token, a session or a user.
+    pub subject: String,
+    /// What happened.
+    pub why: String,
+    /// When it happened.
+    pub at: u64,
+    /// When the last token it covers has expired.
+    pub until: u64,
+}
+
+/// What was revoked, the latest first, from before `before`; and whether there is more.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn list(app: &App, before: Option<i64>, limit: u64) -> Result<(Vec<Entry>, bool)> {
+    let limit = limit.clamp(1, 100);
+    let mut rows = store::before(app.database.reader(), before, limit + 1).await?;
+    let more = u64::try_from(rows.len()).is_ok_and(|count| count > limit);
+    rows.truncate(usize::try_from(limit).unwrap_or(100));
+    let seconds = |millis| Time::from_millis(millis).seconds();
+    let entries = rows.into_iter().map(|row| {
+        let Model { seq, kind, subject, until, why, at } = row;
+        Entry { seq, kind, subject, why, at: seconds(at), until: seconds(until) }
+    });
+    Ok((entries.collect(), more))
+}
+
+/// Takes an entry back, with every other of its kind for the same id, on every replica. A session
+/// that ended stays ended: only its access tokens are accepted again.
+///
+/// # Errors
+///
+/// [`Code::NotFound`] when there is none.
+pub async fn lift(app: &App, seq: i64) -> Result<()> {
+    let transaction = app.database.begin().await?;
+    serialise_revocations(&transaction).await?;
+    let row = store::find(&transaction, seq).await?.ok_or(Code::NotFound)?;
+    let now = clock::now();
+    let until = row.until;
+    let subject = format!("{}:{}", row.kind, row.subject);
+    store::delete_of(&transaction, &row.kind, &row.subject).await?;
+    let Some(lifted) = entry(row) else { return Err(Code::NotFound.into()) };
+    store::insert_lift(&transaction, subject, until, now).await?;
+    transaction.commit().await?;
+    app.revocations.lift(lifted);
     Ok(())
 }
 
@@ -159,7 +234,13 @@ pub(crate) async fn follow(app: &App, connection: &impl ConnectionTrait) -> Resu
         let last_seq = app.revocations.last_seq.load(Ordering::SeqCst);
         let rows = store::after(connection, last_seq, BATCH).await?;
         let Some(last) = rows.last().map(|row| row.seq) else { break };
-        app.revocations.apply(rows.into_iter().filter_map(entry));
+        for row in rows {
+            if row.kind == LIFT {
+                lifted(row).into_iter().for_each(|entry| app.revocations.lift(entry));
+            } else {
+                app.revocations.apply(entry(row));
+            }
+        }
         // Only now: whoever reads on from here must find in memory what is not read again.
         app.revocations.last_seq.fetch_max(last, Ordering::SeqCst);
     }
@@ -179,6 +260,12 @@ pub(crate) async fn purge(database: &Database, list: &RevocationList) -> Result<
     let purged = store::delete_until(&transaction, now.minus_seconds(GRACE)).await?;
     transaction.commit().await?;
     Ok(purged)
+}
+
+/// What a row says is revoked no more.
+fn lifted(row: Model) -> Option<Revocation> {
+    let (kind, subject) = row.subject.split_once(':')?;
+    entry(Model { kind: kind.to_owned(), subject: subject.to_owned(), ..row })
 }
 
 /// A row as an entry of the list. One that a newer release wrote and this one does not know is

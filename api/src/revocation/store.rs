@@ -1,6 +1,6 @@
 //! The table `revocation`.
 
-use entity::revocation::{ActiveModel, Column, Entity, Model, SESSION, TOKEN, USER};
+use entity::revocation::{ActiveModel, Column, Entity, LIFT, Model, SESSION, TOKEN, USER};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, NotSet, QueryFilter, QueryOrder, QuerySelect,
     Set,
@@ -39,6 +39,56 @@ pub(super) async fn insert(
         Entity::insert_many(entries.iter().map(row)).exec_without_returning(connection).await?;
     }
     Ok(())
+}
+
+/// Rows, the latest first.
+pub(super) async fn before(
+    connection: &impl ConnectionTrait,
+    seq: Option<i64>,
+    limit: u64,
+) -> Result<Vec<Model>, DbErr> {
+    let query = Entity::find().order_by_desc(Column::Seq).limit(limit);
+    match seq {
+        Some(seq) => query.filter(Column::Seq.lt(seq)).all(connection).await,
+        None => query.all(connection).await,
+    }
+}
+
+pub(super) async fn find(
+    connection: &impl ConnectionTrait,
+    seq: i64,
+) -> Result<Option<Model>, DbErr> {
+    Entity::find_by_id(seq).one(connection).await
+}
+
+pub(super) async fn delete_of(
+    connection: &impl ConnectionTrait,
+    kind: &str,
+    subject: &str,
+) -> Result<(), DbErr> {
+    Entity::delete_many()
+        .filter(Column::Kind.eq(kind))
+        .filter(Column::Subject.eq(subject))
+        .exec(connection)
+        .await
+        .map(drop)
+}
+
+pub(super) async fn insert_lift(
+    connection: &impl ConnectionTrait,
+    subject: String,
+    until: i64,
+    now: Time,
+) -> Result<(), DbErr> {
+    let row = ActiveModel {
+        seq: NotSet,
+        kind: Set(LIFT.to_owned()),
+        subject: Set(subject),
+        until: Set(until),
+        why: Set("lifted".to_owned()),
+        at: Set(now.millis()),
+    };
+    Entity::insert(row).exec_without_returning(connection).await.map(drop)
 }
 
 pub(super) async fn after(

@@ -47,6 +47,7 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
             Code::ServiceBusy,
         ],
     ),
+    ("revoke", &[Code::InvalidRequest]),
     ("list_sessions", &[Code::Unauthorized, Code::UnprocessableContent]),
     ("end_session", &[Code::Unauthorized, Code::NotFound]),
     ("end_other_sessions", &[Code::Unauthorized]),
@@ -218,6 +219,40 @@ impl From<AccessToken> for FreshTokenResponse {
     }
 }
 
+/// A token that its holder gives up (RFC 7009, section 2.1).
+#[derive(Object)]
+#[oai(example)]
+struct RevokeRequest {
+    /// An access or a refresh token.
+    token: String,
+    /// Ignored: a token says itself what it is.
+    #[oai(skip_serializing_if_is_none)]
+    token_type_hint: Option<String>,
+}
+
+impl Example for RevokeRequest {
+    fn example() -> Self {
+        Self { token: EXAMPLE_TOKEN.to_owned(), token_type_hint: None }
+    }
+}
+
+impl Input for RevokeRequest {
+    type Parsed = String;
+    const ACCEPTS: Accepts = Accepts::Form;
+    const OAUTH: bool = true;
+
+    fn read(fields: &mut Fields) -> Option<Self::Parsed> {
+        fields.required("token")
+    }
+}
+
+#[derive(ApiResponse)]
+enum Revoked {
+    /// The token is not accepted, whether or not it was before.
+    #[oai(status = 200)]
+    Done,
+}
+
 /// A session of the caller. Instants are seconds since the epoch.
 #[derive(Object)]
 #[oai(rename = "Session", example)]
@@ -366,6 +401,21 @@ impl Api {
     ) -> Result<Json<FreshTokenResponse>> {
         let access = super::freshen(&app, &caller.claims, body.0).await?;
         Ok(Json(access.into()))
+    }
+
+    /// Give a token up
+    ///
+    /// RFC 7009: an access token is not accepted any more, a refresh token ends its session. Whoever
+    /// holds a token may. A token that is not ours, or over already, is answered in the same way.
+    #[oai(path = "/auth/revoke", method = "post", operation_id = "revoke")]
+    async fn revoke(
+        &self,
+        app: Data<&App>,
+        device: Device,
+        body: Body<RevokeRequest>,
+    ) -> Result<Revoked> {
+        super::revoke(&app, &body.0, device).await?;
+        Ok(Revoked::Done)
     }
 
     /// Where am I signed in

@@ -326,9 +326,9 @@ async fn spend(
     {
         Spent::JustBefore(row)
     } else {
-        store::end(transaction, session, user, Why::Reuse, from, now).await?;
+        store::end(transaction, session, user, &Why::Reuse, from, now).await?;
         let entries = revocation::of_sessions(app, &[session], now);
-        revocation::record(transaction, &entries, Why::Reuse, now).await?;
+        revocation::record(transaction, &entries, &Why::Reuse, now).await?;
         Spent::LongAgo(entries)
     })
 }
@@ -340,11 +340,52 @@ async fn spend(
 /// [`Code::Unauthorized`] when it is over already; nothing is ended when the database does not
 /// answer.
 pub async fn logout(app: &App, claims: &Claims, device: Device) -> Result<()> {
-    if end(app, claims, SessionId(claims.sid), Why::Logout, device).await? {
+    if end(app, claims, SessionId(claims.sid), &Why::Logout, device).await? {
         Ok(())
     } else {
         Err(Error::token(Code::Unauthorized, Refusal::Revoked))
     }
+}
+
+/// Revokes a token for its holder (RFC 7009): an access token alone, a refresh token with its
+/// session. One that is not ours, or over already, is nothing to do.
+///
+/// # Errors
+///
+/// When the database does not answer; nothing is revoked then.
+pub async fn revoke(app: &App, token: &str, device: Device) -> Result<()> {
+    let Ok(claims) = app.verifier.read(token) else { return Ok(()) };
+    if matches!(claims.kind, TokenKind::Refresh { .. }) {
+        end(app, &claims, SessionId(claims.sid), &Why::Revoked, device).await?;
+        return Ok(());
+    }
+    let now = clock::now();
+    if claims.exp <= now.seconds() || app.verifier.is_revoked(&claims) {
+        return Ok(());
+    }
+    let entries = [revocation::of_token(app, claims.jti, now)];
+    let transaction = app.database.begin().await?;
+    revocation::record(&transaction, &entries, &Why::Revoked, now).await?;
+    transaction.commit().await?;
+    app.revocations.apply(entries);
+    Ok(())
+}
+
+/// Ends a session, whosever it is; `None` when there is none. What is returned was
+/// recorded in the transaction; the caller puts it into memory once that was committed.
+pub(crate) async fn end_by_id(
+    app: &App,
+    transaction: &DatabaseTransaction,
+    session: SessionId,
+    why: &Why,
+    from: Option<String>,
+    now: Time,
+) -> Result<Option<Vec<tessera_verify::Revocation>>> {
+    let Some(row) = store::find_and_lock(transaction, session).await? else { return Ok(None) };
+    store::end(transaction, session, row.user_id, why, from, now).await?;
+    let entries = revocation::of_sessions(app, &[session], now);
+    revocation::record(transaction, &entries, why, now).await?;
+    Ok(Some(entries))
 }
 
 /// Ends a session of the caller by its id.
@@ -354,7 +395,7 @@ pub async fn logout(app: &App, claims: &Claims, device: Device) -> Result<()> {
 /// [`Code::NotFound`] when it is somebody else's, over already, or none.
 pub async fn end_one(app: &App, claims: &Claims, id: &str, device: Device) -> Result<()> {
     let id = id.parse().map_err(|_| Code::NotFound)?;
-    if end(app, claims, id, Why::Ended, device).await? {
+    if end(app, claims, id, &Why::Ended, device).await? {
         Ok(())
     } else {
         Err(Code::NotFound.into())
@@ -376,9 +417,9 @@ pub async fn end_others(app: &App, claims: &Claims, device: Device) -> Result<()
     }
     let now = clock::now();
     let ended =
-        store::end_all(&transaction, user, Some(session), Why::Ended, device.ip, now).await?;
+        store::end_all(&transaction, user, Some(session), &Why::Ended, device.ip, now).await?;
     let entries = revocation::of_sessions(app, &ended, now);
-    revocation::record(&transaction, &entries, Why::Ended, now).await?;
+    revocation::record(&transaction, &entries, &Why::Ended, now).await?;
     transaction.commit().await?;
     app.revocations.apply(entries);
     Ok(())
@@ -389,7 +430,7 @@ async fn end(
     app: &App,
     claims: &Claims,
     session: SessionId,
-    why: Why,
+    why: &Why,
     device: Device,
 ) -> Result<bool> {
     let transaction = app.database.begin().await?;
@@ -421,7 +462,7 @@ pub async fn logout_all(app: &App, claims: &Claims, device: Device) -> Result<()
         return Err(Error::token(Code::Unauthorized, Refusal::Revoked));
     }
     let now = clock::now();
-    let entries = end_all(app, &transaction, user, None, Why::LogoutAll, device.ip, now).await?;
+    let entries = end_all(app, &transaction, user, None, &Why::LogoutAll, device.ip, now).await?;
     transaction.commit().await?;
     app.revocations.apply(entries);
     Ok(())
@@ -447,7 +488,7 @@ pub(crate) async fn end_all(
     transaction: &DatabaseTransaction,
     user: UserId,
     kept: Option<SessionId>,
-    why: Why,
+    why: &Why,
     from: Option<String>,
     now: Time,
 ) -> Result<Vec<tessera_verify::Revocation>> {

@@ -76,7 +76,7 @@ pub(super) async fn end(
     connection: &impl ConnectionTrait,
     id: SessionId,
     user: UserId,
-    why: Why,
+    why: &Why,
     from: Option<String>,
     now: Time,
 ) -> Result<bool, DbErr> {
@@ -92,7 +92,7 @@ pub(super) async fn end_all(
     connection: &impl ConnectionTrait,
     user: UserId,
     kept: Option<SessionId>,
-    why: Why,
+    why: &Why,
     from: Option<String>,
     now: Time,
 ) -> Result<Vec<SessionId>, DbErr> {
@@ -172,7 +172,7 @@ fn live(update: UpdateMany<Entity>, user: UserId) -> UpdateMany<Entity> {
 
 fn ended(
     update: UpdateMany<Entity>,
-    why: Why,
+    why: &Why,
     from: Option<String>,
     now: Time,
 ) -> UpdateMany<Entity> {

@@ -1,0 +1,193 @@
+//! `/admin/revocations`
+
+use poem::web::Data;
+use poem_openapi::param::{Path, Query};
+use poem_openapi::payload::Json;
+use poem_openapi::types::Example;
+use poem_openapi::{ApiResponse, Object, OpenApi};
+
+use super::Target;
+use crate::app::App;
+use crate::error::{Code, Result};
+use crate::http::Tag;
+use crate::http::body::{Accepts, Body, Fields, Input};
+use crate::http::caller::Superuser;
+use crate::revocation::{self, Entry};
+use crate::session::Device;
+
+/// The refusals of each operation, for the documents.
+pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
+    (
+        "create_revocation",
+        &[
+            Code::Unauthorized,
+            Code::Forbidden,
+            Code::NotFound,
+            Code::UnsupportedMediaType,
+            Code::UnprocessableContent,
+        ],
+    ),
+    ("list_revocations", &[Code::Unauthorized, Code::Forbidden, Code::UnprocessableContent]),
+    ("lift_revocation", &[Code::Unauthorized, Code::Forbidden, Code::NotFound]),
+];
+
+/// The most characters of a reason.
+const MAX_WHY: usize = 256;
+
+/// What is to be revoked, and why.
+#[derive(Object)]
+#[oai(example)]
+struct RevocationRequest {
+    /// `jti` for one token, `sid` for a session, `sub` for everything a user has.
+    kind: String,
+    /// Its id.
+    subject: String,
+    /// Why, for those who read the list: up to 256 characters.
+    why: String,
+}
+
+impl Example for RevocationRequest {
+    fn example() -> Self {
+        Self {
+            kind: "sid".to_owned(),
+            subject: "0a0a8bf6-9a0e-4d0c-8f0e-5f0f4f6a2f11".to_owned(),
+            why: "laptop stolen".to_owned(),
+        }
+    }
+}
+
+impl Input for RevocationRequest {
+    type Parsed = (Target, String);
+    const ACCEPTS: Accepts = Accepts::Json;
+
+    fn read(fields: &mut Fields) -> Option<Self::Parsed> {
+        let kind = fields.required("kind");
+        let subject = fields.required("subject").and_then(|text| fields.uuid("subject", &text));
+        let why = fields.required("why").and_then(|text| fields.line("why", text, MAX_WHY));
+        let target = match kind?.as_str() {
+            "jti" => Target::Token(subject?),
+            "sid" => Target::Session(subject?),
+            "sub" => Target::User(subject?),
+            _ => return fields.problem("enum", "kind", "Input should be 'jti', 'sid' or 'sub'"),
+        };
+        Some((target, why?))
+    }
+}
+
+/// What was revoked. Instants are seconds since the epoch.
+#[derive(Object)]
+#[oai(rename = "Revocation", example)]
+struct RevocationResponse {
+    /// Its place in the sequence.
+    seq: i64,
+    /// `jti`, `sid`, `sub`, or `lift` for the end of another.
+    kind: String,
+    /// The id of a token, a session or a user.
+    subject: String,
+    /// What happened.
+    why: String,
+    /// When it happened.
+    at: u64,
+    /// When the last token it covers has expired.
+    until: u64,
+}
+
+impl Example for RevocationResponse {
+    fn example() -> Self {
+        Self {
+            seq: 17,
+            kind: "sid".to_owned(),
+            subject: "0a0a8bf6-9a0e-4d0c-8f0e-5f0f4f6a2f11".to_owned(),
+            why: "logout".to_owned(),
+            at: 1_795_306_672,
+            until: 1_795_307_632,
+        }
+    }
+}
+
+impl From<Entry> for RevocationResponse {
+    fn from(entry: Entry) -> Self {
+        let Entry { seq, kind, subject, why, at, until } = entry;
+        Self { seq, kind, subject, why, at, until }
+    }
+}
+
+/// Some of what was revoked.
+#[derive(Object)]
+#[oai(rename = "Revocations", example)]
+struct RevocationsResponse {
+    /// The latest first.
+    items: Vec<RevocationResponse>,
+    /// What to give as `after` for more; null when there are none.
+    next: Option<i64>,
+}
+
+impl Example for RevocationsResponse {
+    fn example() -> Self {
+        Self { items: vec![RevocationResponse::example()], next: None }
+    }
+}
+
+#[derive(ApiResponse)]
+enum Done {
+    /// Done, on every replica within a second.
+    #[oai(status = 204)]
+    NoContent,
+}
+
+pub(crate) struct Api;
+
+#[OpenApi(tag = "Tag::Admin")]
+impl Api {
+    /// Revoke something
+    ///
+    /// One token, a session, or everything a user has: what it covers is not accepted any more.
+    #[oai(path = "/admin/revocations", method = "post", operation_id = "create_revocation")]
+    async fn create(
+        &self,
+        app: Data<&App>,
+        superuser: Superuser,
+        device: Device,
+        body: Body<RevocationRequest>,
+    ) -> Result<Done> {
+        let (target, why) = body.0;
+        super::revoke(&app, &superuser.caller.user, target, why, device).await?;
+        Ok(Done::NoContent)
+    }
+
+    /// What was revoked
+    ///
+    /// The latest first, until it is purged: a day after the last token it covers has expired.
+    #[oai(path = "/admin/revocations", method = "get", operation_id = "list_revocations")]
+    async fn list(
+        &self,
+        app: Data<&App>,
+        _superuser: Superuser,
+        /// At most so many: 1 to 100, 20 if not given.
+        limit: Query<Option<u64>>,
+        /// The `next` of the page before.
+        after: Query<Option<i64>>,
+    ) -> Result<Json<RevocationsResponse>> {
+        let (entries, more) = revocation::list(&app, after.0, limit.0.unwrap_or(20)).await?;
+        let next = entries.last().filter(|_| more).map(|last| last.seq);
+        let items = entries.into_iter().map(RevocationResponse::from).collect();
+        Ok(Json(RevocationsResponse { items, next }))
+    }
+
+    /// Take a revocation back
+    ///
+    /// And every other of its kind for the same id. A session that ended stays ended: only its
+    /// access tokens are accepted again.
+    #[oai(path = "/admin/revocations/:seq", method = "delete", operation_id = "lift_revocation")]
+    async fn lift(
+        &self,
+        app: Data<&App>,
+        superuser: Superuser,
+        /// Its place in the sequence.
+        seq: Path<String>,
+    ) -> Result<Done> {
+        let seq = seq.parse().map_err(|_| Code::NotFound)?;
+        super::lift(&app, &superuser.caller.user, seq).await?;
+        Ok(Done::NoContent)
+    }
+}

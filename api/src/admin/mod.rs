@@ -1,0 +1,75 @@
+//! What superusers do: revoke by hand, and take that back. No rules of its own beyond who and what.
+
+pub(crate) mod http;
+
+use entity::{SessionId, UserId};
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::clock;
+use crate::error::{Code, Result};
+use crate::revocation::{self, Why};
+use crate::session::{self, Device};
+use crate::user::{self, User};
+
+/// What a superuser revokes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// One token, by its `jti`.
+    Token(Uuid),
+    /// A session with its tokens.
+    Session(Uuid),
+    /// Every session of a user, and every access token they got up to now.
+    User(Uuid),
+}
+
+/// Revokes something, on every replica.
+///
+/// # Errors
+///
+/// [`Code::NotFound`] for a session or a user there is none of.
+pub async fn revoke(
+    app: &App,
+    superuser: &User,
+    target: Target,
+    why: String,
+    device: Device,
+) -> Result<()> {
+    let why = Why::Admin(why);
+    let transaction = app.database.begin().await?;
+    let entries = match target {
+        Target::Token(jti) => {
+            let now = clock::now();
+            let entries = vec![revocation::of_token(app, jti, now)];
+            revocation::record(&transaction, &entries, &why, now).await?;
+            entries
+        }
+        Target::Session(session) => {
+            let now = clock::now();
+            session::end_by_id(app, &transaction, SessionId(session), &why, device.ip, now)
+                .await?
+                .ok_or(Code::NotFound)?
+        }
+        Target::User(user) => {
+            let user = UserId(user);
+            user::hold(&transaction, user).await?.ok_or(Code::NotFound)?;
+            let now = clock::now();
+            session::end_all(app, &transaction, user, None, &why, device.ip, now).await?
+        }
+    };
+    transaction.commit().await?;
+    app.revocations.apply(entries);
+    tracing::info!(user.id = %superuser.id, target = ?target, "a superuser revoked something");
+    Ok(())
+}
+
+/// Takes a revocation back, on every replica.
+///
+/// # Errors
+///
+/// [`Code::NotFound`] when there is none.
+pub async fn lift(app: &App, superuser: &User, seq: i64) -> Result<()> {
+    revocation::lift(app, seq).await?;
+    tracing::info!(user.id = %superuser.id, revocation.seq = seq, "a superuser lifted a revocation");
+    Ok(())
+}
