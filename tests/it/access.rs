@@ -18,7 +18,7 @@ fn plain(request: Request) -> Request {
 
 /// What has an id in its path is tried with somebody else's: a superuser's token opens no more of
 /// other people's sessions than a user's.
-const TABLE: [Row; 14] = [
+static TABLE: [Row; 18] = [
     ("POST", "/auth/register", |r| r.json(&json!({ "email": "x", "password": "x" })), [422; 4]),
     ("POST", "/auth/jwt/login", |r| r.form(&[("username", "x"), ("password", "x")]), [400; 4]),
     ("POST", "/auth/jwt/refresh", plain, [401, 200, 401, 401]),
@@ -33,6 +33,15 @@ const TABLE: [Row; 14] = [
     ("GET", "/auth/sessions", plain, [401, 401, 200, 200]),
     ("DELETE", "/auth/sessions", plain, [401, 401, 204, 204]),
     ("DELETE", "/auth/sessions/{id}", plain, [401, 401, 404, 404]),
+    ("POST", "/auth/revoke", |r| r.form(&[("token", "x")]), OPEN),
+    (
+        "POST",
+        "/admin/revocations",
+        |r| r.json(&json!({ "kind": "jti", "subject": uuid::Uuid::nil(), "why": "test" })),
+        [401, 401, 403, 204],
+    ),
+    ("GET", "/admin/revocations", plain, [401, 401, 403, 200]),
+    ("DELETE", "/admin/revocations/{seq}", plain, [401, 401, 403, 404]),
     ("GET", "/users/me", plain, [401, 401, 200, 200]),
     ("PATCH", "/users/me", |r| r.json(&json!({ "password": "a new one" })), [401, 401, 200, 200]),
     ("GET", "/health/live", plain, OPEN),
@@ -67,10 +76,10 @@ async fn every_caller_gets_what_the_table_says() {
     server.database.execute(&promote).await;
     let stranger = server.person("stranger").await;
     let sid = crate::support::claims_of(&stranger.access)["sid"].as_str().unwrap().to_owned();
-    for (method, path, prepare, expected) in TABLE {
-        let path = path.replace("{id}", &sid);
+    for (method, path, prepare, expected) in &TABLE {
+        let path = path.replace("{id}", &sid).replace("{seq}", "9999");
         let people = [&user.email, &user.email, &root.email];
-        for (kind, expected) in expected.into_iter().enumerate() {
+        for (kind, expected) in expected.iter().copied().enumerate() {
             let mut request = prepare(server.request(method, &path));
             if kind > 0 {
                 let email = people[kind - 1];

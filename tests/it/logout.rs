@@ -155,7 +155,8 @@ async fn any_number_of_sessions_can_be_ended_at_once() {
     let rows = server
         .database
         .execute(&format!(
-            "{series} insert into session \
+            "{series} insert into session (id, user_id, created_at, auth_time, expires_at, \
+             generation, rotated_at, ended_at, ended_why, last_used_at, ip, user_agent) \
              select {id}, user_id, created_at, auth_time, expires_at, generation, rotated_at, \
              ended_at, ended_why, last_used_at, ip, user_agent from session, n"
         ))

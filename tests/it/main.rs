@@ -14,6 +14,7 @@ mod once;
 mod races;
 mod refresh;
 mod registration;
+mod revoking;
 mod serving;
 mod sessions;
 mod support;

@@ -87,10 +87,10 @@ fn a_feature_has_files_with_known_names_only() {
     }
 }
 
-/// user ← revocation ← factor ← session ← account
+/// user ← revocation ← factor ← session ← account ← admin
 #[test]
 fn features_import_along_one_line() {
-    let order = ["user", "revocation", "factor", "session", "account"];
+    let order = ["user", "revocation", "factor", "session", "account", "admin"];
     for (path, source) in sources("api/src") {
         let feature = path.components().nth(2).unwrap().as_os_str().to_str().unwrap();
         let Some(place) = order.iter().position(|known| *known == feature) else { continue };

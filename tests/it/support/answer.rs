@@ -94,6 +94,9 @@ impl Answer {
 
     /// The code of a refusal.
     pub(crate) fn code(&self) -> String {
+        if let Some(error) = self.json["error"].as_str() {
+            return error.to_owned();
+        }
         let detail = &self.json["detail"];
         let code = if detail.is_object() { &detail["code"] } else { detail };
         code.as_str().unwrap_or(if code.is_array() { "UNPROCESSABLE_CONTENT" } else { "" }).into()

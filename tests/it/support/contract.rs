@@ -48,7 +48,7 @@ pub(super) fn check(method: &str, path: &str, answer: &Answer) {
         answer.status,
         answer.body
     );
-    if answer.status >= 400 && answer.json.get("detail").is_some() {
+    if answer.status >= 400 && answer.json.get("status").is_none() {
         let code = answer.code();
         assert!(
             !response["content"]["application/json"]["examples"][&code].is_null(),
