@@ -38,14 +38,10 @@ async fn an_address_is_taken_in_every_case() {
 async fn case_is_folded_in_ascii_only() {
     let server = Server::start().await;
     server.register("kelvin@user.com", PASSWORD).await.expect_status(201);
-    let kelvin = server.register("\u{212a}elvin@user.com", PASSWORD).await;
-    if kelvin.status == 201 {
-        assert_ne!(kelvin.text("email"), "kelvin@user.com");
-    } else {
-        kelvin.expect_refusal(422, "UNPROCESSABLE_CONTENT");
-    }
     // With the right password: nobody else's address must lead to this user.
     server.login("\u{212a}ELVIN@user.com", PASSWORD).await.expect_status(400);
+    let kelvin = server.register("\u{212a}elvin@user.com", PASSWORD).await.expect_status(201);
+    assert_eq!(kelvin.text("email"), "\u{212a}elvin@user.com");
 }
 
 #[tokio::test]
