@@ -1,9 +1,10 @@
-//! `/users/me`
+//! `/users/me`, and `/auth/sessions`.
 
 use poem::web::Data;
+use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
-use poem_openapi::{Object, OpenApi};
+use poem_openapi::{ApiResponse, Object, OpenApi};
 
 use crate::app::App;
 use crate::error::{Code, Result};
@@ -11,13 +12,16 @@ use crate::factor::Password;
 use crate::http::Tag;
 use crate::http::body::{Accepts, Body, Fields, Input};
 use crate::http::caller::Caller;
-use crate::session::Device;
+use crate::session::{self, Device, Ended, Page, Session};
 use crate::user::Email;
 use crate::user::http::UserResponse;
 
 /// The refusals of each operation, for the documents.
 pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
     ("read_me", &[Code::Unauthorized]),
+    ("list_sessions", &[Code::Unauthorized, Code::UnprocessableContent]),
+    ("end_session", &[Code::Unauthorized, Code::NotFound]),
+    ("end_other_sessions", &[Code::Unauthorized]),
     (
         "update_me",
         &[
@@ -64,15 +68,114 @@ impl Input for UpdateMeRequest {
     }
 }
 
+/// A session of the caller. Instants are seconds since the epoch.
+#[derive(Object)]
+#[oai(rename = "Session", example)]
+struct SessionResponse {
+    /// Its id: the `sid` of its tokens.
+    id: String,
+    /// When it began.
+    created: u64,
+    /// When it last gave tokens.
+    last_used: u64,
+    /// When its refresh token expires.
+    expires: u64,
+    /// How often it was refreshed.
+    generation: i64,
+    /// The address it was last used from.
+    #[oai(skip_serializing_if_is_none)]
+    ip: Option<String>,
+    /// What program last used it, as that program says.
+    #[oai(skip_serializing_if_is_none)]
+    user_agent: Option<String>,
+    /// Whether it is the one that asks.
+    current: bool,
+    /// When it ended, if it did.
+    #[oai(skip_serializing_if_is_none)]
+    ended: Option<u64>,
+    /// What ended it: `logout`, `logout-all`, `ended`, `password-change`, or `reuse`, which is an
+    /// old copy of its refresh token, used from `ended_ip`.
+    #[oai(skip_serializing_if_is_none)]
+    ended_why: Option<String>,
+    /// The address that what ended it came from.
+    #[oai(skip_serializing_if_is_none)]
+    ended_ip: Option<String>,
+}
+
+impl Example for SessionResponse {
+    fn example() -> Self {
+        Self {
+            id: "0a0a8bf6-9a0e-4d0c-8f0e-5f0f4f6a2f11".to_owned(),
+            created: 1_795_306_672,
+            last_used: 1_795_310_272,
+            expires: 1_797_902_272,
+            generation: 4,
+            ip: Some("192.0.2.7".to_owned()),
+            user_agent: Some("Mozilla/5.0 (X11; Linux x86_64)".to_owned()),
+            current: true,
+            ended: None,
+            ended_why: None,
+            ended_ip: None,
+        }
+    }
+}
+
+impl From<Session> for SessionResponse {
+    fn from(session: Session) -> Self {
+        let Session { id, created, last_used, expires, generation, ip, user_agent, current, ended } =
+            session;
+        let (ended, ended_why, ended_ip) = match ended {
+            Some(Ended { at, why, ip }) => (Some(at), Some(why), ip),
+            None => (None, None, None),
+        };
+        Self {
+            id: id.to_string(),
+            created,
+            last_used,
+            expires,
+            generation,
+            ip,
+            user_agent,
+            current,
+            ended,
+            ended_why,
+            ended_ip,
+        }
+    }
+}
+
+/// Some sessions of the caller.
+#[derive(Object)]
+#[oai(rename = "Sessions", example)]
+struct SessionsResponse {
+    /// The newest first.
+    items: Vec<SessionResponse>,
+    /// What to give as `after` for more; null when there are none.
+    next: Option<String>,
+}
+
+impl Example for SessionsResponse {
+    fn example() -> Self {
+        Self { items: vec![SessionResponse::example()], next: None }
+    }
+}
+
+#[derive(ApiResponse)]
+enum Done {
+    /// Done.
+    #[oai(status = 204)]
+    NoContent,
+}
+
 pub(crate) struct Api;
 
-#[OpenApi(tag = "Tag::Users")]
+#[OpenApi]
 impl Api {
     /// Who am I
     ///
     /// The user the access token speaks of, as the database has them: a flag that was changed a
     /// second ago shows here with an old token.
-    #[oai(path = "/users/me", method = "get", operation_id = "read_me")]
+    #[oai(path = "/users/me", method = "get", operation_id = "read_me", tag = "Tag::Users")]
     async fn read_me(&self, caller: Caller) -> Result<Json<UserResponse>> {
         Ok(Json(UserResponse::from(caller.user.as_ref())))
     }
@@ -82,7 +185,7 @@ impl Api {
     /// Changes the caller's e-mail address or password, which wants an access token from a sign-in.
     /// A new address is not verified. A new password ends every other session and every access
     /// token, this one included; the refresh token of this session goes on.
-    #[oai(path = "/users/me", method = "patch", operation_id = "update_me")]
+    #[oai(path = "/users/me", method = "patch", operation_id = "update_me", tag = "Tag::Users")]
     async fn update_me(
         &self,
         app: Data<&App>,
@@ -93,5 +196,73 @@ impl Api {
         let (email, password) = body.0;
         let user = super::change(&app, &caller.claims, email, password, device).await?;
         Ok(Json(UserResponse::from(&user)))
+    }
+
+    /// Where am I signed in
+    ///
+    /// The caller's sessions, the newest first; with `ended=true` those that ended, and why.
+    #[oai(
+        path = "/auth/sessions",
+        method = "get",
+        operation_id = "list_sessions",
+        tag = "Tag::Auth"
+    )]
+    async fn list_sessions(
+        &self,
+        app: Data<&App>,
+        caller: Caller,
+        /// Those that ended, rather than those that live.
+        ended: Query<Option<bool>>,
+        /// At most so many: 1 to 100, 20 if not given.
+        limit: Query<Option<u64>>,
+        /// The `next` of the page before.
+        after: Query<Option<String>>,
+    ) -> Result<Json<SessionsResponse>> {
+        let page =
+            Page { ended: ended.0.unwrap_or(false), after: after.0, limit: limit.0.unwrap_or(20) };
+        let (sessions, more) = session::list(&app, &caller.claims, page).await?;
+        let next = sessions.last().filter(|_| more).map(|last| last.id.to_string());
+        let items = sessions.into_iter().map(SessionResponse::from).collect();
+        Ok(Json(SessionsResponse { items, next }))
+    }
+
+    /// Sign out there
+    ///
+    /// Ends one session of the caller. Once this is answered, none of its tokens is accepted.
+    #[oai(
+        path = "/auth/sessions/:id",
+        method = "delete",
+        operation_id = "end_session",
+        tag = "Tag::Auth"
+    )]
+    async fn end_session(
+        &self,
+        app: Data<&App>,
+        caller: Caller,
+        device: Device,
+        /// The session's id.
+        id: Path<String>,
+    ) -> Result<Done> {
+        session::end_one(&app, &caller.claims, &id, device).await?;
+        Ok(Done::NoContent)
+    }
+
+    /// Sign out everywhere else
+    ///
+    /// Ends every session of the caller but the one that asks.
+    #[oai(
+        path = "/auth/sessions",
+        method = "delete",
+        operation_id = "end_other_sessions",
+        tag = "Tag::Auth"
+    )]
+    async fn end_other_sessions(
+        &self,
+        app: Data<&App>,
+        caller: Caller,
+        device: Device,
+    ) -> Result<Done> {
+        session::end_others(&app, &caller.claims, device).await?;
+        Ok(Done::NoContent)
     }
 }
