@@ -8,6 +8,7 @@ use crate::config::{Config, ConfigError};
 use crate::database::Database;
 use crate::error::Result;
 use crate::factor::Hasher;
+use crate::http::CsrfKeys;
 use crate::revocation::Revocations;
 use crate::user::KnownUsers;
 
@@ -24,6 +25,8 @@ pub struct Parts {
     pub database: Database,
     /// Decides which tokens are valid, and holds the key that signs.
     pub verifier: Verifier,
+    /// Makes and checks what browsers repeat beside their cookie.
+    pub csrf: CsrfKeys,
     /// Hashes passwords on threads of its own.
     pub hasher: Hasher,
     /// What was revoked, in memory.
@@ -49,9 +52,10 @@ impl App {
     pub fn new(config: Config, database: Database) -> Result<Self, ConfigError> {
         let revocations = Revocations::new(config.revocation_max_staleness);
         let verifier = verifier(&config, &revocations)?;
+        let csrf = CsrfKeys::of(&config)?;
         let hasher = Hasher::start(config.bcrypt_cost);
         let known_users = KnownUsers::default();
-        let parts = Parts { config, database, verifier, hasher, revocations, known_users };
+        let parts = Parts { config, database, verifier, csrf, hasher, revocations, known_users };
         Ok(Self(Arc::new(parts)))
     }
 }

@@ -46,6 +46,8 @@ pub enum Code {
     SessionEnded,
     /// A known caller who may not.
     Forbidden,
+    /// A request with a cookie that a page of somebody else may have sent.
+    CsrfTokenMismatch,
     /// A request that OAuth does not know (RFC 6749, section 5.2).
     InvalidRequest,
     /// Nothing is here.
@@ -70,7 +72,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Code; 24] = [
+    pub const ALL: [Code; 25] = [
         Code::RegisterUserAlreadyExists,
         Code::RegisterInvalidPassword,
         Code::RegistrationClosed,
@@ -85,6 +87,7 @@ impl Code {
         Code::RefreshTokenReused,
         Code::SessionEnded,
         Code::Forbidden,
+        Code::CsrfTokenMismatch,
         Code::InvalidRequest,
         Code::NotFound,
         Code::MethodNotAllowed,
@@ -170,6 +173,11 @@ impl Code {
                 S::FORBIDDEN,
                 "Forbidden",
                 "The caller is known, and may not: this is for superusers.",
+            ),
+            Code::CsrfTokenMismatch => (
+                S::FORBIDDEN,
+                "CSRF_TOKEN_MISMATCH",
+                "A cookie without the `X-CSRF-Token` that belongs to it, or another site's page.",
             ),
             Code::InvalidRequest => (
                 S::BAD_REQUEST,

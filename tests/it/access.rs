@@ -18,7 +18,7 @@ fn plain(request: Request) -> Request {
 
 /// What has an id in its path is tried with somebody else's: a superuser's token opens no more of
 /// other people's sessions than a user's.
-static TABLE: [Row; 18] = [
+static TABLE: [Row; 20] = [
     ("POST", "/auth/register", |r| r.json(&json!({ "email": "x", "password": "x" })), [422; 4]),
     ("POST", "/auth/jwt/login", |r| r.form(&[("username", "x"), ("password", "x")]), [400; 4]),
     ("POST", "/auth/jwt/refresh", plain, [401, 200, 401, 401]),
@@ -33,6 +33,8 @@ static TABLE: [Row; 18] = [
     ("GET", "/auth/sessions", plain, [401, 401, 200, 200]),
     ("DELETE", "/auth/sessions", plain, [401, 401, 204, 204]),
     ("DELETE", "/auth/sessions/{id}", plain, [401, 401, 404, 404]),
+    ("POST", "/auth/cookie/login", |r| r.form(&[("username", "x"), ("password", "x")]), [400; 4]),
+    ("POST", "/auth/cookie/logout", plain, [401, 401, 204, 204]),
     ("POST", "/auth/revoke", |r| r.form(&[("token", "x")]), OPEN),
     (
         "POST",

@@ -12,6 +12,7 @@ use crate::factor::Password;
 use crate::http::Tag;
 use crate::http::body::{Accepts, Body, Fields, Input};
 use crate::http::caller::Caller;
+use crate::http::cookie::Cookies;
 use crate::session::{self, Device, Ended, Page, Session};
 use crate::user::Email;
 use crate::user::http::UserResponse;
@@ -190,11 +191,18 @@ impl Api {
         &self,
         app: Data<&App>,
         caller: Caller,
+        cookies: Cookies,
         device: Device,
         body: Body<UpdateMeRequest>,
     ) -> Result<Json<UserResponse>> {
         let (email, password) = body.0;
-        let user = super::change(&app, &caller.claims, email, password, device).await?;
+        let ends_token = password.is_some();
+        let user = super::change(&app, &caller.claims, email, password, device.clone()).await?;
+        // A browser has no refresh token to go on with.
+        if ends_token && caller.has_cookie {
+            let access = session::extend(&app, &caller.claims, device, true).await?;
+            access.iter().for_each(|access| cookies.keep(&app, access));
+        }
         Ok(Json(UserResponse::from(&user)))
     }
 

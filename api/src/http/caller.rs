@@ -13,12 +13,14 @@ use tessera_verify::{Claims, TokenType};
 use crate::app::App;
 use crate::clock;
 use crate::error::{Code, Error, Result};
+use crate::http::cookie::{self, Cookies};
 use crate::revocation;
-use crate::session::Device;
+use crate::session::{self, Device};
 use crate::user::{self, User};
 
 const PASSWORD_SCHEME: &str = "OAuth2PasswordBearer";
 const BEARER_SCHEME: &str = "Bearer";
+const COOKIE_SCHEME: &str = "Cookie";
 
 /// A user with an access token.
 pub(crate) struct Caller {
@@ -26,21 +28,43 @@ pub(crate) struct Caller {
     pub(crate) claims: Claims,
     /// What the database says of its user: flags are never the token's.
     pub(crate) user: Arc<User>,
+    /// Whether the token was in a cookie.
+    pub(crate) has_cookie: bool,
 }
 
 impl Caller {
     async fn from_request(request: &Request) -> Result<Self> {
         let app = app(request)?;
-        let token = bearer(request).ok_or(Code::Unauthorized)?;
+        // A header that is there is what the caller means, whatever cookies the browser adds.
+        let has_header = request.headers().contains_key(header::AUTHORIZATION);
+        let cookie = if has_header { None } else { cookie::token(app, request.headers()) };
+        let token = bearer(request).or(cookie).ok_or(Code::Unauthorized)?;
         revocation::require_known(app)?;
         let claims = app
             .verifier
             .verify(token, TokenType::Access, clock::now().seconds())
             .map_err(|refusal| Error::token(Code::Unauthorized, refusal))?;
-        match user::current(app, UserId(claims.sub)).await? {
-            Some(user) if user.is_active => Ok(Self { claims, user }),
-            _ => Err(Code::Unauthorized.into()),
+        if cookie.is_some() && !request.method().is_safe() {
+            app.csrf.check(request.headers(), claims.sid)?;
         }
+        let user = match user::current(app, UserId(claims.sub)).await? {
+            Some(user) if user.is_active => user,
+            _ => return Err(Code::Unauthorized.into()),
+        };
+        if cookie.is_some() && session::is_in_its_second_half(&claims) {
+            renew(app, request, &claims).await;
+        }
+        Ok(Self { claims, user, has_cookie: cookie.is_some() })
+    }
+}
+
+/// Lets a browser that is in use keep its session. That this could not be done is no reason to
+/// refuse what was asked.
+async fn renew(app: &App, request: &Request, claims: &Claims) {
+    match session::extend(app, claims, device(request), false).await {
+        Ok(Some(access)) => Cookies::of(request).keep(app, &access),
+        Ok(None) => {}
+        Err(error) => tracing::warn!(error.cause = %error, "a cookie could not be renewed"),
     }
 }
 
@@ -77,7 +101,7 @@ impl TokenHolder {
 }
 
 macro_rules! secured {
-    ($type:ty) => {
+    ($type:ty, $schemes:expr) => {
         impl<'a> ApiExtractor<'a> for $type {
             const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
 
@@ -89,7 +113,7 @@ macro_rules! secured {
             }
 
             fn security_schemes() -> Vec<&'static str> {
-                vec![PASSWORD_SCHEME, BEARER_SCHEME]
+                $schemes.to_vec()
             }
 
             async fn from_request(
@@ -103,9 +127,9 @@ macro_rules! secured {
     };
 }
 
-secured!(Caller);
-secured!(TokenHolder);
-secured!(Superuser);
+secured!(Caller, [PASSWORD_SCHEME, BEARER_SCHEME, COOKIE_SCHEME]);
+secured!(Superuser, [PASSWORD_SCHEME, BEARER_SCHEME, COOKIE_SCHEME]);
+secured!(TokenHolder, [PASSWORD_SCHEME, BEARER_SCHEME]);
 
 /// The refresh token in the header, where there is one; Swagger's empty Basic client is none.
 pub(crate) struct BearerToken(pub(crate) Option<String>);
@@ -118,15 +142,19 @@ impl<'a> FromRequest<'a> for BearerToken {
 
 impl<'a> FromRequest<'a> for Device {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> poem::Result<Self> {
-        let ip = match request.remote_addr() {
-            RemoteAddr(poem::Addr::SocketAddr(peer)) => Some(peer.ip().to_string()),
-            RemoteAddr(_) => None,
-        };
-        let user_agent = request
-            .header(header::USER_AGENT)
-            .map(|name| name.chars().filter(|char| !char.is_control()).take(256).collect());
-        Ok(Device { ip, user_agent })
+        Ok(device(request))
     }
+}
+
+fn device(request: &Request) -> Device {
+    let ip = match request.remote_addr() {
+        RemoteAddr(poem::Addr::SocketAddr(peer)) => Some(peer.ip().to_string()),
+        RemoteAddr(_) => None,
+    };
+    let user_agent = request
+        .header(header::USER_AGENT)
+        .map(|name| name.chars().filter(|char| !char.is_control()).take(256).collect());
+    Device { ip, user_agent }
 }
 
 fn app(request: &Request) -> Result<&App> {
@@ -183,6 +211,19 @@ fn register_schemes(registry: &mut Registry) {
             description: Some("An access token from `/auth/jwt/login`."),
             scheme: Some("bearer"),
             bearer_format: Some("JWT"),
+            ..BLANK
+        },
+    );
+    registry.create_security_scheme(
+        COOKIE_SCHEME,
+        MetaSecurityScheme {
+            ty: "apiKey",
+            description: Some(
+                "The cookie of `/auth/cookie/login` (`__Host-tessera` where cookies are secure). \
+                 What changes something repeats the cookie `tessera-csrf` in `X-CSRF-Token`.",
+            ),
+            name: Some("tessera"),
+            key_in: Some("cookie"),
             ..BLANK
         },
     );

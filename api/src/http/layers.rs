@@ -12,6 +12,7 @@ use poem::{Body, Endpoint, IntoResponse, Request, Response};
 use poem_openapi::error::ParseParamError;
 use tokio::time::timeout;
 
+use super::cookie::Cookies;
 use super::routes::Paths;
 use crate::config::Config;
 use crate::error::{Cause, Code, Error, Problem, Result};
@@ -59,6 +60,8 @@ impl<E: Endpoint + 'static> Layers<E> {
     async fn answer(&self, mut request: Request) -> Result<Response> {
         let path = request.uri().path().to_owned();
         take_body(&mut request).await?;
+        let cookies = Cookies::default();
+        request.extensions_mut().insert(cookies.clone());
         // A handler that panics costs its own request only.
         let routes = Arc::clone(&self.routes);
         let reads = request.method().is_safe();
@@ -71,7 +74,11 @@ impl<E: Endpoint + 'static> Layers<E> {
             tokio::spawn(call).await.map_err(drop)
         };
         match called {
-            Ok(Ok(Ok(response))) => Ok(response.into_response()),
+            Ok(Ok(Ok(response))) => {
+                let mut response = response.into_response();
+                response.headers_mut().extend(cookies.take());
+                Ok(response)
+            }
             Ok(Ok(Err(error))) => Ok(self.shaped(error, &path)),
             Ok(Err(_)) => Err(Error::because(Code::ServiceUnavailable, "an answer took too long")),
             Err(()) => Err(Error::because(Code::InternalServerError, "a handler panicked")),
@@ -134,9 +141,13 @@ impl<E: Endpoint + 'static> Layers<E> {
         }
         if let Some(origin) = origin {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+            headers
+                .insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
             headers.insert(
                 header::ACCESS_CONTROL_EXPOSE_HEADERS,
-                HeaderValue::from_static("WWW-Authenticate, Retry-After, X-Request-Id"),
+                HeaderValue::from_static(
+                    "WWW-Authenticate, Retry-After, X-Request-Id, X-CSRF-Token",
+                ),
             );
         }
         headers.insert(REQUEST_ID, id);
@@ -237,7 +248,10 @@ fn preflight() -> Response {
     Response::builder()
         .status(StatusCode::NO_CONTENT)
         .header(header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PATCH, PUT, DELETE")
-        .header(header::ACCESS_CONTROL_ALLOW_HEADERS, "Authorization, Content-Type, X-Request-Id")
+        .header(
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            "Authorization, Content-Type, X-CSRF-Token, X-Request-Id",
+        )
         .header(header::ACCESS_CONTROL_MAX_AGE, "600")
         .finish()
 }

@@ -2,12 +2,14 @@
 
 pub(crate) mod body;
 pub(crate) mod caller;
+pub(crate) mod cookie;
 mod docs;
 mod layers;
 mod openapi;
 mod routes;
 mod server;
 
+pub use cookie::CsrfKeys;
 pub use openapi::document;
 pub use server::{Bound, serve};
 

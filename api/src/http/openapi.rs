@@ -33,20 +33,24 @@ pub(super) fn document_of<T: OpenApi, W: Webhook>(service: &OpenApiService<T, W>
     let schemas = document["components"]["schemas"].clone();
     let items = document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
     for item in items {
-        for operation in item.as_object_mut().into_iter().flat_map(|item| item.values_mut()) {
-            complete(operation, &schemas);
+        for (method, operation) in item.as_object_mut().into_iter().flatten() {
+            complete(method, operation, &schemas);
         }
     }
     plain_json(&mut document);
     document
 }
 
-fn complete(operation: &mut Value, schemas: &Value) {
+fn complete(method: &str, operation: &mut Value, schemas: &Value) {
     let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
     let own = routes::refusals().find(|(known, _)| *known == id).map_or(&[][..], |(_, own)| own);
     let has_body = operation.get("requestBody").is_some();
+    // A cookie goes along whoever's page asks: what changes something wants more.
+    let takes_cookie = operation["security"].to_string().contains("\"Cookie\"");
+    let csrf = [Code::CsrfTokenMismatch];
+    let csrf = if takes_cookie && method != "get" { &csrf[..] } else { &[] };
     let codes =
-        own.iter().chain(EVERYWHERE.iter().filter(|code| {
+        own.iter().chain(csrf).chain(EVERYWHERE.iter().filter(|code| {
             has_body || !matches!(code, Code::ContentTooLarge | Code::RequestTimeout)
         }));
     let Some(responses) = operation["responses"].as_object_mut() else { return };

@@ -12,6 +12,7 @@ use crate::factor::Password;
 use crate::http::Tag;
 use crate::http::body::{Accepts, Body, Fields, Input};
 use crate::http::caller::{BearerToken, Caller, TokenHolder};
+use crate::http::cookie::{Cookies, OwnPage};
 
 /// The refusals of each operation, for the documents.
 pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
@@ -47,6 +48,18 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
         ],
     ),
     ("revoke", &[Code::InvalidRequest]),
+    (
+        "cookie_login",
+        &[
+            Code::LoginBadCredentials,
+            Code::LoginUserNotVerified,
+            Code::CsrfTokenMismatch,
+            Code::UnsupportedMediaType,
+            Code::UnprocessableContent,
+            Code::ServiceBusy,
+        ],
+    ),
+    ("cookie_logout", &[Code::Unauthorized]),
     ("logout", &[Code::Unauthorized]),
     ("logout_all", &[Code::Unauthorized]),
 ];
@@ -203,14 +216,17 @@ struct FreshTokenResponse {
 
 impl Example for FreshTokenResponse {
     fn example() -> Self {
-        let token = EXAMPLE_TOKEN.to_owned();
-        AccessToken { token, expires_in: 900 }.into()
+        Self {
+            access_token: EXAMPLE_TOKEN.to_owned(),
+            token_type: "bearer".to_owned(),
+            expires_in: 900,
+        }
     }
 }
 
 impl From<AccessToken> for FreshTokenResponse {
     fn from(access: AccessToken) -> Self {
-        let AccessToken { token, expires_in } = access;
+        let AccessToken { session: _, token, expires_in } = access;
         Self { access_token: token, token_type: "bearer".to_owned(), expires_in }
     }
 }
@@ -343,6 +359,43 @@ impl Api {
         device: Device,
     ) -> Result<Done> {
         super::logout_all(&app, &holder.claims, device).await?;
+        Ok(Done::NoContent)
+    }
+
+    /// Sign a browser in
+    ///
+    /// As `/auth/jwt/login`, with the access token in a cookie that scripts cannot read. A second
+    /// cookie, and the header `X-CSRF-Token` of the answer, hold a value that requests which change
+    /// something repeat in `X-CSRF-Token`. The cookie is renewed by requests in the second half of
+    /// its life.
+    #[oai(path = "/auth/cookie/login", method = "post", operation_id = "cookie_login")]
+    async fn cookie_login(
+        &self,
+        app: Data<&App>,
+        _own: OwnPage,
+        cookies: Cookies,
+        device: Device,
+        body: Body<LoginRequest>,
+    ) -> Result<Done> {
+        let (username, password) = body.0;
+        let access = super::login_with_cookie(&app, &username, password, device).await?;
+        cookies.keep(&app, &access);
+        Ok(Done::NoContent)
+    }
+
+    /// Sign a browser out
+    ///
+    /// Ends the session of the cookie, and takes the cookies back.
+    #[oai(path = "/auth/cookie/logout", method = "post", operation_id = "cookie_logout")]
+    async fn cookie_logout(
+        &self,
+        app: Data<&App>,
+        caller: Caller,
+        cookies: Cookies,
+        device: Device,
+    ) -> Result<Done> {
+        super::logout(&app, &caller.claims, device).await?;
+        cookies.forget(&app);
         Ok(Done::NoContent)
     }
 }

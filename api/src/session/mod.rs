@@ -4,6 +4,7 @@
 //! answer was lost gets the same token again, and whoever presents one that was spent long ago is
 //! known to hold a copy.
 
+mod claims;
 pub(crate) mod http;
 pub(crate) mod jobs;
 mod store;
@@ -12,8 +13,8 @@ use entity::session::Model;
 use entity::{SessionId, UserId};
 use sea_orm::DatabaseTransaction;
 use tessera_verify::{Claims, Refusal, TokenKind, TokenType};
-use uuid::Uuid;
 
+use self::claims::{access_claims, tokens};
 use crate::app::App;
 use crate::clock::{self, Time};
 use crate::error::{Code, Error, Result};
@@ -21,9 +22,6 @@ use crate::factor::Password;
 use crate::random;
 use crate::revocation::{self, Why};
 use crate::user;
-
-/// What every user may do. Scopes of their own come with the accounts.
-const SCOPE: &str = "authenticated";
 
 /// Where a request came from, and with what.
 #[derive(Debug, Clone)]
@@ -59,6 +57,17 @@ pub async fn login(
     password: Password,
     device: Device,
 ) -> Result<Tokens> {
+    let (row, now) = begin(app, username, password, device).await?;
+    tokens(app, &row, now, true)
+}
+
+/// Opens a session for somebody with a password.
+async fn begin(
+    app: &App,
+    username: &str,
+    password: Password,
+    device: Device,
+) -> Result<(Model, Time)> {
     let place = app.hasher.reserve()?;
     let found = user::by_email(&app.database, username).await?;
     let hash = found.as_ref().map(|found| found.hash.clone());
@@ -81,12 +90,14 @@ pub async fn login(
     let now = clock::now();
     let row = store::open(&transaction, new_session(app, credentials.user.id, device, now)).await?;
     transaction.commit().await?;
-    tokens(app, &row, now, true)
+    Ok((row, now))
 }
 
 /// An access token and how long it lives, in seconds.
 #[derive(Debug, Clone)]
 pub struct AccessToken {
+    /// The session it belongs to.
+    pub session: SessionId,
     /// Opens protected operations.
     pub token: String,
     /// In seconds from now.
@@ -118,9 +129,53 @@ pub async fn freshen(app: &App, claims: &Claims, password: Password) -> Result<A
     store::authenticate(&transaction, session, now).await?;
     let row = store::find(&transaction, session).await?.ok_or_else(gone)?;
     transaction.commit().await?;
-    let access = access_claims(app, &row, now, true);
+    access_token(app, &row, now, true)
+}
+
+/// Whether less than half of a token's life is left.
+pub fn is_in_its_second_half(claims: &Claims) -> bool {
+    claims.exp.saturating_sub(clock::now().seconds()) * 2 < claims.exp - claims.iat
+}
+
+/// Another access token of the caller's session, for who keeps no refresh token; `None` when the
+/// session is over.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn extend(
+    app: &App,
+    claims: &Claims,
+    device: Device,
+    fresh: bool,
+) -> Result<Option<AccessToken>> {
+    let now = clock::now();
+    let (session, user) = (SessionId(claims.sid), UserId(claims.sub));
+    let transaction = app.database.begin().await?;
+    let row = store::extend(&transaction, session, user, now, &limits(app), device).await?;
+    transaction.commit().await?;
+    row.map(|row| access_token(app, &row, now, fresh)).transpose()
+}
+
+/// Signs somebody in who keeps no refresh token: a browser, with a cookie.
+///
+/// # Errors
+///
+/// As [`login`].
+pub async fn login_with_cookie(
+    app: &App,
+    username: &str,
+    password: Password,
+    device: Device,
+) -> Result<AccessToken> {
+    let (row, now) = begin(app, username, password, device).await?;
+    access_token(app, &row, now, true)
+}
+
+fn access_token(app: &App, row: &Model, now: Time, fresh: bool) -> Result<AccessToken> {
+    let access = access_claims(app, row, now, fresh);
     let token = app.verifier.keys().active().sign(&access)?;
-    Ok(AccessToken { token, expires_in: access.exp - access.iat })
+    Ok(AccessToken { session: row.id, token, expires_in: access.exp - access.iat })
 }
 
 /// A session, as its user sees it. Instants are seconds since the epoch.
@@ -520,55 +575,5 @@ fn new_session(app: &App, user: UserId, device: Device, now: Time) -> Model {
         ip: device.ip,
         user_agent: device.user_agent,
         ended_ip: None,
-    }
-}
-
-/// The tokens of a session as its row stands.
-fn tokens(app: &App, row: &Model, now: Time, fresh: bool) -> Result<Tokens> {
-    let key = app.verifier.keys().active();
-    let access = access_claims(app, row, now, fresh);
-    let refresh = refresh_claims(app, row);
-    Ok(Tokens {
-        access_token: key.sign(&access)?,
-        expires_in: access.exp - access.iat,
-        refresh_token: key.sign(&refresh)?,
-        refresh_expires_in: refresh.exp.saturating_sub(now.seconds()),
-    })
-}
-
-fn access_claims(app: &App, row: &Model, now: Time, fresh: bool) -> Claims {
-    // A cut-off covers tokens up to its millisecond; one that is issued after it must be younger.
-    let issued = match app.revocations.list().issued_by(&row.user_id.0) {
-        Some(cutoff) => now.max(Time::from_millis(cutoff.cast_signed() + 1)),
-        None => now,
-    };
-    let kind = TokenKind::Access {
-        fresh,
-        auth_time: Time::from_millis(row.auth_time).seconds(),
-        scope: SCOPE.to_owned(),
-    };
-    let exp = issued.seconds() + app.config.access_token_expires;
-    claims(app, row, random::id_at(issued), issued, exp, kind)
-}
-
-/// A function of the row alone: the same on every replica, however often it is asked.
-fn refresh_claims(app: &App, row: &Model) -> Claims {
-    let id = Uuid::new_v5(&row.id.0, row.generation.to_string().as_bytes());
-    let kind = TokenKind::Refresh { generation: row.generation.cast_unsigned() };
-    let exp = Time::from_millis(row.expires_at).seconds();
-    claims(app, row, id, Time::from_millis(row.rotated_at), exp, kind)
-}
-
-fn claims(app: &App, row: &Model, id: Uuid, issued: Time, exp: u64, kind: TokenKind) -> Claims {
-    Claims {
-        iss: app.config.public_url.as_str().to_owned(),
-        sub: row.user_id.0,
-        aud: app.config.jwt_audience.clone(),
-        iat: issued.seconds(),
-        nbf: issued.seconds(),
-        exp,
-        jti: id,
-        sid: row.id.0,
-        kind,
     }
 }

@@ -71,6 +71,27 @@ pub(super) async fn spend(
     Ok(rows.into_iter().next())
 }
 
+/// Moves a session's limits on without a refresh; nothing is returned for one that is over.
+pub(super) async fn extend(
+    connection: &impl ConnectionTrait,
+    id: SessionId,
+    user: UserId,
+    now: Time,
+    limits: &Limits,
+    device: Device,
+) -> Result<Option<Model>, DbErr> {
+    let rows = live(Entity::update_many(), user)
+        .col_expr(Column::LastUsedAt, Expr::value(now.millis()))
+        .col_expr(Column::ExpiresAt, limits.expiry(now))
+        .col_expr(Column::Ip, Expr::value(device.ip))
+        .col_expr(Column::UserAgent, Expr::value(device.user_agent))
+        .filter(Column::Id.eq(id))
+        .filter(Column::ExpiresAt.gt(now.millis()))
+        .exec_with_returning(connection)
+        .await?;
+    Ok(rows.into_iter().next())
+}
+
 /// Ends a session; `false` when it had ended, or is not this user's.
 pub(super) async fn end(
     connection: &impl ConnectionTrait,

@@ -1,0 +1,158 @@
+//! Sessions in cookies, for browsers.
+//!
+//! The access token is in a cookie that scripts cannot read; the browser sends it along whoever's
+//! page asks. So what changes something must repeat a value that only pages of this origin can
+//! know. It is a keyed digest of the session's id: nothing is kept for it, and a cookie that somebody
+//! else planted does not go with it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_lc_rs::hmac;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use poem::http::{HeaderMap, HeaderName, HeaderValue, header};
+use poem::{FromRequest, Request, RequestBody};
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::config::{Config, ConfigError};
+use crate::error::{Code, Error, Result};
+use crate::session::AccessToken;
+
+/// Where the value that belongs to a cookie is repeated.
+pub(crate) const CSRF_HEADER: HeaderName = HeaderName::from_static("x-csrf-token");
+
+const NAME: &str = "tessera";
+const CSRF_NAME: &str = "tessera-csrf";
+
+/// The keys of those values, one for each secret that is known.
+#[derive(Debug)]
+pub struct CsrfKeys(Vec<hmac::Key>);
+
+impl CsrfKeys {
+    pub(crate) fn of(config: &Config) -> Result<Self, ConfigError> {
+        let secret = config.signing_secret()?;
+        let secrets = std::iter::once(&secret).chain(&config.app_secret_previous);
+        let key = |bytes: &[u8]| hmac::Key::new(hmac::HMAC_SHA256, bytes);
+        Ok(Self(
+            secrets
+                .map(|secret| {
+                    // A key of its own, so that no value made here is a signature of anything.
+                    let label = b"tessera cross-site request forgery";
+                    key(hmac::sign(&key(secret.expose().as_bytes()), label).as_ref())
+                })
+                .collect(),
+        ))
+    }
+
+    fn value(&self, session: Uuid) -> String {
+        URL_SAFE_NO_PAD.encode(hmac::sign(&self.0[0], session.as_bytes()))
+    }
+
+    /// Fails where a request does not repeat the value that belongs to its session.
+    pub(crate) fn check(&self, headers: &HeaderMap, session: Uuid) -> Result<()> {
+        let given = headers.get(CSRF_HEADER).and_then(|value| value.to_str().ok());
+        let given = given.and_then(|value| URL_SAFE_NO_PAD.decode(value).ok()).unwrap_or_default();
+        let known = |key: &hmac::Key| hmac::verify(key, session.as_bytes(), &given).is_ok();
+        if self.0.iter().any(known) { Ok(()) } else { Err(Code::CsrfTokenMismatch.into()) }
+    }
+}
+
+/// The access token in the cookie, where there is one.
+pub(crate) fn token<'a>(app: &App, headers: &'a HeaderMap) -> Option<&'a str> {
+    let name = full_name(app, NAME);
+    let mut found = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .filter(|(known, _)| *known == name)
+        .map(|(_, token)| token);
+    // Two of one name: one of them was planted, and which is not known.
+    match (found.next(), found.next()) {
+        (Some(token), None) if !token.is_empty() => Some(token),
+        _ => None,
+    }
+}
+
+/// The cookies that an answer takes along.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Cookies(Arc<Mutex<Vec<(HeaderName, HeaderValue)>>>);
+
+impl Cookies {
+    /// Those of a request's answer, if a layer gave it some.
+    pub(crate) fn of(request: &Request) -> Self {
+        request.extensions().get::<Self>().cloned().unwrap_or_default()
+    }
+
+    /// Lets the browser keep an access token, with the value that belongs to its session.
+    pub(crate) fn keep(&self, app: &App, access: &AccessToken) {
+        let value = app.csrf.value(access.session.0);
+        self.set(app, NAME, &access.token, access.expires_in, "; HttpOnly");
+        self.set(app, CSRF_NAME, &value, access.expires_in, "");
+        self.push(CSRF_HEADER, &value);
+    }
+
+    /// Takes back what the browser keeps.
+    pub(crate) fn forget(&self, app: &App) {
+        self.lock().clear();
+        self.set(app, NAME, "", 0, "; HttpOnly");
+        self.set(app, CSRF_NAME, "", 0, "");
+    }
+
+    /// The headers, for the answer.
+    pub(crate) fn take(&self) -> Vec<(HeaderName, HeaderValue)> {
+        std::mem::take(&mut self.lock())
+    }
+
+    fn set(&self, app: &App, name: &str, value: &str, seconds: u64, more: &str) {
+        let name = full_name(app, name);
+        let secure = if is_secure(app) { "; Secure" } else { "" };
+        let text = format!("{name}={value}; Max-Age={seconds}; Path=/; SameSite=Lax{secure}{more}");
+        self.push(header::SET_COOKIE, &text);
+    }
+
+    fn push(&self, name: HeaderName, value: &str) {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            self.lock().push((name, value));
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(HeaderName, HeaderValue)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<'a> FromRequest<'a> for Cookies {
+    async fn from_request(request: &'a Request, _: &mut RequestBody) -> poem::Result<Self> {
+        Ok(Self::of(request))
+    }
+}
+
+/// A request that no other site's page sent: a form there must not sign a browser in as somebody
+/// else, who would then be told what its user does.
+pub(crate) struct OwnPage;
+
+impl<'a> FromRequest<'a> for OwnPage {
+    async fn from_request(request: &'a Request, _: &mut RequestBody) -> poem::Result<Self> {
+        let foreign = request.header("sec-fetch-site") == Some("cross-site");
+        let origin = request.header(header::ORIGIN);
+        let listed = request.data::<App>().is_some_and(|app| {
+            app.config.cors_origins.iter().any(|allowed| Some(allowed.as_str()) == origin)
+        });
+        if foreign && !listed {
+            return Err(Error::from(Code::CsrfTokenMismatch).into());
+        }
+        Ok(Self)
+    }
+}
+
+/// `__Host-` keeps other hosts of the same domain from planting a cookie of this name.
+fn full_name(app: &App, name: &str) -> String {
+    if is_secure(app) { format!("__Host-{name}") } else { name.to_owned() }
+}
+
+fn is_secure(app: &App) -> bool {
+    !app.config.dev || app.config.public_url.is_https()
+}

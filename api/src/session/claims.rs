@@ -1,0 +1,64 @@
+//! What the tokens of a session say.
+
+use entity::session::Model;
+use tessera_verify::{Claims, TokenKind};
+use uuid::Uuid;
+
+use super::Tokens;
+use crate::app::App;
+use crate::clock::Time;
+use crate::error::Result;
+use crate::random;
+
+/// What every user may do. Scopes of their own come with the accounts.
+const SCOPE: &str = "authenticated";
+
+/// The tokens of a session as its row stands.
+pub(super) fn tokens(app: &App, row: &Model, now: Time, fresh: bool) -> Result<Tokens> {
+    let key = app.verifier.keys().active();
+    let access = access_claims(app, row, now, fresh);
+    let refresh = refresh_claims(app, row);
+    Ok(Tokens {
+        access_token: key.sign(&access)?,
+        expires_in: access.exp - access.iat,
+        refresh_token: key.sign(&refresh)?,
+        refresh_expires_in: refresh.exp.saturating_sub(now.seconds()),
+    })
+}
+
+pub(super) fn access_claims(app: &App, row: &Model, now: Time, fresh: bool) -> Claims {
+    // A cut-off covers tokens up to its millisecond; one that is issued after it must be younger.
+    let issued = match app.revocations.list().issued_by(&row.user_id.0) {
+        Some(cutoff) => now.max(Time::from_millis(cutoff.cast_signed() + 1)),
+        None => now,
+    };
+    let kind = TokenKind::Access {
+        fresh,
+        auth_time: Time::from_millis(row.auth_time).seconds(),
+        scope: SCOPE.to_owned(),
+    };
+    let exp = issued.seconds() + app.config.access_token_expires;
+    claims(app, row, random::id_at(issued), issued, exp, kind)
+}
+
+/// A function of the row alone: the same on every replica, however often it is asked.
+fn refresh_claims(app: &App, row: &Model) -> Claims {
+    let id = Uuid::new_v5(&row.id.0, row.generation.to_string().as_bytes());
+    let kind = TokenKind::Refresh { generation: row.generation.cast_unsigned() };
+    let exp = Time::from_millis(row.expires_at).seconds();
+    claims(app, row, id, Time::from_millis(row.rotated_at), exp, kind)
+}
+
+fn claims(app: &App, row: &Model, id: Uuid, issued: Time, exp: u64, kind: TokenKind) -> Claims {
+    Claims {
+        iss: app.config.public_url.as_str().to_owned(),
+        sub: row.user_id.0,
+        aud: app.config.jwt_audience.clone(),
+        iat: issued.seconds(),
+        nbf: issued.seconds(),
+        exp,
+        jti: id,
+        sid: row.id.0,
+        kind,
+    }
+}

@@ -1,0 +1,243 @@
+//! `/auth/cookie/…`: sessions of browsers.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::{Answer, PASSWORD, Request, Server, claims_of};
+
+const FORM: [(&str, &str); 2] = [("username", "first@user.com"), ("password", PASSWORD)];
+
+/// What a browser keeps: the cookies as it sends them, and the value that goes with them.
+#[derive(Debug, Clone)]
+struct Browser {
+    cookies: String,
+    csrf: String,
+}
+
+impl Browser {
+    async fn sign_in(server: &Server) -> Self {
+        let answer = server.post("/auth/cookie/login").form(&FORM).send().await;
+        Self::of(&answer.expect_status(204))
+    }
+
+    fn of(answer: &Answer) -> Self {
+        let pairs: Vec<_> =
+            set(answer).iter().map(|cookie| cookie.split(';').next().unwrap().to_owned()).collect();
+        Self { cookies: pairs.join("; "), csrf: answer.header("x-csrf-token") }
+    }
+
+    /// A request as the server's own page sends it.
+    fn asks(&self, request: Request) -> Request {
+        self.is_made_to_ask(request).header("x-csrf-token", &self.csrf)
+    }
+
+    /// A request as any page can make the browser send it.
+    fn is_made_to_ask(&self, request: Request) -> Request {
+        request.header("cookie", &self.cookies)
+    }
+
+    fn token(&self) -> &str {
+        self.cookies.split("; ").next().unwrap().split_once('=').unwrap().1
+    }
+}
+
+fn set(answer: &Answer) -> Vec<String> {
+    let values = answer.headers.get_all("set-cookie").iter();
+    values.map(|value| value.to_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_browser_signs_in_asks_and_signs_out() {
+    let server = Server::start().await;
+    server.person("first").await;
+    let answer = server.post("/auth/cookie/login").form(&FORM).send().await.expect_status(204);
+    assert_eq!(answer.body, "");
+    let cookies = set(&answer);
+    assert_eq!(cookies.len(), 2);
+    assert!(cookies[0].starts_with("tessera=ey"), "{cookies:?}");
+    assert!(cookies[0].ends_with("; Max-Age=900; Path=/; SameSite=Lax; HttpOnly"), "{cookies:?}");
+    assert!(cookies[1].starts_with("tessera-csrf="), "{cookies:?}");
+    assert!(cookies[1].ends_with("; Max-Age=900; Path=/; SameSite=Lax"), "{cookies:?}");
+
+    let browser = Browser::of(&answer);
+    let me = browser.is_made_to_ask(server.get("/users/me")).send().await.expect_status(200);
+    assert_eq!(me.text("email"), "first@user.com");
+    assert!(set(&me).is_empty());
+    let out = browser.asks(server.post("/auth/cookie/logout")).send().await.expect_status(204);
+    assert!(set(&out).iter().all(|cookie| cookie.contains("=; Max-Age=0;")), "{:?}", set(&out));
+    assert_eq!(set(&out).len(), 2);
+    let me = browser.is_made_to_ask(server.get("/users/me")).send().await;
+    me.expect_reason("token_revoked");
+    server.me(browser.token()).await.expect_reason("token_revoked");
+    server.post("/auth/cookie/logout").send().await.expect_refusal(401, "Unauthorized");
+}
+
+#[tokio::test]
+async fn where_cookies_are_secure_no_other_host_can_plant_one() {
+    let server = Server::setup().production().set("BCRYPT_COST", 10).start().await;
+    server.person("first").await;
+    let answer = server.post("/auth/cookie/login").form(&FORM).send().await.expect_status(204);
+    let cookies = set(&answer);
+    assert!(cookies[0].starts_with("__Host-tessera="), "{cookies:?}");
+    assert!(cookies[1].starts_with("__Host-tessera-csrf="), "{cookies:?}");
+    for cookie in &cookies {
+        assert!(cookie.contains("; Secure") && cookie.contains("; Path=/;"), "{cookie}");
+        assert!(!cookie.to_lowercase().contains("domain"), "{cookie}");
+    }
+    let browser = Browser::of(&answer);
+    browser.asks(server.get("/users/me")).send().await.expect_status(200);
+    let planted = server.get("/users/me").header("cookie", &format!("tessera={}", browser.token()));
+    planted.send().await.expect_refusal(401, "Unauthorized");
+}
+
+#[tokio::test]
+async fn what_changes_something_repeats_the_value_of_its_session() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    server.person("mallory").await;
+    let browser = Browser::sign_in(&server).await;
+    let other = Browser::sign_in(&server).await;
+    let form = [("username", "mallory@user.com"), ("password", PASSWORD)];
+    let mallory = Browser::of(&server.post("/auth/cookie/login").form(&form).send().await);
+    let change = || server.patch("/users/me").json(&json!({ "email": "new@user.com" }));
+    let wrong = ["", "x", &other.csrf, &mallory.csrf, browser.token(), "null"];
+    for value in wrong {
+        let request = browser.is_made_to_ask(change()).header("x-csrf-token", value);
+        request.send().await.expect_refusal(403, "CSRF_TOKEN_MISMATCH");
+    }
+    browser.is_made_to_ask(change()).send().await.expect_refusal(403, "CSRF_TOKEN_MISMATCH");
+    // A planted pair that fits itself does not fit the session.
+    let planted = format!("{}; tessera-csrf={}", browser.cookies, mallory.csrf);
+    let request = change().header("cookie", &planted).header("x-csrf-token", &mallory.csrf);
+    request.send().await.expect_refusal(403, "CSRF_TOKEN_MISMATCH");
+    for (method, path) in [("POST", "/auth/cookie/logout"), ("DELETE", "/auth/sessions")] {
+        let request = browser.is_made_to_ask(server.request(method, path));
+        request.send().await.expect_refusal(403, "CSRF_TOKEN_MISMATCH");
+    }
+    assert_eq!(server.me(&person.access).await.text("email"), "first@user.com");
+    browser.asks(change()).send().await.expect_status(200);
+}
+
+#[tokio::test]
+async fn a_form_of_another_site_does_not_sign_a_browser_in() {
+    let origins = "https://app.example.com";
+    let server = Server::setup().set("CORS_ORIGINS", origins).start().await;
+    server.person("first").await;
+    let login = |origin: &str, site: &str| {
+        let request = server.post("/auth/cookie/login").form(&FORM);
+        request.header("origin", origin).header("sec-fetch-site", site)
+    };
+    let foreign = login("https://attacker.example", "cross-site").send().await;
+    assert!(set(&foreign).is_empty());
+    foreign.expect_refusal(403, "CSRF_TOKEN_MISMATCH");
+    login("http://localhost:8000", "same-origin").send().await.expect_status(204);
+    let listed = login(origins, "cross-site").send().await.expect_status(204);
+    assert_eq!(listed.header("access-control-allow-credentials"), "true");
+    assert!(listed.header("access-control-expose-headers").contains("X-CSRF-Token"));
+}
+
+#[tokio::test]
+async fn a_header_goes_before_a_cookie() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    let browser = Browser::sign_in(&server).await;
+    let me = |authorization: &str| {
+        browser.is_made_to_ask(server.get("/users/me")).header("authorization", authorization)
+    };
+    let stranger = server.person("stranger").await;
+    let answer = me(&format!("Bearer {}", stranger.access)).send().await.expect_status(200);
+    assert_eq!(answer.text("id"), stranger.id);
+    for bad in ["Bearer x", "Basic Og=="] {
+        me(bad).send().await.expect_status(401);
+    }
+    // With a header, no page of somebody else's can have sent it.
+    let change = browser.is_made_to_ask(server.patch("/users/me")).bearer(&person.access);
+    change.json(&json!({})).send().await.expect_status(200);
+}
+
+#[tokio::test]
+async fn two_cookies_of_one_name_are_none() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    let stranger = server.person("stranger").await;
+    let two = format!("tessera={}; tessera={}", stranger.access, person.access);
+    for cookies in [two.as_str(), "tessera=", "tessera", "=x", "tessera=x", ";;;", "tessera=\"x\""]
+    {
+        let request = server.get("/users/me").header("cookie", cookies);
+        request.send().await.expect_status(401);
+    }
+    let refresh = format!("tessera={}", person.refresh);
+    let request = server.get("/users/me").header("cookie", &refresh);
+    request.send().await.expect_reason("type_mismatch");
+}
+
+#[tokio::test]
+async fn a_browser_in_use_keeps_its_session() {
+    let server = Server::setup().set("ACCESS_TOKEN_EXPIRES", 6).start().await;
+    server.person("first").await;
+    let mut browser = Browser::sign_in(&server).await;
+    let first = browser.clone();
+    for _ in 0..2 {
+        tokio::time::sleep(Duration::from_millis(4200)).await;
+        let me = browser.is_made_to_ask(server.get("/users/me")).send().await.expect_status(200);
+        assert_eq!(set(&me).len(), 2, "not renewed");
+        let renewed = Browser::of(&me);
+        let (was, is) = (claims_of(browser.token()), claims_of(renewed.token()));
+        assert_eq!(was["sid"], is["sid"]);
+        assert_eq!(is["fresh"], false);
+        browser = renewed;
+        // What was just renewed is not renewed again.
+        let me = browser.is_made_to_ask(server.get("/users/me")).send().await.expect_status(200);
+        assert!(set(&me).is_empty());
+    }
+    let old = first.is_made_to_ask(server.get("/users/me")).send().await;
+    old.expect_reason("token_expired");
+    // The value belongs to the session, and so goes on.
+    assert_eq!(first.csrf, browser.csrf);
+    let change = server.patch("/users/me").json(&json!({}));
+    browser.asks(change).send().await.expect_status(200);
+}
+
+#[tokio::test]
+async fn a_session_that_ended_is_not_renewed() {
+    let server = Server::setup().set("BLACKLIST_ENABLED", "false").set("ACCESS_TOKEN_EXPIRES", 6);
+    let server = server.start().await;
+    server.person("first").await;
+    let browser = Browser::sign_in(&server).await;
+    server.logout(browser.token()).await.expect_status(204);
+    tokio::time::sleep(Duration::from_millis(4200)).await;
+    let me = browser.is_made_to_ask(server.get("/users/me")).send().await;
+    assert!(set(&me).is_empty());
+}
+
+#[tokio::test]
+async fn a_browser_that_changes_its_password_stays_signed_in() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    let browser = Browser::sign_in(&server).await;
+    let other = Browser::sign_in(&server).await;
+    let change = server.patch("/users/me").json(&json!({ "password": "a new one" }));
+    let answer = browser.asks(change).send().await.expect_status(200);
+    let renewed = Browser::of(&answer);
+    renewed.asks(server.get("/users/me")).send().await.expect_status(200);
+    for old in [&browser, &other] {
+        old.asks(server.get("/users/me")).send().await.expect_reason("token_revoked");
+    }
+    server.me(&person.access).await.expect_reason("token_revoked");
+}
+
+#[tokio::test]
+async fn a_cookie_outlives_a_change_of_the_secret_while_the_old_one_is_known() {
+    let server = Server::start().await;
+    server.person("first").await;
+    let browser = Browser::sign_in(&server).await;
+    let server = Server::setup()
+        .on(server.kill())
+        .set("APP_SECRET", "f".repeat(64))
+        .set("APP_SECRET_PREVIOUS", crate::support::SECRET)
+        .start()
+        .await;
+    let change = server.patch("/users/me").json(&json!({ "email": "new@user.com" }));
+    browser.asks(change).send().await.expect_status(200);
+}
