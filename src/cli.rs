@@ -13,7 +13,7 @@ use clap::{CommandFactory, Parser, Subcommand};
     name = "tessera",
     version,
     arg_required_else_help = true,
-    after_help = "Start with `tessera serve --dev`, and open http://localhost:8000/docs."
+    after_help = "Start with `tessera serve --dev`, and open http://localhost:8000/docs. Settings are listed by `--help`."
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -41,9 +41,10 @@ pub(crate) enum Command {
     Health,
 }
 
-/// The command line, with help that does not show what the environment holds.
+/// The command line, with help that does not show what the environment holds, and shows settings
+/// only where all of it is asked for.
 pub(crate) fn definition() -> clap::Command {
-    Cli::command().mut_args(|argument| argument.hide_env_values(true))
+    Cli::command().mut_args(|argument| argument.hide_env_values(true).hide_short_help(true))
 }
 
 /// Prints help, or what cannot be understood of a command line. A setting that cannot be is named
@@ -60,12 +61,15 @@ pub(crate) fn refuse(error: &clap::Error) -> ExitCode {
         Some(ContextValue::String(argument)) if value_is_at_fault => {
             let name =
                 argument.split([' ', '[', '=']).next().unwrap_or_default().trim_start_matches('-');
-            let name = if name == "dev" { "TESSERA_DEV" } else { name };
-            let variable = name.to_ascii_uppercase().replace('-', "_");
-            eprintln!(
-                "error: {variable} (flag, environment or .env) has a value that cannot be: see \
-                 `tessera serve --help` for what it may be"
-            );
+            let variable = if name == "dev" { "tessera-dev" } else { name };
+            let variable = variable.to_ascii_uppercase().replace('-', "_");
+            let help = api::config::definitions()
+                .get_arguments()
+                .find(|argument| argument.get_long() == Some(name))
+                .and_then(|argument| argument.get_help().map(ToString::to_string))
+                .unwrap_or_default();
+            eprintln!("error: {variable} (flag, environment or .env) cannot be what it is. It is:");
+            eprintln!("  {}", help.split_whitespace().collect::<Vec<_>>().join(" "));
         }
         _ => {
             let _ = error.print();

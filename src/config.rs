@@ -2,6 +2,8 @@
 
 use clap::{ArgMatches, Args, Subcommand};
 
+use crate::print;
+
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -22,9 +24,9 @@ pub(crate) fn run(arguments: &Arguments, matches: &ArgMatches, from_file: &[Stri
     let Action::Print { origin } = arguments.action;
     for setting in api::config::settings(matches, from_file) {
         if origin {
-            println!("{:<26} {:<12} {}", setting.name, setting.origin, setting.value);
+            print::line(format!("{:<26} {:<12} {}", setting.name, setting.origin, setting.value));
         } else {
-            println!("{}={}", setting.name, setting.value);
+            print::line(format!("{}={}", setting.name, setting.value));
         }
     }
 }

@@ -11,12 +11,14 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::print;
+
 pub(crate) async fn run(config: &Config) -> Result<(), String> {
     let host = if config.host.is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { config.host };
     let port = config.port;
     match timeout(Duration::from_secs(5), ask(host, port)).await {
         Ok(Ok(StatusCode::OK)) => {
-            println!("ready");
+            print::line("ready");
             Ok(())
         }
         Ok(Ok(status)) => Err(format!("not ready: port {port} answers {status}, see its log")),

@@ -8,6 +8,7 @@ mod health;
 mod log;
 mod migrate;
 mod openapi;
+mod print;
 mod secret;
 mod serve;
 mod user;

@@ -3,6 +3,8 @@
 use api::config::Config;
 use clap::{Args, Subcommand};
 
+use crate::print;
+
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -31,7 +33,7 @@ pub(crate) async fn run(arguments: Arguments, config: Config) -> Result<(), Stri
         .await
         .map_err(|error| format!("the schema could not be read: {error}"))?;
     for (name, applied) in &migrations {
-        println!("{}  {name}", if *applied { "applied" } else { "pending" });
+        print::line(format!("{}  {name}", if *applied { "applied" } else { "pending" }));
     }
     if migrations.iter().all(|(_, applied)| *applied) {
         Ok(())

@@ -1,5 +1,7 @@
 //! `tessera openapi`
 
+use crate::print;
+
 pub(crate) fn run() {
-    print!("{}", api::http::document());
+    print::line(api::http::document().trim_end());
 }

@@ -2,6 +2,8 @@
 
 use clap::{Args, Subcommand};
 
+use crate::print;
+
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -16,6 +18,6 @@ enum Action {
 
 pub(crate) fn run(arguments: &Arguments) {
     match arguments.action {
-        Action::Generate => println!("{}", api::random::secret()),
+        Action::Generate => print::line(api::random::secret()),
     }
 }

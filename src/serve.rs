@@ -1,10 +1,13 @@
 //! `tessera serve`
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 
 use api::config::Config;
 use api::http::{Bound, serve};
 use tokio::signal::unix::{SignalKind, signal};
+
+use crate::print;
 
 /// Descriptors that are left for everything but connections: database, files, standard streams.
 const RESERVED_DESCRIPTORS: u64 = 128;
@@ -15,7 +18,8 @@ const MOST_CONNECTIONS: u64 = 20_000;
 pub(crate) async fn run(config: Config) -> Result<(), String> {
     let address = SocketAddr::new(config.host, config.port);
     let bound = Bound::listen(address, connections()).await.map_err(|error| {
-        format!("HOST and PORT: cannot listen on {address} ({error}): choose another PORT")
+        let setting = if error.kind() == ErrorKind::AddrInUse { "PORT" } else { "HOST" };
+        format!("cannot listen on {address} ({error}): choose another {setting}")
     })?;
     let address = bound.address().map_err(|error| error.to_string())?;
     let shutdown = shutdown()?;
@@ -43,12 +47,12 @@ pub(crate) async fn run(config: Config) -> Result<(), String> {
 fn greet(address: SocketAddr, public_url: &str, dev: bool) {
     let version = env!("CARGO_PKG_VERSION");
     let port = address.port();
-    println!(
+    print::line(format!(
         "Tessera {version} listens on http://localhost:{port}, docs at http://localhost:{port}/docs"
-    );
-    println!("Its tokens are issued by {public_url}");
+    ));
+    print::line(format!("Its tokens are issued by {public_url}"));
     if dev {
-        println!(
+        print::line(format!(
             "
 This is the development profile: start without --dev where it matters.
 
@@ -59,7 +63,7 @@ Paste these (HTTPie 3, with the plugin httpie-jwt-auth, and jq):
   token=$(http --form POST :{port}/auth/jwt/login username=first@user.com password=blurp | jq --raw-output '.access_token')
   http :{port}/users/me --auth-type=jwt --auth=$token
 "
-        );
+        ));
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::io::{IsTerminal, stdin};
 
-use api::app::App;
 use api::config::Config;
-use api::factor::{self, Password};
+use api::factor::{self, Hasher, Maker, Password};
 use api::user::{self, Email};
 use clap::{Args, Subcommand};
+
+use crate::print;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -16,15 +17,16 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Make a user; the password is asked for, or read from standard input
+    /// Make a user, whose address counts as verified; the password is asked for, or read from
+    /// standard input
     Create {
         /// The e-mail address to sign in with
         email: String,
-        /// Let the user manage other users
+        /// Let the user do what superusers may: revoke anybody's sessions and tokens
         #[arg(long)]
         superuser: bool,
     },
-    /// Let a user manage other users
+    /// Let a user do what superusers may: revoke anybody's sessions and tokens
     Promote {
         /// The user's e-mail address
         email: String,
@@ -43,11 +45,17 @@ async fn create(config: Config, email: &str, superuser: bool) -> Result<(), Stri
     let password = read_password()?;
     let database = api::connect(&config).await?;
     database.prepare(config.migrate).await?;
-    let app = App::new(config, database).map_err(|error| error.to_string())?;
-    let user = factor::create(&app, email, password, superuser)
+    let hasher = Hasher::start(config.bcrypt_cost);
+    let maker = Maker::Operator { superuser };
+    let user = factor::create(&config, &hasher, &database, email, password, maker)
         .await
         .map_err(|error| error.to_string())?;
-    println!("{}  {}{}", user.id, user.email, if superuser { "  superuser" } else { "" });
+    print::line(format!(
+        "{}  {}{}",
+        user.id,
+        user.email,
+        if superuser { "  superuser" } else { "" }
+    ));
     Ok(())
 }
 
@@ -55,7 +63,7 @@ async fn promote(config: &Config, email: &str) -> Result<(), String> {
     let database = api::connect(config).await?;
     database.prepare(config.migrate).await?;
     if user::promote(&database, email).await.map_err(|error| error.to_string())? {
-        println!("{email} is a superuser");
+        print::line(format!("{email} is a superuser"));
         Ok(())
     } else {
         Err(format!("there is no user {email}: make one with `tessera user create`"))

@@ -152,7 +152,7 @@ impl Code {
             Code::RefreshTokenInvalid => (
                 S::UNAUTHORIZED,
                 "REFRESH_TOKEN_INVALID",
-                "Not a refresh token of this service; `WWW-Authenticate` says why.",
+                "No refresh token of this service; `WWW-Authenticate` says why.",
             ),
             Code::RefreshTokenExpired => (
                 S::UNAUTHORIZED,
@@ -199,7 +199,7 @@ impl Code {
             Code::UnsupportedMediaType => (
                 S::UNSUPPORTED_MEDIA_TYPE,
                 "UNSUPPORTED_MEDIA_TYPE",
-                "The `Content-Type` is missing or of a kind that is not read here.",
+                "The `Content-Type` of the body is missing, or neither JSON nor a form.",
             ),
             Code::UnprocessableContent => (
                 S::UNPROCESSABLE_ENTITY,
@@ -363,7 +363,16 @@ impl Error {
             Detail::Token(refusal) => {
                 ("invalid_token", refusal.to_string(), Some(refusal.reason()))
             }
-            _ if self.code == Code::Unauthorized => return HeaderValue::from_static("Bearer"),
+            // No token was presented.
+            Detail::None
+                if [Code::Unauthorized, Code::RefreshTokenInvalid].contains(&self.code) =>
+            {
+                return HeaderValue::from_static("Bearer");
+            }
+            // RFC 9470, section 3: another token of the same kind would not do.
+            _ if self.code == Code::FreshTokenRequired => {
+                ("insufficient_user_authentication", self.code.sentence().replace('`', "'"), None)
+            }
             _ => ("invalid_token", self.code.sentence().replace('`', "'"), None),
         };
         let reason = reason.map(|reason| format!(", reason=\"{reason}\"")).unwrap_or_default();

@@ -41,7 +41,7 @@ use database::Database;
 /// A sentence for the operator, with the setting's name and never its value.
 pub async fn start(config: Config) -> Result<App, String> {
     // Before the database: a secret that cannot sign needs no connection to be refused.
-    let _ = config.signing_secret().map_err(fault)?;
+    config.check_secrets().map_err(fault)?;
     let database = connect(&config).await?;
     database.prepare(config.migrate).await?;
     let app = App::new(config, database).map_err(fault)?;

@@ -19,7 +19,7 @@ pub struct Model {
     pub hashed_password: String,
     /// Whether they may sign in and their tokens are accepted.
     pub is_active: bool,
-    /// Whether they may manage other users.
+    /// Whether they may do what superusers may.
     pub is_superuser: bool,
     /// Whether the address was shown to be theirs.
     pub is_verified: bool,

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use sea_orm_migration::sea_orm::{
-    ActiveModelTrait, ConnectionTrait, DatabaseTransaction, DbErr, Set,
+    ActiveModelTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, Set,
 };
 use sea_orm_migration::{
     MigrationTrait, MigratorTrait, SchemaManager, async_trait, seaql_migrations,
@@ -34,8 +34,9 @@ impl MigratorTrait for Migrator {
 /// # Errors
 ///
 /// When the database refuses.
-pub async fn status<C: ConnectionTrait>(connection: &C) -> Result<Vec<(String, bool)>, DbErr> {
-    let applied = applied(connection).await?;
+pub async fn status(transaction: &DatabaseTransaction) -> Result<Vec<(String, bool)>, DbErr> {
+    let remembers = SchemaManager::new(transaction).has_table("seaql_migrations").await?;
+    let applied = if remembers { applied(transaction).await? } else { BTreeSet::new() };
     Ok(Migrator::migrations()
         .iter()
         .map(|migration| (migration.name().to_owned(), applied.contains(migration.name())))
@@ -50,6 +51,7 @@ pub async fn status<C: ConnectionTrait>(connection: &C) -> Result<Vec<(String, b
 /// When the database refuses.
 #[expect(clippy::disallowed_methods, reason = "this crate imports nothing of ours")]
 pub async fn up(transaction: &DatabaseTransaction) -> Result<(), DbErr> {
+    Migrator::install(transaction).await?;
     let applied = applied(transaction).await?;
     let manager = SchemaManager::new(transaction);
     for migration in Migrator::migrations() {
@@ -67,7 +69,6 @@ pub async fn up(transaction: &DatabaseTransaction) -> Result<(), DbErr> {
 }
 
 async fn applied<C: ConnectionTrait>(connection: &C) -> Result<BTreeSet<String>, DbErr> {
-    Migrator::install(connection).await?;
-    let rows = Migrator::get_migration_models(connection).await?;
+    let rows = seaql_migrations::Entity::find().all(connection).await?;
     Ok(rows.into_iter().map(|row| row.version).collect())
 }

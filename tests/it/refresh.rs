@@ -42,7 +42,8 @@ async fn the_token_may_be_in_the_header_in_json_or_in_a_form() {
         };
         token = request.send().await.expect_status(200).text("refresh_token");
     }
-    refresh().send().await.expect_refusal(401, "REFRESH_TOKEN_INVALID");
+    let none = refresh().send().await.expect_refusal(401, "REFRESH_TOKEN_INVALID");
+    assert_eq!(none.header("www-authenticate"), "Bearer");
     let two = refresh().form(&[("refresh_token", &token), ("refresh_token", "x")]);
     two.send().await.expect_status(422);
     refresh().body("text/plain", token.clone()).send().await.expect_status(415);

@@ -221,13 +221,16 @@ impl Api {
         caller: Caller,
         /// Those that ended, rather than those that live.
         ended: Query<Option<bool>>,
-        /// At most so many: 1 to 100, 20 if not given.
+        /// At most so many, 20 if not given; less than 1 is taken for 1, more than 100 for 100.
         limit: Query<Option<u64>>,
         /// The `next` of the page before.
         after: Query<Option<String>>,
     ) -> Result<Json<SessionsResponse>> {
-        let page =
-            Page { ended: ended.0.unwrap_or(false), after: after.0, limit: limit.0.unwrap_or(20) };
+        let page = Page {
+            ended: ended.0.unwrap_or(false),
+            after: after.0.filter(|after| !after.is_empty()),
+            limit: limit.0.unwrap_or(20),
+        };
         let (sessions, more) = session::list(&app, &caller.claims, page).await?;
         let next = sessions.last().filter(|_| more).map(|last| last.id.to_string());
         let items = sessions.into_iter().map(SessionResponse::from).collect();

@@ -37,9 +37,10 @@ pub async fn change(
         return Err(Code::FreshTokenRequired.into());
     }
     let hash = match password {
-        Some(password) => {
-            Some(factor::hash_new(app, password, Code::UpdateUserInvalidPassword).await?)
-        }
+        Some(password) => Some(
+            factor::hash_new(&app.config, &app.hasher, password, Code::UpdateUserInvalidPassword)
+                .await?,
+        ),
         None => None,
     };
 

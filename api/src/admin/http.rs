@@ -163,7 +163,7 @@ impl Api {
         &self,
         app: Data<&App>,
         _superuser: Superuser,
-        /// At most so many: 1 to 100, 20 if not given.
+        /// At most so many, 20 if not given; less than 1 is taken for 1, more than 100 for 100.
         limit: Query<Option<u64>>,
         /// The `next` of the page before.
         after: Query<Option<i64>>,

@@ -98,7 +98,7 @@ pub struct Config {
     #[arg(long, env = "APP_SECRET", global = true, value_name = "SECRET")]
     pub app_secret: Option<Secret>,
 
-    /// A file that holds APP_SECRET
+    /// A file that holds APP_SECRET, and goes before it
     #[arg(long, env = "APP_SECRET_FILE", global = true, value_name = "FILE")]
     pub app_secret_file: Option<PathBuf>,
 
@@ -112,7 +112,7 @@ pub struct Config {
     )]
     pub app_secret_previous: Vec<Secret>,
 
-    /// A file that holds APP_SECRET_PREVIOUS
+    /// A file that holds APP_SECRET_PREVIOUS; those of both verify
     #[arg(long, env = "APP_SECRET_PREVIOUS_FILE", global = true, value_name = "FILE")]
     pub app_secret_previous_file: Option<PathBuf>,
 
@@ -248,11 +248,6 @@ impl Config {
                 .map_err(|error| ConfigError(format!("DATABASE_URL_FILE: {error}")))?;
         }
         if let Some(file) = &self.app_secret_file {
-            if self.app_secret.is_some() {
-                return Err(ConfigError(
-                    "APP_SECRET and APP_SECRET_FILE are both set: leave one".to_owned(),
-                ));
-            }
             self.app_secret = Some(Secret::new(&read_secret_file("APP_SECRET_FILE", file)?));
         }
         if let Some(file) = &self.app_secret_previous_file {
@@ -273,11 +268,29 @@ impl Config {
     ///
     /// Says how to make a good secret where there is none, or a weak one outside development.
     pub fn signing_secret(&self) -> Result<Secret, ConfigError> {
+        self.checked_secret(false)
+    }
+
+    /// Checks the secrets, and warns of what passes in development only.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::signing_secret`].
+    pub fn check_secrets(&self) -> Result<(), ConfigError> {
+        if !self.dev && self.public_url.as_str().contains("//localhost") {
+            tracing::warn!("PUBLIC_URL is on localhost: set it to what callers see");
+        }
+        self.checked_secret(true).map(drop)
+    }
+
+    fn checked_secret(&self, warn: bool) -> Result<Secret, ConfigError> {
         let Some(secret) = &self.app_secret else {
             return if self.dev {
                 self.kept_secret()
             } else {
-                Err(ConfigError(format!("APP_SECRET is not set: {MAKE_SECRET}")))
+                Err(ConfigError(format!(
+                    "APP_SECRET is not set: {MAKE_SECRET} and set it to that, or start with --dev"
+                )))
             };
         };
         for (name, secret) in std::iter::once(("APP_SECRET", secret))
@@ -293,7 +306,9 @@ impl Config {
             if !self.dev {
                 return Err(ConfigError(format!("{fault}: {MAKE_SECRET}")));
             }
-            tracing::warn!("{fault}: good enough for development only; {MAKE_SECRET}");
+            if warn {
+                tracing::warn!("{fault}: good enough for development only; {MAKE_SECRET}");
+            }
         }
         Ok(secret.clone())
     }

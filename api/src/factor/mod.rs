@@ -10,7 +10,8 @@ pub use password::Password;
 use entity::UserId;
 
 use crate::app::App;
-use crate::config::Registration;
+use crate::config::{Config, Registration};
+use crate::database::Database;
 use crate::error::{Code, Error, Result};
 use crate::user::{self, Email, PasswordHash, User};
 
@@ -27,7 +28,19 @@ pub async fn register(app: &App, email: Email, password: Password) -> Result<Use
     if app.config.registration == Registration::Closed {
         return Err(Code::RegistrationClosed.into());
     }
-    create(app, email, password, false).await
+    create(&app.config, &app.hasher, &app.database, email, password, Maker::Themself).await
+}
+
+/// Who makes a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Maker {
+    /// The user: what they say of their address is not verified.
+    Themself,
+    /// An operator, who vouches for the address.
+    Operator {
+        /// Whether the user may do what superusers may.
+        superuser: bool,
+    },
 }
 
 /// Makes a user, whoever asks for it.
@@ -35,10 +48,23 @@ pub async fn register(app: &App, email: Email, password: Password) -> Result<Use
 /// # Errors
 ///
 /// [`Code::RegisterInvalidPassword`], [`Code::RegisterUserAlreadyExists`].
-pub async fn create(app: &App, email: Email, password: Password, superuser: bool) -> Result<User> {
-    let hash = hash_new(app, password, Code::RegisterInvalidPassword).await?;
-    let id = UserId(crate::random::id());
-    user::create(&app.database, id, email, hash, superuser).await
+pub async fn create(
+    config: &Config,
+    hasher: &Hasher,
+    database: &Database,
+    email: Email,
+    password: Password,
+    maker: Maker,
+) -> Result<User> {
+    let hash = hash_new(config, hasher, password, Code::RegisterInvalidPassword).await?;
+    let user = User {
+        id: UserId(crate::random::id()),
+        email: email.as_str().to_owned(),
+        is_active: true,
+        is_superuser: maker == Maker::Operator { superuser: true },
+        is_verified: maker != Maker::Themself,
+    };
+    user::create(database, user, hash).await
 }
 
 /// The hash of a password somebody chose, if the rules let it through.
@@ -46,8 +72,13 @@ pub async fn create(app: &App, email: Email, password: Password, superuser: bool
 /// # Errors
 ///
 /// `refusal` with the rule that is broken; [`Code::ServiceBusy`].
-pub async fn hash_new(app: &App, password: Password, refusal: Code) -> Result<PasswordHash> {
-    let fewest = usize::from(app.config.password_min_length);
+pub async fn hash_new(
+    config: &Config,
+    hasher: &Hasher,
+    password: Password,
+    refusal: Code,
+) -> Result<PasswordHash> {
+    let fewest = usize::from(config.password_min_length);
     let length = password.characters();
     if length > MAX_PASSWORD_LENGTH {
         return Err(Error::with_reason(
@@ -56,8 +87,8 @@ pub async fn hash_new(app: &App, password: Password, refusal: Code) -> Result<Pa
         ));
     }
     if length < fewest {
-        if !app.config.dev || length == 0 {
-            let fewest = if app.config.dev { 1 } else { fewest };
+        if !config.dev || length == 0 {
+            let fewest = if config.dev { 1 } else { fewest };
             return Err(Error::with_reason(
                 refusal,
                 format!("Password should be at least {fewest} characters"),
@@ -68,6 +99,6 @@ pub async fn hash_new(app: &App, password: Password, refusal: Code) -> Result<Pa
             "a password is shorter than {fewest} characters: good enough for development only"
         );
     }
-    let place = app.hasher.reserve()?;
-    app.hasher.hash(place, password).await
+    let place = hasher.reserve()?;
+    hasher.hash(place, password).await
 }

@@ -208,7 +208,9 @@ fn register_schemes(registry: &mut Registry) {
         BEARER_SCHEME,
         MetaSecurityScheme {
             ty: "http",
-            description: Some("An access token from `/auth/jwt/login`."),
+            description: Some(
+                "An access token from `/auth/jwt/login`; where it says so, a refresh token.",
+            ),
             scheme: Some("bearer"),
             bearer_format: Some("JWT"),
             ..BLANK

@@ -30,6 +30,8 @@ pub(super) fn document_of<T: OpenApi, W: Webhook>(service: &OpenApiService<T, W>
     let mut document: Value =
         serde_json::from_str(&service.spec()).expect("the framework writes JSON");
     document["components"]["schemas"]["Error"] = error_schema();
+    let schemas = document["components"]["schemas"].as_object_mut().into_iter();
+    schemas.flat_map(|schemas| schemas.values_mut()).for_each(say_what_may_be_null);
     let schemas = document["components"]["schemas"].clone();
     let items = document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
     for item in items {
@@ -53,6 +55,10 @@ fn complete(method: &str, operation: &mut Value, schemas: &Value) {
         own.iter().chain(csrf).chain(EVERYWHERE.iter().filter(|code| {
             has_body || !matches!(code, Code::ContentTooLarge | Code::RequestTimeout)
         }));
+    if id == "refresh" {
+        // The refresh token may be the bearer, and need not.
+        operation["security"] = json!([{ "Bearer": [] }, {}]);
+    }
     let Some(responses) = operation["responses"].as_object_mut() else { return };
     for response in responses.values_mut() {
         if response["description"] == "" {
@@ -62,6 +68,18 @@ fn complete(method: &str, operation: &mut Value, schemas: &Value) {
     }
     for code in codes {
         refuse(responses, *code);
+    }
+}
+
+/// A member that need not be there may be null as well; `next` is, on the last page.
+fn say_what_may_be_null(schema: &mut Value) {
+    let required = schema["required"].clone();
+    let is_required = |name: &str| {
+        required.as_array().is_some_and(|required| required.iter().any(|known| known == name))
+    };
+    let members = schema["properties"].as_object_mut().into_iter().flatten();
+    for (_, member) in members.filter(|(name, _)| !is_required(name)) {
+        member["nullable"] = true.into();
     }
 }
 

@@ -15,7 +15,7 @@ pub(crate) struct UserResponse {
     email: String,
     /// Whether they may sign in and their tokens are accepted.
     is_active: bool,
-    /// Whether they may manage other users.
+    /// Whether they may do what superusers may.
     is_superuser: bool,
     /// Whether the address was shown to be theirs.
     is_verified: bool,

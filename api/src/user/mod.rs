@@ -28,7 +28,7 @@ pub struct User {
     pub email: String,
     /// Whether they may sign in and their tokens are accepted.
     pub is_active: bool,
-    /// Whether they may manage other users.
+    /// Whether they may do what superusers may.
     pub is_superuser: bool,
     /// Whether the address was shown to be theirs.
     pub is_verified: bool,
@@ -134,27 +134,16 @@ impl FromStr for Email {
     }
 }
 
-/// Makes a user. Of any number of callers with one address, one succeeds.
+/// Makes a user, whose address was parsed. Of any number of callers with one address, one succeeds.
 ///
 /// # Errors
 ///
 /// [`Code::RegisterUserAlreadyExists`].
-pub async fn create(
-    database: &Database,
-    id: UserId,
-    email: Email,
-    hash: PasswordHash,
-    superuser: bool,
-) -> Result<User> {
+pub async fn create(database: &Database, user: User, hash: PasswordHash) -> Result<User> {
     let transaction = database.begin().await?;
-    let row = Model {
-        id,
-        email: email.0,
-        hashed_password: hash.expose().to_owned(),
-        is_active: true,
-        is_superuser: superuser,
-        is_verified: false,
-    };
+    let User { id, email, is_active, is_superuser, is_verified } = user;
+    let hashed_password = hash.expose().to_owned();
+    let row = Model { id, email, hashed_password, is_active, is_superuser, is_verified };
     let row = store::insert(&transaction, row).await.map_err(|error| match error.sql_err() {
         Some(SqlErr::UniqueConstraintViolation(_)) => Code::RegisterUserAlreadyExists.into(),
         _ => Error::from(error),

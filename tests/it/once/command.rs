@@ -186,3 +186,38 @@ fn help_never_shows_what_the_environment_holds() {
     assert!(text(&output.stdout).contains("APP_SECRET"));
     assert!(!text(&output.stdout).contains("hush"));
 }
+
+#[test]
+fn a_reader_who_has_seen_enough_is_no_fault() {
+    let folder = tempfile::tempdir().unwrap();
+    for arguments in ["openapi", "config print"] {
+        let script = format!("\"$0\" {arguments} | head -1; exit ${{PIPESTATUS[0]}}");
+        let output = run(std::process::Command::new("bash")
+            .args(["-c", &script, env!("CARGO_BIN_EXE_tessera")])
+            .current_dir(folder.path()));
+        assert!(output.status.success(), "{arguments}: {}", text(&output.stderr));
+        assert_eq!(text(&output.stdout).lines().count(), 1);
+    }
+}
+
+/// Making a user signs nothing.
+#[test]
+fn a_user_is_made_without_a_secret_and_counts_as_verified() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = tessera_reading(folder.path(), &["user", "create", "op@user.com"], "a password\n");
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    let rows = run(std::process::Command::new("sqlite3")
+        .current_dir(folder.path())
+        .args(["tessera.db", "select is_active, is_superuser, is_verified from user"]));
+    assert_eq!(text(&rows.stdout), "1|0|1\n");
+}
+
+#[test]
+fn asking_for_the_status_of_migrations_writes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(tessera(folder.path(), &["migrate", "status"]).status.code(), Some(1));
+    let tables = run(std::process::Command::new("sqlite3")
+        .current_dir(folder.path())
+        .args(["tessera.db", ".tables"]));
+    assert_eq!(text(&tables.stdout), "");
+}

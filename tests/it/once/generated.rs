@@ -68,15 +68,21 @@ fn the_guide_has_every_command() {
                     Every command takes the [settings](settings.md). This page is made from the \
                     code.\n"
         .to_owned();
-    let commands: [&[&str]; 8] = [
+    let commands: [&[&str]; 14] = [
         &[],
+        &["serve"],
         &["migrate"],
+        &["migrate", "up"],
+        &["migrate", "status"],
         &["user"],
         &["user", "create"],
         &["user", "promote"],
         &["config"],
         &["config", "print"],
         &["secret"],
+        &["secret", "generate"],
+        &["openapi"],
+        &["health"],
     ];
     for command in commands {
         let help = stdout(&[command, &["--help"]].concat());

@@ -1,7 +1,7 @@
 // One document, opened by its path: the page works behind any proxy and with no network beyond it.
 window.ui = SwaggerUIBundle({
   dom_id: "#ui",
-  url: "/openapi.json",
+  url: "openapi.json",
   deepLinking: true,
   displayRequestDuration: true,
   tryItOutEnabled: true,
