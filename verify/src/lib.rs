@@ -27,6 +27,7 @@
 //! ```
 
 mod claims;
+mod explanation;
 mod key;
 mod object;
 mod refusal;
@@ -34,6 +35,7 @@ mod revocation;
 mod verifier;
 
 pub use claims::{Claims, TokenKind, TokenType};
+pub use explanation::Explanation;
 pub use key::{Key, KeySet, SignError};
 pub use refusal::Refusal;
 pub use revocation::{Revocation, RevocationList};
