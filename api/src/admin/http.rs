@@ -6,7 +6,10 @@ use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 
-use super::Target;
+use tessera_verify::Claims;
+use uuid::Uuid;
+
+use super::{Explained, Target};
 use crate::app::App;
 use crate::error::{Code, Result};
 use crate::http::Tag;
@@ -28,6 +31,15 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
         ],
     ),
     ("list_revocations", &[Code::Unauthorized, Code::Forbidden, Code::UnprocessableContent]),
+    (
+        "explain_token",
+        &[
+            Code::Unauthorized,
+            Code::Forbidden,
+            Code::UnsupportedMediaType,
+            Code::UnprocessableContent,
+        ],
+    ),
     ("lift_revocation", &[Code::Unauthorized, Code::Forbidden, Code::NotFound]),
 ];
 
@@ -128,6 +140,80 @@ impl Example for RevocationsResponse {
     }
 }
 
+/// A token that is to be explained.
+#[derive(Object)]
+#[oai(example)]
+struct ExplainRequest {
+    /// Anything that was presented as a token.
+    token: String,
+}
+
+impl Example for ExplainRequest {
+    fn example() -> Self {
+        Self {
+            token: "eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiIsImtpZCI6Ik1MVUF6S3BxLXQwTEtLT2sifQ…"
+                .to_owned(),
+        }
+    }
+}
+
+impl Input for ExplainRequest {
+    type Parsed = String;
+    const ACCEPTS: Accepts = Accepts::Json;
+
+    fn read(fields: &mut Fields) -> Option<Self::Parsed> {
+        fields.required("token")
+    }
+}
+
+/// What becomes of a token.
+#[derive(Object)]
+#[oai(rename = "Explanation", example)]
+struct ExplanationResponse {
+    /// Whether it is accepted where its kind is.
+    accepted: bool,
+    /// The stable name of the reason, where it is refused.
+    reason: Option<String>,
+    /// One sentence, with times.
+    sentence: String,
+    /// Whom it speaks of, where it is one of ours.
+    sub: Option<String>,
+    /// Its session, where it is one of ours.
+    sid: Option<String>,
+    /// Its own id, where it is one of ours.
+    jti: Option<String>,
+}
+
+impl Example for ExplanationResponse {
+    fn example() -> Self {
+        Self {
+            accepted: false,
+            reason: Some("token_expired".to_owned()),
+            sentence:
+                "refused (token_expired): the token has expired, 35 seconds ago (at 1795306672)"
+                    .to_owned(),
+            sub: Some("56df201e-2a0c-4b3a-9c6c-0f3ad7a6c1d2".to_owned()),
+            sid: Some("0a0a8bf6-9a0e-4d0c-8f0e-5f0f4f6a2f11".to_owned()),
+            jti: Some("01a2009d-d180-750f-98fc-dce79cb02959".to_owned()),
+        }
+    }
+}
+
+impl From<Explained> for ExplanationResponse {
+    fn from(explained: Explained) -> Self {
+        let Explained { accepted, reason, sentence, claims } = explained;
+        let said = |of: fn(&Claims) -> Uuid| claims.as_ref().map(|claims| of(claims).to_string());
+        Self {
+            accepted,
+            reason: reason.map(ToOwned::to_owned),
+            sentence,
+            sub: said(|claims| claims.sub),
+            sid: said(|claims| claims.sid),
+            jti: said(|claims| claims.jti),
+        }
+    }
+}
+
 #[derive(ApiResponse)]
 enum Done {
     /// Done, on every replica within a second.
@@ -172,6 +258,19 @@ impl Api {
         let next = entries.last().filter(|_| more).map(|last| last.seq);
         let items = entries.into_iter().map(RevocationResponse::from).collect();
         Ok(Json(RevocationsResponse { items, next }))
+    }
+
+    /// Why is a token not accepted
+    ///
+    /// By the checks that decide it, in their order: the first that does not pass is the reason.
+    #[oai(path = "/admin/tokens/explain", method = "post", operation_id = "explain_token")]
+    async fn explain(
+        &self,
+        app: Data<&App>,
+        _superuser: Superuser,
+        body: Body<ExplainRequest>,
+    ) -> Result<Json<ExplanationResponse>> {
+        Ok(Json(super::explain(&app, &body.0).await?.into()))
     }
 
     /// Take a revocation back

@@ -3,6 +3,7 @@
 pub(crate) mod http;
 
 use entity::{SessionId, UserId};
+use tessera_verify::{Claims, Refusal};
 use uuid::Uuid;
 
 use crate::app::App;
@@ -61,6 +62,37 @@ pub async fn revoke(
     app.revocations.apply(entries);
     tracing::info!(user.id = %superuser.id, target = ?target, "a superuser revoked something");
     Ok(())
+}
+
+/// What becomes of a token, and why.
+#[derive(Debug, Clone)]
+pub struct Explained {
+    /// Whether it is accepted where its kind is.
+    pub accepted: bool,
+    /// The stable name of the reason, where it is refused.
+    pub reason: Option<&'static str>,
+    /// One sentence, with times.
+    pub sentence: String,
+    /// What it says, where it is one of ours.
+    pub claims: Option<Claims>,
+}
+
+/// Why a token is or is not accepted: by the checks that decide it, and of its user.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn explain(app: &App, token: &str) -> Result<Explained> {
+    let explanation = app.verifier.explain(token, clock::now().seconds());
+    let (mut reason, mut sentence) =
+        (explanation.refusal.map(Refusal::reason), explanation.to_string());
+    if let (None, Some(claims)) = (reason, &explanation.claims)
+        && session::active_user(app, claims).await?.is_none()
+    {
+        reason = Some("user_inactive");
+        sentence = "refused (user_inactive): its user is inactive, or there is none".to_owned();
+    }
+    Ok(Explained { accepted: reason.is_none(), reason, sentence, claims: explanation.claims })
 }
 
 /// Takes a revocation back, on every replica.

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use entity::UserId;
 use poem::http::header;
 use poem::web::RemoteAddr;
 use poem::{FromRequest, Request, RequestBody};
 use poem_openapi::registry::{MetaOAuthFlow, MetaOAuthFlows, MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
-use tessera_verify::{Claims, TokenType};
+use tessera_verify::Claims;
 
 use crate::app::App;
 use crate::clock;
@@ -16,7 +15,7 @@ use crate::error::{Code, Error, Result};
 use crate::http::cookie::{self, Cookies};
 use crate::revocation;
 use crate::session::{self, Device};
-use crate::user::{self, User};
+use crate::user::User;
 
 const PASSWORD_SCHEME: &str = "OAuth2PasswordBearer";
 const BEARER_SCHEME: &str = "Bearer";
@@ -39,18 +38,10 @@ impl Caller {
         let has_header = request.headers().contains_key(header::AUTHORIZATION);
         let cookie = if has_header { None } else { cookie::token(app, request.headers()) };
         let token = bearer(request).or(cookie).ok_or(Code::Unauthorized)?;
-        revocation::require_known(app)?;
-        let claims = app
-            .verifier
-            .verify(token, TokenType::Access, clock::now().seconds())
-            .map_err(|refusal| Error::token(Code::Unauthorized, refusal))?;
+        let (claims, user) = session::authenticate(app, token).await?;
         if cookie.is_some() && !request.method().is_safe() {
             app.csrf.check(request.headers(), claims.sid)?;
         }
-        let user = match user::current(app, UserId(claims.sub)).await? {
-            Some(user) if user.is_active => user,
-            _ => return Err(Code::Unauthorized.into()),
-        };
         if cookie.is_some() && session::is_in_its_second_half(&claims) {
             renew(app, request, &claims).await;
         }
