@@ -31,6 +31,8 @@ pub(crate) enum Command {
     Migrate(crate::migrate::Arguments),
     /// Make users, and superusers of them
     User(crate::user::Arguments),
+    /// Look into tokens
+    Token(crate::token::Arguments),
     /// Print the OpenAPI document, in YAML
     Openapi,
     /// Show the settings

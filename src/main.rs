@@ -11,6 +11,7 @@ mod openapi;
 mod print;
 mod secret;
 mod serve;
+mod token;
 mod user;
 
 use std::process::ExitCode;
@@ -49,6 +50,7 @@ fn run() -> Result<ExitCode, String> {
         Command::Serve => block_on(serve::run(config))??,
         Command::Migrate(arguments) => block_on(migrate::run(arguments, config))??,
         Command::User(arguments) => block_on(user::run(arguments, config))??,
+        Command::Token(arguments) => block_on(token::run(arguments, config))??,
         Command::Health => block_on(health::run(&config))??,
         Command::Openapi => openapi::run(),
         Command::Secret(arguments) => secret::run(&arguments),

@@ -18,7 +18,7 @@ fn plain(request: Request) -> Request {
 
 /// What has an id in its path is tried with somebody else's: a superuser's token opens no more of
 /// other people's sessions than a user's.
-static TABLE: [Row; 20] = [
+static TABLE: [Row; 21] = [
     ("POST", "/auth/register", |r| r.json(&json!({ "email": "x", "password": "x" })), [422; 4]),
     ("POST", "/auth/jwt/login", |r| r.form(&[("username", "x"), ("password", "x")]), [400; 4]),
     ("POST", "/auth/jwt/refresh", plain, [401, 200, 401, 401]),
@@ -42,6 +42,7 @@ static TABLE: [Row; 20] = [
         |r| r.json(&json!({ "kind": "jti", "subject": uuid::Uuid::nil(), "why": "test" })),
         [401, 401, 403, 204],
     ),
+    ("POST", "/admin/tokens/explain", |r| r.json(&json!({ "token": "x" })), [401, 401, 403, 200]),
     ("GET", "/admin/revocations", plain, [401, 401, 403, 200]),
     ("DELETE", "/admin/revocations/{seq}", plain, [401, 401, 403, 404]),
     ("GET", "/users/me", plain, [401, 401, 200, 200]),

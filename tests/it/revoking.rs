@@ -217,6 +217,59 @@ async fn revocations_are_listed_page_by_page() {
     assert!(seen.windows(2).all(|pair| pair[0] > pair[1]), "{seen:?}");
 }
 
+/// By hand and at the door, the same token has the same fate.
+#[tokio::test]
+async fn a_token_is_explained_as_it_is_decided() {
+    let server = Server::start().await;
+    let root = superuser(&server).await;
+    let person = server.person("first").await;
+    let good = || Forgery::of(&person.access);
+    let tokens = [
+        person.access.clone(),
+        good().with("exp", 1_000_000_000).with("iat", 999_999_900).sign(),
+        good().with("nbf", 9_999_999_999_u64).sign(),
+        good().with("exp", 9_999_999_999_u64).sign(),
+        good().with("aud", "x").sign(),
+        good().with("iss", "x").sign(),
+        good().without("jti").sign(),
+        good().with_header("alg", "none").unsigned(),
+        good().with_header("crit", json!(["exp"])).sign(),
+        good().with_header("kid", "x").sign(),
+        good().secret(b"another").sign(),
+        good().with("x", "x".repeat(7000)).sign(),
+        "x".to_owned(),
+        "..".to_owned(),
+    ];
+    let explain = async |token: &str| {
+        let request = server.post("/admin/tokens/explain").bearer(&root.access);
+        request.json(&json!({ "token": token })).send().await.expect_status(200)
+    };
+    for token in &tokens {
+        let (explained, me) = (explain(token).await, server.me(token).await);
+        assert_eq!(explained.json["accepted"], me.status == 200, "{token}");
+        match explained.json["reason"].as_str() {
+            Some(reason) => {
+                assert!(explained.text("sentence").contains(reason));
+                me.expect_reason(reason);
+            }
+            None => assert!(explained.text("sentence").starts_with("accepted: an access token")),
+        }
+    }
+    let expired = explain(&tokens[1]).await;
+    assert!(expired.text("sentence").ends_with("ago (at 1000000000)"), "{}", expired.body);
+    assert_eq!(expired.text("sub"), person.id);
+    assert!(explain(&tokens[10]).await.json["sub"].is_null(), "nobody's claims are believed");
+    assert!(explain(&person.refresh).await.text("sentence").contains("a refresh token"));
+    server.logout(&person.access).await.expect_status(204);
+    assert_eq!(explain(&person.access).await.text("reason"), "token_revoked");
+    let sql = format!("update \"user\" set is_active = false where id = '{}'", person.id);
+    server.database.execute(&sql).await;
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    let again = Forgery::of(&person.access).with("sid", root.id.clone()).sign();
+    assert_eq!(explain(&again).await.text("reason"), "user_inactive");
+    server.me(&again).await.expect_refusal(401, "Unauthorized");
+}
+
 /// A superuser whose flag was taken away is one no more, with the token of before.
 #[tokio::test]
 async fn a_former_superuser_may_not() {

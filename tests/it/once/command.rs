@@ -221,3 +221,29 @@ fn asking_for_the_status_of_migrations_writes_nothing() {
         .args(["tessera.db", ".tables"]));
     assert_eq!(text(&tables.stdout), "");
 }
+
+#[tokio::test]
+async fn a_token_is_explained_on_the_command_line() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    let explain = |token: &str| {
+        let url = server.database.url();
+        run(command(server.folder()).args([
+            "token",
+            "explain",
+            token,
+            "--database-url",
+            url,
+            "--app-secret",
+            SECRET,
+        ]))
+    };
+    let accepted = explain(&person.access);
+    assert!(accepted.status.success(), "{}", text(&accepted.stderr));
+    assert!(text(&accepted.stdout).starts_with("accepted: an access token of user "));
+    server.logout(&person.access).await.expect_status(204);
+    let refused = explain(&person.access);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("refused (token_revoked)"), "{}", text(&refused.stderr));
+    assert!(!text(&refused.stderr).contains(&person.access));
+}

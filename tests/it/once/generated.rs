@@ -68,7 +68,7 @@ fn the_guide_has_every_command() {
                     Every command takes the [settings](settings.md). This page is made from the \
                     code.\n"
         .to_owned();
-    let commands: [&[&str]; 14] = [
+    let commands: [&[&str]; 16] = [
         &[],
         &["serve"],
         &["migrate"],
@@ -81,6 +81,8 @@ fn the_guide_has_every_command() {
         &["config", "print"],
         &["secret"],
         &["secret", "generate"],
+        &["token"],
+        &["token", "explain"],
         &["openapi"],
         &["health"],
     ];

@@ -80,9 +80,11 @@ fn a_feature_has_files_with_known_names_only() {
     let known = ["mod.rs", "store.rs", "http.rs", "pages.rs", "jobs.rs"];
     for (path, _) in sources("api/src") {
         let feature = is_of_a_feature(&path);
-        // A factor's kinds stand side by side in its folder; what a session's tokens say is a page of
-        // its own.
-        let more = path.starts_with("api/src/factor") || path.ends_with("session/claims.rs");
+        // A factor's kinds stand side by side in its folder; of a session, what its tokens say and how
+        // they are spent are pages of their own.
+        let pages = ["session/claims.rs", "session/refresh.rs"];
+        let more =
+            path.starts_with("api/src/factor") || pages.iter().any(|page| path.ends_with(page));
         if feature && !more {
             assert!(known.contains(&name(&path)), "{}", path.display());
         }

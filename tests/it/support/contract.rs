@@ -31,6 +31,38 @@ fn matches(pattern: &str, path: &str) -> bool {
         && pattern.iter().zip(path).all(|(one, other)| one.starts_with('{') || *one == other)
 }
 
+/// That a body has the members its schema says, and null only where it may be.
+fn conforms(schema: &Value, body: &Value, place: &str) {
+    if let Some(reference) = schema["$ref"].as_str() {
+        let name = reference.rsplit('/').next().unwrap();
+        return conforms(&DOCUMENT["components"]["schemas"][name], body, place);
+    }
+    let nullable = schema["nullable"] == true;
+    match schema["type"].as_str().unwrap() {
+        _ if body.is_null() && nullable => {}
+        "object" => {
+            let (members, known) = (body.as_object().unwrap(), &schema["properties"]);
+            for (name, value) in members {
+                assert!(!known[name].is_null(), "{place} answers {name}, which is not documented");
+                conforms(&known[name], value, &format!("{place} {name}"));
+            }
+            for name in schema["required"].as_array().into_iter().flatten() {
+                assert!(members.contains_key(name.as_str().unwrap()), "{place} lacks {name}");
+            }
+        }
+        "array" => {
+            body.as_array()
+                .unwrap()
+                .iter()
+                .for_each(|item| conforms(&schema["items"], item, place));
+        }
+        "string" => assert!(body.is_string(), "{place}: {body}"),
+        "integer" => assert!(body.is_i64() || body.is_u64(), "{place}: {body}"),
+        "boolean" => assert!(body.is_boolean(), "{place}: {body}"),
+        other => panic!("{place}: no rule for the type {other}"),
+    }
+}
+
 /// That the document knows this answer: the operation's status, and a refusal's code.
 pub(super) fn check(method: &str, path: &str, answer: &Answer) {
     assert!(answer.headers.contains_key("x-request-id"), "no X-Request-Id on {method} {path}");
@@ -55,6 +87,10 @@ pub(super) fn check(method: &str, path: &str, answer: &Answer) {
             "{method} {path} refused with {code}, which openapi.yaml does not know"
         );
         assert_eq!(answer.header("content-type"), "application/json");
+    }
+    let content = &response["content"]["application/json"]["schema"];
+    if answer.status < 300 && !content.is_null() {
+        conforms(content, &answer.json, &format!("{method} {path}"));
     }
     if answer.status == 401 {
         assert!(answer.header("www-authenticate").starts_with("Bearer"), "{method} {path}");
