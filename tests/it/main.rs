@@ -11,6 +11,7 @@ mod crash;
 mod errors;
 mod login;
 mod logout;
+mod model;
 mod once;
 mod races;
 mod refresh;
