@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -16,8 +17,12 @@ use crate::error::{Code, Error, Result};
 use crate::random;
 use crate::user::PasswordHash;
 
-/// How many hashes may wait for each thread: some four seconds at cost 12.
-const QUEUE_PER_WORKER: usize = 16;
+/// How many hashes may wait for each thread: some two seconds at cost 12.
+const QUEUE_PER_WORKER: usize = 8;
+
+/// How long a hash may wait before it is begun. One that begins later would be finished for nobody:
+/// on a machine that is slowed down, every one would, and none be answered.
+const BEGIN_WITHIN: Duration = Duration::from_secs(4);
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -111,16 +116,18 @@ impl Hasher {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T> {
         let (reply, answer) = oneshot::channel();
+        let queued = Instant::now();
         let job: Job = Box::new(move || {
             let _place = place;
-            // Nobody waits for it any more: the caller hung up or ran out of time.
+            // Nobody waits for it any more: the caller ran out of time.
             if !reply.is_closed() {
-                let _ = reply.send(work());
+                let in_time = queued.elapsed() <= BEGIN_WITHIN;
+                let _ = reply.send(in_time.then(work));
             }
         });
         let gone = || Error::because(Code::InternalServerError, "a hashing thread gave up");
         self.queue.send(job).map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())
+        answer.await.map_err(|_| gone())?.ok_or_else(|| Code::ServiceBusy.into())
     }
 }
 
