@@ -1,4 +1,4 @@
-//! Revocations: the jti blacklist and its kin, append-only until purged.
+//! Revocations: the jti blacklist and its kin, append-only until purged or lifted.
 
 use sea_orm::entity::prelude::*;
 

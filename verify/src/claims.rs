@@ -68,11 +68,15 @@ impl Claims {
         }
     }
 
-    /// Whether the token was issued for a password no longer than `max_age` seconds before `now`
-    /// (seconds since the epoch).
+    /// Whether the token says it is fresh, and the password was given no longer than `max_age`
+    /// seconds before `now` (seconds since the epoch).
     pub const fn is_fresh(&self, max_age: u64, now: u64) -> bool {
-        matches!(self.kind, TokenKind::Access { fresh: true, .. })
-            && now.saturating_sub(self.iat) <= max_age
+        match self.kind {
+            TokenKind::Access { fresh: true, auth_time, .. } => {
+                now.saturating_sub(auth_time) <= max_age
+            }
+            _ => false,
+        }
     }
 
     /// When the token was issued, in milliseconds since the epoch: from a `jti` that tells it and

@@ -94,8 +94,8 @@ struct SessionResponse {
     /// When it ended, if it did.
     #[oai(skip_serializing_if_is_none)]
     ended: Option<u64>,
-    /// What ended it: `logout`, `logout-all`, `ended`, `password-change`, or `reuse`, which is an
-    /// old copy of its refresh token, used from `ended_ip`.
+    /// What ended it: `logout`, `logout-all`, `ended`, `revoked`, `password-change`, `admin`, or
+    /// `reuse`, which is an old copy of its refresh token, used from `ended_ip`.
     #[oai(skip_serializing_if_is_none)]
     ended_why: Option<String>,
     /// The address that what ended it came from.
@@ -200,8 +200,12 @@ impl Api {
         let user = super::change(&app, &caller.claims, email, password, device.clone()).await?;
         // A browser has no refresh token to go on with.
         if ends_token && caller.has_cookie {
-            let access = session::extend(&app, &caller.claims, device, true).await?;
-            access.iter().for_each(|access| cookies.keep(&app, access));
+            match session::replace(&app, &caller.claims, device).await {
+                Ok(access) => access.iter().for_each(|access| cookies.keep(&app, access)),
+                Err(error) => {
+                    tracing::warn!(error.cause = %error, "a cookie could not be replaced")
+                }
+            }
         }
         Ok(Json(UserResponse::from(&user)))
     }

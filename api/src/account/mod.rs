@@ -48,9 +48,9 @@ pub async fn change(
     let held = user::hold(&transaction, id).await?.ok_or_else(gone)?;
     // While the password was hashed, this token may have been revoked, by another replica too. Who
     // was just thrown out must not set the next password: so the tables are asked, not memory.
-    revocation::follow(app, &transaction).await?;
     let lives = session::lives(&transaction, claims).await?;
-    if !lives || app.verifier.is_revoked(claims) || !held.user.is_active {
+    let revoked = revocation::is_revoked(app, &transaction, claims).await?;
+    if !lives || revoked || !held.user.is_active {
         return Err(Error::token(Code::Unauthorized, Refusal::Revoked));
     }
     let email = email.filter(|email| email.as_str() != held.user.email);

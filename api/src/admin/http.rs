@@ -94,7 +94,7 @@ struct RevocationResponse {
     seq: i64,
     /// `jti`, `sid`, `sub`, or `lift` for the end of another.
     kind: String,
-    /// The id of a token, a session or a user.
+    /// The id of a token, a session or a user; of a lift, with its kind before it.
     subject: String,
     /// What happened.
     why: String,
@@ -275,8 +275,8 @@ impl Api {
 
     /// Take a revocation back
     ///
-    /// And every other of its kind for the same id. A session that ended stays ended: only its
-    /// access tokens are accepted again.
+    /// On every replica within a second. Others for the same id hold on. A session that ended stays
+    /// ended: only its access tokens are accepted again.
     #[oai(path = "/admin/revocations/:seq", method = "delete", operation_id = "lift_revocation")]
     async fn lift(
         &self,

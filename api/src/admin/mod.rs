@@ -92,6 +92,12 @@ pub async fn explain(app: &App, token: &str) -> Result<Explained> {
         reason = Some("user_inactive");
         sentence = "refused (user_inactive): its user is inactive, or there is none".to_owned();
     }
+    if let (None, Some(claims)) = (reason, &explanation.claims)
+        && let Some((name, words)) = session::why_not_refreshed(app, claims).await?
+    {
+        reason = Some(name);
+        sentence = format!("refused ({name}): {words}");
+    }
     Ok(Explained { accepted: reason.is_none(), reason, sentence, claims: explanation.claims })
 }
 

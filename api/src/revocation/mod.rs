@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use entity::revocation::{LIFT, Model, SESSION, TOKEN, USER};
 use entity::{SessionId, UserId};
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
-use tessera_verify::{MAX_LEEWAY, Revocation, RevocationList};
+use tessera_verify::{Claims, MAX_LEEWAY, Revocation, RevocationList};
 use uuid::Uuid;
 
 use crate::app::App;
@@ -48,8 +48,8 @@ pub enum Why {
 }
 
 impl Why {
-    /// The word that is stored.
-    pub fn as_str(&self) -> &str {
+    /// The word that the user of a session is told: what a superuser wrote is for superusers.
+    pub const fn told(&self) -> &'static str {
         match self {
             Why::Logout => "logout",
             Why::LogoutAll => "logout-all",
@@ -57,7 +57,15 @@ impl Why {
             Why::PasswordChange => "password-change",
             Why::Ended => "ended",
             Why::Revoked => "revoked",
+            Why::Admin(_) => "admin",
+        }
+    }
+
+    /// The words that are stored.
+    pub fn as_str(&self) -> &str {
+        match self {
             Why::Admin(words) => words,
+            _ => self.told(),
         }
     }
 }
@@ -94,11 +102,6 @@ impl Revocations {
     /// Whether the list is young enough to say yes by.
     pub fn are_known(&self) -> bool {
         self.age().is_some_and(|age| age <= self.max_staleness)
-    }
-
-    /// Takes entries out of memory whose end was committed.
-    pub(crate) fn lift(&self, entry: Revocation) {
-        self.list.lift(entry);
     }
 
     /// Puts entries whose transaction was committed into memory.
@@ -160,9 +163,8 @@ pub(crate) async fn record(
     Ok(())
 }
 
-/// One token.
+/// One token of which no more is known than its id: held for as long as the longest-lived may last.
 pub fn of_token(app: &App, jti: Uuid, now: Time) -> Revocation {
-    // Its kind is not known, so it is held for as long as the longest-lived may last.
     let longest = app.config.refresh_token_expires.max(app.config.access_token_expires);
     Revocation::Token { jti, until: now.plus_seconds(longest + MAX_LEEWAY).seconds() }
 }
@@ -202,7 +204,7 @@ pub async fn list(app: &App, before: Option<i64>, limit: u64) -> Result<(Vec<Ent
     Ok((entries.collect(), more))
 }
 
-/// Takes an entry back, with every other of its kind for the same id, on every replica. A session
+/// Takes an entry back, on every replica within a second; others for the same id hold on. A session
 /// that ended stays ended: only its access tokens are accepted again.
 ///
 /// # Errors
@@ -213,14 +215,36 @@ pub async fn lift(app: &App, seq: i64) -> Result<()> {
     serialise_revocations(&transaction).await?;
     let row = store::find(&transaction, seq).await?.ok_or(Code::NotFound)?;
     let now = clock::now();
-    let until = row.until;
+    if ![TOKEN, SESSION, USER].contains(&row.kind.as_str()) {
+        return Err(Code::NotFound.into());
+    }
+    store::delete(&transaction, seq).await?;
     let subject = format!("{}:{}", row.kind, row.subject);
-    store::delete_of(&transaction, &row.kind, &row.subject).await?;
-    let Some(lifted) = entry(row) else { return Err(Code::NotFound.into()) };
-    store::insert_lift(&transaction, subject, until, now).await?;
+    store::insert_lift(&transaction, subject, row.until, now).await?;
+    // Memory learns of it as every replica's does, in the order of the sequence.
     transaction.commit().await?;
-    app.revocations.lift(lifted);
     Ok(())
+}
+
+/// Whether a token was revoked, by what memory knows and by what was committed since.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub(crate) async fn is_revoked(
+    app: &App,
+    connection: &impl ConnectionTrait,
+    claims: &Claims,
+) -> Result<bool> {
+    if !app.config.blacklist_enabled {
+        return Ok(false);
+    }
+    let last_seq = app.revocations.last_seq.load(Ordering::SeqCst);
+    let subjects = [claims.jti, claims.sid, claims.sub].map(|id| id.to_string());
+    let newer = RevocationList::new();
+    let rows = store::of(connection, last_seq, &subjects).await?;
+    rows.into_iter().filter_map(entry).for_each(|entry| newer.add(entry));
+    Ok(app.verifier.is_revoked(claims) || newer.covers(claims))
 }
 
 /// Reads what was committed to the table since the last time.
@@ -236,7 +260,12 @@ pub(crate) async fn follow(app: &App, connection: &impl ConnectionTrait) -> Resu
         let Some(last) = rows.last().map(|row| row.seq) else { break };
         for row in rows {
             if row.kind == LIFT {
-                lifted(row).into_iter().for_each(|entry| app.revocations.lift(entry));
+                let Some(lifted) = lifted(row.clone()) else { continue };
+                app.revocations.list.lift(lifted);
+                // What else there is of it holds on, this replica's own latest too.
+                let subject = row.subject.split(':').next_back().unwrap_or_default().to_owned();
+                let rest = store::of(connection, 0, &[subject]).await?;
+                app.revocations.apply(rest.into_iter().filter_map(entry));
             } else {
                 app.revocations.apply(entry(row));
             }

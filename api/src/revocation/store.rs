@@ -61,17 +61,21 @@ pub(super) async fn find(
     Entity::find_by_id(seq).one(connection).await
 }
 
-pub(super) async fn delete_of(
+/// The rows after `seq` for these ids.
+pub(super) async fn of(
     connection: &impl ConnectionTrait,
-    kind: &str,
-    subject: &str,
-) -> Result<(), DbErr> {
-    Entity::delete_many()
-        .filter(Column::Kind.eq(kind))
-        .filter(Column::Subject.eq(subject))
-        .exec(connection)
+    seq: i64,
+    subjects: &[String],
+) -> Result<Vec<Model>, DbErr> {
+    Entity::find()
+        .filter(Column::Seq.gt(seq))
+        .filter(Column::Subject.is_in(subjects))
+        .all(connection)
         .await
-        .map(drop)
+}
+
+pub(super) async fn delete(connection: &impl ConnectionTrait, seq: i64) -> Result<(), DbErr> {
+    Entity::delete_by_id(seq).exec(connection).await.map(drop)
 }
 
 pub(super) async fn insert_lift(

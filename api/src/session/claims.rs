@@ -32,12 +32,16 @@ pub(super) fn access_claims(app: &App, row: &Model, now: Time, fresh: bool) -> C
         Some(cutoff) => now.max(Time::from_millis(cutoff.cast_signed() + 1)),
         None => now,
     };
+    let given = Time::from_millis(row.auth_time);
+    let recently = issued <= given.plus_seconds(app.config.fresh_token_expires);
     let kind = TokenKind::Access {
-        fresh,
+        fresh: fresh && recently,
         auth_time: Time::from_millis(row.auth_time).seconds(),
         scope: SCOPE.to_owned(),
     };
-    let exp = issued.seconds() + app.config.access_token_expires;
+    // No token outlives its session.
+    let end = Time::from_millis(row.expires_at).seconds();
+    let exp = (issued.seconds() + app.config.access_token_expires).min(end);
     claims(app, row, random::id_at(issued), issued, exp, kind)
 }
 

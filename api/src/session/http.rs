@@ -11,7 +11,7 @@ use crate::error::{Code, Result};
 use crate::factor::Password;
 use crate::http::Tag;
 use crate::http::body::{Accepts, Body, Fields, Input};
-use crate::http::caller::{BearerToken, Caller, TokenHolder};
+use crate::http::caller::{BearerToken, Caller, CookieHolder, TokenHolder};
 use crate::http::cookie::{Cookies, OwnPage};
 
 /// The refusals of each operation, for the documents.
@@ -259,6 +259,16 @@ impl Input for RevokeRequest {
 }
 
 #[derive(ApiResponse)]
+enum Freshened {
+    /// A fresh access token.
+    #[oai(status = 200)]
+    Token(Json<FreshTokenResponse>),
+    /// The caller's cookie holds it.
+    #[oai(status = 204)]
+    InCookie,
+}
+
+#[derive(ApiResponse)]
 enum Revoked {
     /// The token is not accepted, whether or not it was before.
     #[oai(status = 200)]
@@ -317,10 +327,16 @@ impl Api {
         &self,
         app: Data<&App>,
         caller: Caller,
+        cookies: Cookies,
         body: Body<FreshRequest>,
-    ) -> Result<Json<FreshTokenResponse>> {
+    ) -> Result<Freshened> {
         let access = super::freshen(&app, &caller.claims, body.0).await?;
-        Ok(Json(access.into()))
+        if caller.has_cookie {
+            // A script that could read the token could take it away.
+            cookies.keep(&app, &access);
+            return Ok(Freshened::InCookie);
+        }
+        Ok(Freshened::Token(Json(access.into())))
     }
 
     /// Give a token up
@@ -390,12 +406,13 @@ impl Api {
     async fn cookie_logout(
         &self,
         app: Data<&App>,
-        caller: Caller,
+        holder: CookieHolder,
         cookies: Cookies,
         device: Device,
     ) -> Result<Done> {
-        super::logout(&app, &caller.claims, device).await?;
+        // Whatever comes of it, the browser need not keep them.
         cookies.forget(&app);
+        super::logout(&app, &holder.claims, device).await?;
         Ok(Done::NoContent)
     }
 }

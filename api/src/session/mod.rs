@@ -10,14 +10,14 @@ pub(crate) mod jobs;
 mod refresh;
 mod store;
 
-pub use refresh::refresh;
+pub use refresh::{refresh, why_not_refreshed};
 
 use std::sync::Arc;
 
 use entity::session::Model;
 use entity::{SessionId, UserId};
 use sea_orm::DatabaseTransaction;
-use tessera_verify::{Claims, Refusal, TokenKind, TokenType};
+use tessera_verify::{Claims, MAX_LEEWAY, Refusal, Revocation, TokenKind, TokenType};
 
 use self::claims::{access_claims, tokens};
 use crate::app::App;
@@ -129,12 +129,17 @@ pub async fn freshen(app: &App, claims: &Claims, password: Password) -> Result<A
     if held.hash != found.hash || !held.user.is_active || !lives(&transaction, claims).await? {
         return Err(gone());
     }
+    if revocation::is_revoked(app, &transaction, claims).await? {
+        return Err(gone());
+    }
     let now = clock::now();
     let session = SessionId(claims.sid);
     store::authenticate(&transaction, session, now).await?;
     let row = store::find(&transaction, session).await?.ok_or_else(gone)?;
+    // Made before the commit: a cut-off that comes after it must cover it.
+    let access = access_token(app, &row, now, true)?;
     transaction.commit().await?;
-    access_token(app, &row, now, true)
+    Ok(access)
 }
 
 /// Whether less than half of a token's life is left.
@@ -143,23 +148,45 @@ pub fn is_in_its_second_half(claims: &Claims) -> bool {
 }
 
 /// Another access token of the caller's session, for who keeps no refresh token; `None` when the
-/// session is over.
+/// session is over, or theirs was revoked: a copy of it must not outlive that.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn extend(
+pub async fn extend(app: &App, claims: &Claims, device: Device) -> Result<Option<AccessToken>> {
+    let transaction = app.database.begin().await?;
+    let access = next_of(app, &transaction, claims, device).await?;
+    // Asked with the row held: who revokes it waits, or was before this.
+    if revocation::is_revoked(app, &transaction, claims).await? {
+        return Ok(None);
+    }
+    transaction.commit().await?;
+    Ok(access)
+}
+
+/// As [`extend`], for a caller who revoked their own token just now, by changing their password.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn replace(app: &App, claims: &Claims, device: Device) -> Result<Option<AccessToken>> {
+    let transaction = app.database.begin().await?;
+    let access = next_of(app, &transaction, claims, device).await?;
+    transaction.commit().await?;
+    Ok(access)
+}
+
+/// It is as fresh as the last password that was given.
+async fn next_of(
     app: &App,
+    transaction: &DatabaseTransaction,
     claims: &Claims,
     device: Device,
-    fresh: bool,
 ) -> Result<Option<AccessToken>> {
-    let now = clock::now();
     let (session, user) = (SessionId(claims.sid), UserId(claims.sub));
-    let transaction = app.database.begin().await?;
-    let row = store::extend(&transaction, session, user, now, &limits(app), device).await?;
-    transaction.commit().await?;
-    row.map(|row| access_token(app, &row, now, fresh)).transpose()
+    let now = clock::now();
+    let row = store::extend(transaction, session, user, now, &limits(app), device).await?;
+    row.map(|row| access_token(app, &row, clock::now(), true)).transpose()
 }
 
 /// Signs somebody in who keeps no refresh token: a browser, with a cookie.
@@ -336,10 +363,11 @@ pub async fn revoke(app: &App, token: &str, device: Device) -> Result<()> {
         return Ok(());
     }
     let now = clock::now();
-    if claims.exp <= now.seconds() || app.verifier.is_revoked(&claims) {
+    let until = claims.exp + MAX_LEEWAY;
+    if until <= now.seconds() || !app.config.blacklist_enabled || app.verifier.is_revoked(&claims) {
         return Ok(());
     }
-    let entries = [revocation::of_token(app, claims.jti, now)];
+    let entries = [Revocation::Token { jti: claims.jti, until }];
     let transaction = app.database.begin().await?;
     revocation::record(&transaction, &entries, &Why::Revoked, now).await?;
     transaction.commit().await?;
@@ -356,7 +384,7 @@ pub(crate) async fn end_by_id(
     why: &Why,
     from: Option<String>,
     now: Time,
-) -> Result<Option<Vec<tessera_verify::Revocation>>> {
+) -> Result<Option<Vec<Revocation>>> {
     let Some(row) = store::find_and_lock(transaction, session).await? else { return Ok(None) };
     store::end(transaction, session, row.user_id, why, from, now).await?;
     let entries = revocation::of_sessions(app, &[session], now);
@@ -447,7 +475,10 @@ pub async fn logout_all(app: &App, claims: &Claims, device: Device) -> Result<()
 /// Whether the session that a token belongs to lives, and does so until the transaction ends.
 pub(crate) async fn lives(transaction: &DatabaseTransaction, claims: &Claims) -> Result<bool> {
     let row = store::find_and_lock(transaction, SessionId(claims.sid)).await?;
-    Ok(row.is_some_and(|row| row.user_id.0 == claims.sub && row.ended_at.is_none()))
+    let now = clock::now().millis();
+    Ok(row.is_some_and(|row| {
+        row.user_id.0 == claims.sub && row.ended_at.is_none() && !row.has_expired(now)
+    }))
 }
 
 /// Ends the sessions of a user but one, and every access token the user got up to now.
@@ -467,7 +498,7 @@ pub(crate) async fn end_all(
     why: &Why,
     from: Option<String>,
     now: Time,
-) -> Result<Vec<tessera_verify::Revocation>> {
+) -> Result<Vec<Revocation>> {
     let ended = store::end_all(transaction, user, kept, why, from, now).await?;
     let mut entries = revocation::of_sessions(app, &ended, now);
     entries.push(revocation::of_user(app, user, now));

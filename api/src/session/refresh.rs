@@ -3,7 +3,7 @@
 use entity::session::Model;
 use entity::{SessionId, UserId};
 use sea_orm::DatabaseTransaction;
-use tessera_verify::{Refusal, TokenKind, TokenType};
+use tessera_verify::{Claims, Refusal, TokenKind, TokenType};
 
 use super::claims::tokens;
 use super::{Device, Tokens, active_user, limits, store};
@@ -58,6 +58,31 @@ pub async fn refresh(app: &App, token: &str, device: Device) -> Result<Tokens> {
         }
         Spent::Never(code) => Err(code.into()),
     }
+}
+
+/// Why a refresh token that verifies would not be exchanged now, by its session's row.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn why_not_refreshed(
+    app: &App,
+    claims: &Claims,
+) -> Result<Option<(&'static str, &'static str)>> {
+    let TokenKind::Refresh { generation } = claims.kind else { return Ok(None) };
+    let row = store::find(app.database.reader(), SessionId(claims.sid)).await?;
+    let now = clock::now();
+    Ok(match row {
+        Some(row) if row.ended_at.is_some() => Some(("session_ended", "its session ended")),
+        Some(row) if row.has_expired(now.millis()) => {
+            Some(("session_expired", "its session has expired"))
+        }
+        Some(row) if row.generation.cast_unsigned() != generation => {
+            Some(("token_spent", "it was spent; within the leeway it gives its successor again"))
+        }
+        Some(_) => None,
+        None => Some(("session_unknown", "there is no such session")),
+    })
 }
 
 /// What became of a refresh token that was presented.

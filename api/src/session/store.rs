@@ -199,7 +199,7 @@ fn ended(
 ) -> UpdateMany<Entity> {
     update.set(ActiveModel {
         ended_at: sea_orm::Set(Some(now.millis())),
-        ended_why: sea_orm::Set(Some(why.as_str().to_owned())),
+        ended_why: sea_orm::Set(Some(why.told().to_owned())),
         ended_ip: sea_orm::Set(from),
         ..Default::default()
     })
