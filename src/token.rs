@@ -1,7 +1,7 @@
 //! `tessera token`
 
 use api::admin;
-use api::config::Config;
+use api::config::{Config, Migrate};
 use clap::{Args, Subcommand};
 
 use crate::print;
@@ -23,6 +23,8 @@ enum Action {
 
 pub(crate) async fn run(arguments: Arguments, config: Config) -> Result<(), String> {
     let Action::Explain { token } = arguments.action;
+    // Looking must not change the schema.
+    let config = Config { migrate: Migrate::Check, ..config };
     let app = api::start(config).await?;
     let explained = admin::explain(&app, &token).await.map_err(|error| error.to_string())?;
     if explained.accepted {

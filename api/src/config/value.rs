@@ -85,6 +85,11 @@ impl PublicUrl {
         &self.0
     }
 
+    /// Whether this is the origin of the URL.
+    pub fn is_of(&self, origin: &str) -> bool {
+        self.0.strip_prefix(origin).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
     /// Whether callers come over TLS.
     pub fn is_https(&self) -> bool {
         self.0.starts_with("https://")

@@ -97,10 +97,11 @@ impl Hasher {
     ) -> Result<bool> {
         let known = hash.is_some();
         let hash = hash.unwrap_or_else(|| self.nobody.clone());
-        let dearest = Arc::clone(&self.dearest);
+        let (dearest, configured) = (Arc::clone(&self.dearest), self.cost);
         let matches = self.run(place, move || {
             let matches = password.matches(&hash);
-            if let Some(cost) = hash.cost() {
+            // One row that is far too dear must not slow everybody down.
+            if let Some(cost) = hash.cost().filter(|cost| *cost <= configured + 2) {
                 let dearest = dearest.fetch_max(cost, Ordering::Relaxed).max(cost);
                 // Each step doubles what was done: 2^c and then 2^c, 2^(c+1), … make 2^dearest.
                 (cost..dearest).for_each(password::work);

@@ -52,7 +52,7 @@ impl Caller {
 /// Lets a browser that is in use keep its session. That this could not be done is no reason to
 /// refuse what was asked.
 async fn renew(app: &App, request: &Request, claims: &Claims) {
-    match session::extend(app, claims, device(request), false).await {
+    match session::extend(app, claims, device(request)).await {
         Ok(Some(access)) => Cookies::of(request).keep(app, &access),
         Ok(None) => {}
         Err(error) => tracing::warn!(error.cause = %error, "a cookie could not be renewed"),
@@ -91,6 +91,32 @@ impl TokenHolder {
     }
 }
 
+/// A browser that wants to end the session of its cookie, whatever else it sends.
+pub(crate) struct CookieHolder {
+    /// What the token in the cookie says.
+    pub(crate) claims: Claims,
+}
+
+impl CookieHolder {
+    async fn from_request(request: &Request) -> Result<Self> {
+        let app = app(request)?;
+        let token = cookie::token(app, request.headers()).ok_or(Code::Unauthorized)?;
+        match session::authenticate(app, token).await {
+            Ok((claims, _)) => {
+                app.csrf.check(request.headers(), claims.sid)?;
+                Ok(Self { claims })
+            }
+            Err(error) => {
+                // It opens nothing any more, and scripts cannot take it back.
+                if error.code() == Code::Unauthorized {
+                    Cookies::of(request).forget(app);
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
 macro_rules! secured {
     ($type:ty, $schemes:expr) => {
         impl<'a> ApiExtractor<'a> for $type {
@@ -120,6 +146,7 @@ macro_rules! secured {
 
 secured!(Caller, [PASSWORD_SCHEME, BEARER_SCHEME, COOKIE_SCHEME]);
 secured!(Superuser, [PASSWORD_SCHEME, BEARER_SCHEME, COOKIE_SCHEME]);
+secured!(CookieHolder, [COOKIE_SCHEME]);
 secured!(TokenHolder, [PASSWORD_SCHEME, BEARER_SCHEME]);
 
 /// The refresh token in the header, where there is one; Swagger's empty Basic client is none.

@@ -15,7 +15,7 @@ use poem::{FromRequest, Request, RequestBody};
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Origin};
 use crate::error::{Code, Error, Result};
 use crate::session::AccessToken;
 
@@ -64,9 +64,9 @@ pub(crate) fn token<'a>(app: &App, headers: &'a HeaderMap) -> Option<&'a str> {
     let mut found = headers
         .get_all(header::COOKIE)
         .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
+        // Each by itself: one that is not text, of another site's making, must not hide the rest.
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b';'))
+        .filter_map(|pair| std::str::from_utf8(pair).ok()?.trim().split_once('='))
         .filter(|(known, _)| *known == name)
         .map(|(_, token)| token);
     // Two of one name: one of them was planted, and which is not known.
@@ -89,6 +89,7 @@ impl Cookies {
     /// Lets the browser keep an access token, with the value that belongs to its session.
     pub(crate) fn keep(&self, app: &App, access: &AccessToken) {
         let value = app.csrf.value(access.session.0);
+        self.lock().clear();
         self.set(app, NAME, &access.token, access.expires_in, "; HttpOnly");
         self.set(app, CSRF_NAME, &value, access.expires_in, "");
         self.push(CSRF_HEADER, &value);
@@ -136,15 +137,19 @@ pub(crate) struct OwnPage;
 
 impl<'a> FromRequest<'a> for OwnPage {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> poem::Result<Self> {
-        let foreign = request.header("sec-fetch-site") == Some("cross-site");
-        let origin = request.header(header::ORIGIN);
-        let listed = request.data::<App>().is_some_and(|app| {
-            app.config.cors_origins.iter().any(|allowed| Some(allowed.as_str()) == origin)
-        });
-        if foreign && !listed {
-            return Err(Error::from(Code::CsrfTokenMismatch).into());
-        }
-        Ok(Self)
+        let own = match (request.header(header::ORIGIN), request.data::<App>()) {
+            (Some(origin), Some(app)) => {
+                let host = request.header(header::HOST).unwrap_or_default();
+                let of_host = origin.split_once("://").is_some_and(|(_, place)| place == host);
+                let mut listed = app.config.cors_origins.iter().map(Origin::as_str);
+                of_host
+                    || app.config.public_url.is_of(origin)
+                    || listed.any(|known| known == origin)
+            }
+            // Programs send no origin; browsers that send none say this.
+            _ => request.header("sec-fetch-site") != Some("cross-site"),
+        };
+        if own { Ok(Self) } else { Err(Error::from(Code::CsrfTokenMismatch).into()) }
     }
 }
 

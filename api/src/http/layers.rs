@@ -74,12 +74,14 @@ impl<E: Endpoint + 'static> Layers<E> {
             tokio::spawn(call).await.map_err(drop)
         };
         match called {
-            Ok(Ok(Ok(response))) => {
-                let mut response = response.into_response();
+            Ok(Ok(answer)) => {
+                let mut response = match answer {
+                    Ok(response) => response.into_response(),
+                    Err(error) => self.shaped(error, &path),
+                };
                 response.headers_mut().extend(cookies.take());
                 Ok(response)
             }
-            Ok(Ok(Err(error))) => Ok(self.shaped(error, &path)),
             Ok(Err(_)) => Err(Error::because(Code::ServiceUnavailable, "an answer took too long")),
             Err(()) => Err(Error::because(Code::InternalServerError, "a handler panicked")),
         }
