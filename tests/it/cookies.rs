@@ -131,7 +131,20 @@ async fn a_form_of_another_site_does_not_sign_a_browser_in() {
     let foreign = login("https://attacker.example", "cross-site").send().await;
     assert!(set(&foreign).is_empty());
     foreign.expect_refusal(403, "CSRF_TOKEN_MISMATCH");
+    for (origin, site) in [
+        ("https://attacker.example", ""),
+        ("https://attacker.example", "same-site"),
+        ("null", "same-origin"),
+        ("http://localhost:80000", ""),
+        ("http://localhost", ""),
+    ] {
+        let foreign = login(origin, site).send().await;
+        assert!(set(&foreign).is_empty(), "{origin} {site}");
+        foreign.expect_refusal(403, "CSRF_TOKEN_MISMATCH");
+    }
     login("http://localhost:8000", "same-origin").send().await.expect_status(204);
+    login(&server.url(""), "").send().await.expect_status(204);
+    server.post("/auth/cookie/login").form(&FORM).send().await.expect_status(204);
     let listed = login(origins, "cross-site").send().await.expect_status(204);
     assert_eq!(listed.header("access-control-allow-credentials"), "true");
     assert!(listed.header("access-control-expose-headers").contains("X-CSRF-Token"));
@@ -185,7 +198,8 @@ async fn a_browser_in_use_keeps_its_session() {
         let renewed = Browser::of(&me);
         let (was, is) = (claims_of(browser.token()), claims_of(renewed.token()));
         assert_eq!(was["sid"], is["sid"]);
-        assert_eq!(is["fresh"], false);
+        // As fresh as the password, which was given a moment ago.
+        assert_eq!((&is["fresh"], &is["auth_time"]), (&json!(true), &was["auth_time"]));
         browser = renewed;
         // What was just renewed is not renewed again.
         let me = browser.is_made_to_ask(server.get("/users/me")).send().await.expect_status(200);
@@ -209,6 +223,79 @@ async fn a_session_that_ended_is_not_renewed() {
     tokio::time::sleep(Duration::from_millis(4200)).await;
     let me = browser.is_made_to_ask(server.get("/users/me")).send().await;
     assert!(set(&me).is_empty());
+}
+
+/// A copy of a cookie is as dead as the cookie, on a replica that has not heard of it yet too.
+#[tokio::test]
+async fn a_copy_of_a_cookie_is_not_renewed_after_a_new_password() {
+    let setup = || Server::setup().set("ACCESS_TOKEN_EXPIRES", 6);
+    let server = setup().start().await;
+    let other = setup().on(server.database.clone()).start().await;
+    server.person("first").await;
+    let browser = Browser::sign_in(&server).await;
+    tokio::time::sleep(Duration::from_millis(4200)).await;
+    let change = server.patch("/users/me").json(&json!({ "password": "a new one" }));
+    let answer = browser.asks(change).send().await.expect_status(200);
+    for _ in 0..20 {
+        let copy = browser.is_made_to_ask(other.get("/users/me")).send().await;
+        assert!(set(&copy).is_empty(), "a thief got another");
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
+    let renewed = Browser::of(&answer);
+    assert_eq!(set(&answer).len(), 2);
+    renewed.asks(server.get("/users/me")).send().await.expect_status(200);
+}
+
+#[tokio::test]
+async fn a_browser_gives_its_password_once_more() {
+    let server = Server::setup().set("FRESH_TOKEN_EXPIRES", 1).start().await;
+    server.person("first").await;
+    let browser = Browser::sign_in(&server).await;
+    tokio::time::sleep(Duration::from_millis(2100)).await;
+    let change = || server.patch("/users/me").json(&json!({ "email": "new@user.com" }));
+    browser.asks(change()).send().await.expect_refusal(401, "FRESH_TOKEN_REQUIRED");
+    let fresh = server.post("/auth/jwt/fresh").json(&json!({ "password": PASSWORD }));
+    let answer = browser.asks(fresh).send().await.expect_status(204);
+    assert_eq!(answer.body, "", "a script could read it");
+    Browser::of(&answer).asks(change()).send().await.expect_status(200);
+}
+
+#[tokio::test]
+async fn what_other_sites_plant_beside_a_cookie_does_not_hide_it() {
+    let server = Server::start().await;
+    server.person("first").await;
+    let browser = Browser::sign_in(&server).await;
+    for beside in ["name=J\u{fc}rgen", "a", "=", "b=\"c;d\"", "tesserae=x", "x=tessera=y"] {
+        let cookies = format!("{beside}; {}; {beside}", browser.cookies);
+        let request = server.get("/users/me").header("cookie", &cookies);
+        request.send().await.expect_status(200);
+    }
+}
+
+#[tokio::test]
+async fn a_sign_out_is_of_the_cookie_and_takes_back_one_that_is_dead() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    let browser = Browser::sign_in(&server).await;
+    let out = || browser.asks(server.post("/auth/cookie/logout"));
+    out().bearer(&person.access).send().await.expect_status(204);
+    server.me(&person.access).await.expect_status(200);
+    server.me(browser.token()).await.expect_reason("token_revoked");
+    let again = out().send().await;
+    assert!(set(&again).iter().all(|cookie| cookie.contains("=; Max-Age=0;")));
+    assert_eq!(set(&again).len(), 2);
+    again.expect_reason("token_revoked");
+}
+
+#[tokio::test]
+async fn a_cookie_is_renewed_by_a_request_that_is_refused_too() {
+    let server = Server::setup().set("ACCESS_TOKEN_EXPIRES", 6).start().await;
+    server.person("first").await;
+    let browser = Browser::sign_in(&server).await;
+    tokio::time::sleep(Duration::from_millis(4200)).await;
+    let request = browser.asks(server.request("DELETE", "/auth/sessions/x"));
+    let answer = request.send().await.expect_refusal(404, "Not Found");
+    assert_eq!(set(&answer).len(), 2);
 }
 
 #[tokio::test]

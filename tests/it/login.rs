@@ -155,6 +155,23 @@ async fn a_user_from_before_the_cost_was_raised_costs_what_an_unknown_one_does()
     server.login("first@user.com", PASSWORD).await.expect_status(200);
 }
 
+/// One bad row must not make everybody's sign-in slow.
+#[tokio::test]
+async fn a_hash_that_is_unreadable_or_far_too_dear_slows_nobody_else() {
+    let server = Server::start().await;
+    server.person("first").await;
+    for hash in ["$2b$15$unreadable".to_owned(), format!("$2b$13${}", "a".repeat(53))] {
+        let sql = format!("update \"user\" set hashed_password = '{hash}'");
+        server.database.execute(&sql).await;
+        server.login("first@user.com", "wrong").await.expect_status(400);
+    }
+    let before = server.cpu_ticks();
+    for _ in 0..4 {
+        server.login("nobody@user.com", "wrong").await.expect_status(400);
+    }
+    assert!(server.cpu_ticks() - before < 40, "everybody pays for one");
+}
+
 #[tokio::test]
 async fn every_character_of_a_long_password_counts() {
     let server = Server::start().await;

@@ -149,18 +149,80 @@ async fn a_revocation_is_lifted_on_every_replica() {
         panic!("the other replica never answered {status}");
     };
     wait_for(401).await;
-    let seq = listed(&server, &root).await[0]["seq"].clone();
-    lift(&server, &root, &seq).await.expect_status(204);
-    server.me(&person.access).await.expect_status(200);
+    let rows = listed(&server, &root).await;
+    lift(&server, &root, &rows[0]["seq"]).await.expect_status(204);
+    lift(&server, &root, &rows[0]["seq"]).await.expect_refusal(404, "Not Found");
+    // The other of the two holds on.
+    tokio::time::sleep(std::time::Duration::from_millis(1200)).await;
+    server.me(&person.access).await.expect_reason("token_revoked");
+    other.me(&person.access).await.expect_reason("token_revoked");
+    lift(&server, &root, &rows[1]["seq"]).await.expect_status(204);
     wait_for(200).await;
-    lift(&server, &root, &seq).await.expect_refusal(404, "Not Found");
+    let lifted = listed(&server, &root).await[0].clone();
+    assert_eq!(lifted["kind"], "lift");
+    lift(&server, &root, &lifted["seq"]).await.expect_refusal(404, "Not Found");
 
     // What is left in the table says the same to a replica that starts.
+    drop(other);
     let server = Server::setup().on(server.kill()).start().await;
     server.me(&person.access).await.expect_status(200);
     by_hand(&server, &root, "jti", jti).await.expect_status(204);
     let server = Server::setup().on(server.kill()).start().await;
     server.me(&person.access).await.expect_reason("token_revoked");
+}
+
+/// What a superuser writes is for superusers, however long it is.
+#[tokio::test]
+async fn a_user_is_not_told_what_a_superuser_wrote() {
+    let server = Server::start().await;
+    let root = superuser(&server).await;
+    let person = server.person("first").await;
+    let words = "reuse ".repeat(40);
+    for (kind, subject) in [("sid", &claims_of(&person.access)["sid"]), ("sub", &json!(person.id))]
+    {
+        let body = json!({ "kind": kind, "subject": subject, "why": words });
+        let request = server.post("/admin/revocations").bearer(&root.access).json(&body);
+        request.send().await.expect_status(204);
+    }
+    let (access, _) = server.sign_in(&person.email, PASSWORD).await;
+    let ended = server.get("/auth/sessions?ended=true").bearer(&access).send().await;
+    assert_eq!(ended.json["items"][0]["ended_why"], "admin");
+    assert!(!ended.body.contains("reuse"));
+    assert_eq!(listed(&server, &root).await[0]["why"], json!(words));
+}
+
+#[tokio::test]
+async fn a_token_that_was_given_up_is_remembered_no_longer_than_it_lives() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    revoke(&server, &person.access).await.expect_status(200);
+    let lasts = server.database.column::<i64>("select until - at from revocation").await;
+    assert!(lasts[0] <= 960_000, "{lasts:?}");
+    let server = Server::setup().set("BLACKLIST_ENABLED", "false").start().await;
+    let person = server.person("first").await;
+    revoke(&server, &person.access).await.expect_status(200);
+    assert_eq!(server.database.count("revocation").await, 0);
+}
+
+#[tokio::test]
+async fn a_refresh_token_is_explained_by_its_session() {
+    let server = Server::start().await;
+    let root = superuser(&server).await;
+    let person = server.person("first").await;
+    let explain = async |token: &str| {
+        let request = server.post("/admin/tokens/explain").bearer(&root.access);
+        request.json(&json!({ "token": token })).send().await.expect_status(200)
+    };
+    assert_eq!(explain(&person.refresh).await.json["accepted"], true);
+    let next = server.refresh(&person.refresh).await.text("refresh_token");
+    assert_eq!(explain(&person.refresh).await.text("reason"), "token_spent");
+    assert_eq!(explain(&next).await.json["accepted"], true);
+    server.logout(&next).await.expect_status(204);
+    server.database.execute("delete from revocation").await;
+    let server = Server::setup().on(server.kill()).start().await;
+    let request = server.post("/admin/tokens/explain").bearer(&root.access);
+    let explained = request.json(&json!({ "token": next })).send().await;
+    assert_eq!(explained.text("reason"), "session_ended");
 }
 
 #[tokio::test]

@@ -212,6 +212,19 @@ async fn a_session_lasts_no_longer_than_its_limit_however_often_it_is_refreshed(
 }
 
 #[tokio::test]
+async fn no_access_token_outlives_its_session() {
+    let server = Server::setup().set("SESSION_EXPIRES", 3).start().await;
+    let person = server.person("first").await;
+    let claims = claims_of(&person.access);
+    assert_eq!(claims["exp"].as_u64().unwrap() - claims["iat"].as_u64().unwrap(), 3);
+    tokio::time::sleep(Duration::from_millis(3100)).await;
+    server.me(&person.access).await.expect_reason("token_expired");
+    let body = json!({ "password": PASSWORD });
+    let fresh = server.post("/auth/jwt/fresh").bearer(&person.access).json(&body).send().await;
+    fresh.expect_reason("token_expired");
+}
+
+#[tokio::test]
 async fn a_refresh_moves_the_idle_limit() {
     let server = Server::setup().set("REFRESH_TOKEN_EXPIRES", 3).start().await;
     let mut token = server.person("first").await.refresh;
