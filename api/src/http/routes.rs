@@ -1,8 +1,6 @@
 //! Every route, in one list.
 
-use poem::endpoint::make_sync;
 use poem::http::HeaderValue;
-use poem::web::Redirect;
 use poem::{Endpoint, EndpointExt, Response, Route, get};
 use poem_openapi::{LicenseObject, OpenApi, OpenApiService, ServerObject};
 use serde_json::Value;
@@ -56,7 +54,6 @@ pub(super) fn service(app: App) -> impl Endpoint<Output = Response> {
     let routes = Route::new()
         .at("/openapi.json", get(docs::asset("application/json", json)))
         .at("/openapi.yaml", get(docs::asset("application/yaml", yaml)))
-        .at("/", get(make_sync(|_| Redirect::see_other("/docs"))))
         .at("/docs", get(docs::asset("text/html; charset=utf-8", docs::PAGE)))
         .at("/docs/start.js", get(docs::asset("text/javascript; charset=utf-8", docs::START)))
         .at("/docs/page.css", get(docs::asset("text/css; charset=utf-8", docs::STYLE)))
@@ -71,8 +68,7 @@ pub(super) fn service(app: App) -> impl Endpoint<Output = Response> {
 }
 
 /// The routes that are not operations, which have no entry in the document.
-const PAGES: [&str; 8] = [
-    "/",
+const PAGES: [&str; 7] = [
     "/openapi.json",
     "/openapi.yaml",
     "/docs",
