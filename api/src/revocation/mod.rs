@@ -261,10 +261,11 @@ pub(crate) async fn follow(app: &App, connection: &impl ConnectionTrait) -> Resu
         for row in rows {
             if row.kind == LIFT {
                 let Some(lifted) = lifted(row.clone()) else { continue };
-                app.revocations.list.lift(lifted);
-                // What else there is of it holds on, this replica's own latest too.
+                // What else there is of it holds on. It is read first: a database that goes away
+                // here must not leave memory without it.
                 let subject = row.subject.split(':').next_back().unwrap_or_default().to_owned();
                 let rest = store::of(connection, 0, &[subject]).await?;
+                app.revocations.list.lift(lifted);
                 app.revocations.apply(rest.into_iter().filter_map(entry));
             } else {
                 app.revocations.apply(entry(row));
