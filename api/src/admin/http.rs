@@ -17,6 +17,7 @@ use crate::http::body::{Accepts, Body, Fields, Input};
 use crate::http::caller::Superuser;
 use crate::revocation::{self, Entry};
 use crate::session::Device;
+use crate::session::http::EXAMPLE_TOKEN;
 
 /// The refusals of each operation, for the documents.
 pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
@@ -150,10 +151,7 @@ struct ExplainRequest {
 
 impl Example for ExplainRequest {
     fn example() -> Self {
-        Self {
-            token: "eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiIsImtpZCI6Ik1MVUF6S3BxLXQwTEtLT2sifQ…"
-                .to_owned(),
-        }
+        Self { token: EXAMPLE_TOKEN.to_owned() }
     }
 }
 

@@ -151,7 +151,7 @@ struct TokenResponse {
 }
 
 /// The beginning of a token, for the documents.
-const EXAMPLE_TOKEN: &str =
+pub(crate) const EXAMPLE_TOKEN: &str =
     "eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiIsImtpZCI6Ik1MVUF6S3BxLXQwTEtLT2sifQ…";
 
 impl Example for TokenResponse {
