@@ -10,6 +10,8 @@ use crate::error::Result;
 use crate::factor::Hasher;
 use crate::http::CsrfKeys;
 use crate::revocation::Revocations;
+use crate::service::KnownServices;
+use crate::token::{KnownApiTokens, Uses};
 use crate::user::KnownUsers;
 
 /// The identity provider. Cheap to clone.
@@ -33,6 +35,12 @@ pub struct Parts {
     pub revocations: Revocations,
     /// The users that were asked for within the last second.
     pub known_users: KnownUsers,
+    /// The services that were asked for within the last second.
+    pub known_services: KnownServices,
+    /// The API tokens that were shown within the last second.
+    pub known_api_tokens: KnownApiTokens,
+    /// When API tokens were used, as far as that is not written yet.
+    pub api_token_uses: Uses,
 }
 
 impl std::ops::Deref for App {
@@ -54,9 +62,24 @@ impl App {
         let verifier = verifier(&config, &revocations)?;
         let csrf = CsrfKeys::of(&config)?;
         let hasher = Hasher::start(config.bcrypt_cost);
-        let known_users = KnownUsers::default();
-        let parts = Parts { config, database, verifier, csrf, hasher, revocations, known_users };
-        Ok(Self(Arc::new(parts)))
+        Ok(Self(Arc::new(Parts {
+            config,
+            database,
+            verifier,
+            csrf,
+            hasher,
+            revocations,
+            known_users: KnownUsers::default(),
+            known_services: KnownServices::default(),
+            known_api_tokens: KnownApiTokens::default(),
+            api_token_uses: Uses::default(),
+        })))
+    }
+
+    /// Forgets what is known of API tokens and services, of which some were changed.
+    pub(crate) fn forget_api_tokens(&self) {
+        self.known_api_tokens.forget_all();
+        self.known_services.forget_all();
     }
 }
 

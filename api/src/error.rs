@@ -46,6 +46,20 @@ pub enum Code {
     SessionEnded,
     /// A known caller who may not.
     Forbidden,
+    /// A token that may less than its owner, and not this.
+    InsufficientScope,
+    /// The secret of an API token is another's.
+    ApiTokenAlreadyExists,
+    /// An API token for somebody there is none of.
+    ApiTokenUserUnknown,
+    /// An API token that would be allowed more than its owner.
+    ApiTokenInvalidScopes,
+    /// More API tokens than anybody has a use for.
+    ApiTokenLimitReached,
+    /// Which API tokens to delete was not said.
+    ApiTokenNotNamed,
+    /// A service with this name exists.
+    ServiceAlreadyExists,
     /// A request with a cookie that a page of somebody else may have sent.
     CsrfTokenMismatch,
     /// A request that OAuth does not know (RFC 6749, section 5.2).
@@ -72,7 +86,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Code; 25] = [
+    pub const ALL: [Code; 32] = [
         Code::RegisterUserAlreadyExists,
         Code::RegisterInvalidPassword,
         Code::RegistrationClosed,
@@ -87,6 +101,13 @@ impl Code {
         Code::RefreshTokenReused,
         Code::SessionEnded,
         Code::Forbidden,
+        Code::InsufficientScope,
+        Code::ApiTokenAlreadyExists,
+        Code::ApiTokenUserUnknown,
+        Code::ApiTokenInvalidScopes,
+        Code::ApiTokenLimitReached,
+        Code::ApiTokenNotNamed,
+        Code::ServiceAlreadyExists,
         Code::CsrfTokenMismatch,
         Code::InvalidRequest,
         Code::NotFound,
@@ -172,8 +193,41 @@ impl Code {
             Code::Forbidden => (
                 S::FORBIDDEN,
                 "Forbidden",
-                "The caller is known, and may not: this is for superusers.",
+                "The caller is known, and may not: this is for superusers, or wants a scope.",
             ),
+            Code::InsufficientScope => (
+                S::FORBIDDEN,
+                "INSUFFICIENT_SCOPE",
+                "The API token lacks a scope that its owner has; `WWW-Authenticate` says which.",
+            ),
+            Code::ApiTokenAlreadyExists => (
+                S::CONFLICT,
+                "API_TOKEN_ALREADY_EXISTS",
+                "This secret is another user's or service's.",
+            ),
+            Code::ApiTokenUserUnknown => (
+                S::BAD_REQUEST,
+                "API_TOKEN_USER_UNKNOWN",
+                "There is no user with this address, and no service with this name.",
+            ),
+            Code::ApiTokenInvalidScopes => (
+                S::BAD_REQUEST,
+                "API_TOKEN_INVALID_SCOPES",
+                "The owner does not have what the token should be allowed; `reason` says what.",
+            ),
+            Code::ApiTokenLimitReached => (
+                S::BAD_REQUEST,
+                "API_TOKEN_LIMIT_REACHED",
+                "There are 100 API tokens of this owner: delete one that nobody uses.",
+            ),
+            Code::ApiTokenNotNamed => (
+                S::BAD_REQUEST,
+                "Cannot delete, either username or token must be provided",
+                "Say whose API tokens to delete, or which one.",
+            ),
+            Code::ServiceAlreadyExists => {
+                (S::CONFLICT, "SERVICE_ALREADY_EXISTS", "A service with this name exists.")
+            }
             Code::CsrfTokenMismatch => (
                 S::FORBIDDEN,
                 "CSRF_TOKEN_MISMATCH",
@@ -245,6 +299,9 @@ impl Code {
             Code::RegisterInvalidPassword | Code::UpdateUserInvalidPassword => {
                 Error::with_reason(self, "Password should be at least 8 characters")
             }
+            Code::ApiTokenInvalidScopes => {
+                Error::with_reason(self, "first@user.com does not have the scope super")
+            }
             Code::UnprocessableContent => {
                 Error::unprocessable(vec![Problem::missing(vec!["password".into()])])
             }
@@ -280,7 +337,40 @@ enum Detail {
     None,
     Reason(String),
     Problems(Vec<Problem>),
-    Token(Refusal),
+    Token(TokenRefusal),
+    Scope(&'static str),
+}
+
+/// Why a token of any kind is not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenRefusal {
+    /// The stable name of the reason, in snake case.
+    pub reason: &'static str,
+    /// The reason, for people.
+    pub sentence: &'static str,
+}
+
+impl TokenRefusal {
+    /// An API token that was cut off or mistyped.
+    pub const API_TOKEN_MALFORMED: Self =
+        Self { reason: "api_token_malformed", sentence: "no API token looks like this" };
+    /// An API token that there is none of.
+    pub const API_TOKEN_UNKNOWN: Self = Self {
+        reason: "api_token_unknown",
+        sentence: "there is no such API token: it was deleted, or is another service's",
+    };
+    /// An API token whose time is over.
+    pub const API_TOKEN_EXPIRED: Self =
+        Self { reason: "api_token_expired", sentence: "the API token has expired" };
+    /// The refusals of API tokens; those of JWTs are [`Refusal::ALL`].
+    pub const OF_API_TOKENS: [Self; 3] =
+        [Self::API_TOKEN_MALFORMED, Self::API_TOKEN_UNKNOWN, Self::API_TOKEN_EXPIRED];
+}
+
+impl From<Refusal> for TokenRefusal {
+    fn from(refusal: Refusal) -> Self {
+        Self { reason: refusal.reason(), sentence: refusal.sentence() }
+    }
 }
 
 /// A refusal, or a fault.
@@ -309,8 +399,13 @@ impl Error {
     }
 
     /// A refusal of a token.
-    pub fn token(code: Code, refusal: Refusal) -> Self {
-        Self { detail: Detail::Token(refusal), ..code.into() }
+    pub fn token(code: Code, refusal: impl Into<TokenRefusal>) -> Self {
+        Self { detail: Detail::Token(refusal.into()), ..code.into() }
+    }
+
+    /// A token that lacks a scope which its owner has.
+    pub fn scope(scope: &'static str) -> Self {
+        Self { detail: Detail::Scope(scope), ..Code::InsufficientScope.into() }
     }
 
     /// A body that says what cannot be.
@@ -340,7 +435,7 @@ impl Error {
             return json!({ "error": name, "error_description": self.code.sentence() });
         }
         match &self.detail {
-            Detail::None | Detail::Token(_) => json!({ "detail": name }),
+            Detail::None | Detail::Token(_) | Detail::Scope(_) => json!({ "detail": name }),
             Detail::Reason(reason) => json!({ "detail": { "code": name, "reason": reason } }),
             Detail::Problems(problems) => {
                 let items: Vec<_> = problems
@@ -360,8 +455,13 @@ impl Error {
     /// RFC 6750, section 3: no `error` where no token was presented.
     fn challenge(&self) -> HeaderValue {
         let (error, description, reason) = match &self.detail {
-            Detail::Token(refusal) => {
-                ("invalid_token", refusal.to_string(), Some(refusal.reason()))
+            Detail::Token(TokenRefusal { reason, sentence }) => {
+                ("invalid_token", (*sentence).to_owned(), Some(*reason))
+            }
+            Detail::Scope(scope) => {
+                let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{scope}\"");
+                return HeaderValue::try_from(challenge)
+                    .unwrap_or(HeaderValue::from_static("Bearer"));
             }
             // No token was presented.
             Detail::None
@@ -391,7 +491,7 @@ impl IntoResponse for Error {
             .content_type("application/json")
             .body(self.body().to_string());
         let headers = response.headers_mut();
-        if status == StatusCode::UNAUTHORIZED {
+        if status == StatusCode::UNAUTHORIZED || self.code == Code::InsufficientScope {
             headers.insert(header::WWW_AUTHENTICATE, self.challenge());
         }
         if status == StatusCode::SERVICE_UNAVAILABLE {

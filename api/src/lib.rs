@@ -7,12 +7,16 @@
 //! | [`user`] | people: who you are |
 //! | [`factor`] | passwords: how you prove it |
 //! | [`session`] | sign in, stay signed in, sign out: what you get |
+//! | [`service`] | programs that act for themselves |
+//! | [`token`] | API tokens, and who asks |
+//! | [`introspection`] | what services ask of a token |
 //! | [`account`] | what people change of themselves |
 //! | [`admin`] | what superusers do |
 //! | [`revocation`] | what is not accepted any more |
 //! | [`operation`] | how the service is |
 //! | [`http`] | what every request passes; all routes in one list |
 //! | [`app`], [`config`], [`database`], [`error`] | what rules are given, and how they refuse |
+//! | [`scope`] | what callers may do |
 //! | [`clock`], [`random`] | the only places that read the clock and draw randomness |
 
 pub mod account;
@@ -24,10 +28,16 @@ pub mod database;
 pub mod error;
 pub mod factor;
 pub mod http;
+pub mod introspection;
+pub mod known;
 pub mod operation;
+mod purge;
 pub mod random;
 pub mod revocation;
+pub mod scope;
+pub mod service;
 pub mod session;
+pub mod token;
 pub mod user;
 
 use app::App;

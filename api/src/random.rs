@@ -38,3 +38,29 @@ pub fn secret() -> String {
         text
     })
 }
+
+const LETTERS_AND_DIGITS: &[u8; 62] =
+    b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// Letters and digits nobody can guess, each of 62 as likely as any other: 5.95 bits.
+pub fn letters_and_digits(count: usize) -> String {
+    let mut text = String::with_capacity(count);
+    while text.len() < count {
+        // Bytes from 248 on would make the first letters likelier.
+        let drawn = bytes::<64>().into_iter().filter(|byte| *byte < 248);
+        let room = count - text.len();
+        text.extend(
+            drawn.take(room).map(|byte| char::from(LETTERS_AND_DIGITS[usize::from(byte) % 62])),
+        );
+    }
+    text
+}
+
+/// A number in letters and digits, the most significant first: its last `count`.
+pub fn in_letters_and_digits(number: u64, count: usize) -> String {
+    let digit = |power| number / 62_u64.pow(power) % 62;
+    let powers = (0..u32::try_from(count).unwrap_or_default()).rev();
+    powers
+        .map(|power| char::from(LETTERS_AND_DIGITS[usize::try_from(digit(power)).unwrap_or(0)]))
+        .collect()
+}

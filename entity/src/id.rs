@@ -45,3 +45,13 @@ id! {
     /// A session's id: the `sid` of its tokens.
     SessionId
 }
+
+id! {
+    /// A service's id: the `sub` of what is said of its tokens.
+    ServiceId
+}
+
+id! {
+    /// An API token's id, which is not its secret.
+    ApiTokenId
+}

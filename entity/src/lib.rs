@@ -3,9 +3,11 @@
 //! Rows never leave the server: nothing here can be serialised. Instants are milliseconds since
 //! the epoch.
 
+pub mod api_token;
 mod id;
 pub mod revocation;
+pub mod service;
 pub mod session;
 pub mod user;
 
-pub use id::{SessionId, UserId};
+pub use id::{ApiTokenId, ServiceId, SessionId, UserId};

@@ -15,6 +15,8 @@ use sea_orm_migration::{
 mod m20261121_000001_user_session_revocation;
 mod m20261122_000002_session_ended_ip;
 mod m20261122_000003_revocation_why;
+mod m20261122_000004_service_api_token;
+mod m20261122_000005_replica;
 
 struct Migrator;
 
@@ -25,6 +27,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000001_user_session_revocation::Migration),
             Box::new(m20261122_000002_session_ended_ip::Migration),
             Box::new(m20261122_000003_revocation_why::Migration),
+            Box::new(m20261122_000004_service_api_token::Migration),
+            Box::new(m20261122_000005_replica::Migration),
         ]
     }
 }

@@ -115,6 +115,9 @@ async fn who_was_thrown_out_does_not_change_the_password_on_another_replica() {
         drop(out);
         let taken = serde_json::json!({ "password": "the thief's" });
         other.change_me(&thief, &taken).await.expect_refusal(401, "Unauthorized");
+        // Nor make itself an API token, which would outlive everything.
+        let token = other.make_api_token(&thief, &serde_json::json!({})).await;
+        token.expect_refusal(401, "Unauthorized");
         // Nor the owner's own token from before, which was ended as well.
         other.change_me(&owner, &taken).await.expect_refusal(401, "Unauthorized");
         one.login(&person.email, PASSWORD).await.expect_status(200);

@@ -6,9 +6,11 @@
 #![expect(clippy::unwrap_used, reason = "what cannot be unwrapped fails its test")]
 
 mod access;
+mod api_tokens;
 mod cookies;
 mod crash;
 mod errors;
+mod introspection;
 mod login;
 mod logout;
 mod model;

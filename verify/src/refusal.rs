@@ -64,6 +64,11 @@ impl Refusal {
         self.words().0
     }
 
+    /// The reason, for people.
+    pub const fn sentence(self) -> &'static str {
+        self.words().1
+    }
+
     const fn words(self) -> (&'static str, &'static str) {
         match self {
             Refusal::TooLong => ("token_too_long", "the token is longer than 8192 bytes"),
@@ -101,7 +106,7 @@ impl Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.words().1)
+        formatter.write_str(self.sentence())
     }
 }
 

@@ -11,7 +11,7 @@ use crate::error::{Code, Result};
 use crate::factor::Password;
 use crate::http::Tag;
 use crate::http::body::{Accepts, Body, Fields, Input};
-use crate::http::caller::Caller;
+use crate::http::caller::UserCaller;
 use crate::http::cookie::Cookies;
 use crate::session::{self, Device, Ended, Page, Session};
 use crate::user::Email;
@@ -19,14 +19,15 @@ use crate::user::http::UserResponse;
 
 /// The refusals of each operation, for the documents.
 pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
-    ("read_me", &[Code::Unauthorized]),
-    ("list_sessions", &[Code::Unauthorized, Code::UnprocessableContent]),
-    ("end_session", &[Code::Unauthorized, Code::NotFound]),
-    ("end_other_sessions", &[Code::Unauthorized]),
+    ("read_me", &[Code::Unauthorized, Code::Forbidden]),
+    ("list_sessions", &[Code::Unauthorized, Code::Forbidden, Code::UnprocessableContent]),
+    ("end_session", &[Code::Unauthorized, Code::Forbidden, Code::NotFound]),
+    ("end_other_sessions", &[Code::Unauthorized, Code::Forbidden]),
     (
         "update_me",
         &[
             Code::Unauthorized,
+            Code::Forbidden,
             Code::FreshTokenRequired,
             Code::UpdateUserEmailAlreadyExists,
             Code::UpdateUserInvalidPassword,
@@ -174,10 +175,10 @@ pub(crate) struct Api;
 impl Api {
     /// Who am I
     ///
-    /// The user the access token speaks of, as the database has them: a flag that was changed a
+    /// The user the token speaks of, as the database has them: a flag that was changed a
     /// second ago shows here with an old token.
     #[oai(path = "/users/me", method = "get", operation_id = "read_me", tag = "Tag::Users")]
-    async fn read_me(&self, caller: Caller) -> Result<Json<UserResponse>> {
+    async fn read_me(&self, caller: UserCaller) -> Result<Json<UserResponse>> {
         Ok(Json(UserResponse::from(caller.user.as_ref())))
     }
 
@@ -190,17 +191,24 @@ impl Api {
     async fn update_me(
         &self,
         app: Data<&App>,
-        caller: Caller,
+        caller: UserCaller,
         cookies: Cookies,
         device: Device,
         body: Body<UpdateMeRequest>,
     ) -> Result<Json<UserResponse>> {
         let (email, password) = body.0;
         let ends_token = password.is_some();
-        let user = super::change(&app, &caller.claims, email, password, device.clone()).await?;
+        let Some(claims) = caller.claims else {
+            // No API token is fresh.
+            return match (email, password) {
+                (None, None) => Ok(Json(UserResponse::from(caller.user.as_ref()))),
+                _ => Err(Code::FreshTokenRequired.into()),
+            };
+        };
+        let user = super::change(&app, &claims, email, password, device.clone()).await?;
         // A browser has no refresh token to go on with.
         if ends_token && caller.has_cookie {
-            match session::replace(&app, &caller.claims, device).await {
+            match session::replace(&app, &claims, device).await {
                 Ok(access) => access.iter().for_each(|access| cookies.keep(&app, access)),
                 Err(error) => {
                     tracing::warn!(error.cause = %error, "a cookie could not be replaced")
@@ -222,7 +230,7 @@ impl Api {
     async fn list_sessions(
         &self,
         app: Data<&App>,
-        caller: Caller,
+        caller: UserCaller,
         /// Those that ended, rather than those that live.
         ended: Query<Option<bool>>,
         /// At most so many, 20 if not given; less than 1 is taken for 1, more than 100 for 100.
@@ -235,7 +243,8 @@ impl Api {
             after: after.0.filter(|after| !after.is_empty()),
             limit: limit.0.unwrap_or(20),
         };
-        let (sessions, more) = session::list(&app, &caller.claims, page).await?;
+        let (sessions, more) =
+            session::list(&app, caller.user.id, caller.claims.as_ref(), page).await?;
         let next = sessions.last().filter(|_| more).map(|last| last.id.to_string());
         let items = sessions.into_iter().map(SessionResponse::from).collect();
         Ok(Json(SessionsResponse { items, next }))
@@ -253,12 +262,12 @@ impl Api {
     async fn end_session(
         &self,
         app: Data<&App>,
-        caller: Caller,
+        caller: UserCaller,
         device: Device,
         /// The session's id.
         id: Path<String>,
     ) -> Result<Done> {
-        session::end_one(&app, &caller.claims, &id, device).await?;
+        session::end_one(&app, caller.user.id, &id, device).await?;
         Ok(Done::NoContent)
     }
 
@@ -274,10 +283,10 @@ impl Api {
     async fn end_other_sessions(
         &self,
         app: Data<&App>,
-        caller: Caller,
+        caller: UserCaller,
         device: Device,
     ) -> Result<Done> {
-        session::end_others(&app, &caller.claims, device).await?;
+        session::end_others(&app, caller.user.id, caller.claims.as_ref(), device).await?;
         Ok(Done::NoContent)
     }
 }

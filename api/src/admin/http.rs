@@ -93,9 +93,9 @@ impl Input for RevocationRequest {
 struct RevocationResponse {
     /// Its place in the sequence.
     seq: i64,
-    /// `jti`, `sid`, `sub`, or `lift` for the end of another.
+    /// `jti`, `sid`, `sub`, `api` for a change to API tokens, or `lift` for the end of another.
     kind: String,
-    /// The id of a token, a session or a user; of a lift, with its kind before it.
+    /// The id of a token, a session, a user or a service; of a lift, with its kind before it.
     subject: String,
     /// What happened.
     why: String,
@@ -225,7 +225,8 @@ pub(crate) struct Api;
 impl Api {
     /// Revoke something
     ///
-    /// One token, a session, or everything a user has: what it covers is not accepted any more.
+    /// One token, a session, or everything a user has, API tokens too: what it covers is not
+    /// accepted any more.
     #[oai(path = "/admin/revocations", method = "post", operation_id = "create_revocation")]
     async fn create(
         &self,
@@ -235,7 +236,7 @@ impl Api {
         body: Body<RevocationRequest>,
     ) -> Result<Done> {
         let (target, why) = body.0;
-        super::revoke(&app, &superuser.caller.user, target, why, device).await?;
+        super::revoke(&app, &superuser.authority, target, why, device).await?;
         Ok(Done::NoContent)
     }
 
@@ -284,7 +285,7 @@ impl Api {
         seq: Path<String>,
     ) -> Result<Done> {
         let seq = seq.parse().map_err(|_| Code::NotFound)?;
-        super::lift(&app, &superuser.caller.user, seq).await?;
+        super::lift(&app, &superuser.authority, seq).await?;
         Ok(Done::NoContent)
     }
 }

@@ -11,7 +11,8 @@ use crate::clock;
 use crate::error::{Code, Result};
 use crate::revocation::{self, Why};
 use crate::session::{self, Device};
-use crate::user::{self, User};
+use crate::token::{self, Authority};
+use crate::user;
 
 /// What a superuser revokes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +21,7 @@ pub enum Target {
     Token(Uuid),
     /// A session with its tokens.
     Session(Uuid),
-    /// Every session of a user, and every access token they got up to now.
+    /// Every session and every API token of a user, and every access token they got up to now.
     User(Uuid),
 }
 
@@ -31,7 +32,7 @@ pub enum Target {
 /// [`Code::NotFound`] for a session or a user there is none of.
 pub async fn revoke(
     app: &App,
-    superuser: &User,
+    superuser: &Authority,
     target: Target,
     why: String,
     device: Device,
@@ -55,12 +56,14 @@ pub async fn revoke(
             let user = UserId(user);
             user::hold(&transaction, user).await?.ok_or(Code::NotFound)?;
             let now = clock::now();
+            token::delete_of(&transaction, user).await?;
             session::end_all(app, &transaction, user, None, &why, device.ip, now).await?
         }
     };
     transaction.commit().await?;
     app.revocations.apply(entries);
-    tracing::info!(user.id = %superuser.id, target = ?target, "a superuser revoked something");
+    app.forget_api_tokens();
+    tracing::info!(by = %superuser, target = ?target, "a superuser revoked something");
     Ok(())
 }
 
@@ -106,8 +109,8 @@ pub async fn explain(app: &App, token: &str) -> Result<Explained> {
 /// # Errors
 ///
 /// [`Code::NotFound`] when there is none.
-pub async fn lift(app: &App, superuser: &User, seq: i64) -> Result<()> {
+pub async fn lift(app: &App, superuser: &Authority, seq: i64) -> Result<()> {
     revocation::lift(app, seq).await?;
-    tracing::info!(user.id = %superuser.id, revocation.seq = seq, "a superuser lifted a revocation");
+    tracing::info!(by = %superuser, revocation.seq = seq, "a superuser lifted a revocation");
     Ok(())
 }

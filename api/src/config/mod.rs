@@ -157,6 +157,12 @@ pub struct Config {
           default_value = "10", value_parser = clap::value_parser!(u64).range(0..=300))]
     pub refresh_reuse_leeway: u64,
 
+    /// How long an API token lives that is made without an expiry, in seconds (1 to 315360000); for
+    /// ever by default
+    #[arg(long, env = "API_TOKEN_EXPIRES", global = true, value_name = "SECONDS",
+          value_parser = clap::value_parser!(u64).range(1..=315_360_000))]
+    pub api_token_expires: Option<u64>,
+
     /// Whether revoked tokens are refused before they expire
     #[arg(long, env = "BLACKLIST_ENABLED", global = true, value_name = "BOOL", num_args = 1,
           default_value = "true", value_parser = BoolishValueParser::new())]

@@ -17,6 +17,10 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::error::{Code, Error, Problem, Result};
+use crate::scope::{MAX_SCOPES, Scope, Scopes};
+
+/// How long something may be said to live, in seconds.
+const SECONDS: std::ops::RangeInclusive<u64> = 1..=315_360_000;
 
 const JSON: &str = "application/json";
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -139,6 +143,44 @@ impl Fields {
             Ok(id) => Some(id),
             Err(_) => self.problem("uuid_parsing", name, "Input should be a valid UUID"),
         }
+    }
+
+    /// What a domain type reads from the text.
+    pub(crate) fn parsed<T: FromStr<Err = &'static str>>(
+        &mut self,
+        name: &str,
+        text: &str,
+    ) -> Option<T> {
+        text.parse().map_err(|fault| self.problem::<T>("value_error", name, fault)).ok()
+    }
+
+    /// A number of seconds, from 1 to ten years, that may be missing or null.
+    pub(crate) fn seconds(&mut self, name: &str) -> Option<Option<u64>> {
+        match self.take(name) {
+            Value::Null => Some(None),
+            Value::Number(number) if number.as_u64().is_some_and(|n| SECONDS.contains(&n)) => {
+                Some(number.as_u64())
+            }
+            _ => self.problem("int_type", name, "Input should be 1 to 315360000 seconds"),
+        }
+    }
+
+    /// A list of words, or words separated by spaces; may be missing or null.
+    pub(crate) fn scopes(&mut self, name: &str) -> Option<Option<Scopes>> {
+        let words: Vec<Value> = match self.take(name) {
+            Value::Null => return Some(None),
+            Value::String(words) => words.split_whitespace().map(Value::from).collect(),
+            Value::Array(words) => words,
+            _ => return self.problem("list_type", name, "Input should be a list of words"),
+        };
+        if words.len() > MAX_SCOPES {
+            return self.problem("too_long", name, "Input should be at most 32 words");
+        }
+        let mut scopes = Vec::new();
+        for word in words {
+            scopes.push(self.parsed::<Scope>(name, word.as_str().unwrap_or_default())?);
+        }
+        Some(Some(scopes.into_iter().collect()))
     }
 
     /// One line of text for people, of at most so many characters and none that are none.

@@ -2,50 +2,135 @@
 
 use std::sync::Arc;
 
-use poem::http::header;
+use poem::http::{HeaderName, header};
 use poem::web::RemoteAddr;
 use poem::{FromRequest, Request, RequestBody};
 use poem_openapi::registry::{MetaOAuthFlow, MetaOAuthFlows, MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
-use tessera_verify::Claims;
+use tessera_verify::{Claims, Refusal};
 
 use crate::app::App;
 use crate::clock;
 use crate::error::{Code, Error, Result};
 use crate::http::cookie::{self, Cookies};
 use crate::revocation;
+use crate::scope::Scope;
+use crate::service::Principal;
 use crate::session::{self, Device};
+use crate::token::{self, Authority, Secret};
 use crate::user::User;
 
 const PASSWORD_SCHEME: &str = "OAuth2PasswordBearer";
 const BEARER_SCHEME: &str = "Bearer";
+const API_KEY_SCHEME: &str = "ApiKey";
 const COOKIE_SCHEME: &str = "Cookie";
+const EVERY_SCHEME: [&str; 4] = [PASSWORD_SCHEME, BEARER_SCHEME, API_KEY_SCHEME, COOKIE_SCHEME];
 
-/// A user with an access token.
+/// Where API tokens may stand beside `Authorization`; the first that is there counts.
+const API_TOKEN_HEADERS: [HeaderName; 2] =
+    [HeaderName::from_static("x-api-key"), HeaderName::from_static("token")];
+
+/// Anybody whose credential is accepted.
 pub(crate) struct Caller {
-    /// What the token says.
-    pub(crate) claims: Claims,
-    /// What the database says of its user: flags are never the token's.
-    pub(crate) user: Arc<User>,
-    /// Whether the token was in a cookie.
+    /// Who they are, and what they may do.
+    pub(crate) authority: Authority,
+    /// Whether the credential was in a cookie.
     pub(crate) has_cookie: bool,
+}
+
+/// Marks a request that was made in this process by whoever may open the database. Nothing that
+/// comes over a connection can.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Operator;
+
+/// What a request shows of its caller.
+enum Shown<'a> {
+    Jwt(&'a str),
+    ApiToken(&'a str),
+    Cookie(&'a str),
+}
+
+impl<'a> Shown<'a> {
+    /// A header that is there is what the caller means, whatever cookies the browser adds.
+    fn of(app: &App, request: &'a Request) -> Option<Self> {
+        let headers = request.headers();
+        if headers.contains_key(header::AUTHORIZATION) {
+            let token = bearer(request)?;
+            let is_secret = !token.contains('.') && token.parse::<Secret>().is_ok()
+                || token.starts_with("tsr_");
+            return Some(if is_secret { Shown::ApiToken(token) } else { Shown::Jwt(token) });
+        }
+        if let Some(name) = API_TOKEN_HEADERS.iter().find(|name| headers.contains_key(*name)) {
+            let mut values = headers.get_all(name).iter();
+            let (value, None) = (values.next()?, values.next()) else { return None };
+            return value.to_str().ok().map(|value| Shown::ApiToken(value.trim()));
+        }
+        cookie::token(app, headers).map(Shown::Cookie)
+    }
 }
 
 impl Caller {
     async fn from_request(request: &Request) -> Result<Self> {
         let app = app(request)?;
-        // A header that is there is what the caller means, whatever cookies the browser adds.
-        let has_header = request.headers().contains_key(header::AUTHORIZATION);
-        let cookie = if has_header { None } else { cookie::token(app, request.headers()) };
-        let token = bearer(request).or(cookie).ok_or(Code::Unauthorized)?;
+        if request.extensions().get::<Operator>().is_some() {
+            return Ok(Self { authority: Authority::Operator, has_cookie: false });
+        }
+        let (token, has_cookie) = match Shown::of(app, request).ok_or(Code::Unauthorized)? {
+            Shown::ApiToken(secret) => {
+                let authority = token::authenticate(app, secret).await?;
+                return Ok(Self { authority, has_cookie: false });
+            }
+            Shown::Jwt(token) => (token, false),
+            Shown::Cookie(token) => (token, true),
+        };
         let (claims, user) = session::authenticate(app, token).await?;
-        if cookie.is_some() && !request.method().is_safe() {
+        if has_cookie && !request.method().is_safe() {
             app.csrf.check(request.headers(), claims.sid)?;
         }
-        if cookie.is_some() && session::is_in_its_second_half(&claims) {
+        if has_cookie && session::is_in_its_second_half(&claims) {
             renew(app, request, &claims).await;
         }
-        Ok(Self { claims, user, has_cookie: cookie.is_some() })
+        Ok(Self { authority: Authority::Session { claims, user }, has_cookie })
+    }
+}
+
+/// A user, with an access token or with an API token that may speak for them in everything.
+pub(crate) struct UserCaller {
+    /// The user.
+    pub(crate) user: Arc<User>,
+    /// What their access token says, if it is one.
+    pub(crate) claims: Option<Claims>,
+    /// Whether it was in a cookie.
+    pub(crate) has_cookie: bool,
+}
+
+impl UserCaller {
+    async fn from_request(request: &Request) -> Result<Self> {
+        let Caller { authority, has_cookie } = Caller::from_request(request).await?;
+        authority.require_self()?;
+        let claims = authority.claims().cloned();
+        match authority.principal() {
+            Some(Principal::User(user)) => Ok(Self { user, claims, has_cookie }),
+            _ => Err(Code::Forbidden.into()),
+        }
+    }
+}
+
+/// A user with an access token: what is about a session is nothing for API tokens.
+pub(crate) struct SessionCaller {
+    /// What the token says.
+    pub(crate) claims: Claims,
+    /// Whether it was in a cookie.
+    pub(crate) has_cookie: bool,
+}
+
+impl SessionCaller {
+    async fn from_request(request: &Request) -> Result<Self> {
+        let Caller { authority, has_cookie } = Caller::from_request(request).await?;
+        match authority {
+            Authority::Session { claims, .. } => Ok(Self { claims, has_cookie }),
+            _ => Err(Error::token(Code::Unauthorized, Refusal::TypeMismatch)),
+        }
     }
 }
 
@@ -59,16 +144,17 @@ async fn renew(app: &App, request: &Request, claims: &Claims) {
     }
 }
 
-/// A user with an access token who may manage others.
+/// Somebody who may manage others.
 pub(crate) struct Superuser {
     /// Who they are.
-    pub(crate) caller: Caller,
+    pub(crate) authority: Authority,
 }
 
 impl Superuser {
     async fn from_request(request: &Request) -> Result<Self> {
-        let caller = Caller::from_request(request).await?;
-        if caller.user.is_superuser { Ok(Self { caller }) } else { Err(Code::Forbidden.into()) }
+        let Caller { authority, .. } = Caller::from_request(request).await?;
+        authority.require(Scope::SUPER)?;
+        Ok(Self { authority })
     }
 }
 
@@ -81,7 +167,13 @@ pub(crate) struct TokenHolder {
 impl TokenHolder {
     async fn from_request(request: &Request) -> Result<Self> {
         let app = app(request)?;
-        let token = bearer(request).ok_or(Code::Unauthorized)?;
+        let token = match Shown::of(app, request) {
+            Some(Shown::Jwt(token)) => token,
+            Some(Shown::ApiToken(_)) => {
+                return Err(Error::token(Code::Unauthorized, Refusal::TypeMismatch));
+            }
+            _ => return Err(Code::Unauthorized.into()),
+        };
         revocation::require_known(app)?;
         let claims = app
             .verifier
@@ -144,8 +236,10 @@ macro_rules! secured {
     };
 }
 
-secured!(Caller, [PASSWORD_SCHEME, BEARER_SCHEME, COOKIE_SCHEME]);
-secured!(Superuser, [PASSWORD_SCHEME, BEARER_SCHEME, COOKIE_SCHEME]);
+secured!(Caller, EVERY_SCHEME);
+secured!(UserCaller, EVERY_SCHEME);
+secured!(Superuser, EVERY_SCHEME);
+secured!(SessionCaller, [PASSWORD_SCHEME, BEARER_SCHEME, COOKIE_SCHEME]);
 secured!(CookieHolder, [COOKIE_SCHEME]);
 secured!(TokenHolder, [PASSWORD_SCHEME, BEARER_SCHEME]);
 
@@ -227,10 +321,24 @@ fn register_schemes(registry: &mut Registry) {
         MetaSecurityScheme {
             ty: "http",
             description: Some(
-                "An access token from `/auth/jwt/login`; where it says so, a refresh token.",
+                "An access token from `/auth/jwt/login`, or an API token; where it says so, a \
+                 refresh token.",
             ),
             scheme: Some("bearer"),
             bearer_format: Some("JWT"),
+            ..BLANK
+        },
+    );
+    registry.create_security_scheme(
+        API_KEY_SCHEME,
+        MetaSecurityScheme {
+            ty: "apiKey",
+            description: Some(
+                "An API token from `/auth/tokens`. As bearer, or in the header `Token`, it is as \
+                 good.",
+            ),
+            name: Some("X-API-Key"),
+            key_in: Some("header"),
             ..BLANK
         },
     );

@@ -252,7 +252,7 @@ fn preflight() -> Response {
         .header(header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PATCH, PUT, DELETE")
         .header(
             header::ACCESS_CONTROL_ALLOW_HEADERS,
-            "Authorization, Content-Type, X-CSRF-Token, X-Request-Id",
+            "Authorization, Content-Type, Token, X-API-Key, X-CSRF-Token, X-Request-Id",
         )
         .header(header::ACCESS_CONTROL_MAX_AGE, "600")
         .finish()

@@ -20,6 +20,10 @@ use poem_openapi::Tags;
 pub(crate) enum Tag {
     /// Register, sign in, stay signed in, sign out.
     Auth,
+    /// API tokens, for scripts and services.
+    Tokens,
+    /// What services that take tokens ask.
+    Services,
     /// Who you are.
     Users,
     /// What superusers do.

@@ -51,8 +51,12 @@ fn complete(method: &str, operation: &mut Value, schemas: &Value) {
     let takes_cookie = operation["security"].to_string().contains("\"Cookie\"");
     let csrf = [Code::CsrfTokenMismatch];
     let csrf = if takes_cookie && method != "get" { &csrf[..] } else { &[] };
+    // An API token may less than its owner.
+    let takes_api_token = operation["security"].to_string().contains("\"ApiKey\"");
+    let scope = [Code::InsufficientScope];
+    let scope = if takes_api_token { &scope[..] } else { &[] };
     let codes =
-        own.iter().chain(csrf).chain(EVERYWHERE.iter().filter(|code| {
+        own.iter().chain(scope).chain(csrf).chain(EVERYWHERE.iter().filter(|code| {
             has_body || !matches!(code, Code::ContentTooLarge | Code::RequestTimeout)
         }));
     if id == "refresh" {

@@ -9,15 +9,18 @@ use super::layers::Layers;
 use super::{docs, openapi};
 use crate::app::App;
 use crate::error::Code;
-use crate::{account, admin, factor, operation, session};
+use crate::{account, admin, factor, introspection, operation, service, session, token};
 
 /// The operations of each feature.
 pub(super) fn operations() -> OpenApiService<impl OpenApi, ()> {
     let features = (
         factor::http::Api,
         session::http::Api,
+        token::http::Api,
+        introspection::http::Api,
         account::http::Api,
         admin::http::Api,
+        service::http::Api,
         operation::http::Api,
     );
     OpenApiService::new(features, "Tessera", env!("CARGO_PKG_VERSION"))
@@ -34,8 +37,11 @@ pub(super) fn refusals() -> impl Iterator<Item = &'static (&'static str, &'stati
     [
         factor::http::REFUSALS,
         session::http::REFUSALS,
+        token::http::REFUSALS,
+        introspection::http::REFUSALS,
         account::http::REFUSALS,
         admin::http::REFUSALS,
+        service::http::REFUSALS,
         operation::http::REFUSALS,
     ]
     .into_iter()

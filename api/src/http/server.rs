@@ -23,7 +23,7 @@ use tokio_io_timeout::TimeoutStream;
 
 use super::routes;
 use crate::app::App;
-use crate::{revocation, session};
+use crate::{revocation, session, token};
 
 /// How long a request's head may take, and a connection be idle.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
@@ -74,8 +74,10 @@ pub async fn serve(app: App, bound: Bound, shutdown: impl Future<Output = ()>) {
         tokio::spawn(revocation::jobs::keep_following(app.clone())),
         tokio::spawn(revocation::jobs::keep_purging(app.clone())),
         tokio::spawn(session::jobs::keep_purging(app.clone())),
+        tokio::spawn(token::jobs::keep_noting(app.clone())),
+        tokio::spawn(token::jobs::keep_purging(app.clone())),
     ];
-    let service = Arc::new(routes::service(app));
+    let service = Arc::new(routes::service(app.clone()));
     let (stop, stopping) = watch::channel(());
     let wanted = Arc::new(watch::Sender::new(()));
     let permits = Arc::new(Semaphore::new(bound.connections));
@@ -103,6 +105,7 @@ pub async fn serve(app: App, bound: Bound, shutdown: impl Future<Output = ()>) {
         tracing::warn!("some requests were still in flight at the end");
     }
     background.iter().for_each(tokio::task::JoinHandle::abort);
+    token::jobs::write_uses(&app).await;
 }
 
 /// What ends a connection on which nothing is in flight.

@@ -4,12 +4,17 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::{follow, purge};
+use super::{follow, store};
 use crate::app::App;
+use crate::clock;
+use crate::purge;
 
 const FOLLOW_EVERY: Duration = Duration::from_millis(500);
 const FOLLOW_WITHIN: Duration = Duration::from_secs(2);
-const PURGE_EVERY: Duration = Duration::from_secs(3600);
+
+/// How long an entry outlives what it covers, in seconds: a clock that jumps ahead and back must
+/// not revive a token.
+const GRACE: u64 = 86_400;
 
 /// Keeps memory in step with the table, for as long as it is polled.
 pub(crate) async fn keep_following(app: App) {
@@ -38,12 +43,10 @@ pub(crate) async fn keep_following(app: App) {
 
 /// Purges once an hour, for as long as it is polled.
 pub(crate) async fn keep_purging(app: App) {
-    let mut ticks = interval(PURGE_EVERY);
-    loop {
-        ticks.tick().await;
-        match purge(&app.database, &app.revocations.list).await {
-            Ok(purged) => tracing::debug!(revocation.purged = purged, "expired revocations purged"),
-            Err(error) => tracing::warn!(error.cause = %error, "revocations could not be purged"),
-        }
-    }
+    purge::hourly(&app, "revocations", async |app: &App, connection, most| {
+        let now = clock::now();
+        app.revocations.list.purge(now.seconds());
+        store::delete_until(connection, now.minus_seconds(GRACE), most).await
+    })
+    .await;
 }

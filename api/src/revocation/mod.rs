@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use entity::revocation::{LIFT, Model, SESSION, TOKEN, USER};
+use entity::revocation::{API_TOKEN, LIFT, Model, SESSION, TOKEN, USER};
 use entity::{SessionId, UserId};
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use tessera_verify::{Claims, MAX_LEEWAY, Revocation, RevocationList};
@@ -18,12 +18,8 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::clock::{self, Time};
-use crate::database::{Database, serialise_revocations};
+use crate::database::serialise_revocations;
 use crate::error::{Code, Error, Result};
-
-/// How long an entry outlives what it covers, in seconds: a clock that jumps ahead and back must
-/// not revive a token.
-const GRACE: u64 = 86_400;
 
 /// How many rows are read at once.
 const BATCH: u64 = 10_000;
@@ -163,6 +159,22 @@ pub(crate) async fn record(
     Ok(())
 }
 
+/// Tells every replica, in the transaction that changed API tokens or their owners, as its last
+/// statement, to forget what it knows of them.
+///
+/// # Errors
+///
+/// When the database refuses.
+pub(crate) async fn announce(
+    transaction: &DatabaseTransaction,
+    subject: Uuid,
+    now: Time,
+) -> Result<()> {
+    serialise_revocations(transaction).await?;
+    let subject = subject.to_string();
+    Ok(store::insert_note(transaction, API_TOKEN, subject, now.millis(), "changed", now).await?)
+}
+
 /// One token of which no more is known than its id: held for as long as the longest-lived may last.
 pub fn of_token(app: &App, jti: Uuid, now: Time) -> Revocation {
     let longest = app.config.refresh_token_expires.max(app.config.access_token_expires);
@@ -220,7 +232,7 @@ pub async fn lift(app: &App, seq: i64) -> Result<()> {
     }
     store::delete(&transaction, seq).await?;
     let subject = format!("{}:{}", row.kind, row.subject);
-    store::insert_lift(&transaction, subject, row.until, now).await?;
+    store::insert_note(&transaction, LIFT, subject, row.until, "lifted", now).await?;
     // Memory learns of it as every replica's does, in the order of the sequence.
     transaction.commit().await?;
     Ok(())
@@ -259,6 +271,13 @@ pub(crate) async fn follow(app: &App, connection: &impl ConnectionTrait) -> Resu
         let rows = store::after(connection, last_seq, BATCH).await?;
         let Some(last) = rows.last().map(|row| row.seq) else { break };
         for row in rows {
+            // With everything a user has, their API tokens go as well.
+            if row.kind == API_TOKEN || row.kind == USER {
+                app.forget_api_tokens();
+            }
+            if row.kind == API_TOKEN {
+                continue;
+            }
             if row.kind == LIFT {
                 let Some(lifted) = lifted(row.clone()) else { continue };
                 // What else there is of it holds on. It is read first: a database that goes away
@@ -276,20 +295,6 @@ pub(crate) async fn follow(app: &App, connection: &impl ConnectionTrait) -> Resu
     }
     *app.revocations.read_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(began);
     Ok(())
-}
-
-/// Forgets, in the table and in memory, what nothing needs any more.
-///
-/// # Errors
-///
-/// When the database does not answer.
-pub(crate) async fn purge(database: &Database, list: &RevocationList) -> Result<u64> {
-    let now = clock::now();
-    list.purge(now.seconds());
-    let transaction = database.begin().await?;
-    let purged = store::delete_until(&transaction, now.minus_seconds(GRACE)).await?;
-    transaction.commit().await?;
-    Ok(purged)
 }
 
 /// What a row says is revoked no more.

@@ -1,9 +1,9 @@
 //! The table `revocation`.
 
-use entity::revocation::{ActiveModel, Column, Entity, LIFT, Model, SESSION, TOKEN, USER};
+use entity::revocation::{ActiveModel, Column, Entity, Model, SESSION, TOKEN, USER};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, NotSet, QueryFilter, QueryOrder, QuerySelect,
-    Set,
+    QueryTrait, Set,
 };
 use tessera_verify::Revocation;
 
@@ -78,18 +78,21 @@ pub(super) async fn delete(connection: &impl ConnectionTrait, seq: i64) -> Resul
     Entity::delete_by_id(seq).exec(connection).await.map(drop)
 }
 
-pub(super) async fn insert_lift(
+/// Inserts a row that says something other than that a token is not accepted.
+pub(super) async fn insert_note(
     connection: &impl ConnectionTrait,
+    kind: &str,
     subject: String,
     until: i64,
+    why: &str,
     now: Time,
 ) -> Result<(), DbErr> {
     let row = ActiveModel {
         seq: NotSet,
-        kind: Set(LIFT.to_owned()),
+        kind: Set(kind.to_owned()),
         subject: Set(subject),
         until: Set(until),
-        why: Set("lifted".to_owned()),
+        why: Set(why.to_owned()),
         at: Set(now.millis()),
     };
     Entity::insert(row).exec_without_returning(connection).await.map(drop)
@@ -108,11 +111,19 @@ pub(super) async fn after(
         .await
 }
 
+/// Deletes some rows that nothing needs since an instant; says how many.
 pub(super) async fn delete_until(
     connection: &impl ConnectionTrait,
     time: Time,
+    most: u64,
 ) -> Result<u64, DbErr> {
+    let some = Entity::find()
+        .select_only()
+        .column(Column::Seq)
+        .filter(Column::Until.lt(time.millis()))
+        .limit(most)
+        .into_query();
     let deleted =
-        Entity::delete_many().filter(Column::Until.lt(time.millis())).exec(connection).await?;
+        Entity::delete_many().filter(Column::Seq.in_subquery(some)).exec(connection).await?;
     Ok(deleted.rows_affected)
 }

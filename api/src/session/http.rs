@@ -11,7 +11,7 @@ use crate::error::{Code, Result};
 use crate::factor::Password;
 use crate::http::Tag;
 use crate::http::body::{Accepts, Body, Fields, Input};
-use crate::http::caller::{BearerToken, Caller, CookieHolder, TokenHolder};
+use crate::http::caller::{BearerToken, CookieHolder, SessionCaller, TokenHolder};
 use crate::http::cookie::{Cookies, OwnPage};
 
 /// The refusals of each operation, for the documents.
@@ -47,7 +47,6 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
             Code::ServiceBusy,
         ],
     ),
-    ("revoke", &[Code::InvalidRequest]),
     (
         "cookie_login",
         &[
@@ -231,33 +230,6 @@ impl From<AccessToken> for FreshTokenResponse {
     }
 }
 
-/// A token that its holder gives up (RFC 7009, section 2.1).
-#[derive(Object)]
-#[oai(example)]
-struct RevokeRequest {
-    /// An access or a refresh token.
-    token: String,
-    /// Ignored: a token says itself what it is.
-    #[oai(skip_serializing_if_is_none)]
-    token_type_hint: Option<String>,
-}
-
-impl Example for RevokeRequest {
-    fn example() -> Self {
-        Self { token: EXAMPLE_TOKEN.to_owned(), token_type_hint: None }
-    }
-}
-
-impl Input for RevokeRequest {
-    type Parsed = String;
-    const ACCEPTS: Accepts = Accepts::Form;
-    const OAUTH: bool = true;
-
-    fn read(fields: &mut Fields) -> Option<Self::Parsed> {
-        fields.required("token")
-    }
-}
-
 #[derive(ApiResponse)]
 enum Freshened {
     /// A fresh access token.
@@ -266,13 +238,6 @@ enum Freshened {
     /// The caller's cookie holds it.
     #[oai(status = 204)]
     InCookie,
-}
-
-#[derive(ApiResponse)]
-enum Revoked {
-    /// The token is not accepted, whether or not it was before.
-    #[oai(status = 200)]
-    Done,
 }
 
 #[derive(ApiResponse)]
@@ -326,7 +291,7 @@ impl Api {
     async fn freshen(
         &self,
         app: Data<&App>,
-        caller: Caller,
+        caller: SessionCaller,
         cookies: Cookies,
         body: Body<FreshRequest>,
     ) -> Result<Freshened> {
@@ -337,21 +302,6 @@ impl Api {
             return Ok(Freshened::InCookie);
         }
         Ok(Freshened::Token(Json(access.into())))
-    }
-
-    /// Give a token up
-    ///
-    /// RFC 7009: an access token is not accepted any more, a refresh token ends its session. Whoever
-    /// holds a token may. A token that is not ours, or over already, is answered in the same way.
-    #[oai(path = "/auth/revoke", method = "post", operation_id = "revoke")]
-    async fn revoke(
-        &self,
-        app: Data<&App>,
-        device: Device,
-        body: Body<RevokeRequest>,
-    ) -> Result<Revoked> {
-        super::revoke(&app, &body.0, device).await?;
-        Ok(Revoked::Done)
     }
 
     /// Sign out

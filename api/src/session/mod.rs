@@ -277,13 +277,18 @@ pub struct Page {
     pub limit: u64,
 }
 
-/// The caller's sessions, the newest first, and whether there are more.
+/// A user's sessions, the newest first, as the holder of an access token or somebody else sees
+/// them; and whether there are more.
 ///
 /// # Errors
 ///
 /// [`Code::UnprocessableContent`] when `after` is no session of theirs.
-pub async fn list(app: &App, claims: &Claims, page: Page) -> Result<(Vec<Session>, bool)> {
-    let user = UserId(claims.sub);
+pub async fn list(
+    app: &App,
+    user: UserId,
+    claims: Option<&Claims>,
+    page: Page,
+) -> Result<(Vec<Session>, bool)> {
     let reader = app.database.reader();
     let after = match page.after {
         Some(id) => {
@@ -302,7 +307,7 @@ pub async fn list(app: &App, claims: &Claims, page: Page) -> Result<(Vec<Session
     Ok((rows.into_iter().map(|row| seen_by(claims, row)).collect(), more))
 }
 
-fn seen_by(claims: &Claims, row: Model) -> Session {
+fn seen_by(claims: Option<&Claims>, row: Model) -> Session {
     let Model {
         id,
         user_id: _,
@@ -327,7 +332,7 @@ fn seen_by(claims: &Claims, row: Model) -> Session {
         generation,
         ip,
         user_agent,
-        current: id.0 == claims.sid,
+        current: claims.is_some_and(|claims| id.0 == claims.sid),
         ended: ended_at.map(|at| Ended {
             at: seconds(at),
             why: ended_why.unwrap_or_default(),
@@ -343,7 +348,7 @@ fn seen_by(claims: &Claims, row: Model) -> Session {
 /// [`Code::Unauthorized`] when it is over already; nothing is ended when the database does not
 /// answer.
 pub async fn logout(app: &App, claims: &Claims, device: Device) -> Result<()> {
-    if end(app, claims, SessionId(claims.sid), &Why::Logout, device).await? {
+    if end(app, UserId(claims.sub), SessionId(claims.sid), &Why::Logout, device).await? {
         Ok(())
     } else {
         Err(Error::token(Code::Unauthorized, Refusal::Revoked))
@@ -359,7 +364,7 @@ pub async fn logout(app: &App, claims: &Claims, device: Device) -> Result<()> {
 pub async fn revoke(app: &App, token: &str, device: Device) -> Result<()> {
     let Ok(claims) = app.verifier.read(token) else { return Ok(()) };
     if matches!(claims.kind, TokenKind::Refresh { .. }) {
-        end(app, &claims, SessionId(claims.sid), &Why::Revoked, device).await?;
+        end(app, UserId(claims.sub), SessionId(claims.sid), &Why::Revoked, device).await?;
         return Ok(());
     }
     let now = clock::now();
@@ -392,36 +397,40 @@ pub(crate) async fn end_by_id(
     Ok(Some(entries))
 }
 
-/// Ends a session of the caller by its id.
+/// Ends a session of a user by its id.
 ///
 /// # Errors
 ///
 /// [`Code::NotFound`] when it is somebody else's, over already, or none.
-pub async fn end_one(app: &App, claims: &Claims, id: &str, device: Device) -> Result<()> {
+pub async fn end_one(app: &App, user: UserId, id: &str, device: Device) -> Result<()> {
     let id = id.parse().map_err(|_| Code::NotFound)?;
-    if end(app, claims, id, &Why::Ended, device).await? {
-        Ok(())
-    } else {
-        Err(Code::NotFound.into())
-    }
+    if end(app, user, id, &Why::Ended, device).await? { Ok(()) } else { Err(Code::NotFound.into()) }
 }
 
-/// Ends every session of the caller but the one they ask from.
+/// Ends every session of a user but the one they ask from, if they do from one.
 ///
 /// # Errors
 ///
 /// [`Code::Unauthorized`] when that one is over; nothing is ended when the database does not
 /// answer.
-pub async fn end_others(app: &App, claims: &Claims, device: Device) -> Result<()> {
-    let (session, user) = (SessionId(claims.sid), UserId(claims.sub));
+pub async fn end_others(
+    app: &App,
+    user: UserId,
+    claims: Option<&Claims>,
+    device: Device,
+) -> Result<()> {
+    let kept = claims.map(|claims| SessionId(claims.sid));
     let transaction = app.database.begin().await?;
     let held = user::hold(&transaction, user).await?;
-    if held.is_none() || !lives(&transaction, claims).await? {
+    let lives = match claims {
+        Some(claims) => lives(&transaction, claims).await?,
+        None => true,
+    };
+    if held.is_none() || !lives {
         return Err(Error::token(Code::Unauthorized, Refusal::Revoked));
     }
     let now = clock::now();
-    let ended =
-        store::end_all(&transaction, user, Some(session), &Why::Ended, device.ip, now).await?;
+    let ended = store::end_all(&transaction, user, kept, &Why::Ended, device.ip, now).await?;
     let entries = revocation::of_sessions(app, &ended, now);
     revocation::record(&transaction, &entries, &Why::Ended, now).await?;
     transaction.commit().await?;
@@ -429,17 +438,16 @@ pub async fn end_others(app: &App, claims: &Claims, device: Device) -> Result<()
     Ok(())
 }
 
-/// Ends a session of the user a token speaks of; `false` when there was nothing to end.
+/// Ends a session of a user; `false` when there was nothing to end.
 async fn end(
     app: &App,
-    claims: &Claims,
+    user: UserId,
     session: SessionId,
     why: &Why,
     device: Device,
 ) -> Result<bool> {
     let transaction = app.database.begin().await?;
     let now = clock::now();
-    let user = UserId(claims.sub);
     if !store::end(&transaction, session, user, why, device.ip, now).await? {
         return Ok(false);
     }

@@ -5,7 +5,7 @@ use entity::{SessionId, UserId};
 use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait, SimpleExpr};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel,
-    QueryFilter, QueryOrder, QuerySelect, UpdateMany,
+    QueryFilter, QueryOrder, QuerySelect, QueryTrait, UpdateMany,
 };
 
 use super::Device;
@@ -178,12 +178,20 @@ pub(super) async fn authenticate(
         .map(drop)
 }
 
+/// Deletes some rows that expired before an instant; says how many.
 pub(super) async fn delete_expired_before(
     connection: &impl ConnectionTrait,
     time: Time,
+    most: u64,
 ) -> Result<u64, DbErr> {
+    let some = Entity::find()
+        .select_only()
+        .column(Column::Id)
+        .filter(Column::ExpiresAt.lt(time.millis()))
+        .limit(most)
+        .into_query();
     let deleted =
-        Entity::delete_many().filter(Column::ExpiresAt.lt(time.millis())).exec(connection).await?;
+        Entity::delete_many().filter(Column::Id.in_subquery(some)).exec(connection).await?;
     Ok(deleted.rows_affected)
 }
 

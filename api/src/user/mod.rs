@@ -6,18 +6,17 @@ mod store;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
 use email_address::{EmailAddress, Options};
 use entity::UserId;
 use entity::user::Model;
-use quick_cache::sync::Cache;
 use sea_orm::{ConnectionTrait, SqlErr};
 
 use crate::app::App;
 use crate::database::Database;
 use crate::error::{Code, Error, Result};
+use crate::known::Known;
+use crate::scope::{Scope, Scopes};
 
 /// A user as the rules see them. A password's hash is not part of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +31,17 @@ pub struct User {
     pub is_superuser: bool,
     /// Whether the address was shown to be theirs.
     pub is_verified: bool,
+}
+
+impl User {
+    /// What they may do.
+    pub fn scopes(&self) -> Scopes {
+        if self.is_superuser {
+            Scopes::of(&[Scope::AUTHENTICATED, Scope::SUPER, Scope::CHECK, Scope::INTROSPECT])
+        } else {
+            Scopes::of(&[Scope::AUTHENTICATED])
+        }
+    }
 }
 
 /// A user with what their password is held against.
@@ -176,6 +186,15 @@ pub async fn by_id(database: &Database, id: UserId) -> Result<Option<Credentials
     Ok(store::find(database.reader(), id).await?.map(Credentials::from))
 }
 
+/// The addresses of some users.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn emails(database: &Database, ids: Vec<UserId>) -> Result<Vec<(UserId, String)>> {
+    Ok(store::find_emails(database.reader(), ids).await?)
+}
+
 /// The user with this id as the transaction sees them, who stays so until it ends.
 ///
 /// # Errors
@@ -234,54 +253,12 @@ pub async fn current(app: &App, id: UserId) -> Result<Option<Arc<User>>> {
     if let Some(user) = app.known_users.get(id) {
         return Ok(Some(user));
     }
-    let version = app.known_users.version();
+    let since = app.known_users.since();
     let Some(row) = store::find(app.database.reader(), id).await? else { return Ok(None) };
     let user = Arc::new(Credentials::from(row).user);
-    app.known_users.put(id, Arc::clone(&user), version);
+    app.known_users.put(id, Arc::clone(&user), since);
     Ok(Some(user))
 }
 
-/// The users that were asked for lately, so that a busy token costs one query a second.
-///
-/// People change flags by hand in SQL and expect to see it: nothing is kept for longer.
-#[derive(Debug)]
-pub struct KnownUsers {
-    users: Cache<UserId, (Instant, Arc<User>)>,
-    version: AtomicU64,
-}
-
-const KNOWN_FOR: Duration = Duration::from_millis(800);
-const MOST_KNOWN: usize = 50_000;
-
-impl Default for KnownUsers {
-    fn default() -> Self {
-        Self { users: Cache::new(MOST_KNOWN), version: AtomicU64::new(0) }
-    }
-}
-
-impl KnownUsers {
-    fn get(&self, id: UserId) -> Option<Arc<User>> {
-        let (since, user) = self.users.get(&id)?;
-        (since.elapsed() < KNOWN_FOR).then_some(user)
-    }
-
-    fn version(&self) -> (u64, Instant) {
-        (self.version.load(Ordering::SeqCst), Instant::now())
-    }
-
-    /// Keeps what was read, unless somebody was changed since the read began.
-    fn put(&self, id: UserId, user: Arc<User>, (version, since): (u64, Instant)) {
-        if self.version.load(Ordering::SeqCst) == version {
-            self.users.insert(id, (since, user));
-            if self.version.load(Ordering::SeqCst) != version {
-                self.users.remove(&id);
-            }
-        }
-    }
-
-    /// Forgets a user that was changed.
-    pub(crate) fn forget(&self, id: UserId) {
-        self.version.fetch_add(1, Ordering::SeqCst);
-        self.users.remove(&id);
-    }
-}
+/// The users that were asked for lately.
+pub type KnownUsers = Known<UserId, Arc<User>>;

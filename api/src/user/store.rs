@@ -2,7 +2,7 @@
 
 use entity::UserId;
 use entity::user::{ActiveModel, Column, Entity, Model};
-use sea_orm::sea_query::{Expr, ExprTrait, Func, SimpleExpr};
+use sea_orm::sea_query::{Expr, ExprTrait, Func, LockType, SimpleExpr};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, IntoActiveModel,
     QueryFilter, QuerySelect, Set,
@@ -22,11 +22,26 @@ pub(super) async fn find(
     Entity::find_by_id(id).one(connection).await
 }
 
+pub(super) async fn find_emails(
+    connection: &impl ConnectionTrait,
+    ids: Vec<UserId>,
+) -> Result<Vec<(UserId, String)>, DbErr> {
+    Entity::find()
+        .select_only()
+        .columns([Column::Id, Column::Email])
+        .filter(Column::Id.is_in(ids))
+        .into_tuple()
+        .all(connection)
+        .await
+}
+
+/// Weaker than a lock against deletion: rows that name the user may be inserted meanwhile, which
+/// would otherwise wait here while they hold what the holder of this lock wants next.
 pub(super) async fn find_and_lock(
     connection: &impl ConnectionTrait,
     id: UserId,
 ) -> Result<Option<Model>, DbErr> {
-    Entity::find_by_id(id).lock_exclusive().one(connection).await
+    Entity::find_by_id(id).lock(LockType::NoKeyUpdate).one(connection).await
 }
 
 /// Compares as the unique index does, so that it is used.

@@ -58,6 +58,9 @@ fn the_guide_has_every_error_code() {
     for refusal in tessera_verify::Refusal::ALL {
         page += &format!("| `{}` | {refusal} |\n", refusal.reason());
     }
+    for refusal in api::error::TokenRefusal::OF_API_TOKENS {
+        page += &format!("| `{}` | {} |\n", refusal.reason, refusal.sentence);
+    }
     compare("docs/guide/errors.md", &page);
 }
 

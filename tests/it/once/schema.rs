@@ -1,7 +1,9 @@
 //! Every entity can be written to and read from a freshly migrated database; the table `user` is
 //! the one FastAPI Users documents.
 
-use entity::{SessionId, UserId, revocation, session, user};
+use entity::{
+    ApiTokenId, ServiceId, SessionId, UserId, api_token, revocation, service, session, user,
+};
 use sea_orm::{ActiveModelTrait, EntityTrait, IntoActiveModel, NotSet};
 use uuid::Uuid;
 
@@ -51,11 +53,44 @@ async fn every_entity_is_readable(kind: Kind) {
     row.seq = NotSet;
     let row = row.insert(&connection).await.unwrap();
     assert_eq!(revocation::Entity::find().one(&connection).await.unwrap(), Some(row));
+
+    let service = service::Model {
+        id: ServiceId(Uuid::from_u128(3)),
+        name: "x".repeat(64),
+        scopes: "x".repeat(4096),
+        is_active: true,
+        created_at: 0,
+    };
+    service.clone().into_active_model().reset_all().insert(&connection).await.unwrap();
+    assert_eq!(service::Entity::find().one(&connection).await.unwrap(), Some(service.clone()));
+
+    let token = |id, user_id, service_id| api_token::Model {
+        id: ApiTokenId(Uuid::from_u128(id)),
+        user_id,
+        service_id,
+        name: Some("ü".repeat(64)),
+        prefix: "x".repeat(8),
+        digest: format!("{id:064}"),
+        scopes: "x".repeat(4096),
+        created_at: 0,
+        expires_at: Some(i64::MAX),
+        last_used_at: None,
+    };
+    let insert =
+        async |row: api_token::Model| row.into_active_model().reset_all().insert(&connection).await;
+    for row in [token(4, Some(user.id), None), token(5, None, Some(service.id))] {
+        assert_eq!(insert(row.clone()).await.unwrap(), row);
+    }
+    assert!(insert(token(6, None, None)).await.is_err(), "nobody's token");
+    assert!(insert(token(7, Some(user.id), Some(service.id))).await.is_err(), "two owners");
     connection.close().await.unwrap();
 
     // What is beside a user goes with them.
     server.database.execute("delete from \"user\"").await;
     assert_eq!(server.database.count("session").await, 0);
+    assert_eq!(server.database.count("api_token").await, 1);
+    server.database.execute("delete from service").await;
+    assert_eq!(server.database.count("api_token").await, 0);
 }
 
 #[tokio::test]

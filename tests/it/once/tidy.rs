@@ -81,8 +81,9 @@ fn a_feature_has_files_with_known_names_only() {
     for (path, _) in sources("api/src") {
         let feature = is_of_a_feature(&path);
         // A factor's kinds stand side by side in its folder; of a session, what its tokens say and how
-        // they are spent are pages of their own.
-        let pages = ["session/claims.rs", "session/refresh.rs"];
+        // they are spent are pages of their own; of API tokens, what a secret is and who asks.
+        let pages =
+            ["session/claims.rs", "session/refresh.rs", "token/authority.rs", "token/secret.rs"];
         let more =
             path.starts_with("api/src/factor") || pages.iter().any(|page| path.ends_with(page));
         if feature && !more {
@@ -91,10 +92,20 @@ fn a_feature_has_files_with_known_names_only() {
     }
 }
 
-/// user ← revocation ← factor ← session ← account ← admin
+/// user ← revocation ← service ← factor ← session ← token ← introspection ← account ← admin
 #[test]
 fn features_import_along_one_line() {
-    let order = ["user", "revocation", "factor", "session", "account", "admin"];
+    let order = [
+        "user",
+        "revocation",
+        "service",
+        "factor",
+        "session",
+        "token",
+        "introspection",
+        "account",
+        "admin",
+    ];
     for (path, source) in sources("api/src") {
         let feature = path.components().nth(2).unwrap().as_os_str().to_str().unwrap();
         let Some(place) = order.iter().position(|known| *known == feature) else { continue };

@@ -1,0 +1,96 @@
+//! What other services ask of any token, JWT or API token: what it says, and to give it up.
+
+pub(crate) mod http;
+
+use tessera_verify::{Claims, TokenKind};
+
+use crate::app::App;
+use crate::clock;
+use crate::error::Result;
+use crate::revocation;
+use crate::session::{self, Device};
+use crate::token::{self, Secret};
+
+/// What an active token says. Instants are seconds since the epoch.
+#[derive(Debug, Clone)]
+pub struct Active {
+    /// `access`, `refresh` or `api`.
+    pub kind: &'static str,
+    /// What it may be used for: words separated by spaces; nothing of a refresh token.
+    pub scope: Option<String>,
+    /// Whom it speaks of: a user's address, or a service's name.
+    pub username: String,
+    /// Their id.
+    pub sub: String,
+    /// When it was issued.
+    pub iat: u64,
+    /// When it expires, if it does.
+    pub exp: Option<u64>,
+    /// Its own id.
+    pub jti: String,
+    /// What a JWT says besides.
+    pub claims: Option<Claims>,
+}
+
+/// What a token says, if it is accepted now (RFC 7662); nothing of any other.
+///
+/// # Errors
+///
+/// When the database does not answer, or it cannot be known what was revoked.
+pub async fn introspect(app: &App, token: &str) -> Result<Option<Active>> {
+    if let Ok(secret) = token.parse::<Secret>() {
+        return of_api_token(app, &secret).await;
+    }
+    revocation::require_known(app)?;
+    let Ok(claims) = app.verifier.verify_either(token, clock::now().seconds()) else {
+        return Ok(None);
+    };
+    let Some(user) = session::active_user(app, &claims).await? else { return Ok(None) };
+    if session::why_not_refreshed(app, &claims).await?.is_some() {
+        return Ok(None);
+    }
+    let (kind, scope) = match &claims.kind {
+        TokenKind::Access { scope, .. } => ("access", Some(scope.clone())),
+        TokenKind::Refresh { .. } => ("refresh", None),
+    };
+    Ok(Some(Active {
+        kind,
+        scope,
+        username: user.email.clone(),
+        sub: claims.sub.to_string(),
+        iat: claims.iat,
+        exp: Some(claims.exp),
+        jti: claims.jti.to_string(),
+        claims: Some(claims),
+    }))
+}
+
+async fn of_api_token(app: &App, secret: &Secret) -> Result<Option<Active>> {
+    let Some((token, principal)) = token::check(app, secret.expose()).await? else {
+        return Ok(None);
+    };
+    let scope = token.scopes.within(&principal.scopes());
+    Ok(Some(Active {
+        kind: "api",
+        scope: Some(scope.to_string()),
+        username: principal.name().to_owned(),
+        sub: principal.id().to_string(),
+        iat: token.created,
+        exp: token.expires,
+        jti: token.id.to_string(),
+        claims: None,
+    }))
+}
+
+/// Gives a token up for its holder (RFC 7009): an access token alone, a refresh token with its
+/// session, an API token for good. One that is not ours, or over already, is nothing to do.
+///
+/// # Errors
+///
+/// When the database does not answer; nothing is revoked then.
+pub async fn revoke(app: &App, token: &str, device: Device) -> Result<()> {
+    match token.parse::<Secret>() {
+        Ok(secret) => token::give_up(app, &secret).await,
+        Err(_) => session::revoke(app, token, device).await,
+    }
+}

@@ -1,0 +1,59 @@
+//! The table `service`.
+
+use entity::ServiceId;
+use entity::service::{Column, Entity, Model};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel,
+    QueryFilter, QueryOrder, QuerySelect,
+};
+
+pub(super) async fn insert(connection: &impl ConnectionTrait, row: Model) -> Result<Model, DbErr> {
+    row.into_active_model().reset_all().insert(connection).await
+}
+
+pub(super) async fn find(
+    connection: &impl ConnectionTrait,
+    id: ServiceId,
+) -> Result<Option<Model>, DbErr> {
+    Entity::find_by_id(id).one(connection).await
+}
+
+pub(super) async fn find_by_name(
+    connection: &impl ConnectionTrait,
+    name: &str,
+) -> Result<Option<Model>, DbErr> {
+    Entity::find().filter(Column::Name.eq(name)).one(connection).await
+}
+
+pub(super) async fn find_names(
+    connection: &impl ConnectionTrait,
+    ids: Vec<ServiceId>,
+) -> Result<Vec<(ServiceId, String)>, DbErr> {
+    Entity::find()
+        .select_only()
+        .columns([Column::Id, Column::Name])
+        .filter(Column::Id.is_in(ids))
+        .into_tuple()
+        .all(connection)
+        .await
+}
+
+/// By name, from after one.
+pub(super) async fn list(
+    connection: &impl ConnectionTrait,
+    after: Option<String>,
+    limit: u64,
+) -> Result<Vec<Model>, DbErr> {
+    let mut query = Entity::find().order_by_asc(Column::Name).limit(limit);
+    if let Some(after) = after {
+        query = query.filter(Column::Name.gt(after));
+    }
+    query.all(connection).await
+}
+
+pub(super) async fn delete(
+    connection: &impl ConnectionTrait,
+    id: ServiceId,
+) -> Result<bool, DbErr> {
+    Ok(Entity::delete_by_id(id).exec(connection).await?.rows_affected == 1)
+}

@@ -1,0 +1,150 @@
+//! Who asks, and what they may do: never more than the database says at this moment.
+
+use std::fmt;
+use std::sync::Arc;
+
+use sea_orm::DatabaseTransaction;
+use tessera_verify::{Claims, Refusal};
+
+use super::{ApiToken, store};
+use crate::app::App;
+use crate::clock;
+use crate::error::{Code, Error, Result, TokenRefusal};
+use crate::revocation;
+use crate::scope::{Scope, Scopes};
+use crate::service::Principal;
+use crate::session;
+use crate::user::User;
+
+/// Who asks.
+#[derive(Debug, Clone)]
+pub enum Authority {
+    /// A user with an access token.
+    Session {
+        /// What the token says.
+        claims: Claims,
+        /// The user.
+        user: Arc<User>,
+    },
+    /// A user or a service with an API token.
+    ApiToken {
+        /// The token.
+        token: Arc<ApiToken>,
+        /// Whom it acts as.
+        principal: Principal,
+    },
+    /// Whoever may open the database, at the terminal.
+    Operator,
+}
+
+impl Authority {
+    /// The user or the service; an operator is neither.
+    pub fn principal(&self) -> Option<Principal> {
+        match self {
+            Authority::Session { user, .. } => Some(Principal::User(Arc::clone(user))),
+            Authority::ApiToken { principal, .. } => Some(principal.clone()),
+            Authority::Operator => None,
+        }
+    }
+
+    /// What an access token says, where there is one.
+    pub fn claims(&self) -> Option<&Claims> {
+        match self {
+            Authority::Session { claims, .. } => Some(claims),
+            _ => None,
+        }
+    }
+
+    /// What they may do.
+    pub fn scopes(&self) -> Scopes {
+        match self {
+            Authority::Session { user, .. } => user.scopes(),
+            Authority::ApiToken { token, principal } => token.scopes.within(&principal.scopes()),
+            Authority::Operator => Scopes::of(&[Scope::SUPER]),
+        }
+    }
+
+    /// Whether they may do what a scope stands for; superusers may everything.
+    pub fn may(&self, scope: &str) -> bool {
+        let scopes = self.scopes();
+        scopes.contains(scope) || scopes.contains(Scope::SUPER)
+    }
+
+    /// Fails where they may not.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::InsufficientScope`] where another API token of the same owner would do,
+    /// [`Code::Forbidden`] where none would.
+    pub fn require(&self, scope: &'static str) -> Result<()> {
+        if self.may(scope) {
+            return Ok(());
+        }
+        let owner = self.principal().map(|principal| principal.scopes()).unwrap_or_default();
+        Err(if owner.contains(scope) { Error::scope(scope) } else { Code::Forbidden.into() })
+    }
+
+    /// Fails for an API token of a user that may not speak for them in everything.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::InsufficientScope`].
+    pub fn require_self(&self) -> Result<()> {
+        match self.principal() {
+            Some(Principal::User(_)) => self.require(Scope::AUTHENTICATED),
+            _ => Ok(()),
+        }
+    }
+
+    /// Fails for a token whose password was given too long ago, and for an API token that is not a
+    /// superuser's.
+    pub(super) fn require_fresh_or_super(&self, app: &App) -> Result<()> {
+        match self {
+            Authority::Session { claims, .. } => {
+                let now = clock::now().seconds();
+                if claims.is_fresh(app.config.fresh_token_expires, now) {
+                    Ok(())
+                } else {
+                    Err(Code::FreshTokenRequired.into())
+                }
+            }
+            Authority::ApiToken { .. } if self.may(Scope::SUPER) => Ok(()),
+            Authority::ApiToken { .. } => Err(Error::scope(Scope::SUPER)),
+            Authority::Operator => Ok(()),
+        }
+    }
+
+    /// Fails for who was thrown out meanwhile, on another replica too: the tables are asked, not
+    /// memory, and what they hold stays so until the transaction ends.
+    pub(super) async fn hold(&self, app: &App, transaction: &DatabaseTransaction) -> Result<()> {
+        match self {
+            Authority::Session { claims, .. } => {
+                let lives = session::lives(transaction, claims).await?;
+                if !lives || revocation::is_revoked(app, transaction, claims).await? {
+                    return Err(Error::token(Code::Unauthorized, Refusal::Revoked));
+                }
+            }
+            Authority::ApiToken { token, .. } => {
+                let unknown = TokenRefusal::API_TOKEN_UNKNOWN;
+                if !store::hold(transaction, token.id).await? {
+                    return Err(Error::token(Code::Unauthorized, unknown));
+                }
+            }
+            Authority::Operator => {}
+        }
+        Ok(())
+    }
+}
+
+/// Who it is, for the log.
+impl fmt::Display for Authority {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Authority::Session { user, .. } => user.id.fmt(formatter),
+            Authority::ApiToken { token, principal } => {
+                write!(formatter, "{} by API token {}", principal.id(), token.id)
+            }
+            Authority::Operator => formatter.write_str("an operator"),
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! The table `api_token`.
+
+use entity::ApiTokenId;
+use entity::api_token::{ActiveModel, Column, Entity, Model};
+use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel,
+    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
+};
+
+use crate::clock::Time;
+use crate::service::PrincipalId;
+
+/// Inserts a row unless its secret is there already; says whether it did.
+pub(super) async fn insert(connection: &impl ConnectionTrait, row: Model) -> Result<bool, DbErr> {
+    let unless_known = OnConflict::column(Column::Digest).do_nothing().to_owned();
+    let inserted = Entity::insert(row.into_active_model().reset_all())
+        .on_conflict(unless_known)
+        .exec_without_returning(connection)
+        .await?;
+    Ok(inserted == 1)
+}
+
+pub(super) async fn update(connection: &impl ConnectionTrait, row: Model) -> Result<Model, DbErr> {
+    let id = row.id;
+    let mut changed: ActiveModel = row.into_active_model().reset_all();
+    changed.id = sea_orm::Unchanged(id);
+    changed.update(connection).await
+}
+
+pub(super) async fn find_by_digest(
+    connection: &impl ConnectionTrait,
+    digest: &str,
+) -> Result<Option<Model>, DbErr> {
+    Entity::find().filter(Column::Digest.eq(digest)).one(connection).await
+}
+
+pub(super) async fn find(
+    connection: &impl ConnectionTrait,
+    id: ApiTokenId,
+    owner: Option<PrincipalId>,
+) -> Result<Option<Model>, DbErr> {
+    of(Entity::find_by_id(id), owner).one(connection).await
+}
+
+/// Whether a row is there, and stays there until the transaction ends.
+pub(super) async fn hold(connection: &impl ConnectionTrait, id: ApiTokenId) -> Result<bool, DbErr> {
+    Ok(Entity::find_by_id(id).lock_exclusive().one(connection).await?.is_some())
+}
+
+pub(super) async fn count(
+    connection: &impl ConnectionTrait,
+    owner: PrincipalId,
+) -> Result<u64, DbErr> {
+    of(Entity::find(), Some(owner)).count(connection).await
+}
+
+/// The newest first, from after one; everybody's where nobody is named.
+pub(super) async fn list(
+    connection: &impl ConnectionTrait,
+    owner: Option<PrincipalId>,
+    after: Option<&Model>,
+    limit: u64,
+) -> Result<Vec<Model>, DbErr> {
+    let mut query = of(Entity::find(), owner);
+    if let Some(after) = after {
+        query = query.filter(
+            Column::CreatedAt
+                .lt(after.created_at)
+                .or(Column::CreatedAt.eq(after.created_at).and(Column::Id.lt(after.id))),
+        );
+    }
+    query
+        .order_by_desc(Column::CreatedAt)
+        .order_by_desc(Column::Id)
+        .limit(limit)
+        .all(connection)
+        .await
+}
+
+/// Which rows are to be deleted.
+pub(super) enum Chosen {
+    /// One by its id, if it is this owner's.
+    Id(ApiTokenId, Option<PrincipalId>),
+    /// One by its secret's digest, if it is this owner's.
+    Digest(String, Option<PrincipalId>),
+    /// All of an owner's.
+    Owner(PrincipalId),
+}
+
+/// Deletes rows; says which.
+pub(super) async fn delete(
+    connection: &impl ConnectionTrait,
+    chosen: Chosen,
+) -> Result<Vec<ApiTokenId>, DbErr> {
+    let (find, owner) = match chosen {
+        Chosen::Id(id, owner) => (Entity::find_by_id(id), owner),
+        Chosen::Digest(digest, owner) => (Entity::find().filter(Column::Digest.eq(digest)), owner),
+        Chosen::Owner(owner) => (Entity::find(), Some(owner)),
+    };
+    // Held in one order: of two that want the same rows, each would wait for the other.
+    let rows = of(find, owner).order_by_asc(Column::Id).lock_exclusive().all(connection).await?;
+    let ids: Vec<_> = rows.into_iter().map(|row| row.id).collect();
+    Entity::delete_many().filter(Column::Id.is_in(ids.iter().copied())).exec(connection).await?;
+    Ok(ids)
+}
+
+/// Notes that a token was used, unless that was noted within the minute before.
+pub(super) async fn note_use(
+    connection: &impl ConnectionTrait,
+    id: ApiTokenId,
+    at: Time,
+) -> Result<(), DbErr> {
+    let minute_before = at.minus_seconds(60).millis();
+    Entity::update_many()
+        .col_expr(Column::LastUsedAt, Expr::value(at.millis()))
+        .filter(Column::Id.eq(id))
+        .filter(Column::LastUsedAt.is_null().or(Column::LastUsedAt.lte(minute_before)))
+        .exec(connection)
+        .await
+        .map(drop)
+}
+
+/// Deletes some rows that expired before an instant; says how many.
+pub(super) async fn delete_expired_before(
+    connection: &impl ConnectionTrait,
+    time: Time,
+    most: u64,
+) -> Result<u64, DbErr> {
+    let some = Entity::find()
+        .select_only()
+        .column(Column::Id)
+        .filter(Column::ExpiresAt.lt(time.millis()))
+        .limit(most)
+        .into_query();
+    let deleted =
+        Entity::delete_many().filter(Column::Id.in_subquery(some)).exec(connection).await?;
+    Ok(deleted.rows_affected)
+}
+
+fn of<Q: QueryFilter>(query: Q, owner: Option<PrincipalId>) -> Q {
+    match owner {
+        Some(PrincipalId::User(id)) => query.filter(Column::UserId.eq(id)),
+        Some(PrincipalId::Service(id)) => query.filter(Column::ServiceId.eq(id)),
+        None => query,
+    }
+}
