@@ -13,6 +13,7 @@ use clap::{CommandFactory, Parser, Subcommand};
     name = "tessera",
     version,
     arg_required_else_help = true,
+    disable_help_subcommand = true,
     after_help = "Start with `tessera serve --dev`, and open http://localhost:8000/docs. Settings are listed by `--help`."
 )]
 pub(crate) struct Cli {
@@ -31,8 +32,16 @@ pub(crate) enum Command {
     Migrate(crate::migrate::Arguments),
     /// Make users, and superusers of them
     User(crate::user::Arguments),
-    /// Look into tokens
+    /// Make, list, delete and check API tokens, and look into JWTs
     Token(crate::token::Arguments),
+    /// List and end sessions
+    Session(crate::session::Arguments),
+    /// Revoke by hand, list what was revoked, and take that back
+    Revocation(crate::revocation::Arguments),
+    /// Make services, which only API tokens act as
+    Service(crate::service::Arguments),
+    /// Say which servers are on line
+    Replica(crate::replica::Arguments),
     /// Print the OpenAPI document, in YAML
     Openapi,
     /// Show the settings
@@ -41,12 +50,22 @@ pub(crate) enum Command {
     Secret(crate::secret::Arguments),
     /// Ask a running server whether it can answer: exit status 0 if so, else 1
     Health,
+    /// Take these commands at a prompt, with completion and history
+    Shell,
+    /// Print what makes a shell complete these commands
+    Completions(crate::manual::Completions),
+    /// Print the manual page, or write one for every command
+    Man(crate::manual::Man),
+    /// Print help of a command, or the tree of all of them
+    Help(crate::help::Arguments),
 }
 
 /// The command line, with help that does not show what the environment holds, and shows settings
 /// only where all of it is asked for.
 pub(crate) fn definition() -> clap::Command {
-    Cli::command().mut_args(|argument| argument.hide_env_values(true).hide_short_help(true))
+    let root = Cli::command();
+    root.mut_args(|argument| argument.hide_env_values(true).hide_short_help(true))
+        .mut_subcommands(|below| below.disable_help_subcommand(true))
 }
 
 /// Prints help, or what cannot be understood of a command line. A setting that cannot be is named

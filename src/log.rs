@@ -30,11 +30,12 @@ pub(crate) fn to_stderr(config: &Config) -> Result<(), String> {
 /// Warnings only, for commands whose output is for people.
 pub(crate) fn faults_to_stderr() {
     let terminal = std::io::stderr().is_terminal();
-    fmt()
+    // At a prompt there is one already from the command before.
+    let _ = fmt()
         .with_max_level(tracing::Level::WARN)
         .with_writer(std::io::stderr)
         .with_ansi(terminal)
         .without_time()
         .with_target(false)
-        .init();
+        .try_init();
 }

@@ -5,56 +5,79 @@
 mod cli;
 mod config;
 mod health;
+mod help;
 mod log;
+mod manual;
 mod migrate;
 mod openapi;
+mod operator;
 mod print;
+mod replica;
+mod revocation;
 mod secret;
 mod serve;
+mod service;
+mod session;
+mod shell;
 mod token;
 mod user;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::FromArgMatches;
 use cli::{Cli, Command};
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(code) => code,
-        Err(fault) => {
-            eprintln!("error: {fault}");
-            ExitCode::FAILURE
-        }
-    }
+    let run = || {
+        let from_file = api::config::load_env_file().map_err(|error| error.to_string())?;
+        execute(std::env::args_os(), &from_file)
+    };
+    run().unwrap_or_else(|fault: String| {
+        eprintln!("error: {fault}");
+        ExitCode::FAILURE
+    })
 }
 
-fn run() -> Result<ExitCode, String> {
-    let from_file = api::config::load_env_file().map_err(|error| error.to_string())?;
-    let matches = match cli::definition().try_get_matches() {
+/// Does what a command line says. `from_file` names the environment variables that `.env` set.
+fn execute(
+    words: impl IntoIterator<Item = OsString>,
+    from_file: &[String],
+) -> Result<ExitCode, String> {
+    let words: Vec<_> = words.into_iter().collect();
+    let matches = match cli::definition().try_get_matches_from(&words) {
         Ok(matches) => matches,
         Err(error) => return Ok(cli::refuse(&error)),
     };
     let Cli { config, command } = Cli::from_arg_matches(&matches).map_err(|e| e.to_string())?;
-    if let Command::Config(arguments) = &command {
-        config::run(arguments, &matches, &from_file);
-        return Ok(ExitCode::SUCCESS);
+    match &command {
+        Command::Serve => log::to_stderr(&config)?,
+        _ => log::faults_to_stderr(),
     }
-    if let Command::Serve = command {
-        log::to_stderr(&config)?;
-    } else {
-        log::faults_to_stderr();
-    }
-    let config = config.complete().map_err(|error| error.to_string())?;
+    let complete = || config.complete().map_err(|error| error.to_string());
     match command {
-        Command::Serve => block_on(serve::run(config))??,
-        Command::Migrate(arguments) => block_on(migrate::run(arguments, config))??,
-        Command::User(arguments) => block_on(user::run(arguments, config))??,
-        Command::Token(arguments) => block_on(token::run(arguments, config))??,
-        Command::Health => block_on(health::run(&config))??,
+        Command::Serve => block_on(serve::run(complete()?))??,
+        Command::Migrate(arguments) => block_on(migrate::run(arguments, complete()?))??,
+        Command::User(arguments) => block_on(user::run(arguments, complete()?))??,
+        Command::Token(arguments) => return block_on(token::run(arguments, complete()?))?,
+        Command::Session(arguments) => return block_on(session::run(arguments, complete()?))?,
+        Command::Revocation(arguments) => {
+            return block_on(revocation::run(arguments, complete()?))?;
+        }
+        Command::Service(arguments) => return block_on(service::run(arguments, complete()?))?,
+        Command::Replica(arguments) => return block_on(replica::run(arguments, complete()?))?,
+        Command::Health => block_on(health::run(&complete()?))??,
+        Command::Shell => {
+            let settings: Vec<_> =
+                words.into_iter().skip(1).filter(|word| word != "shell").collect();
+            return shell::run(&settings, from_file);
+        }
         Command::Openapi => openapi::run(),
         Command::Secret(arguments) => secret::run(&arguments),
-        Command::Config(_) => {}
+        Command::Config(arguments) => config::run(&arguments, &matches, from_file),
+        Command::Completions(arguments) => manual::completions(&arguments, cli::definition()),
+        Command::Man(arguments) => manual::man(&arguments, cli::definition())?,
+        Command::Help(arguments) => help::run(&arguments, cli::definition())?,
     }
     Ok(ExitCode::SUCCESS)
 }

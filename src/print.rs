@@ -2,7 +2,53 @@
 
 use std::io::{Write, stdout};
 
+use chrono::DateTime;
+use comfy_table::presets::NOTHING;
+use comfy_table::{LineStyle, Table};
+use serde_json::Value;
+
 /// Writes a line; a reader who has seen enough is no fault.
 pub(crate) fn line(text: impl std::fmt::Display) {
     let _ = writeln!(stdout(), "{text}");
+}
+
+/// Writes a table; of no rows, that there are none.
+pub(crate) fn table(columns: &[&str], rows: impl Iterator<Item = Vec<String>>) {
+    let mut table = Table::new();
+    let style = NOTHING.header_separator(LineStyle::none().fill('─').junction('─'));
+    table.load_style(style).set_header(columns.to_vec()).add_rows(rows);
+    if table.is_empty() {
+        line("none");
+    } else {
+        line(table.trim_fmt());
+    }
+}
+
+/// A member of an answer as text; nothing where there is none.
+pub(crate) fn text(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => plain(text),
+        Value::Array(words) => words.iter().map(text).collect::<Vec<_>>().join(" "),
+        other => other.to_string(),
+    }
+}
+
+/// Text that others chose, without what a terminal would obey.
+fn plain(text: &str) -> String {
+    text.chars().filter(|char| !char.is_control()).collect()
+}
+
+/// An instant, from seconds since the epoch; `never` where there is none.
+pub(crate) fn time(value: &Value) -> String {
+    let instant = value.as_i64().and_then(|seconds| DateTime::from_timestamp(seconds, 0));
+    instant.map_or("never".to_owned(), |at| at.format("%Y-%m-%d %H:%M:%S UTC").to_string())
+}
+
+/// A number of seconds, in the largest unit there is one of.
+pub(crate) fn age(value: &Value) -> String {
+    let seconds = value.as_u64().unwrap_or_default();
+    let units = [(86_400, "d"), (3_600, "h"), (60, "min")];
+    let unit = units.iter().find(|(length, _)| seconds >= *length);
+    unit.map_or(format!("{seconds} s"), |(length, name)| format!("{} {name}", seconds / length))
 }

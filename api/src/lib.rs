@@ -13,6 +13,7 @@
 //! | [`account`] | what people change of themselves |
 //! | [`admin`] | what superusers do |
 //! | [`revocation`] | what is not accepted any more |
+//! | [`replica`] | which servers are on line |
 //! | [`operation`] | how the service is |
 //! | [`http`] | what every request passes; all routes in one list |
 //! | [`app`], [`config`], [`database`], [`error`] | what rules are given, and how they refuse |
@@ -33,6 +34,7 @@ pub mod known;
 pub mod operation;
 mod purge;
 pub mod random;
+pub mod replica;
 pub mod revocation;
 pub mod scope;
 pub mod service;
@@ -52,14 +54,29 @@ use database::Database;
 pub async fn start(config: Config) -> Result<App, String> {
     // Before the database: a secret that cannot sign needs no connection to be refused.
     config.check_secrets().map_err(fault)?;
+    let app = assemble(config).await?;
+    if !app.config.blacklist_enabled {
+        tracing::warn!("BLACKLIST_ENABLED is off: revoked tokens are accepted until they expire");
+    }
+    Ok(app)
+}
+
+/// As [`start`], for what signs nothing and checks no token: without a secret, one is made up that
+/// nobody ever hears of.
+///
+/// # Errors
+///
+/// A sentence for the operator.
+pub async fn open(config: Config) -> Result<App, String> {
+    assemble(config.with_some_secret()).await
+}
+
+async fn assemble(config: Config) -> Result<App, String> {
     let database = connect(&config).await?;
     database.prepare(config.migrate).await?;
     let app = App::new(config, database).map_err(fault)?;
     within(revocation::follow(&app, app.database.reader()), "the revocations could not be read")
         .await?;
-    if !app.config.blacklist_enabled {
-        tracing::warn!("BLACKLIST_ENABLED is off: revoked tokens are accepted until they expire");
-    }
     Ok(app)
 }
 

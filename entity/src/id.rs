@@ -55,3 +55,8 @@ id! {
     /// An API token's id, which is not its secret.
     ApiTokenId
 }
+
+id! {
+    /// A replica's id, another one at each of its starts.
+    ReplicaId
+}

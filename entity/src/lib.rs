@@ -5,9 +5,10 @@
 
 pub mod api_token;
 mod id;
+pub mod replica;
 pub mod revocation;
 pub mod service;
 pub mod session;
 pub mod user;
 
-pub use id::{ApiTokenId, ServiceId, SessionId, UserId};
+pub use id::{ApiTokenId, ReplicaId, ServiceId, SessionId, UserId};

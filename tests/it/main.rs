@@ -22,5 +22,6 @@ mod revoking;
 mod serving;
 mod sessions;
 mod support;
+mod terminal;
 mod tokens;
 mod users;

@@ -70,10 +70,10 @@ impl Input for UpdateMeRequest {
     }
 }
 
-/// A session of the caller. Instants are seconds since the epoch.
+/// A session of a user. Instants are seconds since the epoch.
 #[derive(Object)]
 #[oai(rename = "Session", example)]
-struct SessionResponse {
+pub(crate) struct SessionResponse {
     /// Its id: the `sid` of its tokens.
     id: String,
     /// When it began.
@@ -146,10 +146,10 @@ impl From<Session> for SessionResponse {
     }
 }
 
-/// Some sessions of the caller.
+/// Some sessions of a user.
 #[derive(Object)]
 #[oai(rename = "Sessions", example)]
-struct SessionsResponse {
+pub(crate) struct SessionsResponse {
     /// The newest first.
     items: Vec<SessionResponse>,
     /// What to give as `after` for more; null when there are none.
@@ -159,6 +159,13 @@ struct SessionsResponse {
 impl Example for SessionsResponse {
     fn example() -> Self {
         Self { items: vec![SessionResponse::example()], next: None }
+    }
+}
+
+impl From<(Vec<Session>, bool)> for SessionsResponse {
+    fn from((sessions, more): (Vec<Session>, bool)) -> Self {
+        let next = sessions.last().filter(|_| more).map(|last| last.id.to_string());
+        Self { items: sessions.into_iter().map(SessionResponse::from).collect(), next }
     }
 }
 
@@ -243,11 +250,8 @@ impl Api {
             after: after.0.filter(|after| !after.is_empty()),
             limit: limit.0.unwrap_or(20),
         };
-        let (sessions, more) =
-            session::list(&app, caller.user.id, caller.claims.as_ref(), page).await?;
-        let next = sessions.last().filter(|_| more).map(|last| last.id.to_string());
-        let items = sessions.into_iter().map(SessionResponse::from).collect();
-        Ok(Json(SessionsResponse { items, next }))
+        let some = session::list(&app, caller.user.id, caller.claims.as_ref(), page).await?;
+        Ok(Json(some.into()))
     }
 
     /// Sign out there

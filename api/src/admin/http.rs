@@ -10,14 +10,15 @@ use tessera_verify::Claims;
 use uuid::Uuid;
 
 use super::{Explained, Target};
+use crate::account::http::SessionsResponse;
 use crate::app::App;
 use crate::error::{Code, Result};
 use crate::http::Tag;
 use crate::http::body::{Accepts, Body, Fields, Input};
 use crate::http::caller::Superuser;
 use crate::revocation::{self, Entry};
-use crate::session::Device;
 use crate::session::http::EXAMPLE_TOKEN;
+use crate::session::{Device, Page};
 
 /// The refusals of each operation, for the documents.
 pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
@@ -37,6 +38,20 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
         &[
             Code::Unauthorized,
             Code::Forbidden,
+            Code::UnsupportedMediaType,
+            Code::UnprocessableContent,
+        ],
+    ),
+    (
+        "list_sessions_of",
+        &[Code::Unauthorized, Code::Forbidden, Code::NotFound, Code::UnprocessableContent],
+    ),
+    (
+        "end_sessions_of",
+        &[
+            Code::Unauthorized,
+            Code::Forbidden,
+            Code::NotFound,
             Code::UnsupportedMediaType,
             Code::UnprocessableContent,
         ],
@@ -84,6 +99,33 @@ impl Input for RevocationRequest {
             _ => return fields.problem("enum", "kind", "Input should be 'jti', 'sid' or 'sub'"),
         };
         Some((target, why?))
+    }
+}
+
+/// Whom to sign out, and why.
+#[derive(Object)]
+#[oai(example)]
+struct EndRequest {
+    /// The user's e-mail address.
+    username: String,
+    /// Why, for those who read the list: up to 256 characters.
+    why: String,
+}
+
+impl Example for EndRequest {
+    fn example() -> Self {
+        Self { username: "first@user.com".to_owned(), why: "left the company".to_owned() }
+    }
+}
+
+impl Input for EndRequest {
+    type Parsed = (String, String);
+    const ACCEPTS: Accepts = Accepts::Json;
+
+    fn read(fields: &mut Fields) -> Option<Self::Parsed> {
+        let username = fields.required("username");
+        let why = fields.required("why").and_then(|text| fields.line("why", text, MAX_WHY));
+        Some((username?, why?))
     }
 }
 
@@ -270,6 +312,48 @@ impl Api {
         body: Body<ExplainRequest>,
     ) -> Result<Json<ExplanationResponse>> {
         Ok(Json(super::explain(&app, &body.0).await?.into()))
+    }
+
+    /// Where is a user signed in
+    ///
+    /// Their sessions, the newest first; with `ended=true` those that ended, and why.
+    #[oai(path = "/admin/sessions", method = "get", operation_id = "list_sessions_of")]
+    async fn list_sessions_of(
+        &self,
+        app: Data<&App>,
+        _superuser: Superuser,
+        /// The user's e-mail address.
+        username: Query<String>,
+        /// Those that ended, rather than those that live.
+        ended: Query<Option<bool>>,
+        /// At most so many, 20 if not given; less than 1 is taken for 1, more than 100 for 100.
+        limit: Query<Option<u64>>,
+        /// The `next` of the page before.
+        after: Query<Option<String>>,
+    ) -> Result<Json<SessionsResponse>> {
+        let page = Page {
+            ended: ended.0.unwrap_or(false),
+            after: after.0.filter(|after| !after.is_empty()),
+            limit: limit.0.unwrap_or(20),
+        };
+        Ok(Json(super::sessions(&app, &username, page).await?.into()))
+    }
+
+    /// Sign a user out everywhere
+    ///
+    /// Ends every session of a user, and every access token they got up to now. Their API tokens
+    /// stay; revoking the user ends those too.
+    #[oai(path = "/admin/sessions/end", method = "post", operation_id = "end_sessions_of")]
+    async fn end_sessions_of(
+        &self,
+        app: Data<&App>,
+        superuser: Superuser,
+        device: Device,
+        body: Body<EndRequest>,
+    ) -> Result<Done> {
+        let (username, why) = body.0;
+        super::end_sessions(&app, &superuser.authority, &username, why, device).await?;
+        Ok(Done::NoContent)
     }
 
     /// Take a revocation back

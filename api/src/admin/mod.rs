@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::clock;
 use crate::error::{Code, Result};
 use crate::revocation::{self, Why};
-use crate::session::{self, Device};
+use crate::session::{self, Device, Page, Session};
 use crate::token::{self, Authority};
 use crate::user;
 
@@ -64,6 +64,40 @@ pub async fn revoke(
     app.revocations.apply(entries);
     app.forget_api_tokens();
     tracing::info!(by = %superuser, target = ?target, "a superuser revoked something");
+    Ok(())
+}
+
+/// The sessions of a user, the newest first, and whether there are more.
+///
+/// # Errors
+///
+/// [`Code::NotFound`] for a user there is none of.
+pub async fn sessions(app: &App, email: &str, page: Page) -> Result<(Vec<Session>, bool)> {
+    let user = user::by_email(&app.database, email).await?.ok_or(Code::NotFound)?.user;
+    session::list(app, user.id, None, page).await
+}
+
+/// Ends every session of a user, and every access token they got up to now; their API tokens stay.
+///
+/// # Errors
+///
+/// [`Code::NotFound`] for a user there is none of.
+pub async fn end_sessions(
+    app: &App,
+    superuser: &Authority,
+    email: &str,
+    why: String,
+    device: Device,
+) -> Result<()> {
+    let user = user::by_email(&app.database, email).await?.ok_or(Code::NotFound)?.user.id;
+    let why = Why::Admin(why);
+    let transaction = app.database.begin().await?;
+    user::hold(&transaction, user).await?.ok_or(Code::NotFound)?;
+    let now = clock::now();
+    let entries = session::end_all(app, &transaction, user, None, &why, device.ip, now).await?;
+    transaction.commit().await?;
+    app.revocations.apply(entries);
+    tracing::info!(by = %superuser, user.id = %user, "a superuser ended every session of a user");
     Ok(())
 }
 

@@ -211,6 +211,11 @@ pub struct Config {
     )]
     pub cors_origins: Vec<Origin>,
 
+    /// What this replica is called among those on its database; its host and port by default
+    #[arg(long, env = "REPLICA_NAME", global = true, value_name = "NAME",
+          value_parser = value::parse_replica_name)]
+    pub replica_name: Option<String>,
+
     /// How log lines look: auto is pretty on a terminal and json elsewhere
     #[arg(
         long,
@@ -275,6 +280,12 @@ impl Config {
     /// Says how to make a good secret where there is none, or a weak one outside development.
     pub fn signing_secret(&self) -> Result<Secret, ConfigError> {
         self.checked_secret(false)
+    }
+
+    /// With a secret, whatever it is.
+    pub(crate) fn with_some_secret(self) -> Self {
+        let some = || Secret::new(&random::secret());
+        Self { app_secret: Some(self.app_secret.unwrap_or_else(some)), ..self }
     }
 
     /// Checks the secrets, and warns of what passes in development only.
@@ -432,6 +443,14 @@ pub fn load_env_file() -> Result<Vec<String>, ConfigError> {
     dotenvy::from_path(path)
         .map_err(|_| ConfigError(".env changed while it was being read: start again".to_owned()))?;
     Ok(names)
+}
+
+/// Where programs of this user keep what they remember (the XDG base directories).
+#[expect(clippy::disallowed_methods, reason = "this is the place")]
+pub fn state_folder() -> Option<PathBuf> {
+    let set = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let state = set("XDG_STATE_HOME").or_else(|| Some(set("HOME")?.join(".local/state")));
+    Some(state?.join("tessera"))
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the place")]

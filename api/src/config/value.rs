@@ -145,3 +145,13 @@ impl FromStr for Origin {
         Ok(Self(text.to_ascii_lowercase()))
     }
 }
+
+/// One line that fits its column.
+pub(super) fn parse_replica_name(text: &str) -> Result<String, &'static str> {
+    let fits = (1..=128).contains(&text.chars().count());
+    if fits && !text.chars().any(char::is_control) {
+        Ok(text.to_owned())
+    } else {
+        Err("not one line of up to 128 characters")
+    }
+}

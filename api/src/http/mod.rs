@@ -5,11 +5,13 @@ pub(crate) mod caller;
 pub(crate) mod cookie;
 mod docs;
 mod layers;
+mod local;
 mod openapi;
 mod routes;
 mod server;
 
 pub use cookie::CsrfKeys;
+pub use local::Local;
 pub use openapi::document;
 pub use server::{Bound, serve};
 

@@ -9,7 +9,7 @@ use super::layers::Layers;
 use super::{docs, openapi};
 use crate::app::App;
 use crate::error::Code;
-use crate::{account, admin, factor, introspection, operation, service, session, token};
+use crate::{account, admin, factor, introspection, operation, replica, service, session, token};
 
 /// The operations of each feature.
 pub(super) fn operations() -> OpenApiService<impl OpenApi, ()> {
@@ -21,6 +21,7 @@ pub(super) fn operations() -> OpenApiService<impl OpenApi, ()> {
         account::http::Api,
         admin::http::Api,
         service::http::Api,
+        replica::http::Api,
         operation::http::Api,
     );
     OpenApiService::new(features, "Tessera", env!("CARGO_PKG_VERSION"))
@@ -42,6 +43,7 @@ pub(super) fn refusals() -> impl Iterator<Item = &'static (&'static str, &'stati
         account::http::REFUSALS,
         admin::http::REFUSALS,
         service::http::REFUSALS,
+        replica::http::REFUSALS,
         operation::http::REFUSALS,
     ]
     .into_iter()

@@ -23,7 +23,8 @@ use tokio_io_timeout::TimeoutStream;
 
 use super::routes;
 use crate::app::App;
-use crate::{revocation, session, token};
+use crate::replica::jobs::Member;
+use crate::{replica, revocation, session, token};
 
 /// How long a request's head may take, and a connection be idle.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
@@ -70,12 +71,17 @@ impl Bound {
 
 /// Serves until `shutdown` resolves, then answers what is in flight.
 pub async fn serve(app: App, bound: Bound, shutdown: impl Future<Output = ()>) {
+    let port = bound.address().map(|address| address.port()).unwrap_or_default();
+    let name = || format!("{}:{port}", gethostname::gethostname().to_string_lossy());
+    let member = Member::new(app.config.replica_name.clone().unwrap_or_else(name));
     let background = [
         tokio::spawn(revocation::jobs::keep_following(app.clone())),
         tokio::spawn(revocation::jobs::keep_purging(app.clone())),
         tokio::spawn(session::jobs::keep_purging(app.clone())),
         tokio::spawn(token::jobs::keep_noting(app.clone())),
         tokio::spawn(token::jobs::keep_purging(app.clone())),
+        tokio::spawn(member.clone().keep_reporting(app.clone())),
+        tokio::spawn(replica::jobs::keep_purging(app.clone())),
     ];
     let service = Arc::new(routes::service(app.clone()));
     let (stop, stopping) = watch::channel(());
@@ -106,6 +112,7 @@ pub async fn serve(app: App, bound: Bound, shutdown: impl Future<Output = ()>) {
     }
     background.iter().for_each(tokio::task::JoinHandle::abort);
     token::jobs::write_uses(&app).await;
+    member.leave(&app).await;
 }
 
 /// What ends a connection on which nothing is in flight.

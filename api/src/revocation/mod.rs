@@ -100,6 +100,11 @@ impl Revocations {
         self.age().is_some_and(|age| age <= self.max_staleness)
     }
 
+    /// The last place in the sequence that memory knows of.
+    pub(crate) fn applied(&self) -> i64 {
+        self.last_seq.load(Ordering::SeqCst)
+    }
+
     /// Puts entries whose transaction was committed into memory.
     pub(crate) fn apply(&self, entries: impl IntoIterator<Item = Revocation>) {
         entries.into_iter().for_each(|entry| self.list.add(entry));
@@ -251,12 +256,21 @@ pub(crate) async fn is_revoked(
     if !app.config.blacklist_enabled {
         return Ok(false);
     }
-    let last_seq = app.revocations.last_seq.load(Ordering::SeqCst);
+    let last_seq = app.revocations.applied();
     let subjects = [claims.jti, claims.sid, claims.sub].map(|id| id.to_string());
     let newer = RevocationList::new();
     let rows = store::of(connection, last_seq, &subjects).await?;
     rows.into_iter().filter_map(entry).for_each(|entry| newer.add(entry));
     Ok(app.verifier.is_revoked(claims) || newer.covers(claims))
+}
+
+/// The last place in the sequence that was committed; 0 before the first.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub(crate) async fn last_seq(app: &App) -> Result<i64> {
+    Ok(store::last_seq(app.database.reader()).await?)
 }
 
 /// Reads what was committed to the table since the last time.
@@ -267,7 +281,7 @@ pub(crate) async fn is_revoked(
 pub(crate) async fn follow(app: &App, connection: &impl ConnectionTrait) -> Result<()> {
     let began = Instant::now();
     loop {
-        let last_seq = app.revocations.last_seq.load(Ordering::SeqCst);
+        let last_seq = app.revocations.applied();
         let rows = store::after(connection, last_seq, BATCH).await?;
         let Some(last) = rows.last().map(|row| row.seq) else { break };
         for row in rows {

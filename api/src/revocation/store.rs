@@ -54,6 +54,18 @@ pub(super) async fn before(
     }
 }
 
+pub(super) async fn last_seq(connection: &impl ConnectionTrait) -> Result<i64, DbErr> {
+    let last: Option<i64> = Entity::find()
+        .select_only()
+        .column(Column::Seq)
+        .order_by_desc(Column::Seq)
+        .limit(1)
+        .into_tuple()
+        .one(connection)
+        .await?;
+    Ok(last.unwrap_or(0))
+}
+
 pub(super) async fn find(
     connection: &impl ConnectionTrait,
     seq: i64,

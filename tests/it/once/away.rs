@@ -115,12 +115,7 @@ async fn a_replica_that_freezes_in_a_transaction_is_not_waited_for_for_ever() {
     let logout = one.post("/auth/jwt/logout").bearer(&frozen.access).send();
     let logout = tokio::spawn(logout);
     tokio::time::sleep(Duration::from_millis(500)).await;
-    let signal = |name: &str| {
-        let kill =
-            std::process::Command::new("kill").args([name, &one.process().to_string()]).status();
-        assert!(kill.unwrap().success());
-    };
-    signal("-STOP");
+    one.freeze();
     table.rollback().await.unwrap();
     for turn in 0.. {
         let answer = other.logout(&person.access).await;
@@ -130,7 +125,7 @@ async fn a_replica_that_freezes_in_a_transaction_is_not_waited_for_for_ever() {
         assert_eq!(answer.status, 503);
         assert!(turn < 20, "sign-outs are stopped everywhere");
     }
-    signal("-CONT");
+    one.thaw();
     let answer = logout.await.unwrap();
     assert!([503, 204].contains(&answer.status), "{}", answer.body);
     if answer.status == 503 {

@@ -200,6 +200,42 @@ fn a_reader_who_has_seen_enough_is_no_fault() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_types_at_the_prompt() {
+    let server = Server::start().await;
+    server.person("first").await;
+    let typed = run(std::process::Command::new(super::tool("python"))
+        .arg(super::project().join("tests/tools/prompt.py"))
+        .args([env!("CARGO_BIN_EXE_tessera"), server.database.url()])
+        .arg(server.folder()));
+    assert!(typed.status.success(), "{}{}", text(&typed.stdout), text(&typed.stderr));
+    assert_eq!(text(&typed.stdout), "typed\n");
+    server.me("x").await.expect_status(401);
+}
+
+#[test]
+fn shells_are_told_how_to_complete_and_manual_pages_are_written() {
+    let folder = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = tessera(folder.path(), &["completions", shell]);
+        assert!(script.status.success() && text(&script.stdout).contains("revocation"), "{shell}");
+    }
+    let script = folder.path().join("completions.bash");
+    std::fs::write(&script, tessera(folder.path(), &["completions", "bash"]).stdout).unwrap();
+    let asked = "source completions.bash; COMP_WORDS=(tessera token cr); COMP_CWORD=2; \
+                 _tessera tessera cr token; echo \"${COMPREPLY[*]}\"";
+    let bash =
+        run(std::process::Command::new("bash").args(["-c", asked]).current_dir(folder.path()));
+    assert_eq!(text(&bash.stdout), "create\n", "{}", text(&bash.stderr));
+
+    let page = text(&tessera(folder.path(), &["man"]).stdout);
+    assert!(page.contains(".TH tessera 1"), "{page}");
+    let written = tessera(folder.path(), &["man", "pages"]);
+    assert!(written.status.success(), "{}", text(&written.stderr));
+    let page = std::fs::read_to_string(folder.path().join("pages/tessera-token-create.1")).unwrap();
+    assert!(page.contains("username"), "{page}");
+}
+
 /// Making a user signs nothing.
 #[test]
 fn a_user_is_made_without_a_secret_and_counts_as_verified() {

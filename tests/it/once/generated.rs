@@ -71,30 +71,123 @@ fn the_guide_has_every_command() {
                     Every command takes the [settings](settings.md). This page is made from the \
                     code.\n"
         .to_owned();
-    let commands: [&[&str]; 16] = [
-        &[],
-        &["serve"],
-        &["migrate"],
-        &["migrate", "up"],
-        &["migrate", "status"],
-        &["user"],
-        &["user", "create"],
-        &["user", "promote"],
-        &["config"],
-        &["config", "print"],
-        &["secret"],
-        &["secret", "generate"],
-        &["token"],
-        &["token", "explain"],
-        &["openapi"],
-        &["health"],
-    ];
+    page += &format!("\n```text\n{}```\n", stdout(&["help", "tree"]));
+    let pages = tempfile::tempdir().unwrap();
+    let written = run(command(pages.path()).args(["man", "."]));
+    assert!(written.status.success(), "{}", text(&written.stderr));
+    let mut commands: Vec<_> = std::fs::read_dir(pages.path())
+        .unwrap()
+        .map(|page| page.unwrap().file_name().into_string().unwrap())
+        .map(|page| page.trim_end_matches(".1").split('-').skip(1).map(str::to_owned).collect())
+        .collect::<Vec<Vec<String>>>();
+    commands.sort();
     for command in commands {
-        let help = stdout(&[command, &["--help"]].concat());
+        let words: Vec<_> = command.iter().map(String::as_str).chain(["--help"]).collect();
+        let help = stdout(&words);
         let help = help.split("\nSettings:\n").next().unwrap().trim_end();
         page += &format!("\n## tessera {}\n\n```text\n{help}\n```\n", command.join(" "));
     }
     compare("docs/guide/commands.md", &page.replace("tessera \n", "tessera\n"));
+}
+
+/// What a terminal prints, with the instants and ids of a good example.
+fn example(printed: &str) -> String {
+    let mut examples = String::new();
+    for line in printed.lines() {
+        let mut line = line.to_owned();
+        for (start, length, example) in [
+            ("tsr_", 53, "tsr_7hQ2mXw4Jc8Zr1Vt6Ks9Lp3Nd5Gb0Fy7Hq2Wx4Ce8Ra1Ui6Oa"),
+            ("20", 23, "2026-11-22 09:30:00 UTC"),
+        ] {
+            let mut from = 0;
+            while let Some(found) = line[from..].find(start).map(|found| found + from) {
+                let end = found + length;
+                let is_time = start == "20" && line.get(end - 3..end) == Some("UTC");
+                let is_secret = start == "tsr_"
+                    && line.get(found + 4..end).is_some_and(|rest| rest.is_ascii())
+                    && !line[found..].contains('…');
+                if is_time || is_secret {
+                    line.replace_range(found..end, example);
+                } else if start == "tsr_" {
+                    line.replace_range(found + 4..found + 8, &example[4..8]);
+                }
+                from = found + 4;
+            }
+        }
+        // However long the program took.
+        for seconds in 1..10 {
+            line = line.replace(&format!(" {seconds} s "), " 0 s ");
+        }
+        let words: Vec<_> = line.split(' ').map(str::to_owned).collect();
+        let words = words.into_iter().map(|word| match word.parse::<uuid::Uuid>() {
+            Ok(_) => "b2a1c6de-3a55-4c39-9b83-3f2a8b0f8a41".to_owned(),
+            Err(_) => word,
+        });
+        let line = words.collect::<Vec<_>>().join(" ");
+        examples += line.trim_end();
+        examples.push('\n');
+    }
+    examples
+}
+
+/// The answers are those of the program: only ids, instants and secrets are others.
+#[test]
+fn the_guide_shows_what_the_terminal_prints() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut page = "# At the terminal\n\nWhat superusers do over HTTP, operators do with `tessera`, \
+                    on the database of the settings: a server need not run. With `--url` (or \
+                    `TESSERA_URL`) and an API token with the scope `super` in `TESSERA_API_TOKEN`, \
+                    the same is done on a server. `--output json` is for programs. Where servers are \
+                    on line, a change says which of them have applied it: \
+                    `{\"replica-1\":true,\"replica-2\":true}`.\n\nA secret given as `-` is read from \
+                    standard input, and so in no history. [Commands](commands.md) has every command \
+                    and option. This page is made by running what it shows.\n"
+        .to_owned();
+    let mut shown = |line: &str, input: &str| {
+        use std::io::Write;
+        let words = shlex(line);
+        let mut child = command(folder.path())
+            .args(&words[1..])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(text(&output.stderr), "", "{line}");
+        page += &format!("\n```console\n$ {line}\n{}```\n", example(&text(&output.stdout)));
+    };
+    shown("tessera user create foobar@user.com", "correct horse battery\n");
+    shown("tessera token create --username foobar@user.com --name ci --expire 3600", "");
+    shown("tessera token list", "");
+    shown("tessera token check --token tsr_mistyped", "");
+    shown("tessera token delete --username foobar@user.com", "");
+    shown("tessera service create billing --scope tokens:introspect", "");
+    shown("tessera token create --username billing", "");
+    shown("tessera service list", "");
+    shown("tessera session list --username foobar@user.com", "");
+    shown("tessera session end --username foobar@user.com --why 'laptop stolen'", "");
+    shown("tessera revocation list", "");
+    shown("tessera help tree session", "");
+    page += "\n`tessera shell` takes the same commands at a prompt, with completion (TAB) and history; \
+             what holds a secret is not kept. `tessera completions bash` prints what makes a shell \
+             complete them (`source <(tessera completions bash)`), `tessera man DIRECTORY` writes \
+             manual pages.\n";
+    compare("docs/guide/terminal.md", &page);
+}
+
+/// The words of a line, of which some are in single quotes.
+fn shlex(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    for (position, part) in line.split('\'').enumerate() {
+        if position % 2 == 1 {
+            words.push(part.to_owned());
+        } else {
+            words.extend(part.split_whitespace().map(str::to_owned));
+        }
+    }
+    words
 }
 
 #[test]

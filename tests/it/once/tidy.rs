@@ -92,7 +92,7 @@ fn a_feature_has_files_with_known_names_only() {
     }
 }
 
-/// user ← revocation ← service ← factor ← session ← token ← introspection ← account ← admin
+/// user ← revocation ← service ← factor ← session ← token ← introspection ← account ← admin ← replica
 #[test]
 fn features_import_along_one_line() {
     let order = [
@@ -105,6 +105,7 @@ fn features_import_along_one_line() {
         "introspection",
         "account",
         "admin",
+        "replica",
     ];
     for (path, source) in sources("api/src") {
         let feature = path.components().nth(2).unwrap().as_os_str().to_str().unwrap();

@@ -1,0 +1,279 @@
+//! Where operators' commands go: to the database of the settings, or to a server that runs. Both are
+//! asked by the same operations, so what is done is the same.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use api::config::{Config, Secret};
+use api::error::Code;
+use api::http::Local;
+use clap::{Args, ValueEnum};
+use hyper::Uri;
+use reqwest::Method;
+use reqwest::header::WWW_AUTHENTICATE;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use crate::print;
+
+/// How long replicas are waited for, until each has applied a change.
+const APPLIED_WITHIN: Duration = Duration::from_secs(3);
+
+/// Whom to ask, and how to print the answer.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Ask the server at this URL, rather than open the database
+    #[arg(long, env = "TESSERA_URL", value_name = "URL", hide_env_values = true)]
+    url: Option<String>,
+
+    /// The API token to ask the server with; it needs the scope super for what superusers do
+    #[arg(long, env = "TESSERA_API_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    api_token: Option<Secret>,
+
+    /// A file that holds the API token, and goes before it
+    #[arg(long, env = "TESSERA_API_TOKEN_FILE", value_name = "FILE", hide_env_values = true)]
+    api_token_file: Option<PathBuf>,
+
+    /// How to print the answer
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "table")]
+    output: Output,
+}
+
+/// How an answer is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+}
+
+/// Somebody to ask.
+enum Asked {
+    Database(Local),
+    Server { client: reqwest::Client, url: String, token: Secret },
+}
+
+/// An operator with their choice of whom to ask.
+pub(crate) struct Operator {
+    asked: Asked,
+    output: Output,
+}
+
+/// A refusal, or a fault.
+pub(crate) struct Refused {
+    status: u16,
+    sentence: String,
+}
+
+impl From<Refused> for String {
+    fn from(refused: Refused) -> Self {
+        refused.sentence
+    }
+}
+
+impl Refused {
+    fn fault(sentence: String) -> Self {
+        Self { status: 0, sentence }
+    }
+
+    /// Whether the caller is known, and may not.
+    pub(crate) fn is_forbidden(&self) -> bool {
+        self.status == 403
+    }
+}
+
+impl Operator {
+    pub(crate) async fn new(options: Options, config: Config) -> Result<Self, String> {
+        let Options { url, api_token, api_token_file, output } = options;
+        let Some(url) = url else {
+            let app = api::open(config).await?;
+            return Ok(Self { asked: Asked::Database(Local::new(app)), output });
+        };
+        let token = match api_token_file {
+            Some(file) => {
+                let text = std::fs::read_to_string(file)
+                    .map_err(|error| format!("TESSERA_API_TOKEN_FILE cannot be read: {error}"))?;
+                Some(Secret::new(text.trim()))
+            }
+            None => api_token,
+        };
+        let token = token.ok_or(
+            "TESSERA_API_TOKEN is not set: a superuser makes one with POST /auth/tokens, or \
+             `tessera token create --username … --scope authenticated,super` beside the database",
+        )?;
+        let client = reqwest::Client::builder()
+            .timeout(Duration::from_secs(20))
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(|error| format!("no connection can be made: {error}"))?;
+        let url = url.trim_end_matches('/').to_owned();
+        Ok(Self { asked: Asked::Server { client, url, token }, output })
+    }
+
+    pub(crate) fn prints_json(&self) -> bool {
+        self.output == Output::Json
+    }
+
+    /// Whether a server is asked, which knows its caller by a token.
+    pub(crate) fn asks_a_server(&self) -> bool {
+        matches!(self.asked, Asked::Server { .. })
+    }
+
+    /// What an operation answers.
+    pub(crate) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<Value, Refused> {
+        match &self.asked {
+            Asked::Database(local) => {
+                let uri: Uri = path.parse().map_err(|_| not_a_name(path))?;
+                let (status, answer) = local.call(method, uri, body.as_ref()).await;
+                answered(status, answer, None)
+            }
+            Asked::Server { client, url, token } => {
+                let mut request =
+                    client.request(method, format!("{url}{path}")).bearer_auth(token.expose());
+                if let Some(body) = body {
+                    request = request.json(&body);
+                }
+                let unreachable = |error: reqwest::Error| {
+                    let cause = innermost(&error);
+                    Refused::fault(format!(
+                        "{url} does not answer ({cause}): is TESSERA_URL right?"
+                    ))
+                };
+                let response = request.send().await.map_err(unreachable)?;
+                let status = response.status().as_u16();
+                let challenge = response.headers().get(WWW_AUTHENTICATE);
+                let challenge = challenge.and_then(|value| value.to_str().ok()).map(str::to_owned);
+                let answer = response.bytes().await.map_err(unreachable)?;
+                answered(status, serde_json::from_slice(&answer).unwrap_or_default(), challenge)
+            }
+        }
+    }
+
+    /// Every item of a list, page by page.
+    pub(crate) async fn list(&self, path: &str) -> Result<Vec<Value>, Refused> {
+        let (mut items, mut after) = (Vec::new(), String::new());
+        loop {
+            let sign = if path.contains('?') { '&' } else { '?' };
+            let page =
+                self.call(Method::GET, &format!("{path}{sign}limit=100{after}"), None).await?;
+            items.extend(page["items"].as_array().cloned().unwrap_or_default());
+            let next = match &page["next"] {
+                Value::String(next) => next.clone(),
+                Value::Number(next) => next.to_string(),
+                _ => return Ok(items),
+            };
+            after = format!("&after={}", encoded(&next));
+        }
+    }
+
+    /// Whether each replica that is on line has applied what was just changed. Waits a little for
+    /// those that have not.
+    pub(crate) async fn applied(&self) -> Result<BTreeMap<String, bool>, Refused> {
+        let until = Instant::now() + APPLIED_WITHIN;
+        let mut wanted = None;
+        loop {
+            let answer = match self.call(Method::GET, "/admin/replicas", None).await {
+                Err(refused) if refused.is_forbidden() => return Ok(BTreeMap::new()),
+                answer => answer?,
+            };
+            let wanted = *wanted.get_or_insert(answer["seq"].as_i64().unwrap_or_default());
+            let mut applied = BTreeMap::new();
+            for replica in answer["items"].as_array().into_iter().flatten() {
+                let name = replica["name"].as_str().unwrap_or_default().to_owned();
+                let has = replica["seq"].as_i64().is_some_and(|seq| seq >= wanted);
+                // Of two with one name, both must.
+                applied.entry(name).and_modify(|all| *all &= has).or_insert(has);
+            }
+            if applied.values().all(|has| *has) || Instant::now() >= until {
+                return Ok(applied);
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Prints what a change answered, and which replicas have applied it.
+    pub(crate) async fn print_change(&self, mut answer: Value, said: &str) -> Result<(), String> {
+        let applied = self.applied().await?;
+        if self.prints_json() {
+            if answer.is_null() {
+                answer = json!({});
+            }
+            answer["replicas"] = json!(applied);
+            print::line(answer);
+            return Ok(());
+        }
+        print::line(said);
+        if !applied.is_empty() {
+            print::line(format!("replicas that have applied it: {}", json!(applied)));
+        }
+        Ok(())
+    }
+
+    /// Prints items, as JSON or in a table.
+    pub(crate) fn print_items(
+        &self,
+        items: &[Value],
+        columns: &[&str],
+        row: impl Fn(&Value) -> Vec<String>,
+    ) {
+        if self.prints_json() {
+            print::line(json!(items));
+        } else {
+            print::table(columns, items.iter().map(row));
+        }
+    }
+}
+
+/// A part of a path or a query, such that it is one.
+pub(crate) fn encoded(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    text.bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
+}
+
+fn not_a_name(path: &str) -> Refused {
+    Refused::fault(format!("{path} is no path"))
+}
+
+fn answered(status: u16, answer: Value, challenge: Option<String>) -> Result<Value, Refused> {
+    if status < 300 {
+        return Ok(answer);
+    }
+    let detail = &answer["detail"];
+    let code = detail["code"].as_str().or(detail.as_str()).unwrap_or_default();
+    let known = Code::ALL.iter().find(|known| known.name() == code).map(|known| known.sentence());
+    let sentence = if let Some(problems) = detail.as_array() {
+        let problem = |problem: &Value| {
+            let place = problem["loc"].as_array().and_then(|place| place.last());
+            let place = place.and_then(Value::as_str).unwrap_or_default();
+            format!("{place}: {}", problem["msg"].as_str().unwrap_or_default())
+        };
+        problems.iter().map(problem).collect::<Vec<_>>().join("; ")
+    } else if let Some(reason) = detail["reason"].as_str() {
+        reason.to_owned()
+    } else if let Some(challenge) = challenge.filter(|challenge| challenge.contains("error")) {
+        format!("{} ({challenge})", known.unwrap_or("the server refuses"))
+    } else if let Some(known) = known {
+        known.to_owned()
+    } else {
+        format!("the answer has status {status}: is TESSERA_URL a Tessera?")
+    };
+    Err(Refused { status, sentence })
+}
+
+/// What is at the bottom of a failure: the layers above say that they failed.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}

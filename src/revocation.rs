@@ -1,0 +1,96 @@
+//! `tessera revocation`
+
+use std::process::ExitCode;
+
+use api::config::Config;
+use clap::{Args, Subcommand, ValueEnum};
+use reqwest::Method;
+use serde_json::json;
+
+use crate::operator::{Operator, Options};
+use crate::print;
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Revoke a token, a session, or everything a user has
+    Add {
+        /// What the subject is
+        #[arg(long, value_enum)]
+        kind: Kind,
+        /// Its id
+        #[arg(long, value_name = "ID")]
+        subject: String,
+        /// Why, for those who read the list
+        #[arg(long, value_name = "TEXT")]
+        why: String,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// List what was revoked, the latest first
+    List {
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Take a revocation back; a session that ended stays ended
+    Lift {
+        /// Its place in the sequence, as the list shows it
+        seq: u64,
+        #[command(flatten)]
+        options: Options,
+    },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Kind {
+    /// One token
+    Jti,
+    /// A session
+    Sid,
+    /// Everything a user has
+    Sub,
+}
+
+const COLUMNS: [&str; 6] = ["seq", "kind", "subject", "why", "at", "until"];
+
+pub(crate) async fn run(arguments: Arguments, config: Config) -> Result<ExitCode, String> {
+    match arguments.action {
+        Action::Add { kind, subject, why, options } => {
+            let operator = Operator::new(options, config).await?;
+            let kind = match kind {
+                Kind::Jti => "jti",
+                Kind::Sid => "sid",
+                Kind::Sub => "sub",
+            };
+            let body = json!({ "kind": kind, "subject": subject, "why": why });
+            let answer = operator.call(Method::POST, "/admin/revocations", Some(body)).await?;
+            operator.print_change(answer, "revoked").await?;
+        }
+        Action::List { options } => {
+            let operator = Operator::new(options, config).await?;
+            let items = operator.list("/admin/revocations").await?;
+            operator.print_items(&items, &COLUMNS, |entry| {
+                vec![
+                    print::text(&entry["seq"]),
+                    print::text(&entry["kind"]),
+                    print::text(&entry["subject"]),
+                    print::text(&entry["why"]),
+                    print::time(&entry["at"]),
+                    print::time(&entry["until"]),
+                ]
+            });
+        }
+        Action::Lift { seq, options } => {
+            let operator = Operator::new(options, config).await?;
+            let path = format!("/admin/revocations/{seq}");
+            let answer = operator.call(Method::DELETE, &path, None).await?;
+            operator.print_change(answer, "lifted").await?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,99 @@
+//! `tessera session`
+
+use std::process::ExitCode;
+
+use api::config::Config;
+use clap::{Args, Subcommand};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::operator::{Operator, Options, encoded};
+use crate::print;
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// List where a user is signed in
+    List {
+        /// The user's e-mail address
+        #[arg(long, value_name = "NAME")]
+        username: String,
+        /// Those that ended, and why
+        #[arg(long)]
+        ended: bool,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// End a session, or every session of a user
+    End {
+        #[command(flatten)]
+        chosen: Chosen,
+        /// Why, for those who read the list of revocations
+        #[arg(long, value_name = "TEXT", default_value = "ended by an operator")]
+        why: String,
+        #[command(flatten)]
+        options: Options,
+    },
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Chosen {
+    /// One, by its id
+    #[arg(long, value_name = "ID")]
+    id: Option<String>,
+    /// All of a user's, by their e-mail address
+    #[arg(long, value_name = "NAME")]
+    username: Option<String>,
+}
+
+const COLUMNS: [&str; 7] =
+    ["id", "created", "last used", "refreshed", "address", "program", "expires or ended"];
+
+pub(crate) async fn run(arguments: Arguments, config: Config) -> Result<ExitCode, String> {
+    match arguments.action {
+        Action::List { username, ended, options } => {
+            let operator = Operator::new(options, config).await?;
+            let path = format!("/admin/sessions?ended={ended}&username={}", encoded(&username));
+            let items = operator.list(&path).await?;
+            operator.print_items(&items, &COLUMNS, |session| {
+                vec![
+                    print::text(&session["id"]),
+                    print::time(&session["created"]),
+                    print::time(&session["last_used"]),
+                    print::text(&session["generation"]),
+                    print::text(&session["ip"]),
+                    print::text(&session["user_agent"]),
+                    end(session),
+                ]
+            });
+        }
+        Action::End { chosen, why, options } => {
+            let operator = Operator::new(options, config).await?;
+            let (path, body) = match chosen.username {
+                Some(name) => ("/admin/sessions/end", json!({ "username": name, "why": why })),
+                None => {
+                    let body = json!({ "kind": "sid", "subject": chosen.id, "why": why });
+                    ("/admin/revocations", body)
+                }
+            };
+            let answer = operator.call(Method::POST, path, Some(body)).await?;
+            operator.print_change(answer, "ended").await?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn end(session: &Value) -> String {
+    if session["ended"].is_null() {
+        return print::time(&session["expires"]);
+    }
+    let from = print::text(&session["ended_ip"]);
+    let from = if from.is_empty() { from } else { format!(" from {from}") };
+    format!("{}, {}{from}", print::time(&session["ended"]), print::text(&session["ended_why"]))
+}

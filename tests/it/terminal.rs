@@ -1,0 +1,263 @@
+//! What operators do at the terminal: on the database, and on a server that runs.
+
+use std::process::Output;
+
+use serde_json::{Value, json};
+
+use crate::support::{Person, Server, command};
+
+/// Runs a command beside a server: on its database, without its secret, which nothing here needs.
+fn tessera(server: &Server, arguments: &[&str]) -> Output {
+    let mut command = command(server.folder());
+    command.args(arguments).env("DATABASE_URL", server.database.url()).output().unwrap()
+}
+
+/// Runs a command on a server that runs.
+fn remotely(server: &Server, token: &str, arguments: &[&str]) -> Output {
+    let mut command = command(server.folder());
+    let url = server.url("/");
+    // A database that is none: nothing may open it.
+    command.args(arguments).env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none");
+    command.env("TESSERA_URL", url).env("TESSERA_API_TOKEN", token).output().unwrap()
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn fault(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[track_caller]
+fn json_of(output: &Output) -> Value {
+    assert!(output.status.success(), "{}{}", out(output), fault(output));
+    assert_eq!(fault(output), "");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// An API token of a superuser that may do what superusers may.
+async fn strong_token(server: &Server) -> (Person, String) {
+    let root = server.superuser("root").await;
+    let scopes = json!({ "scopes": ["authenticated", "super"] });
+    let token = server.api_token(&root.access, &scopes).await;
+    (root, token)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn api_tokens_are_made_listed_checked_and_deleted_beside_the_database() {
+    let server = Server::start().await;
+    let person = server.person("foobar").await;
+    let create = ["token", "create", "--username", "foobar@user.com", "--name", "ci"];
+    let made = tessera(&server, &[&create[..], &["--expire", "3600", "--output", "json"]].concat());
+    let made = json_of(&made);
+    let secret = made["token"].as_str().unwrap();
+    assert_eq!(server.me(secret).await.text("id"), person.id);
+    let expires = made["expires"].as_u64().unwrap() - made["created"].as_u64().unwrap();
+    assert_eq!(expires, 3600);
+
+    let printed = tessera(&server, &create);
+    let second = out(&printed).lines().next().unwrap().to_owned();
+    assert!(second.starts_with("tsr_"), "{}{}", out(&printed), fault(&printed));
+    server.me(&second).await.expect_status(200);
+
+    let table = out(&tessera(&server, &["token", "list", "--username", "foobar@user.com"]));
+    for heading in ["username", "token", "name", "age", "created", "expires", "last used"] {
+        assert!(table.lines().next().unwrap().contains(heading), "{table}");
+    }
+    let shown = format!("{}…", &secret[..8]);
+    assert!(table.contains(&shown) && table.contains(" ci ") && !table.contains(secret), "{table}");
+    let everybody = json_of(&tessera(&server, &["token", "list", "--output", "json"]));
+    assert_eq!(everybody.as_array().unwrap().len(), 2);
+
+    for (token, valid, code) in [(secret, "true\n", 0), ("tsr_nothing", "false\n", 1)] {
+        let checked = tessera(&server, &["token", "check", "--token", token]);
+        assert_eq!((out(&checked).as_str(), checked.status.code()), (valid, Some(code)));
+    }
+    let deleted = tessera(&server, &["token", "delete", "--token", secret, "--output", "json"]);
+    assert_eq!(json_of(&deleted)["removed"], 1);
+    // The answer named this server, and said that it has applied the change.
+    server.me(secret).await.expect_reason("api_token_unknown");
+    let all = ["token", "delete", "--username", "foobar@user.com"];
+    assert!(out(&tessera(&server, &all)).starts_with("removed: 1"));
+    server.me(&second).await.expect_reason("api_token_unknown");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_is_done_on_a_server_with_an_api_token() {
+    let server = Server::start().await;
+    server.person("foobar").await;
+    let (_, strong) = strong_token(&server).await;
+    let create = ["token", "create", "--username", "foobar@user.com", "--output", "json"];
+    let own = "f343ff34r3fg4g5g34gf34g34g3g34g4";
+    let made = json_of(&remotely(&server, &strong, &[&create[..], &["--token", own]].concat()));
+    assert_eq!(made["token"], own);
+    server.me(own).await.expect_status(200);
+    let checked = remotely(&server, &strong, &["token", "check", "--token", own]);
+    assert_eq!((out(&checked).as_str(), checked.status.code()), ("true\n", Some(0)));
+    let listed = remotely(&server, &strong, &["token", "list", "--output", "json"]);
+    assert_eq!(json_of(&listed).as_array().unwrap().len(), 2);
+    // Who may not see everybody's sees their own.
+    let listed = remotely(&server, own, &["token", "list", "--output", "json"]);
+    assert_eq!(json_of(&listed)[0]["username"], "foobar@user.com");
+    let refused = remotely(&server, own, &["token", "list", "--username", "root@user.com"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(fault(&refused).contains("may not"), "{}", fault(&refused));
+    let sessions = ["session", "list", "--username", "foobar@user.com", "--output", "json"];
+    let sessions = json_of(&remotely(&server, &strong, &sessions));
+    let id = sessions[0]["id"].as_str().unwrap();
+    let ended = remotely(&server, &strong, &["session", "end", "--id", id]);
+    assert!(out(&ended).starts_with("ended"), "{}", fault(&ended));
+    let service = ["service", "create", "gateway", "--scope", "tokens:check,invoices"];
+    assert!(remotely(&server, &strong, &service).status.success());
+    let services = remotely(&server, &strong, &["service", "list", "--output", "json"]);
+    assert_eq!(json_of(&services)[0]["scopes"], json!(["invoices", "tokens:check"]));
+    assert!(remotely(&server, &strong, &["service", "delete", "gateway"]).status.success());
+
+    let wrong = remotely(&server, "tsr_nothing", &["token", "list"]);
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(fault(&wrong).contains("no API token looks like this"), "{}", fault(&wrong));
+    let nothing = command(server.folder())
+        .args(["token", "list", "--url", "http://127.0.0.1:1", "--api-token", &strong])
+        .output()
+        .unwrap();
+    assert!(fault(&nothing).contains("does not answer"), "{}", fault(&nothing));
+    assert!(!fault(&nothing).contains(&strong));
+    let none = command(server.folder()).args(["token", "list", "--url", "http://x"]).output();
+    assert!(fault(&none.unwrap()).contains("TESSERA_API_TOKEN is not set"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_and_revocations_are_managed_beside_the_database() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    let (second, _) = server.sign_in(&person.email, crate::support::PASSWORD).await;
+    let list = ["session", "list", "--username", "first@user.com"];
+    let sessions = json_of(&tessera(&server, &[&list[..], &["--output", "json"]].concat()));
+    assert_eq!(sessions.as_array().unwrap().len(), 2);
+    let sid = crate::support::claims_of(&second)["sid"].as_str().unwrap().to_owned();
+    let ended = tessera(&server, &["session", "end", "--id", &sid, "--why", "laptop stolen"]);
+    assert!(ended.status.success(), "{}", fault(&ended));
+    server.me(&second).await.expect_reason("token_revoked");
+    server.me(&person.access).await.expect_status(200);
+    let ended = out(&tessera(&server, &[&list[..], &["--ended"]].concat()));
+    assert!(ended.contains(&sid) && ended.contains("admin"), "{ended}");
+
+    let add = ["revocation", "add", "--kind", "jti", "--why", "leaked", "--subject"];
+    let jti = crate::support::claims_of(&person.access)["jti"].as_str().unwrap().to_owned();
+    assert!(tessera(&server, &[&add[..], &[&jti]].concat()).status.success());
+    server.me(&person.access).await.expect_reason("token_revoked");
+    let listed = json_of(&tessera(&server, &["revocation", "list", "--output", "json"]));
+    assert_eq!((&listed[0]["subject"], &listed[0]["why"]), (&json!(jti), &json!("leaked")));
+    let seq = listed[0]["seq"].to_string();
+    assert!(tessera(&server, &["revocation", "lift", &seq]).status.success());
+    server.me(&person.access).await.expect_status(200);
+    let again = tessera(&server, &["revocation", "lift", &seq]);
+    assert_eq!(again.status.code(), Some(1));
+
+    let all = tessera(&server, &["session", "end", "--username", "FIRST@user.com"]);
+    assert!(all.status.success(), "{}", fault(&all));
+    server.me(&person.access).await.expect_reason("token_revoked");
+    server.refresh(&person.refresh).await.expect_refusal(401, "SESSION_ENDED");
+    let nobody = tessera(&server, &["session", "end", "--username", "nobody@user.com"]);
+    assert_eq!(nobody.status.code(), Some(1));
+}
+
+/// Each that is on line is named, with whether it has applied the change: one that stands still has
+/// not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_is_answered_with_what_each_replica_made_of_it() {
+    let one = Server::setup().set("REPLICA_NAME", "replica-1").start().await;
+    let two = Server::setup().set("REPLICA_NAME", "replica-2").on(one.database.clone());
+    let two = two.start().await;
+    let person = one.person("first").await;
+    let secret = one.api_token(&person.access, &json!({})).await;
+    two.me(&secret).await.expect_status(200);
+    let deleted = tessera(&one, &["token", "delete", "--token", &secret, "--output", "json"]);
+    let deleted = json_of(&deleted);
+    assert_eq!(deleted["replicas"], json!({ "replica-1": true, "replica-2": true }));
+    one.me(&secret).await.expect_reason("api_token_unknown");
+    two.me(&secret).await.expect_reason("api_token_unknown");
+    let printed = tessera(&one, &["session", "end", "--username", "first@user.com"]);
+    let said = r#"{"replica-1":true,"replica-2":true}"#;
+    assert!(out(&printed).contains(said), "{}{}", out(&printed), fault(&printed));
+    two.me(&person.access).await.expect_reason("token_revoked");
+
+    two.freeze();
+    let person = one.person("second").await;
+    let ended = ["session", "end", "--username", "second@user.com", "--output", "json"];
+    let ended = json_of(&tessera(&one, &ended));
+    assert_eq!(ended["replicas"], json!({ "replica-1": true, "replica-2": false }));
+    one.me(&person.access).await.expect_reason("token_revoked");
+    two.thaw();
+
+    // Who stops says so.
+    let mut two = two;
+    two.terminate();
+    assert!(two.ended().await.success());
+    let listed = json_of(&tessera(&one, &["replica", "list", "--output", "json"]));
+    let names: Vec<_> = listed.as_array().unwrap().iter().map(|item| &item["name"]).collect();
+    assert_eq!(names, ["replica-1"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_named_cannot_command_the_terminal() {
+    let server = Server::start().await;
+    server.person("first").await;
+    // By hand: the operations take no control characters.
+    let escape = "update session set user_agent = 'x' || ";
+    let escape = match server.database.kind() {
+        crate::support::Kind::Sqlite => format!("{escape}char(27) || '[2J'"),
+        crate::support::Kind::Postgres => format!("{escape}chr(27) || '[2J'"),
+    };
+    server.database.execute(&escape).await;
+    let listed = tessera(&server, &["session", "list", "--username", "first@user.com"]);
+    assert!(out(&listed).contains("x[2J"), "{}", out(&listed));
+    assert!(!listed.stdout.contains(&0x1b));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_is_refused_says_what_to_do() {
+    let server = Server::start().await;
+    for (arguments, code, words) in [
+        (&["token", "create", "--username", "nobody@user.com"][..], 1, "There is no user"),
+        (&["token", "create"], 2, "--username"),
+        (&["token", "delete"], 2, "--token"),
+        (&["token", "delete", "--id", "x", "--username", "y"], 2, "cannot be used with"),
+        (&["token", "create", "--username", "x", "--expire", "0"], 1, "expire"),
+        (&["token", "create", "--username", "x", "--token", "short"], 1, "16 to 256"),
+        (&["service", "create", "Bad Name"], 1, "name"),
+        (&["service", "create", "strong", "--scope", "super"], 1, "it is people's"),
+        (&["service", "delete", "nobody"], 1, "Nothing is here"),
+        (&["revocation", "add", "--kind", "sid", "--subject", "x", "--why", "y"], 1, "UUID"),
+        (&["revocation", "lift", "99999"], 1, "Nothing is here"),
+        (&["help", "nothing"], 1, "help tree"),
+    ] {
+        let output = tessera(&server, arguments);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?} {}", fault(&output));
+        assert!(fault(&output).contains(words), "{arguments:?} {}", fault(&output));
+    }
+    let empty = tessera(&server, &["token", "list"]);
+    assert_eq!(out(&empty), "none\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_of_a_file_are_taken_at_the_prompt() {
+    use std::io::Write;
+    let server = Server::start().await;
+    server.person("first").await;
+    let mut command = command(server.folder());
+    command
+        .arg("shell")
+        .args(["--database-url", server.database.url()])
+        .env("HOME", server.folder());
+    command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let lines = "# comment\n\ntoken create --username first@user.com --name 'two words'\n\
+                 token list\nexit\ntoken list\n";
+    child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", out(&output));
+    assert!(out(&output).contains("tsr_") && out(&output).contains("two words"));
+    assert_eq!(out(&output).matches("last used").count(), 1, "nothing follows exit");
+}
