@@ -38,6 +38,8 @@ pub(crate) enum Command {
     Session(crate::session::Arguments),
     /// Revoke by hand, list what was revoked, and take that back
     Revocation(crate::revocation::Arguments),
+    /// List, rotate and retire the keys that sign, and derive those of audiences
+    Keys(crate::keys::Arguments),
     /// Make services, which only API tokens act as
     Service(crate::service::Arguments),
     /// Say which servers are on line

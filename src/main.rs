@@ -6,6 +6,7 @@ mod cli;
 mod config;
 mod health;
 mod help;
+mod keys;
 mod log;
 mod manual;
 mod migrate;
@@ -66,6 +67,7 @@ fn execute(
         }
         Command::Service(arguments) => return block_on(service::run(arguments, complete()?))?,
         Command::Replica(arguments) => return block_on(replica::run(arguments, complete()?))?,
+        Command::Keys(arguments) => return block_on(keys::run(arguments, complete()?))?,
         Command::Health => block_on(health::run(&complete()?))??,
         Command::Shell => {
             let settings: Vec<_> =

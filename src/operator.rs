@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use api::app::App;
 use api::config::{Config, Secret};
 use api::error::Code;
 use api::http::Local;
@@ -85,12 +86,24 @@ impl Refused {
 }
 
 impl Operator {
+    /// For what signs nothing: beside the database, the secret of the settings is not wanted.
     pub(crate) async fn new(options: Options, config: Config) -> Result<Self, String> {
+        let app = if options.url.is_none() { Some(api::open(config).await?) } else { None };
+        Self::asking(options, app)
+    }
+
+    /// For what wants the secret of the settings, beside the database.
+    pub(crate) async fn with_secret(options: Options, config: Config) -> Result<Self, String> {
+        let app = if options.url.is_none() { Some(api::start(config).await?) } else { None };
+        Self::asking(options, app)
+    }
+
+    fn asking(options: Options, app: Option<App>) -> Result<Self, String> {
         let Options { url, api_token, api_token_file, output } = options;
-        let Some(url) = url else {
-            let app = api::open(config).await?;
+        if let Some(app) = app {
             return Ok(Self { asked: Asked::Database(Local::new(app)), output });
-        };
+        }
+        let url = url.unwrap_or_default();
         let token = match api_token_file {
             Some(file) => {
                 let text = std::fs::read_to_string(file)

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use tessera_verify::{Key, KeySet, Verifier};
+use tessera_verify::Verifier;
+use tokio::sync::Notify;
 
 use crate::config::{Config, ConfigError};
 use crate::database::Database;
 use crate::error::Result;
 use crate::factor::Hasher;
 use crate::http::CsrfKeys;
+use crate::key;
 use crate::revocation::Revocations;
 use crate::service::KnownServices;
 use crate::token::{KnownApiTokens, Uses};
@@ -39,6 +41,8 @@ pub struct Parts {
     pub known_services: KnownServices,
     /// The API tokens that were shown within the last second.
     pub known_api_tokens: KnownApiTokens,
+    /// Told when the keys that sign were changed.
+    pub keys_changed: Notify,
     /// When API tokens were used, as far as that is not written yet.
     pub api_token_uses: Uses,
 }
@@ -72,6 +76,7 @@ impl App {
             known_users: KnownUsers::default(),
             known_services: KnownServices::default(),
             known_api_tokens: KnownApiTokens::default(),
+            keys_changed: Notify::new(),
             api_token_uses: Uses::default(),
         })))
     }
@@ -84,12 +89,9 @@ impl App {
 }
 
 fn verifier(config: &Config, revocations: &Revocations) -> Result<Verifier, ConfigError> {
-    let secret = config.signing_secret()?;
-    let mut keys = KeySet::new(Key::hs256(secret.expose().as_bytes()));
-    for previous in &config.app_secret_previous {
-        keys = keys.with_previous(Key::hs256(previous.expose().as_bytes()));
-    }
+    let keys = key::of_settings(config)?;
     let verifier = Verifier::new(keys, config.public_url.as_str(), &config.jwt_audience)
+        .more_audiences(config.jwt_audiences.clone())
         .leeway(config.jwt_leeway)
         .max_access_lifetime(config.access_token_expires);
     Ok(if config.blacklist_enabled { verifier.revocations(revocations.list()) } else { verifier })

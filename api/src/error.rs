@@ -10,7 +10,7 @@ use poem_openapi::ApiResponse;
 use poem_openapi::registry::{MetaResponses, Registry};
 use sea_orm::{DbErr, RuntimeErr, sqlx};
 use serde_json::{Value, json};
-use tessera_verify::{Refusal, SignError};
+use tessera_verify::{KeyError, Refusal};
 
 /// The result of a rule.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -60,6 +60,8 @@ pub enum Code {
     ApiTokenNotNamed,
     /// A service with this name exists.
     ServiceAlreadyExists,
+    /// The key is the one that signs.
+    KeyInUse,
     /// A request with a cookie that a page of somebody else may have sent.
     CsrfTokenMismatch,
     /// A request that OAuth does not know (RFC 6749, section 5.2).
@@ -86,7 +88,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Code; 32] = [
+    pub const ALL: [Code; 33] = [
         Code::RegisterUserAlreadyExists,
         Code::RegisterInvalidPassword,
         Code::RegistrationClosed,
@@ -108,6 +110,7 @@ impl Code {
         Code::ApiTokenLimitReached,
         Code::ApiTokenNotNamed,
         Code::ServiceAlreadyExists,
+        Code::KeyInUse,
         Code::CsrfTokenMismatch,
         Code::InvalidRequest,
         Code::NotFound,
@@ -228,6 +231,11 @@ impl Code {
             Code::ServiceAlreadyExists => {
                 (S::CONFLICT, "SERVICE_ALREADY_EXISTS", "A service with this name exists.")
             }
+            Code::KeyInUse => (
+                S::CONFLICT,
+                "KEY_IN_USE",
+                "This key signs: make another that signs at once first, with `now`.",
+            ),
             Code::CsrfTokenMismatch => (
                 S::FORBIDDEN,
                 "CSRF_TOKEN_MISMATCH",
@@ -415,12 +423,17 @@ impl Error {
 
     /// A parameter of the query that cannot be.
     pub fn query(name: &str, message: impl Into<String>) -> Self {
-        Self::unprocessable(vec![Problem {
-            kind: "value_error",
-            part: "query",
-            location: vec![name.into()],
-            message: message.into(),
-        }])
+        Self::part("query", name, message.into())
+    }
+
+    /// A field of the body that cannot be.
+    pub fn field(name: &str, message: impl Into<String>) -> Self {
+        Self::part("body", name, message.into())
+    }
+
+    fn part(part: &'static str, name: &str, message: String) -> Self {
+        let location = vec![name.into()];
+        Self::unprocessable(vec![Problem { kind: "value_error", part, location, message }])
     }
 
     /// A refusal with a cause that only the log is told.
@@ -568,8 +581,8 @@ fn is_away(error: &sqlx::Error) -> bool {
     code.parse::<u32>().is_ok_and(|code| [5, 6, 10, 13, 14].contains(&(code & 0xff)))
 }
 
-impl From<SignError> for Error {
-    fn from(error: SignError) -> Self {
+impl From<KeyError> for Error {
+    fn from(error: KeyError) -> Self {
         Error::because(Code::InternalServerError, error)
     }
 }

@@ -5,6 +5,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`user`] | people: who you are |
+//! | [`key`] | what signs tokens, and what verifies them |
 //! | [`factor`] | passwords: how you prove it |
 //! | [`session`] | sign in, stay signed in, sign out: what you get |
 //! | [`service`] | programs that act for themselves |
@@ -30,6 +31,7 @@ pub mod error;
 pub mod factor;
 pub mod http;
 pub mod introspection;
+pub mod key;
 pub mod known;
 pub mod operation;
 mod purge;
@@ -55,6 +57,11 @@ pub async fn start(config: Config) -> Result<App, String> {
     // Before the database: a secret that cannot sign needs no connection to be refused.
     config.check_secrets().map_err(fault)?;
     let app = assemble(config).await?;
+    let keys = async {
+        key::prepare(&app).await?;
+        key::load(&app).await
+    };
+    within(keys, "the signing keys could not be read").await?;
     if !app.config.blacklist_enabled {
         tracing::warn!("BLACKLIST_ENABLED is off: revoked tokens are accepted until they expire");
     }

@@ -2,7 +2,13 @@
 
 use std::fmt::Write;
 
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use aws_lc_rs::rsa::KeySize;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, RsaKeyPair,
+};
+use tessera_verify::SigningAlgorithm;
 use uuid::{NoContext, Timestamp, Uuid};
 
 use crate::clock::Time;
@@ -63,4 +69,29 @@ pub fn in_letters_and_digits(number: u64, count: usize) -> String {
     powers
         .map(|power| char::from(LETTERS_AND_DIGITS[usize::try_from(digit(power)).unwrap_or(0)]))
         .collect()
+}
+
+/// A new private key in PKCS #8.
+///
+/// # Panics
+///
+/// For HS256, whose keys are secrets; and when the operating system has no randomness.
+pub fn private_key(algorithm: SigningAlgorithm) -> Vec<u8> {
+    let random = SystemRandom::new();
+    let made = match algorithm {
+        SigningAlgorithm::Hs256 => None,
+        SigningAlgorithm::Rs256 => RsaKeyPair::generate(KeySize::Rsa2048)
+            .and_then(|pair| AsDer::<Pkcs8V1Der<'_>>::as_der(&pair))
+            .map(|der| der.as_ref().to_vec())
+            .ok(),
+        SigningAlgorithm::Es256 => {
+            EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random)
+                .map(|document| document.as_ref().to_vec())
+                .ok()
+        }
+        SigningAlgorithm::EdDsa => Ed25519KeyPair::generate_pkcs8v1(&random)
+            .map(|document| document.as_ref().to_vec())
+            .ok(),
+    };
+    made.expect("a private key is made of random bytes")
 }

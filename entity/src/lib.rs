@@ -9,6 +9,7 @@ pub mod replica;
 pub mod revocation;
 pub mod service;
 pub mod session;
+pub mod signing_key;
 pub mod user;
 
 pub use id::{ApiTokenId, ReplicaId, ServiceId, SessionId, UserId};

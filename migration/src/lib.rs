@@ -17,6 +17,7 @@ mod m20261122_000002_session_ended_ip;
 mod m20261122_000003_revocation_why;
 mod m20261122_000004_service_api_token;
 mod m20261122_000005_replica;
+mod m20261122_000006_signing_key;
 
 struct Migrator;
 
@@ -29,6 +30,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000003_revocation_why::Migration),
             Box::new(m20261122_000004_service_api_token::Migration),
             Box::new(m20261122_000005_replica::Migration),
+            Box::new(m20261122_000006_signing_key::Migration),
         ]
     }
 }

@@ -18,7 +18,7 @@ fn plain(request: Request) -> Request {
 
 /// What has an id in its path is tried with somebody else's: a superuser's token opens no more of
 /// other people's sessions than a user's.
-static TABLE: [Row; 33] = [
+static TABLE: [Row; 37] = [
     ("POST", "/auth/register", |r| r.json(&json!({ "email": "x", "password": "x" })), [422; 4]),
     ("POST", "/auth/jwt/login", |r| r.form(&[("username", "x"), ("password", "x")]), [400; 4]),
     ("POST", "/auth/jwt/refresh", plain, [401, 200, 401, 401]),
@@ -61,6 +61,10 @@ static TABLE: [Row; 33] = [
         |r| r.json(&json!({ "username": "nobody@user.com", "why": "test" })),
         [401, 401, 403, 404],
     ),
+    ("GET", "/.well-known/jwks.json", plain, OPEN),
+    ("GET", "/admin/keys", plain, [401, 401, 403, 200]),
+    ("POST", "/admin/keys", |r| r.json(&json!({})), [401, 401, 403, 422]),
+    ("DELETE", "/admin/keys/{kid}", plain, [401, 401, 403, 404]),
     ("GET", "/admin/services", plain, [401, 401, 403, 200]),
     ("DELETE", "/admin/services/{name}", plain, [401, 401, 403, 404]),
     ("GET", "/users/me", plain, [401, 401, 200, 200]),

@@ -11,6 +11,7 @@ mod cookies;
 mod crash;
 mod errors;
 mod introspection;
+mod keys;
 mod login;
 mod logout;
 mod model;

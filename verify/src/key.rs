@@ -1,34 +1,85 @@
-//! The keys that sign and verify, and how a token's header chooses one.
+//! The keys that sign and verify, each with the one algorithm it is used with.
 
 use std::fmt;
 use std::str::FromStr;
 
-use jsonwebtoken::crypto;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
-use serde::de::{IgnoredAny, MapAccess};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256,
+    RsaKeyPair, RsaPublicKeyComponents,
+};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::jwk::{Jwk, PublicKeyUse, ThumbprintHash};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, crypto};
 
-use crate::object::{Members, Strict};
-use crate::{Claims, Refusal};
+use crate::compact::{Parts, TokenHeader};
+use crate::{Claims, Refusal, TokenType};
 
-/// A token could not be signed. Has no details: they could tell of the key.
+/// A token could not be signed, or a key is none. Has no details: they could tell of the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SignError;
+pub struct KeyError;
 
-impl fmt::Display for SignError {
+impl fmt::Display for KeyError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("the token could not be signed")
+        formatter.write_str("the key cannot be used")
     }
 }
 
-impl std::error::Error for SignError {}
+impl std::error::Error for KeyError {}
+
+/// The algorithms that tokens are signed with (RFC 7518, section 3.1; RFC 8037).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SigningAlgorithm {
+    /// HMAC with SHA-256: who verifies can sign.
+    Hs256,
+    /// RSASSA-PKCS1-v1_5 with SHA-256.
+    Rs256,
+    /// ECDSA with P-256 and SHA-256.
+    Es256,
+    /// Ed25519.
+    EdDsa,
+}
+
+impl SigningAlgorithm {
+    /// Its name, as `alg` says it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            SigningAlgorithm::Hs256 => "HS256",
+            SigningAlgorithm::Rs256 => "RS256",
+            SigningAlgorithm::Es256 => "ES256",
+            SigningAlgorithm::EdDsa => "EdDSA",
+        }
+    }
+}
+
+impl FromStr for SigningAlgorithm {
+    type Err = KeyError;
+
+    fn from_str(name: &str) -> Result<Self, KeyError> {
+        let all = [Self::Hs256, Self::Rs256, Self::Es256, Self::EdDsa];
+        all.into_iter().find(|algorithm| algorithm.name() == name).ok_or(KeyError)
+    }
+}
 
 /// A key with the one algorithm it is used with (RFC 8725, section 3.1), and its public name.
 pub struct Key {
-    header: Header,
-    algorithm: Algorithm,
-    encoding: EncodingKey,
-    decoding: DecodingKey,
     id: String,
+    header: Header,
+    decoding: DecodingKey,
+    signer: Option<Signer>,
+    public: Option<Jwk>,
+    audience: Option<String>,
+    only: Option<TokenType>,
+}
+
+/// What signs. Those of the library are set up anew for each signature, which for RSA takes three
+/// times as long as signing.
+enum Signer {
+    Hmac(EncodingKey),
+    Rsa(Box<RsaKeyPair>),
+    Ecdsa(Box<EcdsaKeyPair>),
+    Ed25519(Box<Ed25519KeyPair>),
 }
 
 impl Key {
@@ -37,21 +88,81 @@ impl Key {
     /// Its `kid` is a keyed digest of the secret: the same wherever the secret is known, and no
     /// easier to guess the secret from than any token it signed.
     pub fn hs256(secret: &[u8]) -> Self {
-        // Another crate of the program may have chosen already; both know HMAC.
-        let _ = crypto::aws_lc::DEFAULT_PROVIDER.install_default();
+        install_library();
         let encoding = EncodingKey::from_secret(secret);
         let mut id = crypto::sign(b"tessera key id", &encoding, Algorithm::HS256)
             .expect("HMAC signs with any key");
         id.truncate(16);
-        let mut header = Header::new(Algorithm::HS256);
+        let signer = Some(Signer::Hmac(encoding));
+        Self::new(id, Algorithm::HS256, DecodingKey::from_secret(secret), signer, None)
+    }
+
+    /// The key of a private key in PKCS #8. Its `kid` is the thumbprint of the public key (RFC 7638).
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`] when this is no private key of the algorithm; HMAC has none.
+    pub fn from_pkcs8(algorithm: SigningAlgorithm, pkcs8: &[u8]) -> Result<Self, KeyError> {
+        install_library();
+        let (algorithm, decoding, signer) = match algorithm {
+            SigningAlgorithm::Hs256 => return Err(KeyError),
+            SigningAlgorithm::Rs256 => {
+                let pair = RsaKeyPair::from_pkcs8(pkcs8).map_err(|_| KeyError)?;
+                let RsaPublicKeyComponents { n, e } =
+                    RsaPublicKeyComponents::<Vec<u8>>::from(pair.public_key());
+                let decoding = DecodingKey::from_rsa_raw_components(&n, &e);
+                (Algorithm::RS256, decoding, Signer::Rsa(Box::new(pair)))
+            }
+            SigningAlgorithm::Es256 => {
+                let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8)
+                    .map_err(|_| KeyError)?;
+                let decoding = DecodingKey::from_ec_der(pair.public_key().as_ref());
+                (Algorithm::ES256, decoding, Signer::Ecdsa(Box::new(pair)))
+            }
+            SigningAlgorithm::EdDsa => {
+                let pair = Ed25519KeyPair::from_pkcs8(pkcs8).map_err(|_| KeyError)?;
+                let decoding = DecodingKey::from_ed_der(pair.public_key().as_ref());
+                (Algorithm::EdDSA, decoding, Signer::Ed25519(Box::new(pair)))
+            }
+        };
+        let mut public =
+            Jwk::from_decoding_key(&decoding, Some(algorithm)).map_err(|_| KeyError)?;
+        let id = public.thumbprint(ThumbprintHash::SHA256).map_err(|_| KeyError)?;
+        public.common.key_id = Some(id.clone());
+        public.common.public_key_use = Some(PublicKeyUse::Signature);
+        Ok(Self::new(id, algorithm, decoding, Some(signer), Some(public)))
+    }
+
+    /// A key that verifies and cannot sign.
+    pub(crate) fn verifying(id: String, algorithm: Algorithm, decoding: DecodingKey) -> Self {
+        install_library();
+        Self::new(id, algorithm, decoding, None, None)
+    }
+
+    fn new(
+        id: String,
+        algorithm: Algorithm,
+        decoding: DecodingKey,
+        signer: Option<Signer>,
+        public: Option<Jwk>,
+    ) -> Self {
+        let mut header = Header::new(algorithm);
         header.kid = Some(id.clone());
-        Self {
-            header,
-            algorithm: Algorithm::HS256,
-            encoding,
-            decoding: DecodingKey::from_secret(secret),
-            id,
-        }
+        Self { id, header, decoding, signer, public, audience: None, only: None }
+    }
+
+    /// For tokens of this audience alone: who holds the key makes tokens for nobody else.
+    #[must_use]
+    pub fn for_audience(mut self, audience: impl Into<String>) -> Self {
+        self.audience = Some(audience.into());
+        self
+    }
+
+    /// For tokens of this type alone.
+    #[must_use]
+    pub fn only_for(mut self, token_type: TokenType) -> Self {
+        self.only = Some(token_type);
+        self
     }
 
     /// The key's name, as `kid` says it.
@@ -59,115 +170,101 @@ impl Key {
         &self.id
     }
 
-    /// Signs `claims` into a token in compact form (RFC 7515, section 7.1). The same claims give
-    /// the same bytes.
+    /// The public key as a JWK (RFC 7517), for everybody; an HMAC key has none.
+    pub fn public(&self) -> Option<&Jwk> {
+        self.public.as_ref()
+    }
+
+    /// The audience it is for, where it is for one alone.
+    pub(crate) fn audience(&self) -> Option<&str> {
+        self.audience.as_deref()
+    }
+
+    /// Signs `claims` into a token in compact form (RFC 7515, section 7.1). But for ES256, the same
+    /// claims give the same bytes.
     ///
     /// # Errors
     ///
-    /// [`SignError`] when the library refuses the key.
-    pub fn sign(&self, claims: &Claims) -> Result<String, SignError> {
-        jsonwebtoken::encode(&self.header, claims, &self.encoding).map_err(|_| SignError)
-    }
-
-    pub(crate) fn check_algorithm(&self, header: &TokenHeader) -> Result<(), Refusal> {
-        // RFC 7515, section 4.1.1: case-sensitive.
-        match Algorithm::from_str(&header.alg) {
-            Ok(algorithm) if algorithm == self.algorithm => Ok(()),
-            _ => Err(Refusal::AlgorithmMismatch),
+    /// [`KeyError`] for a key that only verifies.
+    pub fn sign(&self, claims: &Claims) -> Result<String, KeyError> {
+        let signer = self.signer.as_ref().ok_or(KeyError)?;
+        if let Signer::Hmac(encoding) = signer {
+            return jsonwebtoken::encode(&self.header, claims, encoding).map_err(|_| KeyError);
         }
+        let header = serde_json::to_vec(&self.header).map_err(|_| KeyError)?;
+        let claims = serde_json::to_vec(claims).map_err(|_| KeyError)?;
+        let mut token =
+            format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+        let signature = signer.sign(token.as_bytes())?;
+        token.push('.');
+        URL_SAFE_NO_PAD.encode_string(signature, &mut token);
+        Ok(token)
     }
 
-    pub(crate) fn check_signature(&self, signature: &str, signed: &str) -> Result<(), Refusal> {
-        match crypto::verify(signature, signed.as_bytes(), &self.decoding, self.algorithm) {
+    /// The payload of a token in compact form that this key signed: the algorithm is the key's own,
+    /// never the token's wish. What the payload says is not looked at.
+    ///
+    /// # Errors
+    ///
+    /// The [`Refusal`] of the first check that did not pass.
+    pub fn verify(&self, token: &str) -> Result<Vec<u8>, Refusal> {
+        let parts = Parts::split(token)?;
+        let header = TokenHeader::parse(&parts.header)?;
+        if header.kid.as_ref().is_some_and(|kid| *kid != self.id) {
+            return Err(Refusal::KeyUnknown);
+        }
+        self.check(&header, &parts)?;
+        Ok(parts.payload)
+    }
+
+    pub(crate) fn check(&self, header: &TokenHeader, parts: &Parts<'_>) -> Result<(), Refusal> {
+        // RFC 7515, section 4.1.1: case-sensitive.
+        let algorithm = self.header.alg;
+        if !Algorithm::from_str(&header.alg).is_ok_and(|named| named == algorithm) {
+            return Err(Refusal::AlgorithmMismatch);
+        }
+        let signed = parts.signed.as_bytes();
+        match crypto::verify(parts.signature, signed, &self.decoding, algorithm) {
             Ok(true) => Ok(()),
             _ => Err(Refusal::SignatureInvalid),
         }
     }
+
+    /// A key that is for other tokens is as good as none.
+    pub(crate) fn check_use(&self, claims: &Claims) -> Result<(), Refusal> {
+        match self.only {
+            Some(only) if only != claims.token_type() => Err(Refusal::KeyUnknown),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Signer {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+        let random = SystemRandom::new();
+        match self {
+            Signer::Hmac(_) => Err(KeyError),
+            Signer::Rsa(pair) => {
+                let mut signature = vec![0; pair.public_modulus_len()];
+                pair.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature)
+                    .map_err(|_| KeyError)?;
+                Ok(signature)
+            }
+            Signer::Ecdsa(pair) => {
+                Ok(pair.sign(&random, message).map_err(|_| KeyError)?.as_ref().to_vec())
+            }
+            Signer::Ed25519(pair) => Ok(pair.sign(message).as_ref().to_vec()),
+        }
+    }
+}
+
+/// Another crate of the program may have chosen already; both know what is needed here.
+fn install_library() {
+    let _ = crypto::aws_lc::DEFAULT_PROVIDER.install_default();
 }
 
 impl fmt::Debug for Key {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Key").field("id", &self.id).finish_non_exhaustive()
-    }
-}
-
-/// The key that signs, and the ones that still verify.
-#[derive(Debug)]
-pub struct KeySet {
-    active: Key,
-    previous: Vec<Key>,
-}
-
-impl KeySet {
-    /// A set of one key.
-    pub fn new(active: Key) -> Self {
-        Self { active, previous: Vec::new() }
-    }
-
-    /// Adds a key that verifies and never signs.
-    #[must_use]
-    pub fn with_previous(mut self, key: Key) -> Self {
-        self.previous.push(key);
-        self
-    }
-
-    /// The key that signs.
-    pub fn active(&self) -> &Key {
-        &self.active
-    }
-
-    pub(crate) fn find(&self, id: &str) -> Result<&Key, Refusal> {
-        std::iter::once(&self.active)
-            .chain(&self.previous)
-            .find(|key| key.id == id)
-            .ok_or(Refusal::KeyUnknown)
-    }
-}
-
-/// The header of a token, as far as it is of use.
-pub(crate) struct TokenHeader {
-    alg: String,
-    pub(crate) kid: String,
-}
-
-impl TokenHeader {
-    pub(crate) fn parse(header: &[u8]) -> Result<Self, Refusal> {
-        let Strict(read) = serde_json::from_slice::<Strict<ReadHeader>>(header)
-            .map_err(|_| Refusal::HeaderInvalid)?;
-        if read.unsupported {
-            return Err(Refusal::HeaderUnsupported);
-        }
-        // RFC 7515, section 4.1.9: a media type, so without case.
-        if read.typ.is_some_and(|typ| !typ.eq_ignore_ascii_case("JWT")) {
-            return Err(Refusal::HeaderUnsupported);
-        }
-        match (read.alg, read.kid) {
-            (Some(alg), Some(kid)) => Ok(Self { alg, kid }),
-            _ => Err(Refusal::HeaderInvalid),
-        }
-    }
-}
-
-#[derive(Default)]
-struct ReadHeader {
-    typ: Option<String>,
-    alg: Option<String>,
-    kid: Option<String>,
-    unsupported: bool,
-}
-
-impl<'de> Members<'de> for ReadHeader {
-    fn take<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<bool, A::Error> {
-        match name {
-            "typ" => self.typ = Some(map.next_value()?),
-            "alg" => self.alg = Some(map.next_value()?),
-            "kid" => self.kid = Some(map.next_value()?),
-            "crit" | "b64" | "cty" | "zip" | "jku" | "jwk" | "x5u" | "x5c" | "x5t" | "x5t#S256" => {
-                map.next_value::<IgnoredAny>()?;
-                self.unsupported = true;
-            }
-            _ => return Ok(false),
-        }
-        Ok(true)
     }
 }

@@ -27,16 +27,22 @@
 //! ```
 
 mod claims;
+mod compact;
 mod explanation;
+mod jwk;
 mod key;
+mod keyset;
 mod object;
 mod refusal;
 mod revocation;
 mod verifier;
 
 pub use claims::{Claims, TokenKind, TokenType};
+pub use compact::MAX_TOKEN_LENGTH;
 pub use explanation::Explanation;
-pub use key::{Key, KeySet, SignError};
+pub use jsonwebtoken::jwk::Jwk;
+pub use key::{Key, KeyError, SigningAlgorithm};
+pub use keyset::KeySet;
 pub use refusal::Refusal;
 pub use revocation::{Revocation, RevocationList};
-pub use verifier::{MAX_LEEWAY, MAX_TOKEN_LENGTH, Verifier};
+pub use verifier::{MAX_LEEWAY, Verifier};

@@ -14,6 +14,7 @@ pub use value::{LogFormat, Migrate, Origin, PublicUrl, Registration, Secret, Sql
 use clap::builder::BoolishValueParser;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command};
+use tessera_verify::SigningAlgorithm;
 
 use crate::database::DatabaseUrl;
 use crate::random;
@@ -116,6 +117,18 @@ pub struct Config {
     #[arg(long, env = "APP_SECRET_PREVIOUS_FILE", global = true, value_name = "FILE")]
     pub app_secret_previous_file: Option<PathBuf>,
 
+    /// What access tokens are signed with: APP_SECRET itself (HS256), or keys of the database whose
+    /// public part anybody may read (RS256, ES256, EdDSA)
+    #[arg(
+        long,
+        env = "JWT_ALGORITHM",
+        global = true,
+        value_name = "NAME",
+        default_value = "HS256",
+        value_parser = value::parse_algorithm
+    )]
+    pub jwt_algorithm: SigningAlgorithm,
+
     /// The services that tokens are for: the aud claim
     #[arg(
         long,
@@ -124,6 +137,18 @@ pub struct Config {
         value_name = "NAME",
         default_value = "tessera", value_parser = value::parse_audience)]
     pub jwt_audience: String,
+
+    /// Further audiences that access tokens may be asked for, separated by commas; with HS256 each has
+    /// a secret of its own, which `tessera keys derive` prints
+    #[arg(
+        long,
+        env = "JWT_AUDIENCES",
+        global = true,
+        value_name = "NAMES",
+        value_delimiter = ',',
+        value_parser = value::parse_audience
+    )]
+    pub jwt_audiences: Vec<String>,
 
     /// How far the clocks of replicas may differ, in seconds (0 to 60)
     #[arg(long, env = "JWT_LEEWAY", global = true, value_name = "SECONDS", default_value = "0",

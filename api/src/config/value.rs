@@ -155,3 +155,9 @@ pub(super) fn parse_replica_name(text: &str) -> Result<String, &'static str> {
         Err("not one line of up to 128 characters")
     }
 }
+
+pub(super) fn parse_algorithm(
+    text: &str,
+) -> Result<tessera_verify::SigningAlgorithm, &'static str> {
+    text.parse().map_err(|_| "neither HS256, RS256, ES256 nor EdDSA")
+}

@@ -165,6 +165,15 @@ impl Fields {
         }
     }
 
+    /// Whether something is wanted; missing or null it is not.
+    pub(crate) fn flag(&mut self, name: &str) -> Option<bool> {
+        match self.take(name) {
+            Value::Null => Some(false),
+            Value::Bool(flag) => Some(flag),
+            _ => self.problem("bool_type", name, "Input should be a valid boolean"),
+        }
+    }
+
     /// A list of words, or words separated by spaces; may be missing or null.
     pub(crate) fn scopes(&mut self, name: &str) -> Option<Option<Scopes>> {
         let words: Vec<Value> = match self.take(name) {

@@ -68,7 +68,7 @@ fn complete(method: &str, operation: &mut Value, schemas: &Value) {
         if response["description"] == "" {
             response["description"] = described(response, schemas);
         }
-        response["headers"] = headers(&[("X-Request-Id", "This request's id in the log.")]);
+        response["headers"]["X-Request-Id"] = header("This request's id in the log.");
     }
     for code in codes {
         refuse(responses, *code);

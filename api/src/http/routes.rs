@@ -9,7 +9,9 @@ use super::layers::Layers;
 use super::{docs, openapi};
 use crate::app::App;
 use crate::error::Code;
-use crate::{account, admin, factor, introspection, operation, replica, service, session, token};
+use crate::{
+    account, admin, factor, introspection, key, operation, replica, service, session, token,
+};
 
 /// The operations of each feature.
 pub(super) fn operations() -> OpenApiService<impl OpenApi, ()> {
@@ -18,6 +20,7 @@ pub(super) fn operations() -> OpenApiService<impl OpenApi, ()> {
         session::http::Api,
         token::http::Api,
         introspection::http::Api,
+        key::http::Api,
         account::http::Api,
         admin::http::Api,
         service::http::Api,
@@ -40,6 +43,7 @@ pub(super) fn refusals() -> impl Iterator<Item = &'static (&'static str, &'stati
         session::http::REFUSALS,
         token::http::REFUSALS,
         introspection::http::REFUSALS,
+        key::http::REFUSALS,
         account::http::REFUSALS,
         admin::http::REFUSALS,
         service::http::REFUSALS,

@@ -24,7 +24,7 @@ use tokio_io_timeout::TimeoutStream;
 use super::routes;
 use crate::app::App;
 use crate::replica::jobs::Member;
-use crate::{replica, revocation, session, token};
+use crate::{key, replica, revocation, session, token};
 
 /// How long a request's head may take, and a connection be idle.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
@@ -78,6 +78,7 @@ pub async fn serve(app: App, bound: Bound, shutdown: impl Future<Output = ()>) {
         tokio::spawn(revocation::jobs::keep_following(app.clone())),
         tokio::spawn(revocation::jobs::keep_purging(app.clone())),
         tokio::spawn(session::jobs::keep_purging(app.clone())),
+        tokio::spawn(key::jobs::keep_loading(app.clone())),
         tokio::spawn(token::jobs::keep_noting(app.clone())),
         tokio::spawn(token::jobs::keep_purging(app.clone())),
         tokio::spawn(member.clone().keep_reporting(app.clone())),

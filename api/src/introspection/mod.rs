@@ -42,7 +42,7 @@ pub async fn introspect(app: &App, token: &str) -> Result<Option<Active>> {
         return of_api_token(app, &secret).await;
     }
     revocation::require_known(app)?;
-    let Ok(claims) = app.verifier.verify_either(token, clock::now().seconds()) else {
+    let Ok(claims) = app.verifier.verify_any(token, clock::now().seconds()) else {
         return Ok(None);
     };
     let Some(user) = session::active_user(app, &claims).await? else { return Ok(None) };

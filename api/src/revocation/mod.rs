@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use entity::revocation::{API_TOKEN, LIFT, Model, SESSION, TOKEN, USER};
+use entity::revocation::{API_TOKEN, KEY, LIFT, Model, SESSION, TOKEN, USER};
 use entity::{SessionId, UserId};
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use tessera_verify::{Claims, MAX_LEEWAY, Revocation, RevocationList};
@@ -180,6 +180,18 @@ pub(crate) async fn announce(
     Ok(store::insert_note(transaction, API_TOKEN, subject, now.millis(), "changed", now).await?)
 }
 
+/// Tells every replica, in the transaction that changed the keys that sign, as its last statement, to
+/// read them again.
+///
+/// # Errors
+///
+/// When the database refuses.
+pub(crate) async fn announce_keys(transaction: &DatabaseTransaction, now: Time) -> Result<()> {
+    serialise_revocations(transaction).await?;
+    let subject = "keys".to_owned();
+    Ok(store::insert_note(transaction, KEY, subject, now.millis(), "changed", now).await?)
+}
+
 /// One token of which no more is known than its id: held for as long as the longest-lived may last.
 pub fn of_token(app: &App, jti: Uuid, now: Time) -> Revocation {
     let longest = app.config.refresh_token_expires.max(app.config.access_token_expires);
@@ -289,7 +301,10 @@ pub(crate) async fn follow(app: &App, connection: &impl ConnectionTrait) -> Resu
             if row.kind == API_TOKEN || row.kind == USER {
                 app.forget_api_tokens();
             }
-            if row.kind == API_TOKEN {
+            if row.kind == KEY {
+                app.keys_changed.notify_one();
+            }
+            if [API_TOKEN, KEY].contains(&row.kind.as_str()) {
                 continue;
             }
             if row.kind == LIFT {

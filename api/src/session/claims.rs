@@ -7,26 +7,61 @@ use uuid::Uuid;
 use super::Tokens;
 use crate::app::App;
 use crate::clock::Time;
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 use crate::random;
 
 /// What every user may do. Scopes of their own come with the accounts.
 const SCOPE: &str = "authenticated";
 
 /// The tokens of a session as its row stands.
-pub(super) fn tokens(app: &App, row: &Model, now: Time, fresh: bool) -> Result<Tokens> {
-    let key = app.verifier.keys().active();
-    let access = access_claims(app, row, now, fresh);
+pub(super) fn tokens(
+    app: &App,
+    row: &Model,
+    now: Time,
+    fresh: bool,
+    audience: &str,
+) -> Result<Tokens> {
+    let access = access_claims(app, row, now, fresh, audience);
     let refresh = refresh_claims(app, row);
     Ok(Tokens {
-        access_token: key.sign(&access)?,
+        access_token: sign(app, &access)?,
         expires_in: access.exp - access.iat,
-        refresh_token: key.sign(&refresh)?,
+        refresh_token: sign(app, &refresh)?,
         refresh_expires_in: refresh.exp.saturating_sub(now.seconds()),
     })
 }
 
-pub(super) fn access_claims(app: &App, row: &Model, now: Time, fresh: bool) -> Claims {
+/// A token that says this, signed with the key that is for it.
+pub(super) fn sign(app: &App, claims: &Claims) -> Result<String> {
+    let keys = app.verifier.keys();
+    let key = match claims.kind {
+        TokenKind::Access { .. } => keys.access(&claims.aud),
+        TokenKind::Refresh { .. } => keys.refresh(),
+    };
+    let none = || Error::because(Code::InternalServerError, "no key signs such a token");
+    Ok(key.ok_or_else(none)?.sign(claims)?)
+}
+
+/// The audience that was asked for, if tokens are made for it.
+pub(super) fn audience<'a>(app: &'a App, asked: Option<&'a str>) -> Result<&'a str> {
+    let own = app.config.jwt_audience.as_str();
+    match asked {
+        Some(asked)
+            if asked != own && !app.config.jwt_audiences.iter().any(|known| known == asked) =>
+        {
+            Err(Error::field("audience", "No tokens are made for this audience"))
+        }
+        asked => Ok(asked.unwrap_or(own)),
+    }
+}
+
+pub(super) fn access_claims(
+    app: &App,
+    row: &Model,
+    now: Time,
+    fresh: bool,
+    audience: &str,
+) -> Claims {
     // A cut-off covers tokens up to its millisecond; one that is issued after it must be younger.
     let issued = match app.revocations.list().issued_by(&row.user_id.0) {
         Some(cutoff) => now.max(Time::from_millis(cutoff.cast_signed() + 1)),
@@ -42,7 +77,10 @@ pub(super) fn access_claims(app: &App, row: &Model, now: Time, fresh: bool) -> C
     // No token outlives its session.
     let end = Time::from_millis(row.expires_at).seconds();
     let exp = (issued.seconds() + app.config.access_token_expires).min(end);
-    claims(app, row, random::id_at(issued), issued, exp, kind)
+    Claims {
+        aud: audience.to_owned(),
+        ..claims(app, row, random::id_at(issued), issued, exp, kind)
+    }
 }
 
 /// A function of the row alone: the same on every replica, however often it is asked.

@@ -77,6 +77,9 @@ struct LoginRequest {
     /// Read by no rule yet: every token has the scope of its user.
     #[oai(skip_serializing_if_is_none)]
     scope: Option<String>,
+    /// Whom the access token is for, of `JWT_AUDIENCE` and `JWT_AUDIENCES`; the first if not given.
+    #[oai(skip_serializing_if_is_none)]
+    audience: Option<String>,
     /// Ignored: no client is needed.
     #[oai(skip_serializing_if_is_none)]
     client_id: Option<String>,
@@ -92,6 +95,7 @@ impl Example for LoginRequest {
             password: "correct horse battery".to_owned(),
             grant_type: Some("password".to_owned()),
             scope: None,
+            audience: None,
             client_id: None,
             client_secret: None,
         }
@@ -99,14 +103,15 @@ impl Example for LoginRequest {
 }
 
 impl Input for LoginRequest {
-    type Parsed = (String, Password);
+    type Parsed = (String, Password, Option<String>);
     const ACCEPTS: Accepts = Accepts::Form;
 
     fn read(fields: &mut Fields) -> Option<Self::Parsed> {
         fields.constant("grant_type", "password");
         let username = fields.required("username");
         let password = fields.required("password");
-        Some((username?, Password::new(password?)))
+        let audience = fields.optional("audience").filter(|audience| !audience.is_empty());
+        Some((username?, Password::new(password?), audience))
     }
 }
 
@@ -116,20 +121,24 @@ impl Input for LoginRequest {
 struct RefreshRequest {
     /// The refresh token, where it is not in the header.
     refresh_token: Option<String>,
+    /// Whom the access token is for, of `JWT_AUDIENCE` and `JWT_AUDIENCES`; the first if not given.
+    #[oai(skip_serializing_if_is_none)]
+    audience: Option<String>,
 }
 
 impl Example for RefreshRequest {
     fn example() -> Self {
-        Self { refresh_token: Some(EXAMPLE_TOKEN.to_owned()) }
+        Self { refresh_token: Some(EXAMPLE_TOKEN.to_owned()), audience: None }
     }
 }
 
 impl Input for RefreshRequest {
-    type Parsed = Option<String>;
+    type Parsed = (Option<String>, Option<String>);
     const ACCEPTS: Accepts = Accepts::AnyOrNothing;
 
     fn read(fields: &mut Fields) -> Option<Self::Parsed> {
-        Some(fields.optional("refresh_token"))
+        let audience = fields.optional("audience").filter(|audience| !audience.is_empty());
+        Some((fields.optional("refresh_token"), audience))
     }
 }
 
@@ -261,8 +270,8 @@ impl Api {
         device: Device,
         body: Body<LoginRequest>,
     ) -> Result<Json<TokenResponse>> {
-        let (username, password) = body.0;
-        let tokens = super::login(&app, &username, password, device).await?;
+        let (username, password, audience) = body.0;
+        let tokens = super::login(&app, &username, password, audience.as_deref(), device).await?;
         Ok(Json(tokens.into()))
     }
 
@@ -279,8 +288,9 @@ impl Api {
         bearer: BearerToken,
         body: Body<RefreshRequest>,
     ) -> Result<Json<TokenResponse>> {
-        let token = body.0.or(bearer.0).ok_or(Code::RefreshTokenInvalid)?;
-        let tokens = super::refresh(&app, &token, device).await?;
+        let (token, audience) = body.0;
+        let token = token.or(bearer.0).ok_or(Code::RefreshTokenInvalid)?;
+        let tokens = super::refresh(&app, &token, audience.as_deref(), device).await?;
         Ok(Json(tokens.into()))
     }
 
@@ -343,7 +353,7 @@ impl Api {
         device: Device,
         body: Body<LoginRequest>,
     ) -> Result<Done> {
-        let (username, password) = body.0;
+        let (username, password, _) = body.0;
         let access = super::login_with_cookie(&app, &username, password, device).await?;
         cookies.keep(&app, &access);
         Ok(Done::NoContent)

@@ -50,20 +50,24 @@ pub struct Tokens {
     pub refresh_expires_in: u64,
 }
 
-/// Signs somebody in.
+/// Signs somebody in; the access token is for an audience of the settings, the first if none is
+/// asked for.
 ///
 /// # Errors
 ///
 /// [`Code::LoginBadCredentials`] for an unknown user, a wrong password and an inactive user, at
-/// one cost; [`Code::LoginUserNotVerified`]; [`Code::ServiceBusy`].
+/// one cost; [`Code::LoginUserNotVerified`]; [`Code::ServiceBusy`];
+/// [`Code::UnprocessableContent`] for an audience that tokens are not made for.
 pub async fn login(
     app: &App,
     username: &str,
     password: Password,
+    audience: Option<&str>,
     device: Device,
 ) -> Result<Tokens> {
+    let audience = claims::audience(app, audience)?;
     let (row, now) = begin(app, username, password, device).await?;
-    tokens(app, &row, now, true)
+    tokens(app, &row, now, true, audience)
 }
 
 /// Opens a session for somebody with a password.
@@ -205,8 +209,8 @@ pub async fn login_with_cookie(
 }
 
 fn access_token(app: &App, row: &Model, now: Time, fresh: bool) -> Result<AccessToken> {
-    let access = access_claims(app, row, now, fresh);
-    let token = app.verifier.keys().active().sign(&access)?;
+    let access = access_claims(app, row, now, fresh, &app.config.jwt_audience);
+    let token = claims::sign(app, &access)?;
     Ok(AccessToken { session: row.id, token, expires_in: access.exp - access.iat })
 }
 

@@ -5,7 +5,7 @@ use entity::{SessionId, UserId};
 use sea_orm::DatabaseTransaction;
 use tessera_verify::{Claims, Refusal, TokenKind, TokenType};
 
-use super::claims::tokens;
+use super::claims::{self, tokens};
 use super::{Device, Tokens, active_user, limits, store};
 use crate::app::App;
 use crate::clock::{self, Time};
@@ -21,8 +21,14 @@ use crate::revocation::{self, Why};
 /// # Errors
 ///
 /// [`Code::RefreshTokenInvalid`], [`Code::RefreshTokenExpired`], [`Code::RefreshTokenReused`],
-/// [`Code::SessionEnded`].
-pub async fn refresh(app: &App, token: &str, device: Device) -> Result<Tokens> {
+/// [`Code::SessionEnded`]; [`Code::UnprocessableContent`] for an audience that tokens are not made for.
+pub async fn refresh(
+    app: &App,
+    token: &str,
+    audience: Option<&str>,
+    device: Device,
+) -> Result<Tokens> {
+    let audience = claims::audience(app, audience)?;
     revocation::require_known(app)?;
     let now = clock::now();
     let claims =
@@ -46,7 +52,7 @@ pub async fn refresh(app: &App, token: &str, device: Device) -> Result<Tokens> {
     let outcome = spend(app, &transaction, session, user, generation, device, now).await?;
     transaction.commit().await?;
     match outcome {
-        Spent::Now(row) | Spent::JustBefore(row) => tokens(app, &row, now, false),
+        Spent::Now(row) | Spent::JustBefore(row) => tokens(app, &row, now, false, audience),
         Spent::LongAgo(entries) => {
             app.revocations.apply(entries);
             tracing::warn!(

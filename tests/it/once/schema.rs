@@ -2,7 +2,8 @@
 //! the one FastAPI Users documents.
 
 use entity::{
-    ApiTokenId, ServiceId, SessionId, UserId, api_token, revocation, service, session, user,
+    ApiTokenId, ReplicaId, ServiceId, SessionId, UserId, api_token, replica, revocation, service,
+    session, signing_key, user,
 };
 use sea_orm::{ActiveModelTrait, EntityTrait, IntoActiveModel, NotSet};
 use uuid::Uuid;
@@ -81,6 +82,25 @@ async fn every_entity_is_readable(kind: Kind) {
     for row in [token(4, Some(user.id), None), token(5, None, Some(service.id))] {
         assert_eq!(insert(row.clone()).await.unwrap(), row);
     }
+    let row = replica::Model {
+        id: ReplicaId(Uuid::from_u128(6)),
+        name: "ü".repeat(128),
+        seq: i64::MAX,
+        seen_at: 0,
+    };
+    row.clone().into_active_model().reset_all().insert(&connection).await.unwrap();
+    assert!(replica::Entity::find().all(&connection).await.unwrap().contains(&row));
+
+    let row = signing_key::Model {
+        kid: "x".repeat(64),
+        algorithm: "EdDSA".to_owned(),
+        sealed: "x".repeat(4096),
+        created_at: 0,
+        active_at: i64::MAX,
+        retired_at: None,
+    };
+    row.clone().into_active_model().reset_all().insert(&connection).await.unwrap();
+    assert_eq!(signing_key::Entity::find().one(&connection).await.unwrap(), Some(row));
     assert!(insert(token(6, None, None)).await.is_err(), "nobody's token");
     assert!(insert(token(7, Some(user.id), Some(service.id))).await.is_err(), "two owners");
     connection.close().await.unwrap();

@@ -82,8 +82,13 @@ fn a_feature_has_files_with_known_names_only() {
         let feature = is_of_a_feature(&path);
         // A factor's kinds stand side by side in its folder; of a session, what its tokens say and how
         // they are spent are pages of their own; of API tokens, what a secret is and who asks.
-        let pages =
-            ["session/claims.rs", "session/refresh.rs", "token/authority.rs", "token/secret.rs"];
+        let pages = [
+            "key/derived.rs",
+            "session/claims.rs",
+            "session/refresh.rs",
+            "token/authority.rs",
+            "token/secret.rs",
+        ];
         let more =
             path.starts_with("api/src/factor") || pages.iter().any(|page| path.ends_with(page));
         if feature && !more {
@@ -92,12 +97,13 @@ fn a_feature_has_files_with_known_names_only() {
     }
 }
 
-/// user ← revocation ← service ← factor ← session ← token ← introspection ← account ← admin ← replica
+/// user ← revocation ← key ← service ← factor ← session ← token ← introspection ← account ← admin ← replica
 #[test]
 fn features_import_along_one_line() {
     let order = [
         "user",
         "revocation",
+        "key",
         "service",
         "factor",
         "session",

@@ -95,5 +95,7 @@ pub(super) fn check(method: &str, path: &str, answer: &Answer) {
     if answer.status == 401 {
         assert!(answer.header("www-authenticate").starts_with("Bearer"), "{method} {path}");
     }
-    assert_eq!(answer.header("cache-control"), "no-store", "{method} {path}");
+    // What is for everybody may be kept.
+    let cache = if path.ends_with("jwks.json") { "public, max-age=300" } else { "no-store" };
+    assert_eq!(answer.header("cache-control"), cache, "{method} {path}");
 }

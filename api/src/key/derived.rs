@@ -1,0 +1,87 @@
+//! Keys that are derived from the secret of the settings, each for one purpose (RFC 5869): who has one
+//! knows neither the secret nor any other.
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
+use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::config::Secret;
+
+/// What the private keys of one `APP_SECRET` are kept under.
+pub(super) struct Seal(RandomizedNonceKey);
+
+impl Seal {
+    pub(super) fn of(secret: &Secret) -> Self {
+        let key = derive(secret, &[b"tessera signing keys"]);
+        Self(RandomizedNonceKey::new(&AES_256_GCM, &key).expect("a key of 32 bytes"))
+    }
+
+    /// A private key, encrypted and bound to its name.
+    pub(super) fn seal(&self, kid: &str, private: Vec<u8>) -> String {
+        let mut sealed = private;
+        let nonce = self
+            .0
+            .seal_in_place_append_tag(Aad::from(kid.as_bytes()), &mut sealed)
+            .expect("a key of some kilobytes is not too long");
+        STANDARD.encode([&nonce.as_ref()[..], &sealed].concat())
+    }
+
+    /// The private key, if it was sealed under this name with the same secret.
+    pub(super) fn open(&self, kid: &str, sealed: &str) -> Option<Vec<u8>> {
+        let mut sealed = STANDARD.decode(sealed).ok()?;
+        let nonce = Nonce::try_assume_unique_for_key(sealed.get(..12)?).ok()?;
+        let private =
+            self.0.open_in_place(nonce, Aad::from(kid.as_bytes()), sealed.get_mut(12..)?).ok()?;
+        Some(private.to_vec())
+    }
+}
+
+/// The secret that signs tokens for one audience: text, whose bytes as they are make the key, as
+/// with `APP_SECRET`. A service that has it can make tokens for itself and for nobody else.
+pub fn audience_secret(secret: &Secret, audience: &str) -> Secret {
+    let key = derive(secret, &[b"tessera audience ", audience.as_bytes()]);
+    let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    Secret::new(&hex)
+}
+
+fn derive(secret: &Secret, purpose: &[&[u8]]) -> [u8; 32] {
+    let mut key = [0; 32];
+    let extracted = Salt::new(HKDF_SHA256, b"").extract(secret.expose().as_bytes());
+    extracted
+        .expand(purpose, HKDF_SHA256)
+        .and_then(|expanded| expanded.fill(&mut key))
+        .expect("a key as long as the digest");
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Seal, audience_secret};
+    use crate::config::Secret;
+
+    #[test]
+    fn what_is_sealed_opens_under_its_name_and_secret_alone() {
+        let seal = Seal::of(&Secret::new("one secret"));
+        let sealed = seal.seal("name", b"private".to_vec());
+        assert_eq!(seal.open("name", &sealed).as_deref(), Some(&b"private"[..]));
+        assert_ne!(seal.seal("name", b"private".to_vec()), sealed);
+        assert!(seal.open("another name", &sealed).is_none());
+        assert!(Seal::of(&Secret::new("another secret")).open("name", &sealed).is_none());
+        assert!(seal.open("name", &sealed[..20]).is_none());
+        assert!(seal.open("name", "").is_none());
+    }
+
+    /// Services keep it: it must come out the same for ever. Computed with Python's `hmac`.
+    #[test]
+    fn an_audiences_secret_never_changes() {
+        let secret =
+            Secret::new("0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef");
+        let billing = audience_secret(&secret, "billing");
+        assert_eq!(
+            billing.expose(),
+            "0335159ad3242b8267b55e20fbae7572a8db372f66bd40d0c9d34205473e71d3"
+        );
+        assert_ne!(billing.expose(), audience_secret(&secret, "billings").expose());
+    }
+}

@@ -1,0 +1,25 @@
+//! The keys that sign access tokens, where that is not the secret of the settings.
+
+use sea_orm::entity::prelude::*;
+
+/// A private key, encrypted.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "signing_key")]
+pub struct Model {
+    /// Its name, as tokens say it: the thumbprint of the public key.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub kid: String,
+    /// What it signs with: RS256, ES256 or EdDSA.
+    pub algorithm: String,
+    /// The private key under a key derived from the secret of the settings; nothing once retired.
+    pub sealed: String,
+    /// When it was made.
+    pub created_at: i64,
+    /// When it begins to sign.
+    pub active_at: i64,
+    /// When it was retired by hand: what it signed is not accepted.
+    pub retired_at: Option<i64>,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

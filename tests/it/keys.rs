@@ -1,0 +1,388 @@
+//! What signs tokens: keys of the database, their rotation, and secrets of single audiences.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use crate::support::{
+    Answer, Forgery, PASSWORD, Person, SECRET, Server, TestDatabase, claims_of, command, header_of,
+};
+
+const ALGORITHMS: [&str; 3] = ["RS256", "ES256", "EdDSA"];
+
+async fn with(algorithm: &str) -> Server {
+    Server::setup().set("JWT_ALGORITHM", algorithm).start().await
+}
+
+async fn again(algorithm: &str, database: TestDatabase) -> Server {
+    Server::setup().set("JWT_ALGORITHM", algorithm).on(database).start().await
+}
+
+impl Server {
+    async fn jwks(&self) -> Vec<Value> {
+        let answer = self.get("/.well-known/jwks.json").send().await.expect_status(200);
+        answer.json["keys"].as_array().unwrap().clone()
+    }
+
+    async fn rotate(&self, root: &Person, body: Value) -> Answer {
+        self.post("/admin/keys").bearer(&root.access).json(&body).send().await
+    }
+
+    async fn retire(&self, root: &str, kid: &str) -> Answer {
+        self.request("DELETE", &format!("/admin/keys/{kid}")).bearer(root).send().await
+    }
+
+    async fn states(&self, root: &str) -> Vec<(String, String)> {
+        let keys = self.get("/admin/keys").bearer(root).send().await.expect_status(200);
+        let items = keys.json["items"].as_array().unwrap().clone();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        items.iter().map(|key| (text(&key["kid"]), text(&key["state"]))).collect()
+    }
+}
+
+#[tokio::test]
+async fn access_tokens_are_signed_with_published_keys_of_each_algorithm() {
+    for algorithm in ALGORITHMS {
+        let server = with(algorithm).await;
+        let person = server.person("first").await;
+        let header = header_of(&person.access);
+        let keys = server.jwks().await;
+        assert_eq!(keys.len(), 1);
+        assert_eq!((&header["alg"], &header["kid"]), (&json!(algorithm), &keys[0]["kid"]));
+        assert_eq!((&keys[0]["alg"], &keys[0]["use"]), (&json!(algorithm), &json!("sig")));
+        for private in ["d", "p", "q", "dp", "dq", "qi", "k"] {
+            assert!(keys[0].get(private).is_none(), "{algorithm} publishes {private}");
+        }
+        server.me(&person.access).await.expect_status(200);
+        // A refresh token is Tessera's alone, and the same however often it is asked for.
+        assert_eq!(header_of(&person.refresh)["alg"], "HS256");
+        let once = server.refresh(&person.refresh).await.expect_status(200);
+        let twice = server.refresh(&person.refresh).await.expect_status(200);
+        assert_eq!(once.text("refresh_token"), twice.text("refresh_token"));
+        server.me(&once.text("access_token")).await.expect_status(200);
+        // A restart finds the key, and another replica has the same.
+        let server = again(algorithm, server.kill()).await;
+        server.me(&person.access).await.expect_status(200);
+        assert_eq!(server.jwks().await, keys);
+        server.logout(&once.text("access_token")).await.expect_status(204);
+        server.me(&person.access).await.expect_reason("token_revoked");
+    }
+}
+
+/// RFC 8725, sections 2.1 and 3.1.
+#[tokio::test]
+async fn whoever_knows_public_keys_or_the_secret_makes_no_access_token() {
+    for algorithm in ALGORITHMS {
+        let server = with(algorithm).await;
+        let person = server.person("first").await;
+        let jwk = server.jwks().await.remove(0);
+        let public = jwk["n"].as_str().or(jwk["x"].as_str()).unwrap();
+        let raw = URL_SAFE_NO_PAD.decode(public).unwrap();
+        for secret in [raw.as_slice(), public.as_bytes(), jwk.to_string().as_bytes()] {
+            // The public key as an HMAC secret, under the key's name.
+            let forged = Forgery::of(&person.access).with_header("alg", "HS256").secret(secret);
+            server.me(&forged.sign()).await.expect_reason("algorithm_mismatch");
+            let named = Forgery::of(&person.access).secret(secret);
+            server.me(&named.sign()).await.expect_reason("signature_invalid");
+        }
+        // With the secret of the settings, which services that verified HS256 still have.
+        let of_refresh = header_of(&person.refresh);
+        let forged = Forgery::of(&person.access).header(&of_refresh).secret(SECRET.as_bytes());
+        server.me(&forged.sign()).await.expect_reason("key_unknown");
+        for alg in ["none", "None", "HS256", "RS256", "ES256", "EdDSA", "PS256", "ES256K"] {
+            if alg != algorithm {
+                let forged = Forgery::of(&person.access).with_header("alg", alg);
+                server.me(&forged.sign()).await.expect_reason("algorithm_mismatch");
+            }
+        }
+        let bare = Forgery::of(&person.access).unsigned();
+        server.me(&bare).await.expect_reason("signature_invalid");
+        let (signed, _) = person.access.rsplit_once('.').unwrap();
+        for signature in [vec![0; 64], vec![0; 256], vec![255; 64], vec![0x30; 70]] {
+            let forged = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature));
+            server.me(&forged).await.expect_reason("signature_invalid");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_secret_is_never_published_and_what_is_may_be_kept() {
+    let server = Server::start().await;
+    assert!(server.jwks().await.is_empty());
+    let server = with("EdDSA").await;
+    let answer = server.get("/.well-known/jwks.json").send().await;
+    let tag = answer.header("etag");
+    let again = server.get("/.well-known/jwks.json").header("If-None-Match", &tag).send().await;
+    assert_eq!((again.status, again.body.as_str(), again.header("etag")), (304, "", tag));
+    let other = server.get("/.well-known/jwks.json").header("If-None-Match", "\"x\"").send().await;
+    assert_eq!(other.status, 200);
+}
+
+#[tokio::test]
+async fn replicas_that_start_at_once_make_one_key() {
+    let database = TestDatabase::create(crate::support::Kind::from_environment()).await;
+    let starts: Vec<_> = (0..3).map(|_| tokio::spawn(again("ES256", database.clone()))).collect();
+    let mut servers = Vec::new();
+    for start in starts {
+        servers.push(start.await.unwrap());
+    }
+    assert_eq!(database.count("signing_key").await, 1);
+    let person = servers[0].person("first").await;
+    for server in &servers {
+        server.me(&person.access).await.expect_status(200);
+    }
+}
+
+#[tokio::test]
+async fn the_next_key_is_published_before_it_signs_and_the_last_one_verifies_on() {
+    let one = with("EdDSA").await;
+    let two = again("EdDSA", one.database.clone()).await;
+    let root = one.superuser("root").await;
+    let first = one.jwks().await.remove(0)["kid"].as_str().unwrap().to_owned();
+    let pending = one.rotate(&root, json!({})).await.expect_status(201);
+    assert_eq!(pending.text("state"), "pending");
+    let wait = pending.json["active"].as_u64().unwrap() - pending.json["created"].as_u64().unwrap();
+    assert_eq!(wait, 600);
+    assert_eq!(one.jwks().await.len(), 2);
+    let (access, _) = one.sign_in("root@user.com", PASSWORD).await;
+    assert_eq!(header_of(&access)["kid"], json!(first));
+    one.retire(&root.access, &first).await.expect_refusal(409, "KEY_IN_USE");
+
+    let active = one.rotate(&root, json!({ "now": true })).await.expect_status(201);
+    assert_eq!(active.text("state"), "active");
+    let (access, _) = one.sign_in("root@user.com", PASSWORD).await;
+    assert_eq!(header_of(&access)["kid"], active.json["kid"]);
+    sleep(Duration::from_millis(1200)).await;
+    for server in [&one, &two] {
+        // What the first one signed is good until it expires.
+        server.me(&root.access).await.expect_status(200);
+        server.me(&access).await.expect_status(200);
+        assert_eq!(server.jwks().await.len(), 3);
+    }
+    let states = one.states(&access).await;
+    let state = |kid: &str| states.iter().find(|(known, _)| known == kid).unwrap().1.clone();
+    assert_eq!(state(&first), "verifying");
+    assert_eq!(state(&pending.text("kid")), "pending");
+    assert_eq!(state(&active.text("kid")), "active");
+
+    one.retire(&access, &first).await.expect_status(204);
+    one.me(&root.access).await.expect_reason("key_unknown");
+    sleep(Duration::from_millis(1200)).await;
+    two.me(&root.access).await.expect_reason("key_unknown");
+    two.me(&access).await.expect_status(200);
+    assert_eq!(two.jwks().await.len(), 2);
+    one.retire(&access, &first).await.expect_status(404);
+    one.retire(&access, "nothing").await.expect_status(404);
+    let private = "select length(sealed) from signing_key where retired_at is not null";
+    let lengths = match one.database.kind() {
+        crate::support::Kind::Sqlite => one.database.column::<i64>(private).await,
+        crate::support::Kind::Postgres => {
+            let lengths = one.database.column::<i32>(private).await;
+            lengths.into_iter().map(i64::from).collect()
+        }
+    };
+    assert_eq!(lengths, [0]);
+    // The refresh token was signed by none of them.
+    one.refresh(&root.refresh).await.expect_status(200);
+}
+
+#[tokio::test]
+async fn a_key_that_was_taken_over_long_ago_is_past() {
+    let server = with("ES256").await;
+    let root = server.superuser("root").await;
+    server.rotate(&root, json!({ "now": true })).await.expect_status(201);
+    let back = "update signing_key set active_at = active_at - 2000000, \
+                created_at = created_at - 2000000";
+    server.database.execute(back).await;
+    let server = again("ES256", server.kill()).await;
+    let (access, _) = server.sign_in("root@user.com", PASSWORD).await;
+    let states: Vec<_> = server.states(&access).await.into_iter().map(|(_, state)| state).collect();
+    assert_eq!(states, ["past", "active"]);
+    assert_eq!(server.jwks().await.len(), 1);
+}
+
+#[tokio::test]
+async fn private_keys_are_kept_under_the_secret_of_the_settings() {
+    let server = with("EdDSA").await;
+    let person = server.person("first").await;
+    let kid = server.jwks().await.remove(0)["kid"].clone();
+    let sealed = server.database.column::<String>("select sealed from signing_key").await;
+    let bytes = STANDARD.decode(&sealed[0]).unwrap();
+    // An Ed25519 key in PKCS #8 begins with the name of its algorithm.
+    assert!(!bytes.windows(3).any(|window| window == [0x2b, 0x65, 0x70]));
+
+    // Another secret ends every token, and a new key is made.
+    let other = "another secret of more than thirty-two bytes";
+    let database = server.kill();
+    let start = |secret: &str, previous: &str| {
+        let setup = Server::setup().set("JWT_ALGORITHM", "EdDSA").set("APP_SECRET", secret);
+        setup.set("APP_SECRET_PREVIOUS", previous).on(database.clone()).start()
+    };
+    let server = start(other, "").await;
+    server.me(&person.access).await.expect_reason("key_unknown");
+    server.refresh(&person.refresh).await.expect_status(401);
+    assert_ne!(server.jwks().await.remove(0)["kid"], kid);
+    assert!(server.log.text().contains("kept under another APP_SECRET"));
+    server.kill();
+    // With the one before it, all goes on, and is kept under the new one from then.
+    database.execute("delete from signing_key where active_at > 0 and sealed <> ''").await;
+    let row = format!(
+        "insert into signing_key (kid, algorithm, sealed, created_at, active_at) \
+         values ('{}', 'EdDSA', '{}', 0, 0)",
+        kid.as_str().unwrap(),
+        sealed[0]
+    );
+    database.execute(&row).await;
+    for (secret, previous) in [(other, SECRET), (other, "")] {
+        let server = start(secret, previous).await;
+        server.me(&person.access).await.expect_status(200);
+        assert_eq!(server.jwks().await.remove(0)["kid"], kid);
+        server.kill();
+    }
+}
+
+/// A service that verified with the secret must not be able to make tokens any more; nobody is
+/// signed out by that.
+#[tokio::test]
+async fn leaving_hs256_signs_nobody_out() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    let server = again("RS256", server.kill()).await;
+    server.me(&person.access).await.expect_reason("key_unknown");
+    let refreshed = server.refresh(&person.refresh).await.expect_status(200);
+    let access = refreshed.text("access_token");
+    assert_eq!(header_of(&access)["alg"], "RS256");
+    server.me(&access).await.expect_status(200);
+    // And back: what the database's key signed is accepted on.
+    let server = again("HS256", server.kill()).await;
+    server.me(&access).await.expect_status(200);
+    let (hs256, _) = server.sign_in(&person.email, PASSWORD).await;
+    assert_eq!(header_of(&hs256)["alg"], "HS256");
+}
+
+#[tokio::test]
+async fn a_token_for_another_audience_is_signed_with_a_secret_of_its_own() {
+    let server = Server::setup().set("JWT_AUDIENCES", "billing,reports").start().await;
+    let root = server.superuser("root").await;
+    let person = server.person("first").await;
+    let form = [("username", "first@user.com"), ("password", PASSWORD), ("audience", "billing")];
+    let login = server.post("/auth/jwt/login").form(&form).send().await.expect_status(200);
+    let access = login.text("access_token");
+    assert_eq!(claims_of(&access)["aud"], "billing");
+    assert_ne!(header_of(&access)["kid"], header_of(&person.access)["kid"]);
+    // It is for billing, not for Tessera.
+    server.me(&access).await.expect_reason("audience_mismatch");
+    server.logout(&access).await.expect_reason("audience_mismatch");
+    let body = json!({ "refresh_token": login.text("refresh_token"), "audience": "reports" });
+    let refreshed = server.post("/auth/jwt/refresh").json(&body).send().await.expect_status(200);
+    assert_eq!(claims_of(&refreshed.text("access_token"))["aud"], "reports");
+    let body = json!({ "refresh_token": refreshed.text("refresh_token") });
+    let refreshed = server.post("/auth/jwt/refresh").json(&body).send().await.expect_status(200);
+    server.me(&refreshed.text("access_token")).await.expect_status(200);
+
+    let derive = |audience: &str| {
+        let mut derive = command(server.folder());
+        derive.args(["keys", "derive", "--audience", audience]);
+        derive.env("APP_SECRET", SECRET).env("JWT_AUDIENCES", "billing,reports");
+        let output = derive.output().unwrap();
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let (billing, reports) = (derive("billing"), derive("reports"));
+    assert_ne!(billing, reports);
+    // What billing can make is good for billing alone.
+    let own = Forgery::of(&access).secret(billing.as_bytes());
+    for audience in ["tessera", "reports"] {
+        let forged = own.clone().with("aud", audience);
+        server.me(&forged.sign()).await.expect_reason("audience_mismatch");
+        let as_refresh = forged.with("type", "refresh").with("gen", 0).sign();
+        server.refresh(&as_refresh).await.expect_refusal(401, "REFRESH_TOKEN_INVALID");
+    }
+    let renamed = own.clone().header(header_of(&person.access));
+    server.me(&renamed.sign()).await.expect_reason("signature_invalid");
+    // Nor does it end a session with a refresh token of its own making.
+    let sid = claims_of(&person.access)["sid"].clone();
+    let refresh = own.clone().with("type", "refresh").with("gen", 0).with("sid", sid);
+    server
+        .post("/auth/revoke")
+        .form(&[("token", &*refresh.sign())])
+        .send()
+        .await
+        .expect_status(200);
+    server.me(&person.access).await.expect_status(200);
+
+    // What it holds is told and taken back as any other token.
+    let ask = async |token: &str| {
+        let ask = server.post("/auth/introspect").bearer(&root.access).form(&[("token", token)]);
+        ask.send().await.expect_status(200).json
+    };
+    assert_eq!(ask(&access).await["aud"], "billing");
+    assert_eq!(ask(&own.sign()).await["active"], true, "the secret is the one that signs");
+    server.post("/auth/revoke").form(&[("token", &*access)]).send().await.expect_status(200);
+    assert_eq!(ask(&access).await, json!({ "active": false }));
+
+    let form = [("username", "first@user.com"), ("password", PASSWORD), ("audience", "nobody")];
+    server.post("/auth/jwt/login").form(&form).send().await.expect_status(422);
+    let body = json!({ "refresh_token": refreshed.text("refresh_token"), "audience": "nobody" });
+    server.post("/auth/jwt/refresh").json(&body).send().await.expect_status(422);
+    server.refresh(&refreshed.text("refresh_token")).await.expect_status(200);
+}
+
+#[tokio::test]
+async fn what_cannot_be_rotated_is_refused() {
+    let server = Server::start().await;
+    let root = server.superuser("root").await;
+    for body in [
+        json!({}),
+        json!({ "algorithm": "HS256" }),
+        json!({ "algorithm": "none" }),
+        json!({ "algorithm": "PS256" }),
+        json!({ "algorithm": 5 }),
+        json!({ "algorithm": "ES256", "now": "yes" }),
+    ] {
+        server.rotate(&root, body).await.expect_status(422);
+    }
+    // A key may be made, and published, before the settings name its algorithm.
+    server.rotate(&root, json!({ "algorithm": "ES256" })).await.expect_status(201);
+    assert_eq!(server.jwks().await.len(), 1);
+    let (access, _) = server.sign_in("root@user.com", PASSWORD).await;
+    assert_eq!(header_of(&access)["alg"], "HS256");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_managed_at_the_terminal() {
+    let server = with("ES256").await;
+    let person = server.person("first").await;
+    let keys = |arguments: &[&str]| {
+        let mut keys = command(server.folder());
+        keys.arg("keys").args(arguments).env("DATABASE_URL", server.database.url());
+        keys.env("APP_SECRET", SECRET).env("JWT_ALGORITHM", "ES256");
+        keys.env("PUBLIC_URL", "https://id.example.com");
+        let output = keys.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.success(), String::from_utf8(output.stdout).unwrap() + &said)
+    };
+    let old = header_of(&person.access)["kid"].as_str().unwrap().to_owned();
+    let (well, listed) = keys(&["list"]);
+    assert!(well && listed.contains(&old) && listed.contains("active"), "{listed}");
+    let (well, made) = keys(&["rotate", "--now", "--output", "json"]);
+    assert!(well, "{made}");
+    let made: Value = serde_json::from_str(&made).unwrap();
+    assert_eq!(made["replicas"].as_object().unwrap().values().next(), Some(&json!(true)));
+    for turn in 0.. {
+        let (access, _) = server.sign_in(&person.email, PASSWORD).await;
+        if header_of(&access)["kid"] == made["kid"] {
+            break;
+        }
+        assert!(turn < 50, "the server never learnt of the new key");
+        sleep(Duration::from_millis(50)).await;
+    }
+    let (well, refused) = keys(&["retire", made["kid"].as_str().unwrap()]);
+    assert!(!well && refused.contains("make another that signs at once"), "{refused}");
+    assert!(keys(&["retire", &old]).0);
+    sleep(Duration::from_millis(1000)).await;
+    server.me(&person.access).await.expect_reason("key_unknown");
+}
