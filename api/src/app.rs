@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tessera_verify::Verifier;
+use tessera_verify::{Guard, Verifier};
 use tokio::sync::Notify;
 
 use crate::config::{Config, ConfigError};
@@ -27,8 +27,10 @@ pub struct Parts {
     pub config: Config,
     /// The tables.
     pub database: Database,
-    /// Decides which tokens are valid, and holds the key that signs.
-    pub verifier: Verifier,
+    /// Decides which tokens are valid, and holds the keys that sign.
+    pub verifier: Arc<Verifier>,
+    /// What stands before operations that want a token.
+    pub guard: Guard,
     /// Makes and checks what browsers repeat beside their cookie.
     pub csrf: CsrfKeys,
     /// Hashes passwords on threads of its own.
@@ -63,13 +65,15 @@ impl App {
     /// [`ConfigError`] for a secret that tokens cannot be signed with.
     pub fn new(config: Config, database: Database) -> Result<Self, ConfigError> {
         let revocations = Revocations::new(config.revocation_max_staleness);
-        let verifier = verifier(&config, &revocations)?;
+        let verifier = Arc::new(verifier(&config, &revocations)?);
+        let guard = Guard::new(Arc::clone(&verifier)).fresh_for(config.fresh_token_expires);
         let csrf = CsrfKeys::of(&config)?;
         let hasher = Hasher::start(config.bcrypt_cost);
         Ok(Self(Arc::new(Parts {
             config,
             database,
             verifier,
+            guard,
             csrf,
             hasher,
             revocations,

@@ -10,7 +10,7 @@ use poem_openapi::ApiResponse;
 use poem_openapi::registry::{MetaResponses, Registry};
 use sea_orm::{DbErr, RuntimeErr, sqlx};
 use serde_json::{Value, json};
-use tessera_verify::{KeyError, Refusal};
+use tessera_verify::{Denied, KeyError, Refusal};
 
 /// The result of a rule.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -579,6 +579,18 @@ fn is_away(error: &sqlx::Error) -> bool {
     }
     // SQLite's BUSY, LOCKED, IOERR, FULL and CANTOPEN, with whatever they are extended by.
     code.parse::<u32>().is_ok_and(|code| [5, 6, 10, 13, 14].contains(&(code & 0xff)))
+}
+
+/// What a guard asks is asked of callers in the same words.
+impl From<Denied> for Error {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::NoToken => Code::Unauthorized.into(),
+            Denied::Scope(_) => Code::Forbidden.into(),
+            Denied::Refused(refusal) => Error::token(Code::Unauthorized, refusal),
+            Denied::NotFresh => Code::FreshTokenRequired.into(),
+        }
+    }
 }
 
 impl From<KeyError> for Error {

@@ -25,14 +25,20 @@
 //! let verified = verifier.verify(&token, TokenType::Access, 1_800_000_001).expect("accepted");
 //! assert_eq!(verified, claims);
 //! ```
+//!
+//! [`Guard`] asks what an operation wants of a token: that there is one, a fresh one, one with a scope.
+//! With the feature `poem` guards are arguments of handlers: see [`poem`](crate::poem).
 
 mod claims;
 mod compact;
 mod explanation;
+mod guard;
 mod jwk;
 mod key;
 mod keyset;
 mod object;
+#[cfg(feature = "poem")]
+pub mod poem;
 mod refusal;
 mod revocation;
 mod verifier;
@@ -40,6 +46,7 @@ mod verifier;
 pub use claims::{Claims, TokenKind, TokenType};
 pub use compact::MAX_TOKEN_LENGTH;
 pub use explanation::Explanation;
+pub use guard::{Denied, Guard};
 pub use jsonwebtoken::jwk::Jwk;
 pub use key::{Key, KeyError, SigningAlgorithm};
 pub use keyset::KeySet;

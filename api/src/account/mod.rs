@@ -33,9 +33,7 @@ pub async fn change(
         let user = user::current(app, id).await?.ok_or_else(gone)?;
         return Ok(User::clone(&user));
     }
-    if !claims.is_fresh(app.config.fresh_token_expires, clock::now().seconds()) {
-        return Err(Code::FreshTokenRequired.into());
-    }
+    app.guard.require_fresh(claims, clock::now().seconds())?;
     let hash = match password {
         Some(password) => Some(
             factor::hash_new(&app.config, &app.hasher, password, Code::UpdateUserInvalidPassword)

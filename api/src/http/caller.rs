@@ -7,6 +7,7 @@ use poem::web::RemoteAddr;
 use poem::{FromRequest, Request, RequestBody};
 use poem_openapi::registry::{MetaOAuthFlow, MetaOAuthFlows, MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
+use tessera_verify::poem::bearer;
 use tessera_verify::{Claims, Refusal};
 
 use crate::app::App;
@@ -55,7 +56,7 @@ impl<'a> Shown<'a> {
     fn of(app: &App, request: &'a Request) -> Option<Self> {
         let headers = request.headers();
         if headers.contains_key(header::AUTHORIZATION) {
-            let token = bearer(request)?;
+            let token = bearer(request.headers())?;
             let is_secret = !token.contains('.') && token.parse::<Secret>().is_ok()
                 || token.starts_with("tsr_");
             return Some(if is_secret { Shown::ApiToken(token) } else { Shown::Jwt(token) });
@@ -248,7 +249,7 @@ pub(crate) struct BearerToken(pub(crate) Option<String>);
 
 impl<'a> FromRequest<'a> for BearerToken {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> poem::Result<Self> {
-        Ok(Self(bearer(request).map(ToOwned::to_owned)))
+        Ok(Self(bearer(request.headers()).map(ToOwned::to_owned)))
     }
 }
 
@@ -273,15 +274,6 @@ fn app(request: &Request) -> Result<&App> {
     request
         .data::<App>()
         .ok_or_else(|| Error::because(Code::InternalServerError, "a route without its App"))
-}
-
-/// RFC 6750, section 2.1; the scheme's case does not matter (RFC 9110, section 11.1).
-fn bearer(request: &Request) -> Option<&str> {
-    let mut headers = request.headers().get_all(header::AUTHORIZATION).iter();
-    let (value, None) = (headers.next()?.to_str().ok()?, headers.next()) else { return None };
-    let (scheme, token) = value.split_once(' ')?;
-    let token = token.trim();
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
 const BLANK: MetaSecurityScheme = MetaSecurityScheme {

@@ -40,7 +40,17 @@ pub(super) fn document_of<T: OpenApi, W: Webhook>(service: &OpenApiService<T, W>
         }
     }
     plain_json(&mut document);
+    order_tags(&mut document);
     document
+}
+
+/// What a newcomer looks for first comes first; the framework orders by name.
+fn order_tags(document: &mut Value) {
+    let order = ["Auth", "Users", "Tokens", "Services", "Admin", "Operation"];
+    let place = |tag: &Value| order.iter().position(|name| tag["name"] == *name);
+    if let Some(tags) = document["tags"].as_array_mut() {
+        tags.sort_by_key(place);
+    }
 }
 
 fn complete(method: &str, operation: &mut Value, schemas: &Value) {

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use entity::session::Model;
 use entity::{SessionId, UserId};
 use sea_orm::DatabaseTransaction;
-use tessera_verify::{Claims, MAX_LEEWAY, Refusal, Revocation, TokenKind, TokenType};
+use tessera_verify::{Claims, MAX_LEEWAY, Refusal, Revocation, TokenKind};
 
 use self::claims::{access_claims, tokens};
 use crate::app::App;
@@ -222,10 +222,7 @@ fn access_token(app: &App, row: &Model, now: Time, fresh: bool) -> Result<Access
 /// what was revoked.
 pub async fn authenticate(app: &App, token: &str) -> Result<(Claims, Arc<User>)> {
     revocation::require_known(app)?;
-    let claims = app
-        .verifier
-        .verify(token, TokenType::Access, clock::now().seconds())
-        .map_err(|refusal| Error::token(Code::Unauthorized, refusal))?;
+    let claims = app.guard.required(Some(token), clock::now().seconds())?;
     let user = active_user(app, &claims).await?;
     Ok((claims, user.ok_or(Code::Unauthorized)?))
 }

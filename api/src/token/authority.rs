@@ -101,12 +101,7 @@ impl Authority {
     pub(super) fn require_fresh_or_super(&self, app: &App) -> Result<()> {
         match self {
             Authority::Session { claims, .. } => {
-                let now = clock::now().seconds();
-                if claims.is_fresh(app.config.fresh_token_expires, now) {
-                    Ok(())
-                } else {
-                    Err(Code::FreshTokenRequired.into())
-                }
+                Ok(app.guard.require_fresh(claims, clock::now().seconds())?)
             }
             Authority::ApiToken { .. } if self.may(Scope::SUPER) => Ok(()),
             Authority::ApiToken { .. } => Err(Error::scope(Scope::SUPER)),

@@ -4,6 +4,7 @@ mod away;
 mod browser;
 mod command;
 mod generated;
+mod guards;
 mod readme;
 mod schema;
 mod start;
@@ -34,6 +35,24 @@ fn tool(name: &str) -> PathBuf {
 fn tools() -> PathBuf {
     std::env::var_os("TEST_TOOLS")
         .map_or_else(|| project().join("target/test-tools/venv/bin"), PathBuf::from)
+}
+
+/// Where Node finds what `scripts/test` installed.
+fn node_folder() -> PathBuf {
+    let folder = tools().join("../../node");
+    assert!(folder.join("node_modules/jose").exists(), "jose is missing: run scripts/test");
+    folder
+}
+
+/// The fenced block of a page behind the comment `<!-- name -->`.
+fn block(page: &str, name: &str) -> String {
+    let text = read(page);
+    let (_, rest) = text
+        .split_once(&format!("<!-- {name} -->"))
+        .unwrap_or_else(|| panic!("{page} has no block {name}"));
+    let (_, rest) = rest.split_once("```").unwrap();
+    let (_, rest) = rest.split_once('\n').unwrap();
+    rest.split_once("```").unwrap().0.to_owned()
 }
 
 /// Runs a command to its end; what it wrote, and whether it did well.

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use super::{read, run, text, tool, tools};
+use super::{run, text, tool, tools};
 use crate::support::command;
 
 /// A development server on the port that the README's lines name.
@@ -34,15 +34,8 @@ impl Drop for Walked {
     }
 }
 
-/// The fenced block of the README behind the comment `<!-- name -->`.
 fn block(name: &str) -> String {
-    let readme = read("README.md");
-    let (_, rest) = readme.split_once(&format!("<!-- {name} -->")).unwrap_or_else(|| {
-        panic!("README.md has no block {name}");
-    });
-    let (_, rest) = rest.split_once("```").unwrap();
-    let (_, rest) = rest.split_once('\n').unwrap();
-    rest.split_once("```").unwrap().0.to_owned()
+    super::block("README.md", name)
 }
 
 /// Types a block into a terminal, as a newcomer would; what was printed.

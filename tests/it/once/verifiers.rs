@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::{run, text, tool};
+use super::{block, node_folder, project, run, text, tool};
 use crate::support::{PASSWORD, SECRET, Server};
 
 fn python(script: &str, environment: &[(&str, &str)]) -> String {
@@ -34,6 +34,64 @@ except jwt.InvalidSignatureError:
     print('refused')
 ";
     assert_eq!(python(wrong, &environment), "refused");
+}
+
+/// Every algorithm, in Python twice and in JavaScript: with the secret, and with published keys.
+#[tokio::test]
+async fn authlib_pyjwt_and_jose_accept_our_tokens() {
+    let authlib = "
+import json, os, urllib.request
+from authlib.jose import JsonWebKey, JsonWebToken
+key = os.environ['KEY']
+if key.startswith('http'):
+    key = JsonWebKey.import_key_set(json.load(urllib.request.urlopen(key)))
+claims = JsonWebToken([os.environ['ALGORITHM']]).decode(os.environ['TOKEN'], key, claims_options={
+    'iss': {'essential': True, 'value': 'http://localhost:8000'},
+    'aud': {'essential': True, 'value': 'tessera'},
+})
+claims.validate()
+print(claims['sub'])
+";
+    let pyjwt = block("docs/guide/verifying.md", "jwks");
+    std::fs::copy(project().join("tests/tools/verify.mjs"), node_folder().join("verify.mjs"))
+        .unwrap();
+    for algorithm in ["HS256", "RS256", "ES256", "EdDSA"] {
+        let server = Server::setup().set("JWT_ALGORITHM", algorithm).start().await;
+        let person = server.person("first").await;
+        let jwks = server.url("/.well-known/jwks.json");
+        let key = if algorithm == "HS256" { SECRET } else { jwks.as_str() };
+        let jose = |token: &str, key: &str| {
+            let mut node = Command::new("node");
+            node.current_dir(node_folder()).args(["verify.mjs", token, algorithm, key]);
+            run(&mut node)
+        };
+        let accepted = jose(&person.access, key);
+        assert_eq!(text(&accepted.stdout).trim(), person.id, "{}", text(&accepted.stderr));
+        let environment =
+            [("TOKEN", person.access.as_str()), ("ALGORITHM", algorithm), ("KEY", key)];
+        assert_eq!(python(authlib, &environment), person.id, "{algorithm}");
+        if algorithm == "HS256" {
+            let wrong = SECRET.replace('0', "1");
+            assert!(!jose(&person.access, &wrong).status.success());
+        } else {
+            let script = pyjwt
+                .replace("http://localhost:8000/.well-known/jwks.json", &jwks)
+                .replace("EdDSA", algorithm);
+            assert_eq!(python(&script, &environment), person.id, "{algorithm}");
+            // A key that was retired is published no more.
+            let root = server.superuser("root").await;
+            let rotate = server.post("/admin/keys").bearer(&root.access);
+            let now = serde_json::json!({ "now": true });
+            rotate.json(&now).send().await.expect_status(201);
+            let kid = crate::support::header_of(&person.access)["kid"].clone();
+            let path = format!("/admin/keys/{}", kid.as_str().unwrap());
+            let (access, _) = server.sign_in(&root.email, PASSWORD).await;
+            let retire = server.request("DELETE", &path).bearer(&access);
+            retire.send().await.expect_status(204);
+            assert!(!jose(&person.access, key).status.success());
+            assert!(jose(&access, key).status.success());
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,131 @@
+//! A service that trusts Tessera's tokens: what fastapi-jwt-auth's examples do, in poem.
+//!
+//! Beside `tessera serve --dev`, in the same folder: `cargo run --package poem-service`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Parser;
+use poem::listener::TcpListener;
+use poem::web::Json;
+use poem::{EndpointExt, Route, Server, get, handler};
+use serde_json::{Value, json};
+use tessera_verify::poem::{
+    FreshJwtRequired, JwtOptional, JwtRefreshTokenRequired, JwtRequired, JwtWithScope, Scope,
+};
+use tessera_verify::{Guard, Key, KeySet, Verifier};
+
+/// How often published keys are read: they are published ten minutes before they sign.
+const READ_EVERY: Duration = Duration::from_secs(300);
+
+/// A service that trusts Tessera's tokens.
+#[derive(Parser)]
+struct Arguments {
+    /// Where this service listens
+    #[arg(long, env = "LISTEN", default_value = "127.0.0.1:8001")]
+    listen: String,
+    /// Where Tessera is
+    #[arg(long, env = "TESSERA_URL", default_value = "http://localhost:8000")]
+    tessera: String,
+    /// Who issues the tokens: PUBLIC_URL of Tessera
+    #[arg(long, env = "ISSUER", default_value = "http://localhost:8000")]
+    issuer: String,
+    /// Whom the tokens are for
+    #[arg(long, env = "AUDIENCE", default_value = "tessera")]
+    audience: String,
+    /// The secret of HS256 tokens: APP_SECRET, or better what `tessera keys derive` prints for the
+    /// audience; without it, and without the file, keys are read from Tessera
+    #[arg(long, env = "APP_SECRET", hide_env_values = true)]
+    secret: Option<String>,
+    /// A file that holds the secret, as a development server makes it
+    #[arg(long, env = "APP_SECRET_FILE", default_value = "tessera.secret")]
+    secret_file: PathBuf,
+}
+
+#[handler]
+fn protected(jwt: JwtRequired) -> Json<Value> {
+    Json(json!({ "user": jwt.claims.sub }))
+}
+
+#[handler]
+fn partially_protected(jwt: JwtOptional) -> Json<Value> {
+    Json(json!({ "user": jwt.0.map(|jwt| jwt.claims.sub) }))
+}
+
+#[handler]
+fn protected_fresh(jwt: FreshJwtRequired) -> Json<Value> {
+    Json(json!({ "user": jwt.0.claims.sub }))
+}
+
+#[handler]
+fn get_raw_jwt(jwt: JwtRequired) -> Json<Value> {
+    Json(json!({ "token": serde_json::to_value(&jwt.claims).unwrap_or_default() }))
+}
+
+#[handler]
+fn get_jti(jwt: JwtRequired) -> Json<Value> {
+    Json(json!({ "access_jti": jwt.claims.jti }))
+}
+
+#[handler]
+fn of_refresh_token(jwt: JwtRefreshTokenRequired) -> Json<Value> {
+    Json(json!({ "refresh_jti": jwt.0.claims.jti }))
+}
+
+struct Reports;
+
+impl Scope for Reports {
+    const NAME: &'static str = "reports";
+}
+
+#[handler]
+fn reports(jwt: JwtWithScope<Reports>) -> Json<Value> {
+    Json(json!({ "user": jwt.0.claims.sub }))
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let arguments = Arguments::parse();
+    let secret = arguments
+        .secret
+        .clone()
+        .or_else(|| Some(std::fs::read_to_string(&arguments.secret_file).ok()?.trim().to_owned()));
+    let keys = match &secret {
+        Some(secret) => KeySet::verifying([Key::hs256(secret.as_bytes())]),
+        None => published(&arguments.tessera).await?,
+    };
+    let verifier = Arc::new(Verifier::new(keys, arguments.issuer, arguments.audience));
+    if secret.is_none() {
+        tokio::spawn(keep_reading(arguments.tessera, Arc::clone(&verifier)));
+    }
+    let routes = Route::new()
+        .at("/protected", get(protected))
+        .at("/partially-protected", get(partially_protected))
+        .at("/protected-fresh", get(protected_fresh))
+        .at("/get-raw-jwt", get(get_raw_jwt))
+        .at("/get-jti", get(get_jti))
+        .at("/refresh-token", get(of_refresh_token))
+        .at("/reports", get(reports))
+        .data(Guard::new(verifier));
+    println!("listens on http://{}", arguments.listen);
+    Ok(Server::new(TcpListener::bind(arguments.listen)).run(routes).await?)
+}
+
+/// The keys that Tessera publishes.
+async fn published(tessera: &str) -> Result<KeySet, Box<dyn std::error::Error>> {
+    let url = format!("{tessera}/.well-known/jwks.json");
+    let text = reqwest::get(url).await?.error_for_status()?.text().await?;
+    Ok(KeySet::verifying(Key::from_jwks(&text)?))
+}
+
+/// Reads them again and again; while Tessera is away, those that are known go on.
+async fn keep_reading(tessera: String, verifier: Arc<Verifier>) {
+    loop {
+        tokio::time::sleep(READ_EVERY).await;
+        match published(&tessera).await {
+            Ok(keys) => verifier.replace_keys(keys),
+            Err(error) => eprintln!("the keys could not be read: {error}"),
+        }
+    }
+}

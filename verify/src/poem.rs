@@ -1,0 +1,147 @@
+//! Guards as arguments of poem's handlers, under the names that users of fastapi-jwt-auth know.
+//!
+//! ```
+//! use poem::{EndpointExt, Route, get, handler};
+//! use tessera_verify::poem::{FreshJwtRequired, JwtRequired};
+//! use tessera_verify::{Guard, Key, KeySet, Verifier};
+//!
+//! #[handler]
+//! fn protected(jwt: JwtRequired) -> String {
+//!     jwt.claims.sub.to_string()
+//! }
+//!
+//! #[handler]
+//! fn delete_everything(_: FreshJwtRequired) {}
+//!
+//! let key = Key::hs256(b"a secret of at least thirty-two bytes");
+//! let verifier = Verifier::new(KeySet::new(key), "http://localhost:8000", "tessera");
+//! let app = Route::new()
+//!     .at("/protected", get(protected).delete(delete_everything))
+//!     .data(Guard::new(verifier));
+//! ```
+
+use std::marker::PhantomData;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use poem::error::ResponseError;
+use poem::http::{HeaderMap, StatusCode, header};
+use poem::{FromRequest, Request, RequestBody, Response, Result};
+
+use crate::{Claims, Denied, Guard};
+
+/// The token in the header `Authorization` (RFC 6750, section 2.1). The scheme's case does not matter
+/// (RFC 9110, section 11.1); of two headers, none counts.
+pub fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut headers = headers.get_all(header::AUTHORIZATION).iter();
+    let (value, None) = (headers.next()?.to_str().ok()?, headers.next()) else { return None };
+    let (scheme, token) = value.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}
+
+/// An access token that is accepted.
+#[derive(Debug, Clone)]
+pub struct JwtRequired {
+    /// What it says.
+    pub claims: Claims,
+    /// The token itself.
+    pub token: String,
+}
+
+/// An access token that is accepted, or none: a token that is not accepted is refused.
+#[derive(Debug, Clone)]
+pub struct JwtOptional(pub Option<JwtRequired>);
+
+/// An access token whose user gave a password just now: see [`Guard::fresh_for`].
+#[derive(Debug, Clone)]
+pub struct FreshJwtRequired(pub JwtRequired);
+
+/// A refresh token that is accepted.
+#[derive(Debug, Clone)]
+pub struct JwtRefreshTokenRequired(pub JwtRequired);
+
+/// An access token that may be used for the scope `S`.
+#[derive(Debug, Clone)]
+pub struct JwtWithScope<S>(pub JwtRequired, PhantomData<S>);
+
+/// A scope, as a type: `struct Reports; impl Scope for Reports { const NAME: &'static str = "reports"; }`
+pub trait Scope {
+    /// The word.
+    const NAME: &'static str;
+}
+
+impl ResponseError for Denied {
+    fn status(&self) -> StatusCode {
+        StatusCode::from_u16(Denied::status(self)).unwrap_or(StatusCode::UNAUTHORIZED)
+    }
+
+    /// As Tessera answers: `{"detail": …}` and the reason in `WWW-Authenticate`.
+    fn as_response(&self) -> Response {
+        let detail = match self {
+            Denied::NoToken | Denied::Refused(_) => "Unauthorized",
+            Denied::NotFresh => "FRESH_TOKEN_REQUIRED",
+            Denied::Scope(_) => "INSUFFICIENT_SCOPE",
+        };
+        Response::builder()
+            .status(ResponseError::status(self))
+            .header(header::WWW_AUTHENTICATE, self.challenge())
+            .content_type("application/json")
+            .body(format!("{{\"detail\":\"{detail}\"}}"))
+    }
+}
+
+fn guarded(
+    request: &Request,
+    check: impl Fn(&Guard, Option<&str>, u64) -> Result<Claims, Denied>,
+) -> Result<JwtRequired, Denied> {
+    let Some(guard) = request.data::<Guard>() else {
+        // A route without a guard lets nobody pass.
+        return Err(Denied::NoToken);
+    };
+    let token = bearer(request.headers());
+    // A header that holds no token is not the same as no header.
+    if token.is_none() && request.headers().contains_key(header::AUTHORIZATION) {
+        return Err(Denied::Refused(crate::Refusal::Malformed));
+    }
+    let claims = check(guard, token, now())?;
+    Ok(JwtRequired { claims, token: token.unwrap_or_default().to_owned() })
+}
+
+#[expect(clippy::disallowed_methods, reason = "a guard stands where requests come in")]
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+impl<'a> FromRequest<'a> for JwtRequired {
+    async fn from_request(request: &'a Request, _: &mut RequestBody) -> Result<Self> {
+        Ok(guarded(request, Guard::required)?)
+    }
+}
+
+impl<'a> FromRequest<'a> for JwtOptional {
+    async fn from_request(request: &'a Request, _: &mut RequestBody) -> Result<Self> {
+        match guarded(request, Guard::required) {
+            Err(Denied::NoToken) => Ok(Self(None)),
+            jwt => Ok(Self(Some(jwt?))),
+        }
+    }
+}
+
+impl<'a> FromRequest<'a> for FreshJwtRequired {
+    async fn from_request(request: &'a Request, _: &mut RequestBody) -> Result<Self> {
+        Ok(Self(guarded(request, Guard::fresh)?))
+    }
+}
+
+impl<'a> FromRequest<'a> for JwtRefreshTokenRequired {
+    async fn from_request(request: &'a Request, _: &mut RequestBody) -> Result<Self> {
+        Ok(Self(guarded(request, Guard::refresh)?))
+    }
+}
+
+impl<'a, S: Scope + Send> FromRequest<'a> for JwtWithScope<S> {
+    async fn from_request(request: &'a Request, _: &mut RequestBody) -> Result<Self> {
+        let scoped = guarded(request, |guard, token, now| guard.scoped(token, S::NAME, now))?;
+        Ok(Self(scoped, PhantomData))
+    }
+}
