@@ -63,7 +63,7 @@ enum Action {
         #[command(flatten)]
         options: Options,
     },
-    /// Say why a JWT is or is not accepted: exit status 0 when it is, else 1
+    /// Say why a token, JWT or API token, is or is not accepted: exit status 0 when it is, else 1
     Explain {
         /// The token
         token: String,

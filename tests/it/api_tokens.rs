@@ -587,3 +587,28 @@ async fn another_app_secret_ends_no_api_token() {
     server.me(&person.access).await.expect_status(401);
     server.me(&secret).await.expect_status(200);
 }
+
+#[tokio::test]
+async fn why_an_api_token_is_refused_is_told_to_superusers() {
+    let server = Server::start().await;
+    let root = server.superuser("root").await;
+    let person = server.person("first").await;
+    let good = server.api_token(&person.access, &json!({})).await;
+    let expired = server.api_token(&person.access, &json!({ "expire": 1 })).await;
+    sleep(Duration::from_millis(1100)).await;
+    let unknown = "unknown-unknown-unknown";
+    for (token, reason, words) in [
+        (good.as_str(), Value::Null, "accepted: an API token of first@user.com, which may auth"),
+        (&expired, json!("api_token_expired"), "refused (api_token_expired)"),
+        (unknown, json!("api_token_unknown"), "refused (api_token_unknown)"),
+        ("tsr_x", json!("api_token_malformed"), "refused (api_token_malformed)"),
+    ] {
+        let explain = server.post("/admin/tokens/explain").bearer(&root.access);
+        let told = explain.json(&json!({ "token": token })).send().await.expect_status(200);
+        assert_eq!(told.json["reason"], reason);
+        assert!(told.text("sentence").starts_with(words), "{}", told.body);
+        // What it says is what happens.
+        let happens = server.me(token).await.status == 200;
+        assert_eq!(told.json["accepted"], json!(happens));
+    }
+}

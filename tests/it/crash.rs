@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use crate::support::{PASSWORD, Request, Server};
+use crate::support::{Kind, PASSWORD, Request, Server};
 
 /// What the server acknowledged before it was killed.
 #[derive(Default)]
@@ -119,4 +119,51 @@ async fn check(server: &Server, acknowledged: Acknowledged) {
 
 fn same_session(one: &str, other: &str) -> bool {
     crate::support::claims_of(one)["sid"] == crate::support::claims_of(other)["sid"]
+}
+
+/// What nothing needs any more is purged in small batches: writers have their turn in between.
+#[tokio::test]
+async fn a_purge_of_many_rows_stops_no_writer() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    let database = server.kill();
+    let numbers = match database.kind() {
+        Kind::Sqlite => {
+            "with recursive n(i) as (select 1 union all select i + 1 from n where i < 6000)"
+        }
+        Kind::Postgres => "with n(i) as (select generate_series(1, 6000))",
+    };
+    for (columns, values) in [
+        (
+            "session (id, user_id, created_at, auth_time, expires_at, generation, rotated_at, last_used_at)",
+            format!("'id-' || i, '{}', 0, 0, 1, 0, 0, 0", person.id),
+        ),
+        (
+            "revocation (kind, subject, until, why, at)",
+            "'jti', 'id-' || i, 1, 'test', 0".to_owned(),
+        ),
+        (
+            "api_token (id, user_id, prefix, digest, scopes, created_at, expires_at)",
+            format!("'id-' || i, '{}', 'tsr_', 'digest-' || i, '', 0, 1", person.id),
+        ),
+    ] {
+        let fill = format!("insert into {columns} {numbers} select {values} from n");
+        assert_eq!(database.execute(&fill).await, 6000);
+    }
+    let server = Server::setup().on(database).start().await;
+    for turn in 0.. {
+        // A write of each kind, while the purge goes on.
+        let (access, refresh) = server.sign_in(&person.email, PASSWORD).await;
+        let refreshed = server.refresh(&refresh).await.expect_status(200);
+        server.api_token(&access, &serde_json::json!({})).await;
+        server.logout(&refreshed.text("access_token")).await.expect_status(204);
+        let left = server.database.count("session where expires_at = 1").await
+            + server.database.count("revocation where until = 1").await
+            + server.database.count("api_token where expires_at = 1").await;
+        if left == 0 {
+            break;
+        }
+        assert!(turn < 90, "{left} rows are left");
+    }
+    assert!(server.database.count("session").await > 1, "what is needed was purged");
 }

@@ -8,10 +8,10 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::clock;
-use crate::error::{Code, Result};
+use crate::error::{Code, Result, TokenRefusal};
 use crate::revocation::{self, Why};
 use crate::session::{self, Device, Page, Session};
-use crate::token::{self, Authority};
+use crate::token::{self, Authority, Secret};
 use crate::user;
 
 /// What a superuser revokes.
@@ -114,12 +114,16 @@ pub struct Explained {
     pub claims: Option<Claims>,
 }
 
-/// Why a token is or is not accepted: by the checks that decide it, and of its user.
+/// Why a token, JWT or API token, is or is not accepted: by the checks that decide it, and of its
+/// user.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
 pub async fn explain(app: &App, token: &str) -> Result<Explained> {
+    if Secret::is_meant_by(token) {
+        return explain_api_token(app, token).await;
+    }
     let explanation = app.verifier.explain(token, clock::now().seconds());
     let (mut reason, mut sentence) =
         (explanation.refusal.map(Refusal::reason), explanation.to_string());
@@ -136,6 +140,30 @@ pub async fn explain(app: &App, token: &str) -> Result<Explained> {
         sentence = format!("refused ({name}): {words}");
     }
     Ok(Explained { accepted: reason.is_none(), reason, sentence, claims: explanation.claims })
+}
+
+async fn explain_api_token(app: &App, secret: &str) -> Result<Explained> {
+    let (reason, sentence) = match token::accepted(app, secret).await? {
+        Ok((token, Some(owner))) => {
+            let expiry = match token.expires {
+                Some(expires) => format!("until {expires}"),
+                None => "until it is deleted".to_owned(),
+            };
+            let scopes = token.scopes.within(&owner.scopes());
+            (
+                None,
+                format!("accepted: an API token of {}, which may {scopes}, {expiry}", owner.name()),
+            )
+        }
+        Ok((_, None)) => {
+            let sentence = "refused (user_inactive): its owner is inactive, or there is none";
+            (Some("user_inactive"), sentence.to_owned())
+        }
+        Err(TokenRefusal { reason, sentence }) => {
+            (Some(reason), format!("refused ({reason}): {sentence}"))
+        }
+    };
+    Ok(Explained { accepted: reason.is_none(), reason, sentence, claims: None })
 }
 
 /// Takes a revocation back, on every replica.

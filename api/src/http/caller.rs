@@ -57,9 +57,8 @@ impl<'a> Shown<'a> {
         let headers = request.headers();
         if headers.contains_key(header::AUTHORIZATION) {
             let token = bearer(request.headers())?;
-            let is_secret = !token.contains('.') && token.parse::<Secret>().is_ok()
-                || token.starts_with("tsr_");
-            return Some(if is_secret { Shown::ApiToken(token) } else { Shown::Jwt(token) });
+            let meant = Secret::is_meant_by(token);
+            return Some(if meant { Shown::ApiToken(token) } else { Shown::Jwt(token) });
         }
         if let Some(name) = API_TOKEN_HEADERS.iter().find(|name| headers.contains_key(*name)) {
             let mut values = headers.get_all(name).iter();

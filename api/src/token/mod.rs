@@ -208,7 +208,7 @@ pub async fn create(app: &App, authority: &Authority, wanted: Wanted) -> Result<
     };
     let row = match store::insert(&transaction, row.clone()).await.map_err(no_owner)? {
         true => {
-            let count = store::count(&transaction, owner.id()).await?;
+            let count = store::count(&transaction, owner.id(), now).await?;
             if count > MOST_TOKENS && !authority.may(Scope::SUPER) {
                 return Err(Code::ApiTokenLimitReached.into());
             }

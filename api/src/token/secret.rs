@@ -35,6 +35,11 @@ impl Secret {
         &self.0
     }
 
+    /// Whether a bearer token is meant to be one, rather than a JWT.
+    pub fn is_meant_by(token: &str) -> bool {
+        token.starts_with(PREFIX) || token.parse::<Self>().is_ok()
+    }
+
     /// What is kept of it.
     pub(super) fn digest(&self) -> Digest {
         let mut bytes = [0; 32];

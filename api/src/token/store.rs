@@ -48,11 +48,16 @@ pub(super) async fn hold(connection: &impl ConnectionTrait, id: ApiTokenId) -> R
     Ok(Entity::find_by_id(id).lock_exclusive().one(connection).await?.is_some())
 }
 
+/// How many tokens of an owner have not expired.
 pub(super) async fn count(
     connection: &impl ConnectionTrait,
     owner: PrincipalId,
+    now: Time,
 ) -> Result<u64, DbErr> {
-    of(Entity::find(), Some(owner)).count(connection).await
+    of(Entity::find(), Some(owner))
+        .filter(Column::ExpiresAt.is_null().or(Column::ExpiresAt.gt(now.millis())))
+        .count(connection)
+        .await
 }
 
 /// The newest first, from after one; everybody's where nobody is named.
