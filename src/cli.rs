@@ -62,6 +62,11 @@ pub(crate) enum Command {
     Help(crate::help::Arguments),
 }
 
+/// The status of a command line that cannot be understood.
+pub(crate) fn not_understood() -> ExitCode {
+    ExitCode::from(2)
+}
+
 /// The command line, with help that does not show what the environment holds, and shows settings
 /// only where all of it is asked for.
 pub(crate) fn definition() -> clap::Command {
@@ -80,8 +85,23 @@ pub(crate) fn refuse(error: &clap::Error) -> ExitCode {
         eprintln!("error: {} must be UTF-8 text", not_text.join(", "));
         return ExitCode::from(2);
     }
+    let settings = api::config::definitions();
+    let is_setting = |argument: &str| {
+        let name = argument.split([' ', '[', '=']).next().unwrap_or_default();
+        settings
+            .get_arguments()
+            .any(|known| known.get_long().is_some_and(|long| name.strip_prefix("--") == Some(long)))
+    };
     match error.get(ContextKind::InvalidArg) {
-        Some(ContextValue::String(argument)) if value_is_at_fault => {
+        // A secret in the wrong place, likely: what begins with dashes is an option mistyped.
+        Some(ContextValue::String(argument))
+            if error.kind() == ErrorKind::UnknownArgument && !argument.starts_with('-') =>
+        {
+            eprintln!(
+                "error: a word too many, which is not shown: see --help for what is expected"
+            );
+        }
+        Some(ContextValue::String(argument)) if value_is_at_fault && is_setting(argument) => {
             let name =
                 argument.split([' ', '[', '=']).next().unwrap_or_default().trim_start_matches('-');
             let variable = if name == "dev" { "tessera-dev" } else { name };
@@ -98,5 +118,8 @@ pub(crate) fn refuse(error: &clap::Error) -> ExitCode {
             let _ = error.print();
         }
     }
-    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+    match error.exit_code() {
+        0 => ExitCode::SUCCESS,
+        _ => not_understood(),
+    }
 }

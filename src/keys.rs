@@ -40,9 +40,15 @@ enum Action {
     Retire {
         /// The key's name, as the list shows it
         kid: String,
+        /// Also where it would sign if JWT_ALGORITHM were its own: no server's may be
+        #[arg(long)]
+        force: bool,
         #[command(flatten)]
         options: Options,
     },
+    /// Keep under APP_SECRET what is kept under a secret of APP_SECRET_PREVIOUS, once every server knows
+    /// both, and before the previous one is dropped
+    Reseal,
     /// Print the secret that verifies HS256 tokens for one audience of JWT_AUDIENCES: who has it can
     /// make tokens for itself, and for nobody else
     Derive {
@@ -83,11 +89,16 @@ pub(crate) async fn run(arguments: Arguments, config: Config) -> Result<ExitCode
             );
             operator.print_change(made, &said).await?;
         }
-        Action::Retire { kid, options } => {
+        Action::Retire { kid, force, options } => {
             let operator = Operator::with_secret(options, config).await?;
-            let path = format!("/admin/keys/{}", encoded(&kid));
+            let path = format!("/admin/keys/{}?force={force}", encoded(&kid));
             let answer = operator.call(Method::DELETE, &path, None).await?;
             operator.print_change(answer, "retired").await?;
+        }
+        Action::Reseal => {
+            let app = api::open_with_secret(config).await?;
+            let resealed = key::reseal(&app).await.map_err(|error| error.to_string())?;
+            print::line(format!("resealed: {resealed}"));
         }
         Action::Derive { audience } => {
             let secret = config.signing_secret().map_err(|error| error.to_string())?;

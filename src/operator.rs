@@ -94,7 +94,8 @@ impl Operator {
 
     /// For what wants the secret of the settings, beside the database.
     pub(crate) async fn with_secret(options: Options, config: Config) -> Result<Self, String> {
-        let app = if options.url.is_none() { Some(api::start(config).await?) } else { None };
+        let app =
+            if options.url.is_none() { Some(api::open_with_secret(config).await?) } else { None };
         Self::asking(options, app)
     }
 
@@ -164,7 +165,13 @@ impl Operator {
                 let challenge = response.headers().get(WWW_AUTHENTICATE);
                 let challenge = challenge.and_then(|value| value.to_str().ok()).map(str::to_owned);
                 let answer = response.bytes().await.map_err(unreachable)?;
-                answered(status, serde_json::from_slice(&answer).unwrap_or_default(), challenge)
+                let answer: Value = serde_json::from_slice(&answer).unwrap_or_default();
+                if status < 300 && status != 204 && !answer.is_object() {
+                    let sentence =
+                        format!("{url} answers what Tessera does not: is TESSERA_URL right?");
+                    return Err(Refused::fault(sentence));
+                }
+                answered(status, answer, challenge)
             }
         }
     }
@@ -193,6 +200,7 @@ impl Operator {
         let mut wanted = None;
         loop {
             let answer = match self.call(Method::GET, "/admin/replicas", None).await {
+                // Who may not ask is not told.
                 Err(refused) if refused.is_forbidden() => return Ok(BTreeMap::new()),
                 answer => answer?,
             };
@@ -213,7 +221,14 @@ impl Operator {
 
     /// Prints what a change answered, and which replicas have applied it.
     pub(crate) async fn print_change(&self, mut answer: Value, said: &str) -> Result<(), String> {
-        let applied = self.applied().await?;
+        // The change is made, whatever comes of this question; what it answered is told this once.
+        if !self.prints_json() {
+            print::line(said);
+        }
+        let applied = self.applied().await.unwrap_or_else(|refused| {
+            eprintln!("note: which replicas have applied it is not known: {}", refused.sentence);
+            BTreeMap::new()
+        });
         if self.prints_json() {
             if answer.is_null() {
                 answer = json!({});
@@ -222,7 +237,6 @@ impl Operator {
             print::line(answer);
             return Ok(());
         }
-        print::line(said);
         if !applied.is_empty() {
             print::line(format!("replicas that have applied it: {}", json!(applied)));
         }

@@ -13,8 +13,9 @@ use crate::{cli, print};
 
 const PROMPT: &str = "tessera> ";
 
-/// What is not kept in the history: a secret may stand behind it.
-const SECRETS: [&str; 5] = ["token", "secret", "password", "database-url", "explain"];
+/// What is not kept in the history: what looks like a token, and what a secret may stand behind.
+const SECRETS: [&str; 8] =
+    ["tsr_", "eyJ", "-token", "-secret", "-password", "-database-url", "explain", "postgres"];
 
 /// Reads commands until there are no more, and has each done. `settings` are the words that came
 /// with `tessera shell` itself: they hold for every command.
@@ -54,13 +55,11 @@ pub(crate) fn run(settings: &[OsString], from_file: &[String]) -> Result<ExitCod
         if ["exit", "quit"].contains(&line) {
             break;
         }
-        if !SECRETS
-            .iter()
-            .any(|word| line.contains(&format!("-{word}")) || line.contains(" explain"))
-        {
+        let done = obey(line, settings, from_file);
+        if !SECRETS.iter().any(|word| line.contains(word)) && done != Some(cli::not_understood()) {
             let _ = editor.add_history_entry(line);
         }
-        if !obey(line, settings, from_file) && !interactive {
+        if done != Some(ExitCode::SUCCESS) && !interactive {
             outcome = ExitCode::FAILURE;
         }
     }
@@ -74,25 +73,20 @@ pub(crate) fn run(settings: &[OsString], from_file: &[String]) -> Result<ExitCod
     Ok(outcome)
 }
 
-/// Does what a line says; whether that went well.
-fn obey(line: &str, settings: &[OsString], from_file: &[String]) -> bool {
+/// Does what a line says; with what outcome, where there was one.
+fn obey(line: &str, settings: &[OsString], from_file: &[String]) -> Option<ExitCode> {
     let Some(words) = shlex::split(line) else {
         eprintln!("error: a quote is not closed");
-        return false;
+        return Some(cli::not_understood());
     };
     if words.first().is_some_and(|word| ["shell", "serve"].contains(&word.as_str())) {
         eprintln!("error: `{}` is not for here: leave with `exit` first", words[0]);
-        return false;
+        return None;
     }
     let name = std::iter::once(OsString::from("tessera"));
     let words = name.chain(settings.iter().cloned()).chain(words.into_iter().map(OsString::from));
-    match crate::execute(words, from_file) {
-        Ok(code) => code == ExitCode::SUCCESS,
-        Err(fault) => {
-            eprintln!("error: {fault}");
-            false
-        }
-    }
+    let done = crate::execute(words, from_file);
+    done.inspect_err(|fault| eprintln!("error: {fault}")).ok()
 }
 
 /// Completes the words of the command line.

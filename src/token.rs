@@ -180,7 +180,7 @@ fn secret(typed: String) -> Result<String, String> {
 async fn explain(config: Config, token: &str) -> Result<(), String> {
     // Looking must not change the schema.
     let config = Config { migrate: Migrate::Check, ..config };
-    let app = api::start(config).await?;
+    let app = api::open_with_secret(config).await?;
     let explained = admin::explain(&app, token).await.map_err(|error| error.to_string())?;
     if explained.accepted {
         print::line(explained.sentence);

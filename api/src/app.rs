@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use tessera_verify::{Guard, Verifier};
-use tokio::sync::Notify;
 
 use crate::config::{Config, ConfigError};
 use crate::database::Database;
 use crate::error::Result;
 use crate::factor::Hasher;
 use crate::http::CsrfKeys;
-use crate::key;
+use crate::key::{self, KeyChanges};
 use crate::revocation::Revocations;
 use crate::service::KnownServices;
 use crate::token::{KnownApiTokens, Uses};
@@ -43,8 +42,8 @@ pub struct Parts {
     pub known_services: KnownServices,
     /// The API tokens that were shown within the last second.
     pub known_api_tokens: KnownApiTokens,
-    /// Told when the keys that sign were changed.
-    pub keys_changed: Notify,
+    /// Which changes to the keys that sign were told, and which were read.
+    pub key_changes: KeyChanges,
     /// When API tokens were used, as far as that is not written yet.
     pub api_token_uses: Uses,
 }
@@ -80,7 +79,7 @@ impl App {
             known_users: KnownUsers::default(),
             known_services: KnownServices::default(),
             known_api_tokens: KnownApiTokens::default(),
-            keys_changed: Notify::new(),
+            key_changes: KeyChanges::default(),
             api_token_uses: Uses::default(),
         })))
     }

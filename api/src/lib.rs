@@ -48,7 +48,8 @@ use app::App;
 use config::{Config, ConfigError};
 use database::Database;
 
-/// Connects, brings the schema up to date as the settings ask, and reads what was revoked.
+/// Connects, brings the schema up to date as the settings ask, makes the first key where one is needed,
+/// and reads what was revoked: what a server starts with.
 ///
 /// # Errors
 ///
@@ -57,14 +58,23 @@ pub async fn start(config: Config) -> Result<App, String> {
     // Before the database: a secret that cannot sign needs no connection to be refused.
     config.check_secrets().map_err(fault)?;
     let app = assemble(config).await?;
-    let keys = async {
-        key::prepare(&app).await?;
-        key::load(&app).await
-    };
-    within(keys, "the signing keys could not be read").await?;
+    within(key::prepare(&app), "the first signing key could not be made").await?;
+    within(key::load(&app), "the signing keys could not be read").await?;
     if !app.config.blacklist_enabled {
         tracing::warn!("BLACKLIST_ENABLED is off: revoked tokens are accepted until they expire");
     }
+    Ok(app)
+}
+
+/// As [`start`], for who looks at tokens and keys beside the servers: no key is made.
+///
+/// # Errors
+///
+/// A sentence for the operator.
+pub async fn open_with_secret(config: Config) -> Result<App, String> {
+    config.check_secrets_quietly().map_err(fault)?;
+    let app = assemble(config).await?;
+    within(key::load(&app), "the signing keys could not be read").await?;
     Ok(app)
 }
 

@@ -236,12 +236,131 @@ async fn private_keys_are_kept_under_the_secret_of_the_settings() {
         sealed[0]
     );
     database.execute(&row).await;
-    for (secret, previous) in [(other, SECRET), (other, "")] {
-        let server = start(secret, previous).await;
-        server.me(&person.access).await.expect_status(200);
-        assert_eq!(server.jwks().await.remove(0)["kid"], kid);
-        server.kill();
+    let server = start(other, SECRET).await;
+    server.me(&person.access).await.expect_status(200);
+    assert_eq!(server.jwks().await.remove(0)["kid"], kid);
+    // A replica that was not started anew has the former secret alone, and goes on.
+    let late = start(SECRET, "").await;
+    late.me(&person.access).await.expect_status(200);
+    late.kill();
+    let mut reseal = command(server.folder());
+    reseal.args(["keys", "reseal"]).env("DATABASE_URL", database.url());
+    reseal.env("APP_SECRET", other).env("APP_SECRET_PREVIOUS", SECRET);
+    for expected in ["resealed: 1\n", "resealed: 0\n"] {
+        assert_eq!(String::from_utf8(reseal.output().unwrap().stdout).unwrap(), expected);
     }
+    server.kill();
+    let server = start(other, "").await;
+    server.me(&person.access).await.expect_status(200);
+    assert_eq!(server.jwks().await.remove(0)["kid"], kid);
+}
+
+/// A terminal may have other settings than the servers.
+#[tokio::test(flavor = "multi_thread")]
+async fn looking_at_keys_makes_none_and_the_servers_key_is_not_retired_by_mistake() {
+    let server = with("ES256").await;
+    let person = server.person("first").await;
+    let kid = header_of(&person.access)["kid"].as_str().unwrap().to_owned();
+    let tessera = |secret: &str, algorithm: &str, arguments: &[&str]| {
+        let mut tessera = command(server.folder());
+        tessera.args(arguments).env("DATABASE_URL", server.database.url());
+        let output = tessera.env("APP_SECRET", secret).env("JWT_ALGORITHM", algorithm).output();
+        let output = output.unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        (output.status.success(), text + &String::from_utf8_lossy(&output.stderr))
+    };
+    let wrong = SECRET.replace('0', "f");
+    let (_, listed) = tessera(&wrong, "ES256", &["keys", "list"]);
+    assert!(listed.contains("unreadable"), "{listed}");
+    tessera(SECRET, "RS256", &["token", "explain", &person.access]);
+    tessera(SECRET, "EdDSA", &["keys", "list"]);
+    assert_eq!(server.database.count("signing_key").await, 1);
+    for algorithm in ["HS256", "EdDSA", "ES256"] {
+        let (well, said) = tessera(SECRET, algorithm, &["keys", "retire", &kid]);
+        assert!(!well && said.contains("This key signs"), "{algorithm}: {said}");
+    }
+    server.sign_in(&person.email, PASSWORD).await;
+    let (well, said) = tessera(SECRET, "HS256", &["keys", "retire", &kid, "--force"]);
+    assert!(well, "{said}");
+    // Nothing signs now, and the server says so.
+    for turn in 0.. {
+        let ready = server.get("/health/ready").send().await;
+        if ready.status == 503 {
+            assert_eq!(ready.json["keys"], "unavailable");
+            break;
+        }
+        assert!(turn < 100, "a server that cannot sign is ready");
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn the_own_audience_is_not_one_of_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut serve = command(folder.path());
+    serve.args(["serve", "--dev"]).env("JWT_AUDIENCES", "a,tessera");
+    let output = serve.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("JWT_AUDIENCES names JWT_AUDIENCE"), "{said}");
+}
+
+/// What the holder of an audience's secret can make is good for that audience alone.
+#[tokio::test]
+async fn whoever_makes_tokens_for_one_service_does_nothing_to_others() {
+    let server = Server::setup().set("JWT_AUDIENCES", "billing").start().await;
+    let root = server.superuser("root").await;
+    let billing = server.service(&root, "billing", &["tokens:introspect"]).await;
+    let reports = server.service(&root, "reports", &["tokens:introspect"]).await;
+    let victim = server.person("first").await;
+    let mut derive = command(server.folder());
+    derive.args(["keys", "derive", "--audience", "billing"]).env("APP_SECRET", SECRET);
+    let secret = String::from_utf8(derive.output().unwrap().stdout).unwrap().trim().to_owned();
+    let form = [("username", "first@user.com"), ("password", PASSWORD), ("audience", "billing")];
+    let given = server.post("/auth/jwt/login").form(&form).send().await.text("access_token");
+    let own = Forgery::of(&given).secret(secret.as_bytes());
+
+    let sid: uuid::Uuid = claims_of(&victim.access)["sid"].as_str().unwrap().parse().unwrap();
+    let of_refresh = uuid::Uuid::new_v5(&sid, b"0").to_string();
+    let now = claims_of(&given)["iat"].as_u64().unwrap();
+    let ours = own.clone().with("sid", sid.to_string());
+    let attacks = [
+        ours.clone().with("jti", of_refresh.as_str()),
+        ours.clone().with("jti", claims_of(&victim.refresh)["jti"].clone()),
+        own.clone().with("exp", u64::MAX),
+        own.clone().with("exp", u64::MAX).with("iat", u64::MAX - 900).with("nbf", u64::MAX - 900),
+        own.clone().with("exp", 9_000_000_000_000_u64),
+        own.clone().with("iat", now + 90_000).with("exp", now + 90_900),
+        own.clone().with("sid", uuid::Uuid::from_u128(7).to_string()),
+        own.clone().with("sub", root.id.as_str()),
+        ours.with("type", "refresh").with("gen", 0),
+    ];
+    let before = server.database.count("revocation").await;
+    for attack in &attacks {
+        let form = [("token", attack.sign())];
+        let form = form.each_ref().map(|(name, token)| (*name, token.as_str()));
+        server.post("/auth/revoke").form(&form).send().await.expect_status(200);
+    }
+    assert_eq!(server.database.count("revocation").await, before);
+    server.refresh(&victim.refresh).await.expect_status(200);
+
+    let ask = async |bearer: &str, token: &str| {
+        let ask = server.post("/auth/introspect").bearer(bearer).form(&[("token", token)]);
+        ask.send().await.expect_status(200)
+    };
+    // What Tessera did not issue it does not vouch for, nor for a scope that its user does not have.
+    for attack in &attacks[6..] {
+        assert_eq!(ask(&root.access, &attack.sign()).await.body, r#"{"active":false}"#);
+    }
+    let strong = own.with("scope", "authenticated super tokens:introspect").sign();
+    assert_eq!(ask(&billing, &strong).await.json["scope"], "authenticated");
+    // A token for billing is told to billing.
+    assert_eq!(ask(&billing, &given).await.json["active"], true);
+    assert_eq!(ask(&reports, &given).await.body, r#"{"active":false}"#);
+    assert_eq!(
+        ask(&reports, &server.sign_in(&victim.email, PASSWORD).await.0).await.json["active"],
+        true
+    );
 }
 
 /// A service that verified with the secret must not be able to make tokens any more; nobody is

@@ -20,6 +20,7 @@ mod races;
 mod refresh;
 mod registration;
 mod revoking;
+mod services;
 mod serving;
 mod sessions;
 mod support;

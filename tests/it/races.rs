@@ -239,3 +239,34 @@ async fn replicas_that_are_asked_at_once_agree() {
         server.refresh(&refresh).await.expect_status(401);
     }
 }
+
+/// Whoever is thrown out with everything they have keeps no API token that was being made, and does not
+/// stop it by making some.
+#[tokio::test]
+async fn api_tokens_being_made_do_not_outlive_everything_a_user_has() {
+    let server = Server::start().await;
+    let root = server.superuser("root").await;
+    for round in 0..10 {
+        let person = server.person(&format!("user{round}")).await;
+        let mut tasks = JoinSet::new();
+        for turn in 0..8 {
+            // Half of them ask for the same secret.
+            let wanted = match turn % 2 {
+                0 => serde_json::json!({}),
+                _ => serde_json::json!({ "token": format!("the-same-secret-{round}") }),
+            };
+            let request = server.post("/auth/tokens").bearer(&person.access).json(&wanted);
+            tasks.spawn(async move { ("create", request.send().await.status) });
+        }
+        let body = serde_json::json!({ "kind": "sub", "subject": person.id, "why": "race" });
+        let request = server.post("/admin/revocations").bearer(&root.access).json(&body);
+        tasks.spawn(async move { ("revoke", request.send().await.status) });
+        for (what, status) in tasks.join_all().await {
+            match what {
+                "revoke" => assert_eq!(status, 204),
+                _ => assert!([201, 401].contains(&status), "{status}"),
+            }
+        }
+        assert_eq!(server.database.count("api_token").await, 0, "round {round}");
+    }
+}

@@ -267,7 +267,9 @@ async fn health_and_version_say_how_it_is() {
     let live = server.get("/health/live").send().await.expect_status(200);
     assert_eq!(live.json, serde_json::json!({ "status": "ok" }));
     let ready = server.get("/health/ready").send().await.expect_status(200);
-    let expected = serde_json::json!({ "status": "ok", "database": "ok", "revocations": "ok" });
+    let expected = serde_json::json!({
+        "status": "ok", "database": "ok", "revocations": "ok", "keys": "ok",
+    });
     assert_eq!(ready.json, expected);
     let version = server.get("/version").send().await.expect_status(200);
     assert_eq!(version.text("version"), env!("CARGO_PKG_VERSION"));

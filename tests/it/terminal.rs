@@ -241,6 +241,61 @@ async fn a_command_that_is_refused_says_what_to_do() {
     assert_eq!(out(&empty), "none\n");
 }
 
+/// What was done is said, whatever comes of the question who has applied it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_deletes_itself_is_told_so() {
+    let server = Server::start().await;
+    let (_, strong) = strong_token(&server).await;
+    let deleted = remotely(&server, &strong, &["token", "delete", "--token", &strong]);
+    assert!(deleted.status.success(), "{}", fault(&deleted));
+    assert_eq!(out(&deleted), "removed: 1\n");
+    assert!(fault(&deleted).starts_with("note: which replicas"), "{}", fault(&deleted));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_somebody_else_is_no_answer() {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+            let page =
+                "HTTP/1.1 200 OK\r\nContent-Length: 13\r\nConnection: close\r\n\r\n<html></html>";
+            let _ = stream.write_all(page.as_bytes());
+        }
+    });
+    let folder = tempfile::tempdir().unwrap();
+    for arguments in [
+        &["session", "end", "--username", "x@user.com"][..],
+        &["token", "delete", "--id", "x"],
+        &["token", "create", "--username", "x@user.com"],
+        &["token", "list"],
+        &["keys", "retire", "x"],
+    ] {
+        let mut command = command(folder.path());
+        command.args(arguments).env("TESSERA_URL", &url).env("TESSERA_API_TOKEN", "x");
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {}", out(&output));
+        assert!(fault(&output).contains("TESSERA_URL"), "{}", fault(&output));
+        assert_eq!(out(&output), "");
+    }
+}
+
+#[test]
+fn a_secret_in_the_wrong_place_is_not_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = "tsr_00000000000000000000000000000000000000000000000000";
+    let output = command(folder.path()).args(["token", "check", secret]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(!fault(&output).contains(secret) && fault(&output).contains("a word too many"));
+    let soon = ["token", "create", "--username", "x", "--expire", "soon"];
+    let output = command(folder.path()).args(soon).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(fault(&output).contains("--expire") && !fault(&output).contains(".env"));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn commands_of_a_file_are_taken_at_the_prompt() {
     use std::io::Write;

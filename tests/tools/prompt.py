@@ -37,6 +37,9 @@ assert "typed" in listed and secret.group() not in listed, listed
 assert answer(shell, f"token check --token {secret.group()}\r").strip().endswith("true")
 tree = answer(shell, "help tree token\r")
 assert "--username*" in tree, tree
+# A secret in the wrong place is neither shown nor kept.
+answer(shell, f"token check {secret.group()}\r")
+answer(shell, f"token delete --id {secret.group()}\r")
 # Ctrl-C gives up the line, not the shell.
 shell.send("token delete --username first@user.com" + CTRL_C)
 shell.expect("tessera> ")

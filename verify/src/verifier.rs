@@ -127,6 +127,19 @@ impl Verifier {
         Ok(claims)
     }
 
+    /// As [`read`](Self::read), of a token that may have expired, and otherwise could be: not one that
+    /// is yet to begin, or lives longer than its kind may.
+    ///
+    /// # Errors
+    ///
+    /// The [`Refusal`] of the first check that did not pass.
+    pub fn read_past(&self, token: &str, now: u64) -> Result<Claims, Refusal> {
+        let claims = self.read(token)?;
+        self.check_start(&claims, now)?;
+        self.check_lifetime(&claims)?;
+        Ok(claims)
+    }
+
     /// Whether a token that was accepted has been revoked since.
     pub fn is_revoked(&self, claims: &Claims) -> bool {
         self.revocations.as_ref().is_some_and(|list| list.covers(claims))

@@ -291,6 +291,11 @@ impl Config {
             self.app_secret_previous.extend(secrets.split(',').map(Secret::new));
         }
         self.app_secret_previous.retain(|secret| !secret.expose().is_empty());
+        if self.jwt_audiences.contains(&self.jwt_audience) {
+            let fault =
+                "JWT_AUDIENCES names JWT_AUDIENCE, whose tokens APP_SECRET signs: leave it out";
+            return Err(ConfigError(fault.to_owned()));
+        }
         if !self.dev && self.bcrypt_cost < 10 {
             return Err(ConfigError("BCRYPT_COST is below 10: set it to 12".to_owned()));
         }
@@ -323,6 +328,15 @@ impl Config {
             tracing::warn!("PUBLIC_URL is on localhost: set it to what callers see");
         }
         self.checked_secret(true).map(drop)
+    }
+
+    /// Checks the secrets.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::signing_secret`].
+    pub(crate) fn check_secrets_quietly(&self) -> Result<(), ConfigError> {
+        self.checked_secret(false).map(drop)
     }
 
     fn checked_secret(&self, warn: bool) -> Result<Secret, ConfigError> {

@@ -167,7 +167,8 @@ impl Api {
     ///
     /// RFC 7662, of access, refresh and API tokens. A token that is unknown, expired, revoked or
     /// somebody else's is `{"active": false}`, and nothing more is said of it. Wants the scope
-    /// `tokens:introspect`: an API token of a service that has it, or a superuser.
+    /// `tokens:introspect`: an API token of a service that has it, or a superuser. A token for an
+    /// audience of `JWT_AUDIENCES` is told to the service of that name.
     #[oai(path = "/auth/introspect", method = "post", operation_id = "introspect")]
     async fn introspect(
         &self,
@@ -176,7 +177,7 @@ impl Api {
         body: Body<TokenRequest>,
     ) -> Result<Json<IntrospectionResponse>> {
         caller.authority.require(Scope::INTROSPECT)?;
-        let active = super::introspect(&app, &body.0).await?;
+        let active = super::introspect(&app, &caller.authority, &body.0).await?;
         Ok(Json(active.map_or(IntrospectionResponse::INACTIVE, IntrospectionResponse::from)))
     }
 

@@ -8,8 +8,9 @@ use crate::app::App;
 use crate::clock;
 use crate::error::Result;
 use crate::revocation;
+use crate::scope::{Scope, Scopes};
 use crate::session::{self, Device};
-use crate::token::{self, Secret};
+use crate::token::{self, Authority, Secret};
 
 /// What an active token says. Instants are seconds since the epoch.
 #[derive(Debug, Clone)]
@@ -32,12 +33,13 @@ pub struct Active {
     pub claims: Option<Claims>,
 }
 
-/// What a token says, if it is accepted now (RFC 7662); nothing of any other.
+/// What a token says, if it is accepted now (RFC 7662); nothing of any other. A token that is for one
+/// service of `JWT_AUDIENCES` is told to the service of that name, and to superusers.
 ///
 /// # Errors
 ///
 /// When the database does not answer, or it cannot be known what was revoked.
-pub async fn introspect(app: &App, token: &str) -> Result<Option<Active>> {
+pub async fn introspect(app: &App, authority: &Authority, token: &str) -> Result<Option<Active>> {
     if let Ok(secret) = token.parse::<Secret>() {
         return of_api_token(app, &secret).await;
     }
@@ -45,12 +47,24 @@ pub async fn introspect(app: &App, token: &str) -> Result<Option<Active>> {
     let Ok(claims) = app.verifier.verify_any(token, clock::now().seconds()) else {
         return Ok(None);
     };
+    let is_for_all = claims.aud == app.config.jwt_audience || authority.may(Scope::SUPER);
+    let is_for_caller =
+        authority.principal().is_some_and(|principal| principal.name() == claims.aud);
+    if !is_for_all && !is_for_caller {
+        return Ok(None);
+    }
     let Some(user) = session::active_user(app, &claims).await? else { return Ok(None) };
+    // A service can make tokens for itself: what Tessera did not issue, it does not vouch for.
+    if !session::is_of_session(app, &claims).await? {
+        return Ok(None);
+    }
     if session::why_not_refreshed(app, &claims).await?.is_some() {
         return Ok(None);
     }
     let (kind, scope) = match &claims.kind {
-        TokenKind::Access { scope, .. } => ("access", Some(scope.clone())),
+        TokenKind::Access { scope, .. } => {
+            ("access", Some(Scopes::parse(scope).within(&user.scopes()).to_string()))
+        }
         TokenKind::Refresh { .. } => ("refresh", None),
     };
     Ok(Some(Active {

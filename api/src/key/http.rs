@@ -2,7 +2,7 @@
 
 use aws_lc_rs::digest;
 use poem::web::Data;
-use poem_openapi::param::{Header, Path};
+use poem_openapi::param::{Header, Path, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::types::{Example, ToJSON};
 use poem_openapi::{ApiResponse, Object, OpenApi};
@@ -28,7 +28,16 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
             Code::UnprocessableContent,
         ],
     ),
-    ("retire_key", &[Code::Unauthorized, Code::Forbidden, Code::NotFound, Code::KeyInUse]),
+    (
+        "retire_key",
+        &[
+            Code::Unauthorized,
+            Code::Forbidden,
+            Code::NotFound,
+            Code::KeyInUse,
+            Code::UnprocessableContent,
+        ],
+    ),
 ];
 
 /// How long services may keep what was published: half as long as a key is published before it signs.
@@ -305,7 +314,7 @@ impl Api {
     /// Retire a key
     ///
     /// What it signed is not accepted any more. The one that signs cannot be retired: make another
-    /// with `now` first.
+    /// with `now` first. One that would sign if `JWT_ALGORITHM` were its own wants `force`.
     #[oai(
         path = "/admin/keys/:kid",
         method = "delete",
@@ -318,8 +327,10 @@ impl Api {
         _superuser: Superuser,
         /// The key's name.
         kid: Path<String>,
+        /// Whether to retire the last one of an algorithm that no server signs with.
+        force: Query<Option<bool>>,
     ) -> Result<Done> {
-        super::retire(&app, &kid).await?;
+        super::retire(&app, &kid, force.0.unwrap_or(false)).await?;
         Ok(Done::NoContent)
     }
 }

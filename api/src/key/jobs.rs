@@ -1,20 +1,54 @@
 //! Reading the keys again: when they were changed, and when the next one begins to sign.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::load;
 use crate::app::App;
 
 const LOAD_EVERY: Duration = Duration::from_secs(10);
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// Which changes to the keys were told of, by their places in the sequence, and which were read.
+#[derive(Debug, Default)]
+pub struct KeyChanges {
+    told: AtomicI64,
+    read: AtomicI64,
+    news: Notify,
+}
+
+impl KeyChanges {
+    /// Has the keys read again.
+    pub(crate) fn tell(&self, seq: i64) {
+        self.told.fetch_max(seq, Ordering::SeqCst);
+        self.news.notify_one();
+    }
+
+    /// How far the sequence was applied, if memory knows of everything up to `seq`.
+    pub(crate) fn applied(&self, seq: i64) -> i64 {
+        let told = self.told.load(Ordering::SeqCst);
+        if self.read.load(Ordering::SeqCst) < told { seq.min(told - 1) } else { seq }
+    }
+}
 
 /// Reads the keys again for as long as it is polled.
 pub(crate) async fn keep_loading(app: App) {
+    let mut wait = LOAD_EVERY;
     loop {
-        let _ = timeout(LOAD_EVERY, app.keys_changed.notified()).await;
-        if let Err(error) = load(&app).await {
-            tracing::warn!(error.cause = %error, "the signing keys could not be read");
-        }
+        let _ = timeout(wait, app.key_changes.news.notified()).await;
+        let told = app.key_changes.told.load(Ordering::SeqCst);
+        wait = match load(&app).await {
+            Ok(()) => {
+                app.key_changes.read.fetch_max(told, Ordering::SeqCst);
+                LOAD_EVERY
+            }
+            Err(error) => {
+                tracing::warn!(error.cause = %error, "the signing keys could not be read");
+                TRY_AGAIN_AFTER
+            }
+        };
     }
 }

@@ -11,6 +11,7 @@ pub(crate) mod jobs;
 mod store;
 
 pub use derived::audience_secret;
+pub use jobs::KeyChanges;
 
 use std::sync::Arc;
 
@@ -129,13 +130,22 @@ pub(crate) async fn load(app: &App) -> Result<()> {
             _ => keys,
         };
     }
+    if keys.access(&app.config.jwt_audience).is_none() {
+        tracing::error!(
+            "no key signs: those of the database were kept under another APP_SECRET, or retired"
+        );
+    }
     app.verifier.replace_keys(keys);
     Ok(())
 }
 
-/// Makes the first key of the algorithm of the settings, where there is none that can be used; keeps
-/// under the current secret what was kept under a previous one. Of replicas that start at once, one
-/// makes it.
+/// Whether there is a key that signs access tokens.
+pub fn signs(app: &App) -> bool {
+    app.verifier.keys().access(&app.config.jwt_audience).is_some()
+}
+
+/// Makes the first key of the algorithm of the settings, where there is none that can be used. Of
+/// replicas that start at once, one makes it.
 ///
 /// # Errors
 ///
@@ -157,13 +167,6 @@ pub(crate) async fn prepare(app: &App) -> Result<()> {
                  APP_SECRET_PREVIOUS may name that secret"
             );
         }
-        if state != State::Unreadable
-            && seals[0].open(&row.kid, &row.sealed).is_none()
-            && let Some(private) = unsealed(&seals, &row)
-        {
-            let sealed = seals[0].seal(&row.kid, private);
-            store::reseal(&transaction, &row.kid, sealed).await?;
-        }
     }
     if !signs {
         let row = create(&transaction, &seals[0], algorithm, now, now).await?;
@@ -171,6 +174,31 @@ pub(crate) async fn prepare(app: &App) -> Result<()> {
     }
     transaction.commit().await?;
     Ok(())
+}
+
+/// Keeps under the current secret what was kept under a previous one; says how many keys that were.
+/// Servers that know the previous one alone cannot use them any more: so this is asked for, once
+/// every server knows both.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn reseal(app: &App) -> Result<u64> {
+    let seals = seals(&app.config)?;
+    let transaction = app.database.begin().await?;
+    serialise_revocations(&transaction).await?;
+    let mut resealed = 0;
+    for row in store::all(&transaction).await? {
+        if seals[0].open(&row.kid, &row.sealed).is_none()
+            && let Some(private) = unsealed(&seals, &row)
+        {
+            let sealed = seals[0].seal(&row.kid, private);
+            store::reseal(&transaction, &row.kid, sealed).await?;
+            resealed += 1;
+        }
+    }
+    transaction.commit().await?;
+    Ok(resealed)
 }
 
 async fn create(
@@ -305,8 +333,9 @@ pub async fn rotate(
 ///
 /// # Errors
 ///
-/// [`Code::NotFound`]; [`Code::KeyInUse`] for the one that signs.
-pub async fn retire(app: &App, kid: &str) -> Result<()> {
+/// [`Code::NotFound`]; [`Code::KeyInUse`] for the one that signs, and unless `force`d for the one that
+/// would sign if the settings named its algorithm: those of a server may.
+pub async fn retire(app: &App, kid: &str, force: bool) -> Result<()> {
     let seals = seals(&app.config)?;
     let transaction = app.database.begin().await?;
     // Of two that are retired at once, one must stay.
@@ -314,12 +343,21 @@ pub async fn retire(app: &App, kid: &str) -> Result<()> {
     let rows = store::all(&transaction).await?;
     let keys = with_states(app, &seals, rows, clock::now());
     let (_, state) = keys.iter().find(|(row, _)| row.kid == kid).ok_or(Code::NotFound)?;
+    let now = clock::now();
+    let would_sign = |algorithm: &str| {
+        let usable = keys.iter().filter(|(row, state)| {
+            row.algorithm == algorithm && ![State::Retired, State::Unreadable].contains(state)
+        });
+        let active = usable.clone().rfind(|(row, _)| row.active_at <= now.millis());
+        active.or(usable.clone().next()).map(|(row, _)| row.kid.as_str())
+    };
+    let algorithm = &keys.iter().find(|(row, _)| row.kid == kid).ok_or(Code::NotFound)?.0.algorithm;
     match state {
         State::Retired => return Err(Code::NotFound.into()),
         State::Active => return Err(Code::KeyInUse.into()),
+        _ if !force && would_sign(algorithm) == Some(kid) => return Err(Code::KeyInUse.into()),
         _ => {}
     }
-    let now = clock::now();
     store::retire(&transaction, kid, now).await?;
     revocation::announce_keys(&transaction, now).await?;
     transaction.commit().await?;

@@ -31,22 +31,25 @@ struct ReadyResponse {
     database: String,
     /// The knowledge of revocations, or `off`.
     revocations: String,
+    /// The key that signs access tokens.
+    keys: String,
 }
 
 impl Example for ReadyResponse {
     fn example() -> Self {
-        Readiness { database: true, revocations: true, blacklist_enabled: true }.into()
+        Readiness { database: true, revocations: true, keys: true, blacklist_enabled: true }.into()
     }
 }
 
 impl From<Readiness> for ReadyResponse {
     fn from(readiness: Readiness) -> Self {
         let word = |well: bool| if well { "ok" } else { "unavailable" }.to_owned();
-        let Readiness { database, revocations, blacklist_enabled } = readiness;
+        let Readiness { database, revocations, keys, blacklist_enabled } = readiness;
         Self {
             status: word(readiness.is_ready()),
             database: word(database),
             revocations: if blacklist_enabled { word(revocations) } else { "off".to_owned() },
+            keys: word(keys),
         }
     }
 }

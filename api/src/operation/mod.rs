@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use crate::app::App;
+use crate::key;
 
 const PING_WITHIN: Duration = Duration::from_secs(2);
 
@@ -17,6 +18,8 @@ pub struct Readiness {
     pub database: bool,
     /// Revocations are known, or checking them is off.
     pub revocations: bool,
+    /// A key signs access tokens.
+    pub keys: bool,
     /// Whether revocations are checked.
     pub blacklist_enabled: bool,
 }
@@ -24,7 +27,7 @@ pub struct Readiness {
 impl Readiness {
     /// Whether callers can be answered.
     pub const fn is_ready(self) -> bool {
-        self.database && self.revocations
+        self.database && self.revocations && self.keys
     }
 }
 
@@ -34,6 +37,7 @@ pub async fn readiness(app: &App) -> Readiness {
     Readiness {
         database: matches!(timeout(PING_WITHIN, app.database.ping()).await, Ok(Ok(()))),
         revocations: !blacklist_enabled || app.revocations.are_known(),
+        keys: key::signs(app),
         blacklist_enabled,
     }
 }

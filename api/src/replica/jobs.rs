@@ -38,7 +38,7 @@ impl Member {
         let mut last: Option<(i64, Instant)> = None;
         loop {
             ticks.tick().await;
-            let seq = app.revocations.applied();
+            let seq = app.key_changes.applied(app.revocations.applied());
             if last.is_some_and(|(known, at)| known == seq && at.elapsed() < REPORT_EVERY) {
                 continue;
             }

@@ -302,7 +302,7 @@ pub(crate) async fn follow(app: &App, connection: &impl ConnectionTrait) -> Resu
                 app.forget_api_tokens();
             }
             if row.kind == KEY {
-                app.keys_changed.notify_one();
+                app.key_changes.tell(row.seq);
             }
             if [API_TOKEN, KEY].contains(&row.kind.as_str()) {
                 continue;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use entity::service::Model;
 use entity::{ServiceId, UserId};
-use sea_orm::SqlErr;
+use sea_orm::{ConnectionTrait, SqlErr};
 
 use crate::app::App;
 use crate::clock::{self, Time};
@@ -145,6 +145,30 @@ pub async fn principal(app: &App, id: PrincipalId) -> Result<Option<Principal>> 
         PrincipalId::User(id) => Ok(user::current(app, id).await?.map(Principal::User)),
         PrincipalId::Service(id) => Ok(current(app, id).await?.map(Principal::Service)),
     }
+}
+
+/// Holds those of them who are users until the transaction ends, in one order: of two who hold the
+/// same, each would wait for the other.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub(crate) async fn hold(
+    connection: &impl ConnectionTrait,
+    ids: impl Iterator<Item = PrincipalId>,
+) -> Result<()> {
+    let mut users: Vec<_> = ids
+        .filter_map(|id| match id {
+            PrincipalId::User(id) => Some(id),
+            PrincipalId::Service(_) => None,
+        })
+        .collect();
+    users.sort_unstable();
+    users.dedup();
+    for id in users {
+        user::hold(connection, id).await?;
+    }
+    Ok(())
 }
 
 /// The user with this address, or the service with this name.

@@ -363,14 +363,20 @@ pub async fn logout(app: &App, claims: &Claims, device: Device) -> Result<()> {
 ///
 /// When the database does not answer; nothing is revoked then.
 pub async fn revoke(app: &App, token: &str, device: Device) -> Result<()> {
-    let Ok(claims) = app.verifier.read(token) else { return Ok(()) };
+    let now = clock::now();
+    let Ok(claims) = app.verifier.read_past(token, now.seconds()) else { return Ok(()) };
     if matches!(claims.kind, TokenKind::Refresh { .. }) {
         end(app, UserId(claims.sub), SessionId(claims.sid), &Why::Revoked, device).await?;
         return Ok(());
     }
-    let now = clock::now();
-    let until = claims.exp + MAX_LEEWAY;
+    let until = claims.exp.saturating_add(MAX_LEEWAY);
     if until <= now.seconds() || !app.config.blacklist_enabled || app.verifier.is_revoked(&claims) {
+        return Ok(());
+    }
+    // Whoever holds the secret of another audience can make such a token: of a refresh token's id, which
+    // follows from its session's, it must make nothing.
+    let is_access_id = claims.jti.get_version_num() == 7;
+    if !is_access_id || !is_of_session(app, &claims).await? {
         return Ok(());
     }
     let entries = [Revocation::Token { jti: claims.jti, until }];
@@ -379,6 +385,16 @@ pub async fn revoke(app: &App, token: &str, device: Device) -> Result<()> {
     transaction.commit().await?;
     app.revocations.apply(entries);
     Ok(())
+}
+
+/// Whether the session that a token names is there, and of the user it names.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub(crate) async fn is_of_session(app: &App, claims: &Claims) -> Result<bool> {
+    let row = store::find(app.database.reader(), SessionId(claims.sid)).await?;
+    Ok(row.is_some_and(|row| row.user_id.0 == claims.sub))
 }
 
 /// Ends a session, whosever it is; `None` when there is none. What is returned was

@@ -189,6 +189,10 @@ pub async fn create(app: &App, authority: &Authority, wanted: Wanted) -> Result<
     let secret = secret.unwrap_or_else(Secret::make);
     let digest = secret.digest().to_string();
     let transaction = app.database.begin().await?;
+    // Users first, as at a sign-in: whoever revokes everything they have comes wholly before this, or
+    // wholly after.
+    let own = authority.principal().map(|own| own.id());
+    service::hold(&transaction, own.into_iter().chain([owner.id()])).await?;
     authority.hold(app, &transaction).await?;
     let now = clock::now();
     let expire = expire.or(app.config.api_token_expires);

@@ -93,6 +93,14 @@ http :8000/users/me --auth-type=jwt --auth=$token
         type_in(folder.path(), &("token=$(cat token)\n".to_owned() + &block("superuser")));
     assert!(printed.contains("\"is_superuser\": true"), "{printed}");
 
+    // The command as `cargo install` leaves it.
+    let binary = std::path::Path::new(env!("CARGO_BIN_EXE_tessera")).parent().unwrap();
+    let terminal = format!("PATH={}:$PATH\n{}", binary.display(), block("terminal"));
+    let printed = type_in(folder.path(), &terminal);
+    for expected in ["tsr_", "last used", "refreshed", "--username*"] {
+        assert!(printed.contains(expected), "{expected}: {printed}");
+    }
+
     let verify = folder.path().join("verify.py");
     std::fs::write(&verify, block("verify")).unwrap();
     let secret = std::fs::read_to_string(folder.path().join("tessera.secret")).unwrap();
