@@ -4,7 +4,7 @@ use std::io::{IsTerminal, stdin};
 
 use api::config::Config;
 use api::factor::{self, Hasher, Maker, Password};
-use api::user::{self, Email};
+use api::user::{self, Email, Profile};
 use clap::{Args, Subcommand};
 
 use crate::print;
@@ -47,9 +47,10 @@ async fn create(config: Config, email: &str, superuser: bool) -> Result<(), Stri
     database.prepare(config.migrate).await?;
     let hasher = Hasher::start(config.bcrypt_cost);
     let maker = Maker::Operator { superuser };
-    let user = factor::create(&config, &hasher, &database, email, password, maker)
-        .await
-        .map_err(|error| error.to_string())?;
+    let user =
+        factor::create(&config, &hasher, &database, email, password, Profile::default(), maker)
+            .await
+            .map_err(|error| error.to_string())?;
     print::line(format!(
         "{}  {}{}",
         user.id,

@@ -12,7 +12,8 @@
 //! | [`token`] | API tokens, and who asks |
 //! | [`introspection`] | what services ask of a token |
 //! | [`account`] | what people change of themselves |
-//! | [`admin`] | what superusers do |
+//! | [`directory`] | what superusers do with accounts |
+//! | [`admin`] | what superusers do otherwise |
 //! | [`revocation`] | what is not accepted any more |
 //! | [`replica`] | which servers are on line |
 //! | [`operation`] | how the service is |
@@ -27,6 +28,7 @@ pub mod app;
 pub mod clock;
 pub mod config;
 pub mod database;
+pub mod directory;
 pub mod error;
 pub mod factor;
 pub mod http;

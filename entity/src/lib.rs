@@ -5,6 +5,7 @@
 
 pub mod api_token;
 mod id;
+pub mod profile;
 pub mod replica;
 pub mod revocation;
 pub mod service;

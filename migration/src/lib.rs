@@ -18,6 +18,7 @@ mod m20261122_000003_revocation_why;
 mod m20261122_000004_service_api_token;
 mod m20261122_000005_replica;
 mod m20261122_000006_signing_key;
+mod m20261122_000007_profile;
 
 struct Migrator;
 
@@ -31,6 +32,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000004_service_api_token::Migration),
             Box::new(m20261122_000005_replica::Migration),
             Box::new(m20261122_000006_signing_key::Migration),
+            Box::new(m20261122_000007_profile::Migration),
         ]
     }
 }

@@ -18,7 +18,7 @@ fn plain(request: Request) -> Request {
 
 /// What has an id in its path is tried with somebody else's: a superuser's token opens no more of
 /// other people's sessions than a user's.
-static TABLE: [Row; 37] = [
+static TABLE: [Row; 44] = [
     ("POST", "/auth/register", |r| r.json(&json!({ "email": "x", "password": "x" })), [422; 4]),
     ("POST", "/auth/jwt/login", |r| r.form(&[("username", "x"), ("password", "x")]), [400; 4]),
     ("POST", "/auth/jwt/refresh", plain, [401, 200, 401, 401]),
@@ -69,9 +69,17 @@ static TABLE: [Row; 37] = [
     ("DELETE", "/admin/services/{name}", plain, [401, 401, 403, 404]),
     ("GET", "/users/me", plain, [401, 401, 200, 200]),
     ("PATCH", "/users/me", |r| r.json(&json!({ "password": "a new one" })), [401, 401, 200, 200]),
+    ("GET", "/users/me/export", plain, [401, 401, 200, 200]),
+    ("GET", "/users", plain, [401, 401, 403, 200]),
+    ("GET", "/users/{id}", plain, [401, 401, 403, 404]),
+    ("GET", "/users/{id}/export", plain, [401, 401, 403, 404]),
+    ("PATCH", "/users/{id}", |r| r.json(&json!({})), [401, 401, 403, 404]),
+    ("DELETE", "/users/{id}", plain, [401, 401, 403, 404]),
     ("GET", "/health/live", plain, OPEN),
     ("GET", "/health/ready", plain, OPEN),
     ("GET", "/version", plain, OPEN),
+    // The last, for the user is gone after it; the only superuser stays.
+    ("DELETE", "/users/me", plain, [401, 401, 204, 409]),
 ];
 
 #[test]

@@ -9,6 +9,7 @@ mod access;
 mod api_tokens;
 mod cookies;
 mod crash;
+mod directory;
 mod errors;
 mod introspection;
 mod keys;

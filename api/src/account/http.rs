@@ -6,6 +6,7 @@ use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 
+use super::{Export, Wanted};
 use crate::app::App;
 use crate::error::{Code, Result};
 use crate::factor::Password;
@@ -14,6 +15,7 @@ use crate::http::body::{Accepts, Body, Fields, Input};
 use crate::http::caller::UserCaller;
 use crate::http::cookie::Cookies;
 use crate::session::{self, Device, Ended, Page, Session};
+use crate::token::http::ApiTokenResponse;
 use crate::user::Email;
 use crate::user::http::UserResponse;
 
@@ -23,6 +25,11 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
     ("list_sessions", &[Code::Unauthorized, Code::Forbidden, Code::UnprocessableContent]),
     ("end_session", &[Code::Unauthorized, Code::Forbidden, Code::NotFound]),
     ("end_other_sessions", &[Code::Unauthorized, Code::Forbidden]),
+    ("export_me", &[Code::Unauthorized, Code::Forbidden]),
+    (
+        "delete_me",
+        &[Code::Unauthorized, Code::Forbidden, Code::FreshTokenRequired, Code::LastSuperuser],
+    ),
     (
         "update_me",
         &[
@@ -38,7 +45,8 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
     ),
 ];
 
-/// What a user changes of themself. What is missing or null stays; other members are ignored.
+/// What a user changes of themself. What is missing stays; other members, the flags among them, are
+/// ignored.
 #[derive(Object)]
 #[oai(example)]
 struct UpdateMeRequest {
@@ -48,25 +56,44 @@ struct UpdateMeRequest {
     /// A new password.
     #[oai(skip_serializing_if_is_none)]
     password: Option<String>,
+    /// Their name: up to 100 characters; null or nothing takes it away.
+    #[oai(skip_serializing_if_is_none)]
+    name: Option<String>,
+    /// Their surname: up to 100 characters; null or nothing takes it away.
+    #[oai(skip_serializing_if_is_none)]
+    surname: Option<String>,
+    /// Their page: a URL of up to 256 characters; null or nothing takes it away.
+    #[oai(skip_serializing_if_is_none)]
+    website: Option<String>,
 }
 
 impl Example for UpdateMeRequest {
     fn example() -> Self {
-        Self { email: None, password: Some("battery staple correct".to_owned()) }
+        Self {
+            email: None,
+            password: Some("battery staple correct".to_owned()),
+            name: None,
+            surname: None,
+            website: None,
+        }
     }
 }
 
 impl Input for UpdateMeRequest {
-    type Parsed = (Option<Email>, Option<Password>);
+    type Parsed = Wanted;
     const ACCEPTS: Accepts = Accepts::Json;
 
-    fn read(fields: &mut Fields) -> Option<Self::Parsed> {
-        let email = fields.optional("email").map(|text| fields.email("email", &text));
+    fn read(fields: &mut Fields) -> Option<Wanted> {
+        let email = fields.optional("email").map(|text| fields.email::<Email>("email", &text));
         let password = fields.optional("password").map(Password::new);
-        match email {
-            Some(email) => Some((Some(email?), password)),
-            None => Some((None, password)),
-        }
+        let name = fields.person("name");
+        let surname = fields.person("surname");
+        let website = fields.maybe_parsed("website");
+        let email = match email {
+            Some(email) => Some(email?),
+            None => None,
+        };
+        Some(Wanted { email, password, name: name?, surname: surname?, website: website? })
     }
 }
 
@@ -95,7 +122,7 @@ pub(crate) struct SessionResponse {
     /// When it ended, if it did.
     #[oai(skip_serializing_if_is_none)]
     ended: Option<u64>,
-    /// What ended it: `logout`, `logout-all`, `ended`, `revoked`, `password-change`, `admin`, or
+    /// What ended it: `logout`, `logout-all`, `ended`, `revoked`, `password-change`, `deactivated`, `admin`, or
     /// `reuse`, which is an old copy of its refresh token, used from `ended_ip`.
     #[oai(skip_serializing_if_is_none)]
     ended_why: Option<String>,
@@ -169,6 +196,40 @@ impl From<(Vec<Session>, bool)> for SessionsResponse {
     }
 }
 
+/// Everything that is kept of a user.
+#[derive(Object)]
+#[oai(rename = "Export", example)]
+pub(crate) struct ExportResponse {
+    /// The user.
+    user: UserResponse,
+    /// Their sessions, those that ended too.
+    sessions: Vec<SessionResponse>,
+    /// Their API tokens, without their secrets.
+    api_tokens: Vec<ApiTokenResponse>,
+}
+
+impl Example for ExportResponse {
+    fn example() -> Self {
+        Self {
+            user: UserResponse::example(),
+            sessions: vec![SessionResponse::example()],
+            api_tokens: vec![ApiTokenResponse::example()],
+        }
+    }
+}
+
+impl From<Export> for ExportResponse {
+    fn from(export: Export) -> Self {
+        let Export { user, sessions, api_tokens } = export;
+        let named = |token| ApiTokenResponse::from((token, user.email.clone()));
+        Self {
+            api_tokens: api_tokens.into_iter().map(named).collect(),
+            sessions: sessions.into_iter().map(SessionResponse::from).collect(),
+            user: UserResponse::from(&user),
+        }
+    }
+}
+
 #[derive(ApiResponse)]
 enum Done {
     /// Done.
@@ -191,8 +252,8 @@ impl Api {
 
     /// Change me
     ///
-    /// Changes the caller's e-mail address or password, which wants an access token from a sign-in.
-    /// A new address is not verified. A new password ends every other session and every access
+    /// Changes what is said of the caller, or their e-mail address or password, which wants an access
+    /// token from a sign-in. A new address is not verified. A new password ends every other session and every access
     /// token, this one included; the refresh token of this session goes on.
     #[oai(path = "/users/me", method = "patch", operation_id = "update_me", tag = "Tag::Users")]
     async fn update_me(
@@ -203,19 +264,13 @@ impl Api {
         device: Device,
         body: Body<UpdateMeRequest>,
     ) -> Result<Json<UserResponse>> {
-        let (email, password) = body.0;
-        let ends_token = password.is_some();
-        let Some(claims) = caller.claims else {
-            // No API token is fresh.
-            return match (email, password) {
-                (None, None) => Ok(Json(UserResponse::from(caller.user.as_ref()))),
-                _ => Err(Code::FreshTokenRequired.into()),
-            };
-        };
-        let user = super::change(&app, &claims, email, password, device.clone()).await?;
+        let wanted = body.0;
+        let ends_token = wanted.password.is_some();
+        let claims = caller.claims.as_ref();
+        let user = super::change(&app, caller.user.id, claims, wanted, device.clone()).await?;
         // A browser has no refresh token to go on with.
-        if ends_token && caller.has_cookie {
-            match session::replace(&app, &claims, device).await {
+        if let Some(claims) = claims.filter(|_| ends_token && caller.has_cookie) {
+            match session::replace(&app, claims, device).await {
                 Ok(access) => access.iter().for_each(|access| cookies.keep(&app, access)),
                 Err(error) => {
                     tracing::warn!(error.cause = %error, "a cookie could not be replaced")
@@ -223,6 +278,38 @@ impl Api {
             }
         }
         Ok(Json(UserResponse::from(&user)))
+    }
+
+    /// Delete me
+    ///
+    /// With sessions and API tokens. Wants an access token from a sign-in. The last superuser stays.
+    #[oai(path = "/users/me", method = "delete", operation_id = "delete_me", tag = "Tag::Users")]
+    async fn delete_me(
+        &self,
+        app: Data<&App>,
+        caller: UserCaller,
+        cookies: Cookies,
+        device: Device,
+    ) -> Result<Done> {
+        super::delete(&app, caller.claims.as_ref(), caller.user.id, device).await?;
+        if caller.has_cookie {
+            cookies.forget(&app);
+        }
+        Ok(Done::NoContent)
+    }
+
+    /// What is kept of me
+    ///
+    /// Everything: what the user says of themself, sessions, those that ended too, and API tokens.
+    #[oai(
+        path = "/users/me/export",
+        method = "get",
+        operation_id = "export_me",
+        tag = "Tag::Users"
+    )]
+    async fn export_me(&self, app: Data<&App>, caller: UserCaller) -> Result<Json<ExportResponse>> {
+        let export = super::export(&app, &caller.user, caller.claims.as_ref()).await?;
+        Ok(Json(export.into()))
     }
 
     /// Where am I signed in

@@ -3,18 +3,35 @@
 pub(crate) mod http;
 
 use entity::{SessionId, UserId};
-use tessera_verify::{Claims, Refusal};
+use sea_orm::DatabaseTransaction;
+use tessera_verify::{Claims, Refusal, Revocation};
 
 use crate::app::App;
 use crate::clock;
 use crate::error::{Code, Error, Result};
 use crate::factor::{self, Password};
 use crate::revocation::{self, Why};
-use crate::session::{self, Device};
-use crate::user::{self, Changes, Email, User};
+use crate::session::{self, Device, Page, Session};
+use crate::token::{self, ApiToken};
+use crate::user::{self, Changes, Email, User, Website};
 
-/// Changes a user's own address and password. A new address is not verified; a new password ends
-/// every other session and every access token there is.
+/// What a user wants to change of themself; what is `None` stays.
+#[derive(Debug, Default)]
+pub struct Wanted {
+    /// A new address, which is not verified.
+    pub email: Option<Email>,
+    /// A new password.
+    pub password: Option<Password>,
+    /// Another name, or none.
+    pub name: Option<Option<String>>,
+    /// Another surname, or none.
+    pub surname: Option<Option<String>>,
+    /// Another page, or none.
+    pub website: Option<Option<Website>>,
+}
+
+/// Changes a user who asks for it. An address or a password wants a fresh access token. A new address
+/// is not verified; a new password ends every other session and every access token there is.
 ///
 /// # Errors
 ///
@@ -22,18 +39,17 @@ use crate::user::{self, Changes, Email, User};
 /// [`Code::UpdateUserInvalidPassword`], [`Code::ServiceBusy`].
 pub async fn change(
     app: &App,
-    claims: &Claims,
-    email: Option<Email>,
-    password: Option<Password>,
+    id: UserId,
+    claims: Option<&Claims>,
+    wanted: Wanted,
     device: Device,
 ) -> Result<User> {
-    let id = UserId(claims.sub);
-    let gone = || Error::from(Code::Unauthorized);
-    if email.is_none() && password.is_none() {
-        let user = user::current(app, id).await?.ok_or_else(gone)?;
-        return Ok(User::clone(&user));
+    let Wanted { email, password, name, surname, website } = wanted;
+    if email.is_some() || password.is_some() {
+        // No API token is fresh.
+        let claims = claims.ok_or(Code::FreshTokenRequired)?;
+        app.guard.require_fresh(claims, clock::now().seconds())?;
     }
-    app.guard.require_fresh(claims, clock::now().seconds())?;
     let hash = match password {
         Some(password) => Some(
             factor::hash_new(&app.config, &app.hasher, password, Code::UpdateUserInvalidPassword)
@@ -43,30 +59,136 @@ pub async fn change(
     };
 
     let transaction = app.database.begin().await?;
-    let held = user::hold(&transaction, id).await?.ok_or_else(gone)?;
-    // While the password was hashed, this token may have been revoked, by another replica too. Who
-    // was just thrown out must not set the next password: so the tables are asked, not memory.
-    let lives = session::lives(&transaction, claims).await?;
-    let revoked = revocation::is_revoked(app, &transaction, claims).await?;
-    if !lives || revoked || !held.user.is_active {
-        return Err(Error::token(Code::Unauthorized, Refusal::Revoked));
-    }
-    let email = email.filter(|email| email.as_str() != held.user.email);
-    let ends_sessions = hash.is_some();
-    let user = if email.is_none() && hash.is_none() {
-        held.user
-    } else {
-        user::change(&transaction, id, Changes { email, hash }).await?
-    };
-    let now = clock::now();
-    let entries = if ends_sessions {
-        let kept = Some(SessionId(claims.sid));
-        session::end_all(app, &transaction, id, kept, &Why::PasswordChange, device.ip, now).await?
-    } else {
-        Vec::new()
-    };
+    let held = hold(app, &transaction, id, claims).await?;
+    let email = email.filter(|email| email.as_str() != held.email);
+    let changes = Changes { email, hash, name, surname, website, ..Changes::default() };
+    let kept = claims.map(|claims| SessionId(claims.sid));
+    let (user, entries) = apply(app, &transaction, held, changes, kept, device.ip).await?;
     transaction.commit().await?;
     app.revocations.apply(entries);
     app.known_users.forget(id);
     Ok(user)
+}
+
+/// A user who may still do what their token lets them do.
+///
+/// While a password was hashed, the token may have been revoked, by another replica too. Who was just
+/// thrown out must not set the next password: so the tables are asked, not memory.
+async fn hold(
+    app: &App,
+    transaction: &DatabaseTransaction,
+    id: UserId,
+    claims: Option<&Claims>,
+) -> Result<User> {
+    let held = user::hold(transaction, id).await?.ok_or(Code::Unauthorized)?;
+    if let Some(claims) = claims {
+        let lives = session::lives(transaction, claims).await?;
+        let revoked = revocation::is_revoked(app, transaction, claims).await?;
+        if !lives || revoked {
+            return Err(Error::token(Code::Unauthorized, Refusal::Revoked));
+        }
+    }
+    if held.user.is_active { Ok(held.user) } else { Err(Code::Unauthorized.into()) }
+}
+
+/// Changes a user who is held: a new password, and not being active any more, end their sessions but
+/// one and every access token they got. What is returned besides was recorded in the transaction; the
+/// caller puts it into memory once that was committed.
+pub(crate) async fn apply(
+    app: &App,
+    transaction: &DatabaseTransaction,
+    held: User,
+    changes: Changes,
+    kept: Option<SessionId>,
+    from: Option<String>,
+) -> Result<(User, Vec<Revocation>)> {
+    if changes.is_empty() {
+        return Ok((held, Vec::new()));
+    }
+    let why = match (&changes.hash, changes.is_active) {
+        (_, Some(false)) if held.is_active => Some((Why::Deactivated, None)),
+        (Some(_), _) => Some((Why::PasswordChange, kept)),
+        _ => None,
+    };
+    let user = user::change(transaction, held, changes).await?;
+    let entries = match why {
+        Some((why, kept)) => {
+            let now = clock::now();
+            session::end_all(app, transaction, user.id, kept, &why, from, now).await?
+        }
+        None => Vec::new(),
+    };
+    Ok((user, entries))
+}
+
+/// Deletes a user who asks for it with a fresh access token: their sessions and API tokens go with them.
+///
+/// # Errors
+///
+/// [`Code::FreshTokenRequired`]; [`Code::LastSuperuser`].
+pub async fn delete(app: &App, claims: Option<&Claims>, id: UserId, device: Device) -> Result<()> {
+    let claims = claims.ok_or(Code::FreshTokenRequired)?;
+    app.guard.require_fresh(claims, clock::now().seconds())?;
+    let transaction = app.database.begin().await?;
+    let before = user::by_id_in(&transaction, id).await?.ok_or(Code::Unauthorized)?.user;
+    if before.is_superuser {
+        user::require_another_superuser(&transaction, id).await?;
+    }
+    let held = hold(app, &transaction, id, Some(claims)).await?;
+    let entries = remove(app, &transaction, held, device.ip).await?;
+    transaction.commit().await?;
+    app.revocations.apply(entries);
+    app.known_users.forget(id);
+    app.forget_api_tokens();
+    Ok(())
+}
+
+/// Deletes a user who is held, with everything that is theirs.
+pub(crate) async fn remove(
+    app: &App,
+    transaction: &DatabaseTransaction,
+    held: User,
+    from: Option<String>,
+) -> Result<Vec<Revocation>> {
+    // Services that verify on their own know the user's tokens: those are revoked one last time.
+    let now = clock::now();
+    token::delete_of(transaction, held.id).await?;
+    let why = Why::Deleted;
+    let entries = session::end_all(app, transaction, held.id, None, &why, from, now).await?;
+    user::delete(transaction, held.id).await?;
+    Ok(entries)
+}
+
+/// Everything that is kept of a user.
+#[derive(Debug)]
+pub struct Export {
+    /// The user.
+    pub user: User,
+    /// Their sessions, those that ended too.
+    pub sessions: Vec<Session>,
+    /// Their API tokens, without their secrets.
+    pub api_tokens: Vec<ApiToken>,
+}
+
+/// Everything that is kept of a user, for themself.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn export(app: &App, user: &User, claims: Option<&Claims>) -> Result<Export> {
+    let mut sessions = Vec::new();
+    for ended in [false, true] {
+        let mut after = None;
+        loop {
+            let page = Page { ended, after: after.clone(), limit: 100 };
+            let (some, more) = session::list(app, user.id, claims, page).await?;
+            after = some.last().map(|last| last.id.to_string());
+            sessions.extend(some);
+            if !more {
+                break;
+            }
+        }
+    }
+    let api_tokens = token::all_of(app, user.id).await?;
+    Ok(Export { user: user.clone(), sessions, api_tokens })
 }

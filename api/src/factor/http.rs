@@ -9,8 +9,8 @@ use crate::app::App;
 use crate::error::{Code, Result};
 use crate::http::Tag;
 use crate::http::body::{Accepts, Body, Fields, Input};
-use crate::user::Email;
 use crate::user::http::UserResponse;
+use crate::user::{Email, Profile, Website};
 
 /// The refusals of each operation, for the documents.
 pub(crate) const REFUSALS: &[(&str, &[Code])] = &[(
@@ -33,22 +33,46 @@ struct RegisterRequest {
     email: String,
     /// The password to sign in with.
     password: String,
+    /// Their name: up to 100 characters.
+    #[oai(skip_serializing_if_is_none)]
+    name: Option<String>,
+    /// Their surname: up to 100 characters.
+    #[oai(skip_serializing_if_is_none)]
+    surname: Option<String>,
+    /// Their page: a URL of up to 256 characters.
+    #[oai(skip_serializing_if_is_none)]
+    website: Option<String>,
 }
 
 impl poem_openapi::types::Example for RegisterRequest {
     fn example() -> Self {
-        Self { email: "first@user.com".to_owned(), password: "correct horse battery".to_owned() }
+        Self {
+            email: "first@user.com".to_owned(),
+            password: "correct horse battery".to_owned(),
+            name: None,
+            surname: None,
+            website: None,
+        }
     }
 }
 
 impl Input for RegisterRequest {
-    type Parsed = (Email, Password);
+    type Parsed = (Email, Password, Profile);
     const ACCEPTS: Accepts = Accepts::Json;
 
     fn read(fields: &mut Fields) -> Option<Self::Parsed> {
         let email = fields.required("email");
         let password = fields.required("password");
-        Some((fields.email("email", &email?)?, Password::new(password?)))
+        let name = fields.person("name");
+        let surname = fields.person("surname");
+        let website = fields.maybe_parsed::<Website>("website");
+        let email = email.and_then(|email| fields.email("email", &email));
+        let profile = Profile {
+            name: name?.flatten(),
+            surname: surname?.flatten(),
+            website: website?.flatten(),
+        };
+        Some((email?, Password::new(password?), profile))
     }
 }
 
@@ -68,8 +92,8 @@ impl Api {
     /// Makes a user of an e-mail address and a password. Addresses are compared without case.
     #[oai(path = "/auth/register", method = "post", operation_id = "register")]
     async fn register(&self, app: Data<&App>, body: Body<RegisterRequest>) -> Result<Registered> {
-        let (email, password) = body.0;
-        let user = super::register(&app, email, password).await?;
+        let (email, password, profile) = body.0;
+        let user = super::register(&app, email, password, profile).await?;
         Ok(Registered::Created(Json(UserResponse::from(&user))))
     }
 }

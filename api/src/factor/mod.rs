@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::config::{Config, Registration};
 use crate::database::Database;
 use crate::error::{Code, Error, Result};
-use crate::user::{self, Email, PasswordHash, User};
+use crate::user::{self, Email, PasswordHash, Profile, User};
 
 /// The most characters a password may have.
 const MAX_PASSWORD_LENGTH: usize = 1024;
@@ -24,11 +24,16 @@ const MAX_PASSWORD_LENGTH: usize = 1024;
 ///
 /// [`Code::RegistrationClosed`], [`Code::RegisterInvalidPassword`],
 /// [`Code::RegisterUserAlreadyExists`].
-pub async fn register(app: &App, email: Email, password: Password) -> Result<User> {
+pub async fn register(
+    app: &App,
+    email: Email,
+    password: Password,
+    profile: Profile,
+) -> Result<User> {
     if app.config.registration == Registration::Closed {
         return Err(Code::RegistrationClosed.into());
     }
-    create(&app.config, &app.hasher, &app.database, email, password, Maker::Themself).await
+    create(&app.config, &app.hasher, &app.database, email, password, profile, Maker::Themself).await
 }
 
 /// Who makes a user.
@@ -54,6 +59,7 @@ pub async fn create(
     database: &Database,
     email: Email,
     password: Password,
+    profile: Profile,
     maker: Maker,
 ) -> Result<User> {
     let hash = hash_new(config, hasher, password, Code::RegisterInvalidPassword).await?;
@@ -63,6 +69,8 @@ pub async fn create(
         is_active: true,
         is_superuser: maker == Maker::Operator { superuser: true },
         is_verified: maker != Maker::Themself,
+        profile,
+        granted: User::default_scopes(),
     };
     user::create(database, user, hash).await
 }

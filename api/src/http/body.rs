@@ -19,6 +19,9 @@ use uuid::Uuid;
 use crate::error::{Code, Error, Problem, Result};
 use crate::scope::{MAX_SCOPES, Scope, Scopes};
 
+/// The most characters of a person's name.
+const MAX_NAME: usize = 100;
+
 /// How long something may be said to live, in seconds.
 const SECONDS: std::ops::RangeInclusive<u64> = 1..=315_360_000;
 
@@ -152,6 +155,48 @@ impl Fields {
         text: &str,
     ) -> Option<T> {
         text.parse().map_err(|fault| self.problem::<T>("value_error", name, fault)).ok()
+    }
+
+    /// A name that may be missing, which leaves what there is, or null or empty, which leaves nothing.
+    pub(crate) fn person(&mut self, name: &str) -> Option<Option<Option<String>>> {
+        let Some(text) = self.maybe(name)? else { return Some(None) };
+        match text {
+            Some(text) => Some(Some(Some(self.line(name, text, MAX_NAME)?))),
+            None => Some(Some(None)),
+        }
+    }
+
+    /// As [`person`](Self::person), of what a domain type reads from the text.
+    pub(crate) fn maybe_parsed<T: FromStr<Err = &'static str>>(
+        &mut self,
+        name: &str,
+    ) -> Option<Option<Option<T>>> {
+        let Some(text) = self.maybe(name)? else { return Some(None) };
+        match text {
+            Some(text) => Some(Some(Some(self.parsed(name, &text)?))),
+            None => Some(Some(None)),
+        }
+    }
+
+    /// A field that may be missing, or null or empty.
+    fn maybe(&mut self, name: &str) -> Option<Option<Option<String>>> {
+        if !self.fields.iter().any(|(known, _)| known == name) {
+            return Some(None);
+        }
+        match self.take(name) {
+            Value::Null => Some(Some(None)),
+            Value::String(text) => Some(Some(Some(text).filter(|text| !text.is_empty()))),
+            _ => self.problem("string_type", name, "Input should be a valid string"),
+        }
+    }
+
+    /// A flag that may be missing or null, which leaves it as it is.
+    pub(crate) fn optional_flag(&mut self, name: &str) -> Option<Option<bool>> {
+        match self.take(name) {
+            Value::Null => Some(None),
+            Value::Bool(flag) => Some(Some(flag)),
+            _ => self.problem("bool_type", name, "Input should be a valid boolean"),
+        }
     }
 
     /// A number of seconds, from 1 to ten years, that may be missing or null.

@@ -1,6 +1,6 @@
 //! The OpenAPI document: what the framework generates, with what it cannot know.
 //!
-//! Refusals are described from the table in `error.rs`, so that a code means in the document what
+//! Refusals are described from the table in `error/code.rs`, so that a code means in the document what
 //! it means on the wire.
 
 use poem_openapi::{OpenApi, OpenApiService, Webhook};

@@ -10,7 +10,8 @@ use super::{docs, openapi};
 use crate::app::App;
 use crate::error::Code;
 use crate::{
-    account, admin, factor, introspection, key, operation, replica, service, session, token,
+    account, admin, directory, factor, introspection, key, operation, replica, service, session,
+    token,
 };
 
 /// The operations of each feature.
@@ -22,6 +23,7 @@ pub(super) fn operations() -> OpenApiService<impl OpenApi, ()> {
         introspection::http::Api,
         key::http::Api,
         account::http::Api,
+        directory::http::Api,
         admin::http::Api,
         service::http::Api,
         replica::http::Api,
@@ -45,6 +47,7 @@ pub(super) fn refusals() -> impl Iterator<Item = &'static (&'static str, &'stati
         introspection::http::REFUSALS,
         key::http::REFUSALS,
         account::http::REFUSALS,
+        directory::http::REFUSALS,
         admin::http::REFUSALS,
         service::http::REFUSALS,
         replica::http::REFUSALS,

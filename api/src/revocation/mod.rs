@@ -35,6 +35,10 @@ pub enum Why {
     Reuse,
     /// Its user has a new password.
     PasswordChange,
+    /// Its user may not sign in any more.
+    Deactivated,
+    /// Its user was deleted.
+    Deleted,
     /// Its user ended it from another session.
     Ended,
     /// Its holder gave it up (RFC 7009).
@@ -51,6 +55,8 @@ impl Why {
             Why::LogoutAll => "logout-all",
             Why::Reuse => "reuse",
             Why::PasswordChange => "password-change",
+            Why::Deactivated => "deactivated",
+            Why::Deleted => "deleted",
             Why::Ended => "ended",
             Why::Revoked => "revoked",
             Why::Admin(_) => "admin",

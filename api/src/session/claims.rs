@@ -9,9 +9,7 @@ use crate::app::App;
 use crate::clock::Time;
 use crate::error::{Code, Error, Result};
 use crate::random;
-
-/// What every user may do. Scopes of their own come with the accounts.
-const SCOPE: &str = "authenticated";
+use crate::scope::Scopes;
 
 /// The tokens of a session as its row stands.
 pub(super) fn tokens(
@@ -20,8 +18,9 @@ pub(super) fn tokens(
     now: Time,
     fresh: bool,
     audience: &str,
+    scopes: &Scopes,
 ) -> Result<Tokens> {
-    let access = access_claims(app, row, now, fresh, audience);
+    let access = access_claims(app, row, now, fresh, audience, scopes);
     let refresh = refresh_claims(app, row);
     Ok(Tokens {
         access_token: sign(app, &access)?,
@@ -61,6 +60,7 @@ pub(super) fn access_claims(
     now: Time,
     fresh: bool,
     audience: &str,
+    scopes: &Scopes,
 ) -> Claims {
     // A cut-off covers tokens up to its millisecond; one that is issued after it must be younger.
     let issued = match app.revocations.list().issued_by(&row.user_id.0) {
@@ -72,7 +72,7 @@ pub(super) fn access_claims(
     let kind = TokenKind::Access {
         fresh: fresh && recently,
         auth_time: Time::from_millis(row.auth_time).seconds(),
-        scope: SCOPE.to_owned(),
+        scope: scopes.to_string(),
     };
     // No token outlives its session.
     let end = Time::from_millis(row.expires_at).seconds();

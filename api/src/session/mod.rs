@@ -26,7 +26,7 @@ use crate::error::{Code, Error, Result};
 use crate::factor::Password;
 use crate::random;
 use crate::revocation::{self, Why};
-use crate::user::{self, User};
+use crate::user::{self, Credentials, User};
 
 /// Where a request came from, and with what.
 #[derive(Debug, Clone)]
@@ -66,8 +66,8 @@ pub async fn login(
     device: Device,
 ) -> Result<Tokens> {
     let audience = claims::audience(app, audience)?;
-    let (row, now) = begin(app, username, password, device).await?;
-    tokens(app, &row, now, true, audience)
+    let (row, user, now) = begin(app, username, password, device).await?;
+    tokens(app, &row, now, true, audience, &user.scopes())
 }
 
 /// Opens a session for somebody with a password.
@@ -76,7 +76,7 @@ async fn begin(
     username: &str,
     password: Password,
     device: Device,
-) -> Result<(Model, Time)> {
+) -> Result<(Model, User, Time)> {
     let place = app.hasher.reserve()?;
     let found = user::by_email(&app.database, username).await?;
     let hash = found.as_ref().map(|found| found.hash.clone());
@@ -93,13 +93,12 @@ async fn begin(
     // While the password was hashed, it may have been changed, by somebody who wants everybody
     // else out: a session must not slip in behind that.
     let held = user::hold(&transaction, credentials.user.id).await?;
-    if !held.is_some_and(|held| held.hash == credentials.hash && held.user.is_active) {
-        return Err(Code::LoginBadCredentials.into());
-    }
+    let unchanged = |held: &Credentials| held.hash == credentials.hash && held.user.is_active;
+    let user = held.filter(unchanged).ok_or(Code::LoginBadCredentials)?.user;
     let now = clock::now();
-    let row = store::open(&transaction, new_session(app, credentials.user.id, device, now)).await?;
+    let row = store::open(&transaction, new_session(app, user.id, device, now)).await?;
     transaction.commit().await?;
-    Ok((row, now))
+    Ok((row, user, now))
 }
 
 /// An access token and how long it lives, in seconds.
@@ -141,7 +140,7 @@ pub async fn freshen(app: &App, claims: &Claims, password: Password) -> Result<A
     store::authenticate(&transaction, session, now).await?;
     let row = store::find(&transaction, session).await?.ok_or_else(gone)?;
     // Made before the commit: a cut-off that comes after it must cover it.
-    let access = access_token(app, &row, now, true)?;
+    let access = access_token(app, &row, now, true, &held.user)?;
     transaction.commit().await?;
     Ok(access)
 }
@@ -190,7 +189,10 @@ async fn next_of(
     let (session, user) = (SessionId(claims.sid), UserId(claims.sub));
     let now = clock::now();
     let row = store::extend(transaction, session, user, now, &limits(app), device).await?;
-    row.map(|row| access_token(app, &row, clock::now(), true)).transpose()
+    let (Some(row), Some(user)) = (row, user::by_id_in(transaction, user).await?) else {
+        return Ok(None);
+    };
+    access_token(app, &row, clock::now(), true, &user.user).map(Some)
 }
 
 /// Signs somebody in who keeps no refresh token: a browser, with a cookie.
@@ -204,12 +206,18 @@ pub async fn login_with_cookie(
     password: Password,
     device: Device,
 ) -> Result<AccessToken> {
-    let (row, now) = begin(app, username, password, device).await?;
-    access_token(app, &row, now, true)
+    let (row, user, now) = begin(app, username, password, device).await?;
+    access_token(app, &row, now, true, &user)
 }
 
-fn access_token(app: &App, row: &Model, now: Time, fresh: bool) -> Result<AccessToken> {
-    let access = access_claims(app, row, now, fresh, &app.config.jwt_audience);
+fn access_token(
+    app: &App,
+    row: &Model,
+    now: Time,
+    fresh: bool,
+    user: &User,
+) -> Result<AccessToken> {
+    let access = access_claims(app, row, now, fresh, &app.config.jwt_audience, &user.scopes());
     let token = claims::sign(app, &access)?;
     Ok(AccessToken { session: row.id, token, expires_in: access.exp - access.iat })
 }

@@ -43,16 +43,16 @@ pub async fn refresh(
         return Err(Code::RefreshTokenInvalid.into());
     };
     let (session, user) = (SessionId(claims.sid), UserId(claims.sub));
-    if active_user(app, &claims).await?.is_none() {
-        return Err(Code::SessionEnded.into());
-    }
+    let holder = active_user(app, &claims).await?.ok_or(Code::SessionEnded)?;
 
     let transaction = app.database.begin().await?;
     let now = clock::now();
     let outcome = spend(app, &transaction, session, user, generation, device, now).await?;
     transaction.commit().await?;
     match outcome {
-        Spent::Now(row) | Spent::JustBefore(row) => tokens(app, &row, now, false, audience),
+        Spent::Now(row) | Spent::JustBefore(row) => {
+            tokens(app, &row, now, false, audience, &holder.scopes())
+        }
         Spent::LongAgo(entries) => {
             app.revocations.apply(entries);
             tracing::warn!(

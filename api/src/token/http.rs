@@ -187,7 +187,7 @@ fn words(scopes: &Scopes) -> Vec<String> {
 /// An API token, without its secret. Instants are seconds since the epoch.
 #[derive(Object)]
 #[oai(rename = "ApiToken", example)]
-struct ApiTokenResponse {
+pub(crate) struct ApiTokenResponse {
     /// Its id.
     id: String,
     /// Whose it is.

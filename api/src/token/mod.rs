@@ -332,6 +332,17 @@ pub async fn list(
     Ok((named.collect(), more))
 }
 
+/// Every API token of a user.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn all_of(app: &App, user: UserId) -> Result<Vec<ApiToken>> {
+    let of = Some(PrincipalId::User(user));
+    let rows = store::list(app.database.reader(), of, None, 10_000).await?;
+    rows.into_iter().map(ApiToken::try_from).collect()
+}
+
 /// Which API tokens are to be deleted.
 pub enum Chosen {
     /// One, by its id.

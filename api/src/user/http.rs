@@ -3,7 +3,7 @@
 use poem_openapi::Object;
 use poem_openapi::types::Example;
 
-use super::User;
+use super::{Profile, User};
 
 /// A user, as they and superusers see them.
 #[derive(Debug, Object)]
@@ -19,6 +19,18 @@ pub(crate) struct UserResponse {
     is_superuser: bool,
     /// Whether the address was shown to be theirs.
     is_verified: bool,
+    /// Their name, if they gave one.
+    #[oai(skip_serializing_if_is_none)]
+    name: Option<String>,
+    /// Their surname, if they gave one.
+    #[oai(skip_serializing_if_is_none)]
+    surname: Option<String>,
+    /// Their page, if they gave one.
+    #[oai(skip_serializing_if_is_none)]
+    website: Option<String>,
+    /// What they may do, where that is other than `authenticated`.
+    #[oai(skip_serializing_if_is_none)]
+    scopes: Option<Vec<String>>,
 }
 
 impl Example for UserResponse {
@@ -29,19 +41,29 @@ impl Example for UserResponse {
             is_active: true,
             is_superuser: false,
             is_verified: false,
+            name: None,
+            surname: None,
+            website: None,
+            scopes: None,
         }
     }
 }
 
 impl From<&User> for UserResponse {
     fn from(user: &User) -> Self {
-        let User { id, email, is_active, is_superuser, is_verified } = user;
+        let User { id, email, is_active, is_superuser, is_verified, profile, granted } = user;
+        let Profile { name, surname, website } = profile;
+        let words = granted.iter().map(|scope| scope.as_str().to_owned()).collect();
         Self {
             id: id.to_string(),
             email: email.clone(),
             is_active: *is_active,
             is_superuser: *is_superuser,
             is_verified: *is_verified,
+            name: name.clone(),
+            surname: surname.clone(),
+            website: website.as_ref().map(|website| website.as_str().to_owned()),
+            scopes: Some(words).filter(|_| *granted != User::default_scopes()),
         }
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use email_address::{EmailAddress, Options};
 use entity::UserId;
+use entity::profile;
 use entity::user::Model;
 use sea_orm::{ConnectionTrait, SqlErr};
 
@@ -31,15 +32,60 @@ pub struct User {
     pub is_superuser: bool,
     /// Whether the address was shown to be theirs.
     pub is_verified: bool,
+    /// What they say of themself.
+    pub profile: Profile,
+    /// What they may do, beside what superusers may.
+    pub granted: Scopes,
+}
+
+/// What a user says of themself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Profile {
+    /// Their name.
+    pub name: Option<String>,
+    /// Their surname.
+    pub surname: Option<String>,
+    /// Their page.
+    pub website: Option<Website>,
 }
 
 impl User {
+    /// What every user may do unless somebody says otherwise.
+    pub fn default_scopes() -> Scopes {
+        Scopes::of(&[Scope::AUTHENTICATED])
+    }
+
     /// What they may do.
     pub fn scopes(&self) -> Scopes {
-        if self.is_superuser {
-            Scopes::of(&[Scope::AUTHENTICATED, Scope::SUPER, Scope::CHECK, Scope::INTROSPECT])
+        let superuser = Scopes::of(&[Scope::SUPER, Scope::CHECK, Scope::INTROSPECT]);
+        let implied = if self.is_superuser { superuser } else { Scopes::default() };
+        self.granted.iter().chain(implied.iter()).cloned().collect()
+    }
+}
+
+/// A page on the web: nothing that a browser would run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Website(String);
+
+impl Website {
+    /// The URL.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Website {
+    /// What is wrong, for people.
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let place = text.strip_prefix("https://").or(text.strip_prefix("http://"));
+        let host = place.and_then(|place| place.split(['/', '?', '#']).next()).unwrap_or_default();
+        let plain = |char: char| char.is_ascii_graphic() && !"\"<>\\^`{|}".contains(char);
+        if !host.is_empty() && !host.contains('@') && text.len() <= 256 && text.chars().all(plain) {
+            Ok(Self(text.to_owned()))
         } else {
-            Scopes::of(&[Scope::AUTHENTICATED])
+            Err("Input should be a URL of up to 256 characters, as https://example.com/me")
         }
     }
 }
@@ -53,13 +99,19 @@ pub struct Credentials {
     pub hash: PasswordHash,
 }
 
-impl From<Model> for Credentials {
-    fn from(row: Model) -> Self {
+impl From<Row> for Credentials {
+    fn from((row, profile): Row) -> Self {
         let Model { id, email, hashed_password, is_active, is_superuser, is_verified } = row;
-        Self {
-            user: User { id, email, is_active, is_superuser, is_verified },
-            hash: PasswordHash::new(hashed_password),
-        }
+        let (profile, scopes) = match profile {
+            Some(profile::Model { user_id: _, name, surname, website, scopes }) => {
+                let website = website.and_then(|website| website.parse().ok());
+                (Profile { name, surname, website }, scopes)
+            }
+            None => (Profile::default(), None),
+        };
+        let granted = scopes.map_or_else(User::default_scopes, |scopes| Scopes::parse(&scopes));
+        let user = User { id, email, is_active, is_superuser, is_verified, profile, granted };
+        Self { user, hash: PasswordHash::new(hashed_password) }
     }
 }
 
@@ -146,6 +198,9 @@ impl FromStr for Email {
     }
 }
 
+/// A user's row with what lies beside it.
+type Row = (Model, Option<profile::Model>);
+
 /// Makes a user, whose address was parsed. Of any number of callers with one address, one succeeds.
 ///
 /// # Errors
@@ -153,15 +208,38 @@ impl FromStr for Email {
 /// [`Code::RegisterUserAlreadyExists`].
 pub async fn create(database: &Database, user: User, hash: PasswordHash) -> Result<User> {
     let transaction = database.begin().await?;
-    let User { id, email, is_active, is_superuser, is_verified } = user;
+    let made = user.clone();
+    let User { id, email, is_active, is_superuser, is_verified, profile, granted } = user;
     let hashed_password = hash.expose().to_owned();
     let row = Model { id, email, hashed_password, is_active, is_superuser, is_verified };
-    let row = store::insert(&transaction, row).await.map_err(|error| match error.sql_err() {
+    store::insert(&transaction, row).await.map_err(|error| match error.sql_err() {
         Some(SqlErr::UniqueConstraintViolation(_)) => Code::RegisterUserAlreadyExists.into(),
         _ => Error::from(error),
     })?;
+    if profile != Profile::default() || granted != User::default_scopes() {
+        put_profile(&transaction, id, profile, granted).await?;
+    }
     transaction.commit().await?;
-    Ok(Credentials::from(row).user)
+    Ok(made)
+}
+
+/// Writes what lies beside a user's row, where there is anything to write.
+async fn put_profile(
+    connection: &impl ConnectionTrait,
+    id: UserId,
+    profile: Profile,
+    granted: Scopes,
+) -> Result<()> {
+    let Profile { name, surname, website } = profile;
+    let scopes = Some(granted).filter(|granted| *granted != User::default_scopes());
+    let row = profile::Model {
+        user_id: id,
+        name,
+        surname,
+        website: website.map(|website| website.0),
+        scopes: scopes.map(|scopes| scopes.to_string()),
+    };
+    Ok(store::put_profile(connection, row).await?)
 }
 
 /// The user with this address, without case, and what their password is held against.
@@ -184,6 +262,18 @@ pub async fn by_email(database: &Database, email: &str) -> Result<Option<Credent
 /// When the database does not answer.
 pub async fn by_id(database: &Database, id: UserId) -> Result<Option<Credentials>> {
     Ok(store::find(database.reader(), id).await?.map(Credentials::from))
+}
+
+/// As [`by_id`], as a transaction sees them.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn by_id_in(
+    connection: &impl ConnectionTrait,
+    id: UserId,
+) -> Result<Option<Credentials>> {
+    Ok(store::find(connection, id).await?.map(Credentials::from))
 }
 
 /// The addresses of some users.
@@ -211,6 +301,54 @@ pub struct Changes {
     pub email: Option<Email>,
     /// A new password.
     pub hash: Option<PasswordHash>,
+    /// Another name, or none.
+    pub name: Option<Option<String>>,
+    /// Another surname, or none.
+    pub surname: Option<Option<String>>,
+    /// Another page, or none.
+    pub website: Option<Option<Website>>,
+    /// Whether they may sign in.
+    pub is_active: Option<bool>,
+    /// Whether they may do what superusers may.
+    pub is_superuser: Option<bool>,
+    /// Whether the address was shown to be theirs.
+    pub is_verified: Option<bool>,
+    /// What they may do, beside what superusers may.
+    pub granted: Option<Scopes>,
+}
+
+impl Changes {
+    /// Whether nothing changes.
+    pub fn is_empty(&self) -> bool {
+        let Self {
+            email,
+            hash,
+            name,
+            surname,
+            website,
+            is_active,
+            is_superuser,
+            is_verified,
+            granted,
+        } = self;
+        email.is_none()
+            && hash.is_none()
+            && name.is_none()
+            && surname.is_none()
+            && website.is_none()
+            && is_active.is_none()
+            && is_superuser.is_none()
+            && is_verified.is_none()
+            && granted.is_none()
+    }
+
+    /// Whether somebody who may sign in as a superuser would not any more.
+    pub fn takes_superuser_from(&self, user: &User) -> bool {
+        let was = user.is_active && user.is_superuser;
+        let is = self.is_active.unwrap_or(user.is_active)
+            && self.is_superuser.unwrap_or(user.is_superuser);
+        was && !is
+    }
 }
 
 /// Changes a user. The caller forgets what is known of them once the transaction was committed.
@@ -220,15 +358,88 @@ pub struct Changes {
 /// [`Code::UpdateUserEmailAlreadyExists`].
 pub async fn change(
     connection: &impl ConnectionTrait,
-    id: UserId,
+    user: User,
     changes: Changes,
 ) -> Result<User> {
-    let row =
-        store::update(connection, id, changes).await.map_err(|error| match error.sql_err() {
-            Some(SqlErr::UniqueConstraintViolation(_)) => Code::UpdateUserEmailAlreadyExists.into(),
-            _ => Error::from(error),
-        })?;
-    Ok(Credentials::from(row).user)
+    let Changes {
+        email,
+        hash,
+        name,
+        surname,
+        website,
+        is_active,
+        is_superuser,
+        is_verified,
+        granted,
+    } = changes;
+    let changed = User {
+        id: user.id,
+        // A new address is not verified, unless who changes it says so.
+        is_verified: is_verified.unwrap_or(user.is_verified && email.is_none()),
+        email: email.map_or(user.email, |email| email.0),
+        is_active: is_active.unwrap_or(user.is_active),
+        is_superuser: is_superuser.unwrap_or(user.is_superuser),
+        profile: Profile {
+            name: name.unwrap_or(user.profile.name),
+            surname: surname.unwrap_or(user.profile.surname),
+            website: website.unwrap_or(user.profile.website),
+        },
+        granted: granted.unwrap_or(user.granted),
+    };
+    store::update(connection, &changed, hash).await.map_err(|error| match error.sql_err() {
+        Some(SqlErr::UniqueConstraintViolation(_)) => Code::UpdateUserEmailAlreadyExists.into(),
+        _ => Error::from(error),
+    })?;
+    put_profile(connection, user.id, changed.profile.clone(), changed.granted.clone()).await?;
+    Ok(changed)
+}
+
+/// Deletes a user, with everything that is theirs.
+///
+/// # Errors
+///
+/// When the database refuses.
+pub async fn delete(connection: &impl ConnectionTrait, id: UserId) -> Result<()> {
+    Ok(store::delete(connection, id).await?)
+}
+
+/// Fails where nobody but this user may sign in as a superuser. Others who are about to take that from
+/// somebody wait until the transaction ends.
+///
+/// # Errors
+///
+/// [`Code::LastSuperuser`].
+pub async fn require_another_superuser(
+    connection: &impl ConnectionTrait,
+    id: UserId,
+) -> Result<()> {
+    let others = store::hold_superusers(connection).await?;
+    if others.into_iter().any(|other| other != id) {
+        Ok(())
+    } else {
+        Err(Code::LastSuperuser.into())
+    }
+}
+
+/// Users, by address, from after one; those whose address, name or surname contains a text, without
+/// case. And whether there are more.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn list(
+    database: &Database,
+    contains: Option<&str>,
+    after: Option<&str>,
+    limit: u64,
+) -> Result<(Vec<User>, bool)> {
+    let limit = limit.clamp(1, 100);
+    let text = |text: &&str| !text.is_empty() && !text.contains('\0');
+    let (contains, after) = (contains.filter(text), after.filter(text));
+    let mut rows = store::list(database.reader(), contains, after, limit + 1).await?;
+    let more = u64::try_from(rows.len()).is_ok_and(|count| count > limit);
+    rows.truncate(usize::try_from(limit).unwrap_or(100));
+    Ok((rows.into_iter().map(|row| Credentials::from(row).user).collect(), more))
 }
 
 /// Makes a superuser of the user with this address; `false` when there is none.

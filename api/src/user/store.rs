@@ -1,25 +1,56 @@
 //! The table `user`.
 
-use entity::UserId;
 use entity::user::{ActiveModel, Column, Entity, Model};
-use sea_orm::sea_query::{Expr, ExprTrait, Func, LockType, SimpleExpr};
+use entity::{UserId, profile};
+use sea_orm::sea_query::{
+    Condition, Expr, ExprTrait, Func, LikeExpr, LockType, OnConflict, SimpleExpr,
+};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, IntoActiveModel,
-    QueryFilter, QuerySelect, Set,
+    JoinType, Order, QueryFilter, QueryOrder, QuerySelect, Select, SelectTwo, Set, Unchanged,
 };
 
-use super::Changes;
+use super::{PasswordHash, User};
 
-pub(super) async fn insert(connection: &impl ConnectionTrait, row: Model) -> Result<Model, DbErr> {
+type Row = (Model, Option<profile::Model>);
+
+/// Users with what lies beside them.
+fn with_profile(users: Select<Entity>) -> SelectTwo<Entity, profile::Entity> {
+    let beside =
+        Entity::belongs_to(profile::Entity).from(Column::Id).to(profile::Column::UserId).into();
+    users.join(JoinType::LeftJoin, beside).select_also(profile::Entity)
+}
+
+pub(super) async fn insert(connection: &impl ConnectionTrait, row: Model) -> Result<(), DbErr> {
     // An active model made of a model has nothing to insert until it is told so.
-    row.into_active_model().reset_all().insert(connection).await
+    row.into_active_model().reset_all().insert(connection).await.map(drop)
+}
+
+/// Inserts what lies beside a user, or overwrites it; where there is nothing to say, it may be missing.
+pub(super) async fn put_profile(
+    connection: &impl ConnectionTrait,
+    row: profile::Model,
+) -> Result<(), DbErr> {
+    let profile::Model { user_id, name, surname, website, scopes } = &row;
+    if name.is_none() && surname.is_none() && website.is_none() && scopes.is_none() {
+        return profile::Entity::delete_by_id(*user_id).exec(connection).await.map(drop);
+    }
+    use profile::Column as P;
+    let known = OnConflict::column(P::UserId)
+        .update_columns([P::Name, P::Surname, P::Website, P::Scopes])
+        .to_owned();
+    profile::Entity::insert(row.into_active_model().reset_all())
+        .on_conflict(known)
+        .exec_without_returning(connection)
+        .await
+        .map(drop)
 }
 
 pub(super) async fn find(
     connection: &impl ConnectionTrait,
     id: UserId,
-) -> Result<Option<Model>, DbErr> {
-    Entity::find_by_id(id).one(connection).await
+) -> Result<Option<Row>, DbErr> {
+    with_profile(Entity::find_by_id(id)).one(connection).await
 }
 
 pub(super) async fn find_emails(
@@ -40,36 +71,97 @@ pub(super) async fn find_emails(
 pub(super) async fn find_and_lock(
     connection: &impl ConnectionTrait,
     id: UserId,
-) -> Result<Option<Model>, DbErr> {
-    Entity::find_by_id(id).lock(LockType::NoKeyUpdate).one(connection).await
+) -> Result<Option<Row>, DbErr> {
+    let user = Entity::find_by_id(id).lock(LockType::NoKeyUpdate).one(connection).await?;
+    let Some(user) = user else { return Ok(None) };
+    // Asked for by itself: PostgreSQL locks no row that may be missing.
+    let profile = profile::Entity::find_by_id(id).one(connection).await?;
+    Ok(Some((user, profile)))
+}
+
+/// The superusers who may sign in; held, in one order, until the transaction ends.
+pub(super) async fn hold_superusers(
+    connection: &impl ConnectionTrait,
+) -> Result<Vec<UserId>, DbErr> {
+    let rows = Entity::find()
+        .filter(Column::IsSuperuser.eq(true))
+        .filter(Column::IsActive.eq(true))
+        .order_by_asc(Column::Id)
+        .lock(LockType::NoKeyUpdate)
+        .all(connection)
+        .await?;
+    Ok(rows.into_iter().map(|row| row.id).collect())
+}
+
+pub(super) async fn delete(connection: &impl ConnectionTrait, id: UserId) -> Result<(), DbErr> {
+    Entity::delete_by_id(id).exec(connection).await.map(drop)
+}
+
+/// By address as the unique index orders them, from after one.
+pub(super) async fn list(
+    connection: &impl ConnectionTrait,
+    contains: Option<&str>,
+    after: Option<&str>,
+    limit: u64,
+) -> Result<Vec<Row>, DbErr> {
+    let folded = folded_email(connection);
+    let mut query = with_profile(Entity::find());
+    if let Some(text) = contains {
+        let text = text.to_ascii_lowercase();
+        // What is typed is text, not a pattern.
+        let escaped = text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+        let pattern = LikeExpr::new(format!("%{escaped}%")).escape('\\');
+        let lower = |column: SimpleExpr| SimpleExpr::from(Func::lower(column));
+        let name = lower(Expr::col((profile::Entity, profile::Column::Name)));
+        let surname = lower(Expr::col((profile::Entity, profile::Column::Surname)));
+        query = query.filter(
+            Condition::any()
+                .add(folded.clone().like(pattern.clone()))
+                .add(name.like(pattern.clone()))
+                .add(surname.like(pattern)),
+        );
+    }
+    if let Some(after) = after {
+        query = query.filter(folded.clone().gt(after.to_ascii_lowercase()));
+    }
+    QueryOrder::order_by(query, folded, Order::Asc).limit(limit).all(connection).await
+}
+
+/// The address as the unique index has it.
+fn folded_email(connection: &impl ConnectionTrait) -> SimpleExpr {
+    match connection.get_database_backend() {
+        DbBackend::Postgres => Expr::cust(r#"lower("user"."email" collate "C")"#),
+        _ => Func::lower(Expr::col((Entity, Column::Email))).into(),
+    }
 }
 
 /// Compares as the unique index does, so that it is used.
 pub(super) async fn find_by_email(
     connection: &impl ConnectionTrait,
     email: &str,
-) -> Result<Option<Model>, DbErr> {
-    let column: SimpleExpr = match connection.get_database_backend() {
-        DbBackend::Postgres => Expr::cust(r#"lower("user"."email" collate "C")"#),
-        _ => Func::lower(Expr::col((Entity, Column::Email))).into(),
-    };
-    Entity::find().filter(column.eq(email.to_ascii_lowercase())).one(connection).await
+) -> Result<Option<Row>, DbErr> {
+    let column = folded_email(connection);
+    let found = Entity::find().filter(column.eq(email.to_ascii_lowercase()));
+    with_profile(found).one(connection).await
 }
 
 pub(super) async fn update(
     connection: &impl ConnectionTrait,
-    id: UserId,
-    Changes { email, hash }: Changes,
-) -> Result<Model, DbErr> {
-    let mut row = ActiveModel { id: Set(id), ..Default::default() };
-    if let Some(email) = email {
-        row.email = Set(email.as_str().to_owned());
-        row.is_verified = Set(false);
-    }
+    user: &User,
+    hash: Option<PasswordHash>,
+) -> Result<(), DbErr> {
+    let mut row = ActiveModel {
+        id: Unchanged(user.id),
+        email: Set(user.email.clone()),
+        is_active: Set(user.is_active),
+        is_superuser: Set(user.is_superuser),
+        is_verified: Set(user.is_verified),
+        ..Default::default()
+    };
     if let Some(hash) = hash {
         row.hashed_password = Set(hash.expose().to_owned());
     }
-    row.update(connection).await
+    row.update(connection).await.map(drop)
 }
 
 pub(super) async fn set_superuser(

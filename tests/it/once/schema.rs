@@ -2,8 +2,8 @@
 //! the one FastAPI Users documents.
 
 use entity::{
-    ApiTokenId, ReplicaId, ServiceId, SessionId, UserId, api_token, replica, revocation, service,
-    session, signing_key, user,
+    ApiTokenId, ReplicaId, ServiceId, SessionId, UserId, api_token, profile, replica, revocation,
+    service, session, signing_key, user,
 };
 use sea_orm::{ActiveModelTrait, EntityTrait, IntoActiveModel, NotSet};
 use uuid::Uuid;
@@ -82,6 +82,16 @@ async fn every_entity_is_readable(kind: Kind) {
     for row in [token(4, Some(user.id), None), token(5, None, Some(service.id))] {
         assert_eq!(insert(row.clone()).await.unwrap(), row);
     }
+    let row = profile::Model {
+        user_id: user.id,
+        name: Some("ü".repeat(100)),
+        surname: Some("ü".repeat(100)),
+        website: Some("x".repeat(256)),
+        scopes: Some("x".repeat(4096)),
+    };
+    row.clone().into_active_model().reset_all().insert(&connection).await.unwrap();
+    assert_eq!(profile::Entity::find().one(&connection).await.unwrap(), Some(row));
+
     let row = replica::Model {
         id: ReplicaId(Uuid::from_u128(6)),
         name: "ü".repeat(128),

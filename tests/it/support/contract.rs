@@ -37,6 +37,12 @@ fn conforms(schema: &Value, body: &Value, place: &str) {
         let name = reference.rsplit('/').next().unwrap();
         return conforms(&DOCUMENT["components"]["schemas"][name], body, place);
     }
+    if let Some(parts) = schema["allOf"].as_array() {
+        // Beside a reference there may be words about it.
+        let parts =
+            parts.iter().filter(|part| part["description"].is_null() || !part["type"].is_null());
+        return parts.for_each(|part| conforms(part, body, place));
+    }
     let nullable = schema["nullable"] == true;
     match schema["type"].as_str().unwrap() {
         _ if body.is_null() && nullable => {}

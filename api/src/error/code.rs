@@ -1,19 +1,9 @@
-//! What can go wrong, said once: stable code, status, public sentence, private cause.
+//! The one table of codes: status, name on the wire, sentence for people.
 
-use std::error::Error as StdError;
-use std::fmt;
-use std::sync::Arc;
+use poem::http::StatusCode;
+use serde_json::Value;
 
-use poem::http::{HeaderValue, StatusCode, header};
-use poem::{IntoResponse, Response};
-use poem_openapi::ApiResponse;
-use poem_openapi::registry::{MetaResponses, Registry};
-use sea_orm::{DbErr, RuntimeErr, sqlx};
-use serde_json::{Value, json};
-use tessera_verify::{Denied, KeyError, Refusal};
-
-/// The result of a rule.
-pub type Result<T, E = Error> = std::result::Result<T, E>;
+use super::{Error, Problem};
 
 /// What callers tell one refusal from another by. Never changes its meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -62,6 +52,8 @@ pub enum Code {
     ServiceAlreadyExists,
     /// The key is the one that signs.
     KeyInUse,
+    /// Nobody else could do what superusers may.
+    LastSuperuser,
     /// A request with a cookie that a page of somebody else may have sent.
     CsrfTokenMismatch,
     /// A request that OAuth does not know (RFC 6749, section 5.2).
@@ -88,7 +80,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Code; 33] = [
+    pub const ALL: [Code; 34] = [
         Code::RegisterUserAlreadyExists,
         Code::RegisterInvalidPassword,
         Code::RegistrationClosed,
@@ -111,6 +103,7 @@ impl Code {
         Code::ApiTokenNotNamed,
         Code::ServiceAlreadyExists,
         Code::KeyInUse,
+        Code::LastSuperuser,
         Code::CsrfTokenMismatch,
         Code::InvalidRequest,
         Code::NotFound,
@@ -231,6 +224,11 @@ impl Code {
             Code::ServiceAlreadyExists => {
                 (S::CONFLICT, "SERVICE_ALREADY_EXISTS", "A service with this name exists.")
             }
+            Code::LastSuperuser => (
+                S::CONFLICT,
+                "LAST_SUPERUSER",
+                "Nobody else may sign in as a superuser: make another one first.",
+            ),
             Code::KeyInUse => (
                 S::CONFLICT,
                 "KEY_IN_USE",
@@ -316,285 +314,5 @@ impl Code {
             _ => Error::from(self),
         };
         error.body()
-    }
-}
-
-/// One thing that is wrong with a body, as FastAPI says it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// What kind of fault.
-    pub kind: &'static str,
-    /// Which part of the request: `body` or `query`.
-    pub part: &'static str,
-    /// Where in it.
-    pub location: Vec<Value>,
-    /// What is wrong, for people.
-    pub message: String,
-}
-
-impl Problem {
-    /// A field that must be there is not.
-    pub fn missing(location: Vec<Value>) -> Self {
-        Self { kind: "missing", part: "body", location, message: "Field required".to_owned() }
-    }
-}
-
-/// What a refusal says beyond its code.
-#[derive(Debug)]
-enum Detail {
-    None,
-    Reason(String),
-    Problems(Vec<Problem>),
-    Token(TokenRefusal),
-    Scope(&'static str),
-}
-
-/// Why a token of any kind is not accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TokenRefusal {
-    /// The stable name of the reason, in snake case.
-    pub reason: &'static str,
-    /// The reason, for people.
-    pub sentence: &'static str,
-}
-
-impl TokenRefusal {
-    /// An API token that was cut off or mistyped.
-    pub const API_TOKEN_MALFORMED: Self =
-        Self { reason: "api_token_malformed", sentence: "no API token looks like this" };
-    /// An API token that there is none of.
-    pub const API_TOKEN_UNKNOWN: Self = Self {
-        reason: "api_token_unknown",
-        sentence: "there is no such API token: it was deleted, or is another service's",
-    };
-    /// An API token whose time is over.
-    pub const API_TOKEN_EXPIRED: Self =
-        Self { reason: "api_token_expired", sentence: "the API token has expired" };
-    /// The refusals of API tokens; those of JWTs are [`Refusal::ALL`].
-    pub const OF_API_TOKENS: [Self; 3] =
-        [Self::API_TOKEN_MALFORMED, Self::API_TOKEN_UNKNOWN, Self::API_TOKEN_EXPIRED];
-}
-
-impl From<Refusal> for TokenRefusal {
-    fn from(refusal: Refusal) -> Self {
-        Self { reason: refusal.reason(), sentence: refusal.sentence() }
-    }
-}
-
-/// A refusal, or a fault.
-#[derive(Debug)]
-pub struct Error {
-    code: Code,
-    detail: Detail,
-    cause: Option<Box<dyn StdError + Send + Sync>>,
-}
-
-impl From<Code> for Error {
-    fn from(code: Code) -> Self {
-        Self { code, detail: Detail::None, cause: None }
-    }
-}
-
-impl Error {
-    /// The code.
-    pub fn code(&self) -> Code {
-        self.code
-    }
-
-    /// A refusal with a sentence of its own.
-    pub fn with_reason(code: Code, reason: impl Into<String>) -> Self {
-        Self { detail: Detail::Reason(reason.into()), ..code.into() }
-    }
-
-    /// A refusal of a token.
-    pub fn token(code: Code, refusal: impl Into<TokenRefusal>) -> Self {
-        Self { detail: Detail::Token(refusal.into()), ..code.into() }
-    }
-
-    /// A token that lacks a scope which its owner has.
-    pub fn scope(scope: &'static str) -> Self {
-        Self { detail: Detail::Scope(scope), ..Code::InsufficientScope.into() }
-    }
-
-    /// A body that says what cannot be.
-    pub fn unprocessable(problems: Vec<Problem>) -> Self {
-        Self { detail: Detail::Problems(problems), ..Code::UnprocessableContent.into() }
-    }
-
-    /// A parameter of the query that cannot be.
-    pub fn query(name: &str, message: impl Into<String>) -> Self {
-        Self::part("query", name, message.into())
-    }
-
-    /// A field of the body that cannot be.
-    pub fn field(name: &str, message: impl Into<String>) -> Self {
-        Self::part("body", name, message.into())
-    }
-
-    fn part(part: &'static str, name: &str, message: String) -> Self {
-        let location = vec![name.into()];
-        Self::unprocessable(vec![Problem { kind: "value_error", part, location, message }])
-    }
-
-    /// A refusal with a cause that only the log is told.
-    pub fn because(code: Code, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self { cause: Some(cause.into()), ..code.into() }
-    }
-
-    fn body(&self) -> Value {
-        let name = self.code.name();
-        // OAuth has a shape of its own (RFC 6749, section 5.2).
-        if self.code == Code::InvalidRequest {
-            return json!({ "error": name, "error_description": self.code.sentence() });
-        }
-        match &self.detail {
-            Detail::None | Detail::Token(_) | Detail::Scope(_) => json!({ "detail": name }),
-            Detail::Reason(reason) => json!({ "detail": { "code": name, "reason": reason } }),
-            Detail::Problems(problems) => {
-                let items: Vec<_> = problems
-                    .iter()
-                    .map(|problem| {
-                        let location: Vec<_> = std::iter::once(Value::from(problem.part))
-                            .chain(problem.location.iter().cloned())
-                            .collect();
-                        json!({ "type": problem.kind, "loc": location, "msg": problem.message })
-                    })
-                    .collect();
-                json!({ "detail": items })
-            }
-        }
-    }
-
-    /// RFC 6750, section 3: no `error` where no token was presented.
-    fn challenge(&self) -> HeaderValue {
-        let (error, description, reason) = match &self.detail {
-            Detail::Token(TokenRefusal { reason, sentence }) => {
-                ("invalid_token", (*sentence).to_owned(), Some(*reason))
-            }
-            Detail::Scope(scope) => {
-                let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{scope}\"");
-                return HeaderValue::try_from(challenge)
-                    .unwrap_or(HeaderValue::from_static("Bearer"));
-            }
-            // No token was presented.
-            Detail::None
-                if [Code::Unauthorized, Code::RefreshTokenInvalid].contains(&self.code) =>
-            {
-                return HeaderValue::from_static("Bearer");
-            }
-            // RFC 9470, section 3: another token of the same kind would not do.
-            _ if self.code == Code::FreshTokenRequired => {
-                ("insufficient_user_authentication", self.code.sentence().replace('`', "'"), None)
-            }
-            _ => ("invalid_token", self.code.sentence().replace('`', "'"), None),
-        };
-        let reason = reason.map(|reason| format!(", reason=\"{reason}\"")).unwrap_or_default();
-        HeaderValue::try_from(format!(
-            "Bearer error=\"{error}\", error_description=\"{description}\"{reason}"
-        ))
-        .unwrap_or(HeaderValue::from_static("Bearer"))
-    }
-}
-
-impl IntoResponse for Error {
-    fn into_response(self) -> Response {
-        let status = self.code.status();
-        let mut response = Response::builder()
-            .status(status)
-            .content_type("application/json")
-            .body(self.body().to_string());
-        let headers = response.headers_mut();
-        if status == StatusCode::UNAUTHORIZED || self.code == Code::InsufficientScope {
-            headers.insert(header::WWW_AUTHENTICATE, self.challenge());
-        }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
-        }
-        if status == StatusCode::REQUEST_TIMEOUT {
-            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        if let Some(cause) = &self.cause {
-            response.extensions_mut().insert(Cause(cause.to_string().into()));
-        }
-        response
-    }
-}
-
-/// Why a request failed: the answer takes it along to the one place that logs it.
-#[derive(Debug, Clone)]
-pub(crate) struct Cause(pub(crate) Arc<str>);
-
-impl From<Error> for poem::Error {
-    fn from(error: Error) -> Self {
-        poem::Error::from_response(error.into_response())
-    }
-}
-
-/// The refusals of each operation are documented from one table, in `http/openapi.rs`.
-impl ApiResponse for Error {
-    fn meta() -> MetaResponses {
-        MetaResponses { responses: Vec::new() }
-    }
-
-    fn register(_: &mut Registry) {}
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.detail, &self.cause) {
-            (_, Some(cause)) => write!(formatter, "{} ({cause})", self.code.sentence()),
-            (Detail::Reason(reason), _) => formatter.write_str(reason),
-            _ => formatter.write_str(self.code.sentence()),
-        }
-    }
-}
-
-impl StdError for Error {}
-
-/// A database that does not answer is nobody's fault here; a row that cannot be read is ours.
-impl From<DbErr> for Error {
-    fn from(error: DbErr) -> Self {
-        let unavailable = match &error {
-            DbErr::Conn(_) | DbErr::ConnectionAcquire(_) => true,
-            DbErr::Exec(RuntimeErr::SqlxError(error))
-            | DbErr::Query(RuntimeErr::SqlxError(error)) => is_away(error),
-            _ => false,
-        };
-        let code = if unavailable { Code::ServiceUnavailable } else { Code::InternalServerError };
-        Error::because(code, error)
-    }
-}
-
-/// Whether a statement failed because the database is away, busy, full or going down, and may do
-/// well another time.
-fn is_away(error: &sqlx::Error) -> bool {
-    let sqlx::Error::Database(fault) = error else {
-        return !matches!(error, sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_));
-    };
-    let code = fault.code().unwrap_or_default();
-    if code.len() == 5 {
-        // Classes of PostgreSQL, and a transaction that idled for too long.
-        let classes = ["08", "40", "53", "55", "57", "58"];
-        return code == "25P03" || classes.iter().any(|class| code.starts_with(class));
-    }
-    // SQLite's BUSY, LOCKED, IOERR, FULL and CANTOPEN, with whatever they are extended by.
-    code.parse::<u32>().is_ok_and(|code| [5, 6, 10, 13, 14].contains(&(code & 0xff)))
-}
-
-/// What a guard asks is asked of callers in the same words.
-impl From<Denied> for Error {
-    fn from(denied: Denied) -> Self {
-        match denied {
-            Denied::NoToken => Code::Unauthorized.into(),
-            Denied::Scope(_) => Code::Forbidden.into(),
-            Denied::Refused(refusal) => Error::token(Code::Unauthorized, refusal),
-            Denied::NotFresh => Code::FreshTokenRequired.into(),
-        }
-    }
-}
-
-impl From<KeyError> for Error {
-    fn from(error: KeyError) -> Self {
-        Error::because(Code::InternalServerError, error)
     }
 }

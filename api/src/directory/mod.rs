@@ -1,0 +1,114 @@
+//! The directory: what superusers do with other people's accounts.
+
+pub(crate) mod http;
+
+use entity::UserId;
+
+use crate::account;
+use crate::app::App;
+use crate::error::{Code, Error, Result};
+use crate::factor::{self, Password};
+use crate::scope::Scope;
+use crate::session::Device;
+use crate::token::Authority;
+use crate::user::{self, Changes, User};
+
+/// The users whose address, name or surname contains a text, by address; and whether there are more.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn list(
+    app: &App,
+    contains: Option<&str>,
+    after: Option<&str>,
+    limit: u64,
+) -> Result<(Vec<User>, bool)> {
+    user::list(&app.database, contains, after, limit).await
+}
+
+/// A user.
+///
+/// # Errors
+///
+/// [`Code::NotFound`] for an id of nobody, and for what is no id.
+pub async fn read(app: &App, id: &str) -> Result<User> {
+    let found = user::by_id(&app.database, parsed(id)?).await?;
+    Ok(found.ok_or(Code::NotFound)?.user)
+}
+
+fn parsed(id: &str) -> Result<UserId> {
+    id.parse().map_err(|_| Code::NotFound.into())
+}
+
+/// Changes a user: a new password and being made inactive end every session they have.
+///
+/// # Errors
+///
+/// [`Code::NotFound`], [`Code::UpdateUserEmailAlreadyExists`], [`Code::UpdateUserInvalidPassword`],
+/// [`Code::LastSuperuser`], [`Code::ServiceBusy`].
+pub async fn change(
+    app: &App,
+    superuser: &Authority,
+    id: &str,
+    changes: Changes,
+    password: Option<Password>,
+    device: Device,
+) -> Result<User> {
+    let id = parsed(id)?;
+    if changes.granted.as_ref().is_some_and(|scopes| scopes.contains(Scope::SUPER)) {
+        return Err(Error::field("scopes", "super is what is_superuser gives"));
+    }
+    let hash = match password {
+        Some(password) => Some(
+            factor::hash_new(&app.config, &app.hasher, password, Code::UpdateUserInvalidPassword)
+                .await?,
+        ),
+        None => None,
+    };
+    let transaction = app.database.begin().await?;
+    let before = user::by_id_in(&transaction, id).await?.ok_or(Code::NotFound)?.user;
+    if changes.takes_superuser_from(&before) {
+        user::require_another_superuser(&transaction, id).await?;
+    }
+    let held = user::hold(&transaction, id).await?.ok_or(Code::NotFound)?.user;
+    if changes.takes_superuser_from(&held) && !changes.takes_superuser_from(&before) {
+        // Made one in between.
+        user::require_another_superuser(&transaction, id).await?;
+    }
+    let email = changes.email.filter(|email| email.as_str() != held.email);
+    let changes = Changes { email, hash, ..changes };
+    let (user, entries) = account::apply(app, &transaction, held, changes, None, device.ip).await?;
+    transaction.commit().await?;
+    app.revocations.apply(entries);
+    app.known_users.forget(id);
+    tracing::info!(by = %superuser, user.id = %id, "a superuser changed a user");
+    Ok(user)
+}
+
+/// Deletes a user, with everything that is theirs.
+///
+/// # Errors
+///
+/// [`Code::NotFound`], [`Code::LastSuperuser`].
+pub async fn delete(app: &App, superuser: &Authority, id: &str, device: Device) -> Result<()> {
+    let id = parsed(id)?;
+    let transaction = app.database.begin().await?;
+    let gone = Changes { is_active: Some(false), ..Changes::default() };
+    let before = user::by_id_in(&transaction, id).await?.ok_or(Code::NotFound)?.user;
+    if gone.takes_superuser_from(&before) {
+        user::require_another_superuser(&transaction, id).await?;
+    }
+    let held = user::hold(&transaction, id).await?.ok_or(Code::NotFound)?.user;
+    if gone.takes_superuser_from(&held) && !gone.takes_superuser_from(&before) {
+        // Made one in between.
+        user::require_another_superuser(&transaction, id).await?;
+    }
+    let entries = account::remove(app, &transaction, held, device.ip).await?;
+    transaction.commit().await?;
+    app.revocations.apply(entries);
+    app.known_users.forget(id);
+    app.forget_api_tokens();
+    tracing::info!(by = %superuser, user.id = %id, "a superuser deleted a user");
+    Ok(())
+}

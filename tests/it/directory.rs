@@ -1,0 +1,278 @@
+//! What superusers do with other people's accounts, what people say of themselves, and leaving.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use crate::support::{Answer, PASSWORD, Person, Server, claims_of};
+
+impl Server {
+    async fn change(&self, root: &str, id: &str, changes: &Value) -> Answer {
+        self.patch(&format!("/users/{id}")).bearer(root).json(changes).send().await
+    }
+
+    async fn remove(&self, root: &str, id: &str) -> Answer {
+        self.request("DELETE", &format!("/users/{id}")).bearer(root).send().await
+    }
+
+    async fn listed(&self, root: &Person, query: &str) -> (Vec<String>, Value) {
+        let answer = self.get(&format!("/users{query}")).bearer(&root.access).send().await;
+        let answer = answer.expect_status(200);
+        let items = answer.json["items"].as_array().unwrap();
+        let emails = items.iter().map(|user| user["email"].as_str().unwrap().to_owned());
+        (emails.collect(), answer.json["next"].clone())
+    }
+}
+
+#[tokio::test]
+async fn users_are_listed_by_address_and_found_by_what_they_are_called() {
+    let server = Server::start().await;
+    let root = server.superuser("root").await;
+    for (email, name) in [("b@user.com", "Bee"), ("A@user.com", "50%_off"), ("c@other.org", "\\")] {
+        let body = json!({ "email": email, "password": PASSWORD, "name": name, "surname": "Zed" });
+        server.post("/auth/register").json(&body).send().await.expect_status(201);
+    }
+    let (all, next) = server.listed(&root, "").await;
+    assert_eq!(all, ["A@user.com", "b@user.com", "c@other.org", "root@user.com"]);
+    assert!(next.is_null());
+    let (first, next) = server.listed(&root, "?limit=2").await;
+    let after = format!("?limit=2&after={}", next.as_str().unwrap());
+    let (second, next) = server.listed(&root, &after).await;
+    assert_eq!((first.len(), second, next), (2, all[2..].to_vec(), Value::Null));
+    for (query, found) in [
+        ("USER.COM", 3),
+        ("other", 1),
+        ("bee", 1),
+        ("zed", 3),
+        ("%25", 1),
+        ("_", 1),
+        ("50%25_", 1),
+        ("%5C", 1),
+        ("nobody", 0),
+        ("'", 0),
+        ("%00", 4),
+        ("", 4),
+    ] {
+        assert_eq!(server.listed(&root, &format!("?q={query}")).await.0.len(), found, "{query}");
+    }
+    let odd = "?limit=100&after=%27%20or%201=1%20--";
+    assert_eq!(server.listed(&root, odd).await.0.len(), 4);
+}
+
+#[tokio::test]
+async fn a_superuser_reads_changes_and_deletes_a_user() {
+    let server = Server::start().await;
+    let root = server.superuser("root").await;
+    let person = server.person("first").await;
+    let read =
+        async |id: &str| server.get(&format!("/users/{id}")).bearer(&root.access).send().await;
+    let plain = json!({
+        "id": person.id, "email": "first@user.com",
+        "is_active": true, "is_superuser": false, "is_verified": false,
+    });
+    assert_eq!(read(&person.id).await.expect_status(200).json, plain);
+    for nobody in ["not-a-uuid", "00000000-0000-0000-0000-000000000000", "%00"] {
+        read(nobody).await.expect_refusal(404, "Not Found");
+        server.change(&root.access, nobody, &json!({})).await.expect_status(404);
+        server.remove(&root.access, nobody).await.expect_status(404);
+    }
+    let changes = json!({
+        "email": "New@User.COM", "is_verified": true, "name": "Ada", "scopes": ["authenticated", "reports"],
+        "id": "x", "hashed_password": "x", "unknown": 1,
+    });
+    let changed = server.change(&root.access, &person.id, &changes).await.expect_status(200);
+    assert_eq!(changed.text("email"), "New@user.com");
+    assert_eq!(
+        (&changed.json["is_verified"], &changed.json["name"]),
+        (&json!(true), &json!("Ada"))
+    );
+    // A new address that nobody vouches for is not verified.
+    let moved = server.change(&root.access, &person.id, &json!({ "email": "b@user.com" })).await;
+    assert_eq!(moved.json["is_verified"], false);
+    // Scopes travel with the next token, and are the database's.
+    let (access, _) = server.sign_in("b@user.com", PASSWORD).await;
+    assert_eq!(claims_of(&access)["scope"], "authenticated reports");
+    let token = server.make_api_token(&access, &json!({ "scopes": ["reports"] })).await;
+    let token = token.expect_status(201).text("token");
+    server.change(&root.access, &person.id, &json!({ "scopes": ["authenticated"] })).await;
+    let ask = server.post("/auth/introspect").bearer(&root.access);
+    assert_eq!(ask.form(&[("token", &*token)]).send().await.json["scope"], "");
+
+    for (bad, status, code) in [
+        (json!({ "email": "root@user.com" }), 400, "UPDATE_USER_EMAIL_ALREADY_EXISTS"),
+        (json!({ "email": "bad" }), 422, "UNPROCESSABLE_CONTENT"),
+        (json!({ "password": "" }), 400, "UPDATE_USER_INVALID_PASSWORD"),
+        (json!({ "is_active": "no" }), 422, "UNPROCESSABLE_CONTENT"),
+        (json!({ "scopes": ["super"] }), 422, "UNPROCESSABLE_CONTENT"),
+        (json!({ "website": "javascript:alert(1)" }), 422, "UNPROCESSABLE_CONTENT"),
+        (json!({ "name": "two\nlines" }), 422, "UNPROCESSABLE_CONTENT"),
+    ] {
+        server.change(&root.access, &person.id, &bad).await.expect_refusal(status, code);
+    }
+    server.remove(&root.access, &person.id).await.expect_status(204);
+    server.me(&access).await.expect_status(401);
+    server.me(&token).await.expect_reason("api_token_unknown");
+    server.login("b@user.com", PASSWORD).await.expect_status(400);
+    server.remove(&root.access, &person.id).await.expect_status(404);
+    for table in ["session", "api_token", "profile"] {
+        let rows = format!("{table} where user_id = '{}'", person.id);
+        assert_eq!(server.database.count(&rows).await, 0);
+    }
+}
+
+#[tokio::test]
+async fn being_made_inactive_takes_effect_with_the_next_request() {
+    let server = Server::start().await;
+    let other = Server::setup().on(server.database.clone()).start().await;
+    let root = server.superuser("root").await;
+    let person = server.person("first").await;
+    let secret = server.api_token(&person.access, &json!({})).await;
+    server.me(&person.access).await.expect_status(200);
+    other.me(&person.access).await.expect_status(200);
+    let off = json!({ "is_active": false });
+    server.change(&root.access, &person.id, &off).await.expect_status(200);
+    server.me(&person.access).await.expect_status(401);
+    server.me(&secret).await.expect_status(401);
+    server.refresh(&person.refresh).await.expect_status(401);
+    server.login("first@user.com", PASSWORD).await.expect_refusal(400, "LOGIN_BAD_CREDENTIALS");
+    sleep(Duration::from_secs(1)).await;
+    other.me(&person.access).await.expect_status(401);
+    // Active again, they sign in anew: what was revoked stays so.
+    server.change(&root.access, &person.id, &json!({ "is_active": true })).await;
+    server.me(&person.access).await.expect_reason("token_revoked");
+    server.refresh(&person.refresh).await.expect_refusal(401, "SESSION_ENDED");
+    server.sign_in("first@user.com", PASSWORD).await;
+    server.me(&secret).await.expect_status(200);
+}
+
+#[tokio::test]
+async fn a_password_that_a_superuser_sets_ends_every_session() {
+    let server = Server::start().await;
+    let root = server.superuser("root").await;
+    let person = server.person("first").await;
+    let set = json!({ "password": "set by somebody else" });
+    server.change(&root.access, &person.id, &set).await.expect_status(200);
+    server.me(&person.access).await.expect_reason("token_revoked");
+    server.refresh(&person.refresh).await.expect_refusal(401, "SESSION_ENDED");
+    server.login("first@user.com", PASSWORD).await.expect_status(400);
+    server.sign_in("first@user.com", "set by somebody else").await;
+}
+
+#[tokio::test]
+async fn the_last_superuser_who_may_sign_in_stays_one() {
+    let server = Server::start().await;
+    let root = server.superuser("root").await;
+    let take = [json!({ "is_superuser": false }), json!({ "is_active": false })];
+    for changes in &take {
+        let refused = server.change(&root.access, &root.id, changes).await;
+        refused.expect_refusal(409, "LAST_SUPERUSER");
+    }
+    server.remove(&root.access, &root.id).await.expect_refusal(409, "LAST_SUPERUSER");
+    let me = server.request("DELETE", "/users/me").bearer(&root.access).send().await;
+    me.expect_refusal(409, "LAST_SUPERUSER");
+    server.me(&root.access).await.expect_status(200);
+    let second = server.person("second").await;
+    let make = json!({ "is_superuser": true });
+    server.change(&root.access, &second.id, &make).await.expect_status(200);
+    // Of two who take it from each other at once, one stays.
+    for round in 0..5 {
+        let mut tasks = JoinSet::new();
+        for (by, of) in [(&root, &second), (&second, &root)] {
+            let request = server.patch(&format!("/users/{}", of.id)).bearer(&by.access);
+            tasks.spawn(request.json(&take[round % 2]).send());
+        }
+        let answers = tasks.join_all().await;
+        let sql = "\"user\" where is_superuser = true and is_active = true";
+        assert_eq!(server.database.count(sql).await, 1, "{answers:?}");
+        server.database.execute("update \"user\" set is_superuser = true, is_active = true").await;
+        server.database.execute("delete from revocation").await;
+        sleep(Duration::from_millis(900)).await;
+        let root = server.sign_in("root@user.com", PASSWORD).await;
+        drop(root);
+        if round % 2 == 1 {
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn people_say_of_themselves_what_they_like() {
+    let server = Server::start().await;
+    let body = json!({
+        "email": "ada@user.com", "password": PASSWORD, "name": "Ada", "surname": "Lovelace",
+        "website": "https://example.com/~ada?x=1#y", "scopes": ["super"], "is_superuser": true,
+    });
+    let registered = server.post("/auth/register").json(&body).send().await.expect_status(201);
+    assert_eq!(registered.text("surname"), "Lovelace");
+    assert!(registered.json.get("scopes").is_none());
+    let (access, refresh) = server.sign_in("ada@user.com", PASSWORD).await;
+    // It wants no password of just now.
+    let later = server.refresh(&refresh).await.text("access_token");
+    let changed = server.change_me(&later, &json!({ "name": null, "surname": "King" })).await;
+    let changed = changed.expect_status(200);
+    assert!(changed.json.get("name").is_none());
+    assert_eq!(
+        (changed.text("surname"), changed.text("website")),
+        ("King".into(), "https://example.com/~ada?x=1#y".into())
+    );
+    let secret = server.api_token(&access, &json!({})).await;
+    server.change_me(&secret, &json!({ "website": "" })).await.expect_status(200);
+    let me = server.me(&access).await;
+    assert!(me.json.get("website").is_none());
+    for website in [
+        "javascript:alert(1)",
+        "https://",
+        "https://user:password@example.com",
+        "ftp://example.com",
+        "https://example.com/\"onclick",
+        "https://example.com/ x",
+        "//example.com",
+        &format!("https://example.com/{}", "x".repeat(256)),
+    ] {
+        let refused = server.change_me(&access, &json!({ "website": website })).await;
+        refused.expect_refusal(422, "UNPROCESSABLE_CONTENT");
+    }
+    for name in ["x".repeat(101), "nul\u{0}".to_owned(), "escape\u{1b}[2J".to_owned()] {
+        server.change_me(&access, &json!({ "name": name })).await.expect_status(422);
+    }
+    // The table that people look at has no more columns for it.
+    let empty = json!({ "name": "", "surname": "", "website": "" });
+    server.change_me(&access, &empty).await.expect_status(200);
+    assert_eq!(server.database.count("profile").await, 0);
+}
+
+#[tokio::test]
+async fn whoever_leaves_takes_everything_along_and_reads_it_first() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    let secret = server.api_token(&person.access, &json!({ "name": "ci" })).await;
+    let old = server.sign_in("first@user.com", PASSWORD).await;
+    server.logout(&old.0).await.expect_status(204);
+    let export = server.get("/users/me/export").bearer(&person.access).send().await;
+    let export = export.expect_status(200);
+    assert_eq!(export.json["user"]["email"], "first@user.com");
+    assert_eq!(export.json["sessions"].as_array().unwrap().len(), 2);
+    assert_eq!(export.json["sessions"][1]["ended_why"], "logout");
+    assert_eq!(export.json["api_tokens"][0]["name"], "ci");
+    for hidden in [&secret[8..], "$2b$", "hashed_password", "digest"] {
+        assert!(!export.body.contains(hidden), "the export has {hidden}");
+    }
+    let delete =
+        async |token: &str| server.request("DELETE", "/users/me").bearer(token).send().await;
+    let refreshed = server.refresh(&person.refresh).await;
+    let stale = refreshed.text("access_token");
+    delete(&stale).await.expect_refusal(401, "FRESH_TOKEN_REQUIRED");
+    delete(&secret).await.expect_refusal(401, "FRESH_TOKEN_REQUIRED");
+    delete(&person.access).await.expect_status(204);
+    for token in [&person.access, &stale, &secret] {
+        server.me(token).await.expect_status(401);
+    }
+    server.refresh(&refreshed.text("refresh_token")).await.expect_status(401);
+    server.login("first@user.com", PASSWORD).await.expect_refusal(400, "LOGIN_BAD_CREDENTIALS");
+    // The address is free again, and whoever takes it is somebody else.
+    let again = server.person("first").await;
+    assert_ne!(again.id, person.id);
+    server.me(&secret).await.expect_status(401);
+}
