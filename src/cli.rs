@@ -30,7 +30,7 @@ pub(crate) enum Command {
     Serve,
     /// Bring the database schema up to date, or say how far it is
     Migrate(crate::migrate::Arguments),
-    /// Make users, and superusers of them
+    /// Make, list, change, export and delete users
     User(crate::user::Arguments),
     /// Make, list, delete and check API tokens, and look into JWTs
     Token(crate::token::Arguments),

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::json;
 
-use crate::operator::{Operator, Options, encoded};
+use crate::operator::{self, Operator, Options, encoded};
 use crate::print;
 
 #[derive(Debug, Args)]
@@ -39,6 +39,7 @@ enum Action {
     /// Refuse what a key signed, at once
     Retire {
         /// The key's name, as the list shows it
+        #[arg(allow_hyphen_values = true)]
         kid: String,
         /// Also where it would sign if JWT_ALGORITHM were its own: no server's may be
         #[arg(long)]
@@ -92,15 +93,21 @@ pub(crate) async fn run(arguments: Arguments, config: Config) -> Result<ExitCode
         Action::Retire { kid, force, options } => {
             let operator = Operator::with_secret(options, config).await?;
             let path = format!("/admin/keys/{}?force={force}", encoded(&kid));
-            let answer = operator.call(Method::DELETE, &path, None).await?;
+            let none =
+                || format!("there is no key {kid} that is not retired: see `tessera keys list`");
+            let answer = operator.call(Method::DELETE, &path, None).await;
+            let answer = answer.map_err(|refused| refused.or_missing(none))?;
             operator.print_change(answer, "retired").await?;
         }
         Action::Reseal => {
+            operator::require_no_server("keys reseal")?;
             let app = api::open_with_secret(config).await?;
             let resealed = key::reseal(&app).await.map_err(|error| error.to_string())?;
             print::line(format!("resealed: {resealed}"));
         }
         Action::Derive { audience } => {
+            operator::require_no_server("keys derive")?;
+            let config = config.with_kept_secret();
             let secret = config.signing_secret().map_err(|error| error.to_string())?;
             if audience == config.jwt_audience {
                 return Err("JWT_AUDIENCE itself is signed with APP_SECRET as it is".to_owned());

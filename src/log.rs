@@ -10,6 +10,10 @@ use tracing_subscriber::fmt;
 pub(crate) fn to_stderr(config: &Config) -> Result<(), String> {
     let filter = EnvFilter::try_new(&config.rust_log)
         .map_err(|_| "RUST_LOG is neither a level nor target=level pairs: use info".to_owned())?;
+    // PostgreSQL tells of what is there already, at every start.
+    let quiet = "sqlx::postgres::notice=warn".parse().map_err(|_| "a filter of ours".to_owned())?;
+    let filter =
+        if config.rust_log.contains("sqlx") { filter } else { filter.add_directive(quiet) };
     let terminal = std::io::stderr().is_terminal();
     let pretty = match config.log_format {
         LogFormat::Auto => terminal,

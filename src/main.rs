@@ -59,7 +59,7 @@ fn execute(
     match command {
         Command::Serve => block_on(serve::run(complete()?))??,
         Command::Migrate(arguments) => block_on(migrate::run(arguments, complete()?))??,
-        Command::User(arguments) => block_on(user::run(arguments, complete()?))??,
+        Command::User(arguments) => return block_on(user::run(arguments, complete()?))?,
         Command::Token(arguments) => return block_on(token::run(arguments, complete()?))?,
         Command::Session(arguments) => return block_on(session::run(arguments, complete()?))?,
         Command::Revocation(arguments) => {

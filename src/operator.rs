@@ -79,6 +79,11 @@ impl Refused {
         Self { status: 0, sentence }
     }
 
+    /// With other words where what was asked for is not there.
+    pub(crate) fn or_missing(self, sentence: impl FnOnce() -> String) -> Self {
+        if self.status == 404 { Self { sentence: sentence(), ..self } } else { self }
+    }
+
     /// Whether the caller is known, and may not.
     pub(crate) fn is_forbidden(&self) -> bool {
         self.status == 403
@@ -122,6 +127,9 @@ impl Operator {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|error| format!("no connection can be made: {error}"))?;
+        if !url.starts_with("http://") && !url.starts_with("https://") {
+            return Err("TESSERA_URL is not of the form https://id.example.com".to_owned());
+        }
         let url = url.trim_end_matches('/').to_owned();
         Ok(Self { asked: Asked::Server { client, url, token }, output })
     }
@@ -286,14 +294,33 @@ fn answered(status: u16, answer: Value, challenge: Option<String>) -> Result<Val
         problems.iter().map(problem).collect::<Vec<_>>().join("; ")
     } else if let Some(reason) = detail["reason"].as_str() {
         reason.to_owned()
-    } else if let Some(challenge) = challenge.filter(|challenge| challenge.contains("error")) {
-        format!("{} ({challenge})", known.unwrap_or("the server refuses"))
+    } else if let Some(why) = challenge.as_deref().and_then(described) {
+        match status {
+            401 => format!("the server does not accept TESSERA_API_TOKEN: {why}"),
+            _ => format!("{} ({why})", known.unwrap_or("the server refuses")),
+        }
     } else if let Some(known) = known {
         known.to_owned()
     } else {
         format!("the answer has status {status}: is TESSERA_URL a Tessera?")
     };
     Err(Refused { status, sentence })
+}
+
+/// What a challenge says (RFC 6750, section 3).
+fn described(challenge: &str) -> Option<&str> {
+    let member = |name: &str| Some(challenge.split_once(name)?.1.split('"').next().unwrap_or(""));
+    member("error_description=\"").or_else(|| member("scope=\""))
+}
+
+/// Fails where a server is named for a command that works beside the database alone.
+pub(crate) fn require_no_server(command: &str) -> Result<(), String> {
+    if api::config::server_is_named() {
+        return Err(format!(
+            "`tessera {command}` works on the database of its own settings: unset TESSERA_URL"
+        ));
+    }
+    Ok(())
 }
 
 /// What is at the bottom of a failure: the layers above say that they failed.

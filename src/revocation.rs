@@ -68,7 +68,9 @@ pub(crate) async fn run(arguments: Arguments, config: Config) -> Result<ExitCode
                 Kind::Sub => "sub",
             };
             let body = json!({ "kind": kind, "subject": subject, "why": why });
-            let answer = operator.call(Method::POST, "/admin/revocations", Some(body)).await?;
+            let none = || format!("there is no user or session {subject}");
+            let answer = operator.call(Method::POST, "/admin/revocations", Some(body)).await;
+            let answer = answer.map_err(|refused| refused.or_missing(none))?;
             operator.print_change(answer, "revoked").await?;
         }
         Action::List { options } => {
@@ -88,7 +90,9 @@ pub(crate) async fn run(arguments: Arguments, config: Config) -> Result<ExitCode
         Action::Lift { seq, options } => {
             let operator = Operator::new(options, config).await?;
             let path = format!("/admin/revocations/{seq}");
-            let answer = operator.call(Method::DELETE, &path, None).await?;
+            let none = || format!("there is no revocation {seq}: see `tessera revocation list`");
+            let answer = operator.call(Method::DELETE, &path, None).await;
+            let answer = answer.map_err(|refused| refused.or_missing(none))?;
             operator.print_change(answer, "lifted").await?;
         }
     }

@@ -69,7 +69,9 @@ pub(crate) async fn run(arguments: Arguments, config: Config) -> Result<ExitCode
         Action::Delete { name, options } => {
             let operator = Operator::new(options, config).await?;
             let path = format!("/admin/services/{}", encoded(&name));
-            let answer = operator.call(Method::DELETE, &path, None).await?;
+            let none = || format!("there is no service {name}: see `tessera service list`");
+            let answer = operator.call(Method::DELETE, &path, None).await;
+            let answer = answer.map_err(|refused| refused.or_missing(none))?;
             operator.print_change(answer, "deleted").await?;
         }
     }

@@ -60,7 +60,9 @@ pub(crate) async fn run(arguments: Arguments, config: Config) -> Result<ExitCode
         Action::List { username, ended, options } => {
             let operator = Operator::new(options, config).await?;
             let path = format!("/admin/sessions?ended={ended}&username={}", encoded(&username));
-            let items = operator.list(&path).await?;
+            let none = || format!("there is no user {username}");
+            let items = operator.list(&path).await;
+            let items = items.map_err(|refused| refused.or_missing(none))?;
             operator.print_items(&items, &COLUMNS, |session| {
                 vec![
                     print::text(&session["id"]),
@@ -75,6 +77,7 @@ pub(crate) async fn run(arguments: Arguments, config: Config) -> Result<ExitCode
         }
         Action::End { chosen, why, options } => {
             let operator = Operator::new(options, config).await?;
+            let whom = chosen.username.clone().or(chosen.id.clone()).unwrap_or_default();
             let (path, body) = match chosen.username {
                 Some(name) => ("/admin/sessions/end", json!({ "username": name, "why": why })),
                 None => {
@@ -82,7 +85,9 @@ pub(crate) async fn run(arguments: Arguments, config: Config) -> Result<ExitCode
                     ("/admin/revocations", body)
                 }
             };
-            let answer = operator.call(Method::POST, path, Some(body)).await?;
+            let none = || format!("there is no user or session {whom}");
+            let answer = operator.call(Method::POST, path, Some(body)).await;
+            let answer = answer.map_err(|refused| refused.or_missing(none))?;
             operator.print_change(answer, "ended").await?;
         }
     }

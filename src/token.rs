@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use api::admin;
 use api::config::{Config, Migrate};
 use clap::{Args, Subcommand};
 use reqwest::Method;
@@ -26,7 +25,7 @@ enum Action {
         username: String,
         /// A secret that was made elsewhere, or - to read it from standard input; a new one if not
         /// given. One that its owner has already takes the new expiry
-        #[arg(long, value_name = "SECRET")]
+        #[arg(long, value_name = "SECRET", allow_hyphen_values = true)]
         token: Option<String>,
         /// How long it lives, in seconds; as API_TOKEN_EXPIRES says if not given, else for ever
         #[arg(long, value_name = "SECONDS")]
@@ -58,15 +57,17 @@ enum Action {
     /// Say whether an API token is accepted: true and exit status 0, or false and 1
     Check {
         /// Its secret, or - to read it from standard input
-        #[arg(long, value_name = "SECRET")]
+        #[arg(long, value_name = "SECRET", allow_hyphen_values = true)]
         token: String,
         #[command(flatten)]
         options: Options,
     },
     /// Say why a token, JWT or API token, is or is not accepted: exit status 0 when it is, else 1
     Explain {
-        /// The token
+        /// The token, or - to read it from standard input
         token: String,
+        #[command(flatten)]
+        options: Options,
     },
 }
 
@@ -74,7 +75,7 @@ enum Action {
 #[group(required = true, multiple = false)]
 struct Chosen {
     /// One, by its secret, or - to read it from standard input
-    #[arg(long, value_name = "SECRET")]
+    #[arg(long, value_name = "SECRET", allow_hyphen_values = true)]
     token: Option<String>,
     /// One, by its id
     #[arg(long, value_name = "ID")]
@@ -151,7 +152,11 @@ pub(crate) async fn run(arguments: Arguments, config: Config) -> Result<ExitCode
             let body = token.map(|token| json!({ "token": token }));
             let removed = operator.call(Method::DELETE, &path, body).await?;
             let said = format!("removed: {}", removed["removed"]);
-            operator.print_change(removed, &said).await?;
+            if removed["removed"] == 0 && !operator.prints_json() {
+                print::line(said);
+            } else {
+                operator.print_change(removed, &said).await?;
+            }
         }
         Action::Check { token, options } => {
             let operator = Operator::new(options, config).await?;
@@ -161,7 +166,23 @@ pub(crate) async fn run(arguments: Arguments, config: Config) -> Result<ExitCode
             print::line(if operator.prints_json() { checked } else { valid.into() });
             return Ok(if valid { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
-        Action::Explain { token } => explain(config, &token).await?,
+        Action::Explain { token, options } => {
+            // Looking must not change the schema.
+            let config = Config { migrate: Migrate::Check, ..config };
+            let operator = Operator::with_secret(options, config).await?;
+            let body = json!({ "token": secret(token)? });
+            let told = operator.call(Method::POST, "/admin/tokens/explain", Some(body)).await?;
+            let accepted = told["accepted"] == true;
+            let sentence = print::text(&told["sentence"]);
+            if operator.prints_json() {
+                print::line(told);
+            } else if accepted {
+                print::line(sentence);
+            } else {
+                return Err(sentence);
+            }
+            return Ok(if accepted { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -175,17 +196,4 @@ fn secret(typed: String) -> Result<String, String> {
     let read = std::io::stdin().read_line(&mut line);
     read.map_err(|error| format!("standard input could not be read: {error}"))?;
     Ok(line.trim().to_owned())
-}
-
-async fn explain(config: Config, token: &str) -> Result<(), String> {
-    // Looking must not change the schema.
-    let config = Config { migrate: Migrate::Check, ..config };
-    let app = api::open_with_secret(config).await?;
-    let explained = admin::explain(&app, token).await.map_err(|error| error.to_string())?;
-    if explained.accepted {
-        print::line(explained.sentence);
-        Ok(())
-    } else {
-        Err(explained.sentence)
-    }
 }

@@ -45,6 +45,22 @@ pub enum DatabaseUrl {
 }
 
 impl DatabaseUrl {
+    /// Fails where there is no such file: who looks at a database has the wrong folder then, and must not
+    /// be told of an empty one.
+    ///
+    /// # Errors
+    ///
+    /// A sentence for the operator.
+    pub fn require_there(&self) -> Result<(), String> {
+        match self {
+            Self::Sqlite(path) if !path.exists() => Err(format!(
+                "there is no database {}: say DATABASE_URL as the server does, or go to its folder",
+                path.display()
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// Where a secret is kept that was made for this database.
     pub fn secret_path(&self) -> PathBuf {
         match self {

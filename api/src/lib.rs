@@ -74,7 +74,9 @@ pub async fn start(config: Config) -> Result<App, String> {
 ///
 /// A sentence for the operator.
 pub async fn open_with_secret(config: Config) -> Result<App, String> {
+    let config = config.with_kept_secret();
     config.check_secrets_quietly().map_err(fault)?;
+    config.database_url.require_there()?;
     let app = assemble(config).await?;
     within(key::load(&app), "the signing keys could not be read").await?;
     Ok(app)
@@ -87,6 +89,7 @@ pub async fn open_with_secret(config: Config) -> Result<App, String> {
 ///
 /// A sentence for the operator.
 pub async fn open(config: Config) -> Result<App, String> {
+    config.database_url.require_there()?;
     assemble(config.with_some_secret()).await
 }
 

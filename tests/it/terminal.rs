@@ -228,9 +228,15 @@ async fn a_command_that_is_refused_says_what_to_do() {
         (&["token", "create", "--username", "x", "--token", "short"], 1, "16 to 256"),
         (&["service", "create", "Bad Name"], 1, "name"),
         (&["service", "create", "strong", "--scope", "super"], 1, "it is people's"),
-        (&["service", "delete", "nobody"], 1, "Nothing is here"),
+        (&["service", "delete", "nobody"], 1, "there is no service nobody"),
+        (&["session", "list", "--username", "nobody@user.com"], 1, "there is no user nobody@"),
+        (&["session", "end", "--username", "nobody@user.com"], 1, "there is no user or session"),
+        (&["keys", "retire", "-nothing"], 1, "APP_SECRET is not set"),
+        (&["user", "show", "nobody@user.com"], 1, "there is no user nobody@user.com"),
+        (&["user", "demote", "nothing"], 1, "there is no user nothing"),
+        (&["user", "create", "a@user.com"], 1, "standard input, which is empty"),
         (&["revocation", "add", "--kind", "sid", "--subject", "x", "--why", "y"], 1, "UUID"),
-        (&["revocation", "lift", "99999"], 1, "Nothing is here"),
+        (&["revocation", "lift", "99999"], 1, "there is no revocation 99999"),
         (&["help", "nothing"], 1, "help tree"),
     ] {
         let output = tessera(&server, arguments);
@@ -281,6 +287,94 @@ async fn a_page_of_somebody_else_is_no_answer() {
         assert!(fault(&output).contains("TESSERA_URL"), "{}", fault(&output));
         assert_eq!(out(&output), "");
     }
+}
+
+/// Whoever looks at the wrong folder is told so, rather than of a database that is empty.
+#[test]
+fn looking_makes_no_database() {
+    let folder = tempfile::tempdir().unwrap();
+    for arguments in [
+        &["token", "list"][..],
+        &["token", "check", "--token", "tsr_x"],
+        &["user", "list"],
+        &["keys", "list", "--dev"],
+    ] {
+        let mut looking = command(folder.path());
+        looking.args(arguments).env("APP_SECRET", crate::support::SECRET);
+        let output = looking.output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert!(fault(&output).contains("there is no database ./tessera.db"), "{}", fault(&output));
+        assert!(std::fs::read_dir(folder.path()).unwrap().next().is_none(), "{arguments:?}");
+    }
+    // Nor is a user made beside a server that is named.
+    let mut create = command(folder.path());
+    create.args(["user", "create", "x@user.com"]).env("TESSERA_URL", "http://127.0.0.1:1");
+    let output = create.output().unwrap();
+    assert!(fault(&output).contains("unset TESSERA_URL"), "{}", fault(&output));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_are_managed_beside_the_database_and_on_a_server() {
+    let server = Server::start().await;
+    let (_, strong) = strong_token(&server).await;
+    let person = server.person("first").await;
+    let user = |arguments: &[&str]| tessera(&server, &[&["user"], arguments].concat());
+    let listed = user(&["list"]);
+    assert!(out(&listed).contains("root@user.com") && out(&listed).contains("active superuser"));
+    let found = json_of(&user(&["list", "--query", "FIRST", "--output", "json"]));
+    assert_eq!(found.as_array().unwrap().len(), 1);
+    for (action, said) in [
+        ("verify", "has a verified address"),
+        ("promote", "is a superuser"),
+        ("demote", "is no superuser"),
+        ("deactivate", "may not sign in"),
+        ("activate", "may sign in"),
+    ] {
+        let done = user(&[action, "First@user.com"]);
+        assert!(out(&done).starts_with(&format!("first@user.com {said}")), "{}", fault(&done));
+    }
+    server.me(&person.access).await.expect_reason("token_revoked");
+    let shown = json_of(&user(&["show", &person.id, "--output", "json"]));
+    assert_eq!((&shown["is_verified"], &shown["is_superuser"]), (&json!(true), &json!(false)));
+    let last = user(&["demote", "root@user.com"]);
+    assert_eq!(last.status.code(), Some(1));
+    assert!(fault(&last).contains("make another one first"), "{}", fault(&last));
+
+    let set = |password: &str| {
+        use std::io::Write;
+        let mut set = command(server.folder());
+        set.args(["user", "set-password", "first@user.com"]);
+        set.env("DATABASE_URL", server.database.url()).stdin(std::process::Stdio::piped());
+        set.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        let mut child = set.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(password.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    };
+    assert!(fault(&set("short\n")).contains("at least 8 characters"));
+    assert!(set("set at the terminal\n").status.success());
+    let (access, _) = server.sign_in("first@user.com", "set at the terminal").await;
+
+    let export = json_of(&remotely(&server, &strong, &["user", "export", "first@user.com"]));
+    assert_eq!(export["user"]["email"], "first@user.com");
+    let kept = user(&["delete", "first@user.com"]);
+    assert_eq!(kept.status.code(), Some(1));
+    assert!(fault(&kept).contains("--yes"), "{}", fault(&kept));
+    server.me(&access).await.expect_status(200);
+    let deleted = remotely(&server, &strong, &["user", "delete", "first@user.com", "--yes"]);
+    assert!(out(&deleted).starts_with("first@user.com was deleted"), "{}", fault(&deleted));
+    server.me(&access).await.expect_status(401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_explains_its_own_tokens() {
+    let server = Server::start().await;
+    let (root, strong) = strong_token(&server).await;
+    let told = remotely(&server, &strong, &["token", "explain", &root.access]);
+    assert!(out(&told).starts_with("accepted: an access token"), "{}", fault(&told));
+    let told = remotely(&server, &strong, &["token", "explain", "tsr_x", "--output", "json"]);
+    assert_eq!(told.status.code(), Some(1));
+    let told: Value = serde_json::from_slice(&told.stdout).unwrap();
+    assert_eq!(told["reason"], "api_token_malformed");
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 pub(crate) mod http;
 
+use std::fmt;
+
 use entity::{SessionId, UserId};
 use tessera_verify::{Claims, Refusal};
 use uuid::Uuid;
@@ -23,6 +25,17 @@ pub enum Target {
     Session(Uuid),
     /// Every session and every API token of a user, and every access token they got up to now.
     User(Uuid),
+}
+
+/// As `jti:…`, `sid:…` or `sub:…`, for the log.
+impl fmt::Display for Target {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Token(id) => write!(formatter, "jti:{id}"),
+            Target::Session(id) => write!(formatter, "sid:{id}"),
+            Target::User(id) => write!(formatter, "sub:{id}"),
+        }
+    }
 }
 
 /// Revokes something, on every replica.
@@ -63,7 +76,7 @@ pub async fn revoke(
     transaction.commit().await?;
     app.revocations.apply(entries);
     app.forget_api_tokens();
-    tracing::info!(by = %superuser, target = ?target, "a superuser revoked something");
+    tracing::info!(by = %superuser, revoked = %target, "a superuser revoked something");
     Ok(())
 }
 

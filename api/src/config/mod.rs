@@ -312,6 +312,17 @@ impl Config {
         self.checked_secret(false)
     }
 
+    /// With the secret that a development server keeps beside the database, where none is given.
+    pub fn with_kept_secret(self) -> Self {
+        let kept = || {
+            let text = fs::read_to_string(self.database_url.secret_path()).ok()?;
+            Some(Secret::new(text.trim()))
+                .filter(|secret| secret.expose().len() >= MIN_SECRET_LENGTH)
+        };
+        let app_secret = self.app_secret.clone().or_else(kept);
+        Self { app_secret, ..self }
+    }
+
     /// With a secret, whatever it is.
     pub(crate) fn with_some_secret(self) -> Self {
         let some = || Secret::new(&random::secret());
@@ -490,6 +501,12 @@ pub fn state_folder() -> Option<PathBuf> {
     let set = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let state = set("XDG_STATE_HOME").or_else(|| Some(set("HOME")?.join(".local/state")));
     Some(state?.join("tessera"))
+}
+
+/// Whether the environment names a server that operators' commands are to ask.
+#[expect(clippy::disallowed_methods, reason = "this is the place")]
+pub fn server_is_named() -> bool {
+    std::env::var_os("TESSERA_URL").is_some_and(|url| !url.is_empty())
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the place")]

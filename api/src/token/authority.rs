@@ -131,15 +131,13 @@ impl Authority {
     }
 }
 
-/// Who it is, for the log.
+/// As `user:…`, `api_token:…` or `operator`, for the log.
 impl fmt::Display for Authority {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Authority::Session { user, .. } => user.id.fmt(formatter),
-            Authority::ApiToken { token, principal } => {
-                write!(formatter, "{} by API token {}", principal.id(), token.id)
-            }
-            Authority::Operator => formatter.write_str("an operator"),
+            Authority::Session { user, .. } => write!(formatter, "user:{}", user.id),
+            Authority::ApiToken { token, .. } => write!(formatter, "api_token:{}", token.id),
+            Authority::Operator => formatter.write_str("operator"),
         }
     }
 }

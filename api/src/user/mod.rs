@@ -442,19 +442,6 @@ pub async fn list(
     Ok((rows.into_iter().map(|row| Credentials::from(row).user).collect(), more))
 }
 
-/// Makes a superuser of the user with this address; `false` when there is none.
-///
-/// # Errors
-///
-/// When the database does not answer.
-pub async fn promote(database: &Database, email: &str) -> Result<bool> {
-    let Some(credentials) = by_email(database, email).await? else { return Ok(false) };
-    let transaction = database.begin().await?;
-    let found = store::set_superuser(&transaction, credentials.user.id).await?;
-    transaction.commit().await?;
-    Ok(found)
-}
-
 /// The user with this id, as the database had them within the last second.
 ///
 /// # Errors

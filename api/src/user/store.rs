@@ -163,15 +163,3 @@ pub(super) async fn update(
     }
     row.update(connection).await.map(drop)
 }
-
-pub(super) async fn set_superuser(
-    connection: &impl ConnectionTrait,
-    id: UserId,
-) -> Result<bool, DbErr> {
-    let updated = Entity::update_many()
-        .col_expr(Column::IsSuperuser, Expr::value(true))
-        .filter(Column::Id.eq(id))
-        .exec(connection)
-        .await?;
-    Ok(updated.rows_affected == 1)
-}

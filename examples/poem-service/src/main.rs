@@ -92,8 +92,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .clone()
         .or_else(|| Some(std::fs::read_to_string(&arguments.secret_file).ok()?.trim().to_owned()));
     let keys = match &secret {
-        Some(secret) => KeySet::verifying([Key::hs256(secret.as_bytes())]),
-        None => published(&arguments.tessera).await?,
+        Some(secret) => {
+            println!("verifies HS256 with the secret of the settings or of the file");
+            KeySet::verifying([Key::hs256(secret.as_bytes())])
+        }
+        None => {
+            println!("verifies with the keys that {} publishes", arguments.tessera);
+            published(&arguments.tessera).await?
+        }
     };
     let verifier = Arc::new(Verifier::new(keys, arguments.issuer, arguments.audience));
     if secret.is_none() {

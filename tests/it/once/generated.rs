@@ -78,7 +78,9 @@ fn the_guide_has_every_command() {
     let mut commands: Vec<_> = std::fs::read_dir(pages.path())
         .unwrap()
         .map(|page| page.unwrap().file_name().into_string().unwrap())
-        .map(|page| page.trim_end_matches(".1").split('-').skip(1).map(str::to_owned).collect())
+        // A page's name joins the words of the command, of which one has a hyphen of its own.
+        .map(|page| page.trim_end_matches(".1").replace("set-password", "set_password"))
+        .map(|page| page.split('-').skip(1).map(|word| word.replace('_', "-")).collect())
         .collect::<Vec<Vec<String>>>();
     commands.sort();
     for command in commands {
@@ -90,44 +92,69 @@ fn the_guide_has_every_command() {
     compare("docs/guide/commands.md", &page.replace("tessera \n", "tessera\n"));
 }
 
-/// What a terminal prints, with the instants and ids of a good example.
-fn example(printed: &str) -> String {
-    let mut examples = String::new();
-    for line in printed.lines() {
+/// What a terminal prints, with ids, secrets and instants that are always the same: different ones stay
+/// different, and an hour stays an hour.
+#[derive(Default)]
+struct Examples {
+    ids: Vec<String>,
+    began: Option<chrono::NaiveDateTime>,
+}
+
+const SECRET: &str = "tsr_7hQ2mXw4Jc8Zr1Vt6Ks9Lp3Nd5Gb0Fy7Hq2Wx4Ce8Ra1Ui6Oa";
+const TIME: &str = "%Y-%m-%d %H:%M:%S";
+
+impl Examples {
+    fn of(&mut self, printed: &str) -> String {
+        let lines = printed.lines().map(|line| self.line(line) + "\n");
+        lines.collect()
+    }
+
+    fn line(&mut self, line: &str) -> String {
         let mut line = line.to_owned();
-        for (start, length, example) in [
-            ("tsr_", 53, "tsr_7hQ2mXw4Jc8Zr1Vt6Ks9Lp3Nd5Gb0Fy7Hq2Wx4Ce8Ra1Ui6Oa"),
-            ("20", 23, "2026-11-22 09:30:00 UTC"),
-        ] {
-            let mut from = 0;
-            while let Some(found) = line[from..].find(start).map(|found| found + from) {
-                let end = found + length;
-                let is_time = start == "20" && line.get(end - 3..end) == Some("UTC");
-                let is_secret = start == "tsr_"
-                    && line.get(found + 4..end).is_some_and(|rest| rest.is_ascii())
-                    && !line[found..].contains('…');
-                if is_time || is_secret {
-                    line.replace_range(found..end, example);
-                } else if start == "tsr_" {
-                    line.replace_range(found + 4..found + 8, &example[4..8]);
-                }
-                from = found + 4;
-            }
-        }
         // However long the program took.
         for seconds in 1..10 {
             line = line.replace(&format!(" {seconds} s "), " 0 s ");
         }
-        let words: Vec<_> = line.split(' ').map(str::to_owned).collect();
-        let words = words.into_iter().map(|word| match word.parse::<uuid::Uuid>() {
-            Ok(_) => "b2a1c6de-3a55-4c39-9b83-3f2a8b0f8a41".to_owned(),
-            Err(_) => word,
+        let mut from = 0;
+        while let Some(found) = line[from..].find("tsr_").map(|found| found + from) {
+            let rest = line[found..].split([' ', '…']).next().unwrap_or_default();
+            let length = rest.len().min(SECRET.len());
+            if [8, 53].contains(&length) {
+                line.replace_range(found..found + length, &SECRET[..length]);
+            }
+            from = found + 4;
+        }
+        let mut from = 0;
+        while let Some(found) = line[from..].find(" UTC").map(|found| found + from) {
+            let start = found.saturating_sub(19);
+            let time = chrono::NaiveDateTime::parse_from_str(&line[start..found], TIME).unwrap();
+            let began = *self.began.get_or_insert(time);
+            // To the minute: the program takes a while.
+            let minutes = (time - began).num_seconds().div_euclid(60);
+            let example =
+                chrono::NaiveDateTime::parse_from_str("2026-11-22 09:30:00", TIME).unwrap();
+            let example = example + chrono::TimeDelta::minutes(minutes);
+            line.replace_range(start..found, &example.format(TIME).to_string());
+            from = found + 4;
+        }
+        let words = line.split(' ').map(|word| match word.parse::<uuid::Uuid>() {
+            Ok(_) => self.id(word),
+            Err(_) => word.to_owned(),
         });
-        let line = words.collect::<Vec<_>>().join(" ");
-        examples += line.trim_end();
-        examples.push('\n');
+        words.collect::<Vec<_>>().join(" ").trim_end().to_owned()
     }
-    examples
+
+    fn id(&mut self, id: &str) -> String {
+        let place = self.ids.iter().position(|known| known == id).unwrap_or_else(|| {
+            self.ids.push(id.to_owned());
+            self.ids.len() - 1
+        });
+        let example = uuid::Uuid::from_u128(
+            0xb2a1_c6de_3a55_4c39_9b83_3f2a_8b0f_8a41
+                + (place as u128) * 0x1357_0000_0000_0000_0000_0000_0000,
+        );
+        example.to_string()
+    }
 }
 
 /// The answers are those of the program: only ids, instants and secrets are others.
@@ -143,6 +170,7 @@ fn the_guide_shows_what_the_terminal_prints() {
                     standard input, and so in no history. [Commands](commands.md) has every command \
                     and option. This page is made by running what it shows.\n"
         .to_owned();
+    let mut examples = Examples::default();
     let mut shown = |line: &str, input: &str| {
         use std::io::Write;
         let words = shlex(line);
@@ -156,9 +184,11 @@ fn the_guide_shows_what_the_terminal_prints() {
         let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
         let output = child.wait_with_output().unwrap();
         assert_eq!(text(&output.stderr), "", "{line}");
-        page += &format!("\n```console\n$ {line}\n{}```\n", example(&text(&output.stdout)));
+        page += &format!("\n```console\n$ {line}\n{}```\n", examples.of(&text(&output.stdout)));
     };
     shown("tessera user create foobar@user.com", "correct horse battery\n");
+    shown("tessera user verify foobar@user.com", "");
+    shown("tessera user list", "");
     shown("tessera token create --username foobar@user.com --name ci --expire 3600", "");
     shown("tessera token list", "");
     shown("tessera token check --token tsr_mistyped", "");
@@ -169,6 +199,7 @@ fn the_guide_shows_what_the_terminal_prints() {
     shown("tessera session list --username foobar@user.com", "");
     shown("tessera session end --username foobar@user.com --why 'laptop stolen'", "");
     shown("tessera revocation list", "");
+    shown("tessera user delete foobar@user.com --yes", "");
     shown("tessera help tree session", "");
     page += "\n`tessera shell` takes the same commands at a prompt, with completion (TAB) and history; \
              what holds a secret is not kept. `tessera completions bash` prints what makes a shell \
