@@ -27,7 +27,7 @@
 //! ```
 //!
 //! [`Guard`] asks what an operation wants of a token: that there is one, a fresh one, one with a scope.
-//! With the feature `poem` guards are arguments of handlers: see [`poem`](crate::poem).
+//! With the feature `poem` guards are arguments of handlers: see the module `poem`.
 
 mod claims;
 mod compact;
