@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::factor::Hasher;
 use crate::http::CsrfKeys;
 use crate::key::{self, KeyChanges};
+use crate::limit::{Blocked, MOST_BLOCKED};
 use crate::revocation::Revocations;
 use crate::service::KnownServices;
 use crate::token::{KnownApiTokens, Uses};
@@ -42,6 +43,8 @@ pub struct Parts {
     pub known_services: KnownServices,
     /// The API tokens that were shown within the last second.
     pub known_api_tokens: KnownApiTokens,
+    /// What is not tried again for a while.
+    pub blocked: Blocked,
     /// Which changes to the keys that sign were told, and which were read.
     pub key_changes: KeyChanges,
     /// When API tokens were used, as far as that is not written yet.
@@ -79,6 +82,7 @@ impl App {
             known_users: KnownUsers::default(),
             known_services: KnownServices::default(),
             known_api_tokens: KnownApiTokens::default(),
+            blocked: Blocked::new(MOST_BLOCKED),
             key_changes: KeyChanges::default(),
             api_token_uses: Uses::default(),
         })))

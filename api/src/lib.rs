@@ -7,6 +7,7 @@
 //! | [`user`] | people: who you are |
 //! | [`key`] | what signs tokens, and what verifies them |
 //! | [`factor`] | passwords: how you prove it |
+//! | [`limit`] | how often passwords may be tried |
 //! | [`session`] | sign in, stay signed in, sign out: what you get |
 //! | [`service`] | programs that act for themselves |
 //! | [`token`] | API tokens, and who asks |
@@ -35,6 +36,7 @@ pub mod http;
 pub mod introspection;
 pub mod key;
 pub mod known;
+pub mod limit;
 pub mod operation;
 mod purge;
 pub mod random;

@@ -4,6 +4,7 @@
 //! the epoch.
 
 pub mod api_token;
+pub mod attempt;
 mod id;
 pub mod profile;
 pub mod replica;

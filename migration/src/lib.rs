@@ -19,6 +19,7 @@ mod m20261122_000004_service_api_token;
 mod m20261122_000005_replica;
 mod m20261122_000006_signing_key;
 mod m20261122_000007_profile;
+mod m20261122_000008_attempt;
 
 struct Migrator;
 
@@ -33,6 +34,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000005_replica::Migration),
             Box::new(m20261122_000006_signing_key::Migration),
             Box::new(m20261122_000007_profile::Migration),
+            Box::new(m20261122_000008_attempt::Migration),
         ]
     }
 }

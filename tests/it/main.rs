@@ -13,6 +13,7 @@ mod directory;
 mod errors;
 mod introspection;
 mod keys;
+mod limits;
 mod login;
 mod logout;
 mod model;

@@ -14,6 +14,7 @@ pub use value::{LogFormat, Migrate, Origin, PublicUrl, Registration, Secret, Sql
 use clap::builder::BoolishValueParser;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command};
+use ipnet::IpNet;
 use tessera_verify::SigningAlgorithm;
 
 use crate::database::DatabaseUrl;
@@ -208,6 +209,17 @@ pub struct Config {
     #[arg(long, env = "PASSWORD_MIN_LENGTH", global = true, value_name = "CHARACTERS",
           default_value = "8", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub password_min_length: u16,
+
+    /// Whether attempts to sign in and to register are limited; off for benchmarks
+    #[arg(long, env = "RATE_LIMIT", global = true, value_name = "BOOL", num_args = 1,
+          default_value = "true", value_parser = BoolishValueParser::new())]
+    pub rate_limit: bool,
+
+    /// The proxies that are believed when they say who asks (X-Forwarded-For): addresses and networks,
+    /// as 10.0.0.0/8, separated by commas
+    #[arg(long, env = "TRUSTED_PROXIES", global = true, value_name = "NETWORKS",
+          value_delimiter = ',', value_parser = value::parse_network)]
+    pub trusted_proxies: Vec<IpNet>,
 
     /// Whether people may register themselves
     #[arg(

@@ -161,3 +161,10 @@ pub(super) fn parse_algorithm(
 ) -> Result<tessera_verify::SigningAlgorithm, &'static str> {
     text.parse().map_err(|_| "neither HS256, RS256, ES256 nor EdDSA")
 }
+
+/// A network, or one address as a network of its own.
+pub(super) fn parse_network(text: &str) -> Result<ipnet::IpNet, &'static str> {
+    let text = text.trim();
+    let address = text.parse::<std::net::IpAddr>().map(ipnet::IpNet::from);
+    address.or_else(|_| text.parse()).map_err(|_| "neither an address nor a network")
+}

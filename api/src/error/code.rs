@@ -70,6 +70,8 @@ pub enum Code {
     UnsupportedMediaType,
     /// The body is of the right type and says what cannot be.
     UnprocessableContent,
+    /// It was tried too often.
+    TooManyAttempts,
     /// Nothing went wrong but the number of requests.
     ServiceBusy,
     /// Something that is needed does not answer.
@@ -80,7 +82,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Code; 34] = [
+    pub const ALL: [Code; 35] = [
         Code::RegisterUserAlreadyExists,
         Code::RegisterInvalidPassword,
         Code::RegistrationClosed,
@@ -112,6 +114,7 @@ impl Code {
         Code::ContentTooLarge,
         Code::UnsupportedMediaType,
         Code::UnprocessableContent,
+        Code::TooManyAttempts,
         Code::ServiceBusy,
         Code::ServiceUnavailable,
         Code::InternalServerError,
@@ -265,6 +268,11 @@ impl Code {
                 S::UNPROCESSABLE_ENTITY,
                 "UNPROCESSABLE_CONTENT",
                 "A field is missing or cannot be; each item says which and why.",
+            ),
+            Code::TooManyAttempts => (
+                S::TOO_MANY_REQUESTS,
+                "TOO_MANY_ATTEMPTS",
+                "This was tried too often: try again after `Retry-After` seconds.",
             ),
             Code::ServiceBusy => (
                 S::SERVICE_UNAVAILABLE,

@@ -7,6 +7,7 @@ pub use code::Code;
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use poem::http::{HeaderValue, StatusCode, header};
 use poem::{IntoResponse, Response};
@@ -47,6 +48,7 @@ enum Detail {
     Problems(Vec<Problem>),
     Token(TokenRefusal),
     Scope(&'static str),
+    Wait(Duration),
 }
 
 /// Why a token of any kind is not accepted.
@@ -136,6 +138,11 @@ impl Error {
         Self::unprocessable(vec![Problem { kind: "value_error", part, location, message }])
     }
 
+    /// Something that was tried too often.
+    pub fn try_again_after(wait: Duration) -> Self {
+        Self { detail: Detail::Wait(wait), ..Code::TooManyAttempts.into() }
+    }
+
     /// A refusal with a cause that only the log is told.
     pub fn because(code: Code, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self { cause: Some(cause.into()), ..code.into() }
@@ -148,7 +155,9 @@ impl Error {
             return json!({ "error": name, "error_description": self.code.sentence() });
         }
         match &self.detail {
-            Detail::None | Detail::Token(_) | Detail::Scope(_) => json!({ "detail": name }),
+            Detail::None | Detail::Token(_) | Detail::Scope(_) | Detail::Wait(_) => {
+                json!({ "detail": name })
+            }
             Detail::Reason(reason) => json!({ "detail": { "code": name, "reason": reason } }),
             Detail::Problems(problems) => {
                 let items: Vec<_> = problems
@@ -209,6 +218,12 @@ impl IntoResponse for Error {
         }
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+        }
+        if let Detail::Wait(wait) = &self.detail {
+            // Rounded up: whoever waits so long need not wait again.
+            let seconds = wait.as_millis().div_ceil(1000).max(1).to_string();
+            let seconds = HeaderValue::try_from(seconds).unwrap_or(HeaderValue::from_static("1"));
+            headers.insert(header::RETRY_AFTER, seconds);
         }
         if status == StatusCode::REQUEST_TIMEOUT {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

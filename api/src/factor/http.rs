@@ -9,6 +9,7 @@ use crate::app::App;
 use crate::error::{Code, Result};
 use crate::http::Tag;
 use crate::http::body::{Accepts, Body, Fields, Input};
+use crate::http::caller::PeerAddress;
 use crate::user::http::UserResponse;
 use crate::user::{Email, Profile, Website};
 
@@ -21,6 +22,7 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[(
         Code::RegistrationClosed,
         Code::UnsupportedMediaType,
         Code::UnprocessableContent,
+        Code::TooManyAttempts,
         Code::ServiceBusy,
     ],
 )];
@@ -91,9 +93,14 @@ impl Api {
     ///
     /// Makes a user of an e-mail address and a password. Addresses are compared without case.
     #[oai(path = "/auth/register", method = "post", operation_id = "register")]
-    async fn register(&self, app: Data<&App>, body: Body<RegisterRequest>) -> Result<Registered> {
+    async fn register(
+        &self,
+        app: Data<&App>,
+        from: PeerAddress,
+        body: Body<RegisterRequest>,
+    ) -> Result<Registered> {
         let (email, password, profile) = body.0;
-        let user = super::register(&app, email, password, profile).await?;
+        let user = super::register(&app, email, password, profile, from.0).await?;
         Ok(Registered::Created(Json(UserResponse::from(&user))))
     }
 }

@@ -4,7 +4,7 @@ mod hasher;
 pub(crate) mod http;
 mod password;
 
-pub use hasher::Hasher;
+pub use hasher::{Hasher, Place};
 pub use password::Password;
 
 use entity::UserId;
@@ -13,6 +13,7 @@ use crate::app::App;
 use crate::config::{Config, Registration};
 use crate::database::Database;
 use crate::error::{Code, Error, Result};
+use crate::limit;
 use crate::user::{self, Email, PasswordHash, Profile, User};
 
 /// The most characters a password may have.
@@ -23,16 +24,18 @@ const MAX_PASSWORD_LENGTH: usize = 1024;
 /// # Errors
 ///
 /// [`Code::RegistrationClosed`], [`Code::RegisterInvalidPassword`],
-/// [`Code::RegisterUserAlreadyExists`].
+/// [`Code::RegisterUserAlreadyExists`], [`Code::TooManyAttempts`].
 pub async fn register(
     app: &App,
     email: Email,
     password: Password,
     profile: Profile,
+    from: Option<String>,
 ) -> Result<User> {
     if app.config.registration == Registration::Closed {
         return Err(Code::RegistrationClosed.into());
     }
+    limit::registration(app, from.as_deref()).await?;
     create(&app.config, &app.hasher, &app.database, email, password, profile, Maker::Themself).await
 }
 

@@ -1,5 +1,6 @@
 //! Who asks: an argument of a handler, so that none forgets to ask.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use poem::http::{HeaderName, header};
@@ -258,11 +259,40 @@ impl<'a> FromRequest<'a> for Device {
     }
 }
 
+/// Where a request came from.
+pub(crate) struct PeerAddress(pub(crate) Option<String>);
+
+impl<'a> FromRequest<'a> for PeerAddress {
+    async fn from_request(request: &'a Request, _: &mut RequestBody) -> poem::Result<Self> {
+        Ok(Self(peer_address(request).map(|address| address.to_string())))
+    }
+}
+
+/// The peer's address; where the peer is a proxy that is trusted, the last one that proxies which are
+/// trusted did not add. What stands before that anybody may have written.
+fn peer_address(request: &Request) -> Option<IpAddr> {
+    let RemoteAddr(poem::Addr::SocketAddr(peer)) = request.remote_addr() else { return None };
+    let mut address = peer.ip().to_canonical();
+    let proxies = request.data::<App>().map_or(&[][..], |app| &app.config.trusted_proxies);
+    let is_proxy = |address: &IpAddr| proxies.iter().any(|network| network.contains(address));
+    let forwarded = request.headers().get_all("x-forwarded-for").iter();
+    let hops: Vec<_> = forwarded
+        .flat_map(|value| value.to_str().unwrap_or("-").split(','))
+        .map(|hop| hop.trim().parse::<IpAddr>().map(|hop| hop.to_canonical()))
+        .collect();
+    for hop in hops.into_iter().rev() {
+        if !is_proxy(&address) {
+            break;
+        }
+        // What is no address is not believed, nor what stands before it.
+        let Ok(hop) = hop else { break };
+        address = hop;
+    }
+    Some(address)
+}
+
 fn device(request: &Request) -> Device {
-    let ip = match request.remote_addr() {
-        RemoteAddr(poem::Addr::SocketAddr(peer)) => Some(peer.ip().to_string()),
-        RemoteAddr(_) => None,
-    };
+    let ip = peer_address(request).map(|address| address.to_string());
     let user_agent = request
         .header(header::USER_AGENT)
         .map(|name| name.chars().filter(|char| !char.is_control()).take(256).collect());

@@ -122,7 +122,7 @@ fn refuse(responses: &mut Map<String, Value>, code: Code) {
     if status.as_u16() == 401 {
         response["headers"]["WWW-Authenticate"] = header("Why (RFC 6750, section 3).");
     }
-    if status.as_u16() == 503 {
+    if [429, 503].contains(&status.as_u16()) {
         response["headers"]["Retry-After"] = header("When to try again, in seconds.");
     }
     let content = &mut response["content"]["application/json"];

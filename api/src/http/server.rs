@@ -24,7 +24,7 @@ use tokio_io_timeout::TimeoutStream;
 use super::routes;
 use crate::app::App;
 use crate::replica::jobs::Member;
-use crate::{key, replica, revocation, session, token};
+use crate::{key, limit, replica, revocation, session, token};
 
 /// How long a request's head may take, and a connection be idle.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
@@ -83,6 +83,7 @@ pub async fn serve(app: App, bound: Bound, shutdown: impl Future<Output = ()>) {
         tokio::spawn(token::jobs::keep_purging(app.clone())),
         tokio::spawn(member.clone().keep_reporting(app.clone())),
         tokio::spawn(replica::jobs::keep_purging(app.clone())),
+        tokio::spawn(limit::jobs::keep_purging(app.clone())),
     ];
     let service = Arc::new(routes::service(app.clone()));
     let (stop, stopping) = watch::channel(());

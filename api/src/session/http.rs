@@ -23,6 +23,7 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
             Code::LoginUserNotVerified,
             Code::UnsupportedMediaType,
             Code::UnprocessableContent,
+            Code::TooManyAttempts,
             Code::ServiceBusy,
         ],
     ),
@@ -44,6 +45,7 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
             Code::Unauthorized,
             Code::UnsupportedMediaType,
             Code::UnprocessableContent,
+            Code::TooManyAttempts,
             Code::ServiceBusy,
         ],
     ),
@@ -55,6 +57,7 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
             Code::CsrfTokenMismatch,
             Code::UnsupportedMediaType,
             Code::UnprocessableContent,
+            Code::TooManyAttempts,
             Code::ServiceBusy,
         ],
     ),
@@ -303,9 +306,10 @@ impl Api {
         app: Data<&App>,
         caller: SessionCaller,
         cookies: Cookies,
+        device: Device,
         body: Body<FreshRequest>,
     ) -> Result<Freshened> {
-        let access = super::freshen(&app, &caller.claims, body.0).await?;
+        let access = super::freshen(&app, &caller.claims, body.0, device.ip).await?;
         if caller.has_cookie {
             // A script that could read the token could take it away.
             cookies.keep(&app, &access);

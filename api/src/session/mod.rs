@@ -23,7 +23,8 @@ use self::claims::{access_claims, tokens};
 use crate::app::App;
 use crate::clock::{self, Time};
 use crate::error::{Code, Error, Result};
-use crate::factor::Password;
+use crate::factor::{self, Password};
+use crate::limit;
 use crate::random;
 use crate::revocation::{self, Why};
 use crate::user::{self, Credentials, User};
@@ -56,7 +57,7 @@ pub struct Tokens {
 /// # Errors
 ///
 /// [`Code::LoginBadCredentials`] for an unknown user, a wrong password and an inactive user, at
-/// one cost; [`Code::LoginUserNotVerified`]; [`Code::ServiceBusy`];
+/// one cost; [`Code::LoginUserNotVerified`]; [`Code::TooManyAttempts`]; [`Code::ServiceBusy`];
 /// [`Code::UnprocessableContent`] for an audience that tokens are not made for.
 pub async fn login(
     app: &App,
@@ -77,7 +78,7 @@ async fn begin(
     password: Password,
     device: Device,
 ) -> Result<(Model, User, Time)> {
-    let place = app.hasher.reserve()?;
+    let (attempt, place) = admit(app, username, device.ip.as_deref()).await?;
     let found = user::by_email(&app.database, username).await?;
     let hash = found.as_ref().map(|found| found.hash.clone());
     let matches = app.hasher.matches(place, password, hash).await?;
@@ -85,6 +86,7 @@ async fn begin(
         Some(found) if matches && found.user.is_active => found,
         _ => return Err(Code::LoginBadCredentials.into()),
     };
+    limit::succeeded(app, attempt).await?;
     if app.config.require_verification && !credentials.user.is_verified {
         return Err(Code::LoginUserNotVerified.into());
     }
@@ -99,6 +101,22 @@ async fn begin(
     let row = store::open(&transaction, new_session(app, user.id, device, now)).await?;
     transaction.commit().await?;
     Ok((row, user, now))
+}
+
+/// Counts an attempt to give a password, and finds it a place among those that are checked.
+async fn admit(
+    app: &App,
+    name: &str,
+    from: Option<&str>,
+) -> Result<(Option<limit::Attempt>, factor::Place)> {
+    let attempt = limit::sign_in(app, name, from).await?;
+    match app.hasher.reserve() {
+        Ok(place) => Ok((attempt, place)),
+        Err(busy) => {
+            limit::take_back(app, attempt).await?;
+            Err(busy)
+        }
+    }
 }
 
 /// An access token and how long it lives, in seconds.
@@ -117,15 +135,21 @@ pub struct AccessToken {
 /// # Errors
 ///
 /// [`Code::LoginBadCredentials`] for a wrong password, [`Code::Unauthorized`] when the session is
-/// over, [`Code::ServiceBusy`].
-pub async fn freshen(app: &App, claims: &Claims, password: Password) -> Result<AccessToken> {
-    let place = app.hasher.reserve()?;
+/// over, [`Code::TooManyAttempts`], [`Code::ServiceBusy`].
+pub async fn freshen(
+    app: &App,
+    claims: &Claims,
+    password: Password,
+    from: Option<String>,
+) -> Result<AccessToken> {
     let id = UserId(claims.sub);
     let gone = || Error::token(Code::Unauthorized, Refusal::Revoked);
     let found = user::by_id(&app.database, id).await?.ok_or_else(gone)?;
+    let (attempt, place) = admit(app, &found.user.email, from.as_deref()).await?;
     if !app.hasher.matches(place, password, Some(found.hash.clone())).await? {
         return Err(Code::LoginBadCredentials.into());
     }
+    limit::succeeded(app, attempt).await?;
     let transaction = app.database.begin().await?;
     // As at a sign-in: the password may have been changed, and the session ended, meanwhile.
     let held = user::hold(&transaction, id).await?.ok_or_else(gone)?;

@@ -2,8 +2,8 @@
 //! the one FastAPI Users documents.
 
 use entity::{
-    ApiTokenId, ReplicaId, ServiceId, SessionId, UserId, api_token, profile, replica, revocation,
-    service, session, signing_key, user,
+    ApiTokenId, ReplicaId, ServiceId, SessionId, UserId, api_token, attempt, profile, replica,
+    revocation, service, session, signing_key, user,
 };
 use sea_orm::{ActiveModelTrait, EntityTrait, IntoActiveModel, NotSet};
 use uuid::Uuid;
@@ -91,6 +91,15 @@ async fn every_entity_is_readable(kind: Kind) {
     };
     row.clone().into_active_model().reset_all().insert(&connection).await.unwrap();
     assert_eq!(profile::Entity::find().one(&connection).await.unwrap(), Some(row));
+
+    let row = attempt::Model {
+        key: "x".repeat(64),
+        count: i64::MAX,
+        blocked_until: 0,
+        expires_at: i64::MAX,
+    };
+    row.clone().into_active_model().reset_all().insert(&connection).await.unwrap();
+    assert_eq!(attempt::Entity::find().one(&connection).await.unwrap(), Some(row));
 
     let row = replica::Model {
         id: ReplicaId(Uuid::from_u128(6)),

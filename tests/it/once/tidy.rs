@@ -98,7 +98,7 @@ fn a_feature_has_files_with_known_names_only() {
     }
 }
 
-/// user ← revocation ← key ← service ← factor ← session ← token ← introspection ← account ← directory ← admin ← replica
+/// user ← revocation ← key ← service ← limit ← factor ← session ← token ← introspection ← account ← directory ← admin ← replica
 #[test]
 fn features_import_along_one_line() {
     let order = [
@@ -106,6 +106,7 @@ fn features_import_along_one_line() {
         "revocation",
         "key",
         "service",
+        "limit",
         "factor",
         "session",
         "token",

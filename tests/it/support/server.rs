@@ -83,6 +83,8 @@ impl Setup {
             command.arg("--dev").env("BCRYPT_COST", "4");
         }
         command
+            // Tests try more often than people; those about limits set this.
+            .env("RATE_LIMIT", "off")
             .env("APP_SECRET", SECRET)
             .env("DATABASE_URL", self.url.as_deref().unwrap_or(database.url()))
             .envs(self.settings)

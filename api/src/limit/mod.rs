@@ -1,0 +1,213 @@
+//! Limits: passwords cannot be guessed, and nobody is locked out by those who try.
+//!
+//! An attempt is counted before the work it causes, so that many at once are no way around. Three
+//! things are counted: who is tried from where, which is strict; from where anything is tried; and
+//! who is tried, from anywhere. The last does not hold for an address that the account was used
+//! from before: its owner gets in, whoever else tries. Unknown names are counted like known ones,
+//! so that being limited tells nothing.
+
+pub(crate) mod jobs;
+mod store;
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use entity::attempt::Model;
+use quick_cache::sync::Cache;
+
+use crate::app::App;
+use crate::clock::{self, Time};
+use crate::error::{Error, Result};
+
+/// How often something may be tried, and how long it has to wait after that.
+#[derive(Debug, Clone, Copy)]
+struct Budget {
+    /// What is counted.
+    what: &'static str,
+    /// So many attempts wait for nothing.
+    free: i64,
+    /// The first wait, in seconds; each further attempt doubles it.
+    wait: u64,
+}
+
+/// The longest wait, in seconds.
+const LONGEST_WAIT: u64 = 900;
+
+/// How long attempts are counted, in seconds from the last one.
+const COUNTED_FOR: u64 = 3600;
+
+/// How long an address is known that an account was used from, in seconds.
+const KNOWN_FOR: u64 = 30 * 86_400;
+
+const PAIR: Budget = Budget { what: "pair", free: 5, wait: 2 };
+const ACCOUNT: Budget = Budget { what: "account", free: 50, wait: 10 };
+const ADDRESS: Budget = Budget { what: "address", free: 100, wait: 2 };
+const REGISTRATION: Budget = Budget { what: "registration", free: 30, wait: 60 };
+
+/// Until when what is not tried again, as far as this replica has heard: refusing costs no query.
+pub type Blocked = Cache<String, Time>;
+
+/// The most of these that are remembered.
+pub const MOST_BLOCKED: usize = 50_000;
+
+/// An attempt to sign in that was counted, in the order of its keys.
+#[derive(Debug)]
+pub struct Attempt {
+    keys: Vec<String>,
+    pair: String,
+    known: String,
+}
+
+/// Counts an attempt to prove who an account's owner is, from a peer's address; nothing is counted where
+/// limits are off.
+///
+/// # Errors
+///
+/// [`Code::TooManyAttempts`](crate::error::Code::TooManyAttempts), with how long to wait.
+pub async fn sign_in(app: &App, name: &str, from: Option<&str>) -> Result<Option<Attempt>> {
+    if !app.config.rate_limit {
+        return Ok(None);
+    }
+    // One budget for all spellings of an address.
+    let name = name.to_ascii_lowercase();
+    let from = place(from);
+    let (pair, known) = (key(PAIR.what, &[&name, &from]), key("known", &[&name, &from]));
+    let (account, address) = (key(ACCOUNT.what, &[&name]), key(ADDRESS.what, &[&from]));
+    let is_known = store::find(app.database.reader(), &known).await?;
+    let is_known = is_known.is_some_and(|row| row.expires_at > clock::now().millis());
+    let mut budgets = vec![(pair.clone(), PAIR), (address, ADDRESS)];
+    if !is_known {
+        budgets.push((account, ACCOUNT));
+    }
+    count(app, &mut budgets).await?;
+    let keys = budgets.into_iter().map(|(key, _)| key).collect();
+    Ok(Some(Attempt { keys, pair, known }))
+}
+
+/// Takes back what was counted for an attempt that came to nothing: there was no time to look at it.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn take_back(app: &App, attempt: Option<Attempt>) -> Result<()> {
+    let Some(attempt) = attempt else { return Ok(()) };
+    let transaction = app.database.begin().await?;
+    for key in attempt.keys {
+        store::take_back(&transaction, &key).await?;
+    }
+    Ok(transaction.commit().await?)
+}
+
+/// Takes back what was counted for somebody who did prove it, and remembers where they were.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn succeeded(app: &App, attempt: Option<Attempt>) -> Result<()> {
+    let Some(Attempt { keys, pair, known }) = attempt else { return Ok(()) };
+    let transaction = app.database.begin().await?;
+    for key in keys {
+        if key == pair {
+            store::delete(&transaction, &key).await?;
+            app.blocked.remove(&key);
+        } else {
+            store::take_back(&transaction, &key).await?;
+        }
+    }
+    let expires_at = clock::now().plus_seconds(KNOWN_FOR).millis();
+    store::put(&transaction, Model { key: known, count: 0, blocked_until: 0, expires_at }).await?;
+    Ok(transaction.commit().await?)
+}
+
+/// Counts a registration.
+///
+/// # Errors
+///
+/// [`Code::TooManyAttempts`](crate::error::Code::TooManyAttempts), with how long to wait.
+pub async fn registration(app: &App, from: Option<&str>) -> Result<()> {
+    if !app.config.rate_limit {
+        return Ok(());
+    }
+    let key = key(REGISTRATION.what, &[&place(from)]);
+    count(app, &mut [(key, REGISTRATION)]).await
+}
+
+/// Counts one attempt in each budget, or in none.
+async fn count(app: &App, budgets: &mut [(String, Budget)]) -> Result<()> {
+    let now = clock::now();
+    let refuse = |until: Time| {
+        let wait = Duration::from_millis(until.millis().abs_diff(now.millis()));
+        Err(Error::try_again_after(wait))
+    };
+    for (key, _) in budgets.iter() {
+        if let Some(until) = app.blocked.get(key).filter(|until| *until > now) {
+            return refuse(until);
+        }
+    }
+    // In one order: of two that want the same rows, each would wait for the other.
+    budgets.sort_by(|one, other| one.0.cmp(&other.0));
+    let transaction = app.database.begin().await?;
+    let mut counted = Vec::new();
+    for (key, budget) in budgets.iter() {
+        let row = store::hold(&transaction, key).await?;
+        let until = Time::from_millis(row.blocked_until);
+        if until > now {
+            app.blocked.insert(key.clone(), until);
+            return refuse(until);
+        }
+        let before = if row.expires_at > now.millis() { row.count } else { 0 };
+        counted.push(budget.after(row.key, before + 1, now));
+    }
+    for row in counted {
+        store::put(&transaction, row).await?;
+    }
+    Ok(transaction.commit().await?)
+}
+
+impl Budget {
+    fn after(self, key: String, count: i64, now: Time) -> Model {
+        let beyond = u32::try_from(count - self.free).unwrap_or(0);
+        let wait = match beyond {
+            0 => 0,
+            beyond => self.wait.saturating_mul(1 << (beyond - 1).min(20)).min(LONGEST_WAIT),
+        };
+        Model {
+            key,
+            count,
+            blocked_until: now.plus_seconds(wait).millis(),
+            expires_at: now.plus_seconds(COUNTED_FOR).millis(),
+        }
+    }
+}
+
+/// Nobody is told from the table who was tried.
+fn key(what: &str, parts: &[&str]) -> String {
+    let text = [&[what], parts].concat().join("\0");
+    digest(&SHA256, text.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Where a request came from, as far as one caller has it for themself: of IPv6, a network of 64 bits.
+fn place(from: Option<&str>) -> String {
+    match from.and_then(|from| from.parse::<IpAddr>().ok()).map(|address| address.to_canonical()) {
+        Some(IpAddr::V4(address)) => address.to_string(),
+        Some(IpAddr::V6(address)) => {
+            let network = u128::from(address) >> 64 << 64;
+            Ipv6Addr::from(network).to_string()
+        }
+        None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::place;
+
+    #[test]
+    fn a_network_of_ipv6_is_one_place_and_a_mapped_address_is_its_own() {
+        assert_eq!(place(Some("2001:db8::1")), place(Some("2001:db8::ffff:0:2")));
+        assert_ne!(place(Some("2001:db8::1")), place(Some("2001:db8:0:1::1")));
+        assert_eq!(place(Some("::ffff:192.0.2.1")), place(Some("192.0.2.1")));
+        assert_ne!(place(Some("192.0.2.1")), place(Some("192.0.2.2")));
+    }
+}
