@@ -21,7 +21,7 @@ async fn what_the_framework_refuses_has_our_shape() {
     let methods = [
         ("PUT", "/auth/register", "POST"),
         ("GET", "/auth/register", "POST"),
-        ("POST", "/users/me", "GET, PATCH"),
+        ("POST", "/users/me", "DELETE, GET, PATCH"),
         ("DELETE", "/health/live", "GET"),
         ("POST", "/docs", "GET"),
         ("POST", "/openapi.json", "GET"),
@@ -101,7 +101,7 @@ async fn no_body_is_a_fault_of_ours() {
     for (method, path, _) in operations() {
         for (content_type, body) in &bodies {
             // Each of these has a caller with a token that must not be ended by it.
-            if path.contains("logout") {
+            if path.contains("logout") || method == "DELETE" && path == "/users/me" {
                 continue;
             }
             let request = server.request(&method, &path).bearer(&person.access);

@@ -300,3 +300,31 @@ async fn a_flood_of_sign_ins_is_turned_away_and_starves_nobody() {
     assert!(statuses.iter().all(|status| [400, 503].contains(status)), "{statuses:?}");
     server.me(&person.access).await.expect_status(200);
 }
+
+/// A sign-in is the only time when the password is at hand.
+#[tokio::test]
+async fn a_hash_that_is_too_cheap_is_made_anew_by_a_sign_in() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    let hash = async |server: &Server| {
+        let sql = "select hashed_password from \"user\"";
+        server.database.column::<String>(sql).await.remove(0)
+    };
+    assert!(hash(&server).await.starts_with("$2b$04$"));
+    let server = Server::setup().set("BCRYPT_COST", 5).on(server.kill()).start().await;
+    server.login("first@user.com", "wrong").await.expect_status(400);
+    assert!(hash(&server).await.starts_with("$2b$04$"), "a wrong password changed the hash");
+    let (access, _) = server.sign_in("first@user.com", PASSWORD).await;
+    let upgraded = hash(&server).await;
+    assert!(upgraded.starts_with("$2b$05$"), "{upgraded}");
+    // Nobody is signed out by it, and it is done once.
+    server.me(&access).await.expect_status(200);
+    server.me(&person.access).await.expect_status(200);
+    server.refresh(&person.refresh).await.expect_status(200);
+    server.sign_in("first@user.com", PASSWORD).await;
+    assert_eq!(hash(&server).await, upgraded);
+    // One that is dearer than those that are made now stays.
+    let server = Server::setup().on(server.kill()).start().await;
+    server.sign_in("first@user.com", PASSWORD).await;
+    assert_eq!(hash(&server).await, upgraded);
+}

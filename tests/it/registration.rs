@@ -165,7 +165,8 @@ async fn a_short_password_passes_in_development_with_a_warning() {
 
 #[tokio::test]
 async fn production_refuses_a_short_password_with_the_reason() {
-    let server = Server::setup().production().set("BCRYPT_COST", 10).start().await;
+    let server = Server::setup().production().set("BCRYPT_COST", 10).set("PASSWORD_MIN_SCORE", 0);
+    let server = server.start().await;
     let answer = server.register("first@user.com", "1234567").await;
     let answer = answer.expect_refusal(400, "REGISTER_INVALID_PASSWORD");
     assert_eq!(answer.json["detail"]["reason"], "Password should be at least 8 characters");
@@ -183,4 +184,34 @@ async fn nobody_registers_where_registration_is_closed() {
     let server = Server::setup().set("REGISTRATION", "closed").start().await;
     server.register("first@user.com", PASSWORD).await.expect_refusal(403, "REGISTRATION_CLOSED");
     assert_eq!(server.database.count("\"user\"").await, 0);
+}
+
+#[tokio::test]
+async fn a_password_that_is_easy_to_guess_is_refused_with_a_reason() {
+    let server = Server::setup().production().set("BCRYPT_COST", 10).start().await;
+    let register = async |email: &str, password: &str, name: &str| {
+        let body = json!({ "email": email, "password": password, "name": name });
+        server.post("/auth/register").json(&body).send().await
+    };
+    for (password, name) in [
+        ("password1", "x"),
+        ("qwertyuiop", "x"),
+        ("ada.king@user.com", "x"),
+        ("ada.king1", "x"),
+        ("Lovelace", "Lovelace"),
+        ("aaaaaaaaaaaa", "x"),
+    ] {
+        let refused = register("ada.king@user.com", password, name).await;
+        let refused = refused.expect_refusal(400, "REGISTER_INVALID_PASSWORD");
+        let reason = refused.json["detail"]["reason"].as_str().unwrap().to_owned();
+        assert!(reason.starts_with("Password is too easy to guess. "), "{reason}");
+        assert!(!reason.contains("Lovelace"), "{reason}");
+    }
+    register("ada.king@user.com", PASSWORD, "Ada").await.expect_status(201);
+    let (access, _) = server.sign_in("ada.king@user.com", PASSWORD).await;
+    let changed = server.change_me(&access, &json!({ "password": "ada.king1" })).await;
+    changed.expect_refusal(400, "UPDATE_USER_INVALID_PASSWORD");
+    // In development anything passes.
+    let server = Server::start().await;
+    server.register("first@user.com", "password").await.expect_status(201);
 }

@@ -234,7 +234,8 @@ async fn no_secret_is_in_the_log() {
     let person = server.person("first").await;
     let next = server.refresh(&person.refresh).await.expect_status(200);
     server.login(&person.email, "a wrong password").await.expect_status(400);
-    server.get(&format!("/users/{}", person.access)).send().await.expect_status(404);
+    server.get(&format!("/users/{}", person.access)).send().await.expect_status(401);
+    server.get(&format!("/nothing/{}", person.access)).send().await.expect_status(404);
     server.get(&format!("/users/me?token={}", person.access)).send().await.expect_status(401);
     let change = serde_json::json!({ "password": "a new password" });
     server.change_me(&person.access, &change).await.expect_status(200);

@@ -13,7 +13,7 @@ use crate::factor::{self, Password};
 use crate::revocation::{self, Why};
 use crate::session::{self, Device, Page, Session};
 use crate::token::{self, ApiToken};
-use crate::user::{self, Changes, Email, User, Website};
+use crate::user::{self, Changes, Email, PasswordHash, User, Website};
 
 /// What a user wants to change of themself; what is `None` stays.
 #[derive(Debug, Default)]
@@ -51,10 +51,7 @@ pub async fn change(
         app.guard.require_fresh(claims, clock::now().seconds())?;
     }
     let hash = match password {
-        Some(password) => Some(
-            factor::hash_new(&app.config, &app.hasher, password, Code::UpdateUserInvalidPassword)
-                .await?,
-        ),
+        Some(password) => Some(hash_of(app, id, email.as_ref(), password).await?),
         None => None,
     };
 
@@ -68,6 +65,22 @@ pub async fn change(
     app.revocations.apply(entries);
     app.known_users.forget(id);
     Ok(user)
+}
+
+/// The hash of a password that is to be a user's.
+pub(crate) async fn hash_of(
+    app: &App,
+    id: UserId,
+    email: Option<&Email>,
+    password: Password,
+) -> Result<PasswordHash> {
+    let known = user::by_id(&app.database, id).await?;
+    let mut words: Vec<_> = email.iter().map(|email| email.as_str().to_owned()).collect();
+    if let Some(known) = known {
+        words.extend(factor::words_of(&known.user.email, &known.user.profile));
+    }
+    let refusal = Code::UpdateUserInvalidPassword;
+    factor::hash_new(&app.config, &app.hasher, password, words, refusal).await
 }
 
 /// A user who may still do what their token lets them do.

@@ -210,6 +210,12 @@ pub struct Config {
           default_value = "8", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub password_min_length: u16,
 
+    /// How hard a password must be to guess, as zxcvbn has it: 0 for any, 4 for the hardest; in
+    /// development any passes
+    #[arg(long, env = "PASSWORD_MIN_SCORE", global = true, value_name = "SCORE",
+          default_value = "2", value_parser = clap::value_parser!(u8).range(0..=4))]
+    pub password_min_score: u8,
+
     /// Whether attempts to sign in and to register are limited; off for benchmarks
     #[arg(long, env = "RATE_LIMIT", global = true, value_name = "BOOL", num_args = 1,
           default_value = "true", value_parser = BoolishValueParser::new())]

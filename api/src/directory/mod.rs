@@ -7,7 +7,7 @@ use entity::UserId;
 use crate::account;
 use crate::app::App;
 use crate::error::{Code, Error, Result};
-use crate::factor::{self, Password};
+use crate::factor::Password;
 use crate::scope::Scope;
 use crate::session::Device;
 use crate::token::Authority;
@@ -60,10 +60,7 @@ pub async fn change(
         return Err(Error::field("scopes", "super is what is_superuser gives"));
     }
     let hash = match password {
-        Some(password) => Some(
-            factor::hash_new(&app.config, &app.hasher, password, Code::UpdateUserInvalidPassword)
-                .await?,
-        ),
+        Some(password) => Some(account::hash_of(app, id, changes.email.as_ref(), password).await?),
         None => None,
     };
     let transaction = app.database.begin().await?;

@@ -72,7 +72,28 @@ impl Hasher {
             .map_err(|_| Code::ServiceBusy.into())
     }
 
-    /// The hash of a new password.
+    /// The hash of a new password; or, for people, why it is too easy to guess by somebody who knows
+    /// these words of its owner. `least` is the score it must have, from 0 to 4.
+    ///
+    /// # Errors
+    ///
+    /// When the hashing threads are gone.
+    pub async fn hash_new(
+        &self,
+        place: Place,
+        password: Password,
+        words: Vec<String>,
+        least: u8,
+    ) -> Result<Result<PasswordHash, String>> {
+        let cost = self.cost;
+        self.run(place, move || match password.fault(&words, least) {
+            Some(fault) => Err(fault),
+            None => Ok(password.hash(cost, random::bytes())),
+        })
+        .await
+    }
+
+    /// The hash of a password that is in use already.
     ///
     /// # Errors
     ///
@@ -80,6 +101,11 @@ impl Hasher {
     pub async fn hash(&self, place: Place, password: Password) -> Result<PasswordHash> {
         let cost = self.cost;
         self.run(place, move || password.hash(cost, random::bytes())).await
+    }
+
+    /// Whether a hash is cheaper to try passwords on than those that are made now.
+    pub fn is_outdated(&self, hash: &PasswordHash) -> bool {
+        hash.cost().is_none_or(|cost| cost < self.cost)
     }
 
     /// Whether `hash` is the password's. Without a hash, because there is no such user, the answer

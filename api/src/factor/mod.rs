@@ -3,6 +3,7 @@
 mod hasher;
 pub(crate) mod http;
 mod password;
+mod strength;
 
 pub use hasher::{Hasher, Place};
 pub use password::Password;
@@ -65,7 +66,8 @@ pub async fn create(
     profile: Profile,
     maker: Maker,
 ) -> Result<User> {
-    let hash = hash_new(config, hasher, password, Code::RegisterInvalidPassword).await?;
+    let words = words_of(email.as_str(), &profile);
+    let hash = hash_new(config, hasher, password, words, Code::RegisterInvalidPassword).await?;
     let user = User {
         id: UserId(crate::random::id()),
         email: email.as_str().to_owned(),
@@ -78,7 +80,8 @@ pub async fn create(
     user::create(database, user, hash).await
 }
 
-/// The hash of a password somebody chose, if the rules let it through.
+/// The hash of a password somebody chose, if the rules let it through. `words` are those of its owner,
+/// which anybody would try first.
 ///
 /// # Errors
 ///
@@ -87,6 +90,7 @@ pub async fn hash_new(
     config: &Config,
     hasher: &Hasher,
     password: Password,
+    words: Vec<String>,
     refusal: Code,
 ) -> Result<PasswordHash> {
     let fewest = usize::from(config.password_min_length);
@@ -111,5 +115,15 @@ pub async fn hash_new(
         );
     }
     let place = hasher.reserve()?;
-    hasher.hash(place, password).await
+    let least = if config.dev { 0 } else { config.password_min_score };
+    let hashed = hasher.hash_new(place, password, words, least).await?;
+    hashed.map_err(|fault| Error::with_reason(refusal, fault))
+}
+
+/// What somebody who knows a user would try first.
+pub fn words_of(email: &str, profile: &Profile) -> Vec<String> {
+    let Profile { name, surname, website } = profile;
+    let website = website.as_ref().map(|website| website.as_str().to_owned());
+    let said = [name.clone(), surname.clone(), website].into_iter().flatten();
+    std::iter::once(email.to_owned()).chain(said).collect()
 }

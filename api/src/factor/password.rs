@@ -9,6 +9,7 @@ use aws_lc_rs::{constant_time, hmac};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::strength;
 use crate::user::PasswordHash;
 
 /// The most bytes bcrypt reads whole: 72 less the NUL it ends them with.
@@ -29,6 +30,10 @@ impl Password {
     /// How many characters it has.
     pub fn characters(&self) -> usize {
         self.0.chars().count()
+    }
+
+    pub(super) fn fault(&self, words: &[String], least: u8) -> Option<String> {
+        strength::fault(&self.0, words, least)
     }
 
     fn is_long(&self) -> bool {

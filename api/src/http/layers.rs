@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
+use percent_encoding::percent_decode_str;
 use poem::error::{MethodNotAllowedError, NotFoundError};
 use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use poem::{Body, Endpoint, IntoResponse, Request, Response};
@@ -100,7 +101,8 @@ impl<E: Endpoint + 'static> Layers<E> {
             return response;
         }
         // A path that cannot be decoded is a place where nothing is.
-        if error.is::<NotFoundError>() || self.paths.pattern(path).is_none() {
+        let decoded = percent_decode_str(path).decode_utf8();
+        if error.is::<NotFoundError>() || decoded.is_err() || self.paths.pattern(path).is_none() {
             return Error::from(Code::NotFound).into_response();
         }
         if let Some(ParseParamError { name, .. }) = error.downcast_ref() {

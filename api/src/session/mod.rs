@@ -7,9 +7,11 @@
 mod claims;
 pub(crate) mod http;
 pub(crate) mod jobs;
+mod login;
 mod refresh;
 mod store;
 
+pub use login::{login, login_with_cookie};
 pub use refresh::{refresh, why_not_refreshed};
 
 use std::sync::Arc;
@@ -19,15 +21,16 @@ use entity::{SessionId, UserId};
 use sea_orm::DatabaseTransaction;
 use tessera_verify::{Claims, MAX_LEEWAY, Refusal, Revocation, TokenKind};
 
-use self::claims::{access_claims, tokens};
+use self::claims::access_claims;
+use self::login::admit;
 use crate::app::App;
 use crate::clock::{self, Time};
 use crate::error::{Code, Error, Result};
-use crate::factor::{self, Password};
+use crate::factor::Password;
 use crate::limit;
 use crate::random;
 use crate::revocation::{self, Why};
-use crate::user::{self, Credentials, User};
+use crate::user::{self, User};
 
 /// Where a request came from, and with what.
 #[derive(Debug, Clone)]
@@ -49,74 +52,6 @@ pub struct Tokens {
     pub refresh_token: String,
     /// In seconds from now.
     pub refresh_expires_in: u64,
-}
-
-/// Signs somebody in; the access token is for an audience of the settings, the first if none is
-/// asked for.
-///
-/// # Errors
-///
-/// [`Code::LoginBadCredentials`] for an unknown user, a wrong password and an inactive user, at
-/// one cost; [`Code::LoginUserNotVerified`]; [`Code::TooManyAttempts`]; [`Code::ServiceBusy`];
-/// [`Code::UnprocessableContent`] for an audience that tokens are not made for.
-pub async fn login(
-    app: &App,
-    username: &str,
-    password: Password,
-    audience: Option<&str>,
-    device: Device,
-) -> Result<Tokens> {
-    let audience = claims::audience(app, audience)?;
-    let (row, user, now) = begin(app, username, password, device).await?;
-    tokens(app, &row, now, true, audience, &user.scopes())
-}
-
-/// Opens a session for somebody with a password.
-async fn begin(
-    app: &App,
-    username: &str,
-    password: Password,
-    device: Device,
-) -> Result<(Model, User, Time)> {
-    let (attempt, place) = admit(app, username, device.ip.as_deref()).await?;
-    let found = user::by_email(&app.database, username).await?;
-    let hash = found.as_ref().map(|found| found.hash.clone());
-    let matches = app.hasher.matches(place, password, hash).await?;
-    let credentials = match found {
-        Some(found) if matches && found.user.is_active => found,
-        _ => return Err(Code::LoginBadCredentials.into()),
-    };
-    limit::succeeded(app, attempt).await?;
-    if app.config.require_verification && !credentials.user.is_verified {
-        return Err(Code::LoginUserNotVerified.into());
-    }
-
-    let transaction = app.database.begin().await?;
-    // While the password was hashed, it may have been changed, by somebody who wants everybody
-    // else out: a session must not slip in behind that.
-    let held = user::hold(&transaction, credentials.user.id).await?;
-    let unchanged = |held: &Credentials| held.hash == credentials.hash && held.user.is_active;
-    let user = held.filter(unchanged).ok_or(Code::LoginBadCredentials)?.user;
-    let now = clock::now();
-    let row = store::open(&transaction, new_session(app, user.id, device, now)).await?;
-    transaction.commit().await?;
-    Ok((row, user, now))
-}
-
-/// Counts an attempt to give a password, and finds it a place among those that are checked.
-async fn admit(
-    app: &App,
-    name: &str,
-    from: Option<&str>,
-) -> Result<(Option<limit::Attempt>, factor::Place)> {
-    let attempt = limit::sign_in(app, name, from).await?;
-    match app.hasher.reserve() {
-        Ok(place) => Ok((attempt, place)),
-        Err(busy) => {
-            limit::take_back(app, attempt).await?;
-            Err(busy)
-        }
-    }
 }
 
 /// An access token and how long it lives, in seconds.
@@ -217,21 +152,6 @@ async fn next_of(
         return Ok(None);
     };
     access_token(app, &row, clock::now(), true, &user.user).map(Some)
-}
-
-/// Signs somebody in who keeps no refresh token: a browser, with a cookie.
-///
-/// # Errors
-///
-/// As [`login`].
-pub async fn login_with_cookie(
-    app: &App,
-    username: &str,
-    password: Password,
-    device: Device,
-) -> Result<AccessToken> {
-    let (row, user, now) = begin(app, username, password, device).await?;
-    access_token(app, &row, now, true, &user)
 }
 
 fn access_token(

@@ -240,7 +240,11 @@ fn shells_are_told_how_to_complete_and_manual_pages_are_written() {
 #[test]
 fn a_user_is_made_without_a_secret_and_counts_as_verified() {
     let folder = tempfile::tempdir().unwrap();
-    let made = tessera_reading(folder.path(), &["user", "create", "op@user.com"], "a password\n");
+    let made = tessera_reading(
+        folder.path(),
+        &["user", "create", "op@user.com"],
+        "correct horse battery\n",
+    );
     assert!(made.status.success(), "{}", text(&made.stderr));
     let rows = run(std::process::Command::new("sqlite3")
         .current_dir(folder.path())

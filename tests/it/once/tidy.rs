@@ -82,10 +82,11 @@ fn a_feature_has_files_with_known_names_only() {
     for (path, _) in sources("api/src") {
         let feature = is_of_a_feature(&path);
         // A factor's kinds stand side by side in its folder; of a session, what its tokens say and how
-        // they are spent are pages of their own; of API tokens, what a secret is and who asks.
+        // they are got and spent are pages of their own; of API tokens, what a secret is and who asks.
         let pages = [
             "key/derived.rs",
             "session/claims.rs",
+            "session/login.rs",
             "session/refresh.rs",
             "token/authority.rs",
             "token/secret.rs",

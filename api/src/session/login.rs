@@ -1,0 +1,110 @@
+//! Signing in: what a password opens.
+
+use entity::session::Model;
+
+use super::claims::{self, tokens};
+use super::{AccessToken, Device, Tokens, access_token, new_session, store};
+use crate::app::App;
+use crate::clock::{self, Time};
+use crate::error::{Code, Result};
+use crate::factor::{self, Password};
+use crate::limit;
+use crate::user::{self, Changes, Credentials, PasswordHash, User};
+
+/// Signs somebody in; the access token is for an audience of the settings, the first if none is
+/// asked for.
+///
+/// # Errors
+///
+/// [`Code::LoginBadCredentials`] for an unknown user, a wrong password and an inactive user, at
+/// one cost; [`Code::LoginUserNotVerified`]; [`Code::TooManyAttempts`]; [`Code::ServiceBusy`];
+/// [`Code::UnprocessableContent`] for an audience that tokens are not made for.
+pub async fn login(
+    app: &App,
+    username: &str,
+    password: Password,
+    audience: Option<&str>,
+    device: Device,
+) -> Result<Tokens> {
+    let audience = claims::audience(app, audience)?;
+    let (row, user, now) = begin(app, username, password, device).await?;
+    tokens(app, &row, now, true, audience, &user.scopes())
+}
+
+/// Opens a session for somebody with a password.
+async fn begin(
+    app: &App,
+    username: &str,
+    password: Password,
+    device: Device,
+) -> Result<(Model, User, Time)> {
+    let (attempt, place) = admit(app, username, device.ip.as_deref()).await?;
+    let found = user::by_email(&app.database, username).await?;
+    let hash = found.as_ref().map(|found| found.hash.clone());
+    let matches = app.hasher.matches(place, password.clone(), hash).await?;
+    let credentials = match found {
+        Some(found) if matches && found.user.is_active => found,
+        _ => return Err(Code::LoginBadCredentials.into()),
+    };
+    limit::succeeded(app, attempt).await?;
+    if app.config.require_verification && !credentials.user.is_verified {
+        return Err(Code::LoginUserNotVerified.into());
+    }
+
+    let upgraded = upgraded(app, &credentials, password).await;
+    let transaction = app.database.begin().await?;
+    // While the password was hashed, it may have been changed, by somebody who wants everybody
+    // else out: a session must not slip in behind that.
+    let held = user::hold(&transaction, credentials.user.id).await?;
+    let unchanged = |held: &Credentials| held.hash == credentials.hash && held.user.is_active;
+    let mut user = held.filter(unchanged).ok_or(Code::LoginBadCredentials)?.user;
+    if upgraded.is_some() {
+        let changes = Changes { hash: upgraded, ..Changes::default() };
+        user = user::change(&transaction, user, changes).await?;
+    }
+    let now = clock::now();
+    let row = store::open(&transaction, new_session(app, user.id, device, now)).await?;
+    transaction.commit().await?;
+    Ok((row, user, now))
+}
+
+/// A hash of the same password, as they are made now, where the one there is is cheaper to try passwords
+/// on. That there is no time for it is no reason to refuse a sign-in.
+async fn upgraded(app: &App, known: &Credentials, password: Password) -> Option<PasswordHash> {
+    if !app.hasher.is_outdated(&known.hash) {
+        return None;
+    }
+    let place = app.hasher.reserve().ok()?;
+    app.hasher.hash(place, password).await.ok()
+}
+
+/// Counts an attempt to give a password, and finds it a place among those that are checked.
+pub(super) async fn admit(
+    app: &App,
+    name: &str,
+    from: Option<&str>,
+) -> Result<(Option<limit::Attempt>, factor::Place)> {
+    let attempt = limit::sign_in(app, name, from).await?;
+    match app.hasher.reserve() {
+        Ok(place) => Ok((attempt, place)),
+        Err(busy) => {
+            limit::take_back(app, attempt).await?;
+            Err(busy)
+        }
+    }
+}
+
+/// Signs somebody in who keeps no refresh token: a browser, with a cookie.
+///
+/// # Errors
+///
+/// As [`login`].
+pub async fn login_with_cookie(
+    app: &App,
+    username: &str,
+    password: Password,
+    device: Device,
+) -> Result<AccessToken> {
+    let (row, user, now) = begin(app, username, password, device).await?;
+    access_token(app, &row, now, true, &user)
+}
