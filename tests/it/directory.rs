@@ -160,6 +160,37 @@ async fn a_password_that_a_superuser_sets_ends_every_session() {
     server.sign_in("first@user.com", "set by somebody else").await;
 }
 
+/// The way of superusers is no way around the password that changing oneself wants.
+#[tokio::test]
+async fn a_superuser_changes_themself_with_a_password_of_just_now() {
+    let server = Server::start().await;
+    let other = Server::setup().on(server.database.clone()).start().await;
+    let root = server.superuser("root").await;
+    let stale = server.refresh(&root.refresh).await.text("access_token");
+    let scopes = json!({ "scopes": ["authenticated", "super"] });
+    let secret = server.api_token(&root.access, &scopes).await;
+    for changes in [json!({ "password": "a thief's own" }), json!({ "email": "thief@user.com" })] {
+        for token in [&stale, &secret] {
+            let refused = server.change(token, &root.id, &changes).await;
+            refused.expect_refusal(401, "FRESH_TOKEN_REQUIRED");
+            server.remove(token, &root.id).await.expect_refusal(401, "FRESH_TOKEN_REQUIRED");
+        }
+    }
+    server.change(&stale, &root.id, &json!({ "name": "Root" })).await.expect_status(200);
+    server
+        .change(&root.access, &root.id, &json!({ "email": "r@user.com" }))
+        .await
+        .expect_status(200);
+    // Nor does one who was thrown out change anybody on a replica that has not heard of it.
+    let person = server.person("first").await;
+    other.me(&root.access).await.expect_status(200);
+    server.post("/auth/jwt/logout-all").bearer(&root.access).send().await.expect_status(204);
+    let taken = json!({ "password": "a thief's own" });
+    other.change(&root.access, &person.id, &taken).await.expect_status(401);
+    other.remove(&root.access, &person.id).await.expect_status(401);
+    server.sign_in("first@user.com", PASSWORD).await;
+}
+
 #[tokio::test]
 async fn the_last_superuser_who_may_sign_in_stays_one() {
     let server = Server::start().await;

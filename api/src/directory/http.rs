@@ -27,6 +27,7 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
         "update_user",
         &[
             Code::Unauthorized,
+            Code::FreshTokenRequired,
             Code::Forbidden,
             Code::NotFound,
             Code::UpdateUserEmailAlreadyExists,
@@ -37,7 +38,16 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
             Code::ServiceBusy,
         ],
     ),
-    ("delete_user", &[Code::Unauthorized, Code::Forbidden, Code::NotFound, Code::LastSuperuser]),
+    (
+        "delete_user",
+        &[
+            Code::Unauthorized,
+            Code::FreshTokenRequired,
+            Code::Forbidden,
+            Code::NotFound,
+            Code::LastSuperuser,
+        ],
+    ),
 ];
 
 /// What a superuser changes of a user. What is missing stays.
@@ -198,7 +208,8 @@ impl Api {
 
     /// Change a user
     ///
-    /// Also their flags and scopes. It takes effect with their next request, whatever token they have.
+    /// Also their flags and scopes. One's own address and password want an access token from a sign-in
+    /// here as well. It takes effect with their next request, whatever token they have.
     /// The last superuser who may sign in stays one.
     #[oai(path = "/users/:id", method = "patch", operation_id = "update_user")]
     async fn update(

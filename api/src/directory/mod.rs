@@ -46,7 +46,8 @@ fn parsed(id: &str) -> Result<UserId> {
 /// # Errors
 ///
 /// [`Code::NotFound`], [`Code::UpdateUserEmailAlreadyExists`], [`Code::UpdateUserInvalidPassword`],
-/// [`Code::LastSuperuser`], [`Code::ServiceBusy`].
+/// [`Code::LastSuperuser`], [`Code::ServiceBusy`]; [`Code::FreshTokenRequired`] for their own address and
+/// password.
 pub async fn change(
     app: &App,
     superuser: &Authority,
@@ -56,6 +57,9 @@ pub async fn change(
     device: Device,
 ) -> Result<User> {
     let id = parsed(id)?;
+    if changes.email.is_some() || password.is_some() {
+        superuser.require_fresh_for(app, id)?;
+    }
     if changes.granted.as_ref().is_some_and(|scopes| scopes.contains(Scope::SUPER)) {
         return Err(Error::field("scopes", "super is what is_superuser gives"));
     }
@@ -73,6 +77,7 @@ pub async fn change(
         // Made one in between.
         user::require_another_superuser(&transaction, id).await?;
     }
+    superuser.hold(app, &transaction).await?;
     let email = changes.email.filter(|email| email.as_str() != held.email);
     let changes = Changes { email, hash, ..changes };
     let (user, entries) = account::apply(app, &transaction, held, changes, None, device.ip).await?;
@@ -87,9 +92,10 @@ pub async fn change(
 ///
 /// # Errors
 ///
-/// [`Code::NotFound`], [`Code::LastSuperuser`].
+/// [`Code::NotFound`], [`Code::LastSuperuser`]; [`Code::FreshTokenRequired`] for themself.
 pub async fn delete(app: &App, superuser: &Authority, id: &str, device: Device) -> Result<()> {
     let id = parsed(id)?;
+    superuser.require_fresh_for(app, id)?;
     let transaction = app.database.begin().await?;
     let gone = Changes { is_active: Some(false), ..Changes::default() };
     let before = user::by_id_in(&transaction, id).await?.ok_or(Code::NotFound)?.user;
@@ -101,6 +107,7 @@ pub async fn delete(app: &App, superuser: &Authority, id: &str, device: Device) 
         // Made one in between.
         user::require_another_superuser(&transaction, id).await?;
     }
+    superuser.hold(app, &transaction).await?;
     let entries = account::remove(app, &transaction, held, device.ip).await?;
     transaction.commit().await?;
     app.revocations.apply(entries);

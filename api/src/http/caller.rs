@@ -1,7 +1,7 @@
 //! Who asks: an argument of a handler, so that none forgets to ask.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use poem::http::{HeaderName, header};
 use poem::web::RemoteAddr;
@@ -275,6 +275,15 @@ fn peer_address(request: &Request) -> Option<IpAddr> {
     let mut address = peer.ip().to_canonical();
     let proxies = request.data::<App>().map_or(&[][..], |app| &app.config.trusted_proxies);
     let is_proxy = |address: &IpAddr| proxies.iter().any(|network| network.contains(address));
+    if proxies.is_empty() && request.headers().contains_key("x-forwarded-for") {
+        static SAID: Once = Once::new();
+        SAID.call_once(|| {
+            tracing::warn!(
+                "a request has X-Forwarded-For, and nobody is believed who sends it: behind a proxy, \
+                 name it in TRUSTED_PROXIES, or everybody seems to come from one address"
+            );
+        });
+    }
     let forwarded = request.headers().get_all("x-forwarded-for").iter();
     let hops: Vec<_> = forwarded
         .flat_map(|value| value.to_str().unwrap_or("-").split(','))

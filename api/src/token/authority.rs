@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use entity::UserId;
 use sea_orm::DatabaseTransaction;
 use tessera_verify::{Claims, Refusal};
 
@@ -109,9 +110,27 @@ impl Authority {
         }
     }
 
+    /// Fails for who would change their own account by the way of superusers, without a password of just
+    /// now: what wants one of everybody wants one of them.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::FreshTokenRequired`].
+    pub(crate) fn require_fresh_for(&self, app: &App, user: UserId) -> Result<()> {
+        match (self, self.principal()) {
+            (Authority::Session { claims, .. }, Some(Principal::User(own))) if own.id == user => {
+                Ok(app.guard.require_fresh(claims, clock::now().seconds())?)
+            }
+            (Authority::ApiToken { .. }, Some(Principal::User(own))) if own.id == user => {
+                Err(Code::FreshTokenRequired.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Fails for who was thrown out meanwhile, on another replica too: the tables are asked, not
     /// memory, and what they hold stays so until the transaction ends.
-    pub(super) async fn hold(&self, app: &App, transaction: &DatabaseTransaction) -> Result<()> {
+    pub(crate) async fn hold(&self, app: &App, transaction: &DatabaseTransaction) -> Result<()> {
         match self {
             Authority::Session { claims, .. } => {
                 let lives = session::lives(transaction, claims).await?;
