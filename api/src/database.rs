@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use sea_orm::sea_query::IntoCondition;
 use sea_orm::sqlx::Connection;
 use sea_orm::sqlx::postgres::PgConnectOptions;
 use sea_orm::sqlx::sqlite::{SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
-    SqliteTransactionMode, TransactionOptions, TransactionTrait, sqlx,
+    ColumnTrait, ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction,
+    DbBackend, DbErr, EntityTrait, QueryFilter, QuerySelect, QueryTrait, SqliteTransactionMode,
+    TransactionOptions, TransactionTrait, sqlx,
 };
 
 use crate::config::{self, Migrate};
@@ -278,6 +280,22 @@ impl Database {
             Migrate::Off => Ok(()),
         }
     }
+}
+
+/// Deletes some of the rows that a condition holds for, by their key; says how many.
+///
+/// # Errors
+///
+/// When the database refuses.
+pub(crate) async fn delete_some<E: EntityTrait>(
+    connection: &impl ConnectionTrait,
+    key: E::Column,
+    condition: impl IntoCondition,
+    most: u64,
+) -> Result<u64, DbErr> {
+    let some = E::find().select_only().column(key).filter(condition).limit(most).into_query();
+    let deleted = E::delete_many().filter(key.in_subquery(some)).exec(connection).await?;
+    Ok(deleted.rows_affected)
 }
 
 /// Makes the transaction's order among those that write revocations the order of their commits: on

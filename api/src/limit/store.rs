@@ -4,10 +4,11 @@ use entity::attempt::{Column, Entity, Model};
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel,
-    QueryFilter, QuerySelect, QueryTrait,
+    QueryFilter, QuerySelect,
 };
 
 use crate::clock::Time;
+use crate::database::delete_some;
 
 pub(super) async fn find(
     connection: &impl ConnectionTrait,
@@ -61,13 +62,5 @@ pub(super) async fn delete_expired_before(
     time: Time,
     most: u64,
 ) -> Result<u64, DbErr> {
-    let some = Entity::find()
-        .select_only()
-        .column(Column::Key)
-        .filter(Column::ExpiresAt.lt(time.millis()))
-        .limit(most)
-        .into_query();
-    let deleted =
-        Entity::delete_many().filter(Column::Key.in_subquery(some)).exec(connection).await?;
-    Ok(deleted.rows_affected)
+    delete_some::<Entity>(connection, Column::Key, Column::ExpiresAt.lt(time.millis()), most).await
 }

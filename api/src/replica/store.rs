@@ -5,10 +5,11 @@ use entity::replica::{Column, Entity, Model};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel,
-    QueryFilter, QueryOrder, QuerySelect, QueryTrait,
+    QueryFilter, QueryOrder,
 };
 
 use crate::clock::Time;
+use crate::database::delete_some;
 
 /// Inserts a row, or overwrites the one there is.
 pub(super) async fn put(connection: &impl ConnectionTrait, row: Model) -> Result<(), DbErr> {
@@ -43,13 +44,5 @@ pub(super) async fn delete_seen_before(
     time: Time,
     most: u64,
 ) -> Result<u64, DbErr> {
-    let some = Entity::find()
-        .select_only()
-        .column(Column::Id)
-        .filter(Column::SeenAt.lt(time.millis()))
-        .limit(most)
-        .into_query();
-    let deleted =
-        Entity::delete_many().filter(Column::Id.in_subquery(some)).exec(connection).await?;
-    Ok(deleted.rows_affected)
+    delete_some::<Entity>(connection, Column::Id, Column::SeenAt.lt(time.millis()), most).await
 }

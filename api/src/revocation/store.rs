@@ -3,11 +3,12 @@
 use entity::revocation::{ActiveModel, Column, Entity, Model, SESSION, TOKEN, USER};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, NotSet, QueryFilter, QueryOrder, QuerySelect,
-    QueryTrait, Set,
+    Set,
 };
 use tessera_verify::Revocation;
 
 use crate::clock::Time;
+use crate::database::delete_some;
 
 /// How many rows one statement inserts: databases bound a statement's parameters.
 const ROWS_AT_ONCE: usize = 1000;
@@ -129,13 +130,5 @@ pub(super) async fn delete_until(
     time: Time,
     most: u64,
 ) -> Result<u64, DbErr> {
-    let some = Entity::find()
-        .select_only()
-        .column(Column::Seq)
-        .filter(Column::Until.lt(time.millis()))
-        .limit(most)
-        .into_query();
-    let deleted =
-        Entity::delete_many().filter(Column::Seq.in_subquery(some)).exec(connection).await?;
-    Ok(deleted.rows_affected)
+    delete_some::<Entity>(connection, Column::Seq, Column::Until.lt(time.millis()), most).await
 }

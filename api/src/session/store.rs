@@ -5,11 +5,12 @@ use entity::{SessionId, UserId};
 use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait, SimpleExpr};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel,
-    QueryFilter, QueryOrder, QuerySelect, QueryTrait, UpdateMany,
+    QueryFilter, QueryOrder, QuerySelect, UpdateMany,
 };
 
 use super::Device;
 use crate::clock::Time;
+use crate::database::delete_some;
 use crate::revocation::Why;
 
 /// How long a session lasts.
@@ -184,15 +185,7 @@ pub(super) async fn delete_expired_before(
     time: Time,
     most: u64,
 ) -> Result<u64, DbErr> {
-    let some = Entity::find()
-        .select_only()
-        .column(Column::Id)
-        .filter(Column::ExpiresAt.lt(time.millis()))
-        .limit(most)
-        .into_query();
-    let deleted =
-        Entity::delete_many().filter(Column::Id.in_subquery(some)).exec(connection).await?;
-    Ok(deleted.rows_affected)
+    delete_some::<Entity>(connection, Column::Id, Column::ExpiresAt.lt(time.millis()), most).await
 }
 
 fn live(update: UpdateMany<Entity>, user: UserId) -> UpdateMany<Entity> {

@@ -5,10 +5,11 @@ use entity::api_token::{ActiveModel, Column, Entity, Model};
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel,
-    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
+    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 
 use crate::clock::Time;
+use crate::database::delete_some;
 use crate::service::PrincipalId;
 
 /// Inserts a row unless its secret is there already; says whether it did.
@@ -132,15 +133,7 @@ pub(super) async fn delete_expired_before(
     time: Time,
     most: u64,
 ) -> Result<u64, DbErr> {
-    let some = Entity::find()
-        .select_only()
-        .column(Column::Id)
-        .filter(Column::ExpiresAt.lt(time.millis()))
-        .limit(most)
-        .into_query();
-    let deleted =
-        Entity::delete_many().filter(Column::Id.in_subquery(some)).exec(connection).await?;
-    Ok(deleted.rows_affected)
+    delete_some::<Entity>(connection, Column::Id, Column::ExpiresAt.lt(time.millis()), most).await
 }
 
 fn of<Q: QueryFilter>(query: Q, owner: Option<PrincipalId>) -> Q {
