@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use aws_lc_rs::hmac;
 use tessera_verify::{Guard, Verifier};
 
 use crate::config::{Config, ConfigError};
@@ -10,7 +11,7 @@ use crate::error::Result;
 use crate::factor::Hasher;
 use crate::http::CsrfKeys;
 use crate::key::{self, KeyChanges};
-use crate::limit::{Blocked, MOST_BLOCKED};
+use crate::limit::{self, Blocked, MOST_BLOCKED};
 use crate::revocation::Revocations;
 use crate::service::KnownServices;
 use crate::token::{KnownApiTokens, Uses};
@@ -43,6 +44,8 @@ pub struct Parts {
     pub known_services: KnownServices,
     /// The API tokens that were shown within the last second.
     pub known_api_tokens: KnownApiTokens,
+    /// The key of what the table of attempts has.
+    pub attempt_key: hmac::Key,
     /// What is not tried again for a while.
     pub blocked: Blocked,
     /// Which changes to the keys that sign were told, and which were read.
@@ -70,6 +73,7 @@ impl App {
         let verifier = Arc::new(verifier(&config, &revocations)?);
         let guard = Guard::new(Arc::clone(&verifier)).fresh_for(config.fresh_token_expires);
         let csrf = CsrfKeys::of(&config)?;
+        let attempt_key = limit::attempt_key(&config)?;
         let hasher = Hasher::start(config.bcrypt_cost);
         Ok(Self(Arc::new(Parts {
             config,
@@ -82,6 +86,7 @@ impl App {
             known_users: KnownUsers::default(),
             known_services: KnownServices::default(),
             known_api_tokens: KnownApiTokens::default(),
+            attempt_key,
             blocked: Blocked::new(MOST_BLOCKED),
             key_changes: KeyChanges::default(),
             api_token_uses: Uses::default(),

@@ -30,7 +30,9 @@ impl Server {
 async fn users_are_listed_by_address_and_found_by_what_they_are_called() {
     let server = Server::start().await;
     let root = server.superuser("root").await;
-    for (email, name) in [("b@user.com", "Bee"), ("A@user.com", "50%_off"), ("c@other.org", "\\")] {
+    for (email, name) in
+        [("b@user.com", "Bee"), ("A@user.com", "50%_off"), ("c@other.org", "\\ Élodie")]
+    {
         let body = json!({ "email": email, "password": PASSWORD, "name": name, "surname": "Zed" });
         server.post("/auth/register").json(&body).send().await.expect_status(201);
     }
@@ -52,7 +54,8 @@ async fn users_are_listed_by_address_and_found_by_what_they_are_called() {
         ("%5C", 1),
         ("nobody", 0),
         ("'", 0),
-        ("%00", 4),
+        ("%C3%89lodie", 1),
+        ("%00", 0),
         ("", 4),
     ] {
         assert_eq!(server.listed(&root, &format!("?q={query}")).await.0.len(), found, "{query}");
@@ -189,6 +192,55 @@ async fn a_superuser_changes_themself_with_a_password_of_just_now() {
     other.change(&root.access, &person.id, &taken).await.expect_status(401);
     other.remove(&root.access, &person.id).await.expect_status(401);
     server.sign_in("first@user.com", PASSWORD).await;
+}
+
+/// On a replica that has not heard of it either.
+#[tokio::test]
+async fn who_was_demoted_does_not_undo_it() {
+    let server = Server::start().await;
+    let other = Server::setup().on(server.database.clone()).start().await;
+    let root = server.superuser("root").await;
+    for (taken, given) in [
+        (json!({ "is_superuser": false }), json!({ "is_superuser": true })),
+        (json!({ "is_active": false }), json!({ "is_active": true })),
+    ] {
+        server.database.execute("update \"user\" set is_superuser = true, is_active = true").await;
+        let second =
+            format!("second{}", given.as_object().unwrap().len() + taken.to_string().len());
+        let second = server.superuser(&second).await;
+        let scopes = json!({ "scopes": ["authenticated", "super"] });
+        let secret = server.api_token(&second.access, &scopes).await;
+        other.me(&second.access).await.expect_status(200);
+        other.me(&secret).await.expect_status(200);
+        server.change(&root.access, &second.id, &taken).await.expect_status(200);
+        for token in [&second.access, &secret] {
+            let undone = other.change(token, &second.id, &given).await;
+            assert!([401, 403].contains(&undone.status), "{}", undone.body);
+        }
+        let still = format!(
+            "\"user\" where id = '{}' and is_active = true and is_superuser = true",
+            second.id
+        );
+        assert_eq!(server.database.count(&still).await, 0);
+    }
+}
+
+#[tokio::test]
+async fn superusers_who_set_each_others_passwords_do_not_wait_for_each_other() {
+    let server = Server::start().await;
+    let (one, two) = (server.superuser("one").await, server.superuser("two").await);
+    for round in 0..6 {
+        let mut tasks = JoinSet::new();
+        let (first, _) = server.sign_in("one@user.com", PASSWORD).await;
+        let (second, _) = server.sign_in("two@user.com", PASSWORD).await;
+        for (by, of) in [(&first, &two), (&second, &one)] {
+            let request = server.patch(&format!("/users/{}", of.id)).bearer(by);
+            tasks.spawn(request.json(&json!({ "password": PASSWORD })).send());
+        }
+        for answer in tasks.join_all().await {
+            assert!([200, 401].contains(&answer.status), "round {round}: {}", answer.body);
+        }
+    }
 }
 
 #[tokio::test]

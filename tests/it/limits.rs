@@ -205,6 +205,7 @@ async fn a_header_that_the_caller_wrote_is_no_way_around() {
         ("::ffff:192.0.2.7", "192.0.2.7"),
         ("192.0.2.7, nonsense", "127.0.0.1"),
         ("", "127.0.0.1"),
+        ("\u{e9}, 192.0.2.7", "192.0.2.7"),
         ("2001:db8::7", "2001:db8::7"),
     ] {
         server.login_from(header, "first@user.com", PASSWORD).await.expect_status(200);
@@ -220,4 +221,52 @@ async fn limits_can_be_turned_off() {
         server.login("first@user.com", "wrong").await.expect_status(400);
     }
     assert_eq!(server.database.count("attempt").await, 0);
+}
+
+/// Who shares an address with others is not refused because they came at the same moment.
+#[tokio::test]
+async fn right_passwords_at_once_from_one_address_are_all_let_in() {
+    let server = limiting().await;
+    for turn in 0..12 {
+        let email = format!("u{turn}@user.com");
+        server.register(&email, PASSWORD).await.expect_status(201);
+    }
+    let mut tasks = JoinSet::new();
+    for turn in 0..12 {
+        let username = format!("u{turn}@user.com");
+        let form = [("username", username.as_str()), ("password", PASSWORD)];
+        let request = server.post("/auth/jwt/login").header("X-Forwarded-For", "192.0.2.1");
+        tasks.spawn(request.form(&form).send());
+    }
+    for answer in tasks.join_all().await {
+        // More at once than may wait for a hash are told to come again, and are not counted.
+        assert!([200, 503].contains(&answer.status), "{}", answer.body);
+    }
+    assert_eq!(server.guess("192.0.2.1", "u0@user.com").await, 6);
+}
+
+#[tokio::test]
+async fn a_clock_that_jumped_ahead_and_back_keeps_nobody_waiting_for_long() {
+    let server = limiting().await;
+    server.guess("192.0.2.1", "first@user.com").await;
+    server.database.execute("update attempt set blocked_until = 99999999999999").await;
+    let server = on(server.kill()).await;
+    let refused = server.login_from("192.0.2.1", "first@user.com", "wrong").await;
+    let wait: u64 = refused.expect_status(429).header("retry-after").parse().unwrap();
+    assert!(wait <= 901, "{wait}");
+}
+
+#[tokio::test]
+async fn two_sign_ins_at_once_make_a_hash_anew_and_both_succeed() {
+    let server = limiting().await;
+    server.register("first@user.com", PASSWORD).await.expect_status(201);
+    let costly = Server::setup().set("BCRYPT_COST", 9).on(server.kill()).start().await;
+    let mut tasks = JoinSet::new();
+    for _ in 0..4 {
+        let form = [("username", "first@user.com"), ("password", PASSWORD)];
+        tasks.spawn(costly.post("/auth/jwt/login").form(&form).send());
+    }
+    for answer in tasks.join_all().await {
+        answer.expect_status(200);
+    }
 }

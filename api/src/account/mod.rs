@@ -148,6 +148,10 @@ pub async fn delete(app: &App, claims: Option<&Claims>, id: UserId, device: Devi
         user::require_another_superuser(&transaction, id).await?;
     }
     let held = hold(app, &transaction, id, Some(claims)).await?;
+    if held.is_superuser && !before.is_superuser {
+        // Made one in between.
+        user::require_another_superuser(&transaction, id).await?;
+    }
     let entries = remove(app, &transaction, held, device.ip).await?;
     transaction.commit().await?;
     app.revocations.apply(entries);

@@ -17,8 +17,8 @@ use crate::http::Tag;
 use crate::http::body::{Accepts, Body, Fields, Input};
 use crate::http::caller::Superuser;
 use crate::revocation::{self, Entry};
+use crate::session::Page;
 use crate::session::http::EXAMPLE_TOKEN;
-use crate::session::{Device, Page};
 
 /// The refusals of each operation, for the documents.
 pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
@@ -274,11 +274,10 @@ impl Api {
         &self,
         app: Data<&App>,
         superuser: Superuser,
-        device: Device,
         body: Body<RevocationRequest>,
     ) -> Result<Done> {
         let (target, why) = body.0;
-        super::revoke(&app, &superuser.authority, target, why, device).await?;
+        super::revoke(&app, &superuser.authority, target, why).await?;
         Ok(Done::NoContent)
     }
 
@@ -348,11 +347,10 @@ impl Api {
         &self,
         app: Data<&App>,
         superuser: Superuser,
-        device: Device,
         body: Body<EndRequest>,
     ) -> Result<Done> {
         let (username, why) = body.0;
-        super::end_sessions(&app, &superuser.authority, &username, why, device).await?;
+        super::end_sessions(&app, &superuser.authority, &username, why).await?;
         Ok(Done::NoContent)
     }
 

@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::clock;
 use crate::error::{Code, Result, TokenRefusal};
 use crate::revocation::{self, Why};
-use crate::session::{self, Device, Page, Session};
+use crate::session::{self, Page, Session};
 use crate::token::{self, Authority, Secret};
 use crate::user;
 
@@ -43,13 +43,7 @@ impl fmt::Display for Target {
 /// # Errors
 ///
 /// [`Code::NotFound`] for a session or a user there is none of.
-pub async fn revoke(
-    app: &App,
-    superuser: &Authority,
-    target: Target,
-    why: String,
-    device: Device,
-) -> Result<()> {
+pub async fn revoke(app: &App, superuser: &Authority, target: Target, why: String) -> Result<()> {
     let why = Why::Admin(why);
     let transaction = app.database.begin().await?;
     let entries = match target {
@@ -61,7 +55,7 @@ pub async fn revoke(
         }
         Target::Session(session) => {
             let now = clock::now();
-            session::end_by_id(app, &transaction, SessionId(session), &why, device.ip, now)
+            session::end_by_id(app, &transaction, SessionId(session), &why, None, now)
                 .await?
                 .ok_or(Code::NotFound)?
         }
@@ -70,7 +64,7 @@ pub async fn revoke(
             user::hold(&transaction, user).await?.ok_or(Code::NotFound)?;
             let now = clock::now();
             token::delete_of(&transaction, user).await?;
-            session::end_all(app, &transaction, user, None, &why, device.ip, now).await?
+            session::end_all(app, &transaction, user, None, &why, None, now).await?
         }
     };
     transaction.commit().await?;
@@ -100,14 +94,13 @@ pub async fn end_sessions(
     superuser: &Authority,
     email: &str,
     why: String,
-    device: Device,
 ) -> Result<()> {
     let user = user::by_email(&app.database, email).await?.ok_or(Code::NotFound)?.user.id;
     let why = Why::Admin(why);
     let transaction = app.database.begin().await?;
     user::hold(&transaction, user).await?.ok_or(Code::NotFound)?;
     let now = clock::now();
-    let entries = session::end_all(app, &transaction, user, None, &why, device.ip, now).await?;
+    let entries = session::end_all(app, &transaction, user, None, &why, None, now).await?;
     transaction.commit().await?;
     app.revocations.apply(entries);
     tracing::info!(by = %superuser, user.id = %user, "a superuser ended every session of a user");

@@ -14,7 +14,6 @@ use crate::factor::Password;
 use crate::http::Tag;
 use crate::http::body::{Accepts, Body, Fields, Input};
 use crate::http::caller::Superuser;
-use crate::session::Device;
 use crate::user::http::UserResponse;
 use crate::user::{Changes, Email};
 
@@ -216,14 +215,12 @@ impl Api {
         &self,
         app: Data<&App>,
         superuser: Superuser,
-        device: Device,
         /// The user's id.
         id: Path<String>,
         body: Body<UpdateUserRequest>,
     ) -> Result<Json<UserResponse>> {
         let (changes, password) = body.0;
-        let user =
-            super::change(&app, &superuser.authority, &id, changes, password, device).await?;
+        let user = super::change(&app, &superuser.authority, &id, changes, password).await?;
         Ok(Json(UserResponse::from(&user)))
     }
 
@@ -235,11 +232,10 @@ impl Api {
         &self,
         app: Data<&App>,
         superuser: Superuser,
-        device: Device,
         /// The user's id.
         id: Path<String>,
     ) -> Result<Done> {
-        super::delete(&app, &superuser.authority, &id, device).await?;
+        super::delete(&app, &superuser.authority, &id).await?;
         Ok(Done::NoContent)
     }
 }

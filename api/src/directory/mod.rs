@@ -3,13 +3,14 @@
 pub(crate) mod http;
 
 use entity::UserId;
+use sea_orm::DatabaseTransaction;
 
 use crate::account;
 use crate::app::App;
 use crate::error::{Code, Error, Result};
 use crate::factor::Password;
 use crate::scope::Scope;
-use crate::session::Device;
+use crate::service::{self, PrincipalId};
 use crate::token::Authority;
 use crate::user::{self, Changes, User};
 
@@ -54,7 +55,6 @@ pub async fn change(
     id: &str,
     changes: Changes,
     password: Option<Password>,
-    device: Device,
 ) -> Result<User> {
     let id = parsed(id)?;
     if changes.email.is_some() || password.is_some() {
@@ -68,19 +68,10 @@ pub async fn change(
         None => None,
     };
     let transaction = app.database.begin().await?;
-    let before = user::by_id_in(&transaction, id).await?.ok_or(Code::NotFound)?.user;
-    if changes.takes_superuser_from(&before) {
-        user::require_another_superuser(&transaction, id).await?;
-    }
-    let held = user::hold(&transaction, id).await?.ok_or(Code::NotFound)?.user;
-    if changes.takes_superuser_from(&held) && !changes.takes_superuser_from(&before) {
-        // Made one in between.
-        user::require_another_superuser(&transaction, id).await?;
-    }
-    superuser.hold(app, &transaction).await?;
+    let held = hold(app, &transaction, superuser, id, &changes).await?;
     let email = changes.email.filter(|email| email.as_str() != held.email);
     let changes = Changes { email, hash, ..changes };
-    let (user, entries) = account::apply(app, &transaction, held, changes, None, device.ip).await?;
+    let (user, entries) = account::apply(app, &transaction, held, changes, None, None).await?;
     transaction.commit().await?;
     app.revocations.apply(entries);
     app.known_users.forget(id);
@@ -88,27 +79,48 @@ pub async fn change(
     Ok(user)
 }
 
+/// A user who is about to be changed, held until the transaction ends; and so is whoever changes them,
+/// who may still do that: the tables are asked, not what was known when they asked.
+async fn hold(
+    app: &App,
+    transaction: &DatabaseTransaction,
+    superuser: &Authority,
+    id: UserId,
+    changes: &Changes,
+) -> Result<User> {
+    let before = user::by_id_in(transaction, id).await?.ok_or(Code::NotFound)?.user;
+    if changes.takes_superuser_from(&before) {
+        user::require_another_superuser(transaction, id).await?;
+    }
+    let own = superuser.principal().map(|own| own.id());
+    service::hold(transaction, own.into_iter().chain([PrincipalId::User(id)])).await?;
+    superuser.hold(app, transaction).await?;
+    if let Some(PrincipalId::User(own)) = own {
+        let own = user::by_id_in(transaction, own).await?.ok_or(Code::Unauthorized)?.user;
+        if !own.is_active || !own.is_superuser {
+            return Err(Code::Forbidden.into());
+        }
+    }
+    let held = user::by_id_in(transaction, id).await?.ok_or(Code::NotFound)?.user;
+    if changes.takes_superuser_from(&held) && !changes.takes_superuser_from(&before) {
+        // Made one in between.
+        user::require_another_superuser(transaction, id).await?;
+    }
+    Ok(held)
+}
+
 /// Deletes a user, with everything that is theirs.
 ///
 /// # Errors
 ///
 /// [`Code::NotFound`], [`Code::LastSuperuser`]; [`Code::FreshTokenRequired`] for themself.
-pub async fn delete(app: &App, superuser: &Authority, id: &str, device: Device) -> Result<()> {
+pub async fn delete(app: &App, superuser: &Authority, id: &str) -> Result<()> {
     let id = parsed(id)?;
     superuser.require_fresh_for(app, id)?;
     let transaction = app.database.begin().await?;
     let gone = Changes { is_active: Some(false), ..Changes::default() };
-    let before = user::by_id_in(&transaction, id).await?.ok_or(Code::NotFound)?.user;
-    if gone.takes_superuser_from(&before) {
-        user::require_another_superuser(&transaction, id).await?;
-    }
-    let held = user::hold(&transaction, id).await?.ok_or(Code::NotFound)?.user;
-    if gone.takes_superuser_from(&held) && !gone.takes_superuser_from(&before) {
-        // Made one in between.
-        user::require_another_superuser(&transaction, id).await?;
-    }
-    superuser.hold(app, &transaction).await?;
-    let entries = account::remove(app, &transaction, held, device.ip).await?;
+    let held = hold(app, &transaction, superuser, id, &gone).await?;
+    let entries = account::remove(app, &transaction, held, None).await?;
     transaction.commit().await?;
     app.revocations.apply(entries);
     app.known_users.forget(id);

@@ -285,9 +285,11 @@ fn peer_address(request: &Request) -> Option<IpAddr> {
         });
     }
     let forwarded = request.headers().get_all("x-forwarded-for").iter();
+    // Each by itself: what is no text must not hide the proxy's own word.
     let hops: Vec<_> = forwarded
-        .flat_map(|value| value.to_str().unwrap_or("-").split(','))
-        .map(|hop| hop.trim().parse::<IpAddr>().map(|hop| hop.to_canonical()))
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .map(|hop| std::str::from_utf8(hop).unwrap_or_default().trim().parse::<IpAddr>())
+        .map(|hop| hop.map(|hop| hop.to_canonical()))
         .collect();
     for hop in hops.into_iter().rev() {
         if !is_proxy(&address) {

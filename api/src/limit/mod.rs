@@ -12,12 +12,13 @@ mod store;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::hmac;
 use entity::attempt::Model;
 use quick_cache::sync::Cache;
 
 use crate::app::App;
 use crate::clock::{self, Time};
+use crate::config::{Config, ConfigError};
 use crate::error::{Error, Result};
 
 /// How often something may be tried, and how long it has to wait after that.
@@ -72,8 +73,8 @@ pub async fn sign_in(app: &App, name: &str, from: Option<&str>) -> Result<Option
     // One budget for all spellings of an address.
     let name = name.to_ascii_lowercase();
     let from = place(from);
-    let (pair, known) = (key(PAIR.what, &[&name, &from]), key("known", &[&name, &from]));
-    let (account, address) = (key(ACCOUNT.what, &[&name]), key(ADDRESS.what, &[&from]));
+    let (pair, known) = (key(app, PAIR.what, &[&name, &from]), key(app, "known", &[&name, &from]));
+    let (account, address) = (key(app, ACCOUNT.what, &[&name]), key(app, ADDRESS.what, &[&from]));
     let is_known = store::find(app.database.reader(), &known).await?;
     let is_known = is_known.is_some_and(|row| row.expires_at > clock::now().millis());
     let mut budgets = vec![(pair.clone(), PAIR), (address, ADDRESS)];
@@ -93,10 +94,12 @@ pub async fn sign_in(app: &App, name: &str, from: Option<&str>) -> Result<Option
 pub async fn take_back(app: &App, attempt: Option<Attempt>) -> Result<()> {
     let Some(attempt) = attempt else { return Ok(()) };
     let transaction = app.database.begin().await?;
-    for key in attempt.keys {
-        store::take_back(&transaction, &key).await?;
+    for key in &attempt.keys {
+        store::take_back(&transaction, key, true).await?;
     }
-    Ok(transaction.commit().await?)
+    transaction.commit().await?;
+    attempt.keys.iter().for_each(|key| drop(app.blocked.remove(key)));
+    Ok(())
 }
 
 /// Takes back what was counted for somebody who did prove it, and remembers where they were.
@@ -112,7 +115,7 @@ pub async fn succeeded(app: &App, attempt: Option<Attempt>) -> Result<()> {
             store::delete(&transaction, &key).await?;
             app.blocked.remove(&key);
         } else {
-            store::take_back(&transaction, &key).await?;
+            store::take_back(&transaction, &key, false).await?;
         }
     }
     let expires_at = clock::now().plus_seconds(KNOWN_FOR).millis();
@@ -129,7 +132,7 @@ pub async fn registration(app: &App, from: Option<&str>) -> Result<()> {
     if !app.config.rate_limit {
         return Ok(());
     }
-    let key = key(REGISTRATION.what, &[&place(from)]);
+    let key = key(app, REGISTRATION.what, &[&place(from)]);
     count(app, &mut [(key, REGISTRATION)]).await
 }
 
@@ -151,7 +154,11 @@ async fn count(app: &App, budgets: &mut [(String, Budget)]) -> Result<()> {
     let mut counted = Vec::new();
     for (key, budget) in budgets.iter() {
         let row = store::hold(&transaction, key).await?;
-        let until = Time::from_millis(row.blocked_until);
+        // Read again: somebody else's turn may have come before.
+        let now = clock::now();
+        // A clock that jumped ahead and back must not keep anybody waiting.
+        let longest = now.plus_seconds(LONGEST_WAIT);
+        let until = Time::from_millis(row.blocked_until).min(longest);
         if until > now {
             app.blocked.insert(key.clone(), until);
             return refuse(until);
@@ -175,16 +182,25 @@ impl Budget {
         Model {
             key,
             count,
-            blocked_until: now.plus_seconds(wait).millis(),
+            blocked_until: if wait == 0 { 0 } else { now.plus_seconds(wait).millis() },
             expires_at: now.plus_seconds(COUNTED_FOR).millis(),
         }
     }
 }
 
-/// Nobody is told from the table who was tried.
-fn key(what: &str, parts: &[&str]) -> String {
+/// Whoever reads the table without the secret of the settings is not told who was tried: a digest alone
+/// could be compared with those of likely names, and of passwords that were typed for one.
+fn key(app: &App, what: &str, parts: &[&str]) -> String {
     let text = [&[what], parts].concat().join("\0");
-    digest(&SHA256, text.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    let tag = hmac::sign(&app.attempt_key, text.as_bytes());
+    tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The key of those digests.
+pub(crate) fn attempt_key(config: &Config) -> Result<hmac::Key, ConfigError> {
+    let secret = config.signing_secret()?;
+    let key = |bytes: &[u8]| hmac::Key::new(hmac::HMAC_SHA256, bytes);
+    Ok(key(hmac::sign(&key(secret.expose().as_bytes()), b"tessera attempts").as_ref()))
 }
 
 /// Where a request came from, as far as one caller has it for themself: of IPv6, a network of 64 bits.

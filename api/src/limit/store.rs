@@ -41,9 +41,17 @@ pub(super) async fn put(connection: &impl ConnectionTrait, row: Model) -> Result
         .map(drop)
 }
 
-/// Counts one less.
-pub(super) async fn take_back(connection: &impl ConnectionTrait, key: &str) -> Result<(), DbErr> {
-    Entity::update_many()
+/// Counts one less; and has nobody wait any more, if that came of the one.
+pub(super) async fn take_back(
+    connection: &impl ConnectionTrait,
+    key: &str,
+    frees: bool,
+) -> Result<(), DbErr> {
+    let mut update = Entity::update_many();
+    if frees {
+        update = update.col_expr(Column::BlockedUntil, Expr::value(0));
+    }
+    update
         .col_expr(Column::Count, Expr::col(Column::Count).sub(1))
         .filter(Column::Key.eq(key))
         .filter(Column::Count.gt(0))

@@ -41,31 +41,52 @@ async fn begin(
     let (attempt, place) = admit(app, username, device.ip.as_deref()).await?;
     let found = user::by_email(&app.database, username).await?;
     let hash = found.as_ref().map(|found| found.hash.clone());
-    let matches = app.hasher.matches(place, password.clone(), hash).await?;
-    let credentials = match found {
+    let matches = match app.hasher.matches(place, password.clone(), hash).await {
+        Ok(matches) => matches,
+        // Nobody looked at it.
+        Err(error) => {
+            limit::take_back(app, attempt).await?;
+            return Err(error);
+        }
+    };
+    let mut known = match found {
         Some(found) if matches && found.user.is_active => found,
         _ => return Err(Code::LoginBadCredentials.into()),
     };
     limit::succeeded(app, attempt).await?;
-    if app.config.require_verification && !credentials.user.is_verified {
+    if app.config.require_verification && !known.user.is_verified {
         return Err(Code::LoginUserNotVerified.into());
     }
 
-    let upgraded = upgraded(app, &credentials, password).await;
-    let transaction = app.database.begin().await?;
-    // While the password was hashed, it may have been changed, by somebody who wants everybody
-    // else out: a session must not slip in behind that.
-    let held = user::hold(&transaction, credentials.user.id).await?;
-    let unchanged = |held: &Credentials| held.hash == credentials.hash && held.user.is_active;
-    let mut user = held.filter(unchanged).ok_or(Code::LoginBadCredentials)?.user;
-    if upgraded.is_some() {
-        let changes = Changes { hash: upgraded, ..Changes::default() };
-        user = user::change(&transaction, user, changes).await?;
+    let upgraded = upgraded(app, &known, password.clone()).await;
+    let before = known.hash.clone();
+    loop {
+        let transaction = app.database.begin().await?;
+        // While the password was hashed, it may have been changed, by somebody who wants everybody
+        // else out: a session must not slip in behind that.
+        let held = user::hold(&transaction, known.user.id).await?;
+        let held = held.filter(|held| held.user.is_active).ok_or(Code::LoginBadCredentials)?;
+        if held.hash != known.hash {
+            // Or hashed anew by another sign-in: that is told by trying it.
+            transaction.rollback().await?;
+            let place = app.hasher.reserve()?;
+            let hash = Some(held.hash.clone());
+            if !app.hasher.matches(place, password.clone(), hash).await? {
+                return Err(Code::LoginBadCredentials.into());
+            }
+            known = held;
+            continue;
+        }
+        let mut user = held.user;
+        if let Some(hash) = upgraded.clone().filter(|_| known.hash == before) {
+            let changes = Changes { hash: Some(hash), ..Changes::default() };
+            user = user::change(&transaction, user, changes).await?;
+        }
+        let now = clock::now();
+        let row = store::open(&transaction, new_session(app, user.id, device, now)).await?;
+        transaction.commit().await?;
+        return Ok((row, user, now));
     }
-    let now = clock::now();
-    let row = store::open(&transaction, new_session(app, user.id, device, now)).await?;
-    transaction.commit().await?;
-    Ok((row, user, now))
 }
 
 /// A hash of the same password, as they are made now, where the one there is is cheaper to try passwords

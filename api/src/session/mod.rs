@@ -81,18 +81,28 @@ pub async fn freshen(
     let gone = || Error::token(Code::Unauthorized, Refusal::Revoked);
     let found = user::by_id(&app.database, id).await?.ok_or_else(gone)?;
     let (attempt, place) = admit(app, &found.user.email, from.as_deref()).await?;
-    if !app.hasher.matches(place, password, Some(found.hash.clone())).await? {
-        return Err(Code::LoginBadCredentials.into());
+    match app.hasher.matches(place, password, Some(found.hash.clone())).await {
+        Ok(true) => {}
+        Ok(false) => return Err(Code::LoginBadCredentials.into()),
+        // Nobody looked at it.
+        Err(error) => {
+            limit::take_back(app, attempt).await?;
+            return Err(error);
+        }
     }
     limit::succeeded(app, attempt).await?;
     let transaction = app.database.begin().await?;
     // As at a sign-in: the password may have been changed, and the session ended, meanwhile.
     let held = user::hold(&transaction, id).await?.ok_or_else(gone)?;
-    if held.hash != found.hash || !held.user.is_active || !lives(&transaction, claims).await? {
+    if !held.user.is_active || !lives(&transaction, claims).await? {
         return Err(gone());
     }
     if revocation::is_revoked(app, &transaction, claims).await? {
         return Err(gone());
+    }
+    if held.hash != found.hash {
+        // Hashed anew by a sign-in, for another password would have ended the session.
+        return Err(Code::ServiceBusy.into());
     }
     let now = clock::now();
     let session = SessionId(claims.sid);

@@ -434,8 +434,12 @@ pub async fn list(
     limit: u64,
 ) -> Result<(Vec<User>, bool)> {
     let limit = limit.clamp(1, 100);
-    let text = |text: &&str| !text.is_empty() && !text.contains('\0');
-    let (contains, after) = (contains.filter(text), after.filter(text));
+    // Nobody is called that, and PostgreSQL would call it a fault.
+    if [contains, after].into_iter().flatten().any(|text| text.contains('\0')) {
+        return Ok((Vec::new(), false));
+    }
+    let some = |text: &&str| !text.is_empty();
+    let (contains, after) = (contains.filter(some), after.filter(some));
     let mut rows = store::list(database.reader(), contains, after, limit + 1).await?;
     let more = u64::try_from(rows.len()).is_ok_and(|count| count > limit);
     rows.truncate(usize::try_from(limit).unwrap_or(100));

@@ -107,7 +107,11 @@ pub(super) async fn list(
     let folded = folded_email(connection);
     let mut query = with_profile(Entity::find());
     if let Some(text) = contains {
-        let text = text.to_ascii_lowercase();
+        // As the database folds what it is compared with.
+        let text = match connection.get_database_backend() {
+            DbBackend::Postgres => text.to_lowercase(),
+            _ => text.to_ascii_lowercase(),
+        };
         // What is typed is text, not a pattern.
         let escaped = text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
         let pattern = LikeExpr::new(format!("%{escaped}%")).escape('\\');
