@@ -279,6 +279,9 @@ async fn looking_at_keys_makes_none_and_the_servers_key_is_not_retired_by_mistak
         let (well, said) = tessera(SECRET, algorithm, &["keys", "retire", &kid]);
         assert!(!well && said.contains("This key signs"), "{algorithm}: {said}");
     }
+    // With the server's own settings, not even by force.
+    let (well, said) = tessera(SECRET, "ES256", &["keys", "retire", &kid, "--force"]);
+    assert!(!well && said.contains("This key signs"), "{said}");
     server.sign_in(&person.email, PASSWORD).await;
     let (well, said) = tessera(SECRET, "HS256", &["keys", "retire", &kid, "--force"]);
     assert!(well, "{said}");
