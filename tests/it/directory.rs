@@ -216,6 +216,10 @@ async fn who_was_demoted_does_not_undo_it() {
         for token in [&second.access, &secret] {
             let undone = other.change(token, &second.id, &given).await;
             assert!([401, 403].contains(&undone.status), "{}", undone.body);
+            // Nor makes themself a token that acts as somebody who was not.
+            let wanted = json!({ "username": "root@user.com", "scopes": ["super"] });
+            let made = other.make_api_token(token, &wanted).await;
+            assert!([401, 403].contains(&made.status), "{}", made.body);
         }
         let still = format!(
             "\"user\" where id = '{}' and is_active = true and is_superuser = true",

@@ -95,12 +95,6 @@ async fn hold(
     let own = superuser.principal().map(|own| own.id());
     service::hold(transaction, own.into_iter().chain([PrincipalId::User(id)])).await?;
     superuser.hold(app, transaction).await?;
-    if let Some(PrincipalId::User(own)) = own {
-        let own = user::by_id_in(transaction, own).await?.ok_or(Code::Unauthorized)?.user;
-        if !own.is_active || !own.is_superuser {
-            return Err(Code::Forbidden.into());
-        }
-    }
     let held = user::by_id_in(transaction, id).await?.ok_or(Code::NotFound)?.user;
     if changes.takes_superuser_from(&held) && !changes.takes_superuser_from(&before) {
         // Made one in between.

@@ -75,6 +75,7 @@ pub async fn sign_in(app: &App, name: &str, from: Option<&str>) -> Result<Option
     let from = place(from);
     let (pair, known) = (key(app, PAIR.what, &[&name, &from]), key(app, "known", &[&name, &from]));
     let (account, address) = (key(app, ACCOUNT.what, &[&name]), key(app, ADDRESS.what, &[&from]));
+    refuse_remembered(app, [&pair, &address])?;
     let is_known = store::find(app.database.reader(), &known).await?;
     let is_known = is_known.is_some_and(|row| row.expires_at > clock::now().millis());
     let mut budgets = vec![(pair.clone(), PAIR), (address, ADDRESS)];
@@ -138,16 +139,7 @@ pub async fn registration(app: &App, from: Option<&str>) -> Result<()> {
 
 /// Counts one attempt in each budget, or in none.
 async fn count(app: &App, budgets: &mut [(String, Budget)]) -> Result<()> {
-    let now = clock::now();
-    let refuse = |until: Time| {
-        let wait = Duration::from_millis(until.millis().abs_diff(now.millis()));
-        Err(Error::try_again_after(wait))
-    };
-    for (key, _) in budgets.iter() {
-        if let Some(until) = app.blocked.get(key).filter(|until| *until > now) {
-            return refuse(until);
-        }
-    }
+    refuse_remembered(app, budgets.iter().map(|(key, _)| key))?;
     // In one order: of two that want the same rows, each would wait for the other.
     budgets.sort_by(|one, other| one.0.cmp(&other.0));
     let transaction = app.database.begin().await?;
@@ -161,7 +153,7 @@ async fn count(app: &App, budgets: &mut [(String, Budget)]) -> Result<()> {
         let until = Time::from_millis(row.blocked_until).min(longest);
         if until > now {
             app.blocked.insert(key.clone(), until);
-            return refuse(until);
+            return Err(try_again(until, now));
         }
         let before = if row.expires_at > now.millis() { row.count } else { 0 };
         counted.push(budget.after(row.key, before + 1, now));
@@ -170,6 +162,17 @@ async fn count(app: &App, budgets: &mut [(String, Budget)]) -> Result<()> {
         store::put(&transaction, row).await?;
     }
     Ok(transaction.commit().await?)
+}
+
+/// Fails where this replica knows that one of these is not to be tried yet.
+fn refuse_remembered<'a>(app: &App, keys: impl IntoIterator<Item = &'a String>) -> Result<()> {
+    let now = clock::now();
+    let mut remembered = keys.into_iter().filter_map(|key| app.blocked.get(key));
+    remembered.find(|until| *until > now).map_or(Ok(()), |until| Err(try_again(until, now)))
+}
+
+fn try_again(until: Time, now: Time) -> Error {
+    Error::try_again_after(Duration::from_millis(until.millis().abs_diff(now.millis())))
 }
 
 impl Budget {

@@ -15,7 +15,7 @@ use crate::revocation;
 use crate::scope::{Scope, Scopes};
 use crate::service::Principal;
 use crate::session;
-use crate::user::User;
+use crate::user::{self, User};
 
 /// Who asks.
 #[derive(Debug, Clone)]
@@ -128,8 +128,9 @@ impl Authority {
         }
     }
 
-    /// Fails for who was thrown out meanwhile, on another replica too: the tables are asked, not
-    /// memory, and what they hold stays so until the transaction ends.
+    /// Fails for who was thrown out, made inactive or demoted meanwhile, on another replica too: the
+    /// tables are asked, not memory, and what they hold stays so until the transaction ends. Users are
+    /// held before, by `service::hold`.
     pub(crate) async fn hold(&self, app: &App, transaction: &DatabaseTransaction) -> Result<()> {
         match self {
             Authority::Session { claims, .. } => {
@@ -145,6 +146,14 @@ impl Authority {
                 }
             }
             Authority::Operator => {}
+        }
+        let Some(Principal::User(own)) = self.principal() else { return Ok(()) };
+        let held = user::by_id_in(transaction, own.id).await?.ok_or(Code::Unauthorized)?.user;
+        if !held.is_active {
+            return Err(Code::Unauthorized.into());
+        }
+        if own.is_superuser && !held.is_superuser {
+            return Err(Code::Forbidden.into());
         }
         Ok(())
     }

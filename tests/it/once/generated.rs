@@ -164,7 +164,8 @@ fn the_guide_shows_what_the_terminal_prints() {
     let mut page = "# At the terminal\n\nWhat superusers do over HTTP, operators do with `tessera`, \
                     on the database of the settings: a server need not run. With `--url` (or \
                     `TESSERA_URL`) and an API token with the scope `super` in `TESSERA_API_TOKEN`, \
-                    the same is done on a server. `--output json` is for programs. Where servers are \
+                    the same is done on a server; `user create`, \
+                    `keys derive` and `keys reseal` work beside the database alone. `--output json` is for programs. Where servers are \
                     on line, a change says which of them have applied it: \
                     `{\"replica-1\":true,\"replica-2\":true}`.\n\nA secret given as `-` is read from \
                     standard input, and so in no history. [Commands](commands.md) has every command \
