@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write, stdin, stdout};
 use std::process::ExitCode;
 
 use api::config::Config;
-use api::factor::{self, Hasher, Maker, Password};
+use api::factor::{self, Maker, Password};
 use api::user::{Email, Profile};
 use clap::{Args, Subcommand};
 use reqwest::Method;
@@ -176,11 +176,9 @@ async fn create(config: Config, email: &str, superuser: bool) -> Result<(), Stri
     operator::require_no_server("user create")?;
     let email: Email = email.parse().map_err(str::to_owned)?;
     let password = Password::new(read_password()?);
-    let database = api::connect(&config).await?;
-    database.prepare(config.migrate).await?;
-    let hasher = Hasher::start(config.bcrypt_cost);
+    let app = api::open_or_make(config).await?;
     let (maker, profile) = (Maker::Operator { superuser }, Profile::default());
-    let user = factor::create(&config, &hasher, &database, email, password, profile, maker)
+    let user = factor::create(&app, email, password, profile, maker, None)
         .await
         .map_err(|error| error.to_string())?;
     let superuser = if superuser { "  superuser" } else { "" };

@@ -10,8 +10,10 @@ use crate::database::Database;
 use crate::error::Result;
 use crate::factor::Hasher;
 use crate::http::CsrfKeys;
+use crate::job::Jobs;
 use crate::key::{self, KeyChanges};
 use crate::limit::{self, Blocked, MOST_BLOCKED};
+use crate::mail::{Mailer, Templates};
 use crate::revocation::Revocations;
 use crate::service::KnownServices;
 use crate::token::{KnownApiTokens, Uses};
@@ -44,6 +46,14 @@ pub struct Parts {
     pub known_services: KnownServices,
     /// The API tokens that were shown within the last second.
     pub known_api_tokens: KnownApiTokens,
+    /// What jobs are kept with.
+    pub jobs: Jobs,
+    /// Where mails go.
+    pub mailer: Mailer,
+    /// What they say.
+    pub templates: Templates,
+    /// The key of the digests of codes.
+    pub code_key: hmac::Key,
     /// The key of what the table of attempts has.
     pub attempt_key: hmac::Key,
     /// What is not tried again for a while.
@@ -74,6 +84,10 @@ impl App {
         let guard = Guard::new(Arc::clone(&verifier)).fresh_for(config.fresh_token_expires);
         let csrf = CsrfKeys::of(&config)?;
         let attempt_key = limit::attempt_key(&config)?;
+        let jobs = Jobs::of(&config)?;
+        let mailer = Mailer::of(&config)?;
+        let templates = Templates::read(config.mail.mail_templates.as_deref())?;
+        let code_key = key::digest_key(&config.signing_secret()?, "tessera codes");
         let hasher = Hasher::start(config.bcrypt_cost);
         Ok(Self(Arc::new(Parts {
             config,
@@ -86,6 +100,10 @@ impl App {
             known_users: KnownUsers::default(),
             known_services: KnownServices::default(),
             known_api_tokens: KnownApiTokens::default(),
+            jobs,
+            mailer,
+            templates,
+            code_key,
             attempt_key,
             blocked: Blocked::new(MOST_BLOCKED),
             key_changes: KeyChanges::default(),

@@ -41,3 +41,8 @@ impl Time {
         Self(self.0.saturating_sub(millis))
     }
 }
+
+/// The present, as other programs' libraries take it.
+pub fn system_time() -> SystemTime {
+    UNIX_EPOCH + std::time::Duration::from_millis(now().0.unsigned_abs())
+}

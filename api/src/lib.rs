@@ -9,10 +9,14 @@
 //! | [`factor`] | passwords: how you prove it |
 //! | [`limit`] | how often passwords may be tried |
 //! | [`session`] | sign in, stay signed in, sign out: what you get |
+//! | [`job`] | what is done after the answer |
+//! | [`mail`] | what people are told |
+//! | [`confirmation`] | what they prove by it |
 //! | [`service`] | programs that act for themselves |
 //! | [`token`] | API tokens, and who asks |
 //! | [`introspection`] | what services ask of a token |
 //! | [`account`] | what people change of themselves |
+//! | [`recovery`] | what they do by a mail they got |
 //! | [`directory`] | what superusers do with accounts |
 //! | [`admin`] | what superusers do otherwise |
 //! | [`revocation`] | what is not accepted any more |
@@ -28,18 +32,22 @@ pub mod admin;
 pub mod app;
 pub mod clock;
 pub mod config;
+pub mod confirmation;
 pub mod database;
 pub mod directory;
 pub mod error;
 pub mod factor;
 pub mod http;
 pub mod introspection;
+pub mod job;
 pub mod key;
 pub mod known;
 pub mod limit;
+pub mod mail;
 pub mod operation;
 mod purge;
 pub mod random;
+pub mod recovery;
 pub mod replica;
 pub mod revocation;
 pub mod scope;
@@ -92,6 +100,15 @@ pub async fn open_with_secret(config: Config) -> Result<App, String> {
 /// A sentence for the operator.
 pub async fn open(config: Config) -> Result<App, String> {
     config.database_url.require_there()?;
+    open_or_make(config).await
+}
+
+/// As [`open`], where the database may be made.
+///
+/// # Errors
+///
+/// A sentence for the operator.
+pub async fn open_or_make(config: Config) -> Result<App, String> {
     assemble(config.with_some_secret()).await
 }
 

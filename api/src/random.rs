@@ -95,3 +95,14 @@ pub fn private_key(algorithm: SigningAlgorithm) -> Vec<u8> {
     };
     made.expect("a private key is made of random bytes")
 }
+
+/// Six digits, each number as likely as any other.
+pub fn digits() -> String {
+    loop {
+        let number = u32::from_be_bytes(bytes());
+        // The last numbers would make the first codes likelier.
+        if number < u32::MAX / 1_000_000 * 1_000_000 {
+            return format!("{:06}", number % 1_000_000);
+        }
+    }
+}

@@ -57,6 +57,11 @@ id! {
 }
 
 id! {
+    /// A job's id, which tells when it was made.
+    JobId
+}
+
+id! {
     /// A replica's id, another one at each of its starts.
     ReplicaId
 }

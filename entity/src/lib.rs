@@ -5,7 +5,10 @@
 
 pub mod api_token;
 pub mod attempt;
+pub mod confirmation;
+pub mod former_email;
 mod id;
+pub mod job;
 pub mod profile;
 pub mod replica;
 pub mod revocation;
@@ -14,4 +17,4 @@ pub mod session;
 pub mod signing_key;
 pub mod user;
 
-pub use id::{ApiTokenId, ReplicaId, ServiceId, SessionId, UserId};
+pub use id::{ApiTokenId, JobId, ReplicaId, ServiceId, SessionId, UserId};

@@ -20,6 +20,7 @@ mod m20261122_000005_replica;
 mod m20261122_000006_signing_key;
 mod m20261122_000007_profile;
 mod m20261122_000008_attempt;
+mod m20261122_000009_mail;
 
 struct Migrator;
 
@@ -35,6 +36,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000006_signing_key::Migration),
             Box::new(m20261122_000007_profile::Migration),
             Box::new(m20261122_000008_attempt::Migration),
+            Box::new(m20261122_000009_mail::Migration),
         ]
     }
 }

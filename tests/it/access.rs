@@ -18,7 +18,7 @@ fn plain(request: Request) -> Request {
 
 /// What has an id in its path is tried with somebody else's: a superuser's token opens no more of
 /// other people's sessions than a user's.
-static TABLE: [Row; 44] = [
+static TABLE: [Row; 49] = [
     ("POST", "/auth/register", |r| r.json(&json!({ "email": "x", "password": "x" })), [422; 4]),
     ("POST", "/auth/jwt/login", |r| r.form(&[("username", "x"), ("password", "x")]), [400; 4]),
     ("POST", "/auth/jwt/refresh", plain, [401, 200, 401, 401]),
@@ -36,6 +36,16 @@ static TABLE: [Row; 44] = [
     ("POST", "/auth/cookie/login", |r| r.form(&[("username", "x"), ("password", "x")]), [400; 4]),
     // Of a cookie, and none is sent here.
     ("POST", "/auth/cookie/logout", plain, [401; 4]),
+    ("POST", "/auth/request-verify-token", |r| r.json(&json!({ "email": "x" })), [422; 4]),
+    ("POST", "/auth/forgot-password", |r| r.json(&json!({ "email": "x" })), [422; 4]),
+    ("POST", "/auth/verify", |r| r.json(&json!({ "token": "x" })), [400; 4]),
+    (
+        "POST",
+        "/auth/reset-password",
+        |r| r.json(&json!({ "token": "x", "password": "x" })),
+        [400; 4],
+    ),
+    ("POST", "/auth/restore-email", |r| r.json(&json!({ "token": "x" })), [400; 4]),
     ("POST", "/auth/revoke", |r| r.form(&[("token", "x")]), OPEN),
     (
         "POST",

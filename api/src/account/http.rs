@@ -40,6 +40,7 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
             Code::UpdateUserInvalidPassword,
             Code::UnsupportedMediaType,
             Code::UnprocessableContent,
+            Code::TooManyAttempts,
             Code::ServiceBusy,
         ],
     ),

@@ -8,8 +8,11 @@ use tessera_verify::{Claims, Refusal, Revocation};
 
 use crate::app::App;
 use crate::clock;
+use crate::confirmation::{self, Purpose};
 use crate::error::{Code, Error, Result};
 use crate::factor::{self, Password};
+use crate::limit;
+use crate::mail::{self, Letter, Template};
 use crate::revocation::{self, Why};
 use crate::session::{self, Device, Page, Session};
 use crate::token::{self, ApiToken};
@@ -50,6 +53,13 @@ pub async fn change(
         let claims = claims.ok_or(Code::FreshTokenRequired)?;
         app.guard.require_fresh(claims, clock::now().seconds())?;
     }
+    if let Some(email) = email.as_ref().filter(|_| app.mailer.sends()) {
+        let known = user::by_id(&app.database, id).await?.ok_or(Code::Unauthorized)?;
+        if known.user.email != email.as_str() {
+            // Each mails two people; who changes back and forth must not fill anybody's box.
+            limit::mail(app, email.as_str(), device.ip.as_deref()).await?;
+        }
+    }
     let hash = match password {
         Some(password) => Some(hash_of(app, id, email.as_ref(), password).await?),
         None => None,
@@ -60,11 +70,17 @@ pub async fn change(
     let email = email.filter(|email| email.as_str() != held.email);
     let changes = Changes { email, hash, name, surname, website, ..Changes::default() };
     let kept = claims.map(|claims| SessionId(claims.sid));
-    let (user, entries) = apply(app, &transaction, held, changes, kept, device.ip).await?;
+    let changed = apply(app, &transaction, held, changes, kept, device.ip).await?;
     transaction.commit().await?;
-    app.revocations.apply(entries);
-    app.known_users.forget(id);
-    Ok(user)
+    applied(app, &changed);
+    Ok(changed.0)
+}
+
+/// Puts into memory what [`apply`] recorded, once that was committed.
+pub(crate) fn applied(app: &App, (user, entries): &(User, Vec<Revocation>)) {
+    app.revocations.apply(entries.iter().cloned());
+    app.known_users.forget(user.id);
+    app.jobs.wake();
 }
 
 /// The hash of a password that is to be a user's.
@@ -105,8 +121,9 @@ async fn hold(
 }
 
 /// Changes a user who is held: a new password, and not being active any more, end their sessions but
-/// one and every access token they got. What is returned besides was recorded in the transaction; the
-/// caller puts it into memory once that was committed.
+/// one and every access token they got. A new address is to be verified, and the former one is told. What
+/// is returned besides was recorded in the transaction; the caller says [`applied`] once that was
+/// committed.
 pub(crate) async fn apply(
     app: &App,
     transaction: &DatabaseTransaction,
@@ -123,7 +140,21 @@ pub(crate) async fn apply(
         (Some(_), _) => Some((Why::PasswordChange, kept)),
         _ => None,
     };
+    let former = held.email.clone();
+    let (moves, has_new_password) = (changes.email.is_some(), changes.hash.is_some());
     let user = user::change(transaction, held, changes).await?;
+    if moves {
+        confirmation::send_to_former(app, transaction, user.id, &former).await?;
+    }
+    if moves
+        && !user.is_verified
+        && let Some(known) = user::by_id_in(transaction, user.id).await?
+    {
+        confirmation::send(app, transaction, &known, Purpose::Verify).await?;
+    }
+    if has_new_password {
+        mail::put(app, transaction, user.id, &password_changed(former)).await?;
+    }
     let entries = match why {
         Some((why, kept)) => {
             let now = clock::now();
@@ -132,6 +163,11 @@ pub(crate) async fn apply(
         None => Vec::new(),
     };
     Ok((user, entries))
+}
+
+fn password_changed(to: String) -> Letter {
+    let path = "/forgot-password".to_owned();
+    Letter { to, template: Template::PasswordChanged, path, code: None, lives: None }
 }
 
 /// Deletes a user who asks for it with a fresh access token: their sessions and API tokens go with them.

@@ -1,5 +1,7 @@
 //! Every setting, once: flag, environment variable, `.env` line, help text and `.env.example`.
 
+mod document;
+mod mail;
 mod value;
 
 use std::fmt;
@@ -9,11 +11,12 @@ use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+pub use document::{Setting, definitions, example, settings};
+pub use mail::MailSettings;
 pub use value::{LogFormat, Migrate, Origin, PublicUrl, Registration, Secret, SqliteSynchronous};
 
+use clap::Args;
 use clap::builder::BoolishValueParser;
-use clap::parser::ValueSource;
-use clap::{ArgMatches, Args, Command};
 use ipnet::IpNet;
 use tessera_verify::SigningAlgorithm;
 
@@ -227,6 +230,10 @@ pub struct Config {
           value_delimiter = ',', value_parser = value::parse_network)]
     pub trusted_proxies: Vec<IpNet>,
 
+    /// How mail is sent.
+    #[command(flatten)]
+    pub mail: MailSettings,
+
     /// Whether people may register themselves
     #[arg(
         long,
@@ -287,6 +294,12 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
+impl ConfigError {
+    pub(crate) fn new(sentence: &str) -> Self {
+        Self(sentence.to_owned())
+    }
+}
+
 impl Config {
     /// Reads the files that hold secrets, and checks what settings must not be together.
     ///
@@ -308,6 +321,7 @@ impl Config {
             let secrets = read_secret_file("APP_SECRET_PREVIOUS_FILE", file)?;
             self.app_secret_previous.extend(secrets.split(',').map(Secret::new));
         }
+        self.mail.complete()?;
         self.app_secret_previous.retain(|secret| !secret.expose().is_empty());
         if self.jwt_audiences.contains(&self.jwt_audience) {
             let fault =
@@ -343,8 +357,12 @@ impl Config {
 
     /// With a secret, whatever it is.
     pub(crate) fn with_some_secret(self) -> Self {
-        let some = || Secret::new(&random::secret());
-        Self { app_secret: Some(self.app_secret.unwrap_or_else(some)), ..self }
+        let config = self.with_kept_secret();
+        if config.app_secret.is_some() {
+            return config;
+        }
+        let mail = MailSettings { off: true, ..config.mail };
+        Self { app_secret: Some(Secret::new(&random::secret())), mail, ..config }
     }
 
     /// Checks the secrets, and warns of what passes in development only.
@@ -356,6 +374,7 @@ impl Config {
         if !self.dev && self.public_url.as_str().contains("//localhost") {
             tracing::warn!("PUBLIC_URL is on localhost: set it to what callers see");
         }
+        self.warn_of_mail();
         self.checked_secret(true).map(drop)
     }
 
@@ -442,50 +461,6 @@ fn read_secret_file(name: &str, file: &Path) -> Result<String, ConfigError> {
         .map_err(|error| ConfigError(format!("{name}: the file cannot be read: {error}")))
 }
 
-/// A setting as it stands, for people.
-#[derive(Debug)]
-pub struct Setting {
-    /// The environment variable's name.
-    pub name: String,
-    /// Its value; of a secret, only that there is one.
-    pub value: String,
-    /// Where the value came from: `flag`, `environment`, `.env`, `default` or `unset`.
-    pub origin: &'static str,
-}
-
-const SECRETS: [&str; 3] = ["app_secret", "app_secret_previous", "database_url"];
-
-/// The settings as `matches` holds them, in the order of their definition. `from_file` names the
-/// environment variables that `.env` set.
-pub fn settings(matches: &ArgMatches, from_file: &[String]) -> Vec<Setting> {
-    definitions()
-        .get_arguments()
-        .filter_map(|argument| {
-            let id = argument.get_id().as_str();
-            let name = argument.get_env()?.to_string_lossy().into_owned();
-            let values = matches.get_raw(id).map(|values| {
-                values.map(|value| value.to_string_lossy()).collect::<Vec<_>>().join(",")
-            });
-            let origin = match matches.value_source(id) {
-                Some(ValueSource::CommandLine) => "flag",
-                Some(ValueSource::EnvVariable) if from_file.contains(&name) => ".env",
-                Some(ValueSource::EnvVariable) => "environment",
-                Some(_) => "default",
-                None => "unset",
-            };
-            let value = match values {
-                Some(url) if id == "database_url" => {
-                    url.parse::<DatabaseUrl>().map_or("(secret)".to_owned(), |url| url.to_string())
-                }
-                Some(value) if SECRETS.contains(&id) && !value.is_empty() => "(secret)".to_owned(),
-                Some(value) => value,
-                None => String::new(),
-            };
-            Some(Setting { name, value, origin })
-        })
-        .collect()
-}
-
 /// Sets the environment variables that `.env` in this folder gives and the environment does not;
 /// says which. No file is no fault.
 ///
@@ -545,55 +520,4 @@ pub fn not_text() -> Vec<String> {
 #[expect(clippy::disallowed_methods, reason = "this is the place")]
 fn is_not_text(name: &std::ffi::OsStr) -> bool {
     std::env::var_os(name).is_some_and(|value| value.to_str().is_none())
-}
-
-/// The definition of every setting, as clap knows it.
-pub fn definitions() -> Command {
-    Config::augment_args(Command::new("settings"))
-}
-
-/// The text of `.env.example`: every setting with its help and its default.
-pub fn example() -> String {
-    let mut text = "# Every setting of Tessera. `cp .env.example .env` is a working start for \
-                    development.\n# A flag goes before the environment, the environment before \
-                    this file, this file before the default.\n"
-        .to_owned();
-    for argument in definitions().get_arguments() {
-        let Some(name) = argument.get_env().map(|name| name.to_string_lossy().into_owned()) else {
-            continue;
-        };
-        text.push('\n');
-        for line in wrap(&argument.get_help().map(ToString::to_string).unwrap_or_default()) {
-            text += &format!("# {line}\n");
-        }
-        let choices = argument.get_possible_values();
-        if choices.iter().any(|choice| choice.get_name() != "true" && choice.get_name() != "false")
-        {
-            let names: Vec<_> = choices.iter().map(|choice| choice.get_name()).collect();
-            text += &format!("# One of: {}\n", names.join(", "));
-        }
-        let default = argument.get_default_values().first().map(|value| value.to_string_lossy());
-        text += &match argument.get_id().as_str() {
-            "dev" => format!("{name}=true\n"),
-            "app_secret" => format!("{name}={EXAMPLE_SECRET}\n"),
-            _ => format!("# {name}={}\n", default.unwrap_or_default()),
-        };
-    }
-    text
-}
-
-fn wrap(text: &str) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
-        let line = lines.last_mut().expect("there is a line");
-        if !line.is_empty() && line.len() + word.len() >= 96 {
-            lines.push(word.to_owned());
-        } else {
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line.push_str(word);
-        }
-    }
-    lines
 }

@@ -71,12 +71,11 @@ pub async fn change(
     let held = hold(app, &transaction, superuser, id, &changes).await?;
     let email = changes.email.filter(|email| email.as_str() != held.email);
     let changes = Changes { email, hash, ..changes };
-    let (user, entries) = account::apply(app, &transaction, held, changes, None, None).await?;
+    let changed = account::apply(app, &transaction, held, changes, None, None).await?;
     transaction.commit().await?;
-    app.revocations.apply(entries);
-    app.known_users.forget(id);
+    account::applied(app, &changed);
     tracing::info!(by = %superuser, user.id = %id, "a superuser changed a user");
-    Ok(user)
+    Ok(changed.0)
 }
 
 /// A user who is about to be changed, held until the transaction ends; and so is whoever changes them,

@@ -18,6 +18,16 @@ pub enum Code {
     LoginBadCredentials,
     /// The right password of a user whose address is not verified.
     LoginUserNotVerified,
+    /// What a mail brought does not verify its address.
+    VerifyUserBadToken,
+    /// The address was verified by this before.
+    VerifyUserAlreadyVerified,
+    /// What a mail brought does not set another password.
+    ResetPasswordBadToken,
+    /// The password that is to be set breaks a rule.
+    ResetPasswordInvalidPassword,
+    /// What a mail brought takes no address back.
+    RestoreEmailBadToken,
     /// The address a user wants is another user's.
     UpdateUserEmailAlreadyExists,
     /// The password a user wants breaks a rule.
@@ -82,12 +92,17 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Code; 35] = [
+    pub const ALL: [Code; 40] = [
         Code::RegisterUserAlreadyExists,
         Code::RegisterInvalidPassword,
         Code::RegistrationClosed,
         Code::LoginBadCredentials,
         Code::LoginUserNotVerified,
+        Code::VerifyUserBadToken,
+        Code::VerifyUserAlreadyVerified,
+        Code::ResetPasswordBadToken,
+        Code::ResetPasswordInvalidPassword,
+        Code::RestoreEmailBadToken,
         Code::UpdateUserEmailAlreadyExists,
         Code::UpdateUserInvalidPassword,
         Code::Unauthorized,
@@ -148,6 +163,29 @@ impl Code {
                 S::BAD_REQUEST,
                 "LOGIN_USER_NOT_VERIFIED",
                 "The password is right, but the e-mail address is not verified yet.",
+            ),
+            Code::VerifyUserBadToken => (
+                S::BAD_REQUEST,
+                "VERIFY_USER_BAD_TOKEN",
+                "This does not verify the address: it has expired, was used, or another was sent since.",
+            ),
+            Code::VerifyUserAlreadyVerified => {
+                (S::BAD_REQUEST, "VERIFY_USER_ALREADY_VERIFIED", "The address is verified already.")
+            }
+            Code::ResetPasswordBadToken => (
+                S::BAD_REQUEST,
+                "RESET_PASSWORD_BAD_TOKEN",
+                "This sets no password: it has expired, was used, or another was sent since.",
+            ),
+            Code::ResetPasswordInvalidPassword => (
+                S::BAD_REQUEST,
+                "RESET_PASSWORD_INVALID_PASSWORD",
+                "The password breaks a rule; `reason` says which. The token is still good.",
+            ),
+            Code::RestoreEmailBadToken => (
+                S::BAD_REQUEST,
+                "RESTORE_EMAIL_BAD_TOKEN",
+                "This takes no address back: it has expired, or was used.",
             ),
             Code::UpdateUserEmailAlreadyExists => (
                 S::BAD_REQUEST,
@@ -310,7 +348,9 @@ impl Code {
     /// What the body looks like, for the documents.
     pub fn example(self) -> Value {
         let error = match self {
-            Code::RegisterInvalidPassword | Code::UpdateUserInvalidPassword => {
+            Code::RegisterInvalidPassword
+            | Code::UpdateUserInvalidPassword
+            | Code::ResetPasswordInvalidPassword => {
                 Error::with_reason(self, "Password should be at least 8 characters")
             }
             Code::ApiTokenInvalidScopes => {

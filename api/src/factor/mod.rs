@@ -12,10 +12,10 @@ use entity::UserId;
 
 use crate::app::App;
 use crate::config::{Config, Registration};
-use crate::database::Database;
+use crate::confirmation::{self, Purpose};
 use crate::error::{Code, Error, Result};
 use crate::limit;
-use crate::user::{self, Email, PasswordHash, Profile, User};
+use crate::user::{self, Credentials, Email, PasswordHash, Profile, User};
 
 /// The most characters a password may have.
 const MAX_PASSWORD_LENGTH: usize = 1024;
@@ -37,7 +37,7 @@ pub async fn register(
         return Err(Code::RegistrationClosed.into());
     }
     limit::registration(app, from.as_deref()).await?;
-    create(&app.config, &app.hasher, &app.database, email, password, profile, Maker::Themself).await
+    create(app, email, password, profile, Maker::Themself, from.as_deref()).await
 }
 
 /// Who makes a user.
@@ -52,22 +52,25 @@ pub enum Maker {
     },
 }
 
-/// Makes a user, whoever asks for it.
+/// Makes a user, whoever asks for it. Who does so for themself gets a mail to verify their address.
 ///
 /// # Errors
 ///
-/// [`Code::RegisterInvalidPassword`], [`Code::RegisterUserAlreadyExists`].
+/// [`Code::RegisterInvalidPassword`], [`Code::RegisterUserAlreadyExists`], [`Code::TooManyAttempts`].
 pub async fn create(
-    config: &Config,
-    hasher: &Hasher,
-    database: &Database,
+    app: &App,
     email: Email,
     password: Password,
     profile: Profile,
     maker: Maker,
+    from: Option<&str>,
 ) -> Result<User> {
     let words = words_of(email.as_str(), &profile);
-    let hash = hash_new(config, hasher, password, words, Code::RegisterInvalidPassword).await?;
+    let refusal = Code::RegisterInvalidPassword;
+    let hash = hash_new(&app.config, &app.hasher, password, words, refusal).await?;
+    if maker == Maker::Themself && app.mailer.sends() {
+        limit::mail(app, email.as_str(), from).await?;
+    }
     let user = User {
         id: UserId(crate::random::id()),
         email: email.as_str().to_owned(),
@@ -77,7 +80,15 @@ pub async fn create(
         profile,
         granted: User::default_scopes(),
     };
-    user::create(database, user, hash).await
+    let transaction = app.database.begin().await?;
+    let user = user::create(&transaction, user, hash.clone()).await?;
+    let known = Credentials { user, hash };
+    if maker == Maker::Themself {
+        confirmation::send(app, &transaction, &known, Purpose::Verify).await?;
+    }
+    transaction.commit().await?;
+    app.jobs.wake();
+    Ok(known.user)
 }
 
 /// The hash of a password somebody chose, if the rules let it through. `words` are those of its owner,

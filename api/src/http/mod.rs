@@ -6,7 +6,9 @@ pub(crate) mod cookie;
 mod docs;
 mod layers;
 mod local;
+pub(crate) mod null;
 mod openapi;
+pub(crate) mod page;
 mod routes;
 mod server;
 

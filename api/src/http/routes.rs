@@ -6,12 +6,12 @@ use poem_openapi::{LicenseObject, OpenApi, OpenApiService, ServerObject};
 use serde_json::Value;
 
 use super::layers::Layers;
-use super::{docs, openapi};
+use super::{docs, openapi, page};
 use crate::app::App;
 use crate::error::Code;
 use crate::{
-    account, admin, directory, factor, introspection, key, operation, replica, service, session,
-    token,
+    account, admin, directory, factor, introspection, key, operation, recovery, replica, service,
+    session, token,
 };
 
 /// The operations of each feature.
@@ -23,6 +23,7 @@ pub(super) fn operations() -> OpenApiService<impl OpenApi, ()> {
         introspection::http::Api,
         key::http::Api,
         account::http::Api,
+        recovery::http::Api,
         directory::http::Api,
         admin::http::Api,
         service::http::Api,
@@ -47,6 +48,7 @@ pub(super) fn refusals() -> impl Iterator<Item = &'static (&'static str, &'stati
         introspection::http::REFUSALS,
         key::http::REFUSALS,
         account::http::REFUSALS,
+        recovery::http::REFUSALS,
         directory::http::REFUSALS,
         admin::http::REFUSALS,
         service::http::REFUSALS,
@@ -77,20 +79,34 @@ pub(super) fn service(app: App) -> impl Endpoint<Output = Response> {
             get(docs::asset("text/javascript; charset=utf-8", swagger.script)),
         )
         .at("/docs/swagger-ui.css", get(docs::asset("text/css; charset=utf-8", swagger.style)))
+        .at("/style.css", get(docs::asset("text/css; charset=utf-8", page::STYLE)))
+        .at("/verify", get(recovery::pages::verify_form).post(recovery::pages::verify))
+        .at(
+            "/reset-password",
+            get(recovery::pages::reset_password_form).post(recovery::pages::reset_password),
+        )
+        .at(
+            "/restore-email",
+            get(recovery::pages::restore_email_form).post(recovery::pages::restore_email),
+        )
         .nest("/", operations)
         .data(app.clone());
     layers(routes)
 }
 
 /// The routes that are not operations, which have no entry in the document.
-const PAGES: [&str; 7] = [
-    "/openapi.json",
-    "/openapi.yaml",
-    "/docs",
-    "/docs/start.js",
-    "/docs/page.css",
-    "/docs/swagger-ui.js",
-    "/docs/swagger-ui.css",
+const PAGES: [(&str, &str); 11] = [
+    ("/openapi.json", "GET"),
+    ("/openapi.yaml", "GET"),
+    ("/docs", "GET"),
+    ("/docs/start.js", "GET"),
+    ("/docs/page.css", "GET"),
+    ("/docs/swagger-ui.js", "GET"),
+    ("/docs/swagger-ui.css", "GET"),
+    ("/style.css", "GET"),
+    ("/verify", "GET, POST"),
+    ("/reset-password", "GET, POST"),
+    ("/restore-email", "GET, POST"),
 ];
 
 /// Which paths there are, and for which methods.
@@ -107,7 +123,9 @@ impl Paths {
                 .collect();
             (path.clone(), HeaderValue::try_from(methods.join(", ")))
         });
-        let pages = PAGES.iter().map(|path| ((*path).to_owned(), HeaderValue::try_from("GET")));
+        let pages = PAGES
+            .iter()
+            .map(|(path, methods)| ((*path).to_owned(), HeaderValue::try_from(*methods)));
         Self(
             operations
                 .chain(pages)

@@ -24,7 +24,7 @@ use tokio_io_timeout::TimeoutStream;
 use super::routes;
 use crate::app::App;
 use crate::replica::jobs::Member;
-use crate::{key, limit, replica, revocation, session, token};
+use crate::{confirmation, key, limit, mail, recovery, replica, revocation, session, token, user};
 
 /// How long a request's head may take, and a connection be idle.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
@@ -84,6 +84,10 @@ pub async fn serve(app: App, bound: Bound, shutdown: impl Future<Output = ()>) {
         tokio::spawn(member.clone().keep_reporting(app.clone())),
         tokio::spawn(replica::jobs::keep_purging(app.clone())),
         tokio::spawn(limit::jobs::keep_purging(app.clone())),
+        tokio::spawn(mail::jobs::keep_delivering(app.clone())),
+        tokio::spawn(recovery::jobs::keep_answering(app.clone())),
+        tokio::spawn(confirmation::jobs::keep_purging(app.clone())),
+        tokio::spawn(user::jobs::keep_purging(app.clone())),
     ];
     let service = Arc::new(routes::service(app.clone()));
     let (stop, stopping) = watch::channel(());

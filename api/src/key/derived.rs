@@ -1,39 +1,52 @@
 //! Keys that are derived from the secret of the settings, each for one purpose (RFC 5869): who has one
 //! knows neither the secret nor any other.
 
+use std::fmt;
+
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
 use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
+use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::config::Secret;
 
-/// What the private keys of one `APP_SECRET` are kept under.
-pub(super) struct Seal(RandomizedNonceKey);
+/// What is kept in the database under one `APP_SECRET`, for one purpose, is encrypted with.
+pub struct Seal(RandomizedNonceKey);
+
+impl fmt::Debug for Seal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Seal(…)")
+    }
+}
+
+/// What private keys are kept under.
+pub(super) const SIGNING_KEYS: &str = "tessera signing keys";
 
 impl Seal {
-    pub(super) fn of(secret: &Secret) -> Self {
-        let key = derive(secret, &[b"tessera signing keys"]);
+    /// That of a secret for a purpose.
+    pub fn of(secret: &Secret, purpose: &str) -> Self {
+        let key = derive(secret, &[purpose.as_bytes()]);
         Self(RandomizedNonceKey::new(&AES_256_GCM, &key).expect("a key of 32 bytes"))
     }
 
-    /// A private key, encrypted and bound to its name.
-    pub(super) fn seal(&self, kid: &str, private: Vec<u8>) -> String {
-        let mut sealed = private;
+    /// What is encrypted and bound to its name.
+    pub fn seal(&self, name: &str, content: Vec<u8>) -> String {
+        let mut sealed = content;
         let nonce = self
             .0
-            .seal_in_place_append_tag(Aad::from(kid.as_bytes()), &mut sealed)
-            .expect("a key of some kilobytes is not too long");
+            .seal_in_place_append_tag(Aad::from(name.as_bytes()), &mut sealed)
+            .expect("some kilobytes are not too long");
         STANDARD.encode([&nonce.as_ref()[..], &sealed].concat())
     }
 
-    /// The private key, if it was sealed under this name with the same secret.
-    pub(super) fn open(&self, kid: &str, sealed: &str) -> Option<Vec<u8>> {
+    /// What was sealed under this name with the same secret and for the same purpose.
+    pub fn open(&self, name: &str, sealed: &str) -> Option<Vec<u8>> {
         let mut sealed = STANDARD.decode(sealed).ok()?;
         let nonce = Nonce::try_assume_unique_for_key(sealed.get(..12)?).ok()?;
-        let private =
-            self.0.open_in_place(nonce, Aad::from(kid.as_bytes()), sealed.get_mut(12..)?).ok()?;
-        Some(private.to_vec())
+        let content =
+            self.0.open_in_place(nonce, Aad::from(name.as_bytes()), sealed.get_mut(12..)?).ok()?;
+        Some(content.to_vec())
     }
 }
 
@@ -43,6 +56,11 @@ pub fn audience_secret(secret: &Secret, audience: &str) -> Secret {
     let key = derive(secret, &[b"tessera audience ", audience.as_bytes()]);
     let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
     Secret::new(&hex)
+}
+
+/// The key of digests that are worth nothing without the secret, for a purpose.
+pub fn digest_key(secret: &Secret, purpose: &str) -> hmac::Key {
+    hmac::Key::new(hmac::HMAC_SHA256, &derive(secret, &[purpose.as_bytes()]))
 }
 
 fn derive(secret: &Secret, purpose: &[&[u8]]) -> [u8; 32] {
@@ -62,12 +80,15 @@ mod tests {
 
     #[test]
     fn what_is_sealed_opens_under_its_name_and_secret_alone() {
-        let seal = Seal::of(&Secret::new("one secret"));
+        let secret = Secret::new("one secret");
+        let seal = Seal::of(&secret, "one purpose");
         let sealed = seal.seal("name", b"private".to_vec());
         assert_eq!(seal.open("name", &sealed).as_deref(), Some(&b"private"[..]));
         assert_ne!(seal.seal("name", b"private".to_vec()), sealed);
         assert!(seal.open("another name", &sealed).is_none());
-        assert!(Seal::of(&Secret::new("another secret")).open("name", &sealed).is_none());
+        assert!(Seal::of(&secret, "another").open("name", &sealed).is_none());
+        let other = Seal::of(&Secret::new("another secret"), "one purpose");
+        assert!(other.open("name", &sealed).is_none());
         assert!(seal.open("name", &sealed[..20]).is_none());
         assert!(seal.open("name", "").is_none());
     }

@@ -10,7 +10,7 @@ pub(crate) mod http;
 pub(crate) mod jobs;
 mod store;
 
-pub use derived::audience_secret;
+pub use derived::{Seal, audience_secret, digest_key};
 pub use jobs::KeyChanges;
 
 use std::sync::Arc;
@@ -19,7 +19,6 @@ use entity::signing_key::Model;
 use sea_orm::DatabaseTransaction;
 use tessera_verify::{Key, KeySet, MAX_LEEWAY, SigningAlgorithm, TokenType};
 
-use self::derived::Seal;
 use crate::app::App;
 use crate::clock::{self, Time};
 use crate::config::{Config, ConfigError, Secret};
@@ -230,7 +229,13 @@ async fn create(
 fn seals(config: &Config) -> Result<Vec<Seal>> {
     let fault = |error: ConfigError| Error::because(Code::InternalServerError, error);
     let secret = config.signing_secret().map_err(fault)?;
-    Ok(std::iter::once(&secret).chain(&config.app_secret_previous).map(Seal::of).collect())
+    Ok(seals_of(&secret, config, derived::SIGNING_KEYS))
+}
+
+/// The seal of the secret that signs, then those of previous ones, for a purpose.
+pub(crate) fn seals_of(secret: &Secret, config: &Config, purpose: &str) -> Vec<Seal> {
+    let secrets = std::iter::once(secret).chain(&config.app_secret_previous);
+    secrets.map(|secret| Seal::of(secret, purpose)).collect()
 }
 
 fn unsealed(seals: &[Seal], row: &Model) -> Option<Vec<u8>> {

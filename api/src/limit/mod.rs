@@ -1,4 +1,5 @@
-//! Limits: passwords cannot be guessed, and nobody is locked out by those who try.
+//! Limits: neither passwords nor codes can be guessed, nobody is locked out by those who try, and nobody
+//! gets more mail than they can read.
 //!
 //! An attempt is counted before the work it causes, so that many at once are no way around. Three
 //! things are counted: who is tried from where, which is strict; from where anything is tried; and
@@ -30,9 +31,11 @@ struct Budget {
     free: i64,
     /// The first wait, in seconds; each further attempt doubles it.
     wait: u64,
+    /// The longest wait, in seconds.
+    longest: u64,
 }
 
-/// The longest wait, in seconds.
+/// The longest wait for what its owner has no other way to do, in seconds.
 const LONGEST_WAIT: u64 = 900;
 
 /// How long attempts are counted, in seconds from the last one.
@@ -41,10 +44,16 @@ const COUNTED_FOR: u64 = 3600;
 /// How long an address is known that an account was used from, in seconds.
 const KNOWN_FOR: u64 = 30 * 86_400;
 
-const PAIR: Budget = Budget { what: "pair", free: 5, wait: 2 };
-const ACCOUNT: Budget = Budget { what: "account", free: 50, wait: 10 };
-const ADDRESS: Budget = Budget { what: "address", free: 100, wait: 2 };
-const REGISTRATION: Budget = Budget { what: "registration", free: 30, wait: 60 };
+const PAIR: Budget = Budget::new("pair", 5, 2);
+const ACCOUNT: Budget = Budget::new("account", 50, 10);
+const ADDRESS: Budget = Budget::new("address", 100, 2);
+const REGISTRATION: Budget = Budget::new("registration", 30, 60);
+const MAIL_TO: Budget = Budget::new("mail-to", 5, 60);
+const MAIL_FROM: Budget = Budget::new("mail-from", 30, 60);
+
+/// A code has six digits: who tries ten has one chance in a hundred thousand, and then waits for hours.
+/// The link in the same mail works meanwhile.
+const CODE: Budget = Budget { longest: 86_400, ..Budget::new("code", 10, 3600) };
 
 /// Until when what is not tried again, as far as this replica has heard: refusing costs no query.
 pub type Blocked = Cache<String, Time>;
@@ -137,6 +146,62 @@ pub async fn registration(app: &App, from: Option<&str>) -> Result<()> {
     count(app, &mut [(key, REGISTRATION)]).await
 }
 
+/// Counts a mail that somebody asks for, or causes, by what they know: whom it would go to, and where they
+/// ask from.
+///
+/// # Errors
+///
+/// [`Code::TooManyAttempts`](crate::error::Code::TooManyAttempts), with how long to wait.
+pub async fn mail(app: &App, to: &str, from: Option<&str>) -> Result<()> {
+    if !app.config.rate_limit {
+        return Ok(());
+    }
+    let to = key(app, MAIL_TO.what, &[&to.to_ascii_lowercase()]);
+    let from = key(app, MAIL_FROM.what, &[&place(from)]);
+    count(app, &mut [(to, MAIL_TO), (from, MAIL_FROM)]).await
+}
+
+/// Counts a code that is tried for an address. They are so short that this is never off.
+///
+/// # Errors
+///
+/// [`Code::TooManyAttempts`](crate::error::Code::TooManyAttempts), with how long to wait.
+pub async fn code(app: &App, purpose: &str, email: &str) -> Result<()> {
+    count(app, &mut [(code_key(app, purpose, email), CODE)]).await
+}
+
+/// Forgets the codes that were tried for an address: the right one was among them.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn forgive_codes(app: &App, purpose: &str, email: &str) -> Result<()> {
+    let key = code_key(app, purpose, email);
+    let transaction = app.database.begin().await?;
+    store::delete(&transaction, &key).await?;
+    transaction.commit().await?;
+    app.blocked.remove(&key);
+    Ok(())
+}
+
+fn code_key(app: &App, purpose: &str, email: &str) -> String {
+    key(app, CODE.what, &[purpose, &email.to_ascii_lowercase()])
+}
+
+/// As [`succeeded`], for somebody who proved who they are by other means than a password.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn proved(app: &App, name: &str, from: Option<&str>) -> Result<()> {
+    if !app.config.rate_limit {
+        return Ok(());
+    }
+    let (name, from) = (name.to_ascii_lowercase(), place(from));
+    let (pair, known) = (key(app, PAIR.what, &[&name, &from]), key(app, "known", &[&name, &from]));
+    succeeded(app, Some(Attempt { keys: vec![pair.clone()], pair, known })).await
+}
+
 /// Counts one attempt in each budget, or in none.
 async fn count(app: &App, budgets: &mut [(String, Budget)]) -> Result<()> {
     refuse_remembered(app, budgets.iter().map(|(key, _)| key))?;
@@ -149,7 +214,7 @@ async fn count(app: &App, budgets: &mut [(String, Budget)]) -> Result<()> {
         // Read again: somebody else's turn may have come before.
         let now = clock::now();
         // A clock that jumped ahead and back must not keep anybody waiting.
-        let longest = now.plus_seconds(LONGEST_WAIT);
+        let longest = now.plus_seconds(budget.longest);
         let until = Time::from_millis(row.blocked_until).min(longest);
         if until > now {
             app.blocked.insert(key.clone(), until);
@@ -176,17 +241,21 @@ fn try_again(until: Time, now: Time) -> Error {
 }
 
 impl Budget {
+    const fn new(what: &'static str, free: i64, wait: u64) -> Self {
+        Self { what, free, wait, longest: LONGEST_WAIT }
+    }
+
     fn after(self, key: String, count: i64, now: Time) -> Model {
         let beyond = u32::try_from(count - self.free).unwrap_or(0);
         let wait = match beyond {
             0 => 0,
-            beyond => self.wait.saturating_mul(1 << (beyond - 1).min(20)).min(LONGEST_WAIT),
+            beyond => self.wait.saturating_mul(1 << (beyond - 1).min(20)).min(self.longest),
         };
         Model {
             key,
             count,
             blocked_until: if wait == 0 { 0 } else { now.plus_seconds(wait).millis() },
-            expires_at: now.plus_seconds(COUNTED_FOR).millis(),
+            expires_at: now.plus_seconds(wait + COUNTED_FOR).millis(),
         }
     }
 }

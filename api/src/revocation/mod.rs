@@ -35,6 +35,8 @@ pub enum Why {
     Reuse,
     /// Its user has a new password.
     PasswordChange,
+    /// Its user took back an address that somebody else had changed.
+    EmailRestored,
     /// Its user may not sign in any more.
     Deactivated,
     /// Its user was deleted.
@@ -55,6 +57,7 @@ impl Why {
             Why::LogoutAll => "logout-all",
             Why::Reuse => "reuse",
             Why::PasswordChange => "password-change",
+            Why::EmailRestored => "email-restored",
             Why::Deactivated => "deactivated",
             Why::Deleted => "deleted",
             Why::Ended => "ended",

@@ -1,6 +1,8 @@
 //! People: who you are.
 
+pub mod former;
 pub(crate) mod http;
+pub(crate) mod jobs;
 mod store;
 
 use std::fmt;
@@ -14,6 +16,7 @@ use entity::user::Model;
 use sea_orm::{ConnectionTrait, SqlErr};
 
 use crate::app::App;
+use crate::clock;
 use crate::database::Database;
 use crate::error::{Code, Error, Result};
 use crate::known::Known;
@@ -201,25 +204,32 @@ impl FromStr for Email {
 /// A user's row with what lies beside it.
 type Row = (Model, Option<profile::Model>);
 
-/// Makes a user, whose address was parsed. Of any number of callers with one address, one succeeds.
+/// Makes a user, whose address was parsed, in a transaction. Of any number of callers with one address,
+/// one succeeds; none does while somebody may still take it back.
 ///
 /// # Errors
 ///
 /// [`Code::RegisterUserAlreadyExists`].
-pub async fn create(database: &Database, user: User, hash: PasswordHash) -> Result<User> {
-    let transaction = database.begin().await?;
+pub async fn create(
+    connection: &impl ConnectionTrait,
+    user: User,
+    hash: PasswordHash,
+) -> Result<User> {
     let made = user.clone();
     let User { id, email, is_active, is_superuser, is_verified, profile, granted } = user;
     let hashed_password = hash.expose().to_owned();
     let row = Model { id, email, hashed_password, is_active, is_superuser, is_verified };
-    store::insert(&transaction, row).await.map_err(|error| match error.sql_err() {
+    store::insert(connection, row).await.map_err(|error| match error.sql_err() {
         Some(SqlErr::UniqueConstraintViolation(_)) => Code::RegisterUserAlreadyExists.into(),
         _ => Error::from(error),
     })?;
-    if profile != Profile::default() || granted != User::default_scopes() {
-        put_profile(&transaction, id, profile, granted).await?;
+    // After the insert, which waited for whoever is leaving this address.
+    if store::is_reserved(connection, &made.email, id, clock::now()).await? {
+        return Err(Code::RegisterUserAlreadyExists.into());
     }
-    transaction.commit().await?;
+    if profile != Profile::default() || granted != User::default_scopes() {
+        put_profile(connection, id, profile, granted).await?;
+    }
     Ok(made)
 }
 
@@ -372,6 +382,7 @@ pub async fn change(
         is_verified,
         granted,
     } = changes;
+    let before = user.email.clone();
     let changed = User {
         id: user.id,
         // A new address is not verified, unless who changes it says so.
@@ -386,10 +397,14 @@ pub async fn change(
         },
         granted: granted.unwrap_or(user.granted),
     };
+    let moves = changed.email != before;
     store::update(connection, &changed, hash).await.map_err(|error| match error.sql_err() {
         Some(SqlErr::UniqueConstraintViolation(_)) => Code::UpdateUserEmailAlreadyExists.into(),
         _ => Error::from(error),
     })?;
+    if moves && store::is_reserved(connection, &changed.email, user.id, clock::now()).await? {
+        return Err(Code::UpdateUserEmailAlreadyExists.into());
+    }
     put_profile(connection, user.id, changed.profile.clone(), changed.granted.clone()).await?;
     Ok(changed)
 }

@@ -1,7 +1,7 @@
-//! The table `user`.
+//! The tables `user`, `profile` and `former_email`.
 
 use entity::user::{ActiveModel, Column, Entity, Model};
-use entity::{UserId, profile};
+use entity::{UserId, former_email, profile};
 use sea_orm::sea_query::{
     Condition, Expr, ExprTrait, Func, LikeExpr, LockType, OnConflict, SimpleExpr,
 };
@@ -11,6 +11,8 @@ use sea_orm::{
 };
 
 use super::{PasswordHash, User};
+use crate::clock::Time;
+use crate::database::delete_some;
 
 type Row = (Model, Option<profile::Model>);
 
@@ -166,4 +168,66 @@ pub(super) async fn update(
         row.hashed_password = Set(hash.expose().to_owned());
     }
     row.update(connection).await.map(drop)
+}
+
+pub(super) async fn keep_former(
+    connection: &impl ConnectionTrait,
+    row: former_email::Model,
+) -> Result<(), DbErr> {
+    row.into_active_model().reset_all().insert(connection).await.map(drop)
+}
+
+pub(super) async fn find_former(
+    connection: &impl ConnectionTrait,
+    digest: &str,
+    now: Time,
+) -> Result<Option<former_email::Model>, DbErr> {
+    former_email::Entity::find_by_id(digest)
+        .filter(former_email::Column::ExpiresAt.gt(now.millis()))
+        .one(connection)
+        .await
+}
+
+/// Whether an address may still be taken back by somebody else.
+pub(super) async fn is_reserved(
+    connection: &impl ConnectionTrait,
+    email: &str,
+    user: UserId,
+    now: Time,
+) -> Result<bool, DbErr> {
+    let column = match connection.get_database_backend() {
+        DbBackend::Postgres => Expr::cust(r#"lower("former_email"."email" collate "C")"#),
+        _ => Func::lower(Expr::col((former_email::Entity, former_email::Column::Email))).into(),
+    };
+    let found = former_email::Entity::find()
+        .filter(column.eq(email.to_ascii_lowercase()))
+        .filter(former_email::Column::UserId.ne(user))
+        .filter(former_email::Column::ExpiresAt.gt(now.millis()))
+        .one(connection)
+        .await?;
+    Ok(found.is_some())
+}
+
+pub(super) async fn forget_formers(
+    connection: &impl ConnectionTrait,
+    user: UserId,
+    since: Time,
+) -> Result<(), DbErr> {
+    former_email::Entity::delete_many()
+        .filter(former_email::Column::UserId.eq(user))
+        .filter(former_email::Column::CreatedAt.gte(since.millis()))
+        .exec(connection)
+        .await
+        .map(drop)
+}
+
+/// Deletes some that expired before an instant; says how many.
+pub(super) async fn delete_formers_expired_before(
+    connection: &impl ConnectionTrait,
+    time: Time,
+    most: u64,
+) -> Result<u64, DbErr> {
+    let expired = former_email::Column::ExpiresAt.lt(time.millis());
+    let key = former_email::Column::Digest;
+    delete_some::<former_email::Entity>(connection, key, expired, most).await
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{block, node_folder, project, tool};
-use crate::support::{Forgery, SECRET, Server, claims_of};
+use crate::support::{Forgery, SECRET, Server, claims_of, free_port};
 
 /// A program that serves on a port of this machine.
 struct Service {
@@ -21,10 +21,6 @@ impl Drop for Service {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 impl Service {

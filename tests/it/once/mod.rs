@@ -25,7 +25,7 @@ fn read(path: &str) -> String {
 }
 
 /// A program that `scripts/test` installed: Python, HTTPie.
-fn tool(name: &str) -> PathBuf {
+pub(crate) fn tool(name: &str) -> PathBuf {
     let tool = tools().join(name);
     assert!(tool.exists(), "{} is missing: run scripts/test, which installs it", tool.display());
     tool

@@ -2,8 +2,8 @@
 //! the one FastAPI Users documents.
 
 use entity::{
-    ApiTokenId, ReplicaId, ServiceId, SessionId, UserId, api_token, attempt, profile, replica,
-    revocation, service, session, signing_key, user,
+    ApiTokenId, JobId, ReplicaId, ServiceId, SessionId, UserId, api_token, attempt, confirmation,
+    former_email, job, profile, replica, revocation, service, session, signing_key, user,
 };
 use sea_orm::{ActiveModelTrait, EntityTrait, IntoActiveModel, NotSet};
 use uuid::Uuid;
@@ -101,6 +101,40 @@ async fn every_entity_is_readable(kind: Kind) {
     row.clone().into_active_model().reset_all().insert(&connection).await.unwrap();
     assert_eq!(attempt::Entity::find().one(&connection).await.unwrap(), Some(row));
 
+    let row = job::Model {
+        id: JobId(Uuid::from_u128(8)),
+        kind: "x".repeat(16),
+        user_id: Some(user.id),
+        sealed: "x".repeat(100_000),
+        attempts: i64::MAX,
+        due_at: 0,
+        expires_at: i64::MAX,
+    };
+    row.clone().into_active_model().reset_all().insert(&connection).await.unwrap();
+    assert_eq!(job::Entity::find().one(&connection).await.unwrap(), Some(row));
+
+    let row = confirmation::Model {
+        digest: "x".repeat(64),
+        user_id: user.id,
+        purpose: "x".repeat(16),
+        bound: "x".repeat(64),
+        code: "x".repeat(64),
+        expires_at: i64::MAX,
+        used_at: Some(0),
+    };
+    row.clone().into_active_model().reset_all().insert(&connection).await.unwrap();
+    assert_eq!(confirmation::Entity::find().one(&connection).await.unwrap(), Some(row));
+
+    let row = former_email::Model {
+        digest: "x".repeat(64),
+        user_id: user.id,
+        email: "x".repeat(320),
+        created_at: 0,
+        expires_at: i64::MAX,
+    };
+    row.clone().into_active_model().reset_all().insert(&connection).await.unwrap();
+    assert_eq!(former_email::Entity::find().one(&connection).await.unwrap(), Some(row));
+
     let row = replica::Model {
         id: ReplicaId(Uuid::from_u128(6)),
         name: "ü".repeat(128),
@@ -126,7 +160,9 @@ async fn every_entity_is_readable(kind: Kind) {
 
     // What is beside a user goes with them.
     server.database.execute("delete from \"user\"").await;
-    assert_eq!(server.database.count("session").await, 0);
+    for table in ["session", "job", "confirmation", "former_email"] {
+        assert_eq!(server.database.count(table).await, 0, "{table}");
+    }
     assert_eq!(server.database.count("api_token").await, 1);
     server.database.execute("delete from service").await;
     assert_eq!(server.database.count("api_token").await, 0);

@@ -341,3 +341,26 @@ async fn another_secret_ends_tokens_and_not_passwords() {
     server.refresh(&person.refresh).await.expect_refusal(401, "REFRESH_TOKEN_INVALID");
     server.login(&person.email, PASSWORD).await.expect_status(200);
 }
+
+#[test]
+fn mail_settings_that_cannot_be_are_told_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(folder.path().join("own/verify")).unwrap();
+    let own = folder.path().join("own/verify/text.txt");
+    std::fs::write(&own, "Hello {{ nmae }}").unwrap();
+    let url = |url: &'static str| vec![("MAIL_URL", url), ("MAIL_FROM", "a@example.com")];
+    for (settings, said) in [
+        (vec![("MAIL_URL", "smtp://localhost")], "MAIL_FROM"),
+        (vec![("MAIL_FROM", "nobody")], "MAIL_FROM"),
+        (url("http://s3cret@localhost"), "MAIL_URL"),
+        (url("smtp://s3cret@localhost?tls=never"), "MAIL_URL"),
+        (url("localhost:25"), "MAIL_URL"),
+        (vec![("MAIL_TEMPLATES", "nowhere")], "MAIL_TEMPLATES"),
+        (vec![("MAIL_TEMPLATES", "own")], "verify/text.txt"),
+        (vec![("VERIFY_TOKEN_EXPIRES", "59")], "VERIFY_TOKEN_EXPIRES"),
+    ] {
+        let error = refused(folder.path(), &settings, &["--dev"]);
+        assert!(error.contains(said), "{settings:?}: {error}");
+        assert!(!error.contains("s3cret"), "{error}");
+    }
+}

@@ -82,14 +82,18 @@ fn a_feature_has_files_with_known_names_only() {
     for (path, _) in sources("api/src") {
         let feature = is_of_a_feature(&path);
         // A factor's kinds stand side by side in its folder; of a session, what its tokens say and how
-        // they are got and spent are pages of their own; of API tokens, what a secret is and who asks.
+        // they are got and spent are pages of their own; of API tokens, what a secret is and who asks;
+        // of mails, their words and the ways they leave; of users, the addresses they had.
         let pages = [
             "key/derived.rs",
+            "mail/template.rs",
+            "mail/transport.rs",
             "session/claims.rs",
             "session/login.rs",
             "session/refresh.rs",
             "token/authority.rs",
             "token/secret.rs",
+            "user/former.rs",
         ];
         let more =
             path.starts_with("api/src/factor") || pages.iter().any(|page| path.ends_with(page));
@@ -99,13 +103,17 @@ fn a_feature_has_files_with_known_names_only() {
     }
 }
 
-/// user ← revocation ← key ← service ← limit ← factor ← session ← token ← introspection ← account ← directory ← admin ← replica
+/// user ← revocation ← key ← job ← mail ← confirmation ← service ← limit ← factor ← session ← token ← introspection ← account
+/// ← recovery ← directory ← admin ← replica
 #[test]
 fn features_import_along_one_line() {
     let order = [
         "user",
         "revocation",
         "key",
+        "job",
+        "mail",
+        "confirmation",
         "service",
         "limit",
         "factor",
@@ -113,6 +121,7 @@ fn features_import_along_one_line() {
         "token",
         "introspection",
         "account",
+        "recovery",
         "directory",
         "admin",
         "replica",

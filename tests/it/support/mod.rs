@@ -3,6 +3,7 @@
 mod answer;
 mod contract;
 mod database;
+mod mail;
 mod proxy;
 mod server;
 mod token;
@@ -10,8 +11,9 @@ mod token;
 pub(crate) use answer::{Answer, Request};
 pub(crate) use contract::operations;
 pub(crate) use database::{Kind, TestDatabase};
+pub(crate) use mail::{Letter, MailServer, free_port};
 pub(crate) use proxy::Proxy;
-pub(crate) use server::{Server, command};
+pub(crate) use server::{Server, Setup, command};
 pub(crate) use token::{Forgery, SECRET, claims_of, header_of};
 
 use serde_json::{Value, json};

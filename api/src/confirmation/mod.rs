@@ -1,0 +1,225 @@
+//! Confirmations: tokens that are sent to somebody's address, and prove that its mail is read.
+//!
+//! One lives for each purpose and user: asking again ends the one before. It is bound to what it was
+//! made for, so that a changed address, or password, ends it. Beside the token, which nobody can guess,
+//! stands a code of six digits for people who read mail on another device; how often codes may be
+//! tried is limited by who asks for them.
+
+pub(crate) mod jobs;
+mod store;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::hmac;
+use entity::UserId;
+use entity::confirmation::Model;
+use sea_orm::ConnectionTrait;
+use serde::{Deserialize, Serialize};
+
+use crate::app::App;
+use crate::clock;
+use crate::config::Config;
+use crate::error::Result;
+use crate::mail::{self, Letter, Template};
+use crate::random;
+use crate::user::{self, Credentials, former};
+
+/// How many letters and digits a token has: 256 bits.
+const TOKEN_LENGTH: usize = 43;
+
+/// What a token is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Purpose {
+    /// Showing that an address is its owner's.
+    Verify,
+    /// Setting another password.
+    ResetPassword,
+}
+
+impl Purpose {
+    /// Its name, in the table and in mails.
+    pub fn name(self) -> &'static str {
+        self.template().name()
+    }
+
+    fn template(self) -> Template {
+        match self {
+            Self::Verify => Template::Verify,
+            Self::ResetPassword => Template::ResetPassword,
+        }
+    }
+
+    fn lives(self, config: &Config) -> u64 {
+        match self {
+            Self::Verify => config.mail.verify_token_expires,
+            Self::ResetPassword => config.mail.reset_token_expires,
+        }
+    }
+
+    /// What it ends with, if that changes: the address, and for a password also that.
+    fn bound(self, known: &Credentials) -> String {
+        let Credentials { user, hash } = known;
+        let hash = if self == Self::ResetPassword { hash.expose() } else { "" };
+        hex(digest(&SHA256, [user.email.as_str(), hash].join("\0").as_bytes()).as_ref())
+    }
+}
+
+/// What somebody shows who read a mail.
+#[derive(Debug, Clone)]
+pub enum Proof {
+    /// The token of its link.
+    Token(String),
+    /// The address it was sent to, and its code.
+    Code {
+        /// The address.
+        email: String,
+        /// The six digits.
+        code: String,
+    },
+}
+
+/// A confirmation that fits what was shown.
+#[derive(Debug)]
+pub struct Confirmation(Model);
+
+impl Confirmation {
+    /// Whose it is.
+    pub fn user(&self) -> UserId {
+        self.0.user_id
+    }
+
+    /// Whether it was used before.
+    pub fn is_used(&self) -> bool {
+        self.0.used_at.is_some()
+    }
+
+    /// Whether its address, or password, is still what it was made for.
+    pub fn fits(&self, purpose: Purpose, known: &Credentials) -> bool {
+        self.0.user_id == known.user.id && self.0.bound == purpose.bound(known)
+    }
+}
+
+/// Has a mail sent with a new token, which ends the one before. The user is held; the caller wakes the
+/// [`jobs`](crate::app::Parts::jobs) once the transaction was committed.
+///
+/// # Errors
+///
+/// When the database refuses.
+pub async fn send(
+    app: &App,
+    connection: &impl ConnectionTrait,
+    known: &Credentials,
+    purpose: Purpose,
+) -> Result<()> {
+    if !app.mailer.sends() {
+        return Ok(());
+    }
+    let id = known.user.id;
+    let (token, code) = (random::letters_and_digits(TOKEN_LENGTH), random::digits());
+    let lives = purpose.lives(&app.config);
+    let row = Model {
+        digest: digest_of(&token),
+        user_id: id,
+        purpose: purpose.name().to_owned(),
+        bound: purpose.bound(known),
+        code: code_digest(app, id, purpose, &code),
+        expires_at: clock::now().plus_seconds(lives).millis(),
+        used_at: None,
+    };
+    store::replace(connection, row).await?;
+    let letter = Letter {
+        to: known.user.email.clone(),
+        template: purpose.template(),
+        path: format!("/{}?token={token}", purpose.name()),
+        code: Some(code),
+        lives: Some(lives),
+    };
+    mail::put(app, connection, id, &letter).await
+}
+
+/// Keeps the address that a user has so far, and has a mail sent to it that takes it back.
+///
+/// # Errors
+///
+/// When the database refuses.
+pub async fn send_to_former(
+    app: &App,
+    connection: &impl ConnectionTrait,
+    id: UserId,
+    email: &str,
+) -> Result<()> {
+    if !app.mailer.sends() {
+        return Ok(());
+    }
+    let token = random::letters_and_digits(TOKEN_LENGTH);
+    former::keep(connection, id, email, digest_of(&token)).await?;
+    let letter = Letter {
+        to: email.to_owned(),
+        template: Template::EmailChanged,
+        path: format!("/restore-email?token={token}"),
+        code: None,
+        lives: Some(former::TAKEN_BACK_WITHIN),
+    };
+    mail::put(app, connection, id, &letter).await
+}
+
+/// The address that a token takes back.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn find_former(
+    connection: &impl ConnectionTrait,
+    token: &str,
+) -> Result<Option<former::Former>> {
+    former::find(connection, &digest_of(token)).await
+}
+
+/// The confirmation that fits what was shown, if there is one that has not expired. Used ones too.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn find(
+    app: &App,
+    connection: &impl ConnectionTrait,
+    purpose: Purpose,
+    proof: &Proof,
+) -> Result<Option<Confirmation>> {
+    let row = match proof {
+        Proof::Token(token) => store::find(connection, purpose.name(), &digest_of(token)).await?,
+        Proof::Code { email, code } => {
+            let user = user::by_email(&app.database, email).await?.map(|known| known.user.id);
+            // Nobody's confirmation is looked for where there is no such user: it costs the same.
+            let user = user.unwrap_or(UserId(uuid::Uuid::nil()));
+            let expected = code_digest(app, user, purpose, code);
+            let row = store::of_user(connection, purpose.name(), user).await?;
+            row.filter(|row| row.code == expected)
+        }
+    };
+    let now = clock::now().millis();
+    Ok(row.filter(|row| now < row.expires_at).map(Confirmation))
+}
+
+/// Uses a confirmation; `false` where somebody else just did, or another took its place.
+///
+/// # Errors
+///
+/// When the database refuses.
+pub async fn spend(connection: &impl ConnectionTrait, found: &Confirmation) -> Result<bool> {
+    Ok(store::spend(connection, &found.0.digest, clock::now()).await?)
+}
+
+fn digest_of(token: &str) -> String {
+    hex(digest(&SHA256, token.as_bytes()).as_ref())
+}
+
+/// Six digits are soon guessed by who has their digest: this one wants the secret of the settings.
+fn code_digest(app: &App, user: UserId, purpose: Purpose, code: &str) -> String {
+    let text = format!("{user}\0{}\0{code}", purpose.name());
+    hex(hmac::sign(&app.code_key, text.as_bytes()).as_ref())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

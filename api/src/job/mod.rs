@@ -1,0 +1,241 @@
+//! Jobs: work that is done after the answer to the request that caused it.
+//!
+//! A job is a row, committed with the act that caused it: a crash between the two loses nothing, and
+//! any replica does it. It is leased while it is done, and tried again, ever later, until it is done
+//! or too old to be of use. What it says is encrypted, for it may hold a token.
+
+mod store;
+
+use std::time::Duration;
+
+use entity::job::Model;
+use entity::{JobId, UserId};
+use futures_util::future::join_all;
+use sea_orm::ConnectionTrait;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use crate::app::App;
+use crate::clock;
+use crate::config::{Config, ConfigError};
+use crate::error::{Code, Error, Result};
+use crate::key::{self, Seal};
+use crate::random;
+
+/// How often the table is asked whether something is due.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How many jobs of a kind are done at once.
+const AT_ONCE: u64 = 8;
+
+/// How long a job may take, in seconds; another replica does it after that.
+const LEASE: u64 = 30;
+
+/// How long after the first failure a job is tried again, in seconds, and the longest wait.
+const FIRST_WAIT: u64 = 2;
+const LONGEST_WAIT: u64 = 600;
+
+/// A kind of work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A mail is to be delivered.
+    Mail,
+    /// Somebody asked for a mail: whether there is one for them is to be found out.
+    Request,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Mail => "mail",
+            Kind::Request => "request",
+        }
+    }
+}
+
+/// What jobs are kept with.
+#[derive(Debug)]
+pub struct Jobs {
+    seals: Vec<Seal>,
+    news: Notify,
+}
+
+impl Jobs {
+    /// Under the secrets of the settings.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    pub fn of(config: &Config) -> Result<Self, ConfigError> {
+        let secret = config.signing_secret()?;
+        Ok(Self { seals: key::seals_of(&secret, config, "tessera jobs"), news: Notify::new() })
+    }
+
+    /// Says that something was committed: this replica need not wait until it looks again.
+    pub fn wake(&self) {
+        self.news.notify_waiters();
+    }
+}
+
+/// A job that is to be done now.
+#[derive(Debug)]
+pub struct Job<T> {
+    /// Its id: the same each time it is tried.
+    pub id: JobId,
+    /// Whom it is about.
+    pub user: Option<UserId>,
+    /// What is to be done.
+    pub work: T,
+}
+
+/// Why a job was not done. Said in the log: no address, and no token.
+#[derive(Debug)]
+pub struct Failure(pub String);
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// Writes down what is to be done within so many seconds. It goes with the user it is about.
+///
+/// # Errors
+///
+/// When the database refuses.
+pub async fn put<T: Serialize>(
+    app: &App,
+    connection: &impl ConnectionTrait,
+    kind: Kind,
+    user: Option<UserId>,
+    work: &T,
+    within: u64,
+) -> Result<()> {
+    let now = clock::now();
+    let id = JobId(random::id_at(now));
+    let text = serde_json::to_vec(work)
+        .map_err(|error| Error::because(Code::InternalServerError, error))?;
+    let row = Model {
+        id,
+        kind: kind.name().to_owned(),
+        user_id: user,
+        sealed: app.jobs.seals[0].seal(&id.to_string(), text),
+        attempts: 0,
+        due_at: now.millis(),
+        expires_at: now.plus_seconds(within).millis(),
+    };
+    Ok(store::insert(connection, row).await?)
+}
+
+/// Does the jobs of a kind as they come, for as long as it is polled.
+pub(crate) async fn keep_working<T, F>(app: App, kind: Kind, work: F)
+where
+    T: DeserializeOwned,
+    F: AsyncFn(&App, Job<T>) -> Result<(), Failure>,
+{
+    loop {
+        match due(&app, kind).await {
+            Ok(rows) if rows.is_empty() => {
+                let _ = timeout(LOOK_EVERY, app.jobs.news.notified()).await;
+            }
+            Ok(rows) => drop(join_all(rows.into_iter().map(|row| attempt(&app, row, &work))).await),
+            Err(error) => {
+                tracing::warn!(job.kind = kind.name(), error.cause = %error, "jobs cannot be read");
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        }
+    }
+}
+
+/// Some jobs that are due, leased to this replica.
+async fn due(app: &App, kind: Kind) -> Result<Vec<Model>> {
+    let now = clock::now();
+    let due = store::due(app.database.reader(), kind.name(), now, AT_ONCE).await?;
+    if due.is_empty() {
+        return Ok(due);
+    }
+    let transaction = app.database.begin().await?;
+    let until = now.plus_seconds(LEASE);
+    let mut leased = Vec::new();
+    for row in due {
+        if store::lease(&transaction, row.id, row.due_at, until).await? {
+            leased.push(Model { due_at: until.millis(), ..row });
+        }
+    }
+    transaction.commit().await?;
+    Ok(leased)
+}
+
+async fn attempt<T, F>(app: &App, row: Model, work: &F)
+where
+    T: DeserializeOwned,
+    F: AsyncFn(&App, Job<T>) -> Result<(), Failure>,
+{
+    let (id, kind, attempts) = (row.id, row.kind.clone(), row.attempts + 1);
+    let outcome = async {
+        let job = opened(&app.jobs.seals, &row)?;
+        match timeout(Duration::from_secs(LEASE - 5), work(app, job)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Failure("it took too long".to_owned())),
+        }
+    };
+    let written = match outcome.await {
+        Ok(()) => finish(app, &row, None).await,
+        Err(Failure(cause)) => {
+            let now = clock::now();
+            let steps = u32::try_from(row.attempts).unwrap_or(20).min(20);
+            let wait = (FIRST_WAIT << steps).min(LONGEST_WAIT);
+            let next = Some(now.plus_seconds(wait)).filter(|next| next.millis() < row.expires_at);
+            let (job, kind, cause) = (id.to_string(), kind.as_str(), cause.as_str());
+            if next.is_some() {
+                tracing::warn!(
+                    job.id = job,
+                    job.kind = kind,
+                    job.attempts = attempts,
+                    job.wait = wait,
+                    error.cause = cause,
+                    "a job failed: it is tried again"
+                );
+            } else {
+                tracing::error!(
+                    job.id = job,
+                    job.kind = kind,
+                    job.attempts = attempts,
+                    error.cause = cause,
+                    "a job failed too often: it is given up"
+                );
+            }
+            finish(app, &row, next).await
+        }
+    };
+    if let Err(error) = written {
+        // The lease ends, and it is tried again.
+        tracing::warn!(job.id = %id, job.kind = kind, error.cause = %error, "a job cannot be written");
+    }
+}
+
+/// Forgets a job, or has it tried again.
+async fn finish(app: &App, row: &Model, next: Option<clock::Time>) -> Result<()> {
+    let transaction = app.database.begin().await?;
+    match next {
+        None => store::delete(&transaction, row.id).await?,
+        Some(next) => store::put_off(&transaction, row.id, row.due_at, next).await?,
+    }
+    Ok(transaction.commit().await?)
+}
+
+fn opened<T: DeserializeOwned>(seals: &[Seal], row: &Model) -> Result<Job<T>, Failure> {
+    let name = row.id.to_string();
+    let text = seals.iter().find_map(|seal| seal.open(&name, &row.sealed));
+    let text = text.ok_or_else(|| {
+        Failure(
+            "it was written under a secret that is in neither APP_SECRET nor APP_SECRET_PREVIOUS"
+                .to_owned(),
+        )
+    })?;
+    let work = serde_json::from_slice(&text)
+        .map_err(|_| Failure("another release wrote it".to_owned()))?;
+    Ok(Job { id: row.id, user: row.user_id, work })
+}

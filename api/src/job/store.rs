@@ -1,0 +1,68 @@
+//! The table `job`.
+
+use entity::JobId;
+use entity::job::{Column, Entity, Model};
+use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel,
+    QueryFilter, QueryOrder, QuerySelect,
+};
+
+use crate::clock::Time;
+
+pub(super) async fn insert(connection: &impl ConnectionTrait, row: Model) -> Result<(), DbErr> {
+    row.into_active_model().reset_all().insert(connection).await.map(drop)
+}
+
+/// Some jobs whose time has come, the longest due first.
+pub(super) async fn due(
+    connection: &impl ConnectionTrait,
+    kind: &str,
+    now: Time,
+    most: u64,
+) -> Result<Vec<Model>, DbErr> {
+    Entity::find()
+        .filter(Column::Kind.eq(kind))
+        .filter(Column::DueAt.lte(now.millis()))
+        .order_by_asc(Column::DueAt)
+        .limit(most)
+        .all(connection)
+        .await
+}
+
+/// Takes a job, unless another replica did.
+pub(super) async fn lease(
+    connection: &impl ConnectionTrait,
+    id: JobId,
+    due_at: i64,
+    until: Time,
+) -> Result<bool, DbErr> {
+    let leased = Entity::update_many()
+        .col_expr(Column::DueAt, Expr::value(until.millis()))
+        .filter(Column::Id.eq(id))
+        .filter(Column::DueAt.eq(due_at))
+        .exec(connection)
+        .await?;
+    Ok(leased.rows_affected == 1)
+}
+
+/// Has a job tried again later, unless its lease ended.
+pub(super) async fn put_off(
+    connection: &impl ConnectionTrait,
+    id: JobId,
+    leased_until: i64,
+    next: Time,
+) -> Result<(), DbErr> {
+    Entity::update_many()
+        .col_expr(Column::DueAt, Expr::value(next.millis()))
+        .col_expr(Column::Attempts, Expr::col(Column::Attempts).add(1))
+        .filter(Column::Id.eq(id))
+        .filter(Column::DueAt.eq(leased_until))
+        .exec(connection)
+        .await
+        .map(drop)
+}
+
+pub(super) async fn delete(connection: &impl ConnectionTrait, id: JobId) -> Result<(), DbErr> {
+    Entity::delete_by_id(id).exec(connection).await.map(drop)
+}

@@ -1,0 +1,274 @@
+//! `/auth/verify`, `/auth/reset-password` and what leads there.
+
+use poem::web::Data;
+use poem_openapi::payload::Json;
+use poem_openapi::types::Example;
+use poem_openapi::{ApiResponse, Object, OpenApi};
+
+use crate::app::App;
+use crate::confirmation::{Proof, Purpose};
+use crate::error::{Code, Result};
+use crate::factor::Password;
+use crate::http::Tag;
+use crate::http::body::{Accepts, Body, Fields, Input};
+use crate::http::caller::PeerAddress;
+use crate::http::null::Null;
+use crate::session::Device;
+use crate::user::Email;
+use crate::user::http::UserResponse;
+
+const ASKING: &[Code] =
+    &[Code::UnsupportedMediaType, Code::UnprocessableContent, Code::TooManyAttempts];
+
+/// The refusals of each operation, for the documents.
+pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
+    ("request_verify_token", ASKING),
+    ("forgot_password", ASKING),
+    (
+        "verify",
+        &[
+            Code::VerifyUserBadToken,
+            Code::VerifyUserAlreadyVerified,
+            Code::UnsupportedMediaType,
+            Code::UnprocessableContent,
+            Code::TooManyAttempts,
+        ],
+    ),
+    (
+        "reset_password",
+        &[
+            Code::ResetPasswordBadToken,
+            Code::ResetPasswordInvalidPassword,
+            Code::UnsupportedMediaType,
+            Code::UnprocessableContent,
+            Code::TooManyAttempts,
+            Code::ServiceBusy,
+        ],
+    ),
+    (
+        "restore_email",
+        &[Code::RestoreEmailBadToken, Code::UnsupportedMediaType, Code::UnprocessableContent],
+    ),
+];
+
+/// Who wants a mail.
+#[derive(Object)]
+#[oai(example)]
+struct MailRequest {
+    /// The e-mail address of their account.
+    email: String,
+}
+
+impl Example for MailRequest {
+    fn example() -> Self {
+        Self { email: "first@user.com".to_owned() }
+    }
+}
+
+impl Input for MailRequest {
+    type Parsed = Email;
+    const ACCEPTS: Accepts = Accepts::Json;
+
+    fn read(fields: &mut Fields) -> Option<Email> {
+        let email = fields.required("email")?;
+        fields.email("email", &email)
+    }
+}
+
+/// What a mail brought: the token of its link; or its code, with the address it was sent to.
+#[derive(Object)]
+#[oai(example)]
+struct VerifyRequest {
+    /// The token of the link.
+    #[oai(skip_serializing_if_is_none)]
+    token: Option<String>,
+    /// With `code`: the address the mail was sent to.
+    #[oai(skip_serializing_if_is_none)]
+    email: Option<String>,
+    /// The six digits.
+    #[oai(skip_serializing_if_is_none)]
+    code: Option<String>,
+}
+
+const EXAMPLE_TOKEN: &str = "0Qb5Xz1yPq7Tn3LkV9sRw2JmC6hF8gD4aE0uI5oY1tB";
+
+impl Example for VerifyRequest {
+    fn example() -> Self {
+        Self { token: Some(EXAMPLE_TOKEN.to_owned()), email: None, code: None }
+    }
+}
+
+impl Input for VerifyRequest {
+    type Parsed = Proof;
+    const ACCEPTS: Accepts = Accepts::Json;
+
+    fn read(fields: &mut Fields) -> Option<Proof> {
+        proof(fields)
+    }
+}
+
+/// What a mail brought, and the password that is wanted.
+#[derive(Object)]
+#[oai(example)]
+struct ResetPasswordRequest {
+    /// The token of the link.
+    #[oai(skip_serializing_if_is_none)]
+    token: Option<String>,
+    /// With `code`: the address the mail was sent to.
+    #[oai(skip_serializing_if_is_none)]
+    email: Option<String>,
+    /// The six digits.
+    #[oai(skip_serializing_if_is_none)]
+    code: Option<String>,
+    /// The new password.
+    password: String,
+}
+
+impl Example for ResetPasswordRequest {
+    fn example() -> Self {
+        Self {
+            token: Some(EXAMPLE_TOKEN.to_owned()),
+            email: None,
+            code: None,
+            password: "battery staple correct".to_owned(),
+        }
+    }
+}
+
+impl Input for ResetPasswordRequest {
+    type Parsed = (Proof, Password);
+    const ACCEPTS: Accepts = Accepts::Json;
+
+    fn read(fields: &mut Fields) -> Option<Self::Parsed> {
+        let proof = proof(fields);
+        let password = fields.required("password");
+        Some((proof?, Password::new(password?)))
+    }
+}
+
+fn proof(fields: &mut Fields) -> Option<Proof> {
+    match (fields.optional("email"), fields.optional("code")) {
+        (Some(email), Some(code)) => Some(Proof::Code { email, code }),
+        _ => fields.required("token").map(Proof::Token),
+    }
+}
+
+/// What the mail to a former address brought.
+#[derive(Object)]
+#[oai(example)]
+struct RestoreEmailRequest {
+    /// The token of the link.
+    token: String,
+}
+
+impl Example for RestoreEmailRequest {
+    fn example() -> Self {
+        Self { token: EXAMPLE_TOKEN.to_owned() }
+    }
+}
+
+impl Input for RestoreEmailRequest {
+    type Parsed = String;
+    const ACCEPTS: Accepts = Accepts::Json;
+
+    fn read(fields: &mut Fields) -> Option<String> {
+        fields.required("token")
+    }
+}
+
+#[derive(ApiResponse)]
+enum Asked {
+    /// If there is somebody it is for, a mail is on its way. Always null.
+    #[oai(status = 202)]
+    Accepted(Json<Null>),
+}
+
+#[derive(ApiResponse)]
+enum Done {
+    /// Done. Always null.
+    #[oai(status = 200)]
+    Done(Json<Null>),
+}
+
+pub(crate) struct Api;
+
+#[OpenApi(tag = "Tag::Auth")]
+impl Api {
+    /// Send me a mail to verify my address
+    ///
+    /// The answer is the same whoever has the address, and whether anybody does. Asking again ends
+    /// what the mail before brought.
+    #[oai(
+        path = "/auth/request-verify-token",
+        method = "post",
+        operation_id = "request_verify_token"
+    )]
+    async fn request_verify_token(
+        &self,
+        app: Data<&App>,
+        from: PeerAddress,
+        body: Body<MailRequest>,
+    ) -> Result<Asked> {
+        super::ask(&app, Purpose::Verify, body.0, from.0.as_deref()).await?;
+        Ok(Asked::Accepted(Json(Null)))
+    }
+
+    /// Verify my address
+    ///
+    /// With the token of the mail's link, or with its code and the address it was sent to. Each works
+    /// once.
+    #[oai(path = "/auth/verify", method = "post", operation_id = "verify")]
+    async fn verify(
+        &self,
+        app: Data<&App>,
+        body: Body<VerifyRequest>,
+    ) -> Result<Json<UserResponse>> {
+        Ok(Json(UserResponse::from(&super::verify(&app, body.0).await?)))
+    }
+
+    /// Send me a mail to choose another password
+    ///
+    /// The answer is the same whoever has the address, and whether anybody does. Asking again ends
+    /// what the mail before brought.
+    #[oai(path = "/auth/forgot-password", method = "post", operation_id = "forgot_password")]
+    async fn forgot_password(
+        &self,
+        app: Data<&App>,
+        from: PeerAddress,
+        body: Body<MailRequest>,
+    ) -> Result<Asked> {
+        super::ask(&app, Purpose::ResetPassword, body.0, from.0.as_deref()).await?;
+        Ok(Asked::Accepted(Json(Null)))
+    }
+
+    /// Choose another password
+    ///
+    /// With the token of the mail's link, or with its code and the address it was sent to. Each works
+    /// once, and a password that is refused does not use it up. Every session and every access token
+    /// of the user ends.
+    #[oai(path = "/auth/reset-password", method = "post", operation_id = "reset_password")]
+    async fn reset_password(
+        &self,
+        app: Data<&App>,
+        device: Device,
+        body: Body<ResetPasswordRequest>,
+    ) -> Result<Done> {
+        let (proof, password) = body.0;
+        super::reset_password(&app, proof, password, device).await?;
+        Ok(Done::Done(Json(Null)))
+    }
+
+    /// Take back an address that was changed
+    ///
+    /// With the token that was mailed to the former address, within 72 hours. Ends every session and
+    /// every access token of the user, and the API tokens that were made since the change.
+    #[oai(path = "/auth/restore-email", method = "post", operation_id = "restore_email")]
+    async fn restore_email(
+        &self,
+        app: Data<&App>,
+        device: Device,
+        body: Body<RestoreEmailRequest>,
+    ) -> Result<Json<UserResponse>> {
+        Ok(Json(UserResponse::from(&super::restore_email(&app, &body.0, device).await?)))
+    }
+}

@@ -1,0 +1,13 @@
+//! Finding out whether there is somebody a mail is for that was asked for.
+
+use super::Asked;
+use crate::app::App;
+use crate::job::{self, Failure, Job, Kind};
+
+/// Answers as they come, for as long as it is polled.
+pub(crate) async fn keep_answering(app: App) {
+    job::keep_working(app, Kind::Request, async |app: &App, job: Job<Asked>| {
+        super::answer(app, &job.work).await.map_err(Failure::from)
+    })
+    .await;
+}

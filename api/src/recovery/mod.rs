@@ -1,0 +1,198 @@
+//! Recovery: what people do by a mail they got. They show that an address is theirs, choose another
+//! password, and take back an account whose address somebody changed.
+//!
+//! Asking for a mail is one row, the same for anybody: whether there is such a user is found out
+//! afterwards, so that neither the answer nor its time tells.
+
+pub(crate) mod http;
+pub(crate) mod jobs;
+pub(crate) mod pages;
+
+use sea_orm::DatabaseTransaction;
+use serde::{Deserialize, Serialize};
+
+use crate::account;
+use crate::app::App;
+use crate::confirmation::{self, Confirmation, Proof, Purpose};
+use crate::error::{Code, Error, Result};
+use crate::factor::{self, Password};
+use crate::job::{self, Kind};
+use crate::limit;
+use crate::revocation::Why;
+use crate::session::{self, Device};
+use crate::token;
+use crate::user::{self, Changes, Credentials, Email, User, former};
+
+/// How long after it was asked for a mail is of use, in seconds.
+const ANSWERED_WITHIN: u64 = 3600;
+
+/// A mail that somebody asked for.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Asked {
+    email: String,
+    purpose: Purpose,
+}
+
+/// Has a mail sent to a user with this address, if there is one it is for.
+///
+/// # Errors
+///
+/// [`Code::TooManyAttempts`], whether there is such a user or not.
+pub async fn ask(app: &App, purpose: Purpose, email: Email, from: Option<&str>) -> Result<()> {
+    limit::mail(app, email.as_str(), from).await?;
+    if !app.mailer.sends() {
+        return Ok(());
+    }
+    let asked = Asked { email: email.as_str().to_owned(), purpose };
+    let transaction = app.database.begin().await?;
+    job::put(app, &transaction, Kind::Request, None, &asked, ANSWERED_WITHIN).await?;
+    transaction.commit().await?;
+    app.jobs.wake();
+    Ok(())
+}
+
+/// Sends the mail, where there is somebody it is for.
+pub(crate) async fn answer(app: &App, asked: &Asked) -> Result<()> {
+    let Asked { email, purpose } = asked;
+    let Some(known) = user::by_email(&app.database, email).await? else { return Ok(()) };
+    let transaction = app.database.begin().await?;
+    let Some(held) = user::hold(&transaction, known.user.id).await? else { return Ok(()) };
+    let nothing_to_verify = *purpose == Purpose::Verify && held.user.is_verified;
+    let moved = held.user.email != known.user.email;
+    if !held.user.is_active || nothing_to_verify || moved {
+        return Ok(());
+    }
+    confirmation::send(app, &transaction, &held, *purpose).await?;
+    transaction.commit().await?;
+    app.jobs.wake();
+    Ok(())
+}
+
+/// Makes an address a verified one.
+///
+/// # Errors
+///
+/// [`Code::VerifyUserBadToken`]; [`Code::VerifyUserAlreadyVerified`] for a token that did it before;
+/// [`Code::TooManyAttempts`] for codes.
+pub async fn verify(app: &App, proof: Proof) -> Result<User> {
+    let purpose = Purpose::Verify;
+    let bad = || Error::from(Code::VerifyUserBadToken);
+    let found = found(app, purpose, &proof, bad).await?;
+    let transaction = app.database.begin().await?;
+    let held = hold(&transaction, &found, purpose).await?.ok_or_else(bad)?;
+    if held.user.is_verified {
+        return Err(Code::VerifyUserAlreadyVerified.into());
+    }
+    if !confirmation::spend(&transaction, &found).await? {
+        return Err(bad());
+    }
+    let changes = Changes { is_verified: Some(true), ..Changes::default() };
+    let user = user::change(&transaction, held.user, changes).await?;
+    transaction.commit().await?;
+    app.known_users.forget(user.id);
+    forgive_codes(app, purpose, &proof).await?;
+    Ok(user)
+}
+
+/// Gives a user another password: every session and every access token of theirs ends.
+///
+/// # Errors
+///
+/// [`Code::ResetPasswordBadToken`]; [`Code::ResetPasswordInvalidPassword`], and the token stays good;
+/// [`Code::TooManyAttempts`] for codes; [`Code::ServiceBusy`].
+pub async fn reset_password(
+    app: &App,
+    proof: Proof,
+    password: Password,
+    device: Device,
+) -> Result<()> {
+    let purpose = Purpose::ResetPassword;
+    let bad = || Error::from(Code::ResetPasswordBadToken);
+    let found = found(app, purpose, &proof, bad).await?;
+    // Asked before the password is hashed: who has no token makes nobody work.
+    let known = user::by_id(&app.database, found.user()).await?.ok_or_else(bad)?;
+    if found.is_used() || !known.user.is_active || !found.fits(purpose, &known) {
+        return Err(bad());
+    }
+    let words = factor::words_of(&known.user.email, &known.user.profile);
+    let refusal = Code::ResetPasswordInvalidPassword;
+    let hash = factor::hash_new(&app.config, &app.hasher, password, words, refusal).await?;
+
+    let transaction = app.database.begin().await?;
+    let held = hold(&transaction, &found, purpose).await?.ok_or_else(bad)?;
+    if !confirmation::spend(&transaction, &found).await? {
+        return Err(bad());
+    }
+    let changes = Changes { hash: Some(hash), ..Changes::default() };
+    let from = device.ip.clone();
+    let changed = account::apply(app, &transaction, held.user, changes, None, device.ip).await?;
+    transaction.commit().await?;
+    account::applied(app, &changed);
+    forgive_codes(app, purpose, &proof).await?;
+    // Whoever mistyped the old one often enough to wait has no reason to any more.
+    limit::proved(app, &known.user.email, from.as_deref()).await
+}
+
+/// Gives an account the address again that it had before, and ends everything that somebody else may
+/// have got meanwhile: sessions, access tokens, API tokens made since, mails on their way. A mail with
+/// which to choose another password follows.
+///
+/// # Errors
+///
+/// [`Code::RestoreEmailBadToken`].
+pub async fn restore_email(app: &App, token: &str, device: Device) -> Result<User> {
+    let bad = || Error::from(Code::RestoreEmailBadToken);
+    let transaction = app.database.begin().await?;
+    let found = confirmation::find_former(&transaction, token).await?.ok_or_else(bad)?;
+    let held = user::hold(&transaction, found.user).await?.ok_or_else(bad)?;
+    // Again: somebody else may have used it while this waited.
+    let found = confirmation::find_former(&transaction, token).await?.ok_or_else(bad)?;
+    if !held.user.is_active {
+        return Err(bad());
+    }
+    let email = found.email.parse().map_err(|_| bad())?;
+    former::forget_since(&transaction, &found).await?;
+    // Who reads its mail has shown that it is theirs.
+    let changes = Changes { email: Some(email), is_verified: Some(true), ..Changes::default() };
+    let user = user::change(&transaction, held.user, changes).await?;
+    token::delete_made_since(&transaction, user.id, found.replaced).await?;
+    let now = crate::clock::now();
+    let why = Why::EmailRestored;
+    let entries = session::end_all(app, &transaction, user.id, None, &why, device.ip, now).await?;
+    let known = Credentials { user, hash: held.hash };
+    confirmation::send(app, &transaction, &known, Purpose::ResetPassword).await?;
+    transaction.commit().await?;
+    account::applied(app, &(known.user.clone(), entries));
+    app.forget_api_tokens();
+    Ok(known.user)
+}
+
+/// What fits what was shown. Codes are counted before they are looked at.
+async fn found(
+    app: &App,
+    purpose: Purpose,
+    proof: &Proof,
+    bad: impl Fn() -> Error,
+) -> Result<Confirmation> {
+    if let Proof::Code { email, .. } = proof {
+        limit::code(app, purpose.name(), email).await?;
+    }
+    confirmation::find(app, app.database.reader(), purpose, proof).await?.ok_or_else(bad)
+}
+
+/// The user a confirmation is for, if it still fits them.
+async fn hold(
+    transaction: &DatabaseTransaction,
+    found: &Confirmation,
+    purpose: Purpose,
+) -> Result<Option<Credentials>> {
+    let held = user::hold(transaction, found.user()).await?;
+    Ok(held.filter(|held| held.user.is_active && found.fits(purpose, held)))
+}
+
+async fn forgive_codes(app: &App, purpose: Purpose, proof: &Proof) -> Result<()> {
+    match proof {
+        Proof::Code { email, .. } => limit::forgive_codes(app, purpose.name(), email).await,
+        Proof::Token(_) => Ok(()),
+    }
+}

@@ -1,0 +1,70 @@
+//! Addresses that users had before, for as long as they may be taken back. Until then they are nobody
+//! else's: who takes over an account must not be able to register its old address.
+
+use entity::UserId;
+use entity::former_email::Model;
+use sea_orm::ConnectionTrait;
+
+use super::store;
+use crate::clock::{self, Time};
+use crate::error::Result;
+
+/// How long an address may be taken back, in seconds.
+pub const TAKEN_BACK_WITHIN: u64 = 72 * 3600;
+
+/// An address that a user had.
+#[derive(Debug, Clone)]
+pub struct Former {
+    /// The user.
+    pub user: UserId,
+    /// The address.
+    pub email: String,
+    /// When it was replaced.
+    pub replaced: Time,
+}
+
+/// Keeps an address, with the digest of what takes it back.
+///
+/// # Errors
+///
+/// When the database refuses.
+pub async fn keep(
+    connection: &impl ConnectionTrait,
+    user: UserId,
+    email: &str,
+    digest: String,
+) -> Result<()> {
+    let now = clock::now();
+    let row = Model {
+        digest,
+        user_id: user,
+        email: email.to_owned(),
+        created_at: now.millis(),
+        expires_at: now.plus_seconds(TAKEN_BACK_WITHIN).millis(),
+    };
+    Ok(store::keep_former(connection, row).await?)
+}
+
+/// The address that a digest takes back, if it still may.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn find(connection: &impl ConnectionTrait, digest: &str) -> Result<Option<Former>> {
+    let row = store::find_former(connection, digest, clock::now()).await?;
+    Ok(row.map(|row| Former {
+        user: row.user_id,
+        email: row.email,
+        replaced: Time::from_millis(row.created_at),
+    }))
+}
+
+/// Forgets an address that was taken back and those that came after it, which who took over the account
+/// may have set.
+///
+/// # Errors
+///
+/// When the database refuses.
+pub async fn forget_since(connection: &impl ConnectionTrait, former: &Former) -> Result<()> {
+    Ok(store::forget_formers(connection, former.user, former.replaced).await?)
+}

@@ -1,0 +1,29 @@
+//! What a mail lets its reader prove. Only digests are kept.
+
+use sea_orm::entity::prelude::*;
+
+use crate::UserId;
+
+/// A token that was sent to a user's address; the last one for its purpose.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "confirmation")]
+pub struct Model {
+    /// The SHA-256 digest of the token, in hexadecimal.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub digest: String,
+    /// Whom it was sent to.
+    pub user_id: UserId,
+    /// What it is for.
+    pub purpose: String,
+    /// The digest of the address, or of the address and the password, it was made for.
+    pub bound: String,
+    /// The keyed digest of the code in the same mail.
+    pub code: String,
+    /// When it expires.
+    pub expires_at: i64,
+    /// When it was used, if it was.
+    pub used_at: Option<i64>,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,206 @@
+//! Mails and their delivery, to a real mail server.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::support::{MailServer, PASSWORD, Server, Setup, free_port};
+
+const FROM: &str = "Example <accounts@example.com>";
+
+fn setup(port: u16) -> Setup {
+    Server::setup()
+        .set("MAIL_URL", format!("smtp://127.0.0.1:{port}?tls=none"))
+        .set("MAIL_FROM", FROM)
+}
+
+#[tokio::test]
+async fn a_mail_server_is_handed_the_mail_of_a_registration() {
+    let mails = MailServer::start(&[]);
+    let server = setup(mails.port).start().await;
+    // Nothing that a stranger types is in it: or anybody could be sent advertisements.
+    let body = json!({
+        "email": "first@user.com", "password": PASSWORD,
+        "name": "Visit evil.example", "website": "https://evil.example"
+    });
+    server.post("/auth/register").json(&body).send().await.expect_status(201);
+    let letter = mails.letter("first@user.com").await;
+    assert_eq!(letter.from, "accounts@example.com");
+    assert!(letter.id.ends_with("@example.com"), "{letter:?}");
+    assert!(letter.headers.contains("Auto-Submitted: auto-generated"), "{letter:?}");
+    assert!(!format!("{letter:?}").contains("evil"), "{letter:?}");
+    let answer = server.get(&letter.path()).send().await.expect_status(200);
+    assert!(answer.body.contains("<button>"));
+    let token = [("token", letter.token())];
+    let token: Vec<_> = token.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    server.post("/verify").form(&token).send().await.expect_status(200);
+    assert_eq!(server.sign_in("first@user.com", PASSWORD).await.0.is_empty(), false);
+    // Neither the address nor what the mail brings is in the log.
+    let log = server.log.text();
+    assert!(log.contains("a mail was sent"), "{log}");
+    for secret in [letter.token(), letter.code(), letter.to.clone()] {
+        assert!(!log.contains(&secret), "{log}");
+    }
+    assert_eq!(mails.letters().len(), 1);
+    assert!(server.outbox().is_empty());
+}
+
+#[tokio::test]
+async fn while_the_mail_server_is_away_requests_go_on_and_its_mails_come_later() {
+    let port = free_port();
+    let server = setup(port).start().await;
+    let began = Instant::now();
+    for turn in 0..10 {
+        server.register(&format!("user{turn}@user.com"), PASSWORD).await.expect_status(201);
+    }
+    // Not a time: a request that waited for the mail server would take ten seconds for each.
+    assert!(began.elapsed() < Duration::from_secs(60));
+    while !server.log.text().contains("it is tried again") {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let mails = MailServer::start_on(port, &[]);
+    for turn in 0..10 {
+        mails.letter(&format!("user{turn}@user.com")).await;
+    }
+    assert_eq!(mails.letters().len(), 10);
+    assert!(!server.log.text().contains("user1@user.com"), "an address is in the log");
+}
+
+#[tokio::test]
+async fn a_slow_mail_server_keeps_nobody_waiting_and_one_that_refuses_is_asked_again() {
+    let mails = MailServer::start(&["--delay=2", "--refuse=3"]);
+    let server = setup(mails.port).start().await;
+    for turn in 0..5 {
+        server.register(&format!("user{turn}@user.com"), PASSWORD).await.expect_status(201);
+        let asked = json!({ "email": "user0@user.com" });
+        server.post("/auth/forgot-password").json(&asked).send().await.expect_status(202);
+    }
+    assert!(mails.letters().is_empty(), "they are not handed in yet");
+    for turn in 0..5 {
+        mails.letter(&format!("user{turn}@user.com")).await;
+    }
+    let log = server.log.text();
+    assert!(log.contains("the mail server answered 451"), "{log}");
+    assert!(!log.contains("@user.com"), "what the mail server said has the address");
+}
+
+#[tokio::test]
+async fn a_server_killed_between_a_registration_and_its_mail_loses_nothing() {
+    let port = free_port();
+    let server = setup(port).start().await;
+    server.register("first@user.com", PASSWORD).await.expect_status(201);
+    let asked = json!({ "email": "first@user.com" });
+    server.post("/auth/forgot-password").json(&asked).send().await.expect_status(202);
+    let database = server.kill();
+    assert!(database.count("job").await >= 1);
+    let mails = MailServer::start_on(port, &[]);
+    let server = setup(port).on(database).start().await;
+    let letter = mails.letter("first@user.com").await;
+    while mails.letters().len() < 2 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(mails.letters().iter().any(|letter| letter.subject.contains("new password")));
+    let token = json!({ "token": letter.token() });
+    server.post("/auth/verify").json(&token).send().await.expect_status(200);
+}
+
+#[tokio::test]
+async fn of_two_replicas_one_delivers_a_mail() {
+    let mails = MailServer::start(&["--delay=0.3"]);
+    let one = setup(mails.port).start().await;
+    let other = setup(mails.port).on(one.database.clone()).start().await;
+    for turn in 0..12 {
+        let server = [&one, &other][turn % 2];
+        server.register(&format!("user{turn}@user.com"), PASSWORD).await.expect_status(201);
+    }
+    while one.database.count("job").await > 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(mails.letters().len(), 12);
+}
+
+#[tokio::test]
+async fn a_mail_that_cannot_be_delivered_is_given_up_when_it_is_of_no_use() {
+    let server = setup(free_port()).start().await;
+    server.register("first@user.com", PASSWORD).await.expect_status(201);
+    server.database.execute("update job set expires_at = 1000, due_at = 0").await;
+    while server.database.count("job").await > 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(server.log.text().contains("it is given up"), "{}", server.log.text());
+}
+
+/// A certificate that a machine trusts that is told so.
+fn certificate(folder: &std::path::Path) -> [String; 2] {
+    let [certificate, key] = ["certificate.pem", "key.pem"].map(|name| folder.join(name));
+    let mut openssl = Command::new("openssl");
+    openssl.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]);
+    openssl.args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]);
+    openssl.args(["-addext", "basicConstraints=critical,CA:FALSE"]);
+    openssl.arg("-keyout").arg(&key).arg("-out").arg(&certificate);
+    let made = openssl.output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    [certificate, key].map(|path| path.display().to_string())
+}
+
+#[tokio::test]
+async fn a_password_for_the_mail_server_is_sent_encrypted_to_who_is_trusted_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let [certificate, key] = certificate(folder.path());
+    let encrypted = ["--certificate", &certificate, "--key", &key];
+    let url = |port: u16| format!("smtp://robot:s%40crEt@localhost:{port}");
+    let serve = async |port: u16, trusts: Option<&str>| {
+        let setup = Server::setup().set("MAIL_URL", url(port)).set("MAIL_FROM", FROM);
+        let setup = match trusts {
+            Some(file) => setup.set("SSL_CERT_FILE", file),
+            None => setup,
+        };
+        let server = setup.start().await;
+        server.register("first@user.com", PASSWORD).await.expect_status(201);
+        server
+    };
+    let failed = async |server: &Server| {
+        while !server.log.text().contains("it is tried again") {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(!server.log.text().contains("s@crEt"));
+    };
+    // A stranger's certificate, and a server, or somebody before it, that knows of no encryption.
+    let mails = MailServer::start(&encrypted);
+    failed(&serve(mails.port, None).await).await;
+    assert_eq!(mails.signed_in(), "");
+    let plain = MailServer::start(&[]);
+    failed(&serve(plain.port, Some(&certificate)).await).await;
+    assert_eq!((plain.signed_in().as_str(), plain.letters().len()), ("", 0));
+
+    let server = serve(mails.port, Some(&certificate)).await;
+    mails.letter("first@user.com").await;
+    assert_eq!(mails.signed_in().trim(), "robot s@crEt encrypted");
+    assert!(!server.log.text().contains("s@crEt"));
+}
+
+#[tokio::test]
+async fn without_a_mail_server_in_production_nothing_is_kept_and_the_start_says_so() {
+    let server = Server::setup().production().set("PUBLIC_URL", "https://id.example.com");
+    let server = server.start().await;
+    server.register("first@user.com", "a passphrase nobody guesses").await.expect_status(201);
+    let asked = json!({ "email": "first@user.com" });
+    server.post("/auth/forgot-password").json(&asked).send().await.expect_status(202);
+    assert_eq!(server.database.count("job").await, 0);
+    assert!(server.log.text().contains("MAIL_URL is not set"), "{}", server.log.text());
+}
+
+#[tokio::test]
+async fn words_of_ones_own_take_the_place_of_those_that_come_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("verify")).unwrap();
+    let own = "Willkommen,\n {{ address }}!";
+    std::fs::write(folder.path().join("verify/subject.txt"), own).unwrap();
+    let setup = Server::setup().set("MAIL_TEMPLATES", folder.path().display());
+    let server = setup.start().await;
+    server.register("first@user.com", PASSWORD).await.expect_status(201);
+    let letter = server.letter("first@user.com", "Willkommen", 1).await;
+    assert_eq!(letter.subject, "Willkommen, first@user.com!");
+    assert!(letter.text.contains(&letter.link()) && !letter.code().is_empty());
+}

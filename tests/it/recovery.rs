@@ -1,0 +1,499 @@
+//! What people do by a mail they got: verify an address, choose another password, take an address back.
+
+use serde_json::json;
+
+use crate::support::{Letter, PASSWORD, Person, Server};
+
+const VERIFY: &str = "Confirm your e-mail address";
+const RESET: &str = "Choose a new password";
+const CHANGED: &str = "another e-mail address";
+const NEW_PASSWORD: &str = "battery staple correct";
+
+impl Server {
+    async fn ask(&self, path: &str, email: &str) {
+        let answer = self.post(path).json(&json!({ "email": email })).send().await;
+        assert_eq!(answer.expect_status(202).body, "null");
+    }
+
+    /// The `count`th mail with which somebody chooses another password.
+    async fn reset_letter(&self, email: &str, count: usize) -> Letter {
+        self.ask("/auth/forgot-password", email).await;
+        self.letter(email, RESET, count).await
+    }
+
+    async fn verify(&self, token: &str) -> crate::support::Answer {
+        self.post("/auth/verify").json(&json!({ "token": token })).send().await
+    }
+
+    async fn reset(&self, token: &str, password: &str) -> crate::support::Answer {
+        let body = json!({ "token": token, "password": password });
+        self.post("/auth/reset-password").json(&body).send().await
+    }
+
+    async fn restore(&self, token: &str) -> crate::support::Answer {
+        self.post("/auth/restore-email").json(&json!({ "token": token })).send().await
+    }
+
+    /// The mail that tells a former address, once its user has another.
+    async fn moved(&self, person: &Person, email: &str) -> Letter {
+        self.change_me(&person.access, &json!({ "email": email })).await.expect_status(200);
+        self.letter(&person.email, CHANGED, 1).await
+    }
+}
+
+#[tokio::test]
+async fn a_registration_brings_a_mail_whose_token_verifies_the_address_once() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    let letter = server.letter(&person.email, VERIFY, 1).await;
+    assert!(letter.link().starts_with("http://localhost:8000/verify?token="), "{letter:?}");
+    assert_eq!(server.me(&person.access).await.json["is_verified"], false);
+    let verified = server.verify(&letter.token()).await.expect_status(200);
+    assert_eq!((verified.text("id"), &verified.json["is_verified"]), (person.id, &json!(true)));
+    // At once, with the token from before.
+    assert_eq!(server.me(&person.access).await.json["is_verified"], true);
+    server.verify(&letter.token()).await.expect_refusal(400, "VERIFY_USER_ALREADY_VERIFIED");
+    // Nor does it undo what a superuser decided since.
+    server.database.execute("update \"user\" set is_verified = false").await;
+    server.verify(&letter.token()).await.expect_refusal(400, "VERIFY_USER_BAD_TOKEN");
+}
+
+#[tokio::test]
+async fn a_user_with_verification_required_signs_in_once_the_address_is_verified() {
+    let server = Server::setup().set("REQUIRE_VERIFICATION", "true").start().await;
+    server.register("first@user.com", PASSWORD).await.expect_status(201);
+    let refused = server.login("first@user.com", PASSWORD).await;
+    refused.expect_refusal(400, "LOGIN_USER_NOT_VERIFIED");
+    let letter = server.letter("first@user.com", VERIFY, 1).await;
+    server.verify(&letter.token()).await.expect_status(200);
+    server.sign_in("first@user.com", PASSWORD).await;
+}
+
+#[tokio::test]
+async fn asking_again_ends_the_token_before() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    let first = server.letter(&person.email, VERIFY, 1).await;
+    server.ask("/auth/request-verify-token", &person.email).await;
+    let second = server.letter(&person.email, VERIFY, 2).await;
+    server.verify(&first.token()).await.expect_refusal(400, "VERIFY_USER_BAD_TOKEN");
+    server.verify(&second.token()).await.expect_status(200);
+
+    let first = server.reset_letter(&person.email, 1).await;
+    let second = server.reset_letter(&person.email, 2).await;
+    let refused = server.reset(&first.token(), NEW_PASSWORD).await;
+    refused.expect_refusal(400, "RESET_PASSWORD_BAD_TOKEN");
+    server.reset(&second.token(), NEW_PASSWORD).await.expect_status(200);
+}
+
+#[tokio::test]
+async fn a_new_password_by_mail_ends_every_session_and_every_token_at_once() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    let other = server.sign_in(&person.email, PASSWORD).await;
+    let letter = server.reset_letter(&person.email, 1).await;
+    let done = server.reset(&letter.token(), NEW_PASSWORD).await.expect_status(200);
+    assert_eq!(done.body, "null");
+    for (access, refresh) in [(&person.access, &person.refresh), (&other.0, &other.1)] {
+        server.me(access).await.expect_reason("token_revoked");
+        server.refresh(refresh).await.expect_refusal(401, "SESSION_ENDED");
+    }
+    server.login(&person.email, PASSWORD).await.expect_refusal(400, "LOGIN_BAD_CREDENTIALS");
+    server.sign_in(&person.email, NEW_PASSWORD).await;
+    let again = server.reset(&letter.token(), "yet another one of these").await;
+    again.expect_refusal(400, "RESET_PASSWORD_BAD_TOKEN");
+    // Its owner is told.
+    server.letter(&person.email, "password was changed", 1).await;
+}
+
+#[tokio::test]
+async fn a_password_that_is_refused_leaves_the_token_good() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    let letter = server.reset_letter(&person.email, 1).await;
+    for bad in [String::new(), "p".repeat(1025)] {
+        let refused = server.reset(&letter.token(), &bad).await;
+        refused.expect_refusal(400, "RESET_PASSWORD_INVALID_PASSWORD");
+    }
+    server.me(&person.access).await.expect_status(200);
+    server.reset(&letter.token(), NEW_PASSWORD).await.expect_status(200);
+}
+
+#[tokio::test]
+async fn a_changed_password_or_address_ends_the_tokens_made_for_it() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    let letter = server.reset_letter(&person.email, 1).await;
+    let change = json!({ "password": NEW_PASSWORD });
+    server.change_me(&person.access, &change).await.expect_status(200);
+    let refused = server.reset(&letter.token(), "yet another one of these").await;
+    refused.expect_refusal(400, "RESET_PASSWORD_BAD_TOKEN");
+    server.sign_in(&person.email, NEW_PASSWORD).await;
+
+    let other = server.person("other").await;
+    let verify = server.letter(&other.email, VERIFY, 1).await;
+    let reset = server.reset_letter(&other.email, 1).await;
+    let change = json!({ "email": "moved@user.com" });
+    server.change_me(&other.access, &change).await.expect_status(200);
+    server.verify(&verify.token()).await.expect_refusal(400, "VERIFY_USER_BAD_TOKEN");
+    let refused = server.reset(&reset.token(), NEW_PASSWORD).await;
+    refused.expect_refusal(400, "RESET_PASSWORD_BAD_TOKEN");
+    // The new address got a mail of its own.
+    let letter = server.letter("moved@user.com", VERIFY, 1).await;
+    server.verify(&letter.token()).await.expect_status(200);
+}
+
+#[tokio::test]
+async fn a_token_is_good_for_its_purpose_alone() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    let verify = server.letter(&person.email, VERIFY, 1).await.token();
+    let reset = server.reset_letter(&person.email, 1).await.token();
+    server.verify(&reset).await.expect_refusal(400, "VERIFY_USER_BAD_TOKEN");
+    server.reset(&verify, NEW_PASSWORD).await.expect_refusal(400, "RESET_PASSWORD_BAD_TOKEN");
+    for token in [&verify, &reset] {
+        server.restore(token).await.expect_refusal(400, "RESTORE_EMAIL_BAD_TOKEN");
+        server.me(token).await.expect_refusal(401, "Unauthorized");
+        server.refresh(token).await.expect_refusal(401, "REFRESH_TOKEN_INVALID");
+    }
+    for token in [&person.access, &person.refresh] {
+        server.verify(token).await.expect_refusal(400, "VERIFY_USER_BAD_TOKEN");
+        server.reset(token, NEW_PASSWORD).await.expect_refusal(400, "RESET_PASSWORD_BAD_TOKEN");
+    }
+    for token in ["", "x", "\0", "ü", &"x".repeat(10_000)] {
+        server.verify(token).await.expect_refusal(400, "VERIFY_USER_BAD_TOKEN");
+        server.reset(token, NEW_PASSWORD).await.expect_refusal(400, "RESET_PASSWORD_BAD_TOKEN");
+        server.restore(token).await.expect_refusal(400, "RESTORE_EMAIL_BAD_TOKEN");
+    }
+    server.verify(&verify).await.expect_status(200);
+}
+
+#[tokio::test]
+async fn an_expired_token_is_good_for_nothing() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    let verify = server.letter(&person.email, VERIFY, 1).await;
+    let reset = server.reset_letter(&person.email, 1).await;
+    let former = server.moved(&person, "moved@user.com").await;
+    for table in ["confirmation", "former_email"] {
+        server.database.execute(&format!("update {table} set expires_at = 1000")).await;
+    }
+    server.verify(&verify.token()).await.expect_refusal(400, "VERIFY_USER_BAD_TOKEN");
+    let refused = server.reset(&reset.token(), NEW_PASSWORD).await;
+    refused.expect_refusal(400, "RESET_PASSWORD_BAD_TOKEN");
+    let code = json!({ "email": person.email, "code": verify.code() });
+    let refused = server.post("/auth/verify").json(&code).send().await;
+    refused.expect_refusal(400, "VERIFY_USER_BAD_TOKEN");
+    server.restore(&former.token()).await.expect_refusal(400, "RESTORE_EMAIL_BAD_TOKEN");
+    // Nor is the address kept from others any longer.
+    server.register(&person.email, PASSWORD).await.expect_status(201);
+}
+
+#[tokio::test]
+async fn who_has_nothing_to_get_gets_no_mail_and_the_same_answer() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    let letter = server.letter(&person.email, VERIFY, 1).await;
+    server.verify(&letter.token()).await.expect_status(200);
+    let inactive = server.person("inactive").await;
+    server.letter(&inactive.email, VERIFY, 1).await;
+    let sql = "update \"user\" set is_active = false where email = 'inactive@user.com'";
+    server.database.execute(sql).await;
+    server.ask("/auth/request-verify-token", &person.email).await;
+    for email in [&inactive.email, "nobody@user.com"] {
+        server.ask("/auth/request-verify-token", email).await;
+        server.ask("/auth/forgot-password", email).await;
+    }
+    // Those before it were answered when this one has come.
+    server.reset_letter(&person.email, 1).await;
+    while server.database.count("job").await > 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(server.outbox().len(), 3, "{:#?}", server.outbox());
+    let bad = server.post("/auth/forgot-password").json(&json!({ "email": "bad" })).send().await;
+    let message = "value is not a valid email address: An email address must have an @-sign.";
+    assert_eq!(bad.expect_status(422).json["detail"][0]["msg"], message);
+    let none = server.post("/auth/reset-password").json(&json!({ "password": "x" })).send().await;
+    let detail = &none.expect_status(422).json["detail"];
+    assert_eq!(detail[0]["loc"], json!(["body", "token"]));
+    assert_eq!(detail.as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_reset_is_not_for_somebody_who_may_not_sign_in() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    let verify = server.letter(&person.email, VERIFY, 1).await;
+    let reset = server.reset_letter(&person.email, 1).await;
+    server.database.execute("update \"user\" set is_active = false").await;
+    let refused = server.reset(&reset.token(), NEW_PASSWORD).await;
+    refused.expect_refusal(400, "RESET_PASSWORD_BAD_TOKEN");
+    server.verify(&verify.token()).await.expect_refusal(400, "VERIFY_USER_BAD_TOKEN");
+}
+
+#[tokio::test]
+async fn the_code_of_a_mail_does_what_its_link_does() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    let letter = server.letter(&person.email, VERIFY, 1).await;
+    assert!(letter.html.contains(&letter.code()), "{letter:?}");
+    let body = json!({ "email": "FIRST@user.com", "code": letter.code() });
+    let verified = server.post("/auth/verify").json(&body).send().await.expect_status(200);
+    assert_eq!(verified.json["is_verified"], true);
+    let letter = server.reset_letter(&person.email, 1).await;
+    let body = json!({ "email": person.email, "code": letter.code(), "password": NEW_PASSWORD });
+    server.post("/auth/reset-password").json(&body).send().await.expect_status(200);
+    server.sign_in(&person.email, NEW_PASSWORD).await;
+    let again = server.post("/auth/reset-password").json(&body).send().await;
+    again.expect_refusal(400, "RESET_PASSWORD_BAD_TOKEN");
+    // The code of somebody else is nobody's.
+    let other = server.person("other").await;
+    let letter = server.letter(&other.email, VERIFY, 1).await;
+    let body = json!({ "email": person.email, "code": letter.code() });
+    let refused = server.post("/auth/verify").json(&body).send().await;
+    refused.expect_refusal(400, "VERIFY_USER_BAD_TOKEN");
+}
+
+#[tokio::test]
+async fn codes_cannot_be_guessed_and_the_link_works_meanwhile() {
+    // Limits of sign-ins are off in tests: that of codes never is.
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    let letter = server.reset_letter(&person.email, 1).await;
+    let right: u32 = letter.code().parse().unwrap();
+    let guess = async |email: &str, code: String| {
+        let body = json!({ "email": email, "code": code, "password": NEW_PASSWORD });
+        server.post("/auth/reset-password").json(&body).send().await
+    };
+    for turn in 1..=11 {
+        let wrong = format!("{:06}", (right + turn) % 1_000_000);
+        for email in [&person.email, "nobody@user.com"] {
+            let refused = guess(email, wrong.clone()).await;
+            refused.expect_refusal(400, "RESET_PASSWORD_BAD_TOKEN");
+        }
+    }
+    // The right one too; and for nobody the same.
+    for email in ["FIRST@user.com", "nobody@user.com"] {
+        let refused = guess(email, letter.code()).await.expect_refusal(429, "TOO_MANY_ATTEMPTS");
+        let wait: u64 = refused.header("retry-after").parse().unwrap();
+        assert!((3000..=3600).contains(&wait), "{wait}");
+    }
+    // Asking for another mail gives no further guesses.
+    let letter = server.reset_letter(&person.email, 2).await;
+    let refused = guess(&person.email, letter.code()).await;
+    refused.expect_refusal(429, "TOO_MANY_ATTEMPTS");
+    server.reset(&letter.token(), NEW_PASSWORD).await.expect_status(200);
+}
+
+#[tokio::test]
+async fn of_any_number_at_once_one_uses_a_token() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    let verify = server.letter(&person.email, VERIFY, 1).await.token();
+    let reset = server.reset_letter(&person.email, 1).await.token();
+    let answers = futures_util::future::join_all((0..8).map(|turn| {
+        let password = format!("{NEW_PASSWORD} {turn}");
+        let (server, reset) = (&server, &reset);
+        async move { (server.reset(reset, &password).await, password) }
+    }));
+    let answers = answers.await;
+    let won: Vec<_> = answers.iter().filter(|(answer, _)| answer.status == 200).collect();
+    assert_eq!(won.len(), 1, "{answers:#?}");
+    server.sign_in(&person.email, &won[0].1).await;
+    let answers = futures_util::future::join_all((0..8).map(|_| server.verify(&verify))).await;
+    assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 1);
+}
+
+#[tokio::test]
+async fn opening_a_link_changes_nothing_and_its_button_does() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    let letter = server.letter(&person.email, VERIFY, 1).await;
+    for _ in 0..3 {
+        // Programs that look into mails do this.
+        let page = server.get(&letter.path()).send().await.expect_status(200);
+        assert!(page.header("content-type").starts_with("text/html"));
+        assert_eq!(page.header("referrer-policy"), "no-referrer");
+        assert_eq!(page.header("cache-control"), "no-store");
+        assert!(page.body.contains(&letter.token()) && page.body.contains("<button>Confirm"));
+        server.request("HEAD", &letter.path()).send().await.expect_status(200);
+    }
+    assert_eq!(server.me(&person.access).await.json["is_verified"], false);
+    let press =
+        async |path: &str, fields: &[(&str, &str)]| server.post(path).form(fields).send().await;
+    let token = letter.token();
+    let done = press("/verify", &[("token", &token)]).await.expect_status(200);
+    assert!(done.body.contains("is confirmed"), "{}", done.body);
+    assert_eq!(server.me(&person.access).await.json["is_verified"], true);
+    let again = press("/verify", &[("token", &token)]).await.expect_status(400);
+    assert!(again.body.contains("verified already"), "{}", again.body);
+
+    let letter = server.reset_letter(&person.email, 1).await;
+    let page = server.get(&letter.path()).send().await.expect_status(200);
+    assert!(page.body.contains("autocomplete=\"new-password\""), "{}", page.body);
+    let token = letter.token();
+    let refused = press("/reset-password", &[("token", &token), ("password", "")]).await;
+    let refused = refused.expect_status(400);
+    assert!(refused.body.contains("at least") && refused.body.contains(&token), "{}", refused.body);
+    let set = [("token", token.as_str()), ("password", NEW_PASSWORD)];
+    press("/reset-password", &set).await.expect_status(200);
+    let (access, refresh) = server.sign_in(&person.email, NEW_PASSWORD).await;
+
+    let moved = Person { access, refresh, ..person };
+    let letter = server.moved(&moved, "moved@user.com").await;
+    server.get(&letter.path()).send().await.expect_status(200);
+    let token = letter.token();
+    press("/restore-email", &[("token", &token)]).await.expect_status(200);
+    server.sign_in(&moved.email, NEW_PASSWORD).await;
+}
+
+#[tokio::test]
+async fn a_page_takes_the_code_and_shows_nothing_that_was_sent_as_html() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    let code = server.letter(&person.email, VERIFY, 1).await.code();
+    let page = server.get("/verify").send().await.expect_status(200);
+    assert!(page.body.contains("one-time-code"), "{}", page.body);
+    let wrong = [("email", "<script>x</script>@user.com"), ("code", "000000")];
+    let refused = server.post("/verify").form(&wrong).send().await.expect_status(400);
+    assert!(!refused.body.contains("<script>") && refused.body.contains("name=\"code\""));
+    let page = server.get("/verify?token=%22%3E%3Cscript%3E").send().await.expect_status(200);
+    assert!(!page.body.contains("<script>"), "{}", page.body);
+    assert!(!page.header("content-security-policy").contains("script-src"));
+    let right = [("email", person.email.as_str()), ("code", &code)];
+    server.post("/verify").form(&right).send().await.expect_status(200);
+    assert_eq!(server.me(&person.access).await.json["is_verified"], true);
+}
+
+#[tokio::test]
+async fn links_are_built_from_the_settings_whatever_host_is_asked_for() {
+    let setup = Server::setup().set("PUBLIC_URL", "https://id.example.com/accounts");
+    let server = setup.start().await;
+    server.person("first").await;
+    let ask = server.post("/auth/forgot-password").json(&json!({ "email": "first@user.com" }));
+    let ask = ask.header("host", "evil.example").header("x-forwarded-host", "evil.example");
+    ask.header("forwarded", "host=evil.example").send().await.expect_status(202);
+    let letter = server.letter("first@user.com", RESET, 1).await;
+    let begin = "https://id.example.com/accounts/reset-password?token=";
+    assert!(letter.link().starts_with(begin), "{letter:?}");
+    assert!(!format!("{letter:?}").contains("evil"));
+}
+
+#[tokio::test]
+async fn who_takes_over_an_account_loses_it_to_the_former_address() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    // The thief knows the password: moves the account, twice, makes an API token, and wants the old
+    // address for themself.
+    let before = server.post("/auth/tokens").bearer(&person.access).json(&json!({})).send().await;
+    let before = before.expect_status(201).text("token");
+    let (thief, refresh) = server.sign_in(&person.email, PASSWORD).await;
+    let thief = Person { access: thief, refresh, ..person.clone() };
+    let letter = server.moved(&thief, "thief@evil.com").await;
+    server.change_me(&thief.access, &json!({ "email": "other@evil.com" })).await.expect_status(200);
+    let second = server.letter("thief@evil.com", CHANGED, 1).await;
+    let stolen = server.post("/auth/tokens").bearer(&thief.access).json(&json!({})).send().await;
+    let stolen = stolen.expect_status(201).text("token");
+    let reset = server.reset_letter("other@evil.com", 1).await;
+    for email in ["first@user.com", "FIRST@user.com"] {
+        let taken = server.register(email, PASSWORD).await;
+        taken.expect_refusal(400, "REGISTER_USER_ALREADY_EXISTS");
+    }
+    let other = server.person("accomplice").await;
+    let taken = server.change_me(&other.access, &json!({ "email": "first@user.com" })).await;
+    taken.expect_refusal(400, "UPDATE_USER_EMAIL_ALREADY_EXISTS");
+
+    let restored = server.restore(&letter.token()).await.expect_status(200);
+    assert_eq!(restored.text("email"), "first@user.com");
+    assert_eq!(restored.json["is_verified"], true, "whoever reads its mail has shown it");
+    for access in [&thief.access, &person.access] {
+        server.me(access).await.expect_reason("token_revoked");
+    }
+    server.refresh(&thief.refresh).await.expect_refusal(401, "SESSION_ENDED");
+    server.me(&stolen).await.expect_reason("api_token_unknown");
+    server.me(&before).await.expect_status(200);
+    // Nothing that the thief was mailed works any more, and nothing works twice.
+    server.restore(&second.token()).await.expect_refusal(400, "RESTORE_EMAIL_BAD_TOKEN");
+    server.restore(&letter.token()).await.expect_refusal(400, "RESTORE_EMAIL_BAD_TOKEN");
+    let refused = server.reset(&reset.token(), NEW_PASSWORD).await;
+    refused.expect_refusal(400, "RESET_PASSWORD_BAD_TOKEN");
+    // The owner chooses another password with the mail that follows.
+    let letter = server.letter(&person.email, RESET, 1).await;
+    server.reset(&letter.token(), NEW_PASSWORD).await.expect_status(200);
+    server.login(&person.email, PASSWORD).await.expect_refusal(400, "LOGIN_BAD_CREDENTIALS");
+    server.sign_in(&person.email, NEW_PASSWORD).await;
+}
+
+#[tokio::test]
+async fn a_superuser_who_changes_an_address_has_its_owner_told() {
+    let server = Server::start().await;
+    let (superuser, person) = (server.superuser("root").await, server.person("first").await);
+    let change = json!({ "email": "moved@user.com", "is_verified": true });
+    let path = format!("/users/{}", person.id);
+    let changed = server.patch(&path).bearer(&superuser.access).json(&change).send().await;
+    changed.expect_status(200);
+    let letter = server.letter(&person.email, CHANGED, 1).await;
+    server.restore(&letter.token()).await.expect_status(200);
+    // A verified address has nothing to verify.
+    assert!(server.outbox().iter().all(|letter| letter.to != "moved@user.com"));
+}
+
+#[tokio::test]
+async fn mails_are_limited_for_each_recipient_and_address_alike_for_nobody() {
+    let server = Server::setup().set("RATE_LIMIT", "on").start().await;
+    server.register("first@user.com", PASSWORD).await.expect_status(201);
+    let ask = async |path: &str, email: &str| {
+        server.post(path).json(&json!({ "email": email })).send().await
+    };
+    // The registration's mail is the first of five.
+    for (email, free) in [("first@user.com", 5), ("nobody@user.com", 6)] {
+        for turn in 0..free {
+            let path = ["/auth/forgot-password", "/auth/request-verify-token"][turn % 2];
+            ask(path, email).await.expect_status(202);
+        }
+        for email in [email.to_owned(), email.to_uppercase().replace("USER.COM", "user.com")] {
+            let refused = ask("/auth/forgot-password", &email).await;
+            let refused = refused.expect_refusal(429, "TOO_MANY_ATTEMPTS");
+            assert!((50..=60).contains(&refused.header("retry-after").parse::<u64>().unwrap()));
+        }
+    }
+    for turn in 0..19 {
+        ask("/auth/forgot-password", &format!("user{turn}@user.com")).await.expect_status(202);
+    }
+    let refused = ask("/auth/forgot-password", "yet-another@user.com").await;
+    refused.expect_refusal(429, "TOO_MANY_ATTEMPTS");
+}
+
+#[tokio::test]
+async fn an_account_cannot_be_used_to_fill_a_strangers_box() {
+    let server = Server::setup().set("RATE_LIMIT", "on").start().await;
+    let person = server.person("first").await;
+    let mut answers = Vec::new();
+    for turn in 0..8 {
+        let email = ["victim@user.com".to_owned(), format!("mine{turn}@user.com")];
+        for email in email {
+            let changed = server.change_me(&person.access, &json!({ "email": email })).await;
+            answers.push(changed.status);
+        }
+    }
+    assert!(answers.contains(&429), "{answers:?}");
+    while server.database.count("job").await > 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let count = server.outbox().iter().filter(|letter| letter.to == "victim@user.com").count();
+    assert!(count <= 14, "{count}");
+}
+
+#[tokio::test]
+async fn the_database_holds_no_token_and_the_log_holds_them_in_development_alone() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    let verify = server.letter(&person.email, VERIFY, 1).await;
+    let reset = server.reset_letter(&person.email, 1).await;
+    let rows = server.database.column::<String>("select digest || code from confirmation").await;
+    assert_eq!(rows.len(), 2);
+    for secret in [verify.token(), verify.code(), reset.token(), reset.code()] {
+        assert!(rows.iter().all(|row| !row.contains(&secret) || secret.len() == 6), "{rows:?}");
+    }
+    assert!(server.log.text().contains(&verify.token()), "a developer copies the link");
+}

@@ -1,0 +1,167 @@
+//! Mails: those a development server keeps, and those a mail server was handed.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use mail_parser::{HeaderValue, Message, MessageParser};
+use tempfile::TempDir;
+
+use super::Server;
+use crate::once::tool;
+
+/// A mail that somebody got.
+#[derive(Debug, Clone)]
+pub(crate) struct Letter {
+    pub(crate) to: String,
+    pub(crate) from: String,
+    pub(crate) id: String,
+    pub(crate) subject: String,
+    pub(crate) text: String,
+    pub(crate) html: String,
+    pub(crate) headers: String,
+}
+
+impl Letter {
+    fn read(path: &Path) -> Self {
+        let content = std::fs::read(path).unwrap();
+        let message: Message<'_> = MessageParser::default().parse(&content).unwrap();
+        let address = |value: Option<&mail_parser::Address<'_>>| {
+            value.unwrap().first().unwrap().address().unwrap().to_owned()
+        };
+        assert!(!matches!(message.header("Date"), None | Some(HeaderValue::Empty)));
+        let headers =
+            String::from_utf8_lossy(&content).split("\r\n\r\n").next().unwrap().to_owned();
+        Self {
+            to: address(message.to()),
+            from: address(message.from()),
+            id: message.message_id().unwrap().to_owned(),
+            subject: message.subject().unwrap().to_owned(),
+            text: message.body_text(0).unwrap().into_owned(),
+            html: message.body_html(0).unwrap().into_owned(),
+            headers,
+        }
+    }
+
+    /// The link.
+    pub(crate) fn link(&self) -> String {
+        let line = self.text.lines().find(|line| line.starts_with("http")).unwrap();
+        line.trim().to_owned()
+    }
+
+    /// What is behind the host in the link.
+    pub(crate) fn path(&self) -> String {
+        let link = self.link();
+        let (_, rest) = link.split_once("://").unwrap();
+        rest[rest.find('/').unwrap()..].to_owned()
+    }
+
+    /// What the link brings.
+    pub(crate) fn token(&self) -> String {
+        self.link().split_once("?token=").unwrap().1.to_owned()
+    }
+
+    /// The six digits.
+    pub(crate) fn code(&self) -> String {
+        self.text.split_once("code: ").unwrap().1[..6].to_owned()
+    }
+}
+
+fn letters(folder: &Path) -> Vec<Letter> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "eml"));
+    paths.sort_by_key(|path| std::fs::metadata(path).unwrap().modified().unwrap());
+    paths.iter().map(|path| Letter::read(path)).collect()
+}
+
+async fn wait_for<T>(what: &str, find: impl Fn() -> Option<T>) -> T {
+    for _ in 0..3000 {
+        if let Some(found) = find() {
+            return found;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{what} did not come");
+}
+
+impl Server {
+    /// The mails this development server wrote, the oldest first.
+    pub(crate) fn outbox(&self) -> Vec<Letter> {
+        letters(&self.folder().join("outbox"))
+    }
+
+    /// The `count`th mail to an address with these words in its subject.
+    pub(crate) async fn letter(&self, to: &str, subject: &str, count: usize) -> Letter {
+        wait_for(&format!("mail {count} to {to} ({subject})"), || {
+            let found = self.outbox().into_iter();
+            found
+                .filter(|letter| letter.to == to && letter.subject.contains(subject))
+                .nth(count - 1)
+        })
+        .await
+    }
+}
+
+/// A mail server.
+pub(crate) struct MailServer {
+    child: Child,
+    folder: TempDir,
+    pub(crate) port: u16,
+}
+
+impl MailServer {
+    /// On a free port.
+    pub(crate) fn start(options: &[&str]) -> Self {
+        Self::start_on(0, options)
+    }
+
+    pub(crate) fn start_on(port: u16, options: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tools/smtp.py");
+        let mut command = Command::new(tool("python"));
+        command.arg(script).arg(folder.path()).arg(port.to_string()).args(options);
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            // What it has to say of clients that break off.
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let port = line.trim().parse().expect("the mail server says its port");
+        Self { child, folder, port }
+    }
+
+    /// What it was handed, the oldest first.
+    pub(crate) fn letters(&self) -> Vec<Letter> {
+        letters(self.folder.path())
+    }
+
+    /// The first mail to an address.
+    pub(crate) async fn letter(&self, to: &str) -> Letter {
+        wait_for(&format!("a mail to {to}"), || {
+            self.letters().into_iter().find(|letter| letter.to == to)
+        })
+        .await
+    }
+
+    /// Who signed in, and whether what they sent was encrypted.
+    pub(crate) fn signed_in(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("signed-in")).unwrap_or_default()
+    }
+}
+
+impl Drop for MailServer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A port on which nothing listens.
+pub(crate) fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}

@@ -1,0 +1,61 @@
+"""A mail server that keeps what it is handed in a folder, one file a mail.
+
+usage: smtp.py FOLDER PORT [--delay SECONDS] [--refuse COUNT] [--certificate FILE --key FILE]
+
+It prints its port once it listens. With a certificate it speaks STARTTLS, and wants user and password after that.
+Whoever signs in is written to FOLDER/signed-in.
+"""
+
+import argparse
+import asyncio
+import pathlib
+import ssl
+
+from aiosmtpd.smtp import SMTP, AuthResult
+
+arguments = argparse.ArgumentParser()
+arguments.add_argument("folder", type=pathlib.Path)
+arguments.add_argument("port", type=int)
+arguments.add_argument("--delay", type=float, default=0)
+arguments.add_argument("--refuse", type=int, default=0)
+arguments.add_argument("--certificate")
+arguments.add_argument("--key")
+arguments = arguments.parse_args()
+
+
+class Handler:
+    refuse = arguments.refuse
+    count = 0
+
+    async def handle_DATA(self, server, session, envelope):
+        await asyncio.sleep(arguments.delay)
+        if self.refuse > 0:
+            self.refuse -= 1
+            return "451 come back later, " + envelope.rcpt_tos[0]
+        self.count += 1
+        draft = arguments.folder / f".{self.count}"
+        draft.write_bytes(envelope.content)
+        draft.rename(arguments.folder / f"{self.count}.eml")
+        return "250 kept"
+
+
+def authenticator(server, session, envelope, mechanism, data):
+    with (arguments.folder / "signed-in").open("a") as file:
+        print(data.login.decode(), data.password.decode(), "encrypted" if session.ssl else "plain", file=file)
+    return AuthResult(success=True)
+
+
+async def main():
+    handler = Handler()
+    options = {"authenticator": authenticator, "auth_require_tls": False}
+    if arguments.certificate:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(arguments.certificate, arguments.key)
+        options |= {"tls_context": context, "require_starttls": True, "auth_required": True}
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: SMTP(handler, **options), "127.0.0.1", arguments.port, reuse_address=True)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+asyncio.run(main())
