@@ -178,11 +178,9 @@ impl Database {
                 make_private(path);
                 // SQLite has one writer at a time. A pool of one lets writers wait their turn in
                 // order, where several connections would fail each other with "database is locked".
-                let writer =
-                    sea_orm::Database::connect(sqlite(path, synchronous, 1, false)).await?;
+                let writer = unlocked(|| sqlite(path, synchronous, 1, false)).await?;
                 let readers = u32::try_from(parallelism()).unwrap_or(4).max(2);
-                let reader =
-                    sea_orm::Database::connect(sqlite(path, synchronous, readers, true)).await?;
+                let reader = unlocked(|| sqlite(path, synchronous, readers, true)).await?;
                 Ok(Self { reader, writer })
             }
             DatabaseUrl::Postgres(url, _) => {
@@ -313,6 +311,20 @@ async fn lock(transaction: &DatabaseTransaction, key: i64) -> Result<(), DbErr> 
         transaction.execute_unprepared(&format!("select pg_advisory_xact_lock({key})")).await?;
     }
     Ok(())
+}
+
+/// Connects to a SQLite file that others may be opening for the first time: while one of them turns its
+/// journal into a write-ahead log, SQLite refuses the others at once, whatever their patience.
+async fn unlocked(options: impl Fn() -> ConnectOptions) -> Result<DatabaseConnection, DbErr> {
+    for _ in 0..100 {
+        match sea_orm::Database::connect(options()).await {
+            Err(error) if error.to_string().contains("database is locked") => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            connected => return connected,
+        }
+    }
+    sea_orm::Database::connect(options()).await
 }
 
 /// A new database file is its owner's alone: it holds every password's hash. SQLite gives the

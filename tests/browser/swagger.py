@@ -89,6 +89,11 @@ with sync_playwright() as playwright:
         log_out(scheme)
     answer = who_am_i()
     assert answer.status == 401, answer.status
+    # The browser tells its console of it in its own time.
+    for _ in range(200):
+        if faults:
+            break
+        page.wait_for_timeout(50)
     assert faults and all("401" in fault for fault in faults), faults
     faults.clear()
     assert not elsewhere, f"asked elsewhere: {elsewhere}"
