@@ -42,6 +42,8 @@ pub(crate) enum Command {
     Keys(crate::keys::Arguments),
     /// Make services, which only API tokens act as
     Service(crate::service::Arguments),
+    /// List what happened, and find out whether that was altered
+    Audit(crate::audit::Arguments),
     /// Say which servers are on line
     Replica(crate::replica::Arguments),
     /// Print the OpenAPI document, in YAML

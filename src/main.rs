@@ -2,6 +2,7 @@
 //!
 //! Exit status: 0 for done, 1 for a failure, 2 for a command line that cannot be understood.
 
+mod audit;
 mod cli;
 mod config;
 mod health;
@@ -66,6 +67,7 @@ fn execute(
             return block_on(revocation::run(arguments, complete()?))?;
         }
         Command::Service(arguments) => return block_on(service::run(arguments, complete()?))?,
+        Command::Audit(arguments) => return block_on(audit::run(arguments, complete()?))?,
         Command::Replica(arguments) => return block_on(replica::run(arguments, complete()?))?,
         Command::Keys(arguments) => return block_on(keys::run(arguments, complete()?))?,
         Command::Health => block_on(health::run(&complete()?))??,

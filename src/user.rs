@@ -151,17 +151,22 @@ fn row(user: &Value) -> Vec<String> {
 async fn find(one: One, config: Config) -> Result<(Operator, Value), String> {
     let One { user: named, options } = one;
     let operator = Operator::new(options, config).await?;
+    let user = self::named(&operator, &named).await?;
+    Ok((operator, user))
+}
+
+/// The user with this e-mail address, or id.
+pub(crate) async fn named(operator: &Operator, named: &str) -> Result<Value, String> {
     let none = || format!("there is no user {named}: make one with `tessera user create`");
     if !named.contains('@') {
-        let user = operator.call(Method::GET, &format!("/users/{}", encoded(&named)), None).await;
-        return Ok((operator, user.map_err(|refused| refused.or_missing(none))?));
+        let user = operator.call(Method::GET, &format!("/users/{}", encoded(named)), None).await;
+        return Ok(user.map_err(|refused| refused.or_missing(none))?);
     }
-    let users = operator.list(&format!("/users?q={}", encoded(&named))).await?;
+    let users = operator.list(&format!("/users?q={}", encoded(named))).await?;
     let is_named = |user: &Value| {
-        user["email"].as_str().is_some_and(|email| email.eq_ignore_ascii_case(&named))
+        user["email"].as_str().is_some_and(|email| email.eq_ignore_ascii_case(named))
     };
-    let user = users.into_iter().find(is_named).ok_or_else(none)?;
-    Ok((operator, user))
+    users.into_iter().find(is_named).ok_or_else(none)
 }
 
 async fn change(one: One, config: Config, changes: Value, said: &str) -> Result<(), String> {

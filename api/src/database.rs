@@ -36,6 +36,7 @@ const SERVER_SETTINGS: [(&str, &str); 5] = [
 /// The keys of PostgreSQL's advisory locks that are ours.
 const MIGRATION_LOCK: i64 = 0x7465_7373_0001;
 const REVOCATION_LOCK: i64 = 0x7465_7373_0002;
+const AUDIT_LOCK: i64 = 0x7465_7373_0003;
 
 /// A `DATABASE_URL` in any of the spellings people bring.
 #[derive(Clone)]
@@ -304,6 +305,15 @@ pub(crate) async fn delete_some<E: EntityTrait>(
 /// When the database refuses.
 pub(crate) async fn serialise_revocations(transaction: &DatabaseTransaction) -> Result<(), DbErr> {
     lock(transaction, REVOCATION_LOCK).await
+}
+
+/// Makes those that tell of acts wait for each other: each row follows from the one before.
+///
+/// # Errors
+///
+/// When the database refuses.
+pub(crate) async fn serialise_audit(transaction: &DatabaseTransaction) -> Result<(), DbErr> {
+    lock(transaction, AUDIT_LOCK).await
 }
 
 async fn lock(transaction: &DatabaseTransaction, key: i64) -> Result<(), DbErr> {

@@ -5,6 +5,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`user`] | people: who you are |
+//! | [`audit`] | who did what, when |
 //! | [`key`] | what signs tokens, and what verifies them |
 //! | [`factor`] | passwords: how you prove it |
 //! | [`limit`] | how often passwords may be tried |
@@ -30,6 +31,7 @@
 pub mod account;
 pub mod admin;
 pub mod app;
+pub mod audit;
 pub mod clock;
 pub mod config;
 pub mod confirmation;

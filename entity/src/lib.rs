@@ -5,6 +5,7 @@
 
 pub mod api_token;
 pub mod attempt;
+pub mod audit;
 pub mod confirmation;
 pub mod former_email;
 mod id;

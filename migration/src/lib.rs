@@ -21,6 +21,7 @@ mod m20261122_000006_signing_key;
 mod m20261122_000007_profile;
 mod m20261122_000008_attempt;
 mod m20261122_000009_mail;
+mod m20261122_000010_audit;
 
 struct Migrator;
 
@@ -37,6 +38,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000007_profile::Migration),
             Box::new(m20261122_000008_attempt::Migration),
             Box::new(m20261122_000009_mail::Migration),
+            Box::new(m20261122_000010_audit::Migration),
         ]
     }
 }

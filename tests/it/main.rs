@@ -7,6 +7,7 @@
 
 mod access;
 mod api_tokens;
+mod audit;
 mod cookies;
 mod crash;
 mod directory;

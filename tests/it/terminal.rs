@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 use crate::support::{Person, Server, command};
 
 /// Runs a command beside a server: on its database, without its secret, which nothing here needs.
-fn tessera(server: &Server, arguments: &[&str]) -> Output {
+pub(crate) fn tessera(server: &Server, arguments: &[&str]) -> Output {
     let mut command = command(server.folder());
     command.args(arguments).env("DATABASE_URL", server.database.url()).output().unwrap()
 }
 
 /// Runs a command on a server that runs.
-fn remotely(server: &Server, token: &str, arguments: &[&str]) -> Output {
+pub(crate) fn remotely(server: &Server, token: &str, arguments: &[&str]) -> Output {
     let mut command = command(server.folder());
     let url = server.url("/");
     // A database that is none: nothing may open it.
@@ -21,23 +21,23 @@ fn remotely(server: &Server, token: &str, arguments: &[&str]) -> Output {
     command.env("TESSERA_URL", url).env("TESSERA_API_TOKEN", token).output().unwrap()
 }
 
-fn out(output: &Output) -> String {
+pub(crate) fn out(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn fault(output: &Output) -> String {
+pub(crate) fn fault(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 #[track_caller]
-fn json_of(output: &Output) -> Value {
+pub(crate) fn json_of(output: &Output) -> Value {
     assert!(output.status.success(), "{}{}", out(output), fault(output));
     assert_eq!(fault(output), "");
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
 /// An API token of a superuser that may do what superusers may.
-async fn strong_token(server: &Server) -> (Person, String) {
+pub(crate) async fn strong_token(server: &Server) -> (Person, String) {
     let root = server.superuser("root").await;
     let scopes = json!({ "scopes": ["authenticated", "super"] });
     let token = server.api_token(&root.access, &scopes).await;

@@ -8,6 +8,8 @@ use poem_openapi::{ApiResponse, Object, OpenApi};
 
 use super::{Export, Wanted};
 use crate::app::App;
+use crate::audit::Actor;
+use crate::audit::http::AuditResponse;
 use crate::error::{Code, Result};
 use crate::factor::Password;
 use crate::http::Tag;
@@ -207,6 +209,8 @@ pub(crate) struct ExportResponse {
     sessions: Vec<SessionResponse>,
     /// Their API tokens, without their secrets.
     api_tokens: Vec<ApiTokenResponse>,
+    /// What was done by them or on them, the oldest first.
+    audit: Vec<AuditResponse>,
 }
 
 impl Example for ExportResponse {
@@ -215,16 +219,18 @@ impl Example for ExportResponse {
             user: UserResponse::example(),
             sessions: vec![SessionResponse::example()],
             api_tokens: vec![ApiTokenResponse::example()],
+            audit: vec![AuditResponse::example()],
         }
     }
 }
 
 impl From<Export> for ExportResponse {
     fn from(export: Export) -> Self {
-        let Export { user, sessions, api_tokens } = export;
+        let Export { user, sessions, api_tokens, audit } = export;
         let named = |token| ApiTokenResponse::from((token, user.email.clone()));
         Self {
             api_tokens: api_tokens.into_iter().map(named).collect(),
+            audit: audit.into_iter().map(AuditResponse::from).collect(),
             sessions: sessions.into_iter().map(SessionResponse::from).collect(),
             user: UserResponse::from(&user),
         }
@@ -301,7 +307,8 @@ impl Api {
 
     /// What is kept of me
     ///
-    /// Everything: what the user says of themself, sessions, those that ended too, and API tokens.
+    /// Everything: what the user says of themself, sessions, those that ended too, API tokens, and what
+    /// was done by them and on them.
     #[oai(
         path = "/users/me/export",
         method = "get",
@@ -309,7 +316,8 @@ impl Api {
         tag = "Tag::Users"
     )]
     async fn export_me(&self, app: Data<&App>, caller: UserCaller) -> Result<Json<ExportResponse>> {
-        let export = super::export(&app, &caller.user, caller.claims.as_ref()).await?;
+        let by = Actor::user(caller.user.id);
+        let export = super::export(&app, &caller.user, caller.claims.as_ref(), by).await?;
         Ok(Json(export.into()))
     }
 

@@ -7,6 +7,7 @@ use sea_orm::DatabaseTransaction;
 use tessera_verify::{Claims, Refusal, Revocation};
 
 use crate::app::App;
+use crate::audit::{self, Act, Actor, Entry};
 use crate::clock;
 use crate::confirmation::{self, Purpose};
 use crate::error::{Code, Error, Result};
@@ -70,10 +71,39 @@ pub async fn change(
     let email = email.filter(|email| email.as_str() != held.email);
     let changes = Changes { email, hash, name, surname, website, ..Changes::default() };
     let kept = claims.map(|claims| SessionId(claims.sid));
+    let acts = acts(&held, &changes, &Actor::user(id));
     let changed = apply(app, &transaction, held, changes, kept, device.ip).await?;
+    audit::record_all(&transaction, acts).await?;
     transaction.commit().await?;
     applied(app, &changed);
     Ok(changed.0)
+}
+
+/// What changes of a user are told as.
+pub(crate) fn acts(held: &User, changes: &Changes, actor: &Actor) -> Vec<Entry> {
+    let entry = |act| Entry::new(act, actor.clone()).on_user(held.id);
+    let mut acts = Vec::new();
+    if changes.hash.is_some() {
+        acts.push(entry(Act::PasswordChange));
+    }
+    if changes.email.is_some() {
+        acts.push(entry(Act::EmailChange));
+    }
+    let flags = [
+        ("is_active", changes.is_active, held.is_active),
+        ("is_superuser", changes.is_superuser, held.is_superuser),
+        ("is_verified", changes.is_verified, held.is_verified),
+    ];
+    let flags = flags.into_iter().filter_map(|(name, to, from)| Some((name, to?, from)));
+    let mut flags = flags.filter(|(_, to, from)| to != from).peekable();
+    if flags.peek().is_some() {
+        acts.push(flags.fold(entry(Act::FlagsChange), |entry, (name, to, _)| entry.with(name, to)));
+    }
+    if let Some(granted) = changes.granted.as_ref().filter(|granted| **granted != held.granted) {
+        let (from, to) = (held.granted.to_string(), granted.to_string());
+        acts.push(entry(Act::ScopesChange).with("from", from).with("to", to));
+    }
+    acts
 }
 
 /// Puts into memory what [`apply`] recorded, once that was committed.
@@ -189,6 +219,7 @@ pub async fn delete(app: &App, claims: Option<&Claims>, id: UserId, device: Devi
         user::require_another_superuser(&transaction, id).await?;
     }
     let entries = remove(app, &transaction, held, device.ip).await?;
+    audit::record(&transaction, Entry::own(Act::UserDelete, id)).await?;
     transaction.commit().await?;
     app.revocations.apply(entries);
     app.known_users.forget(id);
@@ -221,14 +252,17 @@ pub struct Export {
     pub sessions: Vec<Session>,
     /// Their API tokens, without their secrets.
     pub api_tokens: Vec<ApiToken>,
+    /// What was done by them or on them, the oldest first.
+    pub audit: Vec<audit::Row>,
 }
 
-/// Everything that is kept of a user, for themself.
+/// Everything that is kept of a user, for themself or for a superuser.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn export(app: &App, user: &User, claims: Option<&Claims>) -> Result<Export> {
+pub async fn export(app: &App, user: &User, claims: Option<&Claims>, by: Actor) -> Result<Export> {
+    audit::record_alone(app, Entry::new(Act::UserExport, by).on_user(user.id)).await?;
     let mut sessions = Vec::new();
     for ended in [false, true] {
         let mut after = None;
@@ -243,5 +277,6 @@ pub async fn export(app: &App, user: &User, claims: Option<&Claims>) -> Result<E
         }
     }
     let api_tokens = token::all_of(app, user.id).await?;
-    Ok(Export { user: user.clone(), sessions, api_tokens })
+    let audit = audit::all_of(app, user.id).await?;
+    Ok(Export { user: user.clone(), sessions, api_tokens, audit })
 }

@@ -9,6 +9,7 @@ use tessera_verify::{Claims, Refusal};
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::audit::{self, Act, Actor, Entry};
 use crate::clock;
 use crate::error::{Code, Result, TokenRefusal};
 use crate::revocation::{self, Why};
@@ -67,6 +68,13 @@ pub async fn revoke(app: &App, superuser: &Authority, target: Target, why: Strin
             session::end_all(app, &transaction, user, None, &why, None, now).await?
         }
     };
+    let entry = Entry::new(Act::AdminRevoke, Actor::of(superuser));
+    let entry = match target {
+        Target::Token(id) => entry.on("token", id),
+        Target::Session(id) => entry.on("session", id),
+        Target::User(id) => entry.on_user(UserId(id)),
+    };
+    audit::record(&transaction, entry.with("why", why.as_str())).await?;
     transaction.commit().await?;
     app.revocations.apply(entries);
     app.forget_api_tokens();
@@ -101,6 +109,8 @@ pub async fn end_sessions(
     user::hold(&transaction, user).await?.ok_or(Code::NotFound)?;
     let now = clock::now();
     let entries = session::end_all(app, &transaction, user, None, &why, None, now).await?;
+    let entry = Entry::new(Act::SessionEnd, Actor::of(superuser)).on_user(user);
+    audit::record(&transaction, entry.with("why", why.as_str())).await?;
     transaction.commit().await?;
     app.revocations.apply(entries);
     tracing::info!(by = %superuser, user.id = %user, "a superuser ended every session of a user");
@@ -178,7 +188,7 @@ async fn explain_api_token(app: &App, secret: &str) -> Result<Explained> {
 ///
 /// [`Code::NotFound`] when there is none.
 pub async fn lift(app: &App, superuser: &Authority, seq: i64) -> Result<()> {
-    revocation::lift(app, seq).await?;
+    revocation::lift(app, Actor::of(superuser), seq).await?;
     tracing::info!(by = %superuser, revocation.seq = seq, "a superuser lifted a revocation");
     Ok(())
 }

@@ -9,6 +9,7 @@ use poem_openapi::{ApiResponse, Object, OpenApi};
 use crate::account;
 use crate::account::http::ExportResponse;
 use crate::app::App;
+use crate::audit::Actor;
 use crate::error::{Code, Result};
 use crate::factor::Password;
 use crate::http::Tag;
@@ -192,17 +193,19 @@ impl Api {
 
     /// What is kept of a user
     ///
-    /// Everything: what they say of themself, sessions, those that ended too, and API tokens.
+    /// Everything: what they say of themself, sessions, those that ended too, API tokens, and what was
+    /// done by them and on them.
     #[oai(path = "/users/:id/export", method = "get", operation_id = "export_user")]
     async fn export(
         &self,
         app: Data<&App>,
-        _superuser: Superuser,
+        superuser: Superuser,
         /// The user's id.
         id: Path<String>,
     ) -> Result<Json<ExportResponse>> {
         let user = super::read(&app, &id).await?;
-        Ok(Json(account::export(&app, &user, None).await?.into()))
+        let by = Actor::of(&superuser.authority);
+        Ok(Json(account::export(&app, &user, None, by).await?.into()))
     }
 
     /// Change a user

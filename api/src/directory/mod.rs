@@ -7,6 +7,7 @@ use sea_orm::DatabaseTransaction;
 
 use crate::account;
 use crate::app::App;
+use crate::audit::{self, Act, Actor, Entry};
 use crate::error::{Code, Error, Result};
 use crate::factor::Password;
 use crate::scope::Scope;
@@ -71,7 +72,9 @@ pub async fn change(
     let held = hold(app, &transaction, superuser, id, &changes).await?;
     let email = changes.email.filter(|email| email.as_str() != held.email);
     let changes = Changes { email, hash, ..changes };
+    let acts = account::acts(&held, &changes, &Actor::of(superuser));
     let changed = account::apply(app, &transaction, held, changes, None, None).await?;
+    audit::record_all(&transaction, acts).await?;
     transaction.commit().await?;
     account::applied(app, &changed);
     tracing::info!(by = %superuser, user.id = %id, "a superuser changed a user");
@@ -114,6 +117,8 @@ pub async fn delete(app: &App, superuser: &Authority, id: &str) -> Result<()> {
     let gone = Changes { is_active: Some(false), ..Changes::default() };
     let held = hold(app, &transaction, superuser, id, &gone).await?;
     let entries = account::remove(app, &transaction, held, None).await?;
+    let entry = Entry::new(Act::UserDelete, Actor::of(superuser)).on_user(id);
+    audit::record(&transaction, entry).await?;
     transaction.commit().await?;
     app.revocations.apply(entries);
     app.known_users.forget(id);

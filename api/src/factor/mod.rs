@@ -11,6 +11,7 @@ pub use password::Password;
 use entity::UserId;
 
 use crate::app::App;
+use crate::audit::{self, Act, Actor, Entry};
 use crate::config::{Config, Registration};
 use crate::confirmation::{self, Purpose};
 use crate::error::{Code, Error, Result};
@@ -86,6 +87,12 @@ pub async fn create(
     if maker == Maker::Themself {
         confirmation::send(app, &transaction, &known, Purpose::Verify).await?;
     }
+    let actor = match maker {
+        Maker::Themself => Actor::user(known.user.id),
+        Maker::Operator { .. } => Actor::of(&"operator"),
+    };
+    let entry = Entry::new(Act::Register, actor).on_user(known.user.id);
+    audit::record(&transaction, entry.with("superuser", known.user.is_superuser)).await?;
     transaction.commit().await?;
     app.jobs.wake();
     Ok(known.user)

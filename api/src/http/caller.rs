@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::{Arc, Once};
 
+use ipnet::IpNet;
 use poem::http::{HeaderName, header};
 use poem::web::RemoteAddr;
 use poem::{FromRequest, Request, RequestBody};
@@ -264,16 +265,16 @@ pub(crate) struct PeerAddress(pub(crate) Option<String>);
 
 impl<'a> FromRequest<'a> for PeerAddress {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> poem::Result<Self> {
-        Ok(Self(peer_address(request).map(|address| address.to_string())))
+        let address = peer_address(request, &app(request)?.config.trusted_proxies);
+        Ok(Self(address.map(|address| address.to_string())))
     }
 }
 
 /// The peer's address; where the peer is a proxy that is trusted, the last one that proxies which are
 /// trusted did not add. What stands before that anybody may have written.
-fn peer_address(request: &Request) -> Option<IpAddr> {
+pub(super) fn peer_address(request: &Request, proxies: &[IpNet]) -> Option<IpAddr> {
     let RemoteAddr(poem::Addr::SocketAddr(peer)) = request.remote_addr() else { return None };
     let mut address = peer.ip().to_canonical();
-    let proxies = request.data::<App>().map_or(&[][..], |app| &app.config.trusted_proxies);
     let is_proxy = |address: &IpAddr| proxies.iter().any(|network| network.contains(address));
     if proxies.is_empty() && request.headers().contains_key("x-forwarded-for") {
         static SAID: Once = Once::new();
@@ -303,7 +304,8 @@ fn peer_address(request: &Request) -> Option<IpAddr> {
 }
 
 fn device(request: &Request) -> Device {
-    let ip = peer_address(request).map(|address| address.to_string());
+    let proxies = request.data::<App>().map_or(&[][..], |app| &app.config.trusted_proxies);
+    let ip = peer_address(request, proxies).map(|address| address.to_string());
     let user_agent = request
         .header(header::USER_AGENT)
         .map(|name| name.chars().filter(|char| !char.is_control()).take(256).collect());

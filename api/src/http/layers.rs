@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
+use ipnet::IpNet;
 use percent_encoding::percent_decode_str;
 use poem::error::{MethodNotAllowedError, NotFoundError};
 use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -13,8 +14,10 @@ use poem::{Body, Endpoint, IntoResponse, Request, Response};
 use poem_openapi::error::ParseParamError;
 use tokio::time::timeout;
 
+use super::caller::peer_address;
 use super::cookie::Cookies;
 use super::routes::Paths;
+use crate::audit::{self, Origin};
 use crate::config::Config;
 use crate::error::{Cause, Code, Error, Problem, Result};
 use crate::random;
@@ -48,6 +51,7 @@ pub(super) struct Layers<E> {
     routes: Arc<E>,
     paths: Paths,
     cors_origins: Vec<String>,
+    proxies: Vec<IpNet>,
     https: bool,
 }
 
@@ -55,10 +59,12 @@ impl<E: Endpoint + 'static> Layers<E> {
     pub(super) fn new(routes: E, paths: Paths, config: &Config) -> Self {
         let cors_origins =
             config.cors_origins.iter().map(|origin| origin.as_str().to_owned()).collect();
-        Self { routes: Arc::new(routes), paths, cors_origins, https: config.public_url.is_https() }
+        let proxies = config.trusted_proxies.clone();
+        let https = config.public_url.is_https();
+        Self { routes: Arc::new(routes), paths, cors_origins, proxies, https }
     }
 
-    async fn answer(&self, mut request: Request) -> Result<Response> {
+    async fn answer(&self, mut request: Request, id: &HeaderValue) -> Result<Response> {
         let path = request.uri().path().to_owned();
         take_body(&mut request).await?;
         let cookies = Cookies::default();
@@ -66,7 +72,13 @@ impl<E: Endpoint + 'static> Layers<E> {
         // A handler that panics costs its own request only.
         let routes = Arc::clone(&self.routes);
         let reads = request.method().is_safe();
-        let call = async move { timeout(ANSWER_WITHIN, routes.call(request)).await };
+        let origin = Origin {
+            ip: peer_address(&request, &self.proxies).map(|address| address.to_string()),
+            request: id.to_str().ok().map(ToOwned::to_owned),
+        };
+        let call = async move {
+            audit::within(origin, timeout(ANSWER_WITHIN, routes.call(request))).await
+        };
         // A caller who hangs up must not stop a write half-way, between its commit and what memory
         // is told of it.
         let called = if reads {
@@ -170,7 +182,7 @@ impl<E: Endpoint + 'static> Endpoint for Layers<E> {
 
         let mut response = match (&origin, is_preflight(&request)) {
             (Some(_), true) => preflight(),
-            _ => self.answer(request).await.unwrap_or_else(IntoResponse::into_response),
+            _ => self.answer(request, &id).await.unwrap_or_else(IntoResponse::into_response),
         };
         self.decorate(&mut response, id.clone(), origin);
 

@@ -10,8 +10,8 @@ use super::{docs, openapi, page};
 use crate::app::App;
 use crate::error::Code;
 use crate::{
-    account, admin, directory, factor, introspection, key, operation, recovery, replica, service,
-    session, token,
+    account, admin, audit, directory, factor, introspection, key, operation, recovery, replica,
+    service, session, token,
 };
 
 /// The operations of each feature.
@@ -26,6 +26,7 @@ pub(super) fn operations() -> OpenApiService<impl OpenApi, ()> {
         recovery::http::Api,
         directory::http::Api,
         admin::http::Api,
+        audit::http::Api,
         service::http::Api,
         replica::http::Api,
         operation::http::Api,
@@ -51,6 +52,7 @@ pub(super) fn refusals() -> impl Iterator<Item = &'static (&'static str, &'stati
         recovery::http::REFUSALS,
         directory::http::REFUSALS,
         admin::http::REFUSALS,
+        audit::http::REFUSALS,
         service::http::REFUSALS,
         replica::http::REFUSALS,
         operation::http::REFUSALS,

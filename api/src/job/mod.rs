@@ -27,6 +27,9 @@ use crate::random;
 /// How often the table is asked whether something is due.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// How long it is left alone when it could not be asked.
+const PAUSE: Duration = Duration::from_secs(5);
+
 /// How many jobs of a kind are done at once.
 const AT_ONCE: u64 = 8;
 
@@ -143,7 +146,7 @@ where
             Ok(rows) => drop(join_all(rows.into_iter().map(|row| attempt(&app, row, &work))).await),
             Err(error) => {
                 tracing::warn!(job.kind = kind.name(), error.cause = %error, "jobs cannot be read");
-                tokio::time::sleep(LOOK_EVERY).await;
+                tokio::time::sleep(PAUSE).await;
             }
         }
     }

@@ -11,6 +11,7 @@ use tessera_verify::{Jwk, SigningAlgorithm};
 
 use super::SigningKey;
 use crate::app::App;
+use crate::audit::Actor;
 use crate::error::{Code, Result};
 use crate::http::Tag;
 use crate::http::body::{Accepts, Body, Fields, Input};
@@ -304,11 +305,12 @@ impl Api {
     async fn rotate(
         &self,
         app: Data<&App>,
-        _superuser: Superuser,
+        superuser: Superuser,
         body: Body<RotateRequest>,
     ) -> Result<Made> {
         let (algorithm, now) = body.0;
-        Ok(Made::Key(Json(super::rotate(&app, algorithm, now).await?.into())))
+        let by = Actor::of(&superuser.authority);
+        Ok(Made::Key(Json(super::rotate(&app, by, algorithm, now).await?.into())))
     }
 
     /// Retire a key
@@ -324,13 +326,14 @@ impl Api {
     async fn retire(
         &self,
         app: Data<&App>,
-        _superuser: Superuser,
+        superuser: Superuser,
         /// The key's name.
         kid: Path<String>,
         /// Whether to retire the last one of an algorithm that no server signs with.
         force: Query<Option<bool>>,
     ) -> Result<Done> {
-        super::retire(&app, &kid, force.0.unwrap_or(false)).await?;
+        let by = Actor::of(&superuser.authority);
+        super::retire(&app, by, &kid, force.0.unwrap_or(false)).await?;
         Ok(Done::NoContent)
     }
 }

@@ -20,6 +20,7 @@ use sea_orm::DatabaseTransaction;
 use tessera_verify::{Key, KeySet, MAX_LEEWAY, SigningAlgorithm, TokenType};
 
 use crate::app::App;
+use crate::audit::{self, Act, Actor, Entry};
 use crate::clock::{self, Time};
 use crate::config::{Config, ConfigError, Secret};
 use crate::database::serialise_revocations;
@@ -196,6 +197,10 @@ pub async fn reseal(app: &App) -> Result<u64> {
             resealed += 1;
         }
     }
+    if resealed > 0 {
+        let entry = Entry::new(Act::KeyReseal, Actor::of(&"operator"));
+        audit::record(&transaction, entry.with("keys", resealed)).await?;
+    }
     transaction.commit().await?;
     Ok(resealed)
 }
@@ -309,6 +314,7 @@ fn seen(row: Model, state: State) -> SigningKey {
 /// [`Code::UnprocessableContent`] where no algorithm is given and the settings have none with keys.
 pub async fn rotate(
     app: &App,
+    by: Actor,
     algorithm: Option<SigningAlgorithm>,
     at_once: bool,
 ) -> Result<SigningKey> {
@@ -325,6 +331,8 @@ pub async fn rotate(
     let transaction = app.database.begin().await?;
     let row = create(&transaction, &seals[0], algorithm, now, active).await?;
     revocation::announce_keys(&transaction, now).await?;
+    let entry = Entry::new(Act::KeyCreate, by).on("key", &row.kid);
+    audit::record(&transaction, entry.with("algorithm", &*row.algorithm)).await?;
     transaction.commit().await?;
     load(app).await?;
     tracing::info!(key.id = row.kid, key.algorithm = row.algorithm, "a signing key was made");
@@ -340,7 +348,7 @@ pub async fn rotate(
 ///
 /// [`Code::NotFound`]; [`Code::KeyInUse`] for the one that signs, and unless `force`d for the one that
 /// would sign if the settings named its algorithm: those of a server may.
-pub async fn retire(app: &App, kid: &str, force: bool) -> Result<()> {
+pub async fn retire(app: &App, by: Actor, kid: &str, force: bool) -> Result<()> {
     let seals = seals(&app.config)?;
     let transaction = app.database.begin().await?;
     // Of two that are retired at once, one must stay.
@@ -365,6 +373,7 @@ pub async fn retire(app: &App, kid: &str, force: bool) -> Result<()> {
     }
     store::retire(&transaction, kid, now).await?;
     revocation::announce_keys(&transaction, now).await?;
+    audit::record(&transaction, Entry::new(Act::KeyRetire, by).on("key", kid)).await?;
     transaction.commit().await?;
     load(app).await?;
     tracing::info!(key.id = kid, "a signing key was retired");

@@ -2,12 +2,14 @@
 
 use super::Asked;
 use crate::app::App;
+use crate::audit::{self, Origin};
 use crate::job::{self, Failure, Job, Kind};
 
 /// Answers as they come, for as long as it is polled.
 pub(crate) async fn keep_answering(app: App) {
     job::keep_working(app, Kind::Request, async |app: &App, job: Job<Asked>| {
-        super::answer(app, &job.work).await.map_err(Failure::from)
+        let origin = Origin { ip: job.work.from.clone(), request: None };
+        audit::within(origin, super::answer(app, &job.work)).await.map_err(Failure::from)
     })
     .await;
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::account;
 use crate::app::App;
+use crate::audit::{self, Act, Actor, Entry};
 use crate::confirmation::{self, Confirmation, Proof, Purpose};
 use crate::error::{Code, Error, Result};
 use crate::factor::{self, Password};
@@ -31,6 +32,7 @@ const ANSWERED_WITHIN: u64 = 3600;
 pub(crate) struct Asked {
     email: String,
     purpose: Purpose,
+    from: Option<String>,
 }
 
 /// Has a mail sent to a user with this address, if there is one it is for.
@@ -43,7 +45,8 @@ pub async fn ask(app: &App, purpose: Purpose, email: Email, from: Option<&str>) 
     if !app.mailer.sends() {
         return Ok(());
     }
-    let asked = Asked { email: email.as_str().to_owned(), purpose };
+    let from = from.map(ToOwned::to_owned);
+    let asked = Asked { email: email.as_str().to_owned(), purpose, from };
     let transaction = app.database.begin().await?;
     job::put(app, &transaction, Kind::Request, None, &asked, ANSWERED_WITHIN).await?;
     transaction.commit().await?;
@@ -53,7 +56,7 @@ pub async fn ask(app: &App, purpose: Purpose, email: Email, from: Option<&str>) 
 
 /// Sends the mail, where there is somebody it is for.
 pub(crate) async fn answer(app: &App, asked: &Asked) -> Result<()> {
-    let Asked { email, purpose } = asked;
+    let Asked { email, purpose, from: _ } = asked;
     let Some(known) = user::by_email(&app.database, email).await? else { return Ok(()) };
     let transaction = app.database.begin().await?;
     let Some(held) = user::hold(&transaction, known.user.id).await? else { return Ok(()) };
@@ -63,6 +66,10 @@ pub(crate) async fn answer(app: &App, asked: &Asked) -> Result<()> {
         return Ok(());
     }
     confirmation::send(app, &transaction, &held, *purpose).await?;
+    if *purpose == Purpose::ResetPassword {
+        let entry = Entry::new(Act::PasswordResetMail, Actor::anybody());
+        audit::record(&transaction, entry.on_user(held.user.id)).await?;
+    }
     transaction.commit().await?;
     app.jobs.wake();
     Ok(())
@@ -88,6 +95,8 @@ pub async fn verify(app: &App, proof: Proof) -> Result<User> {
     }
     let changes = Changes { is_verified: Some(true), ..Changes::default() };
     let user = user::change(&transaction, held.user, changes).await?;
+    let entry = Entry::new(Act::EmailVerify, Actor::anybody()).on_user(user.id);
+    audit::record(&transaction, entry).await?;
     transaction.commit().await?;
     app.known_users.forget(user.id);
     forgive_codes(app, purpose, &proof).await?;
@@ -126,6 +135,8 @@ pub async fn reset_password(
     let changes = Changes { hash: Some(hash), ..Changes::default() };
     let from = device.ip.clone();
     let changed = account::apply(app, &transaction, held.user, changes, None, device.ip).await?;
+    let entry = Entry::new(Act::PasswordReset, Actor::anybody()).on_user(changed.0.id);
+    audit::record(&transaction, entry).await?;
     transaction.commit().await?;
     account::applied(app, &changed);
     forgive_codes(app, purpose, &proof).await?;
@@ -161,6 +172,8 @@ pub async fn restore_email(app: &App, token: &str, device: Device) -> Result<Use
     let entries = session::end_all(app, &transaction, user.id, None, &why, device.ip, now).await?;
     let known = Credentials { user, hash: held.hash };
     confirmation::send(app, &transaction, &known, Purpose::ResetPassword).await?;
+    let entry = Entry::new(Act::EmailRestore, Actor::anybody()).on_user(known.user.id);
+    audit::record(&transaction, entry).await?;
     transaction.commit().await?;
     account::applied(app, &(known.user.clone(), entries));
     app.forget_api_tokens();

@@ -8,6 +8,7 @@ use poem_openapi::{ApiResponse, Object, OpenApi};
 
 use super::{Service, ServiceName};
 use crate::app::App;
+use crate::audit::Actor;
 use crate::error::{Code, Result};
 use crate::http::Tag;
 use crate::http::body::{Accepts, Body, Fields, Input};
@@ -137,11 +138,13 @@ impl Api {
     async fn create(
         &self,
         app: Data<&App>,
-        _superuser: Superuser,
+        superuser: Superuser,
         body: Body<ServiceRequest>,
     ) -> Result<Created> {
         let (name, scopes) = body.0;
-        Ok(Created::Service(Json(super::create(&app, name, scopes).await?.into())))
+        Ok(Created::Service(Json(
+            super::create(&app, Actor::of(&superuser.authority), name, scopes).await?.into(),
+        )))
     }
 
     /// Which services there are
@@ -169,11 +172,11 @@ impl Api {
     async fn delete(
         &self,
         app: Data<&App>,
-        _superuser: Superuser,
+        superuser: Superuser,
         /// Its name.
         name: Path<String>,
     ) -> Result<Done> {
-        super::delete(&app, &name).await?;
+        super::delete(&app, Actor::of(&superuser.authority), &name).await?;
         Ok(Done::NoContent)
     }
 }

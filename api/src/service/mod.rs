@@ -13,6 +13,7 @@ use entity::{ServiceId, UserId};
 use sea_orm::{ConnectionTrait, SqlErr};
 
 use crate::app::App;
+use crate::audit::{self, Act, Actor, Entry};
 use crate::clock::{self, Time};
 use crate::error::{Code, Error, Result};
 use crate::known::Known;
@@ -227,7 +228,7 @@ async fn current(app: &App, id: ServiceId) -> Result<Option<Arc<Service>>> {
 /// # Errors
 ///
 /// [`Code::ServiceAlreadyExists`]; [`Code::ApiTokenInvalidScopes`] for what only people may do.
-pub async fn create(app: &App, name: ServiceName, scopes: Scopes) -> Result<Service> {
+pub async fn create(app: &App, by: Actor, name: ServiceName, scopes: Scopes) -> Result<Service> {
     if let Some(scope) = scopes.iter().find(|scope| scope.is_of_people()) {
         let reason = format!("A service cannot have the scope {}: it is people's", scope.as_str());
         return Err(Error::with_reason(Code::ApiTokenInvalidScopes, reason));
@@ -244,6 +245,8 @@ pub async fn create(app: &App, name: ServiceName, scopes: Scopes) -> Result<Serv
         Some(SqlErr::UniqueConstraintViolation(_)) => Code::ServiceAlreadyExists.into(),
         _ => Error::from(error),
     })?;
+    let entry = Entry::new(Act::ServiceCreate, by).on("service", row.id);
+    audit::record(&transaction, entry.with("scopes", &*row.scopes)).await?;
     transaction.commit().await?;
     tracing::info!(service.id = %row.id, "a service was made");
     Ok(row.into())
@@ -267,7 +270,7 @@ pub async fn list(app: &App, after: Option<String>, limit: u64) -> Result<(Vec<S
 /// # Errors
 ///
 /// [`Code::NotFound`].
-pub async fn delete(app: &App, name: &str) -> Result<()> {
+pub async fn delete(app: &App, by: Actor, name: &str) -> Result<()> {
     let name: ServiceName = name.parse().map_err(|_| Code::NotFound)?;
     let transaction = app.database.begin().await?;
     let row = store::find_by_name(&transaction, name.as_str()).await?.ok_or(Code::NotFound)?;
@@ -275,6 +278,8 @@ pub async fn delete(app: &App, name: &str) -> Result<()> {
         return Err(Code::NotFound.into());
     }
     revocation::announce(&transaction, row.id.0, clock::now()).await?;
+    let entry = Entry::new(Act::ServiceDelete, by).on("service", row.id);
+    audit::record(&transaction, entry).await?;
     transaction.commit().await?;
     app.forget_api_tokens();
     tracing::info!(service.id = %row.id, "a service was deleted");

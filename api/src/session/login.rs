@@ -1,12 +1,14 @@
 //! Signing in: what a password opens.
 
+use entity::UserId;
 use entity::session::Model;
 
 use super::claims::{self, tokens};
 use super::{AccessToken, Device, Tokens, access_token, new_session, store};
 use crate::app::App;
+use crate::audit::{self, Act, Actor, Entry};
 use crate::clock::{self, Time};
-use crate::error::{Code, Result};
+use crate::error::{Code, Error, Result};
 use crate::factor::{self, Password};
 use crate::limit;
 use crate::user::{self, Changes, Credentials, PasswordHash, User};
@@ -51,11 +53,14 @@ async fn begin(
     };
     let mut known = match found {
         Some(found) if matches && found.user.is_active => found,
-        _ => return Err(Code::LoginBadCredentials.into()),
+        found => {
+            let known = found.map(|found| found.user.id);
+            return Err(refused(app, known, Code::LoginBadCredentials).await);
+        }
     };
     limit::succeeded(app, attempt).await?;
     if app.config.require_verification && !known.user.is_verified {
-        return Err(Code::LoginUserNotVerified.into());
+        return Err(refused(app, Some(known.user.id), Code::LoginUserNotVerified).await);
     }
 
     let upgraded = upgraded(app, &known, password.clone()).await;
@@ -72,7 +77,8 @@ async fn begin(
             let place = app.hasher.reserve()?;
             let hash = Some(held.hash.clone());
             if !app.hasher.matches(place, password.clone(), hash).await? {
-                return Err(Code::LoginBadCredentials.into());
+                let id = Some(known.user.id);
+                return Err(refused(app, id, Code::LoginBadCredentials).await);
             }
             known = held;
             continue;
@@ -84,8 +90,23 @@ async fn begin(
         }
         let now = clock::now();
         let row = store::open(&transaction, new_session(app, user.id, device, now)).await?;
+        let entry = Entry::own(Act::Login, user.id).with("session", row.id.to_string());
+        audit::record(&transaction, entry).await?;
         transaction.commit().await?;
         return Ok((row, user, now));
+    }
+}
+
+/// Tells of a refusal, of somebody known or not, at one cost.
+pub(super) async fn refused(app: &App, known: Option<UserId>, code: Code) -> Error {
+    let entry = Entry::new(Act::LoginRefused, Actor::anybody()).with("code", code.name());
+    let entry = match known {
+        Some(id) => entry.on_user(id),
+        None => entry,
+    };
+    match audit::record_alone(app, entry).await {
+        Ok(()) => code.into(),
+        Err(error) => error,
     }
 }
 

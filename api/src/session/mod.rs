@@ -22,8 +22,9 @@ use sea_orm::DatabaseTransaction;
 use tessera_verify::{Claims, MAX_LEEWAY, Refusal, Revocation, TokenKind};
 
 use self::claims::access_claims;
-use self::login::admit;
+use self::login::{admit, refused};
 use crate::app::App;
+use crate::audit::{self, Act, Entry};
 use crate::clock::{self, Time};
 use crate::error::{Code, Error, Result};
 use crate::factor::Password;
@@ -83,7 +84,7 @@ pub async fn freshen(
     let (attempt, place) = admit(app, &found.user.email, from.as_deref()).await?;
     match app.hasher.matches(place, password, Some(found.hash.clone())).await {
         Ok(true) => {}
-        Ok(false) => return Err(Code::LoginBadCredentials.into()),
+        Ok(false) => return Err(refused(app, Some(id), Code::LoginBadCredentials).await),
         // Nobody looked at it.
         Err(error) => {
             limit::take_back(app, attempt).await?;
@@ -110,6 +111,8 @@ pub async fn freshen(
     let row = store::find(&transaction, session).await?.ok_or_else(gone)?;
     // Made before the commit: a cut-off that comes after it must cover it.
     let access = access_token(app, &row, now, true, &held.user)?;
+    let entry = Entry::own(Act::Freshen, id).with("session", session.to_string());
+    audit::record(&transaction, entry).await?;
     transaction.commit().await?;
     Ok(access)
 }
@@ -344,6 +347,8 @@ pub async fn revoke(app: &App, token: &str, device: Device) -> Result<()> {
     let entries = [Revocation::Token { jti: claims.jti, until }];
     let transaction = app.database.begin().await?;
     revocation::record(&transaction, &entries, &Why::Revoked, now).await?;
+    let entry = Entry::own(Act::Revoke, UserId(claims.sub));
+    audit::record(&transaction, entry.with("token", claims.jti.to_string())).await?;
     transaction.commit().await?;
     app.revocations.apply(entries);
     Ok(())
@@ -412,6 +417,8 @@ pub async fn end_others(
     let ended = store::end_all(&transaction, user, kept, &Why::Ended, device.ip, now).await?;
     let entries = revocation::of_sessions(app, &ended, now);
     revocation::record(&transaction, &entries, &Why::Ended, now).await?;
+    let entry = Entry::own(Act::SessionEnd, user).with("sessions", ended.len());
+    audit::record(&transaction, entry).await?;
     transaction.commit().await?;
     app.revocations.apply(entries);
     Ok(())
@@ -432,6 +439,13 @@ async fn end(
     }
     let entries = revocation::of_sessions(app, &[session], now);
     revocation::record(&transaction, &entries, why, now).await?;
+    let act = match why {
+        Why::Logout => Act::Logout,
+        Why::Revoked => Act::Revoke,
+        _ => Act::SessionEnd,
+    };
+    let entry = Entry::own(act, user).with("session", session.to_string());
+    audit::record(&transaction, entry).await?;
     transaction.commit().await?;
     app.revocations.apply(entries);
     Ok(true)
@@ -454,6 +468,7 @@ pub async fn logout_all(app: &App, claims: &Claims, device: Device) -> Result<()
     }
     let now = clock::now();
     let entries = end_all(app, &transaction, user, None, &Why::LogoutAll, device.ip, now).await?;
+    audit::record(&transaction, Entry::own(Act::LogoutAll, user)).await?;
     transaction.commit().await?;
     app.revocations.apply(entries);
     Ok(())

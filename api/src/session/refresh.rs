@@ -8,6 +8,7 @@ use tessera_verify::{Claims, Refusal, TokenKind, TokenType};
 use super::claims::{self, tokens};
 use super::{Device, Tokens, active_user, limits, store};
 use crate::app::App;
+use crate::audit::{self, Act, Actor, Entry};
 use crate::clock::{self, Time};
 use crate::error::{Code, Error, Result};
 use crate::revocation::{self, Why};
@@ -145,6 +146,8 @@ async fn spend(
         store::end(transaction, session, user, &Why::Reuse, from, now).await?;
         let entries = revocation::of_sessions(app, &[session], now);
         revocation::record(transaction, &entries, &Why::Reuse, now).await?;
+        let entry = Entry::new(Act::RefreshReuse, Actor::anybody()).on_user(user);
+        audit::record(transaction, entry.with("session", session.to_string())).await?;
         Spent::LongAgo(entries)
     })
 }

@@ -17,6 +17,7 @@ use entity::{ApiTokenId, UserId};
 use sea_orm::{DatabaseTransaction, SqlErr};
 
 use crate::app::App;
+use crate::audit::{self, Act, Actor, Entry};
 use crate::clock::{self, Time};
 use crate::error::{Code, Error, Result, TokenRefusal};
 use crate::known::Known;
@@ -210,12 +211,17 @@ pub async fn create(app: &App, authority: &Authority, wanted: Wanted) -> Result<
         expires_at,
         last_used_at: None,
     };
+    let told = |row: &Model| {
+        let entry = Entry::new(Act::TokenCreate, Actor::of(authority));
+        on(entry, owner.id()).with("api_token", row.id.to_string()).with("scopes", &*row.scopes)
+    };
     let row = match store::insert(&transaction, row.clone()).await.map_err(no_owner)? {
         true => {
             let count = store::count(&transaction, owner.id(), now).await?;
             if count > MOST_TOKENS && !authority.may(Scope::SUPER) {
                 return Err(Code::ApiTokenLimitReached.into());
             }
+            audit::record(&transaction, told(&row)).await?;
             transaction.commit().await?;
             row
         }
@@ -229,6 +235,7 @@ pub async fn create(app: &App, authority: &Authority, wanted: Wanted) -> Result<
             row.scopes = scopes.map_or(row.scopes, |scopes| scopes.to_string());
             let row = store::update(&transaction, row).await?;
             revocation::announce(&transaction, row.id.0, now).await?;
+            audit::record(&transaction, told(&row)).await?;
             transaction.commit().await?;
             app.forget_api_tokens();
             row
@@ -376,7 +383,7 @@ pub async fn delete(app: &App, authority: &Authority, chosen: Chosen) -> Result<
             store::Chosen::Owner(owner(app, authority, Some(&name)).await?.id())
         }
     };
-    remove(app, chosen).await
+    remove(app, chosen, Actor::of(authority)).await
 }
 
 /// Deletes an API token for whoever holds its secret (RFC 7009).
@@ -385,16 +392,29 @@ pub async fn delete(app: &App, authority: &Authority, chosen: Chosen) -> Result<
 ///
 /// When the database does not answer; nothing is deleted then.
 pub(crate) async fn give_up(app: &App, secret: &Secret) -> Result<()> {
-    remove(app, store::Chosen::Digest(secret.digest().to_string(), None)).await.map(drop)
+    let chosen = store::Chosen::Digest(secret.digest().to_string(), None);
+    remove(app, chosen, Actor::anybody()).await.map(drop)
 }
 
-async fn remove(app: &App, chosen: store::Chosen) -> Result<u64> {
+fn on(entry: Entry, owner: PrincipalId) -> Entry {
+    match owner {
+        PrincipalId::User(id) => entry.on_user(id),
+        PrincipalId::Service(id) => entry.on("service", id),
+    }
+}
+
+async fn remove(app: &App, chosen: store::Chosen, by: Actor) -> Result<u64> {
     let transaction = app.database.begin().await?;
     let removed = store::delete(&transaction, chosen).await?;
     let count = u64::try_from(removed.len()).unwrap_or(u64::MAX);
     // One entry is enough: replicas forget all they know of API tokens.
-    let Some(first) = removed.first() else { return Ok(0) };
+    let Some((first, _)) = removed.first() else { return Ok(0) };
     revocation::announce(&transaction, first.0, clock::now()).await?;
+    let entries = removed.iter().map(|(id, owner)| {
+        let entry = Entry::new(Act::TokenDelete, by.clone());
+        on(entry, *owner).with("api_token", id.to_string())
+    });
+    audit::record_all(&transaction, entries.collect()).await?;
     transaction.commit().await?;
     app.forget_api_tokens();
     tracing::info!(api_token.count = count, "API tokens were deleted");

@@ -96,11 +96,11 @@ pub(super) enum Chosen {
     MadeSince(PrincipalId, Time),
 }
 
-/// Deletes rows; says which.
+/// Deletes rows; says which, and whose they were.
 pub(super) async fn delete(
     connection: &impl ConnectionTrait,
     chosen: Chosen,
-) -> Result<Vec<ApiTokenId>, DbErr> {
+) -> Result<Vec<(ApiTokenId, PrincipalId)>, DbErr> {
     let (find, owner) = match chosen {
         Chosen::Id(id, owner) => (Entity::find_by_id(id), owner),
         Chosen::Digest(digest, owner) => (Entity::find().filter(Column::Digest.eq(digest)), owner),
@@ -111,9 +111,16 @@ pub(super) async fn delete(
     };
     // Held in one order: of two that want the same rows, each would wait for the other.
     let rows = of(find, owner).order_by_asc(Column::Id).lock_exclusive().all(connection).await?;
-    let ids: Vec<_> = rows.into_iter().map(|row| row.id).collect();
-    Entity::delete_many().filter(Column::Id.is_in(ids.iter().copied())).exec(connection).await?;
-    Ok(ids)
+    let deleted: Vec<_> = rows
+        .into_iter()
+        .filter_map(|row| {
+            let service = row.service_id.map(PrincipalId::Service);
+            Some((row.id, row.user_id.map(PrincipalId::User).or(service)?))
+        })
+        .collect();
+    let ids = deleted.iter().map(|(id, _)| *id);
+    Entity::delete_many().filter(Column::Id.is_in(ids)).exec(connection).await?;
+    Ok(deleted)
 }
 
 /// Notes that a token was used, unless that was noted within the minute before.

@@ -2,8 +2,9 @@
 //! the one FastAPI Users documents.
 
 use entity::{
-    ApiTokenId, JobId, ReplicaId, ServiceId, SessionId, UserId, api_token, attempt, confirmation,
-    former_email, job, profile, replica, revocation, service, session, signing_key, user,
+    ApiTokenId, JobId, ReplicaId, ServiceId, SessionId, UserId, api_token, attempt, audit,
+    confirmation, former_email, job, profile, replica, revocation, service, session, signing_key,
+    user,
 };
 use sea_orm::{ActiveModelTrait, EntityTrait, IntoActiveModel, NotSet};
 use uuid::Uuid;
@@ -100,6 +101,21 @@ async fn every_entity_is_readable(kind: Kind) {
     };
     row.clone().into_active_model().reset_all().insert(&connection).await.unwrap();
     assert_eq!(attempt::Entity::find().one(&connection).await.unwrap(), Some(row));
+
+    let row = audit::Model {
+        seq: 1_000_000_000_000,
+        at: 0,
+        act: "x".repeat(32),
+        actor: "x".repeat(64),
+        subject: Some("x".repeat(160)),
+        ip: Some("x".repeat(45)),
+        request: Some("x".repeat(64)),
+        detail: "x".repeat(10_000),
+        digest: "x".repeat(64),
+    };
+    row.clone().into_active_model().reset_all().insert(&connection).await.unwrap();
+    let rows = audit::Entity::find().all(&connection).await.unwrap();
+    assert!(rows.contains(&row));
 
     let row = job::Model {
         id: JobId(Uuid::from_u128(8)),
@@ -219,8 +235,8 @@ async fn a_database_file_holds_no_secret() {
 #[tokio::test]
 async fn a_full_disk_refuses_writes_and_loses_nothing() {
     let database = crate::support::TestDatabase::create(Kind::Sqlite).await;
-    // Files of at most 1 MiB, where writing more is an error rather than the end.
-    let server = Server::setup().on(database).under("trap '' XFSZ; ulimit -f 2048").start().await;
+    // Files of at most 2 MiB, where writing more is an error rather than the end.
+    let server = Server::setup().on(database).under("trap '' XFSZ; ulimit -f 4096").start().await;
     let person = server.person("first").await;
     let (mut registered, mut refused) = (Vec::new(), Vec::new());
     for turn in 0..2000 {
