@@ -42,6 +42,10 @@ pub(crate) enum Command {
     Keys(crate::keys::Arguments),
     /// Make services, which only API tokens act as
     Service(crate::service::Arguments),
+    /// Bring users from elsewhere, with the passwords they have
+    Import(crate::import::Arguments),
+    /// Make a filter of stolen passwords
+    Breach(crate::breach::Arguments),
     /// List what happened, and find out whether that was altered
     Audit(crate::audit::Arguments),
     /// Say which servers are on line

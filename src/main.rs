@@ -3,10 +3,12 @@
 //! Exit status: 0 for done, 1 for a failure, 2 for a command line that cannot be understood.
 
 mod audit;
+mod breach;
 mod cli;
 mod config;
 mod health;
 mod help;
+mod import;
 mod keys;
 mod log;
 mod manual;
@@ -68,6 +70,8 @@ fn execute(
         }
         Command::Service(arguments) => return block_on(service::run(arguments, complete()?))?,
         Command::Audit(arguments) => return block_on(audit::run(arguments, complete()?))?,
+        Command::Import(arguments) => return block_on(import::run(arguments, complete()?))?,
+        Command::Breach(arguments) => breach::run(arguments)?,
         Command::Replica(arguments) => return block_on(replica::run(arguments, complete()?))?,
         Command::Keys(arguments) => return block_on(keys::run(arguments, complete()?))?,
         Command::Health => block_on(health::run(&complete()?))??,

@@ -84,6 +84,11 @@ impl Refused {
         if self.status == 404 { Self { sentence: sentence(), ..self } } else { self }
     }
 
+    /// Whether what was asked cannot be read.
+    pub(crate) fn is_unprocessable(&self) -> bool {
+        self.status == 422
+    }
+
     /// Whether the caller is known, and may not.
     pub(crate) fn is_forbidden(&self) -> bool {
         self.status == 403

@@ -5,6 +5,7 @@ use std::io::{Write, stdout};
 use chrono::DateTime;
 use comfy_table::presets::NOTHING;
 use comfy_table::{LineStyle, Table};
+use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
 /// Writes a line; a reader who has seen enough is no fault.
@@ -51,4 +52,19 @@ pub(crate) fn age(value: &Value) -> String {
     let units = [(86_400, "d"), (3_600, "h"), (60, "min")];
     let unit = units.iter().find(|(length, _)| seconds >= *length);
     unit.map_or(format!("{seconds} s"), |(length, name)| format!("{} {name}", seconds / length))
+}
+
+/// How far something has come that reads so many bytes; shown on a terminal alone.
+pub(crate) fn bytes_bar(length: u64) -> ProgressBar {
+    bar(length, "{bar:40} {bytes} of {total_bytes}, {eta} left")
+}
+
+/// How far something has come that does so many things; shown on a terminal alone.
+pub(crate) fn count_bar(length: u64) -> ProgressBar {
+    bar(length, "{bar:40} {pos} of {len}, {eta} left")
+}
+
+fn bar(length: u64, template: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template(template);
+    ProgressBar::new(length).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

@@ -8,7 +8,7 @@ use tessera_verify::{Guard, Verifier};
 use crate::config::{Config, ConfigError};
 use crate::database::Database;
 use crate::error::Result;
-use crate::factor::Hasher;
+use crate::factor::{Filter, Hasher};
 use crate::http::CsrfKeys;
 use crate::job::Jobs;
 use crate::key::{self, KeyChanges};
@@ -38,6 +38,8 @@ pub struct Parts {
     pub csrf: CsrfKeys,
     /// Hashes passwords on threads of its own.
     pub hasher: Hasher,
+    /// The passwords that are not to be chosen, where there is a list.
+    pub breach_filter: Option<Filter>,
     /// What was revoked, in memory.
     pub revocations: Revocations,
     /// The users that were asked for within the last second.
@@ -88,6 +90,12 @@ impl App {
         let mailer = Mailer::of(&config)?;
         let templates = Templates::read(config.mail.mail_templates.as_deref())?;
         let code_key = key::digest_key(&config.signing_secret()?, "tessera codes");
+        let breach_filter = match &config.breach_filter {
+            Some(path) => Some(Filter::read(path).map_err(|fault| {
+                ConfigError::new(&format!("BREACH_FILTER: {}: {fault}", path.display()))
+            })?),
+            None => None,
+        };
         let hasher = Hasher::start(config.bcrypt_cost);
         Ok(Self(Arc::new(Parts {
             config,
@@ -96,6 +104,7 @@ impl App {
             guard,
             csrf,
             hasher,
+            breach_filter,
             revocations,
             known_users: KnownUsers::default(),
             known_services: KnownServices::default(),

@@ -19,6 +19,7 @@
 //! | [`account`] | what people change of themselves |
 //! | [`recovery`] | what they do by a mail they got |
 //! | [`directory`] | what superusers do with accounts |
+//! | [`import`] | users from elsewhere |
 //! | [`admin`] | what superusers do otherwise |
 //! | [`revocation`] | what is not accepted any more |
 //! | [`replica`] | which servers are on line |
@@ -40,6 +41,7 @@ pub mod directory;
 pub mod error;
 pub mod factor;
 pub mod http;
+pub mod import;
 pub mod introspection;
 pub mod job;
 pub mod key;

@@ -18,7 +18,7 @@ fn plain(request: Request) -> Request {
 
 /// What has an id in its path is tried with somebody else's: a superuser's token opens no more of
 /// other people's sessions than a user's.
-static TABLE: [Row; 50] = [
+static TABLE: [Row; 51] = [
     ("POST", "/auth/register", |r| r.json(&json!({ "email": "x", "password": "x" })), [422; 4]),
     ("POST", "/auth/jwt/login", |r| r.form(&[("username", "x"), ("password", "x")]), [400; 4]),
     ("POST", "/auth/jwt/refresh", plain, [401, 200, 401, 401]),
@@ -63,6 +63,7 @@ static TABLE: [Row; 50] = [
     ("POST", "/auth/tokens/check", |r| r.json(&json!({ "token": "x" })), [401, 401, 403, 200]),
     ("POST", "/auth/introspect", |r| r.form(&[("token", "x")]), [401, 401, 403, 200]),
     ("POST", "/admin/services", |r| r.json(&json!({ "name": "a" })), [401, 401, 403, 201]),
+    ("POST", "/admin/import", |r| r.json(&json!({ "users": [] })), [401, 401, 403, 200]),
     ("GET", "/admin/audit", plain, [401, 401, 403, 200]),
     ("GET", "/admin/replicas", plain, [401, 401, 403, 200]),
     ("GET", "/admin/sessions", plain, [401, 401, 403, 422]),

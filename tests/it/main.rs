@@ -12,6 +12,7 @@ mod cookies;
 mod crash;
 mod directory;
 mod errors;
+mod import;
 mod introspection;
 mod keys;
 mod limits;

@@ -8,8 +8,7 @@ use poem_openapi::{ApiResponse, Object, OpenApi};
 
 use super::{Export, Wanted};
 use crate::app::App;
-use crate::audit::Actor;
-use crate::audit::http::AuditResponse;
+use crate::audit::{self, Actor};
 use crate::error::{Code, Result};
 use crate::factor::Password;
 use crate::http::Tag;
@@ -199,6 +198,47 @@ impl From<(Vec<Session>, bool)> for SessionsResponse {
     }
 }
 
+/// Something that was done by a user or on them.
+#[derive(Object)]
+#[oai(rename = "Act", example)]
+pub(crate) struct ActResponse {
+    /// When, in milliseconds since the epoch.
+    at: i64,
+    /// What.
+    act: String,
+    /// Who did it.
+    actor: String,
+    /// On whom or what it was done.
+    #[oai(skip_serializing_if_is_none)]
+    subject: Option<String>,
+    /// From where.
+    #[oai(skip_serializing_if_is_none)]
+    ip: Option<String>,
+    /// What else there is to say: the text of a JSON object.
+    detail: String,
+}
+
+impl Example for ActResponse {
+    fn example() -> Self {
+        let user = "user:56df201e-2a0c-4b3a-9c6c-0f3ad7a6c1d2";
+        Self {
+            at: 1_795_306_672_123,
+            act: "login".to_owned(),
+            actor: user.to_owned(),
+            subject: Some(user.to_owned()),
+            ip: Some("192.0.2.7".to_owned()),
+            detail: r#"{"session":"0a0a8bf6-9a0e-4d0c-8f0e-5f0f4f6a2f11"}"#.to_owned(),
+        }
+    }
+}
+
+impl From<audit::Row> for ActResponse {
+    fn from(row: audit::Row) -> Self {
+        let audit::Row { seq: _, at, act, actor, subject, ip, request: _, detail, digest: _ } = row;
+        Self { at, act, actor, subject, ip, detail }
+    }
+}
+
 /// Everything that is kept of a user.
 #[derive(Object)]
 #[oai(rename = "Export", example)]
@@ -210,7 +250,7 @@ pub(crate) struct ExportResponse {
     /// Their API tokens, without their secrets.
     api_tokens: Vec<ApiTokenResponse>,
     /// What was done by them or on them, the oldest first.
-    audit: Vec<AuditResponse>,
+    audit: Vec<ActResponse>,
 }
 
 impl Example for ExportResponse {
@@ -219,7 +259,7 @@ impl Example for ExportResponse {
             user: UserResponse::example(),
             sessions: vec![SessionResponse::example()],
             api_tokens: vec![ApiTokenResponse::example()],
-            audit: vec![AuditResponse::example()],
+            audit: vec![ActResponse::example()],
         }
     }
 }
@@ -230,7 +270,7 @@ impl From<Export> for ExportResponse {
         let named = |token| ApiTokenResponse::from((token, user.email.clone()));
         Self {
             api_tokens: api_tokens.into_iter().map(named).collect(),
-            audit: audit.into_iter().map(AuditResponse::from).collect(),
+            audit: audit.into_iter().map(ActResponse::from).collect(),
             sessions: sessions.into_iter().map(SessionResponse::from).collect(),
             user: UserResponse::from(&user),
         }

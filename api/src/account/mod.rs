@@ -126,7 +126,7 @@ pub(crate) async fn hash_of(
         words.extend(factor::words_of(&known.user.email, &known.user.profile));
     }
     let refusal = Code::UpdateUserInvalidPassword;
-    factor::hash_new(&app.config, &app.hasher, password, words, refusal).await
+    factor::hash_new(app, password, words, refusal).await
 }
 
 /// A user who may still do what their token lets them do.

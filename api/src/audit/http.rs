@@ -19,7 +19,7 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] =
 /// An act.
 #[derive(Object)]
 #[oai(rename = "AuditEntry", example)]
-pub(crate) struct AuditResponse {
+struct AuditResponse {
     /// Its place: 1, 2, 3 and so on.
     seq: i64,
     /// When, in milliseconds since the epoch.

@@ -219,6 +219,11 @@ pub struct Config {
           default_value = "2", value_parser = clap::value_parser!(u8).range(0..=4))]
     pub password_min_score: u8,
 
+    /// A file with stolen passwords, which nobody may choose: `tessera breach build` makes it of a list; in
+    /// development they pass with a warning
+    #[arg(long, env = "BREACH_FILTER", global = true, value_name = "FILE")]
+    pub breach_filter: Option<PathBuf>,
+
     /// Whether attempts to sign in and to register are limited; off for benchmarks
     #[arg(long, env = "RATE_LIMIT", global = true, value_name = "BOOL", num_args = 1,
           default_value = "true", value_parser = BoolishValueParser::new())]

@@ -4,7 +4,7 @@
 //! threads as there are sign-ins, a few dozen of them would starve everything else.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -24,6 +24,12 @@ const QUEUE_PER_WORKER: usize = 8;
 /// on a machine that is slowed down, every one would, and none be answered.
 const BEGIN_WITHIN: Duration = Duration::from_secs(4);
 
+/// The longest that everybody is kept because of one hash of another program.
+const LONGEST_FOREIGN: Duration = Duration::from_secs(1);
+
+/// The cost of a work of some milliseconds.
+const SMALL_WORK: u32 = 5;
+
 type Job = Box<dyn FnOnce() + Send>;
 
 /// A place in the queue of the hashing threads, until the work is done or given up.
@@ -38,6 +44,8 @@ pub struct Hasher {
     cost: u32,
     nobody: PasswordHash,
     dearest: Arc<AtomicU32>,
+    /// How long a hash of another program takes, in microseconds; 0 before there was one.
+    foreign: Arc<AtomicU64>,
 }
 
 impl Hasher {
@@ -56,7 +64,7 @@ impl Hasher {
         }
         let nobody = PasswordHash::new(format!("$2b${cost:02}${}", ".".repeat(53)));
         let dearest = Arc::new(AtomicU32::new(cost));
-        Self { queue, places, cost, nobody, dearest }
+        Self { queue, places, cost, nobody, dearest, foreign: Arc::default() }
     }
 
     /// A place in the queue. Taken before anything else is done for a password, so that who is turned
@@ -110,7 +118,8 @@ impl Hasher {
 
     /// Whether `hash` is the password's. Without a hash, because there is no such user, the answer
     /// is no after the same work; and a hash from when `BCRYPT_COST` was lower takes the work of the
-    /// dearest one that was seen, or the time would tell that there is a hash.
+    /// dearest one that was seen, or the time would tell that there is a hash. One that another program
+    /// made is checked beside that work, and all others then take as long as it did.
     ///
     /// # Errors
     ///
@@ -124,13 +133,30 @@ impl Hasher {
         let known = hash.is_some();
         let hash = hash.unwrap_or_else(|| self.nobody.clone());
         let (dearest, configured) = (Arc::clone(&self.dearest), self.cost);
+        let foreign = Arc::clone(&self.foreign);
         let matches = self.run(place, move || {
+            let began = Instant::now();
             let matches = password.matches(&hash);
+            let took = began.elapsed().min(LONGEST_FOREIGN);
+            let Some(cost) = hash.cost() else {
+                // So long everybody takes from now on, beside a hash of ours.
+                let usual = foreign.load(Ordering::Relaxed);
+                let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+                let next = if usual == 0 { micros } else { (usual * 7 + micros) / 8 };
+                foreign.store(next, Ordering::Relaxed);
+                password::work(dearest.load(Ordering::Relaxed));
+                return matches;
+            };
             // One row that is far too dear must not slow everybody down.
-            if let Some(cost) = hash.cost().filter(|cost| *cost <= configured + 2) {
+            if cost <= configured + 2 {
                 let dearest = dearest.fetch_max(cost, Ordering::Relaxed).max(cost);
                 // Each step doubles what was done: 2^c and then 2^c, 2^(c+1), … make 2^dearest.
                 (cost..dearest).for_each(password::work);
+            }
+            let foreign = Duration::from_micros(foreign.load(Ordering::Relaxed));
+            let began = Instant::now();
+            while began.elapsed() < foreign {
+                password::work(SMALL_WORK);
             }
             matches
         });

@@ -1,22 +1,29 @@
 //! How people prove who they are: passwords, so far.
 
+mod breach;
+mod foreign;
 mod hasher;
 pub(crate) mod http;
 mod password;
 mod strength;
 
+pub use breach::{Builder, Filter};
 pub use hasher::{Hasher, Place};
 pub use password::Password;
 
 use entity::UserId;
 
+use self::foreign::Foreign;
 use crate::app::App;
 use crate::audit::{self, Act, Actor, Entry};
-use crate::config::{Config, Registration};
+use crate::config::Registration;
 use crate::confirmation::{self, Purpose};
 use crate::error::{Code, Error, Result};
 use crate::limit;
 use crate::user::{self, Credentials, Email, PasswordHash, Profile, User};
+
+/// The dearest hash that is imported: each step doubles the quarter of a second that 12 takes.
+const MOST_COST: u32 = 15;
 
 /// The most characters a password may have.
 const MAX_PASSWORD_LENGTH: usize = 1024;
@@ -68,7 +75,7 @@ pub async fn create(
 ) -> Result<User> {
     let words = words_of(email.as_str(), &profile);
     let refusal = Code::RegisterInvalidPassword;
-    let hash = hash_new(&app.config, &app.hasher, password, words, refusal).await?;
+    let hash = hash_new(app, password, words, refusal).await?;
     if maker == Maker::Themself && app.mailer.sends() {
         limit::mail(app, email.as_str(), from).await?;
     }
@@ -105,12 +112,12 @@ pub async fn create(
 ///
 /// `refusal` with the rule that is broken; [`Code::ServiceBusy`].
 pub async fn hash_new(
-    config: &Config,
-    hasher: &Hasher,
+    app: &App,
     password: Password,
     words: Vec<String>,
     refusal: Code,
 ) -> Result<PasswordHash> {
+    let config = &app.config;
     let fewest = usize::from(config.password_min_length);
     let length = password.characters();
     if length > MAX_PASSWORD_LENGTH {
@@ -132,10 +139,25 @@ pub async fn hash_new(
             "a password is shorter than {fewest} characters: good enough for development only"
         );
     }
-    let place = hasher.reserve()?;
+    if app.breach_filter.as_ref().is_some_and(|filter| filter.contains(&password)) {
+        if !config.dev {
+            let reason = "Password was found in a list of stolen ones. Choose one that you use nowhere else.";
+            return Err(Error::with_reason(refusal, reason));
+        }
+        tracing::warn!("a password is in BREACH_FILTER: good enough for development only");
+    }
+    let place = app.hasher.reserve()?;
     let least = if config.dev { 0 } else { config.password_min_score };
-    let hashed = hasher.hash_new(place, password, words, least).await?;
+    let hashed = app.hasher.hash_new(place, password, words, least).await?;
     hashed.map_err(|fault| Error::with_reason(refusal, fault))
+}
+
+/// Whether passwords can be held against a hash, in a time that can be borne.
+pub fn is_readable(hash: &PasswordHash) -> bool {
+    match hash.cost() {
+        Some(cost) => cost <= MOST_COST && password::is_well_formed(hash),
+        None => Foreign::read(hash.expose()).is_some(),
+    }
 }
 
 /// What somebody who knows a user would try first.

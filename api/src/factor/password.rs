@@ -9,6 +9,8 @@ use aws_lc_rs::{constant_time, hmac};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::breach;
+use super::foreign::Foreign;
 use super::strength;
 use crate::user::PasswordHash;
 
@@ -36,6 +38,11 @@ impl Password {
         strength::fault(&self.0, words, least)
     }
 
+    /// Its SHA-1 digest, which lists of stolen passwords have.
+    pub(super) fn stolen_digest(&self) -> [u8; 20] {
+        breach::digest_of(self.0.as_bytes())
+    }
+
     fn is_long(&self) -> bool {
         self.0.len() > BCRYPT_LENGTH || self.0.contains('\0')
     }
@@ -57,6 +64,9 @@ impl Password {
     /// cost, whatever the answer; a hash that cannot be read is nobody's.
     pub(super) fn matches(&self, hash: &PasswordHash) -> bool {
         let hash = hash.expose();
+        if let Some(foreign) = Foreign::read(hash) {
+            return foreign.matches(&self.0);
+        }
         if let Some(rest) = hash.strip_prefix(LONG_PREFIX) {
             let mut parts = rest.split('$');
             let (Some(cost), Some(salt), Some(expected), None) =
@@ -80,6 +90,23 @@ impl Password {
 impl fmt::Debug for Password {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("Password(…)")
+    }
+}
+
+/// Whether a hash that has a cost is one that was not cut off.
+pub(super) fn is_well_formed(hash: &PasswordHash) -> bool {
+    let hash = hash.expose();
+    let plain = |hash: &str| {
+        ["$2a$", "$2b$", "$2x$", "$2y$"].iter().any(|prefix| hash.starts_with(prefix))
+            && hash.is_ascii()
+            && hash.len() == 60
+    };
+    match hash.strip_prefix(LONG_PREFIX) {
+        Some(rest) => {
+            let lengths: Vec<_> = rest.split('$').map(str::len).collect();
+            hash.is_ascii() && lengths.len() == 3 && lengths[1..] == [22, 31]
+        }
+        None => plain(hash),
     }
 }
 

@@ -237,6 +237,46 @@ impl Fields {
         Some(Some(scopes.into_iter().collect()))
     }
 
+    /// A list of objects, of at most so many.
+    pub(crate) fn objects(&mut self, name: &str, most: usize) -> Option<Vec<Value>> {
+        if !self.fields.iter().any(|(known, _)| known == name) {
+            self.problems.push(Problem::missing(vec![name.into()]));
+            return None;
+        }
+        match self.take(name) {
+            Value::Array(items) if items.len() <= most => Some(items),
+            Value::Array(_) => {
+                self.problem("too_long", name, &format!("List should have at most {most} items"))
+            }
+            _ => self.problem("list_type", name, "Input should be a valid list"),
+        }
+    }
+
+    /// What is read from one object of a list.
+    pub(crate) fn within<T>(
+        &mut self,
+        name: &str,
+        place: usize,
+        object: Value,
+        read: impl Fn(&mut Fields) -> Option<T>,
+    ) -> Option<T> {
+        let Value::Object(members) = object else {
+            return self.problem(
+                "model_attributes_type",
+                name,
+                "Input should be a list of objects",
+            );
+        };
+        let mut inner = Self { fields: members.into_iter().collect(), problems: Vec::new() };
+        let found = read(&mut inner);
+        let outside = [Value::from(name), place.into()];
+        self.problems.extend(inner.problems.into_iter().map(|problem| Problem {
+            location: outside.iter().cloned().chain(problem.location).collect(),
+            ..problem
+        }));
+        found
+    }
+
     /// One line of text for people, of at most so many characters and none that are none.
     pub(crate) fn line(&mut self, name: &str, text: String, most: usize) -> Option<String> {
         if text.chars().any(char::is_control) || text.chars().count() > most {

@@ -10,8 +10,8 @@ use super::{docs, openapi, page};
 use crate::app::App;
 use crate::error::Code;
 use crate::{
-    account, admin, audit, directory, factor, introspection, key, operation, recovery, replica,
-    service, session, token,
+    account, admin, audit, directory, factor, import, introspection, key, operation, recovery,
+    replica, service, session, token,
 };
 
 /// The operations of each feature.
@@ -27,6 +27,7 @@ pub(super) fn operations() -> OpenApiService<impl OpenApi, ()> {
         directory::http::Api,
         admin::http::Api,
         audit::http::Api,
+        import::http::Api,
         service::http::Api,
         replica::http::Api,
         operation::http::Api,
@@ -53,6 +54,7 @@ pub(super) fn refusals() -> impl Iterator<Item = &'static (&'static str, &'stati
         directory::http::REFUSALS,
         admin::http::REFUSALS,
         audit::http::REFUSALS,
+        import::http::REFUSALS,
         service::http::REFUSALS,
         replica::http::REFUSALS,
         operation::http::REFUSALS,

@@ -125,7 +125,7 @@ pub async fn reset_password(
     }
     let words = factor::words_of(&known.user.email, &known.user.profile);
     let refusal = Code::ResetPasswordInvalidPassword;
-    let hash = factor::hash_new(&app.config, &app.hasher, password, words, refusal).await?;
+    let hash = factor::hash_new(app, password, words, refusal).await?;
 
     let transaction = app.database.begin().await?;
     let held = hold(&transaction, &found, purpose).await?.ok_or_else(bad)?;

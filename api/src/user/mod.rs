@@ -233,6 +233,32 @@ pub async fn create(
     Ok(made)
 }
 
+/// Makes a user, unless there is one with this address or id, or somebody may still take the address back;
+/// whether it did.
+///
+/// # Errors
+///
+/// When the database refuses.
+pub async fn import(
+    connection: &impl ConnectionTrait,
+    user: User,
+    hash: PasswordHash,
+) -> Result<bool> {
+    let User { id, email, is_active, is_superuser, is_verified, profile, granted } = user;
+    if store::is_reserved(connection, &email, id, clock::now()).await? {
+        return Ok(false);
+    }
+    let hashed_password = hash.0;
+    let row = Model { id, email, hashed_password, is_active, is_superuser, is_verified };
+    if !store::insert_unless_there(connection, row).await? {
+        return Ok(false);
+    }
+    if profile != Profile::default() || granted != User::default_scopes() {
+        put_profile(connection, id, profile, granted).await?;
+    }
+    Ok(true)
+}
+
 /// Writes what lies beside a user's row, where there is anything to write.
 async fn put_profile(
     connection: &impl ConnectionTrait,

@@ -28,6 +28,18 @@ pub(super) async fn insert(connection: &impl ConnectionTrait, row: Model) -> Res
     row.into_active_model().reset_all().insert(connection).await.map(drop)
 }
 
+/// Inserts a row, unless there is one with its address or id.
+pub(super) async fn insert_unless_there(
+    connection: &impl ConnectionTrait,
+    row: Model,
+) -> Result<bool, DbErr> {
+    let inserted = Entity::insert(row.into_active_model().reset_all())
+        .on_conflict(OnConflict::new().do_nothing().to_owned())
+        .exec_without_returning(connection)
+        .await?;
+    Ok(inserted == 1)
+}
+
 /// Inserts what lies beside a user, or overwrites it; where there is nothing to say, it may be missing.
 pub(super) async fn put_profile(
     connection: &impl ConnectionTrait,

@@ -356,6 +356,7 @@ fn mail_settings_that_cannot_be_are_told_by_name() {
         (url("smtp://s3cret@localhost?tls=never"), "MAIL_URL"),
         (url("localhost:25"), "MAIL_URL"),
         (vec![("MAIL_TEMPLATES", "nowhere")], "MAIL_TEMPLATES"),
+        (vec![("BREACH_FILTER", "own/verify/text.txt")], "BREACH_FILTER"),
         (vec![("MAIL_TEMPLATES", "own")], "verify/text.txt"),
         (vec![("VERIFY_TOKEN_EXPIRES", "59")], "VERIFY_TOKEN_EXPIRES"),
     ] {

@@ -106,7 +106,7 @@ fn a_feature_has_files_with_known_names_only() {
 }
 
 /// user ← audit ← revocation ← key ← job ← mail ← confirmation ← service ← limit ← factor ← session ← token ← introspection ← account
-/// ← recovery ← directory ← admin ← replica
+/// ← recovery ← directory ← import ← admin ← replica
 #[test]
 fn features_import_along_one_line() {
     let order = [
@@ -126,6 +126,7 @@ fn features_import_along_one_line() {
         "account",
         "recovery",
         "directory",
+        "import",
         "admin",
         "replica",
     ];

@@ -1,0 +1,176 @@
+//! Stolen passwords: a filter of those that are in lists which everybody who guesses has. It is a file; nobody
+//! elsewhere is asked. It knows every password of its list, and takes one in 65,536 others for one.
+
+use std::fs;
+use std::path::Path;
+
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
+use xorf::{BinaryFuse16, Descriptor, Filter as _};
+
+use super::Password;
+
+const MAGIC: &[u8] = b"tessera breach filter 1\n";
+const DESCRIPTOR: usize = 20;
+const DIGEST: usize = 32;
+
+/// The passwords that are not to be chosen.
+#[derive(Debug)]
+pub struct Filter(BinaryFuse16);
+
+impl Filter {
+    /// Reads one that [`Builder`] made.
+    ///
+    /// # Errors
+    ///
+    /// A sentence for the operator.
+    pub fn read(path: &Path) -> Result<Self, String> {
+        let bytes = fs::read(path).map_err(|error| format!("the file cannot be read: {error}"))?;
+        let fault = || {
+            "this is no filter, or was cut off: `tessera breach build` makes one of a list of passwords"
+                .to_owned()
+        };
+        let body = bytes.strip_prefix(MAGIC).ok_or_else(fault)?;
+        let end = body.len().checked_sub(DIGEST).filter(|end| *end >= DESCRIPTOR);
+        let (body, known) = body.split_at(end.ok_or_else(fault)?);
+        if digest(&SHA256, body).as_ref() != known {
+            return Err(fault());
+        }
+        let (descriptor, fingerprints) = body.split_at(DESCRIPTOR);
+        let number = |place: usize| {
+            let bytes = descriptor[place..place + 4].try_into().unwrap_or_default();
+            u32::from_le_bytes(bytes)
+        };
+        Ok(Self(BinaryFuse16 {
+            descriptor: Descriptor {
+                seed: u64::from(number(0)) | u64::from(number(4)) << 32,
+                segment_length: number(8),
+                segment_length_mask: number(12),
+                segment_count_length: number(16),
+            },
+            fingerprints: fingerprints
+                .chunks_exact(2)
+                .map(|pair| u16::from_le_bytes([pair[0], pair[1]]))
+                .collect(),
+        }))
+    }
+
+    /// Whether a password is in the list.
+    pub fn contains(&self, password: &Password) -> bool {
+        self.0.contains(&key_of(&password.stolen_digest()))
+    }
+}
+
+/// Makes a filter of a list.
+#[derive(Debug, Default)]
+pub struct Builder(Vec<u64>);
+
+impl Builder {
+    /// Takes a line of a list: a password; or its SHA-1 digest in hexadecimal, with or without a colon and
+    /// how often it was found.
+    pub fn take(&mut self, line: &[u8]) {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if !line.is_empty() {
+            self.0.push(key_of(&listed(line).unwrap_or_else(|| digest_of(line))));
+        }
+    }
+
+    /// Writes the filter; says how many different passwords it has.
+    ///
+    /// # Errors
+    ///
+    /// A sentence for the operator.
+    pub fn write(self, path: &Path) -> Result<usize, String> {
+        let mut keys = self.0;
+        keys.sort_unstable();
+        keys.dedup();
+        if keys.is_empty() {
+            return Err("the list has no password".to_owned());
+        }
+        let filter = BinaryFuse16::try_from(&keys).map_err(ToOwned::to_owned)?;
+        let Descriptor { seed, segment_length, segment_length_mask, segment_count_length } =
+            filter.descriptor;
+        let mut body = seed.to_le_bytes().to_vec();
+        for number in [segment_length, segment_length_mask, segment_count_length] {
+            body.extend(number.to_le_bytes());
+        }
+        body.extend(filter.fingerprints.iter().flat_map(|print| print.to_le_bytes()));
+        let known = digest(&SHA256, &body);
+        // Beside it first: a server that starts meanwhile must not read half of it.
+        let draft = path.with_extension("draft");
+        fs::write(&draft, [MAGIC, &body, known.as_ref()].concat())
+            .and_then(|()| fs::rename(&draft, path))
+            .map_err(|error| format!("{} cannot be written: {error}", path.display()))?;
+        Ok(keys.len())
+    }
+}
+
+/// The digest a line is, if it is one.
+fn listed(line: &[u8]) -> Option<[u8; 20]> {
+    let (digits, rest) = line.split_at_checked(40)?;
+    let counted = match rest.strip_prefix(b":") {
+        Some(count) => !count.is_empty() && count.iter().all(u8::is_ascii_digit),
+        None => rest.is_empty(),
+    };
+    if !counted || !digits.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    let mut digest = [0; 20];
+    for (byte, pair) in digest.iter_mut().zip(digits.chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(digest)
+}
+
+pub(super) fn digest_of(password: &[u8]) -> [u8; 20] {
+    let mut bytes = [0; 20];
+    bytes.copy_from_slice(digest(&SHA1_FOR_LEGACY_USE_ONLY, password).as_ref());
+    bytes
+}
+
+fn key_of(digest: &[u8; 20]) -> u64 {
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&digest[..8]);
+    u64::from_be_bytes(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_knows_passwords_and_digests_and_hardly_anything_else() {
+        let path = std::env::temp_dir().join(format!("filter-{}", std::process::id()));
+        let mut builder = Builder::default();
+        (0..20_000).for_each(|number| builder.take(format!("password{number}").as_bytes()));
+        builder.take(b"with windows' line end\r");
+        builder.take(b"");
+        // As lists of digests have it: that of `hunter2`.
+        builder.take(b"F3BBBD66A63D4BF1747940578EC3D0103530E21D:17043");
+        builder.take(b"password1");
+        assert_eq!(builder.write(&path), Ok(20_002));
+        let filter = Filter::read(&path).unwrap_or_else(|error| panic!("{error}"));
+        let has = |text: &str| filter.contains(&Password::new(text.to_owned()));
+        assert!((0..20_000).all(|number| has(&format!("password{number}"))));
+        assert!(has("hunter2") && has("with windows' line end") && !has(""));
+        let wrong = (0..20_000).filter(|number| has(&format!("another{number}"))).count();
+        assert!(wrong < 10, "{wrong}");
+
+        let whole = fs::read(&path).unwrap_or_default();
+        for broken in [&whole[..whole.len() - 1], &whole[1..], &whole[..10], b""] {
+            fs::write(&path, broken).unwrap_or_default();
+            assert!(Filter::read(&path).is_err());
+        }
+        let _ = fs::remove_file(&path);
+        assert!(Filter::read(&path).is_err());
+    }
+
+    #[test]
+    fn a_password_of_forty_letters_is_no_digest() {
+        assert!(listed(&[b'a'; 40]).is_some());
+        for line in
+            [&[b'g'; 40][..], &[b'a'; 41], &[b'a'; 39], b"", &[&[b'a'; 40][..], b":"].concat()]
+        {
+            assert!(listed(line).is_none(), "{line:?}");
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! `tessera breach`
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+
+use api::factor::Builder;
+use clap::{Args, Subcommand};
+
+use crate::print;
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Make a filter of a list of stolen passwords, for BREACH_FILTER
+    Build {
+        /// The list: a password on each line, or its SHA-1 digest in hexadecimal, with or without a colon and
+        /// how often it was found
+        list: PathBuf,
+        /// Where to write the filter: two bytes and a quarter for each password
+        #[arg(long, value_name = "FILE", default_value = "breach.filter")]
+        output: PathBuf,
+    },
+}
+
+pub(crate) fn run(arguments: Arguments) -> Result<(), String> {
+    let Action::Build { list, output } = arguments.action;
+    let fault = |error: std::io::Error| format!("{}: {error}", list.display());
+    let file = File::open(&list).map_err(fault)?;
+    let bar = print::bytes_bar(file.metadata().map_err(fault)?.len());
+    let mut lines = BufReader::new(bar.wrap_read(file));
+    let (mut builder, mut line) = (Builder::default(), Vec::new());
+    // Passwords are not always text: they are read as bytes.
+    while lines.read_until(b'\n', &mut line).map_err(fault)? > 0 {
+        builder.take(line.strip_suffix(b"\n").unwrap_or(&line));
+        line.clear();
+    }
+    bar.finish_and_clear();
+    let count = builder.write(&output)?;
+    let output = output.display();
+    print::line(format!("{output} knows {count} passwords: set BREACH_FILTER={output}"));
+    Ok(())
+}

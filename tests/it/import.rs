@@ -1,0 +1,259 @@
+//! Users from elsewhere, with their passwords.
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::once::tool;
+use crate::support::{PASSWORD, Server};
+use crate::terminal::{fault, json_of, out, remotely, strong_token, tessera};
+
+/// What FastAPI Users itself made, and the ids and addresses in it.
+fn fastapi_users(file: &std::path::Path) -> Vec<(String, String)> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tools/fastapi_users_database.py");
+    let made = Command::new(tool("python")).arg(script).arg(file).output().unwrap();
+    assert!(made.status.success(), "{}", fault(&made));
+    let text = out(&made);
+    let pairs = text.lines().map(|line| line.split_once(' ').unwrap());
+    pairs.map(|(id, email)| (id.to_owned(), email.to_owned())).collect()
+}
+
+impl Server {
+    async fn hash_of(&self, email: &str) -> String {
+        let sql = format!("select hashed_password from \"user\" where email = '{email}'");
+        self.database.column::<String>(&sql).await.remove(0)
+    }
+
+    fn import(&self, file: &str, arguments: &[&str]) -> Value {
+        json_of(&tessera(self, &[&["import", file, "--output", "json"], arguments].concat()))
+    }
+}
+
+fn counts(said: &Value) -> [u64; 3] {
+    let refused = said["refused"].as_array().unwrap().len();
+    [said["created"].as_u64().unwrap(), said["known"].as_u64().unwrap(), refused as u64]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_of_fastapi_users_is_imported_and_everybody_signs_in_as_before() {
+    let server = Server::start().await;
+    let file = server.folder().join("users.db");
+    let people = fastapi_users(&file);
+    let before = std::fs::read(&file).unwrap();
+    assert_eq!(counts(&server.import("users.db", &["--dry-run"])), [4, 0, 0]);
+    assert_eq!(server.database.count("\"user\"").await, 0, "a dry run changes nothing");
+    assert_eq!(server.database.count("audit").await, 0);
+    assert_eq!(counts(&server.import("users.db", &[])), [4, 0, 0]);
+    assert_eq!(server.database.count("audit").await, 4);
+    assert_eq!(std::fs::read(&file).unwrap(), before);
+    for (id, email) in people.iter().filter(|(_, email)| email != "inactive@user.com") {
+        let was = server.hash_of(email).await;
+        server.login(email, "another password").await.expect_status(400);
+        assert_eq!(server.hash_of(email).await, was);
+        let (access, _) = server.sign_in(email, &format!("password of {email}")).await;
+        let me = server.me(&access).await.expect_status(200);
+        assert_eq!((me.text("id"), me.text("email")), (id.clone(), email.clone()));
+        assert_eq!(me.json["is_superuser"], email == "root@user.com");
+        assert_eq!(me.json["is_verified"], email == "bcrypt@user.com");
+        // As the hashes that are made here, now and at each further sign-in.
+        let now = server.hash_of(email).await;
+        assert!(now.starts_with("$2b$04$"), "{now}");
+        server.sign_in(email, &format!("password of {email}")).await;
+    }
+    let inactive = server.login("inactive@user.com", "password of inactive@user.com").await;
+    inactive.expect_refusal(400, "LOGIN_BAD_CREDENTIALS");
+    let hashes = server.database.column::<String>("select hashed_password from \"user\"").await;
+    assert_eq!(counts(&server.import("users.db", &[])), [0, 4, 0]);
+    let again = server.database.column::<String>("select hashed_password from \"user\"").await;
+    assert_eq!(hashes, again, "importing again changes nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hashes_of_every_kind_are_imported_and_replaced_at_the_first_sign_in() {
+    let server = Server::start().await;
+    let script = r#"
+import base64, hashlib, json
+from argon2 import PasswordHasher
+from passlib.hash import bcrypt, bcrypt_sha256, pbkdf2_sha256, scrypt
+P = "correct horse battery"
+salt = bytes(range(200, 232))
+raw = hashlib.pbkdf2_hmac("sha256", P.encode(), salt, 100000)
+django = hashlib.pbkdf2_hmac("sha256", P.encode(), b"saltysalt", 2000)
+say = lambda **members: print(json.dumps(members))
+for name, hash in [
+    ("argon2", PasswordHasher(memory_cost=1024).hash(P)),
+    ("bcrypt", bcrypt.using(rounds=4).hash(P)),
+    ("bcrypt-sha256", bcrypt_sha256.using(rounds=4).hash(P)),
+    ("passlib", pbkdf2_sha256.using(rounds=1000).hash(P)),
+    ("scrypt", scrypt.using(rounds=8).hash(P)),
+]:
+    say(email=name + "@user.com", hashed_password=hash, name="Ada", scopes=["authenticated", "admin"])
+open("django.jsonl", "w").write(json.dumps(dict(id=7, username="django@user.com", email="", is_staff=True, first_name="Ada",
+    password="pbkdf2_sha256$2000$saltysalt$" + base64.b64encode(django).decode(), is_active=True, is_superuser=False)))
+open("session.jsonl", "w").write("\n".join(json.dumps(user) for user in [
+    dict(email="hex@user.com", salt=salt.hex(), hash=raw.hex()),
+    dict(username="base64@user.com", salt=base64.b64encode(salt).decode(), password_hash=base64.b64encode(raw).decode()),
+    dict(email="rounds@user.com", salt=salt.hex(), rounds=10, hash=hashlib.pbkdf2_hmac("sha256", P.encode(), salt, 10).hex()),
+]))
+"#;
+    let mut python = Command::new(tool("python"));
+    let made = python.current_dir(server.folder()).args(["-c", script]).output().unwrap();
+    assert!(made.status.success(), "{}", fault(&made));
+    std::fs::write(server.folder().join("users.jsonl"), &made.stdout).unwrap();
+    assert_eq!(counts(&server.import("users.jsonl", &[])), [5, 0, 0]);
+    assert_eq!(counts(&server.import("django.jsonl", &["--format", "django"])), [1, 0, 0]);
+    assert_eq!(counts(&server.import("session.jsonl", &["--format", "session"])), [3, 0, 0]);
+    let names = [
+        "argon2",
+        "bcrypt",
+        "bcrypt-sha256",
+        "passlib",
+        "scrypt",
+        "django",
+        "hex",
+        "base64",
+        "rounds",
+    ];
+    for name in names {
+        let email = format!("{name}@user.com");
+        server.login(&email, "correct horse batterz").await.expect_status(400);
+        server.login(&email, "").await.expect_status(400);
+        let (access, _) = server.sign_in(&email, PASSWORD).await;
+        let hash = server.hash_of(&email).await;
+        // That of bcrypt_sha256 is one of those that are made here for long passwords.
+        assert!(hash.starts_with("$2b$04$") || name == "bcrypt-sha256", "{name}: {hash}");
+        server.sign_in(&email, PASSWORD).await;
+        if ["argon2", "django"].contains(&name) {
+            assert_eq!(server.me(&access).await.text("name"), "Ada");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_cannot_be_imported_is_named_with_the_reason_and_the_others_are() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    let hash = "$2b$04$dV2KvrjfXEgp6Cy7S2hxIOLFFJA2bkpgm/3Df9/dAUGLioAxrGYYy";
+    let lines = [
+        json!({ "email": "good@user.com", "hashed_password": hash }).to_string(),
+        json!({ "email": "FIRST@user.com", "hashed_password": hash }).to_string(),
+        json!({ "id": person.id, "email": "other@user.com", "hashed_password": hash }).to_string(),
+        json!({ "email": "no address", "hashed_password": hash }).to_string(),
+        json!({ "email": "md5@user.com", "hashed_password": "5f4dcc3b5aa765d61d83" }).to_string(),
+        json!({ "email": "dear@user.com", "hashed_password": hash.replace("$04$", "$31$") })
+            .to_string(),
+        json!({ "email": "cut@user.com", "hashed_password": &hash[..50] }).to_string(),
+        json!({ "hashed_password": hash }).to_string(),
+        "no JSON".to_owned(),
+        json!({ "email": "super@user.com", "hashed_password": hash, "scopes": ["super"] })
+            .to_string(),
+        json!({ "email": "null@user.com", "hashed_password": "a\0b" }).to_string(),
+        json!({ "email": "long@user.com", "hashed_password": "x".repeat(60_000) }).to_string(),
+        json!({ "email": "last@user.com", "hashed_password": hash }).to_string(),
+    ];
+    std::fs::write(server.folder().join("users.jsonl"), lines.join("\n")).unwrap();
+    let output = tessera(&server, &["import", "users.jsonl", "--output", "json"]);
+    assert_eq!(output.status.code(), Some(1), "somebody was refused");
+    let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(counts(&said), [2, 2, 9], "{said}");
+    let refused = said["refused"].as_array().unwrap();
+    let places: Vec<_> = refused.iter().map(|one| one["place"].as_str().unwrap()).collect();
+    for number in [4, 5, 6, 7, 8, 9, 10, 11, 12] {
+        assert!(places.contains(&&*format!("line {number}")), "{said}");
+    }
+    assert!(!out(&output).contains("5f4dcc3b"), "a hash is no one's to read");
+    // Nobody who is here was changed.
+    server.sign_in(&person.email, PASSWORD).await;
+    assert_eq!(server.me(&person.access).await.text("email"), person.email);
+
+    let output = tessera(&server, &["import", "users.jsonl", "--dry-run"]);
+    assert!(out(&output).contains("0 would be created, 4 known before"), "{}", out(&output));
+    assert!(fault(&output).contains("line 4: An email address must have"), "{}", fault(&output));
+    for (file, words) in [("nothing.db", "nothing.db"), ("test.db", "no database of FastAPI")] {
+        if file == "test.db" {
+            let sqlite = Command::new("sqlite3")
+                .current_dir(server.folder())
+                .args([file, "create table t (x)"])
+                .status();
+            assert!(sqlite.unwrap().success());
+        }
+        let output = tessera(&server, &["import", file]);
+        assert!(!output.status.success() && fault(&output).contains(words), "{}", fault(&output));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_asks_a_server_that_runs_and_only_superusers_may() {
+    let server = Server::start().await;
+    let (_, token) = strong_token(&server).await;
+    let person = server.person("first").await;
+    let hash = "$2b$04$dV2KvrjfXEgp6Cy7S2hxIOLFFJA2bkpgm/3Df9/dAUGLioAxrGYYy";
+    let lines: Vec<_> = (0..450)
+        .map(|turn| {
+            let email = format!("user{turn}@user.com");
+            json!({ "email": email, "hashed_password": hash }).to_string()
+        })
+        .collect();
+    std::fs::write(server.folder().join("users.jsonl"), lines.join("\r\n")).unwrap();
+    let import = ["import", "users.jsonl", "--output", "json"];
+    assert_eq!(counts(&json_of(&remotely(&server, &token, &import))), [450, 0, 0]);
+    let weak = server.api_token(&person.access, &json!({})).await;
+    assert!(!remotely(&server, &weak, &import).status.success());
+    server.sign_in("user449@user.com", PASSWORD).await;
+    let too_many = vec![json!({ "email": "x@user.com", "hashed_password": hash }); 501];
+    let body = json!({ "users": too_many });
+    let refused = server.post("/admin/import").bearer(&token).json(&body).send().await;
+    assert_eq!(refused.expect_status(422).json["detail"][0]["loc"], json!(["body", "users"]));
+    for bad in [json!(null), json!({}), json!([1]), json!([{ "email": 1 }]), json!("x")] {
+        let body = json!({ "users": bad });
+        let answer = server.post("/admin/import").bearer(&token).json(&body).send().await;
+        answer.expect_status(422);
+    }
+    let body = json!({ "users": [{ "email": "x@user.com", "hashed_password": 5 }] });
+    let refused = server.post("/admin/import").bearer(&token).json(&body).send().await;
+    let place = json!(["body", "users", 0, "hashed_password"]);
+    assert_eq!(refused.expect_status(422).json["detail"][0]["loc"], place);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stolen_passwords_are_refused_by_a_filter_that_asks_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let list = "correct horse battery staple\nhunter2 hunter2 hunter2\r\n\
+                8843D7F92416211DE9EBB963FF4CE28125932878:3\n";
+    std::fs::write(folder.path().join("passwords.txt"), list).unwrap();
+    let build = |list: &str| {
+        let mut command = crate::support::command(folder.path());
+        command.args(["breach", "build", list, "--output", "stolen.filter"]).output().unwrap()
+    };
+    let made = build("passwords.txt");
+    assert!(made.status.success(), "{}", fault(&made));
+    assert!(out(&made).contains("stolen.filter knows 3 passwords"), "{}", out(&made));
+    std::fs::write(folder.path().join("empty.txt"), "\n").unwrap();
+    assert!(fault(&build("empty.txt")).contains("no password"));
+
+    let filter = folder.path().join("stolen.filter");
+    let server = Server::setup()
+        .production()
+        .set("PUBLIC_URL", "https://id.example.com")
+        .set("BREACH_FILTER", filter.display())
+        .set("PASSWORD_MIN_SCORE", 0)
+        .start()
+        .await;
+    // The last is known by its digest alone.
+    for stolen in ["correct horse battery staple", "hunter2 hunter2 hunter2", "foobar"] {
+        let refused = server.register("first@user.com", stolen).await;
+        let refused = refused.expect_refusal(400, "REGISTER_INVALID_PASSWORD");
+        let reason = refused.json["detail"]["reason"].as_str().unwrap().to_owned();
+        assert!(reason.contains("stolen") || stolen.len() < 8, "{reason}");
+    }
+    server.register("first@user.com", "correct horse battery stapler").await.expect_status(201);
+    let (access, _) = server.sign_in("first@user.com", "correct horse battery stapler").await;
+    let change = json!({ "password": "hunter2 hunter2 hunter2" });
+    let refused = server.change_me(&access, &change).await;
+    refused.expect_refusal(400, "UPDATE_USER_INVALID_PASSWORD");
+
+    let dev = Server::setup().set("BREACH_FILTER", filter.display()).start().await;
+    dev.register("first@user.com", "hunter2 hunter2 hunter2").await.expect_status(201);
+    assert!(dev.log.text().contains("BREACH_FILTER"), "{}", dev.log.text());
+    assert!(!dev.log.text().contains("hunter2"));
+}
