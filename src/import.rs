@@ -241,7 +241,9 @@ fn without_nulls(mut user: Value) -> Value {
 
 /// What hexadecimal or base64 stands for.
 fn bytes(text: &str) -> Option<Vec<u8>> {
-    if text.len() % 2 == 0 && !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+    if text.len().is_multiple_of(2)
+        && !text.is_empty()
+        && text.bytes().all(|byte| byte.is_ascii_hexdigit())
     {
         let pairs = (0..text.len()).step_by(2);
         return pairs.map(|place| u8::from_str_radix(&text[place..place + 2], 16).ok()).collect();

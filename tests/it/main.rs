@@ -12,6 +12,7 @@ mod cookies;
 mod crash;
 mod directory;
 mod errors;
+mod exchanges;
 mod import;
 mod introspection;
 mod keys;
