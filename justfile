@@ -15,6 +15,7 @@ update:
 # Measure, beside the limits of the machine.
 bench:
     cargo bench --profile perf --bench service
+    cargo bench --profile perf --bench timing
 
 # Do what the gate does.
 gate:

@@ -124,7 +124,12 @@ async fn an_act_that_is_not_committed_is_not_told_and_none_is_told_twice() {
     let path = format!("/users/{}", root.id);
     let last = server.patch(&path).bearer(&root.access).json(&superuser).send().await;
     last.expect_refusal(409, "LAST_SUPERUSER");
-    assert_eq!(server.audit(&root.access, "").await.len(), before);
+    let after = server.audit(&root.access, "").await;
+    assert_eq!(
+        acts(&after[before..]),
+        ["register-refused"],
+        "the refusal is told, and no registration"
+    );
 }
 
 #[tokio::test]

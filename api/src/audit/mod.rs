@@ -26,6 +26,8 @@ use crate::error::Result;
 pub enum Act {
     /// Somebody registered, or an operator made a user.
     Register,
+    /// Somebody wanted to register an address that is a user's.
+    RegisterRefused,
     /// Somebody signed in.
     Login,
     /// Somebody gave a wrong password, or is nobody.
@@ -86,8 +88,9 @@ pub enum Act {
 
 impl Act {
     /// Every one.
-    pub const ALL: [Act; 29] = [
+    pub const ALL: [Act; 30] = [
         Act::Register,
+        Act::RegisterRefused,
         Act::Login,
         Act::LoginRefused,
         Act::Freshen,
@@ -122,6 +125,7 @@ impl Act {
     pub const fn name(self) -> &'static str {
         match self {
             Act::Register => "register",
+            Act::RegisterRefused => "register-refused",
             Act::Login => "login",
             Act::LoginRefused => "login-refused",
             Act::Freshen => "freshen",

@@ -89,7 +89,15 @@ pub async fn create(
         granted: User::default_scopes(),
     };
     let transaction = app.database.begin().await?;
-    let user = user::create(&transaction, user, hash.clone()).await?;
+    let user = match user::create(&transaction, user, hash.clone()).await {
+        Err(error) if error.code() == Code::RegisterUserAlreadyExists => {
+            transaction.rollback().await?;
+            // Who finds out whom there is this way is seen; and it takes as long as a registration.
+            audit::record_alone(app, Entry::new(Act::RegisterRefused, Actor::anybody())).await?;
+            return Err(error);
+        }
+        created => created?,
+    };
     let known = Credentials { user, hash };
     if maker == Maker::Themself {
         confirmation::send(app, &transaction, &known, Purpose::Verify).await?;

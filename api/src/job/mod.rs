@@ -116,6 +116,35 @@ pub async fn put<T: Serialize>(
     work: &T,
     within: u64,
 ) -> Result<()> {
+    put_after(app, connection, kind, user, work, within, 0).await
+}
+
+/// As [`put`], of work that is begun within a second, nobody knows when: it slows down what is asked
+/// meanwhile, and must not tell whether there was any.
+///
+/// # Errors
+///
+/// When the database refuses.
+pub async fn put_sometime<T: Serialize>(
+    app: &App,
+    connection: &impl ConnectionTrait,
+    kind: Kind,
+    work: &T,
+    within: u64,
+) -> Result<()> {
+    let millis = i64::from(u16::from_be_bytes(random::bytes()) % 1000);
+    put_after(app, connection, kind, None, work, within, millis).await
+}
+
+async fn put_after<T: Serialize>(
+    app: &App,
+    connection: &impl ConnectionTrait,
+    kind: Kind,
+    user: Option<UserId>,
+    work: &T,
+    within: u64,
+    millis: i64,
+) -> Result<()> {
     let now = clock::now();
     let id = JobId(random::id_at(now));
     let text = serde_json::to_vec(work)
@@ -126,7 +155,7 @@ pub async fn put<T: Serialize>(
         user_id: user,
         sealed: app.jobs.seals[0].seal(&id.to_string(), text),
         attempts: 0,
-        due_at: now.millis(),
+        due_at: now.millis() + millis,
         expires_at: now.plus_seconds(within).millis(),
     };
     Ok(store::insert(connection, row).await?)

@@ -48,9 +48,8 @@ pub async fn ask(app: &App, purpose: Purpose, email: Email, from: Option<&str>) 
     let from = from.map(ToOwned::to_owned);
     let asked = Asked { email: email.as_str().to_owned(), purpose, from };
     let transaction = app.database.begin().await?;
-    job::put(app, &transaction, Kind::Request, None, &asked, ANSWERED_WITHIN).await?;
+    job::put_sometime(app, &transaction, Kind::Request, &asked, ANSWERED_WITHIN).await?;
     transaction.commit().await?;
-    app.jobs.wake();
     Ok(())
 }
 
