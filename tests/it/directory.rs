@@ -337,13 +337,18 @@ async fn whoever_leaves_takes_everything_along_and_reads_it_first() {
     let secret = server.api_token(&person.access, &json!({ "name": "ci" })).await;
     let old = server.sign_in("first@user.com", PASSWORD).await;
     server.logout(&old.0).await.expect_status(204);
+    let moved = json!({ "email": "moved@user.com" });
+    server.change_me(&person.access, &moved).await.expect_status(200);
+    server.change_me(&person.access, &json!({ "email": person.email })).await.expect_status(200);
     let export = server.get("/users/me/export").bearer(&person.access).send().await;
     let export = export.expect_status(200);
+    assert_eq!(export.json["former_emails"], json!(["first@user.com", "moved@user.com"]));
+    assert_eq!(export.json["audit"][0]["act"], "register");
     assert_eq!(export.json["user"]["email"], "first@user.com");
     assert_eq!(export.json["sessions"].as_array().unwrap().len(), 2);
     assert_eq!(export.json["sessions"][1]["ended_why"], "logout");
     assert_eq!(export.json["api_tokens"][0]["name"], "ci");
-    for hidden in [&secret[8..], "$2b$", "hashed_password", "digest"] {
+    for hidden in [&secret[8..], "$2b$", "hashed_password", "digest", "token="] {
         assert!(!export.body.contains(hidden), "the export has {hidden}");
     }
     let delete =

@@ -286,6 +286,25 @@ async fn codes_cannot_be_guessed_and_the_link_works_meanwhile() {
 }
 
 #[tokio::test]
+async fn who_registered_somebody_elses_address_loses_the_account_to_its_owner() {
+    let server = Server::start().await;
+    let thief = server.person("victim").await;
+    let secret = server.api_token(&thief.access, &json!({})).await;
+    let letter = server.reset_letter(&thief.email, 1).await;
+    server.reset(&letter.token(), NEW_PASSWORD).await.expect_status(200);
+    server.me(&secret).await.expect_reason("api_token_unknown");
+    server.me(&thief.access).await.expect_reason("token_revoked");
+    // Of a user whose address was theirs all the time, they stay: scripts go on.
+    let person = server.person("first").await;
+    let verify = server.letter(&person.email, VERIFY, 1).await;
+    server.verify(&verify.token()).await.expect_status(200);
+    let secret = server.api_token(&person.access, &json!({})).await;
+    let letter = server.reset_letter(&person.email, 1).await;
+    server.reset(&letter.token(), NEW_PASSWORD).await.expect_status(200);
+    server.me(&secret).await.expect_status(200);
+}
+
+#[tokio::test]
 async fn of_any_number_at_once_one_uses_a_token() {
     let server = Server::start().await;
     let person = server.person("first").await;
@@ -374,6 +393,9 @@ async fn links_are_built_from_the_settings_whatever_host_is_asked_for() {
     let ask = ask.header("host", "evil.example").header("x-forwarded-host", "evil.example");
     ask.header("forwarded", "host=evil.example").send().await.expect_status(202);
     let letter = server.letter("first@user.com", RESET, 1).await;
+    let page = server.get("/verify").send().await.expect_status(200);
+    // Beside the page, wherever that is.
+    assert!(page.body.contains("action=\"verify\"") && page.body.contains("href=\"style.css\""));
     let begin = "https://id.example.com/accounts/reset-password?token=";
     assert!(letter.link().starts_with(begin), "{letter:?}");
     assert!(!format!("{letter:?}").contains("evil"));

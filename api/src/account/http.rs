@@ -249,6 +249,8 @@ pub(crate) struct ExportResponse {
     sessions: Vec<SessionResponse>,
     /// Their API tokens, without their secrets.
     api_tokens: Vec<ApiTokenResponse>,
+    /// The addresses they had, as long as they may take them back.
+    former_emails: Vec<String>,
     /// What was done by them or on them, the oldest first.
     audit: Vec<ActResponse>,
 }
@@ -259,6 +261,7 @@ impl Example for ExportResponse {
             user: UserResponse::example(),
             sessions: vec![SessionResponse::example()],
             api_tokens: vec![ApiTokenResponse::example()],
+            former_emails: vec!["former@user.com".to_owned()],
             audit: vec![ActResponse::example()],
         }
     }
@@ -266,10 +269,11 @@ impl Example for ExportResponse {
 
 impl From<Export> for ExportResponse {
     fn from(export: Export) -> Self {
-        let Export { user, sessions, api_tokens, audit } = export;
+        let Export { user, sessions, api_tokens, former_emails, audit } = export;
         let named = |token| ApiTokenResponse::from((token, user.email.clone()));
         Self {
             api_tokens: api_tokens.into_iter().map(named).collect(),
+            former_emails,
             audit: audit.into_iter().map(ActResponse::from).collect(),
             sessions: sessions.into_iter().map(SessionResponse::from).collect(),
             user: UserResponse::from(&user),

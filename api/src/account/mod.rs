@@ -17,7 +17,7 @@ use crate::mail::{self, Letter, Template};
 use crate::revocation::{self, Why};
 use crate::session::{self, Device, Page, Session};
 use crate::token::{self, ApiToken};
-use crate::user::{self, Changes, Email, PasswordHash, User, Website};
+use crate::user::{self, Changes, Email, PasswordHash, User, Website, former};
 
 /// What a user wants to change of themself; what is `None` stays.
 #[derive(Debug, Default)]
@@ -252,6 +252,8 @@ pub struct Export {
     pub sessions: Vec<Session>,
     /// Their API tokens, without their secrets.
     pub api_tokens: Vec<ApiToken>,
+    /// The addresses they had, as long as they may take them back.
+    pub former_emails: Vec<String>,
     /// What was done by them or on them, the oldest first.
     pub audit: Vec<audit::Row>,
 }
@@ -278,5 +280,6 @@ pub async fn export(app: &App, user: &User, claims: Option<&Claims>, by: Actor) 
     }
     let api_tokens = token::all_of(app, user.id).await?;
     let audit = audit::all_of(app, user.id).await?;
-    Ok(Export { user: user.clone(), sessions, api_tokens, audit })
+    let former_emails = former::all_of(app.database.reader(), user.id).await?;
+    Ok(Export { user: user.clone(), sessions, api_tokens, former_emails, audit })
 }

@@ -73,12 +73,12 @@ pub async fn create(
     maker: Maker,
     from: Option<&str>,
 ) -> Result<User> {
-    let words = words_of(email.as_str(), &profile);
-    let refusal = Code::RegisterInvalidPassword;
-    let hash = hash_new(app, password, words, refusal).await?;
     if maker == Maker::Themself && app.mailer.sends() {
         limit::mail(app, email.as_str(), from).await?;
     }
+    let words = words_of(email.as_str(), &profile);
+    let refusal = Code::RegisterInvalidPassword;
+    let hash = hash_new(app, password, words, refusal).await?;
     let user = User {
         id: UserId(crate::random::id()),
         email: email.as_str().to_owned(),

@@ -6,10 +6,12 @@
 
 mod store;
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use entity::job::Model;
 use entity::{JobId, UserId};
+use futures_util::FutureExt;
 use futures_util::future::join_all;
 use sea_orm::ConnectionTrait;
 use serde::Serialize;
@@ -208,12 +210,13 @@ where
     let (id, kind, attempts) = (row.id, row.kind.clone(), row.attempts + 1);
     let outcome = async {
         let job = opened(&app.jobs.seals, &row)?;
-        match timeout(Duration::from_secs(LEASE - 5), work(app, job)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(Failure("it took too long".to_owned())),
-        }
+        timeout(Duration::from_secs(LEASE - 5), work(app, job))
+            .await
+            .unwrap_or_else(|_| Err(Failure("it took too long".to_owned())))
     };
-    let written = match outcome.await {
+    // One that panics must not end all that follow.
+    let outcome = AssertUnwindSafe(outcome).catch_unwind().await;
+    let written = match outcome.unwrap_or_else(|_| Err(Failure("it panicked".to_owned()))) {
         Ok(()) => finish(app, &row, None).await,
         Err(Failure(cause)) => {
             let now = clock::now();

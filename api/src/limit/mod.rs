@@ -161,13 +161,18 @@ pub async fn mail(app: &App, to: &str, from: Option<&str>) -> Result<()> {
     count(app, &mut [(to, MAIL_TO), (from, MAIL_FROM)]).await
 }
 
-/// Counts a code that is tried for an address. They are so short that this is never off.
+/// Counts a code that is tried for an e-mail address. They are so short that this is never off; from where they
+/// are tried is counted where other limits are on.
 ///
 /// # Errors
 ///
 /// [`Code::TooManyAttempts`](crate::error::Code::TooManyAttempts), with how long to wait.
-pub async fn code(app: &App, purpose: &str, email: &str) -> Result<()> {
-    count(app, &mut [(code_key(app, purpose, email), CODE)]).await
+pub async fn code(app: &App, purpose: &str, email: &str, from: Option<&str>) -> Result<()> {
+    let mut budgets = vec![(code_key(app, purpose, email), CODE)];
+    if app.config.rate_limit {
+        budgets.push((key(app, ADDRESS.what, &[&place(from)]), ADDRESS));
+    }
+    count(app, &mut budgets).await
 }
 
 /// Forgets the codes that were tried for an address: the right one was among them.

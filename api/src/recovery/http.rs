@@ -221,9 +221,11 @@ impl Api {
     async fn verify(
         &self,
         app: Data<&App>,
+        from: PeerAddress,
         body: Body<VerifyRequest>,
     ) -> Result<Json<UserResponse>> {
-        Ok(Json(UserResponse::from(&super::verify(&app, body.0).await?)))
+        let user = super::verify(&app, body.0, from.0.as_deref()).await?;
+        Ok(Json(UserResponse::from(&user)))
     }
 
     /// Send me a mail to choose another password

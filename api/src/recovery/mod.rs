@@ -80,10 +80,10 @@ pub(crate) async fn answer(app: &App, asked: &Asked) -> Result<()> {
 ///
 /// [`Code::VerifyUserBadToken`]; [`Code::VerifyUserAlreadyVerified`] for a token that did it before;
 /// [`Code::TooManyAttempts`] for codes.
-pub async fn verify(app: &App, proof: Proof) -> Result<User> {
+pub async fn verify(app: &App, proof: Proof, from: Option<&str>) -> Result<User> {
     let purpose = Purpose::Verify;
     let bad = || Error::from(Code::VerifyUserBadToken);
-    let found = found(app, purpose, &proof, bad).await?;
+    let found = found(app, purpose, &proof, from, bad).await?;
     let transaction = app.database.begin().await?;
     let held = hold(&transaction, &found, purpose).await?.ok_or_else(bad)?;
     if held.user.is_verified {
@@ -116,7 +116,7 @@ pub async fn reset_password(
 ) -> Result<()> {
     let purpose = Purpose::ResetPassword;
     let bad = || Error::from(Code::ResetPasswordBadToken);
-    let found = found(app, purpose, &proof, bad).await?;
+    let found = found(app, purpose, &proof, device.ip.as_deref(), bad).await?;
     // Asked before the password is hashed: who has no token makes nobody work.
     let known = user::by_id(&app.database, found.user()).await?.ok_or_else(bad)?;
     if found.is_used() || !known.user.is_active || !found.fits(purpose, &known) {
@@ -133,11 +133,18 @@ pub async fn reset_password(
     }
     let changes = Changes { hash: Some(hash), ..Changes::default() };
     let from = device.ip.clone();
+    if !held.user.is_verified {
+        // Nobody had shown that this address is theirs: whoever made API tokens may have registered
+        // somebody else's, and waited for its owner.
+        token::delete_of(&transaction, held.user.id).await?;
+    }
     let changed = account::apply(app, &transaction, held.user, changes, None, device.ip).await?;
+
     let entry = Entry::new(Act::PasswordReset, Actor::anybody()).on_user(changed.0.id);
     audit::record(&transaction, entry).await?;
     transaction.commit().await?;
     account::applied(app, &changed);
+    app.forget_api_tokens();
     forgive_codes(app, purpose, &proof).await?;
     // Whoever mistyped the old one often enough to wait has no reason to any more.
     limit::proved(app, &known.user.email, from.as_deref()).await
@@ -184,10 +191,11 @@ async fn found(
     app: &App,
     purpose: Purpose,
     proof: &Proof,
+    from: Option<&str>,
     bad: impl Fn() -> Error,
 ) -> Result<Confirmation> {
     if let Proof::Code { email, .. } = proof {
-        limit::code(app, purpose.name(), email).await?;
+        limit::code(app, purpose.name(), email, from).await?;
     }
     confirmation::find(app, app.database.reader(), purpose, proof).await?.ok_or_else(bad)
 }

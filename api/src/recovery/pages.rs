@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::confirmation::Proof;
 use crate::error::{Code, Error};
 use crate::factor::Password;
+use crate::http::caller::PeerAddress;
 use crate::http::page::page;
 use crate::session::Device;
 
@@ -38,7 +39,7 @@ impl Filled {
     }
 }
 
-/// What a page is for.
+/// What a page is for. Where its form goes is said beside it: `PUBLIC_URL` may have a path.
 struct Act {
     title: &'static str,
     text: &'static str,
@@ -51,7 +52,7 @@ struct Act {
 const VERIFY: Act = Act {
     title: "Confirm your e-mail address",
     text: "Confirm that this e-mail address is yours.",
-    action: "/verify",
+    action: "verify",
     button: "Confirm",
     wants_password: false,
     done: "Your e-mail address is confirmed. You can close this page.",
@@ -60,7 +61,7 @@ const VERIFY: Act = Act {
 const RESET_PASSWORD: Act = Act {
     title: "Choose a new password",
     text: "You will be signed out everywhere, and sign in with the new password.",
-    action: "/reset-password",
+    action: "reset-password",
     button: "Set password",
     wants_password: true,
     done: "You have a new password. Sign in with it.",
@@ -69,7 +70,7 @@ const RESET_PASSWORD: Act = Act {
 const RESTORE_EMAIL: Act = Act {
     title: "Take back your e-mail address",
     text: "Your account gets its former e-mail address again, and is signed out everywhere.",
-    action: "/restore-email",
+    action: "restore-email",
     button: "Take it back",
     wants_password: false,
     done: "Your account has its former e-mail address again, and was signed out everywhere. A mail \
@@ -124,8 +125,13 @@ pub(crate) fn verify_form(Query(link): Query<Link>) -> Response {
 }
 
 #[handler]
-pub(crate) async fn verify(app: Data<&App>, Form(form): Form<Filled>) -> poem::Result<Response> {
-    VERIFY.ended(super::verify(&app, form.proof()).await.map(drop), &form)
+pub(crate) async fn verify(
+    app: Data<&App>,
+    from: PeerAddress,
+    Form(form): Form<Filled>,
+) -> poem::Result<Response> {
+    let outcome = super::verify(&app, form.proof(), from.0.as_deref()).await.map(drop);
+    VERIFY.ended(outcome, &form)
 }
 
 #[handler]

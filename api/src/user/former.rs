@@ -59,6 +59,15 @@ pub async fn find(connection: &impl ConnectionTrait, digest: &str) -> Result<Opt
     }))
 }
 
+/// The addresses that a user may take back.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn all_of(connection: &impl ConnectionTrait, user: UserId) -> Result<Vec<String>> {
+    Ok(store::formers_of(connection, user, clock::now()).await?)
+}
+
 /// Forgets an address that was taken back and those that came after it, which who took over the account
 /// may have set.
 ///

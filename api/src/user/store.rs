@@ -200,6 +200,22 @@ pub(super) async fn find_former(
         .await
 }
 
+pub(super) async fn formers_of(
+    connection: &impl ConnectionTrait,
+    user: UserId,
+    now: Time,
+) -> Result<Vec<String>, DbErr> {
+    former_email::Entity::find()
+        .select_only()
+        .column(former_email::Column::Email)
+        .filter(former_email::Column::UserId.eq(user))
+        .filter(former_email::Column::ExpiresAt.gt(now.millis()))
+        .order_by_asc(former_email::Column::CreatedAt)
+        .into_tuple()
+        .all(connection)
+        .await
+}
+
 /// Whether an address may still be taken back by somebody else.
 pub(super) async fn is_reserved(
     connection: &impl ConnectionTrait,
