@@ -48,8 +48,8 @@ enum Action {
     },
     /// Follow the chain from its beginning, and name the first row that was altered; exit status 1 then
     Verify {
-        /// What an earlier verification said it stood at, as 1234:9f86d081…: who cuts off the end, or makes
-        /// a chain anew, cannot make that
+        /// What an earlier verification said it stood at; who cuts off the end, or makes a chain anew, cannot
+        /// make that
         #[arg(long, value_name = "SEQ:DIGEST", value_parser = parse_head)]
         expect: Option<(i64, String)>,
         #[command(flatten)]
@@ -149,6 +149,7 @@ async fn verify(operator: &Operator, expect: Option<(i64, String)>) -> Result<Ex
         }
     }
     let (seq, digest) = follower.head();
+    let expected = expect.is_some();
     if let Some((expected, _)) = expect.filter(|_| !met) {
         let fault = if expected > seq { Break::Missing(seq + 1) } else { Break::Altered(expected) };
         return Ok(broken(operator, &fault));
@@ -156,7 +157,10 @@ async fn verify(operator: &Operator, expect: Option<(i64, String)>) -> Result<Ex
     if operator.prints_json() {
         print::line(json!({ "whole": true, "seq": seq, "digest": digest }));
     } else {
-        print::line(format!("{seq} rows follow from each other. It stands at {seq}:{digest}"));
+        let expected = if expected { ", and go through what was expected" } else { "" };
+        print::line(format!(
+            "{seq} rows follow from each other{expected}. It stands at {seq}:{digest}"
+        ));
         print::line("Keep that elsewhere: `tessera audit verify --expect` holds the chain to it");
     }
     Ok(ExitCode::SUCCESS)

@@ -1,5 +1,6 @@
 //! `tessera import`
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -19,6 +20,9 @@ use crate::print;
 /// The most users, and bytes, that are sent at once.
 const MOST_USERS: usize = 200;
 const MOST_BYTES: usize = 48_000;
+
+/// The most that are named who were refused.
+const MOST_TOLD: usize = 20;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -66,6 +70,7 @@ pub(crate) async fn run(arguments: Arguments, config: Config) -> Result<ExitCode
         lines(&mut import, &file, format).await?;
     }
     import.send().await?;
+    import.refused.sort();
     import.tell();
     Ok(if import.refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -75,24 +80,39 @@ struct Import<'a> {
     operator: &'a Operator,
     dry_run: bool,
     /// Each with where it stands in the file.
-    waiting: Vec<(String, Value)>,
+    waiting: Vec<(Place, Value)>,
     bytes: usize,
     created: u64,
     known: u64,
-    refused: Vec<(String, String)>,
+    refused: Vec<(Place, String)>,
+    /// Who was in the file so far, by address and id.
+    seen: HashMap<String, Place>,
 }
+
+/// Where somebody stands in the file: the number of the line, or of the row.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Place(u64, String);
 
 impl<'a> Import<'a> {
     fn new(operator: &'a Operator, dry_run: bool) -> Self {
-        let (waiting, refused) = (Vec::new(), Vec::new());
-        Self { operator, dry_run, waiting, bytes: 0, created: 0, known: 0, refused }
+        let (waiting, refused, seen) = (Vec::new(), Vec::new(), HashMap::new());
+        Self { operator, dry_run, waiting, bytes: 0, created: 0, known: 0, refused, seen }
     }
 
-    fn refuse(&mut self, place: String, why: impl Into<String>) {
+    fn refuse(&mut self, place: Place, why: impl Into<String>) {
         self.refused.push((place, why.into()));
     }
 
-    async fn add(&mut self, place: String, user: Value) -> Result<(), String> {
+    async fn add(&mut self, place: Place, user: Value) -> Result<(), String> {
+        let names = ["email", "id"].map(|name| user[name].as_str().map(str::to_ascii_lowercase));
+        for name in names.into_iter().flatten() {
+            if let Some(Place(_, before)) = self.seen.get(&name) {
+                let why = format!("{before} has the same address or id");
+                self.refuse(place, why);
+                return Ok(());
+            }
+            self.seen.insert(name, place.clone());
+        }
         let length = user.to_string().len();
         if length > MOST_BYTES {
             self.refuse(place, "it is too long");
@@ -124,8 +144,8 @@ impl<'a> Import<'a> {
                 return Ok(());
             }
             Err(refused) if refused.is_unprocessable() => {
-                let place = waiting.into_iter().next().map(|(place, _)| place).unwrap_or_default();
-                self.refuse(place, String::from(refused));
+                let why = String::from(refused);
+                waiting.into_iter().for_each(|(place, _)| self.refuse(place, why.clone()));
                 return Ok(());
             }
             answer => answer?,
@@ -149,15 +169,18 @@ impl<'a> Import<'a> {
         if self.operator.prints_json() {
             let refused: Vec<_> = refused
                 .iter()
-                .map(|(place, why)| json!({ "place": place, "reason": why }))
+                .map(|(Place(_, place), why)| json!({ "place": place, "reason": why }))
                 .collect();
             print::line(json!({
                 "dry_run": dry_run, "created": created, "known": known, "refused": refused
             }));
             return;
         }
-        for (place, why) in refused {
+        for (Place(_, place), why) in refused.iter().take(MOST_TOLD) {
             eprintln!("{place}: {why}");
+        }
+        if let Some(more) = refused.len().checked_sub(MOST_TOLD).filter(|more| *more > 0) {
+            eprintln!("and {more} more: --output json has them all");
         }
         let would = if *dry_run { "would be " } else { "" };
         let refused = refused.len();
@@ -175,9 +198,10 @@ async fn lines(import: &mut Import<'_>, file: &Path, format: Format) -> Result<(
     let (mut line, mut number) = (Vec::new(), 0_u64);
     while lines.read_until(b'\n', &mut line).map_err(fault)? > 0 {
         number += 1;
-        let place = format!("line {number}");
+        let place = Place(number, format!("line {number}"));
+        let line_of = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&line);
         if !line.trim_ascii().is_empty() {
-            match serde_json::from_slice::<Map<String, Value>>(&line) {
+            match serde_json::from_slice::<Map<String, Value>>(line_of) {
                 Ok(members) => match read(members, format) {
                     Ok(user) => import.add(place, user).await?,
                     Err(why) => import.refuse(place, why),
@@ -196,6 +220,9 @@ fn read(members: Map<String, Value>, format: Format) -> Result<Value, &'static s
     match format {
         Format::Django => {
             let text = |name: &str| members.get(name).filter(|value| **value != "").cloned();
+            if text("password").is_none() {
+                return Err("it has no password");
+            }
             Ok(without_nulls(json!({
                 "email": text("email").or_else(|| text("username")),
                 "hashed_password": text("password"),
@@ -228,7 +255,13 @@ fn read(members: Map<String, Value>, format: Format) -> Result<Value, &'static s
             user.insert("hashed_password".to_owned(), hash.into());
             Ok(Value::Object(user))
         }
-        Format::Jsonl | Format::FastapiUsers => Ok(Value::Object(members)),
+        Format::Jsonl | Format::FastapiUsers => match members.contains_key("hashed_password") {
+            true => Ok(Value::Object(members)),
+            false if members.contains_key("salt") => {
+                Err("it has no hashed_password, but a salt: say --format session")
+            }
+            false => Err("it has no hashed_password: of Django, say --format django"),
+        },
     }
 }
 
@@ -278,7 +311,9 @@ async fn database(import: &mut Import<'_>, file: &Path) -> Result<Result<(), Str
                 "is_superuser": row.try_get::<bool>("", "is_superuser")?,
                 "is_verified": row.try_get::<bool>("", "is_verified")?,
             });
-            if let Err(fault) = import.add(format!("user {after}"), user).await {
+            if let Err(fault) =
+                import.add(Place(bar.position(), format!("user {after}")), user).await
+            {
                 return Ok(Err(fault));
             }
             bar.inc(1);

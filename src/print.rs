@@ -56,12 +56,12 @@ pub(crate) fn age(value: &Value) -> String {
 
 /// How far something has come that reads so many bytes; shown on a terminal alone.
 pub(crate) fn bytes_bar(length: u64) -> ProgressBar {
-    bar(length, "{bar:40} {bytes} of {total_bytes}, {eta} left")
+    bar(length, "{wide_bar} {bytes} of {total_bytes}, {eta} left")
 }
 
 /// How far something has come that does so many things; shown on a terminal alone.
 pub(crate) fn count_bar(length: u64) -> ProgressBar {
-    bar(length, "{bar:40} {pos} of {len}, {eta} left")
+    bar(length, "{wide_bar} {pos} of {len}, {eta} left")
 }
 
 fn bar(length: u64, template: &str) -> ProgressBar {

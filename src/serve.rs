@@ -38,6 +38,10 @@ pub(crate) async fn run(config: Config) -> Result<(), String> {
         "listening"
     );
     greet(address, &public_url, dev);
+    if public_url == "http://localhost:8000" && address.port() != 8000 {
+        let url = format!("http://localhost:{}", address.port());
+        tracing::warn!("links in mails lead to {public_url}: set PUBLIC_URL={url}");
+    }
     serve(app, bound, shutdown).await;
     tracing::info!("stopped");
     Ok(())

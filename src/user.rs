@@ -157,7 +157,11 @@ async fn find(one: One, config: Config) -> Result<(Operator, Value), String> {
 
 /// The user with this e-mail address, or id.
 pub(crate) async fn named(operator: &Operator, named: &str) -> Result<Value, String> {
-    let none = || format!("there is no user {named}: make one with `tessera user create`");
+    let none = || {
+        format!(
+            "there is no user {named}: `tessera user list` has them; the audit knows who was deleted by their id"
+        )
+    };
     if !named.contains('@') {
         let user = operator.call(Method::GET, &format!("/users/{}", encoded(named)), None).await;
         return Ok(user.map_err(|refused| refused.or_missing(none))?);

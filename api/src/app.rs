@@ -54,8 +54,8 @@ pub struct Parts {
     pub mailer: Mailer,
     /// What they say.
     pub templates: Templates,
-    /// The key of the digests of codes.
-    pub code_key: hmac::Key,
+    /// The keys of the digests of codes, the current one first.
+    pub code_keys: Vec<hmac::Key>,
     /// The key of what the table of attempts has.
     pub attempt_key: hmac::Key,
     /// What is not tried again for a while.
@@ -89,7 +89,9 @@ impl App {
         let jobs = Jobs::of(&config)?;
         let mailer = Mailer::of(&config)?;
         let templates = Templates::read(config.mail.mail_templates.as_deref())?;
-        let code_key = key::digest_key(&config.signing_secret()?, "tessera codes");
+        let secret = config.signing_secret()?;
+        let secrets = std::iter::once(&secret).chain(&config.app_secret_previous);
+        let code_keys = secrets.map(|secret| key::digest_key(secret, "tessera codes")).collect();
         let breach_filter = match &config.breach_filter {
             Some(path) => Some(Filter::read(path).map_err(|fault| {
                 ConfigError::new(&format!("BREACH_FILTER: {}: {fault}", path.display()))
@@ -112,7 +114,7 @@ impl App {
             jobs,
             mailer,
             templates,
-            code_key,
+            code_keys,
             attempt_key,
             blocked: Blocked::new(MOST_BLOCKED),
             key_changes: KeyChanges::default(),

@@ -16,6 +16,8 @@ pub struct Model {
     pub user_id: UserId,
     /// The address.
     pub email: String,
+    /// Whether it was shown to be theirs.
+    pub verified: bool,
     /// When it was replaced.
     pub created_at: i64,
     /// Until when it may be taken back.

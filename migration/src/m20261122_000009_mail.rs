@@ -55,6 +55,7 @@ impl MigrationTrait for Migration {
                     .col(ColumnDef::new("digest").string_len(64).not_null().primary_key())
                     .col(ColumnDef::new("user_id").string_len(36).not_null())
                     .col(ColumnDef::new("email").string_len(320).not_null())
+                    .col(ColumnDef::new("verified").boolean().not_null())
                     .col(ColumnDef::new("created_at").big_integer().not_null())
                     .col(ColumnDef::new("expires_at").big_integer().not_null())
                     .foreign_key(&mut of_user("former_email"))

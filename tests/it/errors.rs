@@ -177,3 +177,19 @@ async fn a_request_id_is_kept_where_it_is_a_plain_word() {
     let line = |line: &Value| line["request.id"] == "Trace-1_a.b" && line["http.status"] == 200;
     assert!(server.log.objects().iter().any(line));
 }
+
+/// A fault's cause is in the log, under the id of its request, and in no answer.
+#[tokio::test]
+async fn the_cause_of_a_fault_is_logged_under_its_request() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    server.database.execute("drop table api_token").await;
+    let answer = server.get("/auth/tokens").bearer(&person.access).send().await;
+    let answer = answer.expect_status(500);
+    assert!(!answer.body.contains("api_token"), "{}", answer.body);
+    let id = answer.header("x-request-id");
+    let log = server.log.objects();
+    let told = log.iter().find(|line| line["message"] == "a request failed").unwrap();
+    assert_eq!(told["request.id"], id.as_str());
+    assert!(told["error.cause"].as_str().unwrap().contains("api_token"), "{told}");
+}

@@ -132,6 +132,18 @@ async fn a_mail_that_cannot_be_delivered_is_given_up_when_it_is_of_no_use() {
     assert!(server.log.text().contains("it is given up"), "{}", server.log.text());
 }
 
+#[tokio::test]
+async fn a_mailbox_that_is_none_is_not_tried_again() {
+    let mails = MailServer::start(&["--refuse=1", "--code=550"]);
+    let server = setup(mails.port).start().await;
+    server.register("first@user.com", PASSWORD).await.expect_status(201);
+    while server.database.count("job").await > 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(server.log.text().contains("the mail server answered 550"), "{}", server.log.text());
+    assert!(mails.letters().is_empty());
+}
+
 /// A certificate that a machine trusts that is told so.
 fn certificate(folder: &std::path::Path) -> [String; 2] {
     let [certificate, key] = ["certificate.pem", "key.pem"].map(|name| folder.join(name));

@@ -31,6 +31,7 @@ mod services;
 mod serving;
 mod sessions;
 mod support;
+mod takeover;
 mod terminal;
 mod tokens;
 mod users;

@@ -1,6 +1,6 @@
 """A mail server that keeps what it is handed in a folder, one file a mail.
 
-usage: smtp.py FOLDER PORT [--delay SECONDS] [--refuse COUNT] [--certificate FILE --key FILE]
+usage: smtp.py FOLDER PORT [--delay SECONDS] [--refuse COUNT [--code CODE]] [--certificate FILE --key FILE]
 
 It prints its port once it listens. With a certificate it speaks STARTTLS, and wants user and password after that.
 Whoever signs in is written to FOLDER/signed-in.
@@ -18,6 +18,7 @@ arguments.add_argument("folder", type=pathlib.Path)
 arguments.add_argument("port", type=int)
 arguments.add_argument("--delay", type=float, default=0)
 arguments.add_argument("--refuse", type=int, default=0)
+arguments.add_argument("--code", type=int, default=451)
 arguments.add_argument("--certificate")
 arguments.add_argument("--key")
 arguments = arguments.parse_args()
@@ -31,7 +32,7 @@ class Handler:
         await asyncio.sleep(arguments.delay)
         if self.refuse > 0:
             self.refuse -= 1
-            return "451 come back later, " + envelope.rcpt_tos[0]
+            return f"{arguments.code} not now, {envelope.rcpt_tos[0]}"
         self.count += 1
         draft = arguments.folder / f".{self.count}"
         draft.write_bytes(envelope.content)

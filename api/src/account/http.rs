@@ -29,7 +29,13 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
     ("export_me", &[Code::Unauthorized, Code::Forbidden]),
     (
         "delete_me",
-        &[Code::Unauthorized, Code::Forbidden, Code::FreshTokenRequired, Code::LastSuperuser],
+        &[
+            Code::Unauthorized,
+            Code::Forbidden,
+            Code::FreshTokenRequired,
+            Code::LastSuperuser,
+            Code::EmailChangePending,
+        ],
     ),
     (
         "update_me",

@@ -54,12 +54,15 @@ pub async fn change(
         let claims = claims.ok_or(Code::FreshTokenRequired)?;
         app.guard.require_fresh(claims, clock::now().seconds())?;
     }
-    if let Some(email) = email.as_ref().filter(|_| app.mailer.sends()) {
-        let known = user::by_id(&app.database, id).await?.ok_or(Code::Unauthorized)?;
-        if known.user.email != email.as_str() {
+    let from = device.ip.as_deref();
+    let mut tells_password = false;
+    if (email.is_some() || password.is_some()) && app.mailer.sends() {
+        let known = user::by_id(&app.database, id).await?.ok_or(Code::Unauthorized)?.user.email;
+        if let Some(email) = email.as_ref().filter(|email| email.as_str() != known) {
             // Each mails two people; who changes back and forth must not fill anybody's box.
-            limit::mail(app, email.as_str(), device.ip.as_deref()).await?;
+            limit::mail(app, email.as_str(), from).await?;
         }
+        tells_password = password.is_some() && limit::may_mail(app, &known, from).await?;
     }
     let hash = match password {
         Some(password) => Some(hash_of(app, id, email.as_ref(), password).await?),
@@ -71,8 +74,9 @@ pub async fn change(
     let email = email.filter(|email| email.as_str() != held.email);
     let changes = Changes { email, hash, name, surname, website, ..Changes::default() };
     let kept = claims.map(|claims| SessionId(claims.sid));
+    let way = Way { own: true, kept, from: device.ip, tells_password };
     let acts = acts(&held, &changes, &Actor::user(id));
-    let changed = apply(app, &transaction, held, changes, kept, device.ip).await?;
+    let changed = apply(app, &transaction, held, changes, way).await?;
     audit::record_all(&transaction, acts).await?;
     transaction.commit().await?;
     applied(app, &changed);
@@ -150,6 +154,19 @@ async fn hold(
     if held.user.is_active { Ok(held.user) } else { Err(Code::Unauthorized.into()) }
 }
 
+/// By whom and from where a user is changed.
+#[derive(Debug)]
+pub(crate) struct Way {
+    /// Whether it is the user who does it.
+    pub(crate) own: bool,
+    /// The session that stays.
+    pub(crate) kept: Option<SessionId>,
+    /// The peer's address.
+    pub(crate) from: Option<String>,
+    /// Whether the user is told by mail of a new password.
+    pub(crate) tells_password: bool,
+}
+
 /// Changes a user who is held: a new password, and not being active any more, end their sessions but
 /// one and every access token they got. A new address is to be verified, and the former one is told. What
 /// is returned besides was recorded in the transaction; the caller says [`applied`] once that was
@@ -159,9 +176,9 @@ pub(crate) async fn apply(
     transaction: &DatabaseTransaction,
     held: User,
     changes: Changes,
-    kept: Option<SessionId>,
-    from: Option<String>,
+    way: Way,
 ) -> Result<(User, Vec<Revocation>)> {
+    let Way { own, kept, from, tells_password } = way;
     if changes.is_empty() {
         return Ok((held, Vec::new()));
     }
@@ -170,11 +187,12 @@ pub(crate) async fn apply(
         (Some(_), _) => Some((Why::PasswordChange, kept)),
         _ => None,
     };
-    let former = held.email.clone();
+    let former = held.clone();
     let (moves, has_new_password) = (changes.email.is_some(), changes.hash.is_some());
     let user = user::change(transaction, held, changes).await?;
     if moves {
-        confirmation::send_to_former(app, transaction, user.id, &former).await?;
+        // What a superuser decides, its former holder does not undo.
+        confirmation::send_to_former(app, transaction, &former, own).await?;
     }
     if moves
         && !user.is_verified
@@ -182,8 +200,8 @@ pub(crate) async fn apply(
     {
         confirmation::send(app, transaction, &known, Purpose::Verify).await?;
     }
-    if has_new_password {
-        mail::put(app, transaction, user.id, &password_changed(former)).await?;
+    if has_new_password && tells_password {
+        mail::put(app, transaction, user.id, &password_changed(former.email)).await?;
     }
     let entries = match why {
         Some((why, kept)) => {
@@ -197,18 +215,24 @@ pub(crate) async fn apply(
 
 fn password_changed(to: String) -> Letter {
     let path = "/forgot-password".to_owned();
-    Letter { to, template: Template::PasswordChanged, path, code: None, lives: None }
+    let template = Template::PasswordChanged;
+    Letter { to, template, path, code: None, lives: None, moved: false }
 }
 
 /// Deletes a user who asks for it with a fresh access token: their sessions and API tokens go with them.
 ///
 /// # Errors
 ///
-/// [`Code::FreshTokenRequired`]; [`Code::LastSuperuser`].
+/// [`Code::FreshTokenRequired`]; [`Code::LastSuperuser`]; [`Code::EmailChangePending`] while a former address that
+/// was verified may take the account back.
 pub async fn delete(app: &App, claims: Option<&Claims>, id: UserId, device: Device) -> Result<()> {
     let claims = claims.ok_or(Code::FreshTokenRequired)?;
     app.guard.require_fresh(claims, clock::now().seconds())?;
     let transaction = app.database.begin().await?;
+    if former::is_there(&transaction, id).await? {
+        // Who took over the account would take away with it what its owner takes it back by.
+        return Err(Code::EmailChangePending.into());
+    }
     let before = user::by_id_in(&transaction, id).await?.ok_or(Code::Unauthorized)?.user;
     if before.is_superuser {
         user::require_another_superuser(&transaction, id).await?;

@@ -48,6 +48,8 @@ pub enum Act {
     AdminRevoke,
     /// A superuser took a revocation back.
     AdminLift,
+    /// Somebody gave a wrong code of a mail.
+    CodeRefused,
     /// A password was changed.
     PasswordChange,
     /// A password was set by a mail.
@@ -88,7 +90,7 @@ pub enum Act {
 
 impl Act {
     /// Every one.
-    pub const ALL: [Act; 30] = [
+    pub const ALL: [Act; 31] = [
         Act::Register,
         Act::RegisterRefused,
         Act::Login,
@@ -101,6 +103,7 @@ impl Act {
         Act::Revoke,
         Act::AdminRevoke,
         Act::AdminLift,
+        Act::CodeRefused,
         Act::PasswordChange,
         Act::PasswordReset,
         Act::PasswordResetMail,
@@ -136,6 +139,7 @@ impl Act {
             Act::Revoke => "revoke",
             Act::AdminRevoke => "admin-revoke",
             Act::AdminLift => "admin-lift",
+            Act::CodeRefused => "code-refused",
             Act::PasswordChange => "password-change",
             Act::PasswordReset => "password-reset",
             Act::PasswordResetMail => "password-reset-mail",
@@ -331,6 +335,15 @@ pub async fn list(app: &App, filter: Filter) -> Result<(Vec<Row>, bool)> {
     let more = u64::try_from(rows.len()).is_ok_and(|count| count > limit);
     rows.truncate(usize::try_from(limit).unwrap_or(1000));
     Ok((rows, more))
+}
+
+/// The place of the last row of an act, if there is one.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn last(app: &App, act: Act) -> Result<Option<i64>> {
+    Ok(store::last_of(app.database.reader(), act.name()).await?)
 }
 
 /// Everything that was done by a user or on them, the oldest first.

@@ -8,6 +8,9 @@ use sea_orm::{
 
 use super::Filter;
 
+/// As many rows as have fewer values than a statement may.
+const AT_ONCE: usize = 1000;
+
 pub(super) async fn last(connection: &impl ConnectionTrait) -> Result<Option<Model>, DbErr> {
     Entity::find().order_by_desc(Column::Seq).one(connection).await
 }
@@ -16,8 +19,12 @@ pub(super) async fn insert(
     connection: &impl ConnectionTrait,
     rows: Vec<Model>,
 ) -> Result<(), DbErr> {
-    let rows = rows.into_iter().map(|row| row.into_active_model().reset_all());
-    Entity::insert_many(rows).exec_without_returning(connection).await.map(drop)
+    let mut rows = rows.into_iter().map(|row| row.into_active_model().reset_all()).peekable();
+    while rows.peek().is_some() {
+        let some: Vec<_> = rows.by_ref().take(AT_ONCE).collect();
+        Entity::insert_many(some).exec_without_returning(connection).await?;
+    }
+    Ok(())
 }
 
 pub(super) async fn list(
@@ -47,6 +54,14 @@ pub(super) async fn list(
         query.order_by_desc(Column::Seq)
     };
     query.limit(limit).all(connection).await
+}
+
+pub(super) async fn last_of(
+    connection: &impl ConnectionTrait,
+    act: &str,
+) -> Result<Option<i64>, DbErr> {
+    let found = Entity::find().filter(Column::Act.eq(act)).order_by_desc(Column::Seq);
+    Ok(found.one(connection).await?.map(|row| row.seq))
 }
 
 /// Everything by somebody or on them.

@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::error::Result;
 use crate::mail::{self, Letter, Template};
 use crate::random;
-use crate::user::{self, Credentials, former};
+use crate::user::{self, Credentials, User, former};
 
 /// How many letters and digits a token has: 256 bits.
 const TOKEN_LENGTH: usize = 43;
@@ -122,7 +122,7 @@ pub async fn send(
         user_id: id,
         purpose: purpose.name().to_owned(),
         bound: purpose.bound(known),
-        code: code_digest(app, id, purpose, &code),
+        code: code_digests(app, id, purpose, &code).swap_remove(0),
         expires_at: clock::now().plus_seconds(lives).millis(),
         used_at: None,
     };
@@ -133,11 +133,13 @@ pub async fn send(
         path: format!("/{}?token={token}", purpose.name()),
         code: Some(code),
         lives: Some(lives),
+        moved: former::is_there(connection, id).await?,
     };
     mail::put(app, connection, id, &letter).await
 }
 
-/// Keeps the address that a user has so far, and has a mail sent to it that takes it back.
+/// Has a mail sent to the address that a user has so far, with which to take it back if it is to be; the
+/// address is kept for that.
 ///
 /// # Errors
 ///
@@ -145,22 +147,22 @@ pub async fn send(
 pub async fn send_to_former(
     app: &App,
     connection: &impl ConnectionTrait,
-    id: UserId,
-    email: &str,
+    held: &User,
+    may_be_taken_back: bool,
 ) -> Result<()> {
     if !app.mailer.sends() {
         return Ok(());
     }
-    let token = random::letters_and_digits(TOKEN_LENGTH);
-    former::keep(connection, id, email, digest_of(&token)).await?;
-    let letter = Letter {
-        to: email.to_owned(),
-        template: Template::EmailChanged,
-        path: format!("/restore-email?token={token}"),
-        code: None,
-        lives: Some(former::TAKEN_BACK_WITHIN),
+    let (path, lives) = if may_be_taken_back {
+        let token = random::letters_and_digits(TOKEN_LENGTH);
+        former::keep(connection, held, digest_of(&token)).await?;
+        (format!("/restore-email?token={token}"), Some(former::TAKEN_BACK_WITHIN))
+    } else {
+        (String::new(), None)
     };
-    mail::put(app, connection, id, &letter).await
+    let (to, template) = (held.email.clone(), Template::EmailChanged);
+    let letter = Letter { to, template, path, code: None, lives, moved: false };
+    mail::put(app, connection, held.id, &letter).await
 }
 
 /// The address that a token takes back.
@@ -191,10 +193,11 @@ pub async fn find(
         Proof::Code { email, code } => {
             let user = user::by_email(&app.database, email).await?.map(|known| known.user.id);
             // Nobody's confirmation is looked for where there is no such user: it costs the same.
+            let is_somebody = user.is_some();
             let user = user.unwrap_or(UserId(uuid::Uuid::nil()));
-            let expected = code_digest(app, user, purpose, code);
+            let expected = code_digests(app, user, purpose, code);
             let row = store::of_user(connection, purpose.name(), user).await?;
-            row.filter(|row| row.code == expected)
+            row.filter(|row| is_somebody && expected.contains(&row.code))
         }
     };
     let now = clock::now().millis();
@@ -214,10 +217,12 @@ fn digest_of(token: &str) -> String {
     hex(digest(&SHA256, token.as_bytes()).as_ref())
 }
 
-/// Six digits are soon guessed by who has their digest: this one wants the secret of the settings.
-fn code_digest(app: &App, user: UserId, purpose: Purpose, code: &str) -> String {
+/// Six digits are soon guessed by who has their digest: this one wants the secret of the settings. The
+/// first is under the one that signs, the others under previous ones.
+fn code_digests(app: &App, user: UserId, purpose: Purpose, code: &str) -> Vec<String> {
     let text = format!("{user}\0{}\0{code}", purpose.name());
-    hex(hmac::sign(&app.code_key, text.as_bytes()).as_ref())
+    let digest = |key| hex(hmac::sign(key, text.as_bytes()).as_ref());
+    app.code_keys.iter().map(digest).collect()
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -5,7 +5,7 @@ pub(crate) mod http;
 use entity::UserId;
 use sea_orm::DatabaseTransaction;
 
-use crate::account;
+use crate::account::{self, Way};
 use crate::app::App;
 use crate::audit::{self, Act, Actor, Entry};
 use crate::error::{Code, Error, Result};
@@ -73,7 +73,9 @@ pub async fn change(
     let email = changes.email.filter(|email| email.as_str() != held.email);
     let changes = Changes { email, hash, ..changes };
     let acts = account::acts(&held, &changes, &Actor::of(superuser));
-    let changed = account::apply(app, &transaction, held, changes, None, None).await?;
+    let own = superuser.principal().is_some_and(|own| own.id() == PrincipalId::User(id));
+    let way = Way { own, kept: None, from: None, tells_password: true };
+    let changed = account::apply(app, &transaction, held, changes, way).await?;
     audit::record_all(&transaction, acts).await?;
     transaction.commit().await?;
     account::applied(app, &changed);

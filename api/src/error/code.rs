@@ -64,6 +64,8 @@ pub enum Code {
     KeyInUse,
     /// Nobody else could do what superusers may.
     LastSuperuser,
+    /// Whoever had the former address may still take the account back.
+    EmailChangePending,
     /// A request with a cookie that a page of somebody else may have sent.
     CsrfTokenMismatch,
     /// A request that OAuth does not know (RFC 6749, section 5.2).
@@ -92,7 +94,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Code; 40] = [
+    pub const ALL: [Code; 41] = [
         Code::RegisterUserAlreadyExists,
         Code::RegisterInvalidPassword,
         Code::RegistrationClosed,
@@ -121,6 +123,7 @@ impl Code {
         Code::ServiceAlreadyExists,
         Code::KeyInUse,
         Code::LastSuperuser,
+        Code::EmailChangePending,
         Code::CsrfTokenMismatch,
         Code::InvalidRequest,
         Code::NotFound,
@@ -269,6 +272,12 @@ impl Code {
                 S::CONFLICT,
                 "LAST_SUPERUSER",
                 "Nobody else may sign in as a superuser: make another one first.",
+            ),
+            Code::EmailChangePending => (
+                S::CONFLICT,
+                "EMAIL_CHANGE_PENDING",
+                "The address was changed within 72 hours, and its former holder may take the account back: \
+                 delete it then, or ask a superuser.",
             ),
             Code::KeyInUse => (
                 S::CONFLICT,

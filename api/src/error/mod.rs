@@ -241,7 +241,14 @@ pub(crate) struct Cause(pub(crate) Arc<str>);
 
 impl From<Error> for poem::Error {
     fn from(error: Error) -> Self {
-        poem::Error::from_response(error.into_response())
+        // The framework keeps what its errors carry, not what their responses do.
+        let response = error.into_response();
+        let cause = response.extensions().get::<Cause>().cloned();
+        let mut error = poem::Error::from_response(response);
+        if let Some(cause) = cause {
+            error.set_data(cause);
+        }
+        error
     }
 }
 

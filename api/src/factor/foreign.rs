@@ -1,6 +1,8 @@
 //! Hashes that other programs made of passwords, as they come with imported users. Each is read once more at
 //! most: whoever signs in gets one of our own.
 
+use super::MOST_COST;
+use crate::user::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, Version};
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::{constant_time, pbkdf2};
@@ -11,8 +13,11 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 /// The most memory one check may take, in bytes, and the most work, in rounds or passes: who may import
 /// must not stop the service by it.
 const MOST_MEMORY: u64 = 256 << 20;
-const MOST_ROUNDS: u32 = 5_000_000;
+const MOST_ROUNDS: u32 = 2_000_000;
 const MOST_PASSES: u32 = 16;
+
+/// The most that is read and written, in bytes: memory, as often as it is gone through.
+const MOST_WORK: u64 = 1 << 30;
 
 /// Base64 of any custom: with padding or without.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -90,6 +95,16 @@ impl<'a> Foreign<'a> {
         }
     }
 
+    /// The kind, of those that take the same time.
+    pub(super) fn kind(&self) -> String {
+        match self {
+            Self::Argon2 { argon2, .. } => format!("argon2 {:?}", argon2.params()),
+            Self::Pbkdf2 { rounds, .. } => format!("pbkdf2 {rounds}"),
+            Self::Scrypt { params, .. } => format!("scrypt {params:?}"),
+            Self::Bcrypt { hash, .. } => format!("bcrypt {:?}", hash.get(4..6)),
+        }
+    }
+
     /// Whether it is this password's.
     pub(super) fn matches(&self, password: &str) -> bool {
         let same =
@@ -123,13 +138,19 @@ impl<'a> Foreign<'a> {
 }
 
 fn is_bcrypt(hash: &str) -> bool {
-    hash.is_ascii() && hash.len() == 60 && hash.starts_with("$2")
+    let cost = PasswordHash::new(hash.to_owned()).cost();
+    hash.is_ascii() && hash.starts_with("$2") && cost.is_some_and(|cost| cost <= MOST_COST)
 }
 
 fn argon2<'a>(kind: &str, params: &str, salt: &str, hash: &str) -> Option<Foreign<'a>> {
     let [m, t, p] = named(params, ["m", "t", "p"])?;
     let (salt, hash) = (BASE64.decode(salt).ok()?, BASE64.decode(hash).ok()?);
-    if u64::from(m) * 1024 > MOST_MEMORY || t > MOST_PASSES || p > MOST_PASSES {
+    let memory = u64::from(m) * 1024;
+    if memory > MOST_MEMORY
+        || memory.saturating_mul(u64::from(t)) > MOST_WORK
+        || t > MOST_PASSES
+        || p > MOST_PASSES
+    {
         return None;
     }
     let params = Params::new(m, t, p, Some(hash.len())).ok()?;
@@ -144,8 +165,11 @@ fn pbkdf2<'a>(rounds: &str, salt: Vec<u8>, hash: Vec<u8>) -> Option<Foreign<'a>>
 }
 
 fn scrypt<'a>(log_n: u32, r: u32, p: u32, salt: Vec<u8>, hash: Vec<u8>) -> Option<Foreign<'a>> {
-    let memory = 128_u64.checked_mul(u64::from(r))?.checked_shl(log_n)?;
-    if log_n > 30 || memory > MOST_MEMORY || p > MOST_PASSES || !(16..=64).contains(&hash.len()) {
+    if log_n > 30 || r > 1024 || p > MOST_PASSES || !(16..=64).contains(&hash.len()) {
+        return None;
+    }
+    let (block, n, p_wide) = (128 * u64::from(r), 1_u64 << log_n, u64::from(p));
+    if block * (n + p_wide) > MOST_MEMORY || block * n * p_wide > MOST_WORK {
         return None;
     }
     let params = scrypt::Params::new(u8::try_from(log_n).ok()?, r, p).ok()?;
@@ -231,6 +255,9 @@ mod tests {
             "$scrypt$ln=40,r=8,p=1$c2FsdA$dGVzdHRlc3R0ZXN0dGVzdA",
             "scrypt$salt$15$8$1$dGVzdHRlc3R0ZXN0dGVzdA==",
             "scrypt:1099511627776:8:1$salt$00112233445566778899aabbccddeeff",
+            "$scrypt$ln=1,r=1048576,p=16$c2FsdA$dGVzdHRlc3R0ZXN0dGVzdA",
+            "$argon2id$v=19$m=262144,t=16,p=1$c29tZXNhbHQ$RdescudvJCsgt3ub+b4eWSbGqjGNvRFmtw",
+            "bcrypt$$2b$31$dV2KvrjfXEgp6Cy7S2hxIOLFFJA2bkpgm/3Df9/dAUGLioAxrGYYy",
             "bcrypt$$2b$12$short",
             "bcrypt_sha256$ü",
         ] {

@@ -4,14 +4,17 @@
 //! threads as there are sign-ins, a few dozen of them would starve everything else.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::sleep;
 
+use super::foreign::Foreign;
+use super::pace::{OWN, Pace};
 use super::password::{self, Password};
 use crate::error::{Code, Error, Result};
 use crate::random;
@@ -23,12 +26,6 @@ const QUEUE_PER_WORKER: usize = 8;
 /// How long a hash may wait before it is begun. One that begins later would be finished for nobody:
 /// on a machine that is slowed down, every one would, and none be answered.
 const BEGIN_WITHIN: Duration = Duration::from_secs(4);
-
-/// The longest that everybody is kept because of one hash of another program.
-const LONGEST_FOREIGN: Duration = Duration::from_secs(1);
-
-/// The cost of a work of some milliseconds.
-const SMALL_WORK: u32 = 5;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -44,8 +41,7 @@ pub struct Hasher {
     cost: u32,
     nobody: PasswordHash,
     dearest: Arc<AtomicU32>,
-    /// How long a hash of another program takes, in microseconds; 0 before there was one.
-    foreign: Arc<AtomicU64>,
+    pace: Pace,
 }
 
 impl Hasher {
@@ -64,7 +60,7 @@ impl Hasher {
         }
         let nobody = PasswordHash::new(format!("$2b${cost:02}${}", ".".repeat(53)));
         let dearest = Arc::new(AtomicU32::new(cost));
-        Self { queue, places, cost, nobody, dearest, foreign: Arc::default() }
+        Self { queue, places, cost, nobody, dearest, pace: Pace::default() }
     }
 
     /// A place in the queue. Taken before anything else is done for a password, so that who is turned
@@ -101,6 +97,11 @@ impl Hasher {
         .await
     }
 
+    /// A hash that no password has, and that takes as long as any.
+    pub fn nobodys(&self) -> &PasswordHash {
+        &self.nobody
+    }
+
     /// The hash of a password that is in use already.
     ///
     /// # Errors
@@ -118,8 +119,8 @@ impl Hasher {
 
     /// Whether `hash` is the password's. Without a hash, because there is no such user, the answer
     /// is no after the same work; and a hash from when `BCRYPT_COST` was lower takes the work of the
-    /// dearest one that was seen, or the time would tell that there is a hash. One that another program
-    /// made is checked beside that work, and all others then take as long as it did.
+    /// dearest one that was seen, or the time would tell that there is a hash. Where
+    /// there are hashes of other kinds, every answer waits as long as the slowest of them takes.
     ///
     /// # Errors
     ///
@@ -132,35 +133,55 @@ impl Hasher {
     ) -> Result<bool> {
         let known = hash.is_some();
         let hash = hash.unwrap_or_else(|| self.nobody.clone());
+        let kind = self.kind_of(&hash);
+        let (matches, took) = self.check(place, password, hash).await?;
+        sleep(self.pace.note(&kind, took)).await;
+        Ok(matches && known)
+    }
+
+    /// Learns how long a hash of another kind takes, if that is not known.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::ServiceBusy`]; when the hashing threads are gone.
+    pub async fn learn(&self, hash: PasswordHash) -> Result<()> {
+        let kind = self.kind_of(&hash);
+        if kind == OWN || self.pace.knows(&kind) {
+            return Ok(());
+        }
+        let (_, took) = self.check(self.reserve()?, Password::new(String::new()), hash).await?;
+        self.pace.note(&kind, took);
+        Ok(())
+    }
+
+    async fn check(
+        &self,
+        place: Place,
+        password: Password,
+        hash: PasswordHash,
+    ) -> Result<(bool, Duration)> {
         let (dearest, configured) = (Arc::clone(&self.dearest), self.cost);
-        let foreign = Arc::clone(&self.foreign);
-        let matches = self.run(place, move || {
+        self.run(place, move || {
             let began = Instant::now();
             let matches = password.matches(&hash);
-            let took = began.elapsed().min(LONGEST_FOREIGN);
-            let Some(cost) = hash.cost() else {
-                // So long everybody takes from now on, beside a hash of ours.
-                let usual = foreign.load(Ordering::Relaxed);
-                let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-                let next = if usual == 0 { micros } else { (usual * 7 + micros) / 8 };
-                foreign.store(next, Ordering::Relaxed);
-                password::work(dearest.load(Ordering::Relaxed));
-                return matches;
-            };
             // One row that is far too dear must not slow everybody down.
-            if cost <= configured + 2 {
+            if let Some(cost) = hash.cost().filter(|cost| *cost <= configured + 2) {
                 let dearest = dearest.fetch_max(cost, Ordering::Relaxed).max(cost);
                 // Each step doubles what was done: 2^c and then 2^c, 2^(c+1), … make 2^dearest.
                 (cost..dearest).for_each(password::work);
             }
-            let foreign = Duration::from_micros(foreign.load(Ordering::Relaxed));
-            let began = Instant::now();
-            while began.elapsed() < foreign {
-                password::work(SMALL_WORK);
-            }
-            matches
-        });
-        Ok(matches.await? && known)
+            (matches, began.elapsed())
+        })
+        .await
+    }
+
+    /// The kind of a hash, of those that take the same time.
+    fn kind_of(&self, hash: &PasswordHash) -> String {
+        match (hash.cost(), Foreign::read(hash.expose())) {
+            (Some(cost), _) if cost > self.cost + 2 => format!("bcrypt {cost}"),
+            (None, Some(foreign)) => foreign.kind(),
+            _ => OWN.to_owned(),
+        }
     }
 
     async fn run<T: Send + 'static>(

@@ -105,6 +105,11 @@ pub(crate) struct Fields {
 }
 
 impl Fields {
+    /// Whether a field is there, and not null.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.fields.iter().any(|(known, value)| known == name && !value.is_null())
+    }
+
     /// The text of a field that must be there.
     pub(crate) fn required(&mut self, name: &str) -> Option<String> {
         if !self.fields.iter().any(|(known, _)| known == name) {

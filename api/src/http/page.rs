@@ -2,11 +2,11 @@
 
 use std::sync::LazyLock;
 
-use minijinja::{Environment, UndefinedBehavior, Value};
+use minijinja::{Environment, UndefinedBehavior, Value, context};
 use poem::Response;
 use poem::http::{StatusCode, header};
 
-use crate::error::{Code, Error};
+use crate::error::{Cause, Code, Error};
 
 /// How pages look.
 pub(super) const STYLE: &str = include_str!("page/style.css");
@@ -21,12 +21,29 @@ static PAGES: LazyLock<Environment<'static>> = LazyLock::new(|| {
     for (name, source) in [
         ("layout.html", include_str!("page/layout.html")),
         ("form.html", include_str!("page/form.html")),
+        ("ask.html", include_str!("page/ask.html")),
         ("said.html", include_str!("page/said.html")),
     ] {
         environment.add_template(name, source).expect("the templates of pages are well-formed");
     }
     environment
 });
+
+/// A page that says why something was refused: with the status, and how long to wait.
+pub(crate) fn refusal(title: &str, error: Error) -> Response {
+    let text = error.to_string();
+    let refused = poem::IntoResponse::into_response(error);
+    let values = context! { title, text, fault => true, more => "" };
+    let mut response = page(refused.status(), "said.html", values);
+    if let Some(wait) = refused.headers().get(header::RETRY_AFTER) {
+        response.headers_mut().insert(header::RETRY_AFTER, wait.clone());
+    }
+    // What the log is told.
+    if let Some(cause) = refused.extensions().get::<Cause>() {
+        response.extensions_mut().insert(cause.clone());
+    }
+    response
+}
 
 /// A page from a template.
 pub(crate) fn page(status: StatusCode, template: &str, values: Value) -> Response {

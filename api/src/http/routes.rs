@@ -84,6 +84,10 @@ pub(super) fn service(app: App) -> impl Endpoint<Output = Response> {
         )
         .at("/docs/swagger-ui.css", get(docs::asset("text/css; charset=utf-8", swagger.style)))
         .at("/style.css", get(docs::asset("text/css; charset=utf-8", page::STYLE)))
+        .at(
+            "/forgot-password",
+            get(recovery::pages::forgot_password_form).post(recovery::pages::forgot_password),
+        )
         .at("/verify", get(recovery::pages::verify_form).post(recovery::pages::verify))
         .at(
             "/reset-password",
@@ -99,7 +103,7 @@ pub(super) fn service(app: App) -> impl Endpoint<Output = Response> {
 }
 
 /// The routes that are not operations, which have no entry in the document.
-const PAGES: [(&str, &str); 11] = [
+const PAGES: [(&str, &str); 12] = [
     ("/openapi.json", "GET"),
     ("/openapi.yaml", "GET"),
     ("/docs", "GET"),
@@ -108,6 +112,7 @@ const PAGES: [(&str, &str); 11] = [
     ("/docs/swagger-ui.js", "GET"),
     ("/docs/swagger-ui.css", "GET"),
     ("/style.css", "GET"),
+    ("/forgot-password", "GET, POST"),
     ("/verify", "GET, POST"),
     ("/reset-password", "GET, POST"),
     ("/restore-email", "GET, POST"),

@@ -24,7 +24,9 @@ use tokio_io_timeout::TimeoutStream;
 use super::routes;
 use crate::app::App;
 use crate::replica::jobs::Member;
-use crate::{confirmation, key, limit, mail, recovery, replica, revocation, session, token, user};
+use crate::{
+    confirmation, factor, key, limit, mail, recovery, replica, revocation, session, token, user,
+};
 
 /// How long a request's head may take, and a connection be idle.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
@@ -88,6 +90,7 @@ pub async fn serve(app: App, bound: Bound, shutdown: impl Future<Output = ()>) {
         tokio::spawn(recovery::jobs::keep_answering(app.clone())),
         tokio::spawn(confirmation::jobs::keep_purging(app.clone())),
         tokio::spawn(user::jobs::keep_purging(app.clone())),
+        tokio::spawn(factor::jobs::keep_learning(app.clone())),
     ];
     let service = Arc::new(routes::service(app.clone()));
     let (stop, stopping) = watch::channel(());

@@ -98,6 +98,9 @@ fn read(imported: Imported) -> Result<(User, PasswordHash), &'static str> {
             "The password's hash is of no kind that is known here, or would take too long.",
         );
     }
+    if id.is_some_and(|id| id.is_nil()) {
+        return Err("The id is nobody's.");
+    }
     let granted = scopes.unwrap_or_else(User::default_scopes);
     if granted.contains(Scope::SUPER) {
         return Err("The scope super is what is_superuser gives.");

@@ -95,13 +95,18 @@ pub struct Job<T> {
     pub work: T,
 }
 
-/// Why a job was not done. Said in the log: no address, and no token.
+/// Why a job was not done. The cause is said in the log: no address, and no token.
 #[derive(Debug)]
-pub struct Failure(pub String);
+pub enum Failure {
+    /// It may be done another time.
+    Again(String),
+    /// It will never be.
+    Never(String),
+}
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self(error.to_string())
+        Self::Again(error.to_string())
     }
 }
 
@@ -190,15 +195,16 @@ async fn due(app: &App, kind: Kind) -> Result<Vec<Model>> {
     if due.is_empty() {
         return Ok(due);
     }
-    let transaction = app.database.begin().await?;
     let until = now.plus_seconds(LEASE);
     let mut leased = Vec::new();
     for row in due {
+        // Each by itself: who deletes a user locks their jobs in another order.
+        let transaction = app.database.begin().await?;
         if store::lease(&transaction, row.id, row.due_at, until).await? {
+            transaction.commit().await?;
             leased.push(Model { due_at: until.millis(), ..row });
         }
     }
-    transaction.commit().await?;
     Ok(leased)
 }
 
@@ -209,20 +215,28 @@ where
 {
     let (id, kind, attempts) = (row.id, row.kind.clone(), row.attempts + 1);
     let outcome = async {
+        if row.expires_at <= clock::now().millis() {
+            return Err(Failure::Never("its time is over".to_owned()));
+        }
         let job = opened(&app.jobs.seals, &row)?;
         timeout(Duration::from_secs(LEASE - 5), work(app, job))
             .await
-            .unwrap_or_else(|_| Err(Failure("it took too long".to_owned())))
+            .unwrap_or_else(|_| Err(Failure::Again("it took too long".to_owned())))
     };
     // One that panics must not end all that follow.
     let outcome = AssertUnwindSafe(outcome).catch_unwind().await;
-    let written = match outcome.unwrap_or_else(|_| Err(Failure("it panicked".to_owned()))) {
+    let written = match outcome.unwrap_or_else(|_| Err(Failure::Again("it panicked".to_owned()))) {
         Ok(()) => finish(app, &row, None).await,
-        Err(Failure(cause)) => {
+        Err(failure) => {
             let now = clock::now();
             let steps = u32::try_from(row.attempts).unwrap_or(20).min(20);
             let wait = (FIRST_WAIT << steps).min(LONGEST_WAIT);
-            let next = Some(now.plus_seconds(wait)).filter(|next| next.millis() < row.expires_at);
+            let (cause, again) = match failure {
+                Failure::Again(cause) => (cause, true),
+                Failure::Never(cause) => (cause, false),
+            };
+            let next = Some(now.plus_seconds(wait));
+            let next = next.filter(|next| again && next.millis() < row.expires_at);
             let (job, kind, cause) = (id.to_string(), kind.as_str(), cause.as_str());
             if next.is_some() {
                 tracing::warn!(
@@ -239,7 +253,7 @@ where
                     job.kind = kind,
                     job.attempts = attempts,
                     error.cause = cause,
-                    "a job failed too often: it is given up"
+                    "a job failed: it is given up"
                 );
             }
             finish(app, &row, next).await
@@ -265,12 +279,12 @@ fn opened<T: DeserializeOwned>(seals: &[Seal], row: &Model) -> Result<Job<T>, Fa
     let name = row.id.to_string();
     let text = seals.iter().find_map(|seal| seal.open(&name, &row.sealed));
     let text = text.ok_or_else(|| {
-        Failure(
+        Failure::Again(
             "it was written under a secret that is in neither APP_SECRET nor APP_SECRET_PREVIOUS"
                 .to_owned(),
         )
     })?;
     let work = serde_json::from_slice(&text)
-        .map_err(|_| Failure("another release wrote it".to_owned()))?;
+        .map_err(|_| Failure::Again("another release wrote it".to_owned()))?;
     Ok(Job { id: row.id, user: row.user_id, work })
 }

@@ -20,7 +20,7 @@ use quick_cache::sync::Cache;
 use crate::app::App;
 use crate::clock::{self, Time};
 use crate::config::{Config, ConfigError};
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 
 /// How often something may be tried, and how long it has to wait after that.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +33,8 @@ struct Budget {
     wait: u64,
     /// The longest wait, in seconds.
     longest: u64,
+    /// How long attempts are counted, in seconds from the last one, or from its wait.
+    counted_for: u64,
 }
 
 /// The longest wait for what its owner has no other way to do, in seconds.
@@ -51,9 +53,10 @@ const REGISTRATION: Budget = Budget::new("registration", 30, 60);
 const MAIL_TO: Budget = Budget::new("mail-to", 5, 60);
 const MAIL_FROM: Budget = Budget::new("mail-from", 30, 60);
 
-/// A code has six digits: who tries ten has one chance in a hundred thousand, and then waits for hours.
-/// The link in the same mail works meanwhile.
-const CODE: Budget = Budget { longest: 86_400, ..Budget::new("code", 10, 3600) };
+/// A code has six digits: who tries eleven has one chance in a hundred thousand, and then waits for hours,
+/// until the right one or its link was used. The link works meanwhile.
+const CODE: Budget =
+    Budget { longest: 86_400, counted_for: 30 * 86_400, ..Budget::new("code", 10, 3600) };
 
 /// Until when what is not tried again, as far as this replica has heard: refusing costs no query.
 pub type Blocked = Cache<String, Time>;
@@ -161,6 +164,19 @@ pub async fn mail(app: &App, to: &str, from: Option<&str>) -> Result<()> {
     count(app, &mut [(to, MAIL_TO), (from, MAIL_FROM)]).await
 }
 
+/// As [`mail`], of one that only tells something: whether there may be one more.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn may_mail(app: &App, to: &str, from: Option<&str>) -> Result<bool> {
+    match mail(app, to, from).await {
+        Ok(()) => Ok(true),
+        Err(error) if error.code() == Code::TooManyAttempts => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Counts a code that is tried for an e-mail address. They are so short that this is never off; from where they
 /// are tried is counted where other limits are on.
 ///
@@ -247,7 +263,7 @@ fn try_again(until: Time, now: Time) -> Error {
 
 impl Budget {
     const fn new(what: &'static str, free: i64, wait: u64) -> Self {
-        Self { what, free, wait, longest: LONGEST_WAIT }
+        Self { what, free, wait, longest: LONGEST_WAIT, counted_for: COUNTED_FOR }
     }
 
     fn after(self, key: String, count: i64, now: Time) -> Model {
@@ -260,7 +276,7 @@ impl Budget {
             key,
             count,
             blocked_until: if wait == 0 { 0 } else { now.plus_seconds(wait).millis() },
-            expires_at: now.plus_seconds(wait + COUNTED_FOR).millis(),
+            expires_at: now.plus_seconds(wait + self.counted_for).millis(),
         }
     }
 }

@@ -65,6 +65,8 @@ pub struct Letter {
     pub code: Option<String>,
     /// How long both are good for, in seconds.
     pub lives: Option<u64>,
+    /// Whether the account has this address for so short a time that it may be taken back.
+    pub moved: bool,
 }
 
 /// Has a mail sent once the transaction was committed, which the caller then says

@@ -1,8 +1,9 @@
 //! The words of mails: a folder each, with subject, text and HTML.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use minijinja::{Environment, UndefinedBehavior, context};
+use minijinja::{Environment, UndefinedBehavior};
 
 use super::{Letter, Template};
 use crate::config::ConfigError;
@@ -54,6 +55,13 @@ impl Templates {
         if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
             return Err(fault(&folder.display().to_string(), &"there is no such folder"));
         }
+        if let Some(folder) = folder {
+            let strangers =
+                strangers(folder).map_err(|error| fault(&folder.display().to_string(), &error))?;
+            if let Some(stranger) = strangers.first() {
+                return Err(fault(stranger, &"no part of a mail is called that"));
+            }
+        }
         for (template, part, source) in EMBEDDED {
             let name = format!("{template}/{part}");
             let source = match folder.map(|folder| std::fs::read_to_string(folder.join(&name))) {
@@ -67,14 +75,8 @@ impl Templates {
             added.map_err(|error| fault(&name, &error))?;
         }
         let templates = Self(environment);
-        for template in Template::ALL {
-            let sample = Letter {
-                to: "first@user.com".to_owned(),
-                template,
-                path: "/".to_owned(),
-                code: Some("000000".to_owned()),
-                lives: Some(3600),
-            };
+        for sample in Template::ALL.into_iter().flat_map(samples) {
+            let template = sample.template;
             for part in PARTS {
                 let rendered = templates.part(&sample, "https://example.com/", part);
                 rendered.map_err(|error| fault(&format!("{}/{part}", template.name()), &error))?;
@@ -99,13 +101,52 @@ impl Templates {
 
     fn part(&self, letter: &Letter, link: &str, part: &str) -> Result<String, minijinja::Error> {
         let template = self.0.get_template(&format!("{}/{part}", letter.template.name()))?;
-        template.render(context! {
-            link => link,
-            code => &letter.code,
-            lifetime => letter.lives.map(lifetime),
-            address => &letter.to,
-        })
+        // What a mail has not is undefined, rather than something that would be written as `None`.
+        let mut words = BTreeMap::from([("link", link.to_owned()), ("address", letter.to.clone())]);
+        words.extend(letter.code.clone().map(|code| ("code", code)));
+        words.extend(letter.lives.map(|lives| ("lifetime", lifetime(lives))));
+        words.extend(letter.moved.then(|| ("moved", "yes".to_owned())));
+        template.render(words)
     }
+}
+
+/// A mail of each kind that a template is used for.
+fn samples(template: Template) -> Vec<Letter> {
+    let sample = |code: bool, lives: bool, moved: bool| Letter {
+        to: "first@user.com".to_owned(),
+        template,
+        path: "/".to_owned(),
+        code: code.then(|| "000000".to_owned()),
+        lives: lives.then_some(3600),
+        moved,
+    };
+    match template {
+        Template::Verify | Template::ResetPassword => {
+            vec![sample(true, true, false), sample(true, true, true)]
+        }
+        Template::EmailChanged => vec![sample(false, true, false), sample(false, false, false)],
+        Template::PasswordChanged => vec![sample(false, false, false)],
+    }
+}
+
+/// The names of what a folder has that is no part of a mail.
+fn strangers(folder: &Path) -> std::io::Result<Vec<String>> {
+    let mut strangers = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with('.') || !entry.path().is_dir() {
+            continue;
+        }
+        for part in std::fs::read_dir(entry.path())? {
+            let name = format!("{name}/{}", part?.file_name().to_string_lossy());
+            let known = EMBEDDED.iter().any(|(mail, part, _)| format!("{mail}/{part}") == name);
+            if !known && !name.contains("/.") {
+                strangers.push(name);
+            }
+        }
+    }
+    Ok(strangers)
 }
 
 /// A number of seconds, for people.
@@ -130,8 +171,11 @@ mod tests {
             to: "first+<b>@user.com".to_owned(),
             template,
             path: "/somewhere?token=abc".to_owned(),
-            code: Some("012345".to_owned()),
-            lives: Some(3600),
+            code: [Template::Verify, Template::ResetPassword]
+                .contains(&template)
+                .then(|| "012345".to_owned()),
+            lives: (template != Template::PasswordChanged).then_some(3600),
+            moved: true,
         }
     }
 
@@ -149,6 +193,15 @@ mod tests {
             let wants_code = [Template::Verify, Template::ResetPassword].contains(&template);
             assert_eq!(has_code, wants_code, "{words:?}");
         }
+    }
+
+    #[test]
+    fn a_former_address_that_may_not_be_taken_back_is_told_without_a_link() {
+        let templates = Templates::read(None).unwrap_or_else(|error| panic!("{error}"));
+        let letter = Letter { lives: None, path: String::new(), ..letter(Template::EmailChanged) };
+        let words =
+            templates.render(&letter, "https://id.example.com").unwrap_or_else(|e| panic!("{e}"));
+        assert!(!words.text.contains("https://") && !words.html.contains("href"), "{words:?}");
     }
 
     #[test]

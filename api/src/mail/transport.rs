@@ -6,8 +6,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lettre::message::header::{HeaderName, HeaderValue};
-use lettre::message::{Mailbox, MultiPart};
+use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
+use lettre::message::{Body, Mailbox, MultiPart, SinglePart};
 use lettre::transport::smtp::PoolConfig;
 use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 
@@ -15,6 +15,7 @@ use super::Letter;
 use super::template::Words;
 use crate::clock;
 use crate::config::{Config, ConfigError};
+use crate::job::Failure;
 
 /// Where mails are kept in development.
 const OUTBOX: &str = "outbox";
@@ -79,17 +80,17 @@ impl Mailer {
         letter: &Letter,
         words: Words,
         link: &str,
-    ) -> Result<(), String> {
+    ) -> Result<(), Failure> {
         match self {
             Self::Smtp { transport, from } => {
                 let message = message(id, from, letter, words)?;
-                transport.send(message).await.map(drop).map_err(|error| cause(&error))
+                transport.send(message).await.map(drop).map_err(|error| failure(&error))
             }
             Self::Outbox { folder, from } => {
                 let message = message(id, from, letter, words)?;
                 let name = format!("{}-{id}.eml", letter.template.name());
                 let path = keep(folder, &name, &message.formatted())
-                    .map_err(|error| format!("{}: {error}", folder.display()))?;
+                    .map_err(|error| Failure::Again(format!("{}: {error}", folder.display())))?;
                 tracing::info!(
                     mail.file = %path.display(),
                     mail.link = link,
@@ -97,7 +98,7 @@ impl Mailer {
                 );
                 Ok(())
             }
-            Self::Nowhere => Err("MAIL_URL is not set".to_owned()),
+            Self::Nowhere => Err(Failure::Again("MAIL_URL is not set".to_owned())),
         }
     }
 }
@@ -106,8 +107,8 @@ fn smtp(url: &str) -> Result<AsyncSmtpTransport<Tokio1Executor>, ConfigError> {
     let fault = || {
         ConfigError::new(
             "MAIL_URL is not of the form smtp://user:password@host:587 (percent-encode what is no \
-             letter or digit in user and password), with ?tls=none, ?tls=opportunistic or nothing \
-             at its end, or smtps://…",
+             letter or digit in user and password), with ?tls=none at its end for a server that knows \
+             of no encryption, or smtps://…",
         )
     };
     // What a stranger on the way could read and change is for those who ask for it.
@@ -116,7 +117,7 @@ fn smtp(url: &str) -> Result<AsyncSmtpTransport<Tokio1Executor>, ConfigError> {
         "tls=none" if plain.starts_with("smtp://") => plain.to_owned(),
         "" if plain.starts_with("smtp://") => format!("{plain}?tls=required"),
         "" if plain.starts_with("smtps://") => plain.to_owned(),
-        "tls=required" | "tls=opportunistic" if plain.starts_with("smtp://") => url.to_owned(),
+        "tls=required" if plain.starts_with("smtp://") => url.to_owned(),
         _ => return Err(fault()),
     };
     let builder = AsyncSmtpTransport::<Tokio1Executor>::from_url(&url).map_err(|_| fault())?;
@@ -124,8 +125,9 @@ fn smtp(url: &str) -> Result<AsyncSmtpTransport<Tokio1Executor>, ConfigError> {
     Ok(builder.timeout(Some(STEP_WITHIN)).pool_config(pool).build())
 }
 
-fn message(id: &str, from: &Mailbox, letter: &Letter, words: Words) -> Result<Message, String> {
-    let to = letter.to.parse().map_err(|_| "the address cannot be written in a mail".to_owned())?;
+fn message(id: &str, from: &Mailbox, letter: &Letter, words: Words) -> Result<Message, Failure> {
+    let never = |why: &str| Failure::Never(why.to_owned());
+    let to = letter.to.parse().map_err(|_| never("the address cannot be written in a mail"))?;
     let Words { subject, text, html } = words;
     let domain = from.email.domain();
     let mut message = Message::builder()
@@ -134,12 +136,31 @@ fn message(id: &str, from: &Mailbox, letter: &Letter, words: Words) -> Result<Me
         .subject(subject)
         .message_id(Some(format!("<{id}@{domain}>")))
         .date(clock::system_time())
-        .multipart(MultiPart::alternative_plain_html(text, html))
-        .map_err(|error| error.to_string())?;
+        .multipart(
+            MultiPart::alternative()
+                .singlepart(part(ContentType::TEXT_PLAIN, text))
+                .singlepart(part(ContentType::TEXT_HTML, html)),
+        )
+        .map_err(|error| Failure::Again(error.to_string()))?;
     // No answering machine answers it (RFC 3834, section 5).
     let name = HeaderName::new_from_ascii_str("Auto-Submitted");
     message.headers_mut().insert_raw(HeaderValue::new(name, "auto-generated".to_owned()));
     Ok(message)
+}
+
+/// A part as it stands, where it can: a link that is broken over two lines cannot be copied from a file.
+fn part(kind: ContentType, text: String) -> SinglePart {
+    let plain = text.is_ascii() && text.lines().all(|line| line.len() < 990);
+    let builder = SinglePart::builder().header(kind);
+    if !plain {
+        return builder.body(text);
+    }
+    let lines: Vec<_> = text.lines().collect();
+    let text = lines.join("\r\n") + "\r\n";
+    match Body::new_with_encoding(text, ContentTransferEncoding::SevenBit) {
+        Ok(body) => builder.body(body),
+        Err(bytes) => builder.body(bytes),
+    }
 }
 
 /// Writes a file that is its owner's alone, whole or not at all.
@@ -154,14 +175,25 @@ fn keep(folder: &Path, name: &str, content: &[u8]) -> std::io::Result<PathBuf> {
 }
 
 /// Why a mail server did not take a mail, without what it said: that may hold the address.
-fn cause(error: &lettre::transport::smtp::Error) -> String {
+fn failure(error: &lettre::transport::smtp::Error) -> Failure {
     if let Some(code) = error.status() {
-        return format!("the mail server answered {code}");
+        let cause = format!("the mail server answered {code}");
+        // There is no such mailbox, or it takes nothing. Other refusals are of the service, and end when
+        // its settings are mended.
+        let of_mailbox = (550..=553).map(|code: u16| code.to_string());
+        let never = of_mailbox.into_iter().any(|known| known == code.to_string());
+        return if never { Failure::Never(cause) } else { Failure::Again(cause) };
     }
     let mut innermost: &dyn std::error::Error = error;
     while let Some(source) = innermost.source() {
         innermost = source;
     }
     let kind = if error.is_timeout() { "does not answer in time" } else { "cannot be used" };
-    format!("the mail server of MAIL_URL {kind} ({innermost})")
+    let innermost = innermost.to_string();
+    let hint = if innermost.contains("STARTTLS") {
+        ": one beside this server wants ?tls=none"
+    } else {
+        ""
+    };
+    Failure::Again(format!("the mail server of MAIL_URL {kind} ({innermost}){hint}"))
 }

@@ -147,10 +147,11 @@ impl Input for ResetPasswordRequest {
 }
 
 fn proof(fields: &mut Fields) -> Option<Proof> {
-    match (fields.optional("email"), fields.optional("code")) {
-        (Some(email), Some(code)) => Some(Proof::Code { email, code }),
-        _ => fields.required("token").map(Proof::Token),
+    if !fields.has("code") {
+        return fields.required("token").map(Proof::Token);
     }
+    let (email, code) = (fields.required("email"), fields.required("code"));
+    Some(Proof::Code { email: email?, code: code? })
 }
 
 /// What the mail to a former address brought.

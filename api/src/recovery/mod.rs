@@ -11,7 +11,7 @@ pub(crate) mod pages;
 use sea_orm::DatabaseTransaction;
 use serde::{Deserialize, Serialize};
 
-use crate::account;
+use crate::account::{self, Way};
 use crate::app::App;
 use crate::audit::{self, Act, Actor, Entry};
 use crate::confirmation::{self, Confirmation, Proof, Purpose};
@@ -138,7 +138,8 @@ pub async fn reset_password(
         // somebody else's, and waited for its owner.
         token::delete_of(&transaction, held.user.id).await?;
     }
-    let changed = account::apply(app, &transaction, held.user, changes, None, device.ip).await?;
+    let way = Way { own: true, kept: None, from: device.ip, tells_password: true };
+    let changed = account::apply(app, &transaction, held.user, changes, way).await?;
 
     let entry = Entry::new(Act::PasswordReset, Actor::anybody()).on_user(changed.0.id);
     audit::record(&transaction, entry).await?;
@@ -150,9 +151,11 @@ pub async fn reset_password(
     limit::proved(app, &known.user.email, from.as_deref()).await
 }
 
-/// Gives an account the address again that it had before, and ends everything that somebody else may
-/// have got meanwhile: sessions, access tokens, API tokens made since, mails on their way. A mail with
-/// which to choose another password follows.
+/// Gives an account the address again that it had before, and ends everything by which somebody else may
+/// act for it: sessions, access tokens, API tokens, mails on their way, and the password, which they know. A
+/// mail with which to choose another follows.
+///
+/// An address that was never shown to be anybody's does not take the account from one that was.
 ///
 /// # Errors
 ///
@@ -164,22 +167,32 @@ pub async fn restore_email(app: &App, token: &str, device: Device) -> Result<Use
     let held = user::hold(&transaction, found.user).await?.ok_or_else(bad)?;
     // Again: somebody else may have used it while this waited.
     let found = confirmation::find_former(&transaction, token).await?.ok_or_else(bad)?;
-    if !held.user.is_active {
+    if !held.user.is_active || held.user.is_verified && !found.verified {
         return Err(bad());
     }
     let email = found.email.parse().map_err(|_| bad())?;
     former::forget_since(&transaction, &found).await?;
     // Who reads its mail has shown that it is theirs.
-    let changes = Changes { email: Some(email), is_verified: Some(true), ..Changes::default() };
-    let user = user::change(&transaction, held.user, changes).await?;
-    token::delete_made_since(&transaction, user.id, found.replaced).await?;
+    let changes = Changes {
+        email: Some(email),
+        hash: Some(app.hasher.nobodys().clone()),
+        is_verified: Some(true),
+        ..Changes::default()
+    };
+    let taken = |error: Error| match error.code() {
+        Code::UpdateUserEmailAlreadyExists => bad(),
+        _ => error,
+    };
+    let user = user::change(&transaction, held.user, changes).await.map_err(taken)?;
+    token::delete_of(&transaction, user.id).await?;
     let now = crate::clock::now();
     let why = Why::EmailRestored;
     let entries = session::end_all(app, &transaction, user.id, None, &why, device.ip, now).await?;
-    let known = Credentials { user, hash: held.hash };
+    let known = Credentials { user, hash: app.hasher.nobodys().clone() };
     confirmation::send(app, &transaction, &known, Purpose::ResetPassword).await?;
     let entry = Entry::new(Act::EmailRestore, Actor::anybody()).on_user(known.user.id);
-    audit::record(&transaction, entry).await?;
+    let mailed = Entry::new(Act::PasswordResetMail, Actor::anybody()).on_user(known.user.id);
+    audit::record_all(&transaction, vec![entry, mailed]).await?;
     transaction.commit().await?;
     account::applied(app, &(known.user.clone(), entries));
     app.forget_api_tokens();
@@ -197,7 +210,12 @@ async fn found(
     if let Proof::Code { email, .. } = proof {
         limit::code(app, purpose.name(), email, from).await?;
     }
-    confirmation::find(app, app.database.reader(), purpose, proof).await?.ok_or_else(bad)
+    let found = confirmation::find(app, app.database.reader(), purpose, proof).await?;
+    if found.is_none() && matches!(proof, Proof::Code { .. }) {
+        let entry = Entry::new(Act::CodeRefused, Actor::anybody());
+        audit::record_alone(app, entry.with("purpose", purpose.name())).await?;
+    }
+    found.ok_or_else(bad)
 }
 
 /// The user a confirmation is for, if it still fits them.

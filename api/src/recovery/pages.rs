@@ -8,11 +8,11 @@ use poem::{Response, handler};
 use serde::Deserialize;
 
 use crate::app::App;
-use crate::confirmation::Proof;
+use crate::confirmation::{Proof, Purpose};
 use crate::error::{Code, Error};
 use crate::factor::Password;
 use crate::http::caller::PeerAddress;
-use crate::http::page::page;
+use crate::http::page::{page, refusal};
 use crate::session::Device;
 
 /// What a link brings.
@@ -37,6 +37,43 @@ impl Filled {
             (token, ..) => Proof::Token(token.unwrap_or_default()),
         }
     }
+}
+
+#[handler]
+pub(crate) fn forgot_password_form() -> Response {
+    asked(StatusCode::OK, "", None)
+}
+
+#[handler]
+pub(crate) async fn forgot_password(
+    app: Data<&App>,
+    from: PeerAddress,
+    Form(form): Form<Filled>,
+) -> Response {
+    let typed = form.email.unwrap_or_default();
+    let email = match typed.parse() {
+        Ok(email) => email,
+        Err(fault) => return asked(StatusCode::BAD_REQUEST, &typed, Some(fault)),
+    };
+    if let Err(error) = super::ask(&app, Purpose::ResetPassword, email, from.0.as_deref()).await {
+        return refusal(FORGOT_PASSWORD, error);
+    }
+    let text = "If there is an account with this address, a mail is on its way with which to choose a \
+                new password.";
+    let title = FORGOT_PASSWORD;
+    page(StatusCode::OK, "said.html", context! { title, text, fault => false, more => "" })
+}
+
+const FORGOT_PASSWORD: &str = "Forgot your password?";
+
+fn asked(status: StatusCode, email: &str, fault: Option<&str>) -> Response {
+    let values = context! {
+        title => FORGOT_PASSWORD,
+        text => "A mail with which to choose a new one is sent to the address of your account.",
+        email,
+        fault,
+    };
+    page(status, "ask.html", values)
 }
 
 /// What a page is for. Where its form goes is said beside it: `PUBLIC_URL` may have a path.
@@ -97,24 +134,31 @@ impl Act {
         self.form(StatusCode::OK, &filled, None)
     }
 
-    fn ended(&self, outcome: Result<(), Error>, filled: &Filled) -> poem::Result<Response> {
-        let said = |status, text: &str, fault: bool| {
-            page(status, "said.html", context! { title => self.title, text, fault })
+    fn ended(&self, outcome: Result<(), Error>, filled: &Filled) -> Response {
+        let title = self.title;
+        let said = |text: &str| {
+            page(StatusCode::OK, "said.html", context! { title, text, fault => false, more => "" })
         };
         let error = match outcome {
-            Ok(()) => return Ok(said(StatusCode::OK, self.done, false)),
+            Ok(()) => return said(self.done),
+            // Who presses twice has got what they want.
+            Err(error) if error.code() == Code::VerifyUserAlreadyVerified => {
+                return said(self.done);
+            }
             Err(error) => error,
         };
-        let status = error.code().status();
         // A token that is no good stays so; a code may be typed again, and another password chosen.
         let again = filled.token.is_none() || error.code() == Code::ResetPasswordInvalidPassword;
-        match status {
-            StatusCode::BAD_REQUEST if again => {
-                Ok(self.form(status, filled, Some(error.to_string())))
+        match (error.code(), error.code().status()) {
+            (_, StatusCode::BAD_REQUEST) if again => {
+                self.form(StatusCode::BAD_REQUEST, filled, Some(error.to_string()))
             }
-            StatusCode::BAD_REQUEST => Ok(said(status, &error.to_string(), true)),
-            // With Retry-After, and in the log.
-            _ => Err(error.into()),
+            (Code::ResetPasswordBadToken, status) => {
+                let (more, label) = ("forgot-password", "Ask for another mail");
+                let text = error.to_string();
+                page(status, "said.html", context! { title, text, fault => true, more, label })
+            }
+            _ => refusal(title, error),
         }
     }
 }
@@ -129,7 +173,7 @@ pub(crate) async fn verify(
     app: Data<&App>,
     from: PeerAddress,
     Form(form): Form<Filled>,
-) -> poem::Result<Response> {
+) -> Response {
     let outcome = super::verify(&app, form.proof(), from.0.as_deref()).await.map(drop);
     VERIFY.ended(outcome, &form)
 }
@@ -144,7 +188,7 @@ pub(crate) async fn reset_password(
     app: Data<&App>,
     device: Device,
     Form(form): Form<Filled>,
-) -> poem::Result<Response> {
+) -> Response {
     let password = Password::new(form.password.clone().unwrap_or_default());
     let outcome = super::reset_password(&app, form.proof(), password, device).await;
     RESET_PASSWORD.ended(outcome, &form)
@@ -152,13 +196,10 @@ pub(crate) async fn reset_password(
 
 #[handler]
 pub(crate) fn restore_email_form(Query(link): Query<Link>) -> Response {
-    let filled = Filled {
-        token: Some(link.token.unwrap_or_default()),
-        email: None,
-        code: None,
-        password: None,
-    };
-    RESTORE_EMAIL.form(StatusCode::OK, &filled, None)
+    if link.token.is_none() {
+        return refusal(RESTORE_EMAIL.title, Code::RestoreEmailBadToken.into());
+    }
+    RESTORE_EMAIL.opened(link)
 }
 
 #[handler]
@@ -166,7 +207,7 @@ pub(crate) async fn restore_email(
     app: Data<&App>,
     device: Device,
     Form(form): Form<Filled>,
-) -> poem::Result<Response> {
+) -> Response {
     let token = form.token.clone().unwrap_or_default();
     let outcome = super::restore_email(&app, &token, device).await.map(drop);
     let form = Filled { token: Some(token), ..form };

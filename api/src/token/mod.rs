@@ -428,16 +428,6 @@ pub(crate) async fn delete_of(transaction: &DatabaseTransaction, user: UserId) -
     Ok(store::delete(transaction, theirs).await.map(drop)?)
 }
 
-/// As [`delete_of`], those that were made at an instant or after it.
-pub(crate) async fn delete_made_since(
-    transaction: &DatabaseTransaction,
-    user: UserId,
-    since: Time,
-) -> Result<()> {
-    let theirs = store::Chosen::MadeSince(PrincipalId::User(user), since);
-    Ok(store::delete(transaction, theirs).await.map(drop)?)
-}
-
 /// Whether an API token is accepted now, and whose it is. Asking is not using it.
 ///
 /// # Errors

@@ -92,8 +92,6 @@ pub(super) enum Chosen {
     Digest(String, Option<PrincipalId>),
     /// All of an owner's.
     Owner(PrincipalId),
-    /// All of an owner's that were made at an instant or after it.
-    MadeSince(PrincipalId, Time),
 }
 
 /// Deletes rows; says which, and whose they were.
@@ -105,9 +103,6 @@ pub(super) async fn delete(
         Chosen::Id(id, owner) => (Entity::find_by_id(id), owner),
         Chosen::Digest(digest, owner) => (Entity::find().filter(Column::Digest.eq(digest)), owner),
         Chosen::Owner(owner) => (Entity::find(), Some(owner)),
-        Chosen::MadeSince(owner, time) => {
-            (Entity::find().filter(Column::CreatedAt.gte(time.millis())), Some(owner))
-        }
     };
     // Held in one order: of two that want the same rows, each would wait for the other.
     let rows = of(find, owner).order_by_asc(Column::Id).lock_exclusive().all(connection).await?;

@@ -1,11 +1,12 @@
-//! Addresses that users had before, for as long as they may be taken back. Until then they are nobody
-//! else's: who takes over an account must not be able to register its old address.
+//! Addresses that users had before, for as long as they may be taken back. Until then those that were shown to
+//! be theirs are nobody else's: who takes over an account must not be able to register its old address. One
+//! that was never shown to be anybody's keeps nobody from registering it.
 
 use entity::UserId;
 use entity::former_email::Model;
 use sea_orm::ConnectionTrait;
 
-use super::store;
+use super::{User, store};
 use crate::clock::{self, Time};
 use crate::error::Result;
 
@@ -19,26 +20,24 @@ pub struct Former {
     pub user: UserId,
     /// The address.
     pub email: String,
+    /// Whether it was shown to be theirs.
+    pub verified: bool,
     /// When it was replaced.
     pub replaced: Time,
 }
 
-/// Keeps an address, with the digest of what takes it back.
+/// Keeps the address that a user has so far, with the digest of what takes it back.
 ///
 /// # Errors
 ///
 /// When the database refuses.
-pub async fn keep(
-    connection: &impl ConnectionTrait,
-    user: UserId,
-    email: &str,
-    digest: String,
-) -> Result<()> {
+pub async fn keep(connection: &impl ConnectionTrait, held: &User, digest: String) -> Result<()> {
     let now = clock::now();
     let row = Model {
         digest,
-        user_id: user,
-        email: email.to_owned(),
+        user_id: held.id,
+        email: held.email.clone(),
+        verified: held.is_verified,
         created_at: now.millis(),
         expires_at: now.plus_seconds(TAKEN_BACK_WITHIN).millis(),
     };
@@ -55,6 +54,7 @@ pub async fn find(connection: &impl ConnectionTrait, digest: &str) -> Result<Opt
     Ok(row.map(|row| Former {
         user: row.user_id,
         email: row.email,
+        verified: row.verified,
         replaced: Time::from_millis(row.created_at),
     }))
 }
@@ -66,6 +66,15 @@ pub async fn find(connection: &impl ConnectionTrait, digest: &str) -> Result<Opt
 /// When the database does not answer.
 pub async fn all_of(connection: &impl ConnectionTrait, user: UserId) -> Result<Vec<String>> {
     Ok(store::formers_of(connection, user, clock::now()).await?)
+}
+
+/// Whether an address that a user may take back was shown to be theirs.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn is_there(connection: &impl ConnectionTrait, user: UserId) -> Result<bool> {
+    Ok(store::has_verified_former(connection, user, clock::now()).await?)
 }
 
 /// Forgets an address that was taken back and those that came after it, which who took over the account

@@ -245,12 +245,15 @@ pub async fn import(
     hash: PasswordHash,
 ) -> Result<bool> {
     let User { id, email, is_active, is_superuser, is_verified, profile, granted } = user;
-    if store::is_reserved(connection, &email, id, clock::now()).await? {
-        return Ok(false);
-    }
     let hashed_password = hash.0;
+    let (email, wanted) = (email.clone(), email);
     let row = Model { id, email, hashed_password, is_active, is_superuser, is_verified };
     if !store::insert_unless_there(connection, row).await? {
+        return Ok(false);
+    }
+    // After the insert, which waited for whoever is leaving this address.
+    if store::is_reserved(connection, &wanted, id, clock::now()).await? {
+        store::delete(connection, id).await?;
         return Ok(false);
     }
     if profile != Profile::default() || granted != User::default_scopes() {
@@ -276,6 +279,20 @@ async fn put_profile(
         scopes: scopes.map(|scopes| scopes.to_string()),
     };
     Ok(store::put_profile(connection, row).await?)
+}
+
+/// The hashes of some users that are not of a cost.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn hashes_of_other_costs(
+    database: &Database,
+    cost: u32,
+    most: u64,
+) -> Result<Vec<PasswordHash>> {
+    let hashes = store::hashes_of_other_costs(database.reader(), cost, most).await?;
+    Ok(hashes.into_iter().map(PasswordHash::new).collect())
 }
 
 /// The user with this address, without case, and what their password is held against.

@@ -230,10 +230,41 @@ pub(super) async fn is_reserved(
     let found = former_email::Entity::find()
         .filter(column.eq(email.to_ascii_lowercase()))
         .filter(former_email::Column::UserId.ne(user))
+        .filter(former_email::Column::Verified.eq(true))
         .filter(former_email::Column::ExpiresAt.gt(now.millis()))
         .one(connection)
         .await?;
     Ok(found.is_some())
+}
+
+pub(super) async fn has_verified_former(
+    connection: &impl ConnectionTrait,
+    user: UserId,
+    now: Time,
+) -> Result<bool, DbErr> {
+    let found = former_email::Entity::find()
+        .filter(former_email::Column::UserId.eq(user))
+        .filter(former_email::Column::Verified.eq(true))
+        .filter(former_email::Column::ExpiresAt.gt(now.millis()))
+        .one(connection)
+        .await?;
+    Ok(found.is_some())
+}
+
+/// The hashes of some users that are not of this cost.
+pub(super) async fn hashes_of_other_costs(
+    connection: &impl ConnectionTrait,
+    cost: u32,
+    most: u64,
+) -> Result<Vec<String>, DbErr> {
+    Entity::find()
+        .select_only()
+        .column(Column::HashedPassword)
+        .filter(Column::HashedPassword.not_like(format!("$2b${cost:02}$%")))
+        .limit(most)
+        .into_tuple()
+        .all(connection)
+        .await
 }
 
 pub(super) async fn forget_formers(

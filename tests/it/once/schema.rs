@@ -145,6 +145,7 @@ async fn every_entity_is_readable(kind: Kind) {
         digest: "x".repeat(64),
         user_id: user.id,
         email: "x".repeat(320),
+        verified: true,
         created_at: 0,
         expires_at: i64::MAX,
     };

@@ -349,6 +349,8 @@ fn mail_settings_that_cannot_be_are_told_by_name() {
     let own = folder.path().join("own/verify/text.txt");
     std::fs::write(&own, "Hello {{ nmae }}").unwrap();
     let url = |url: &'static str| vec![("MAIL_URL", url), ("MAIL_FROM", "a@example.com")];
+    std::fs::create_dir_all(folder.path().join("strange/verfy")).unwrap();
+    std::fs::write(folder.path().join("strange/verfy/text.txt"), "").unwrap();
     for (settings, said) in [
         (vec![("MAIL_URL", "smtp://localhost")], "MAIL_FROM"),
         (vec![("MAIL_FROM", "nobody")], "MAIL_FROM"),
@@ -358,6 +360,7 @@ fn mail_settings_that_cannot_be_are_told_by_name() {
         (vec![("MAIL_TEMPLATES", "nowhere")], "MAIL_TEMPLATES"),
         (vec![("BREACH_FILTER", "own/verify/text.txt")], "BREACH_FILTER"),
         (vec![("MAIL_TEMPLATES", "own")], "verify/text.txt"),
+        (vec![("MAIL_TEMPLATES", "strange")], "verfy/text.txt"),
         (vec![("VERIFY_TOKEN_EXPIRES", "59")], "VERIFY_TOKEN_EXPIRES"),
     ] {
         let error = refused(folder.path(), &settings, &["--dev"]);

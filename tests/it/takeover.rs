@@ -1,0 +1,209 @@
+//! Accounts that somebody else got hold of, and mail that nobody wants.
+
+use serde_json::json;
+
+use crate::recovery::{CHANGED, NEW_PASSWORD, RESET, VERIFY};
+use crate::support::{PASSWORD, Person, Server};
+
+#[tokio::test]
+async fn an_address_that_was_never_verified_takes_nothing_from_one_that_was() {
+    let server = Server::start().await;
+    // Somebody mistypes their address, mends it, and verifies the right one.
+    let typo = server.person("typo").await;
+    let letter = server.moved(&typo, "right@user.com").await;
+    // The mistyped one is its owner's to register.
+    server.register("typo@user.com", PASSWORD).await.expect_status(201);
+    let verify = server.letter("right@user.com", VERIFY, 1).await;
+    server.verify(&verify.token()).await.expect_status(200);
+    server.restore(&letter.token()).await.expect_refusal(400, "RESTORE_EMAIL_BAD_TOKEN");
+    assert_eq!(server.me(&typo.access).await.text("email"), "right@user.com");
+    // Before that, it could have been the thief's.
+    let other = server.person("other").await;
+    let letter = server.moved(&other, "thief@user.com").await;
+    server.restore(&letter.token()).await.expect_status(200);
+    let gone = server.person("gone").await;
+    let letter = server.moved(&gone, "elsewhere@user.com").await;
+    server.register("gone@user.com", PASSWORD).await.expect_status(201);
+    server.restore(&letter.token()).await.expect_refusal(400, "RESTORE_EMAIL_BAD_TOKEN");
+}
+
+#[tokio::test]
+async fn who_took_over_an_account_cannot_delete_it_while_its_owner_may_take_it_back() {
+    let server = Server::start().await;
+    let person = server.verified("first").await;
+    let letter = server.moved(&person, "thief@user.com").await;
+    let delete =
+        async |token: &str| server.request("DELETE", "/users/me").bearer(token).send().await;
+    delete(&person.access).await.expect_refusal(409, "EMAIL_CHANGE_PENDING");
+    // Whoever gets mail at the new address is told what they are dealing with.
+    let verify = server.letter("thief@user.com", VERIFY, 1).await;
+    assert!(verify.text.contains("take it back") && verify.html.contains("take it back"));
+    server.restore(&letter.token()).await.expect_status(200);
+    let reset = server.letter(&person.email, RESET, 1).await;
+    assert!(!reset.text.contains("take it back"), "{reset:?}");
+    server.reset(&reset.token(), NEW_PASSWORD).await.expect_status(200);
+    let (access, _) = server.sign_in(&person.email, NEW_PASSWORD).await;
+    delete(&access).await.expect_status(204);
+}
+
+#[tokio::test]
+async fn a_superuser_who_changes_an_address_has_its_owner_told() {
+    let server = Server::start().await;
+    let (superuser, person) = (server.superuser("root").await, server.verified("first").await);
+    let change = json!({ "email": "moved@user.com", "is_verified": true });
+    let path = format!("/users/{}", person.id);
+    let changed = server.patch(&path).bearer(&superuser.access).json(&change).send().await;
+    changed.expect_status(200);
+    let letter = server.letter(&person.email, CHANGED, 1).await;
+    assert!(letter.text.contains("administrator") && !letter.text.contains("http"), "{letter:?}");
+    assert_eq!(server.database.count("former_email").await, 0);
+    // Of themself, a superuser is told like anybody.
+    server.database.execute("update \"user\" set is_verified = true").await;
+    let (path, change) = (format!("/users/{}", superuser.id), json!({ "email": "boss@user.com" }));
+    let changed = server.patch(&path).bearer(&superuser.access).json(&change).send().await;
+    changed.expect_status(200);
+    let letter = server.letter(&superuser.email, CHANGED, 1).await;
+    server.restore(&letter.token()).await.expect_status(200);
+    // A verified address has nothing to verify.
+    assert!(server.outbox().iter().all(|letter| letter.to != "moved@user.com"));
+}
+
+#[tokio::test]
+async fn who_takes_over_an_account_loses_it_to_the_former_address() {
+    let server = Server::start().await;
+    let person = server.verified("first").await;
+    // The thief knows the password: moves the account, twice, makes an API token, and wants the old
+    // address for themself.
+    let before = server.post("/auth/tokens").bearer(&person.access).json(&json!({})).send().await;
+    let before = before.expect_status(201).text("token");
+    let (thief, refresh) = server.sign_in(&person.email, PASSWORD).await;
+    let thief = Person { access: thief, refresh, ..person.clone() };
+    let letter = server.moved(&thief, "thief@evil.com").await;
+    server.change_me(&thief.access, &json!({ "email": "other@evil.com" })).await.expect_status(200);
+    let second = server.letter("thief@evil.com", CHANGED, 1).await;
+    let stolen = server.post("/auth/tokens").bearer(&thief.access).json(&json!({})).send().await;
+    let stolen = stolen.expect_status(201).text("token");
+    let reset = server.reset_letter("other@evil.com", 1).await;
+    for email in ["first@user.com", "FIRST@user.com"] {
+        let taken = server.register(email, PASSWORD).await;
+        taken.expect_refusal(400, "REGISTER_USER_ALREADY_EXISTS");
+    }
+    let other = server.person("accomplice").await;
+    let taken = server.change_me(&other.access, &json!({ "email": "first@user.com" })).await;
+    taken.expect_refusal(400, "UPDATE_USER_EMAIL_ALREADY_EXISTS");
+
+    let restored = server.restore(&letter.token()).await.expect_status(200);
+    assert_eq!(restored.text("email"), "first@user.com");
+    assert_eq!(restored.json["is_verified"], true, "whoever reads its mail has shown it");
+    for access in [&thief.access, &person.access] {
+        server.me(access).await.expect_reason("token_revoked");
+    }
+    server.refresh(&thief.refresh).await.expect_refusal(401, "SESSION_ENDED");
+    server.me(&stolen).await.expect_reason("api_token_unknown");
+    // Who it was made by, nobody can tell: the owner makes another.
+    server.me(&before).await.expect_reason("api_token_unknown");
+    let refused = server.login(&person.email, PASSWORD).await;
+    refused.expect_refusal(400, "LOGIN_BAD_CREDENTIALS");
+    // Nothing that the thief was mailed works any more, and nothing works twice.
+    server.restore(&second.token()).await.expect_refusal(400, "RESTORE_EMAIL_BAD_TOKEN");
+    server.restore(&letter.token()).await.expect_refusal(400, "RESTORE_EMAIL_BAD_TOKEN");
+    let refused = server.reset(&reset.token(), NEW_PASSWORD).await;
+    refused.expect_refusal(400, "RESET_PASSWORD_BAD_TOKEN");
+    // The owner chooses another password with the mail that follows.
+    let letter = server.letter(&person.email, RESET, 1).await;
+    server.reset(&letter.token(), NEW_PASSWORD).await.expect_status(200);
+    server.login(&person.email, PASSWORD).await.expect_refusal(400, "LOGIN_BAD_CREDENTIALS");
+    server.sign_in(&person.email, NEW_PASSWORD).await;
+}
+
+#[tokio::test]
+async fn who_registered_somebody_elses_address_loses_the_account_to_its_owner() {
+    let server = Server::start().await;
+    let thief = server.person("victim").await;
+    let secret = server.api_token(&thief.access, &json!({})).await;
+    let letter = server.reset_letter(&thief.email, 1).await;
+    server.reset(&letter.token(), NEW_PASSWORD).await.expect_status(200);
+    server.me(&secret).await.expect_reason("api_token_unknown");
+    server.me(&thief.access).await.expect_reason("token_revoked");
+    // Of a user whose address was theirs all the time, they stay: scripts go on.
+    let person = server.person("first").await;
+    let verify = server.letter(&person.email, VERIFY, 1).await;
+    server.verify(&verify.token()).await.expect_status(200);
+    let secret = server.api_token(&person.access, &json!({})).await;
+    let letter = server.reset_letter(&person.email, 1).await;
+    server.reset(&letter.token(), NEW_PASSWORD).await.expect_status(200);
+    server.me(&secret).await.expect_status(200);
+}
+
+#[tokio::test]
+async fn mails_are_limited_for_each_recipient_and_address_alike_for_nobody() {
+    let server = Server::setup().set("RATE_LIMIT", "on").start().await;
+    server.register("first@user.com", PASSWORD).await.expect_status(201);
+    let ask = async |path: &str, email: &str| {
+        server.post(path).json(&json!({ "email": email })).send().await
+    };
+    // The registration's mail is the first of five.
+    for (email, free) in [("first@user.com", 5), ("nobody@user.com", 6)] {
+        for turn in 0..free {
+            let path = ["/auth/forgot-password", "/auth/request-verify-token"][turn % 2];
+            ask(path, email).await.expect_status(202);
+        }
+        for email in [email.to_owned(), email.to_uppercase().replace("USER.COM", "user.com")] {
+            let refused = ask("/auth/forgot-password", &email).await;
+            let refused = refused.expect_refusal(429, "TOO_MANY_ATTEMPTS");
+            assert!((50..=60).contains(&refused.header("retry-after").parse::<u64>().unwrap()));
+        }
+    }
+    for turn in 0..19 {
+        ask("/auth/forgot-password", &format!("user{turn}@user.com")).await.expect_status(202);
+    }
+    let refused = ask("/auth/forgot-password", "yet-another@user.com").await;
+    refused.expect_refusal(429, "TOO_MANY_ATTEMPTS");
+}
+
+#[tokio::test]
+async fn who_changes_a_password_again_and_again_fills_no_box_and_keeps_nobody_from_registering() {
+    let server = Server::setup().set("RATE_LIMIT", "on").start().await;
+    let person = server.person("first").await;
+    for turn in 0..12 {
+        let (access, _) = match turn {
+            0 => (person.access.clone(), String::new()),
+            _ => server.sign_in(&person.email, &format!("{NEW_PASSWORD} {}", turn - 1)).await,
+        };
+        let change = json!({ "password": format!("{NEW_PASSWORD} {turn}") });
+        server.change_me(&access, &change).await.expect_status(200);
+    }
+    for _ in 0..7 {
+        let ask = json!({ "email": "newcomer@user.com" });
+        server.post("/auth/forgot-password").json(&ask).send().await;
+    }
+    while server.database.count("job").await > 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    server.register("newcomer@user.com", PASSWORD).await.expect_status(201);
+    while server.database.count("job").await > 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let to = |email: &str| server.outbox().iter().filter(|letter| letter.to == email).count();
+    assert_eq!((to("first@user.com"), to("newcomer@user.com")), (6, 0));
+}
+
+#[tokio::test]
+async fn an_account_cannot_be_used_to_fill_a_strangers_box() {
+    let server = Server::setup().set("RATE_LIMIT", "on").start().await;
+    let person = server.person("first").await;
+    let mut answers = Vec::new();
+    for turn in 0..8 {
+        let email = ["victim@user.com".to_owned(), format!("mine{turn}@user.com")];
+        for email in email {
+            let changed = server.change_me(&person.access, &json!({ "email": email })).await;
+            answers.push(changed.status);
+        }
+    }
+    assert!(answers.contains(&429), "{answers:?}");
+    while server.database.count("job").await > 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let count = server.outbox().iter().filter(|letter| letter.to == "victim@user.com").count();
+    assert!(count <= 14, "{count}");
+}
