@@ -22,6 +22,7 @@ mod m20261122_000007_profile;
 mod m20261122_000008_attempt;
 mod m20261122_000009_mail;
 mod m20261122_000010_audit;
+mod m20261122_000011_browser_session;
 
 struct Migrator;
 
@@ -39,6 +40,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000008_attempt::Migration),
             Box::new(m20261122_000009_mail::Migration),
             Box::new(m20261122_000010_audit::Migration),
+            Box::new(m20261122_000011_browser_session::Migration),
         ]
     }
 }

@@ -7,8 +7,16 @@ use crate::support::{PASSWORD, Server, operations};
 #[tokio::test]
 async fn what_the_framework_refuses_has_our_shape() {
     let server = Server::start().await;
-    for path in ["/nope", "/auth", "/auth/jwt", "/users/me/", "//users/me", "/docs/x", "/%00", "/é"]
-    {
+    for path in [
+        "/nope",
+        "/authentication",
+        "/auth/jwt",
+        "/users/me/",
+        "//users/me",
+        "/docs/x",
+        "/%00",
+        "/é",
+    ] {
         let answer = server.get(path).send().await.expect_refusal(404, "Not Found");
         assert_eq!(answer.header("content-type"), "application/json", "{path}");
     }

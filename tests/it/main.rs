@@ -22,6 +22,7 @@ mod logout;
 mod mail;
 mod model;
 mod once;
+mod pages;
 mod races;
 mod recovery;
 mod refresh;

@@ -174,6 +174,17 @@ pub struct Config {
           default_value = "31622400", value_parser = clap::value_parser!(u64).range(1..=315_360_000))]
     pub session_expires: u64,
 
+    /// How long a browser that is signed in on the pages may do nothing, in seconds (60 to 2592000)
+    #[arg(long, env = "BROWSER_SESSION_IDLE_EXPIRES", global = true, value_name = "SECONDS",
+          default_value = "3600", value_parser = clap::value_parser!(u64).range(60..=2_592_000))]
+    pub browser_session_idle_expires: u64,
+
+    /// How long a browser may stay signed in on the pages, however often it is used, in seconds
+    /// (60 to 31622400)
+    #[arg(long, env = "BROWSER_SESSION_EXPIRES", global = true, value_name = "SECONDS",
+          default_value = "604800", value_parser = clap::value_parser!(u64).range(60..=31_622_400))]
+    pub browser_session_expires: u64,
+
     /// How long after a password was given its access token counts as fresh, in seconds
     /// (1 to 86400)
     #[arg(long, env = "FRESH_TOKEN_EXPIRES", global = true, value_name = "SECONDS",

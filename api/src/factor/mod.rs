@@ -6,6 +6,7 @@ mod hasher;
 pub(crate) mod http;
 pub(crate) mod jobs;
 mod pace;
+pub(crate) mod pages;
 mod password;
 mod strength;
 
@@ -14,6 +15,7 @@ pub use hasher::{Hasher, Place};
 pub use password::Password;
 
 use entity::UserId;
+use sea_orm::DatabaseTransaction;
 
 use self::foreign::Foreign;
 use crate::app::App;
@@ -92,20 +94,18 @@ pub async fn create(
         profile,
         granted: User::default_scopes(),
     };
-    let transaction = app.database.begin().await?;
-    let user = match user::create(&transaction, user, hash.clone()).await {
+    let purpose = Some(Purpose::Verify).filter(|_| mails);
+    let (transaction, known) = match written(app, user.clone(), hash.clone(), purpose).await {
         Err(error) if error.code() == Code::RegisterUserAlreadyExists => {
-            transaction.rollback().await?;
-            // Who finds out whom there is this way is seen; and it takes as long as a registration.
+            // As long as for somebody new: the same is written of nobody, and taken back.
+            let (id, email) = (UserId(crate::random::id()), format!("{}@nobody.invalid", user.id));
+            let nobody = User { id, email, ..user };
+            written(app, nobody, hash, purpose).await?.0.rollback().await?;
             audit::record_alone(app, Entry::new(Act::RegisterRefused, Actor::anybody())).await?;
             return Err(error);
         }
-        created => created?,
+        written => written?,
     };
-    let known = Credentials { user, hash };
-    if mails {
-        confirmation::send(app, &transaction, &known, Purpose::Verify).await?;
-    }
     let actor = match maker {
         Maker::Themself => Actor::user(known.user.id),
         Maker::Operator { .. } => Actor::of(&"operator"),
@@ -115,6 +115,22 @@ pub async fn create(
     transaction.commit().await?;
     app.jobs.wake();
     Ok(known.user)
+}
+
+/// A transaction in which a user was made, with the mail that they get.
+async fn written(
+    app: &App,
+    user: User,
+    hash: PasswordHash,
+    mail: Option<Purpose>,
+) -> Result<(DatabaseTransaction, Credentials)> {
+    let transaction = app.database.begin().await?;
+    let user = user::create(&transaction, user, hash.clone()).await?;
+    let known = Credentials { user, hash };
+    if let Some(purpose) = mail {
+        confirmation::send(app, &transaction, &known, purpose).await?;
+    }
+    Ok((transaction, known))
 }
 
 /// The hash of a password somebody chose, if the rules let it through. `words` are those of its owner,

@@ -303,7 +303,7 @@ pub(super) fn peer_address(request: &Request, proxies: &[IpNet]) -> Option<IpAdd
     Some(address)
 }
 
-fn device(request: &Request) -> Device {
+pub(super) fn device(request: &Request) -> Device {
     let proxies = request.data::<App>().map_or(&[][..], |app| &app.config.trusted_proxies);
     let ip = peer_address(request, proxies).map(|address| address.to_string());
     let user_agent = request

@@ -46,21 +46,36 @@ impl CsrfKeys {
     }
 
     fn value(&self, session: Uuid) -> String {
-        URL_SAFE_NO_PAD.encode(hmac::sign(&self.0[0], session.as_bytes()))
+        self.value_of(session.as_bytes())
+    }
+
+    /// What belongs to an id.
+    pub(crate) fn value_of(&self, id: &[u8]) -> String {
+        URL_SAFE_NO_PAD.encode(hmac::sign(&self.0[0], id))
     }
 
     /// Fails where a request does not repeat the value that belongs to its session.
     pub(crate) fn check(&self, headers: &HeaderMap, session: Uuid) -> Result<()> {
         let given = headers.get(CSRF_HEADER).and_then(|value| value.to_str().ok());
-        let given = given.and_then(|value| URL_SAFE_NO_PAD.decode(value).ok()).unwrap_or_default();
-        let known = |key: &hmac::Key| hmac::verify(key, session.as_bytes(), &given).is_ok();
+        self.check_of(session.as_bytes(), given.unwrap_or_default())
+    }
+
+    /// Fails where something is not what belongs to an id.
+    pub(crate) fn check_of(&self, id: &[u8], given: &str) -> Result<()> {
+        let given = URL_SAFE_NO_PAD.decode(given).unwrap_or_default();
+        let known = |key: &hmac::Key| hmac::verify(key, id, &given).is_ok();
         if self.0.iter().any(known) { Ok(()) } else { Err(Code::CsrfTokenMismatch.into()) }
     }
 }
 
 /// The access token in the cookie, where there is one.
 pub(crate) fn token<'a>(app: &App, headers: &'a HeaderMap) -> Option<&'a str> {
-    let name = full_name(app, NAME);
+    value(app, headers, NAME)
+}
+
+/// What a cookie holds, where there is one of its name.
+pub(crate) fn value<'a>(app: &App, headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let name = full_name(app, name);
     let mut found = headers
         .get_all(header::COOKIE)
         .iter()
@@ -100,6 +115,16 @@ impl Cookies {
         self.lock().clear();
         self.set(app, NAME, "", 0, "; HttpOnly");
         self.set(app, CSRF_NAME, "", 0, "");
+    }
+
+    /// Lets the browser keep an id until it is closed; how long it opens anything, the table says.
+    pub(crate) fn plant(&self, app: &App, name: &str, id: &str) {
+        let name = full_name(app, name);
+        self.lock()
+            .retain(|(_, known)| !known.as_bytes().starts_with(format!("{name}=").as_bytes()));
+        let secure = if is_secure(app) { "; Secure" } else { "" };
+        let text = format!("{name}={id}; Path=/; SameSite=Lax{secure}; HttpOnly");
+        self.push(header::SET_COOKIE, &text);
     }
 
     /// The headers, for the answer.

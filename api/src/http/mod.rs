@@ -11,6 +11,7 @@ mod openapi;
 pub(crate) mod page;
 mod routes;
 mod server;
+pub(crate) mod visitor;
 
 pub use cookie::CsrfKeys;
 pub use local::Local;

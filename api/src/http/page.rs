@@ -22,6 +22,9 @@ static PAGES: LazyLock<Environment<'static>> = LazyLock::new(|| {
         ("layout.html", include_str!("page/layout.html")),
         ("form.html", include_str!("page/form.html")),
         ("ask.html", include_str!("page/ask.html")),
+        ("login.html", include_str!("page/login.html")),
+        ("register.html", include_str!("page/register.html")),
+        ("home.html", include_str!("page/home.html")),
         ("said.html", include_str!("page/said.html")),
     ] {
         environment.add_template(name, source).expect("the templates of pages are well-formed");

@@ -1,7 +1,7 @@
 //! Every route, in one list.
 
 use poem::http::HeaderValue;
-use poem::{Endpoint, EndpointExt, Response, Route, get};
+use poem::{Endpoint, EndpointExt, Response, Route, get, post};
 use poem_openapi::{LicenseObject, OpenApi, OpenApiService, ServerObject};
 use serde_json::Value;
 
@@ -88,6 +88,10 @@ pub(super) fn service(app: App) -> impl Endpoint<Output = Response> {
             "/forgot-password",
             get(recovery::pages::forgot_password_form).post(recovery::pages::forgot_password),
         )
+        .at("/auth", get(session::pages::lead_to_login))
+        .at("/login", get(session::pages::login_form).post(session::pages::login))
+        .at("/logout", post(session::pages::logout))
+        .at("/register", get(factor::pages::register_form).post(factor::pages::register))
         .at("/verify", get(recovery::pages::verify_form).post(recovery::pages::verify))
         .at(
             "/reset-password",
@@ -98,12 +102,17 @@ pub(super) fn service(app: App) -> impl Endpoint<Output = Response> {
             get(recovery::pages::restore_email_form).post(recovery::pages::restore_email),
         )
         .nest("/", operations)
+        // What is nested there takes everything below it, and not the place itself.
+        .around(async |operations, request| match request.uri().path() {
+            "/" => get(session::pages::home).call(request).await,
+            _ => operations.call(request).await,
+        })
         .data(app.clone());
     layers(routes)
 }
 
 /// The routes that are not operations, which have no entry in the document.
-const PAGES: [(&str, &str); 12] = [
+const PAGES: [(&str, &str); 17] = [
     ("/openapi.json", "GET"),
     ("/openapi.yaml", "GET"),
     ("/docs", "GET"),
@@ -112,6 +121,11 @@ const PAGES: [(&str, &str); 12] = [
     ("/docs/swagger-ui.js", "GET"),
     ("/docs/swagger-ui.css", "GET"),
     ("/style.css", "GET"),
+    ("/", "GET"),
+    ("/auth", "GET"),
+    ("/login", "GET, POST"),
+    ("/logout", "POST"),
+    ("/register", "GET, POST"),
     ("/forgot-password", "GET, POST"),
     ("/verify", "GET, POST"),
     ("/reset-password", "GET, POST"),

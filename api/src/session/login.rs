@@ -4,7 +4,9 @@ use entity::UserId;
 use entity::session::Model;
 
 use super::claims::{self, tokens};
-use super::{AccessToken, Device, Tokens, access_token, new_session, store};
+use super::{
+    AccessToken, Device, Opens, Tokens, access_token, browser, limits, new_session, store,
+};
 use crate::app::App;
 use crate::audit::{self, Act, Actor, Entry};
 use crate::clock::{self, Time};
@@ -29,16 +31,17 @@ pub async fn login(
     device: Device,
 ) -> Result<Tokens> {
     let audience = claims::audience(app, audience)?;
-    let (row, user, now) = begin(app, username, password, device).await?;
+    let (row, user, now) = begin(app, username, password, device, Opens::Tokens).await?;
     tokens(app, &row, now, true, audience, &user.scopes())
 }
 
 /// Opens a session for somebody with a password.
-async fn begin(
+pub(super) async fn begin(
     app: &App,
     username: &str,
     password: Password,
     device: Device,
+    opens: Opens,
 ) -> Result<(Model, User, Time)> {
     let (attempt, place) = admit(app, username, device.ip.as_deref()).await?;
     let found = user::by_email(&app.database, username).await?;
@@ -89,7 +92,14 @@ async fn begin(
             user = user::change(&transaction, user, changes).await?;
         }
         let now = clock::now();
-        let row = store::open(&transaction, new_session(app, user.id, device, now)).await?;
+        let limits = match &opens {
+            Opens::Tokens => limits(app),
+            Opens::Browser(_) => browser::limits(app),
+        };
+        let row = store::open(&transaction, new_session(user.id, device, now, limits)).await?;
+        if let Opens::Browser(digest) = opens {
+            store::open_in_browser(&transaction, digest, row.id).await?;
+        }
         let entry = Entry::own(Act::Login, user.id).with("session", row.id.to_string());
         audit::record(&transaction, entry).await?;
         transaction.commit().await?;
@@ -147,6 +157,6 @@ pub async fn login_with_cookie(
     password: Password,
     device: Device,
 ) -> Result<AccessToken> {
-    let (row, user, now) = begin(app, username, password, device).await?;
+    let (row, user, now) = begin(app, username, password, device, Opens::Tokens).await?;
     access_token(app, &row, now, true, &user)
 }

@@ -4,10 +4,12 @@
 //! answer was lost gets the same token again, and whoever presents one that was spent long ago is
 //! known to hold a copy.
 
+pub mod browser;
 mod claims;
 pub(crate) mod http;
 pub(crate) mod jobs;
 mod login;
+pub(crate) mod pages;
 mod refresh;
 mod store;
 
@@ -513,8 +515,16 @@ fn limits(app: &App) -> store::Limits {
     store::Limits { idle, absolute: app.config.session_expires }
 }
 
-fn new_session(app: &App, user: UserId, device: Device, now: Time) -> Model {
-    let store::Limits { idle, absolute } = limits(app);
+/// What a sign-in opens.
+enum Opens {
+    /// A session that gives tokens.
+    Tokens,
+    /// One of a browser, which knows it by an id with this digest.
+    Browser(String),
+}
+
+fn new_session(user: UserId, device: Device, now: Time, limits: store::Limits) -> Model {
+    let store::Limits { idle, absolute } = limits;
     Model {
         id: SessionId(random::id()),
         user_id: user,

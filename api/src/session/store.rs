@@ -1,10 +1,10 @@
 //! The table `session`.
 
 use entity::session::{ActiveModel, Column, Entity, Model};
-use entity::{SessionId, UserId};
+use entity::{SessionId, UserId, browser_session};
 use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait, SimpleExpr};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, JoinType,
     QueryFilter, QueryOrder, QuerySelect, UpdateMany,
 };
 
@@ -37,6 +37,35 @@ impl Limits {
 
 pub(super) async fn open(connection: &impl ConnectionTrait, row: Model) -> Result<Model, DbErr> {
     row.into_active_model().reset_all().insert(connection).await
+}
+
+/// Lets a browser know a session by an id with this digest.
+pub(super) async fn open_in_browser(
+    connection: &impl ConnectionTrait,
+    digest: String,
+    session_id: SessionId,
+) -> Result<(), DbErr> {
+    let row = browser_session::Model { digest, session_id };
+    row.into_active_model().reset_all().insert(connection).await.map(drop)
+}
+
+/// The session that lives at an instant and that a browser knows by an id with this digest.
+pub(super) async fn of_browser(
+    connection: &impl ConnectionTrait,
+    digest: &str,
+    now: Time,
+) -> Result<Option<Model>, DbErr> {
+    let beside = Entity::belongs_to(browser_session::Entity)
+        .from(Column::Id)
+        .to(browser_session::Column::SessionId)
+        .into();
+    Entity::find()
+        .join(JoinType::InnerJoin, beside)
+        .filter(browser_session::Column::Digest.eq(digest))
+        .filter(Column::EndedAt.is_null())
+        .filter(Column::ExpiresAt.gt(now.millis()))
+        .one(connection)
+        .await
 }
 
 pub(super) async fn find_and_lock(

@@ -3,8 +3,8 @@
 
 use entity::{
     ApiTokenId, JobId, ReplicaId, ServiceId, SessionId, UserId, api_token, attempt, audit,
-    confirmation, former_email, job, profile, replica, revocation, service, session, signing_key,
-    user,
+    browser_session, confirmation, former_email, job, profile, replica, revocation, service,
+    session, signing_key, user,
 };
 use sea_orm::{ActiveModelTrait, EntityTrait, IntoActiveModel, NotSet};
 use uuid::Uuid;
@@ -41,6 +41,9 @@ async fn every_entity_is_readable(kind: Kind) {
         ended_ip: Some("x".repeat(45)),
     };
     session.clone().into_active_model().reset_all().insert(&connection).await.unwrap();
+    let row = browser_session::Model { digest: "x".repeat(64), session_id: session.id };
+    row.clone().into_active_model().reset_all().insert(&connection).await.unwrap();
+    assert_eq!(browser_session::Entity::find().one(&connection).await.unwrap(), Some(row));
     assert_eq!(session::Entity::find().one(&connection).await.unwrap(), Some(session));
 
     let row = revocation::Model {
@@ -177,7 +180,7 @@ async fn every_entity_is_readable(kind: Kind) {
 
     // What is beside a user goes with them.
     server.database.execute("delete from \"user\"").await;
-    for table in ["session", "job", "confirmation", "former_email"] {
+    for table in ["session", "browser_session", "job", "confirmation", "former_email"] {
         assert_eq!(server.database.count(table).await, 0, "{table}");
     }
     assert_eq!(server.database.count("api_token").await, 1);

@@ -1,6 +1,7 @@
 //! A running server, people in it, and what they send.
 
 mod answer;
+mod browser;
 mod contract;
 mod database;
 mod mail;
@@ -9,6 +10,7 @@ mod server;
 mod token;
 
 pub(crate) use answer::{Answer, Request};
+pub(crate) use browser::Browser;
 pub(crate) use contract::operations;
 pub(crate) use database::{Kind, TestDatabase};
 pub(crate) use mail::{Letter, MailServer, free_port};

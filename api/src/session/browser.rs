@@ -1,0 +1,113 @@
+//! Sessions of browsers: what a cookie opens on the pages.
+//!
+//! The cookie has an id nobody can guess, and the table its digest. The session is one like any other: it
+//! stands in the list, ends from elsewhere, and with a new password. It is looked up at each page, so that
+//! it ends at once, on every replica.
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use entity::SessionId;
+
+use super::{Device, Opens, login, store};
+use crate::app::App;
+use crate::clock::{self, Time};
+use crate::error::Result;
+use crate::factor::Password;
+use crate::random;
+use crate::revocation::Why;
+use crate::user::{self, User};
+
+/// How many letters and digits an id has: 256 bits.
+const ID_LENGTH: usize = 43;
+
+/// How often it is written that a session is in use, in seconds.
+const NOTED_EVERY: u64 = 60;
+
+/// What a browser has that is signed in.
+#[derive(Debug, Clone)]
+pub struct SignedIn {
+    /// Its session.
+    pub session: SessionId,
+    /// Whose it is.
+    pub user: Arc<User>,
+    last_used: Time,
+}
+
+/// A new id for a cookie, whether somebody is signed in by it or not.
+pub fn new_id() -> String {
+    random::letters_and_digits(ID_LENGTH)
+}
+
+/// Signs somebody in; the id for the cookie is a new one, whatever the browser had.
+///
+/// # Errors
+///
+/// As [`login`](super::login()).
+pub async fn sign_in(
+    app: &App,
+    username: &str,
+    password: Password,
+    device: Device,
+) -> Result<String> {
+    let id = new_id();
+    let opens = Opens::Browser(digest_of(&id));
+    login::begin(app, username, password, device, opens).await?;
+    Ok(id)
+}
+
+/// Who is signed in by an id, at this moment.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn find(app: &App, id: &str) -> Result<Option<SignedIn>> {
+    if id.len() != ID_LENGTH {
+        return Ok(None);
+    }
+    let row = store::of_browser(app.database.reader(), &digest_of(id), clock::now()).await?;
+    let Some(row) = row else { return Ok(None) };
+    let user = user::current(app, row.user_id).await?.filter(|user| user.is_active);
+    let last_used = Time::from_millis(row.last_used_at);
+    Ok(user.map(|user| SignedIn { session: row.id, user, last_used }))
+}
+
+/// Lets a session that is in use go on, once a minute at most. Nobody waits for it.
+pub fn keep(app: &App, signed_in: &SignedIn, device: Device) {
+    let now = clock::now();
+    if signed_in.last_used.plus_seconds(NOTED_EVERY) > now {
+        return;
+    }
+    let (app, session, user) = (app.clone(), signed_in.session, signed_in.user.id);
+    tokio::spawn(async move {
+        let noted = async {
+            let transaction = app.database.begin().await?;
+            let limits = limits(&app);
+            store::extend(&transaction, session, user, now, &limits, device).await?;
+            transaction.commit().await
+        };
+        if let Err(error) = noted.await {
+            tracing::warn!(error.cause = %error, "it could not be noted that a session is in use");
+        }
+    });
+}
+
+/// Signs a browser out.
+///
+/// # Errors
+///
+/// When the database does not answer: the session goes on then.
+pub async fn sign_out(app: &App, signed_in: &SignedIn, device: Device) -> Result<()> {
+    let (session, user) = (signed_in.session, signed_in.user.id);
+    super::end(app, user, session, &Why::Logout, device).await.map(drop)
+}
+
+/// How long a browser stays signed in.
+pub(super) fn limits(app: &App) -> store::Limits {
+    let idle = app.config.browser_session_idle_expires;
+    store::Limits { idle, absolute: app.config.browser_session_expires }
+}
+
+fn digest_of(id: &str) -> String {
+    digest(&SHA256, id.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}

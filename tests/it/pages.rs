@@ -1,0 +1,269 @@
+//! Pages: signing in with a browser, and what somebody would try against it.
+
+use std::time::Duration;
+
+use reqwest::Url;
+use serde_json::json;
+
+use crate::support::{Browser, PASSWORD, Server};
+
+#[tokio::test]
+async fn somebody_registers_signs_in_and_out_without_scripts() {
+    let server = Server::start().await;
+    let mut browser = Browser::of(&server);
+    assert_eq!(browser.open("/").await.expect_status(303).header("location"), "./login?next=/");
+    assert_eq!(browser.open("/auth").await.expect_status(303).header("location"), "./login");
+    browser.open("/register").await.expect_status(200);
+    let filled = [("email", "first@user.com"), ("password", PASSWORD)];
+    let done = browser.press("/register", &filled).await.expect_status(201);
+    assert!(done.body.contains("A mail is on its way"), "{}", done.body);
+    server.letter("first@user.com", "Confirm", 1).await;
+    browser.open("/login?next=/").await.expect_status(200);
+    let answer = browser.press("/login", &filled).await.expect_status(303);
+    assert_eq!(answer.header("location"), "./");
+    let home = browser.open("/").await.expect_status(200);
+    assert!(home.body.contains("first@user.com"), "{}", home.body);
+    for page in ["/login", "/register"] {
+        assert_eq!(browser.open(page).await.expect_status(303).header("location"), "./");
+    }
+    browser.open("/").await.expect_status(200);
+    let out = browser.press("/logout", &[]).await.expect_status(303);
+    assert_eq!(out.header("location"), "./login");
+    browser.open("/").await.expect_status(303);
+}
+
+#[tokio::test]
+async fn what_was_typed_stays_but_for_the_password_and_unknown_is_wrong() {
+    let server = Server::start().await;
+    server.register("first@user.com", PASSWORD).await.expect_status(201);
+    let mut browser = Browser::of(&server);
+    browser.open("/login").await;
+    let mut bodies = Vec::new();
+    for email in ["first@user.com", "nobody@user.com"] {
+        let typed = [("email", email), ("password", "s3cret typed"), ("next", "/x")];
+        let answer = browser.press("/login", &typed).await.expect_status(400);
+        assert!(answer.body.contains(&format!("value=\"{email}\"")), "{}", answer.body);
+        assert!(answer.body.contains("value=\"&#x2f;x\"") || answer.body.contains("value=\"/x\""));
+        assert!(!answer.body.contains("s3cret"), "{}", answer.body);
+        bodies.push(answer.body.replace(email, ""));
+    }
+    assert_eq!(bodies[0], bodies[1]);
+    browser.open("/register").await;
+    let typed = [("email", "first@user.com"), ("password", "s3cret typed")];
+    let taken = browser.press("/register", &typed).await.expect_status(400);
+    assert!(taken.body.contains("email-fault") && !taken.body.contains("s3cret"));
+    let typed = [("email", "new@user.com"), ("password", "")];
+    let short = browser.press("/register", &typed).await.expect_status(400);
+    assert!(short.body.contains("password-fault"), "{}", short.body);
+    let closed = Server::setup().set("REGISTRATION", "closed").start().await;
+    let mut browser = Browser::of(&closed);
+    let page = browser.open("/register").await.expect_status(403);
+    assert!(page.header("content-type").starts_with("text/html"));
+    assert!(!browser.open("/login").await.body.contains("href=\"register\""));
+}
+
+#[tokio::test]
+async fn a_session_of_a_browser_is_one_like_any_other() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    let mut browser = Browser::of(&server);
+    browser.sign_in(&person.email, PASSWORD).await;
+    let list = server.get("/auth/sessions").bearer(&person.access).send().await;
+    let list = list.expect_status(200).json["items"].as_array().unwrap().clone();
+    assert_eq!(list.len(), 2);
+    let other = list.iter().find(|session| session["current"] == false).unwrap();
+    let path = format!("/auth/sessions/{}", other["id"].as_str().unwrap());
+    server.request("DELETE", &path).bearer(&person.access).send().await.expect_status(204);
+    browser.open("/").await.expect_status(303);
+
+    browser.sign_in(&person.email, PASSWORD).await;
+    let change = json!({ "password": "battery staple correct" });
+    server.change_me(&person.access, &change).await.expect_status(200);
+    browser.open("/").await.expect_status(303);
+
+    browser.sign_in(&person.email, "battery staple correct").await;
+    server.database.execute("update \"user\" set is_active = false").await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    browser.open("/").await.expect_status(303);
+}
+
+#[tokio::test]
+async fn signing_in_gives_another_id_and_a_planted_one_opens_nothing() {
+    let server = Server::start().await;
+    server.register("first@user.com", PASSWORD).await.expect_status(201);
+    // An attacker takes an id of their own, and has the victim sign in by it.
+    let mut attacker = Browser::of(&server);
+    attacker.open("/login").await;
+    let planted = attacker.id();
+    let mut victim = Browser::of(&server);
+    victim.cookies = attacker.cookies.clone();
+    victim.sign_in("first@user.com", PASSWORD).await;
+    assert_ne!(victim.id(), planted);
+    victim.open("/").await.expect_status(200);
+    attacker.open("/").await.expect_status(303);
+    // One of the attacker's making is not taken either, nor two at once.
+    for id in ["x", "", &"A".repeat(43), "../../etc", "%00"] {
+        let mut other = Browser::of(&server);
+        other.cookies.insert("tessera-browser".to_owned(), id.to_owned());
+        other.open("/").await.expect_status(303);
+        other.sign_in("first@user.com", PASSWORD).await;
+        assert_ne!(other.id(), id);
+    }
+    let two = format!("tessera-browser={}; tessera-browser={planted}", victim.id());
+    server.get("/").header("cookie", &two).send().await.expect_status(303);
+}
+
+#[tokio::test]
+async fn a_copy_of_the_cookie_is_worth_nothing_after_the_sign_out_and_the_table_has_none() {
+    let server = Server::start().await;
+    server.register("first@user.com", PASSWORD).await.expect_status(201);
+    let mut browser = Browser::of(&server);
+    browser.sign_in("first@user.com", PASSWORD).await;
+    let mut thief = Browser::of(&server);
+    thief.cookies = browser.cookies.clone();
+    thief.open("/").await.expect_status(200);
+    let digests = server.database.column::<String>("select digest from browser_session").await;
+    assert!(digests.iter().all(|digest| !digest.contains(&browser.id())), "{digests:?}");
+    browser.open("/").await;
+    browser.press("/logout", &[]).await.expect_status(303);
+    thief.open("/").await.expect_status(303);
+    // Nor does it open anything but pages.
+    server.me(&thief.id()).await.expect_status(401);
+    let cookie = format!("tessera={}", thief.id());
+    server.get("/users/me").header("cookie", &cookie).send().await.expect_status(401);
+    assert!(!server.log.text().contains(&thief.id()));
+}
+
+#[tokio::test]
+async fn no_page_of_another_site_sends_a_form() {
+    let server = Server::start().await;
+    server.register("first@user.com", PASSWORD).await.expect_status(201);
+    let mut browser = Browser::of(&server);
+    browser.sign_in("first@user.com", PASSWORD).await;
+    browser.open("/").await.expect_status(200);
+    let right = browser.csrf.clone();
+    // None, another browser's, and that from before the sign-in.
+    let mut other = Browser::of(&server);
+    other.open("/login").await;
+    for csrf in ["", "x", &other.csrf.clone(), &"A".repeat(43)] {
+        browser.csrf = csrf.to_owned();
+        let refused = browser.press("/logout", &[]).await.expect_status(403);
+        assert!(refused.header("content-type").starts_with("text/html"), "{}", refused.body);
+    }
+    let cookie = format!("tessera-browser={}", browser.id());
+    let post = || server.post("/logout").header("cookie", &cookie).form(&[("csrf", &*right)]);
+    post().header("origin", "https://evil.example").send().await.expect_status(403);
+    post().header("origin", "null").send().await.expect_status(403);
+    post().header("sec-fetch-site", "cross-site").send().await.expect_status(403);
+    browser.open("/").await.expect_status(200);
+    // Nor does one sign a browser in as somebody else.
+    let filled = [("email", "first@user.com"), ("password", PASSWORD), ("csrf", &*right)];
+    server.post("/login").form(&filled).send().await.expect_status(403);
+    server.post("/register").form(&filled).send().await.expect_status(403);
+    post().header("origin", &server.url("")).send().await.expect_status(303);
+}
+
+#[tokio::test]
+async fn whatever_next_says_leads_to_this_site() {
+    let server = Server::start().await;
+    server.register("first@user.com", PASSWORD).await.expect_status(201);
+    for next in [
+        "https://evil.example",
+        "//evil.example",
+        "/\\evil.example",
+        "\\\\evil.example",
+        "/\t/evil.example",
+        "///evil.example",
+        "javascript:alert(1)",
+        "/%2f%2fevil.example",
+        "/.//evil.example",
+        "/..//evil.example",
+        "/\r\nLocation: https://evil.example",
+        "https:evil.example",
+        "@evil.example",
+        "",
+        "/docs",
+    ] {
+        let mut browser = Browser::of(&server);
+        browser.open("/login").await;
+        let filled = [("email", "first@user.com"), ("password", PASSWORD), ("next", next)];
+        let answer = browser.press("/login", &filled).await.expect_status(303);
+        let base = Url::parse(&server.url("/login")).unwrap();
+        let place = base.join(&answer.header("location")).unwrap();
+        assert_eq!(place.origin(), base.origin(), "{next:?} leads to {place}");
+        let query = Url::parse_with_params(&server.url("/login"), [("next", next)]).unwrap();
+        let path = format!("/login?{}", query.query().unwrap_or_default());
+        let answer = browser.open(&path).await.expect_status(303);
+        let place = base.join(&answer.header("location")).unwrap();
+        assert_eq!(place.origin(), base.origin(), "{next:?} leads to {place}");
+    }
+}
+
+#[tokio::test]
+async fn a_browser_that_does_nothing_is_signed_out_and_one_that_is_used_is_noted_once_a_minute() {
+    let server = Server::start().await;
+    server.register("first@user.com", PASSWORD).await.expect_status(201);
+    let mut browser = Browser::of(&server);
+    browser.sign_in("first@user.com", PASSWORD).await;
+    let times = async || server.database.column::<i64>("select expires_at from session").await[0];
+    let before = times().await;
+    browser.open("/").await.expect_status(200);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(times().await, before, "within the minute nothing is written");
+    let ago = |seconds: i64| {
+        let millis = seconds * 1000;
+        format!(
+            "update session set last_used_at = last_used_at - {millis}, expires_at = expires_at - {millis}"
+        )
+    };
+    server.database.execute(&ago(61)).await;
+    browser.open("/").await.expect_status(200);
+    for _ in 0..500 {
+        if times().await >= before {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(times().await >= before, "it goes on");
+    // However much it is used, not for ever.
+    server.database.execute("update session set created_at = created_at - 604000 * 1000").await;
+    server.database.execute(&ago(61)).await;
+    browser.open("/").await.expect_status(200);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let created = server.database.column::<i64>("select created_at from session").await[0];
+    assert_eq!(times().await, created + 604_800 * 1000);
+    server.database.execute(&ago(3600)).await;
+    browser.open("/").await.expect_status(303);
+}
+
+#[tokio::test]
+async fn what_is_typed_is_shown_as_text_and_pages_run_nothing_and_stand_in_no_frame() {
+    let server = Server::start().await;
+    let mut browser = Browser::of(&server);
+    browser.open("/login").await;
+    let evil = "\"><script>alert(1)</script><img src=x onerror=alert(1)>";
+    for path in ["/login", "/register"] {
+        let filled = [("email", evil), ("password", evil), ("next", evil)];
+        let answer = browser.press(path, &filled).await.expect_status(400);
+        assert!(!answer.body.contains("<script>") && !answer.body.contains("<img"), "{path}");
+    }
+    for path in ["/login", "/register", "/forgot-password", "/verify", "/reset-password"] {
+        let page = browser.open(path).await.expect_status(200);
+        let policy = page.header("content-security-policy");
+        assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+        assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
+        assert_eq!(page.header("x-frame-options"), "DENY");
+        assert_eq!(page.header("referrer-policy"), "no-referrer");
+        assert_eq!(page.header("cache-control"), "no-store");
+        assert!(!page.body.contains("style=") && !page.body.contains("http://"), "{path}");
+    }
+    let cookie = browser.open("/style.css").await.expect_status(200);
+    assert!(cookie.headers.get("set-cookie").is_none());
+    let secure = Server::setup().set("PUBLIC_URL", "https://id.example.com").start().await;
+    let page = secure.get("/login").send().await.expect_status(200);
+    let cookie = page.header("set-cookie");
+    assert!(cookie.starts_with("__Host-tessera-browser="), "{cookie}");
+    for attribute in ["; Path=/", "; SameSite=Lax", "; Secure", "; HttpOnly"] {
+        assert!(cookie.contains(attribute), "{cookie}");
+    }
+}

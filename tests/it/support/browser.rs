@@ -1,0 +1,64 @@
+//! A browser without scripts: it keeps cookies, reads forms and presses their buttons.
+
+use std::collections::BTreeMap;
+
+use super::{Answer, Server};
+
+pub(crate) struct Browser<'a> {
+    server: &'a Server,
+    pub(crate) cookies: BTreeMap<String, String>,
+    /// What the form of the last page repeats.
+    pub(crate) csrf: String,
+}
+
+impl<'a> Browser<'a> {
+    pub(crate) fn of(server: &'a Server) -> Self {
+        Self { server, cookies: BTreeMap::new(), csrf: String::new() }
+    }
+
+    /// Opens a page, and follows nothing.
+    pub(crate) async fn open(&mut self, path: &str) -> Answer {
+        let request = self.server.get(path).header("cookie", &self.jar());
+        let answer = request.send().await;
+        self.learn(&answer);
+        answer
+    }
+
+    /// Sends a form, with what its page repeats.
+    pub(crate) async fn press(&mut self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        let csrf = self.csrf.clone();
+        let fields: Vec<_> = fields.iter().copied().chain([("csrf", csrf.as_str())]).collect();
+        let request = self.server.post(path).header("cookie", &self.jar()).form(&fields);
+        let answer = request.send().await;
+        self.learn(&answer);
+        answer
+    }
+
+    /// Signs in by the page.
+    pub(crate) async fn sign_in(&mut self, email: &str, password: &str) {
+        self.open("/login").await.expect_status(200);
+        let answer = self.press("/login", &[("email", email), ("password", password)]).await;
+        assert_eq!(answer.expect_status(303).header("location"), "./");
+    }
+
+    /// What the cookie of a session holds.
+    pub(crate) fn id(&self) -> String {
+        self.cookies["tessera-browser"].clone()
+    }
+
+    fn jar(&self) -> String {
+        let pairs = self.cookies.iter().map(|(name, value)| format!("{name}={value}"));
+        pairs.collect::<Vec<_>>().join("; ")
+    }
+
+    fn learn(&mut self, answer: &Answer) {
+        for cookie in answer.headers.get_all("set-cookie") {
+            let cookie = cookie.to_str().unwrap();
+            let (name, value) = cookie.split(';').next().unwrap().split_once('=').unwrap();
+            self.cookies.insert(name.to_owned(), value.to_owned());
+        }
+        if let Some((_, rest)) = answer.body.split_once("name=\"csrf\" value=\"") {
+            self.csrf = rest.split('"').next().unwrap().to_owned();
+        }
+    }
+}
