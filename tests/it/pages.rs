@@ -253,7 +253,7 @@ async fn what_is_typed_is_shown_as_text_and_pages_run_nothing_and_stand_in_no_fr
         assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
         assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
         assert_eq!(page.header("x-frame-options"), "DENY");
-        assert_eq!(page.header("referrer-policy"), "no-referrer");
+        assert_eq!(page.header("referrer-policy"), "same-origin");
         assert_eq!(page.header("cache-control"), "no-store");
         assert!(!page.body.contains("style=") && !page.body.contains("http://"), "{path}");
     }
@@ -266,4 +266,95 @@ async fn what_is_typed_is_shown_as_text_and_pages_run_nothing_and_stand_in_no_fr
     for attribute in ["; Path=/", "; SameSite=Lax", "; Secure", "; HttpOnly"] {
         assert!(cookie.contains(attribute), "{cookie}");
     }
+}
+
+#[tokio::test]
+async fn people_look_after_their_account_on_its_page() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    let mut browser = Browser::of(&server);
+    let led = browser.open("/account").await.expect_status(303);
+    assert_eq!(led.header("location"), "./login?next=/account");
+    browser.sign_in(&person.email, PASSWORD).await;
+    browser.open("/account").await.expect_status(200);
+
+    let profile = [("act", "profile"), ("name", "Ada"), ("surname", "<b>King"), ("website", "")];
+    let page = browser.press("/account", &profile).await.expect_status(200);
+    assert!(page.body.contains("value=\"&lt;b&gt;King\""), "{}", page.body);
+    assert_eq!(server.me(&person.access).await.text("surname"), "<b>King");
+    let bad = [("act", "profile"), ("website", "javascript:alert(1)")];
+    let page = browser.press("/account", &bad).await.expect_status(422);
+    assert!(page.body.contains("should be a URL"), "{}", page.body);
+
+    // What a password is wanted for is refused without one, and with a wrong one.
+    for fields in [
+        &[("act", "email"), ("email", "thief@user.com")][..],
+        &[("act", "password"), ("password", "battery staple correct")],
+        &[("act", "create-token"), ("name", "ci")],
+        &[("act", "delete")],
+    ] {
+        browser.press("/account", fields).await.expect_status(403);
+        let wrong: Vec<_> = fields.iter().copied().chain([("current", "wrong")]).collect();
+        browser.press("/account", &wrong).await.expect_status(400);
+    }
+    assert_eq!(server.me(&person.access).await.text("email"), person.email);
+
+    let token = [("act", "create-token"), ("name", "ci"), ("days", "30"), ("current", PASSWORD)];
+    let page = browser.press("/account", &token).await.expect_status(201);
+    let secret = page.body.split("<code>").nth(1).unwrap().split('<').next().unwrap().to_owned();
+    assert_eq!(server.me(&secret).await.expect_status(200).text("id"), person.id);
+    let page = browser.open("/account").await;
+    assert!(!page.body.contains(&secret) && page.body.contains(&secret[..8]), "{}", page.body);
+    let id = server.database.column::<String>("select id from api_token").await.remove(0);
+    browser.press("/account", &[("act", "delete-token"), ("id", &id)]).await.expect_status(200);
+    server.me(&secret).await.expect_reason("api_token_unknown");
+
+    // A new password ends the others, and moves this one to another id.
+    let mut other = Browser::of(&server);
+    other.sign_in(&person.email, PASSWORD).await;
+    let mut copy = Browser::of(&server);
+    copy.cookies = browser.cookies.clone();
+    let new = "battery staple correct";
+    let change = [("act", "password"), ("password", new), ("current", PASSWORD)];
+    browser.press("/account", &change).await.expect_status(200);
+    other.open("/account").await.expect_status(303);
+    copy.open("/account").await.expect_status(303);
+    server.me(&person.access).await.expect_status(401);
+    browser.open("/account").await.expect_status(200);
+
+    other.sign_in(&person.email, new).await;
+    let list = browser.open("/account").await;
+    assert!(list.body.contains("this one") && list.body.contains("Sign out everywhere else"));
+    browser.press("/account", &[("act", "end-others")]).await.expect_status(200);
+    other.open("/account").await.expect_status(303);
+    let export = browser.open("/account/export").await.expect_status(200);
+    assert_eq!(export.json["user"]["email"], person.email.as_str());
+    assert!(export.header("content-disposition").starts_with("attachment"));
+    assert!(browser.open("/account").await.body.contains("the password was changed"));
+    browser.press("/account", &[("act", "nonsense")]).await.expect_status(422);
+    browser.press("/account", &[("act", "delete"), ("current", new)]).await.expect_status(303);
+    server.login(&person.email, new).await.expect_status(400);
+    browser.open("/account").await.expect_status(303);
+}
+
+#[tokio::test]
+async fn the_sessions_of_others_are_not_ended_and_what_programs_say_of_themselves_is_text() {
+    let server = Server::start().await;
+    let (person, other) = (server.person("first").await, server.person("other").await);
+    let mut browser = Browser::of(&server);
+    browser.sign_in(&person.email, PASSWORD).await;
+    let list = server.get("/auth/sessions").bearer(&other.access).send().await;
+    let theirs = list.json["items"][0]["id"].as_str().unwrap().to_owned();
+    browser.open("/account").await;
+    for id in [theirs.as_str(), "x", ""] {
+        let end = [("act", "end-session"), ("id", id)];
+        browser.press("/account", &end).await.expect_status(404);
+    }
+    server.me(&other.access).await.expect_status(200);
+    let form = [("username", person.email.as_str()), ("password", PASSWORD)];
+    let evil = "<script>alert(1)</script>";
+    let login = server.post("/auth/jwt/login").header("user-agent", evil).form(&form);
+    login.send().await.expect_status(200);
+    let page = browser.open("/account").await.expect_status(200);
+    assert!(!page.body.contains(evil) && page.body.contains("&lt;script&gt;"), "{}", page.body);
 }

@@ -15,7 +15,7 @@ use crate::http::Tag;
 use crate::http::body::{Accepts, Body, Fields, Input};
 use crate::http::caller::UserCaller;
 use crate::http::cookie::Cookies;
-use crate::session::{self, Device, Ended, Page, Session};
+use crate::session::{self, Asker, Device, Ended, Page, Session};
 use crate::token::http::ApiTokenResponse;
 use crate::user::Email;
 use crate::user::http::UserResponse;
@@ -324,7 +324,8 @@ impl Api {
         let wanted = body.0;
         let ends_token = wanted.password.is_some();
         let claims = caller.claims.as_ref();
-        let user = super::change(&app, caller.user.id, claims, wanted, device.clone()).await?;
+        let user =
+            super::change(&app, caller.user.id, Asker::of(claims), wanted, device.clone()).await?;
         // A browser has no refresh token to go on with.
         if let Some(claims) = claims.filter(|_| ends_token && caller.has_cookie) {
             match session::replace(&app, claims, device).await {
@@ -348,7 +349,7 @@ impl Api {
         cookies: Cookies,
         device: Device,
     ) -> Result<Done> {
-        super::delete(&app, caller.claims.as_ref(), caller.user.id, device).await?;
+        super::delete(&app, Asker::of(caller.claims.as_ref()), caller.user.id, device).await?;
         if caller.has_cookie {
             cookies.forget(&app);
         }
@@ -367,7 +368,9 @@ impl Api {
     )]
     async fn export_me(&self, app: Data<&App>, caller: UserCaller) -> Result<Json<ExportResponse>> {
         let by = Actor::user(caller.user.id);
-        let export = super::export(&app, &caller.user, caller.claims.as_ref(), by).await?;
+        let export =
+            super::export(&app, &caller.user, Asker::of(caller.claims.as_ref()).session(), by)
+                .await?;
         Ok(Json(export.into()))
     }
 
@@ -396,7 +399,8 @@ impl Api {
             after: after.0.filter(|after| !after.is_empty()),
             limit: limit.0.unwrap_or(20),
         };
-        let some = session::list(&app, caller.user.id, caller.claims.as_ref(), page).await?;
+        let current = Asker::of(caller.claims.as_ref()).session();
+        let some = session::list(&app, caller.user.id, current, page).await?;
         Ok(Json(some.into()))
     }
 
@@ -436,7 +440,8 @@ impl Api {
         caller: UserCaller,
         device: Device,
     ) -> Result<Done> {
-        session::end_others(&app, caller.user.id, caller.claims.as_ref(), device).await?;
+        session::end_others(&app, caller.user.id, Asker::of(caller.claims.as_ref()), device)
+            .await?;
         Ok(Done::NoContent)
     }
 }

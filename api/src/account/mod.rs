@@ -1,21 +1,22 @@
 //! Accounts: what people change of themselves, and what that does to their sessions.
 
 pub(crate) mod http;
+pub(crate) mod pages;
 
 use entity::{SessionId, UserId};
 use sea_orm::DatabaseTransaction;
-use tessera_verify::{Claims, Refusal, Revocation};
+use tessera_verify::Revocation;
 
 use crate::app::App;
 use crate::audit::{self, Act, Actor, Entry};
 use crate::clock;
 use crate::confirmation::{self, Purpose};
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Result};
 use crate::factor::{self, Password};
 use crate::limit;
 use crate::mail::{self, Letter, Template};
-use crate::revocation::{self, Why};
-use crate::session::{self, Device, Page, Session};
+use crate::revocation::Why;
+use crate::session::{self, Asker, Device, Page, Session};
 use crate::token::{self, ApiToken};
 use crate::user::{self, Changes, Email, PasswordHash, User, Website, former};
 
@@ -44,15 +45,13 @@ pub struct Wanted {
 pub async fn change(
     app: &App,
     id: UserId,
-    claims: Option<&Claims>,
+    asker: Asker<'_>,
     wanted: Wanted,
     device: Device,
 ) -> Result<User> {
     let Wanted { email, password, name, surname, website } = wanted;
     if email.is_some() || password.is_some() {
-        // No API token is fresh.
-        let claims = claims.ok_or(Code::FreshTokenRequired)?;
-        app.guard.require_fresh(claims, clock::now().seconds())?;
+        asker.require_fresh(app)?;
     }
     let from = device.ip.as_deref();
     let mut tells_password = false;
@@ -70,10 +69,10 @@ pub async fn change(
     };
 
     let transaction = app.database.begin().await?;
-    let held = hold(app, &transaction, id, claims).await?;
+    let held = hold(app, &transaction, id, asker).await?;
     let email = email.filter(|email| email.as_str() != held.email);
     let changes = Changes { email, hash, name, surname, website, ..Changes::default() };
-    let kept = claims.map(|claims| SessionId(claims.sid));
+    let kept = asker.session();
     let way = Way { own: true, kept, from: device.ip, tells_password };
     let acts = acts(&held, &changes, &Actor::user(id));
     let changed = apply(app, &transaction, held, changes, way).await?;
@@ -141,16 +140,10 @@ async fn hold(
     app: &App,
     transaction: &DatabaseTransaction,
     id: UserId,
-    claims: Option<&Claims>,
+    asker: Asker<'_>,
 ) -> Result<User> {
     let held = user::hold(transaction, id).await?.ok_or(Code::Unauthorized)?;
-    if let Some(claims) = claims {
-        let lives = session::lives(transaction, claims).await?;
-        let revoked = revocation::is_revoked(app, transaction, claims).await?;
-        if !lives || revoked {
-            return Err(Error::token(Code::Unauthorized, Refusal::Revoked));
-        }
-    }
+    asker.hold(app, transaction, id).await?;
     if held.user.is_active { Ok(held.user) } else { Err(Code::Unauthorized.into()) }
 }
 
@@ -225,9 +218,8 @@ fn password_changed(to: String) -> Letter {
 ///
 /// [`Code::FreshTokenRequired`]; [`Code::LastSuperuser`]; [`Code::EmailChangePending`] while a former address that
 /// was verified may take the account back.
-pub async fn delete(app: &App, claims: Option<&Claims>, id: UserId, device: Device) -> Result<()> {
-    let claims = claims.ok_or(Code::FreshTokenRequired)?;
-    app.guard.require_fresh(claims, clock::now().seconds())?;
+pub async fn delete(app: &App, asker: Asker<'_>, id: UserId, device: Device) -> Result<()> {
+    asker.require_fresh(app)?;
     let transaction = app.database.begin().await?;
     if former::is_there(&transaction, id).await? {
         // Who took over the account would take away with it what its owner takes it back by.
@@ -237,7 +229,7 @@ pub async fn delete(app: &App, claims: Option<&Claims>, id: UserId, device: Devi
     if before.is_superuser {
         user::require_another_superuser(&transaction, id).await?;
     }
-    let held = hold(app, &transaction, id, Some(claims)).await?;
+    let held = hold(app, &transaction, id, asker).await?;
     if held.is_superuser && !before.is_superuser {
         // Made one in between.
         user::require_another_superuser(&transaction, id).await?;
@@ -287,14 +279,19 @@ pub struct Export {
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn export(app: &App, user: &User, claims: Option<&Claims>, by: Actor) -> Result<Export> {
+pub async fn export(
+    app: &App,
+    user: &User,
+    current: Option<SessionId>,
+    by: Actor,
+) -> Result<Export> {
     audit::record_alone(app, Entry::new(Act::UserExport, by).on_user(user.id)).await?;
     let mut sessions = Vec::new();
     for ended in [false, true] {
         let mut after = None;
         loop {
             let page = Page { ended, after: after.clone(), limit: 100 };
-            let (some, more) = session::list(app, user.id, claims, page).await?;
+            let (some, more) = session::list(app, user.id, current, page).await?;
             after = some.last().map(|last| last.id.to_string());
             sessions.extend(some);
             if !more {

@@ -346,6 +346,16 @@ pub async fn last(app: &App, act: Act) -> Result<Option<i64>> {
     Ok(store::last_of(app.database.reader(), act.name()).await?)
 }
 
+/// What was done by a user or on them lately, the latest first.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn latest_of(app: &App, user: UserId, most: usize) -> Result<Vec<Row>> {
+    let most = u64::try_from(most).unwrap_or(u64::MAX);
+    Ok(store::latest_about(app.database.reader(), &format!("user:{user}"), most).await?)
+}
+
 /// Everything that was done by a user or on them, the oldest first.
 ///
 /// # Errors

@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use chrono::DateTime;
 use minijinja::{Environment, UndefinedBehavior, Value, context};
 use poem::Response;
 use poem::http::{StatusCode, header};
@@ -18,12 +19,14 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; form-action 'self'; 
 static PAGES: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.add_filter("time", time);
     for (name, source) in [
         ("layout.html", include_str!("page/layout.html")),
         ("form.html", include_str!("page/form.html")),
         ("ask.html", include_str!("page/ask.html")),
         ("login.html", include_str!("page/login.html")),
         ("register.html", include_str!("page/register.html")),
+        ("account.html", include_str!("page/account.html")),
         ("home.html", include_str!("page/home.html")),
         ("said.html", include_str!("page/said.html")),
     ] {
@@ -31,6 +34,12 @@ static PAGES: LazyLock<Environment<'static>> = LazyLock::new(|| {
     }
     environment
 });
+
+/// An instant, from seconds since the epoch.
+fn time(seconds: i64) -> String {
+    let instant = DateTime::from_timestamp(seconds, 0);
+    instant.map_or_else(String::new, |at| at.format("%Y-%m-%d %H:%M UTC").to_string())
+}
 
 /// A page that says why something was refused: with the status, and how long to wait.
 pub(crate) fn refusal(title: &str, error: Error) -> Response {
@@ -56,6 +65,8 @@ pub(crate) fn page(status: StatusCode, template: &str, values: Value) -> Respons
             .status(status)
             .content_type("text/html; charset=utf-8")
             .header(header::CONTENT_SECURITY_POLICY, POLICY)
+            // With none at all, browsers hide from us that a form is our own page's.
+            .header(header::REFERRER_POLICY, "same-origin")
             .body(html),
         Err(error) => {
             poem::IntoResponse::into_response(Error::because(Code::InternalServerError, error))

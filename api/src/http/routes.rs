@@ -90,6 +90,8 @@ pub(super) fn service(app: App) -> impl Endpoint<Output = Response> {
         )
         .at("/auth", get(session::pages::lead_to_login))
         .at("/login", get(session::pages::login_form).post(session::pages::login))
+        .at("/account", get(account::pages::show).post(account::pages::change))
+        .at("/account/export", get(account::pages::export))
         .at("/logout", post(session::pages::logout))
         .at("/register", get(factor::pages::register_form).post(factor::pages::register))
         .at("/verify", get(recovery::pages::verify_form).post(recovery::pages::verify))
@@ -112,7 +114,7 @@ pub(super) fn service(app: App) -> impl Endpoint<Output = Response> {
 }
 
 /// The routes that are not operations, which have no entry in the document.
-const PAGES: [(&str, &str); 17] = [
+const PAGES: [(&str, &str); 19] = [
     ("/openapi.json", "GET"),
     ("/openapi.yaml", "GET"),
     ("/docs", "GET"),
@@ -124,6 +126,8 @@ const PAGES: [(&str, &str); 17] = [
     ("/", "GET"),
     ("/auth", "GET"),
     ("/login", "GET, POST"),
+    ("/account", "GET, POST"),
+    ("/account/export", "GET"),
     ("/logout", "POST"),
     ("/register", "GET, POST"),
     ("/forgot-password", "GET, POST"),

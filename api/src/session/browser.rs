@@ -92,6 +92,35 @@ pub fn keep(app: &App, signed_in: &SignedIn, device: Device) {
     });
 }
 
+/// Fails where a password is not that of who is signed in.
+///
+/// # Errors
+///
+/// [`Code::LoginBadCredentials`](crate::error::Code::LoginBadCredentials),
+/// [`Code::TooManyAttempts`](crate::error::Code::TooManyAttempts),
+/// [`Code::ServiceBusy`](crate::error::Code::ServiceBusy).
+pub async fn prove(
+    app: &App,
+    signed_in: &SignedIn,
+    password: Password,
+    from: Option<&str>,
+) -> Result<()> {
+    super::prove(app, signed_in.user.id, password, from).await.map(drop)
+}
+
+/// Gives a session another id for its cookie, after something that a thief of the old one must not share.
+///
+/// # Errors
+///
+/// When the database refuses: the old one stays then.
+pub async fn another_id(app: &App, signed_in: &SignedIn) -> Result<String> {
+    let id = new_id();
+    let transaction = app.database.begin().await?;
+    store::rename_in_browser(&transaction, signed_in.session, digest_of(&id)).await?;
+    transaction.commit().await?;
+    Ok(id)
+}
+
 /// Signs a browser out.
 ///
 /// # Errors

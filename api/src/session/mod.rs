@@ -4,6 +4,7 @@
 //! answer was lost gets the same token again, and whoever presents one that was spent long ago is
 //! known to hold a copy.
 
+mod asker;
 pub mod browser;
 mod claims;
 pub(crate) mod http;
@@ -13,6 +14,7 @@ pub(crate) mod pages;
 mod refresh;
 mod store;
 
+pub use asker::Asker;
 pub use login::{login, login_with_cookie};
 pub use refresh::{refresh, why_not_refreshed};
 
@@ -33,7 +35,7 @@ use crate::factor::Password;
 use crate::limit;
 use crate::random;
 use crate::revocation::{self, Why};
-use crate::user::{self, User};
+use crate::user::{self, Credentials, User};
 
 /// Where a request came from, and with what.
 #[derive(Debug, Clone)]
@@ -82,18 +84,7 @@ pub async fn freshen(
 ) -> Result<AccessToken> {
     let id = UserId(claims.sub);
     let gone = || Error::token(Code::Unauthorized, Refusal::Revoked);
-    let found = user::by_id(&app.database, id).await?.ok_or_else(gone)?;
-    let (attempt, place) = admit(app, &found.user.email, from.as_deref()).await?;
-    match app.hasher.matches(place, password, Some(found.hash.clone())).await {
-        Ok(true) => {}
-        Ok(false) => return Err(refused(app, Some(id), Code::LoginBadCredentials).await),
-        // Nobody looked at it.
-        Err(error) => {
-            limit::take_back(app, attempt).await?;
-            return Err(error);
-        }
-    }
-    limit::succeeded(app, attempt).await?;
+    let found = prove(app, id, password, from.as_deref()).await?;
     let transaction = app.database.begin().await?;
     // As at a sign-in: the password may have been changed, and the session ended, meanwhile.
     let held = user::hold(&transaction, id).await?.ok_or_else(gone)?;
@@ -117,6 +108,29 @@ pub async fn freshen(
     audit::record(&transaction, entry).await?;
     transaction.commit().await?;
     Ok(access)
+}
+
+/// A user whose password was given once more; what it was held against.
+async fn prove(
+    app: &App,
+    id: UserId,
+    password: Password,
+    from: Option<&str>,
+) -> Result<Credentials> {
+    let gone = || Error::token(Code::Unauthorized, Refusal::Revoked);
+    let found = user::by_id(&app.database, id).await?.ok_or_else(gone)?;
+    let (attempt, place) = admit(app, &found.user.email, from).await?;
+    match app.hasher.matches(place, password, Some(found.hash.clone())).await {
+        Ok(true) => {}
+        Ok(false) => return Err(refused(app, Some(id), Code::LoginBadCredentials).await),
+        // Nobody looked at it.
+        Err(error) => {
+            limit::take_back(app, attempt).await?;
+            return Err(error);
+        }
+    }
+    limit::succeeded(app, attempt).await?;
+    Ok(found)
 }
 
 /// Whether less than half of a token's life is left.
@@ -245,8 +259,8 @@ pub struct Page {
     pub limit: u64,
 }
 
-/// A user's sessions, the newest first, as the holder of an access token or somebody else sees
-/// them; and whether there are more.
+/// A user's sessions, the newest first, as they look from one of them or from elsewhere; and whether
+/// there are more.
 ///
 /// # Errors
 ///
@@ -254,7 +268,7 @@ pub struct Page {
 pub async fn list(
     app: &App,
     user: UserId,
-    claims: Option<&Claims>,
+    current: Option<SessionId>,
     page: Page,
 ) -> Result<(Vec<Session>, bool)> {
     let reader = app.database.reader();
@@ -272,10 +286,10 @@ pub async fn list(
     let mut rows = store::list(reader, user, page.ended, after.as_ref(), limit + 1, now).await?;
     let more = u64::try_from(rows.len()).is_ok_and(|count| count > limit);
     rows.truncate(usize::try_from(limit).unwrap_or(100));
-    Ok((rows.into_iter().map(|row| seen_by(claims, row)).collect(), more))
+    Ok((rows.into_iter().map(|row| seen_from(current, row)).collect(), more))
 }
 
-fn seen_by(claims: Option<&Claims>, row: Model) -> Session {
+fn seen_from(current: Option<SessionId>, row: Model) -> Session {
     let Model {
         id,
         user_id: _,
@@ -300,7 +314,7 @@ fn seen_by(claims: Option<&Claims>, row: Model) -> Session {
         generation,
         ip,
         user_agent,
-        current: claims.is_some_and(|claims| id.0 == claims.sid),
+        current: current == Some(id),
         ended: ended_at.map(|at| Ended {
             at: seconds(at),
             why: ended_why.unwrap_or_default(),
@@ -399,20 +413,11 @@ pub async fn end_one(app: &App, user: UserId, id: &str, device: Device) -> Resul
 ///
 /// [`Code::Unauthorized`] when that one is over; nothing is ended when the database does not
 /// answer.
-pub async fn end_others(
-    app: &App,
-    user: UserId,
-    claims: Option<&Claims>,
-    device: Device,
-) -> Result<()> {
-    let kept = claims.map(|claims| SessionId(claims.sid));
+pub async fn end_others(app: &App, user: UserId, asker: Asker<'_>, device: Device) -> Result<()> {
+    let kept = asker.session();
     let transaction = app.database.begin().await?;
     let held = user::hold(&transaction, user).await?;
-    let lives = match claims {
-        Some(claims) => lives(&transaction, claims).await?,
-        None => true,
-    };
-    if held.is_none() || !lives {
+    if held.is_none() || !asker.lives(&transaction, user).await? {
         return Err(Error::token(Code::Unauthorized, Refusal::Revoked));
     }
     let now = clock::now();
@@ -478,11 +483,7 @@ pub async fn logout_all(app: &App, claims: &Claims, device: Device) -> Result<()
 
 /// Whether the session that a token belongs to lives, and does so until the transaction ends.
 pub(crate) async fn lives(transaction: &DatabaseTransaction, claims: &Claims) -> Result<bool> {
-    let row = store::find_and_lock(transaction, SessionId(claims.sid)).await?;
-    let now = clock::now().millis();
-    Ok(row.is_some_and(|row| {
-        row.user_id.0 == claims.sub && row.ended_at.is_none() && !row.has_expired(now)
-    }))
+    Asker::Token(claims).lives(transaction, UserId(claims.sub)).await
 }
 
 /// Ends the sessions of a user but one, and every access token the user got up to now.

@@ -49,6 +49,20 @@ pub(super) async fn open_in_browser(
     row.into_active_model().reset_all().insert(connection).await.map(drop)
 }
 
+/// Lets a browser know a session by another id.
+pub(super) async fn rename_in_browser(
+    connection: &impl ConnectionTrait,
+    session: SessionId,
+    digest: String,
+) -> Result<(), DbErr> {
+    browser_session::Entity::update_many()
+        .col_expr(browser_session::Column::Digest, Expr::value(digest))
+        .filter(browser_session::Column::SessionId.eq(session))
+        .exec(connection)
+        .await
+        .map(drop)
+}
+
 /// The session that lives at an instant and that a browser knows by an id with this digest.
 pub(super) async fn of_browser(
     connection: &impl ConnectionTrait,

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use entity::UserId;
+use entity::{SessionId, UserId};
 use sea_orm::DatabaseTransaction;
 use tessera_verify::{Claims, Refusal};
 
@@ -14,7 +14,7 @@ use crate::error::{Code, Error, Result, TokenRefusal};
 use crate::revocation;
 use crate::scope::{Scope, Scopes};
 use crate::service::Principal;
-use crate::session;
+use crate::session::{self, Asker};
 use crate::user::{self, User};
 
 /// Who asks.
@@ -34,6 +34,15 @@ pub enum Authority {
         /// Whom it acts as.
         principal: Principal,
     },
+    /// A user with a browser that is signed in on the pages.
+    Browser {
+        /// The session.
+        session: SessionId,
+        /// Whether they gave their password with what they ask.
+        proven: bool,
+        /// The user.
+        user: Arc<User>,
+    },
     /// Whoever may open the database, at the terminal.
     Operator,
 }
@@ -42,7 +51,9 @@ impl Authority {
     /// The user or the service; an operator is neither.
     pub fn principal(&self) -> Option<Principal> {
         match self {
-            Authority::Session { user, .. } => Some(Principal::User(Arc::clone(user))),
+            Authority::Session { user, .. } | Authority::Browser { user, .. } => {
+                Some(Principal::User(Arc::clone(user)))
+            }
             Authority::ApiToken { principal, .. } => Some(principal.clone()),
             Authority::Operator => None,
         }
@@ -59,7 +70,7 @@ impl Authority {
     /// What they may do.
     pub fn scopes(&self) -> Scopes {
         match self {
-            Authority::Session { user, .. } => user.scopes(),
+            Authority::Session { user, .. } | Authority::Browser { user, .. } => user.scopes(),
             Authority::ApiToken { token, principal } => token.scopes.within(&principal.scopes()),
             Authority::Operator => Scopes::of(&[Scope::SUPER]),
         }
@@ -104,6 +115,9 @@ impl Authority {
             Authority::Session { claims, .. } => {
                 Ok(app.guard.require_fresh(claims, clock::now().seconds())?)
             }
+            Authority::Browser { session, proven, .. } => {
+                Asker::Browser { session: *session, proven: *proven }.require_fresh(app)
+            }
             Authority::ApiToken { .. } if self.may(Scope::SUPER) => Ok(()),
             Authority::ApiToken { .. } => Err(Error::scope(Scope::SUPER)),
             Authority::Operator => Ok(()),
@@ -120,6 +134,11 @@ impl Authority {
         match (self, self.principal()) {
             (Authority::Session { claims, .. }, Some(Principal::User(own))) if own.id == user => {
                 Ok(app.guard.require_fresh(claims, clock::now().seconds())?)
+            }
+            (Authority::Browser { session, proven, .. }, Some(Principal::User(own)))
+                if own.id == user =>
+            {
+                Asker::Browser { session: *session, proven: *proven }.require_fresh(app)
             }
             (Authority::ApiToken { .. }, Some(Principal::User(own))) if own.id == user => {
                 Err(Code::FreshTokenRequired.into())
@@ -145,6 +164,10 @@ impl Authority {
                     return Err(Error::token(Code::Unauthorized, unknown));
                 }
             }
+            Authority::Browser { session, proven, user } => {
+                let asker = Asker::Browser { session: *session, proven: *proven };
+                asker.hold(app, transaction, user.id).await?;
+            }
             Authority::Operator => {}
         }
         let Some(Principal::User(own)) = self.principal() else { return Ok(()) };
@@ -163,7 +186,9 @@ impl Authority {
 impl fmt::Display for Authority {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Authority::Session { user, .. } => write!(formatter, "user:{}", user.id),
+            Authority::Session { user, .. } | Authority::Browser { user, .. } => {
+                write!(formatter, "user:{}", user.id)
+            }
             Authority::ApiToken { token, .. } => write!(formatter, "api_token:{}", token.id),
             Authority::Operator => formatter.write_str("operator"),
         }

@@ -1,8 +1,8 @@
-//! Swagger UI in a real browser.
+//! Swagger UI and the pages in a real browser.
 
 use std::process::Command;
 
-use super::{project, run, text, tool};
+use super::{node_folder, project, run, text, tool};
 use crate::support::{PASSWORD, Server};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -16,4 +16,23 @@ async fn swagger_ui_asks_who_i_am_with_a_password_a_token_and_an_api_token() {
     let said = text(&output.stdout) + &text(&output.stderr);
     assert!(output.status.success(), "{said}");
     assert!(said.contains("200"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_life_of_an_account_is_lived_on_pages_with_scripts_and_without() {
+    let server = Server::start().await;
+    let html = tempfile::tempdir().unwrap();
+    let output = run(Command::new(tool("python"))
+        .arg(project().join("tests/browser/pages.py"))
+        .arg(server.url(""))
+        .arg(server.folder().join("outbox"))
+        .arg(node_folder().join("node_modules/axe-core/axe.min.js"))
+        .arg(html.path()));
+    let said = text(&output.stdout) + &text(&output.stderr);
+    assert!(output.status.success() && said.contains("pages were looked at"), "{said}");
+    let output = run(Command::new("node")
+        .current_dir(node_folder())
+        .arg(project().join("tests/tools/validate.mjs"))
+        .arg(html.path()));
+    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
 }

@@ -90,6 +90,7 @@ fn a_feature_has_files_with_known_names_only() {
             "key/derived.rs",
             "mail/template.rs",
             "mail/transport.rs",
+            "session/asker.rs",
             "session/browser.rs",
             "session/claims.rs",
             "session/login.rs",

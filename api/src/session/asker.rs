@@ -1,0 +1,87 @@
+//! What somebody asks from, and whether they still may.
+
+use entity::{SessionId, UserId};
+use sea_orm::DatabaseTransaction;
+use tessera_verify::{Claims, Refusal};
+
+use super::store;
+use crate::app::App;
+use crate::clock;
+use crate::error::{Code, Error, Result};
+use crate::revocation;
+
+/// What a user asks from.
+#[derive(Debug, Clone, Copy)]
+pub enum Asker<'a> {
+    /// A session, with its access token.
+    Token(&'a Claims),
+    /// A session, with the cookie of a page.
+    Browser {
+        /// The session.
+        session: SessionId,
+        /// Whether they gave their password with it.
+        proven: bool,
+    },
+    /// No session: an API token.
+    NoSession,
+}
+
+impl<'a> Asker<'a> {
+    /// By what an access token says, where it is one.
+    pub fn of(claims: Option<&'a Claims>) -> Self {
+        claims.map_or(Self::NoSession, Self::Token)
+    }
+
+    /// The session.
+    pub fn session(self) -> Option<SessionId> {
+        match self {
+            Self::Token(claims) => Some(SessionId(claims.sid)),
+            Self::Browser { session, .. } => Some(session),
+            Self::NoSession => None,
+        }
+    }
+
+    /// Fails where the password was given too long ago. No API token is fresh.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::FreshTokenRequired`].
+    pub fn require_fresh(self, app: &App) -> Result<()> {
+        match self {
+            Self::Token(claims) => Ok(app.guard.require_fresh(claims, clock::now().seconds())?),
+            Self::Browser { proven: true, .. } => Ok(()),
+            _ => Err(Code::FreshTokenRequired.into()),
+        }
+    }
+
+    /// Whether the session is this user's and lives, and does so until the transaction ends.
+    pub(crate) async fn lives(
+        self,
+        transaction: &DatabaseTransaction,
+        user: UserId,
+    ) -> Result<bool> {
+        let Some(session) = self.session() else { return Ok(true) };
+        let row = store::find_and_lock(transaction, session).await?;
+        let now = clock::now().millis();
+        Ok(row.is_some_and(|row| {
+            row.user_id == user && row.ended_at.is_none() && !row.has_expired(now)
+        }))
+    }
+
+    /// Fails for who was thrown out meanwhile, on another replica too.
+    pub(crate) async fn hold(
+        self,
+        app: &App,
+        transaction: &DatabaseTransaction,
+        user: UserId,
+    ) -> Result<()> {
+        let revoked = match self {
+            Self::Token(claims) => revocation::is_revoked(app, transaction, claims).await?,
+            _ => false,
+        };
+        if revoked || !self.lives(transaction, user).await? {
+            return Err(Error::token(Code::Unauthorized, Refusal::Revoked));
+        }
+        Ok(())
+    }
+}
