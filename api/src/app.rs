@@ -16,6 +16,7 @@ use crate::limit::{self, Blocked, MOST_BLOCKED};
 use crate::mail::{Mailer, Templates};
 use crate::revocation::Revocations;
 use crate::service::KnownServices;
+use crate::session::browser::{MOST_NOTED, NotedSessions};
 use crate::token::{KnownApiTokens, Uses};
 use crate::user::KnownUsers;
 
@@ -60,6 +61,8 @@ pub struct Parts {
     pub attempt_key: hmac::Key,
     /// What is not tried again for a while.
     pub blocked: Blocked,
+    /// When it was last written that sessions of browsers are in use.
+    pub noted_sessions: NotedSessions,
     /// Which changes to the keys that sign were told, and which were read.
     pub key_changes: KeyChanges,
     /// When API tokens were used, as far as that is not written yet.
@@ -117,6 +120,7 @@ impl App {
             code_keys,
             attempt_key,
             blocked: Blocked::new(MOST_BLOCKED),
+            noted_sessions: NotedSessions::new(MOST_NOTED),
             key_changes: KeyChanges::default(),
             api_token_uses: Uses::default(),
         })))

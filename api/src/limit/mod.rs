@@ -77,7 +77,7 @@ pub struct Attempt {
 ///
 /// # Errors
 ///
-/// [`Code::TooManyAttempts`](crate::error::Code::TooManyAttempts), with how long to wait.
+/// [`Code::TooManyAttempts`], with how long to wait.
 pub async fn sign_in(app: &App, name: &str, from: Option<&str>) -> Result<Option<Attempt>> {
     if !app.config.rate_limit {
         return Ok(None);
@@ -140,7 +140,7 @@ pub async fn succeeded(app: &App, attempt: Option<Attempt>) -> Result<()> {
 ///
 /// # Errors
 ///
-/// [`Code::TooManyAttempts`](crate::error::Code::TooManyAttempts), with how long to wait.
+/// [`Code::TooManyAttempts`], with how long to wait.
 pub async fn registration(app: &App, from: Option<&str>) -> Result<()> {
     if !app.config.rate_limit {
         return Ok(());
@@ -154,7 +154,7 @@ pub async fn registration(app: &App, from: Option<&str>) -> Result<()> {
 ///
 /// # Errors
 ///
-/// [`Code::TooManyAttempts`](crate::error::Code::TooManyAttempts), with how long to wait.
+/// [`Code::TooManyAttempts`], with how long to wait.
 pub async fn mail(app: &App, to: &str, from: Option<&str>) -> Result<()> {
     if !app.config.rate_limit {
         return Ok(());
@@ -182,7 +182,7 @@ pub async fn may_mail(app: &App, to: &str, from: Option<&str>) -> Result<bool> {
 ///
 /// # Errors
 ///
-/// [`Code::TooManyAttempts`](crate::error::Code::TooManyAttempts), with how long to wait.
+/// [`Code::TooManyAttempts`], with how long to wait.
 pub async fn code(app: &App, purpose: &str, email: &str, from: Option<&str>) -> Result<()> {
     let mut budgets = vec![(code_key(app, purpose, email), CODE)];
     if app.config.rate_limit {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use entity::SessionId;
+use quick_cache::sync::Cache;
 
 use super::{Device, Opens, login, store};
 use crate::app::App;
@@ -20,6 +21,12 @@ use crate::user::{self, User};
 
 /// How many letters and digits an id has: 256 bits.
 const ID_LENGTH: usize = 43;
+
+/// When it was last written that sessions of browsers are in use, by this replica.
+pub type NotedSessions = Cache<SessionId, Time>;
+
+/// The most of these that are remembered.
+pub const MOST_NOTED: usize = 20_000;
 
 /// How often it is written that a session is in use, in seconds.
 const NOTED_EVERY: u64 = 60;
@@ -78,6 +85,12 @@ pub fn keep(app: &App, signed_in: &SignedIn, device: Device) {
     if signed_in.last_used.plus_seconds(NOTED_EVERY) > now {
         return;
     }
+    // Of many pages at once one writes.
+    let since = app.noted_sessions.get(&signed_in.session);
+    if since.is_some_and(|since| since.plus_seconds(NOTED_EVERY) > now && since <= now) {
+        return;
+    }
+    app.noted_sessions.insert(signed_in.session, now);
     let (app, session, user) = (app.clone(), signed_in.session, signed_in.user.id);
     tokio::spawn(async move {
         let noted = async {
