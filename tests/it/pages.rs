@@ -155,6 +155,10 @@ async fn no_page_of_another_site_sends_a_form() {
     post().header("origin", "https://evil.example").send().await.expect_status(403);
     post().header("origin", "null").send().await.expect_status(403);
     post().header("sec-fetch-site", "cross-site").send().await.expect_status(403);
+    post().header("sec-fetch-site", "same-site").send().await.expect_status(403);
+    let text = format!("csrf={right}");
+    let typed = server.post("/logout").header("cookie", &cookie).body("text/plain", text);
+    typed.send().await.expect_status(415);
     browser.open("/").await.expect_status(200);
     // Nor does one sign a browser in as somebody else.
     let filled = [("email", "first@user.com"), ("password", PASSWORD), ("csrf", &*right)];
@@ -225,7 +229,12 @@ async fn a_browser_that_does_nothing_is_signed_out_and_one_that_is_used_is_noted
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(times().await >= before, "it goes on");
-    // However much it is used, not for ever.
+    // However much it is used, not for ever. (Another start, which remembers no minute.)
+    let cookies = browser.cookies.clone();
+    let server = Server::setup().on(server.kill()).start().await;
+    let mut browser = Browser::of(&server);
+    browser.cookies = cookies;
+    let times = async || server.database.column::<i64>("select expires_at from session").await[0];
     server.database.execute("update session set created_at = created_at - 604000 * 1000").await;
     server.database.execute(&ago(61)).await;
     browser.open("/").await.expect_status(200);
@@ -307,6 +316,7 @@ async fn people_look_after_their_account_on_its_page() {
     assert!(!page.body.contains(&secret) && page.body.contains(&secret[..8]), "{}", page.body);
     let id = server.database.column::<String>("select id from api_token").await.remove(0);
     browser.press("/account", &[("act", "delete-token"), ("id", &id)]).await.expect_status(200);
+    browser.press("/account", &[("act", "delete-token"), ("id", &id)]).await.expect_status(404);
     server.me(&secret).await.expect_reason("api_token_unknown");
 
     // A new password ends the others, and moves this one to another id.
@@ -327,7 +337,7 @@ async fn people_look_after_their_account_on_its_page() {
     assert!(list.body.contains("this one") && list.body.contains("Sign out everywhere else"));
     browser.press("/account", &[("act", "end-others")]).await.expect_status(200);
     other.open("/account").await.expect_status(303);
-    let export = browser.open("/account/export").await.expect_status(200);
+    let export = browser.press("/account/export", &[]).await.expect_status(200);
     assert_eq!(export.json["user"]["email"], person.email.as_str());
     assert!(export.header("content-disposition").starts_with("attachment"));
     assert!(browser.open("/account").await.body.contains("the password was changed"));
@@ -335,6 +345,74 @@ async fn people_look_after_their_account_on_its_page() {
     browser.press("/account", &[("act", "delete"), ("current", new)]).await.expect_status(303);
     server.login(&person.email, new).await.expect_status(400);
     browser.open("/account").await.expect_status(303);
+}
+
+#[tokio::test]
+async fn of_two_changes_of_a_password_with_the_same_old_one_one_is_made() {
+    let server = Server::start().await;
+    server.register("first@user.com", PASSWORD).await.expect_status(201);
+    for turn in 0..5 {
+        let old = if turn == 0 { PASSWORD.to_owned() } else { format!("{PASSWORD} {turn}") };
+        let next = format!("{PASSWORD} {}", turn + 1);
+        let mut one = Browser::of(&server);
+        one.sign_in("first@user.com", &old).await;
+        one.open("/account").await;
+        let mut other = Browser::of(&server);
+        (other.cookies, other.csrf) = (one.cookies.clone(), one.csrf.clone());
+        let first = [("act", "password"), ("password", next.as_str()), ("current", old.as_str())];
+        let thiefs = format!("{next} of a thief");
+        let second =
+            [("act", "password"), ("password", thiefs.as_str()), ("current", old.as_str())];
+        let (a, b) = futures_util::future::join(
+            one.press("/account", &first),
+            other.press("/account", &second),
+        )
+        .await;
+        let won = [a.status, b.status].iter().filter(|status| **status == 200).count();
+        assert_eq!(won, 1, "{} {}", a.body, b.body);
+        let (browser, password) =
+            if a.status == 200 { (&mut one, next.clone()) } else { (&mut other, thiefs) };
+        browser.open("/account").await.expect_status(200);
+        // On to the next with the one that holds.
+        let (access, _) = server.sign_in("first@user.com", &password).await;
+        if password != next {
+            server.change_me(&access, &json!({ "password": next })).await.expect_status(200);
+        }
+    }
+}
+
+#[tokio::test]
+async fn pages_are_no_other_origins_to_read_and_superusers_places_nobodys() {
+    let server = Server::setup().set("CORS_ORIGINS", "https://app.example.com").start().await;
+    let (root, person) = (server.superuser("root").await, server.person("first").await);
+    let mut browser = Browser::of(&server);
+    browser.sign_in(&person.email, PASSWORD).await;
+    let cookie = format!("tessera-browser={}", browser.id());
+    let origin = "https://app.example.com";
+    let page = server.get("/account").header("cookie", &cookie).header("origin", origin);
+    let page = page.send().await.expect_status(200);
+    assert_eq!(page.header("access-control-allow-origin"), "");
+    browser.open("/account").await;
+    let form = [("csrf", browser.csrf.as_str()), ("act", "end-others")];
+    let posted = server.post("/account").header("cookie", &cookie).header("origin", origin);
+    posted.form(&form).send().await.expect_status(403);
+
+    let path = format!("/users/{}", person.id);
+    let change = json!({ "scopes": ["authenticated", "admin"] });
+    server.patch(&path).bearer(&root.access).json(&change).send().await.expect_status(200);
+    let export = server.get("/users/me/export").bearer(&person.access).send().await;
+    let acts = export.json["audit"].as_array().unwrap().clone();
+    let act = acts.iter().find(|act| act["act"] == "scopes-change").unwrap();
+    assert_eq!((&act["actor"], act.get("ip")), (&json!("somebody else"), None));
+    assert!(!export.body.contains(&root.id));
+    // Signing in again here leaves nobody signed in before.
+    let before = browser.cookies.clone();
+    browser.open("/account").await;
+    let filled = [("email", root.email.as_str()), ("password", PASSWORD)];
+    browser.press("/login", &filled).await.expect_status(303);
+    let mut old = Browser::of(&server);
+    old.cookies = before;
+    old.open("/account").await.expect_status(303);
 }
 
 #[tokio::test]

@@ -17,6 +17,15 @@ async fn an_address_that_was_never_verified_takes_nothing_from_one_that_was() {
     server.verify(&verify.token()).await.expect_status(200);
     server.restore(&letter.token()).await.expect_refusal(400, "RESTORE_EMAIL_BAD_TOKEN");
     assert_eq!(server.me(&typo.access).await.text("email"), "right@user.com");
+    // Nor from one whose mail set a password: so somebody shows that it is theirs who finds an account
+    // under their address that they never made.
+    let trap = server.person("trap").await;
+    let letter = server.moved(&trap, "victim@user.com").await;
+    let reset = server.reset_letter("victim@user.com", 1).await;
+    assert!(reset.text.contains("take it back"), "{reset:?}");
+    server.reset(&reset.token(), NEW_PASSWORD).await.expect_status(200);
+    server.restore(&letter.token()).await.expect_refusal(400, "RESTORE_EMAIL_BAD_TOKEN");
+    server.sign_in("victim@user.com", NEW_PASSWORD).await;
     // Before that, it could have been the thief's.
     let other = server.person("other").await;
     let letter = server.moved(&other, "thief@user.com").await;

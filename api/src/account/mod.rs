@@ -75,7 +75,11 @@ pub async fn change(
     let kept = asker.session();
     let way = Way { own: true, kept, from: device.ip, tells_password };
     let acts = acts(&held, &changes, &Actor::user(id));
+    let has_new_password = changes.hash.is_some();
     let changed = apply(app, &transaction, held, changes, way).await?;
+    if has_new_password {
+        asker.move_on(&transaction).await?;
+    }
     audit::record_all(&transaction, acts).await?;
     transaction.commit().await?;
     applied(app, &changed);
@@ -221,7 +225,7 @@ fn password_changed(to: String) -> Letter {
 pub async fn delete(app: &App, asker: Asker<'_>, id: UserId, device: Device) -> Result<()> {
     asker.require_fresh(app)?;
     let transaction = app.database.begin().await?;
-    if former::is_there(&transaction, id).await? {
+    if former::is_verified(&transaction, id).await? {
         // Who took over the account would take away with it what its owner takes it back by.
         return Err(Code::EmailChangePending.into());
     }

@@ -18,6 +18,7 @@ use crate::http::visitor::{Posted, Visitor, see_other};
 use crate::session::browser::{self, SignedIn};
 use crate::session::{self, Asker, Device, Page};
 use crate::token::{self, Authority, Chosen};
+use crate::user::Email;
 
 const TITLE: &str = "Your account";
 
@@ -41,6 +42,10 @@ struct Filled {
     days: Option<String>,
 }
 
+/// A form with a button alone.
+#[derive(Deserialize)]
+struct Nothing {}
+
 /// What came of a form.
 enum Done {
     /// It is done.
@@ -63,14 +68,11 @@ pub(crate) async fn show(app: Data<&App>, visitor: Visitor) -> Response {
 pub(crate) async fn change(app: Data<&App>, device: Device, posted: Posted<Filled>) -> Response {
     let Posted { form, mut visitor } = posted;
     let Some(signed_in) = visitor.signed_in.clone() else { return see_other(SIGN_IN) };
-    let changes_password = form.act == "password";
-    let outcome = done(&app, &signed_in, form, device).await;
-    if changes_password
-        && outcome.is_ok()
-        && let Ok(id) = browser::another_id(&app, &signed_in).await
-    {
-        visitor.moves_to(&app, &id);
-        visitor.csrf = app.csrf.value_of(id.as_bytes());
+    let next = Some(browser::new_id()).filter(|_| form.act == "password");
+    let outcome = done(&app, &signed_in, form, next.as_deref(), device).await;
+    if let Some(next) = next.filter(|_| outcome.is_ok()) {
+        visitor.moves_to(&app, &next);
+        visitor.csrf = app.csrf.value_of(next.as_bytes());
     }
     let (status, values) = match outcome {
         Ok(Done::Gone) => return see_other("./login"),
@@ -81,6 +83,7 @@ pub(crate) async fn change(app: Data<&App>, device: Device, posted: Posted<Fille
             let status = error.code().status();
             let fault = match error.code() {
                 Code::LoginBadCredentials => "The password is not right.".to_owned(),
+                Code::FreshTokenRequired => "Give your password, too.".to_owned(),
                 _ => error.to_string(),
             };
             (
@@ -92,20 +95,26 @@ pub(crate) async fn change(app: Data<&App>, device: Device, posted: Posted<Fille
     shown(&app, &visitor, &signed_in, status, values).await
 }
 
-async fn done(app: &App, signed_in: &SignedIn, form: Filled, device: Device) -> Result<Done> {
+async fn done(
+    app: &App,
+    signed_in: &SignedIn,
+    form: Filled,
+    next: Option<&str>,
+    device: Device,
+) -> Result<Done> {
     let Filled { act, name, surname, website, email, current, password, id, days } = form;
     let user = signed_in.user.id;
     let proven = match current {
         Some(current) => {
             let from = device.ip.as_deref();
-            browser::prove(app, signed_in, Password::new(current), from).await?;
-            true
+            Some(browser::prove(app, signed_in, Password::new(current), from).await?)
         }
-        None => false,
+        None => None,
     };
-    let asker = Asker::Browser { session: signed_in.session, proven };
+    let session = signed_in.session;
+    let asker = Asker::Browser { session, proven: proven.as_ref(), next };
     let authority =
-        Authority::Browser { session: signed_in.session, proven, user: signed_in.user.clone() };
+        Authority::Browser { session, proven: proven.clone(), user: signed_in.user.clone() };
     match act.as_str() {
         "profile" => {
             let wanted = Wanted {
@@ -121,7 +130,10 @@ async fn done(app: &App, signed_in: &SignedIn, form: Filled, device: Device) -> 
             Ok(Done::Said("Saved."))
         }
         "email" => {
-            let email = email.unwrap_or_default().parse().map_err(invalid)?;
+            let email: Email = email.unwrap_or_default().parse().map_err(invalid)?;
+            if email.as_str() == signed_in.user.email {
+                return Ok(Done::Said("Your account has this address already."));
+            }
             let wanted = Wanted { email: Some(email), ..Wanted::default() };
             super::change(app, user, asker, wanted, device).await?;
             Ok(Done::Said("Your account has another address. Its former one was told."))
@@ -156,7 +168,9 @@ async fn done(app: &App, signed_in: &SignedIn, form: Filled, device: Device) -> 
             Ok(Done::Secret(made.secret.expose().to_owned()))
         }
         "delete-token" => {
-            token::delete(app, &authority, Chosen::Id(id.unwrap_or_default())).await?;
+            if token::delete(app, &authority, Chosen::Id(id.unwrap_or_default())).await? == 0 {
+                return Err(Code::NotFound.into());
+            }
             Ok(Done::Said("The token was deleted."))
         }
         "delete" => {
@@ -278,7 +292,8 @@ fn told(act: &str) -> &str {
 }
 
 #[handler]
-pub(crate) async fn export(app: Data<&App>, visitor: Visitor) -> Response {
+pub(crate) async fn export(app: Data<&App>, posted: Posted<Nothing>) -> Response {
+    let Posted { form: Nothing {}, visitor } = posted;
     let Some(signed_in) = &visitor.signed_in else { return see_other("../login?next=/account") };
     let by = Actor::user(signed_in.user.id);
     let current = Some(signed_in.session);

@@ -346,22 +346,33 @@ pub async fn last(app: &App, act: Act) -> Result<Option<i64>> {
     Ok(store::last_of(app.database.reader(), act.name()).await?)
 }
 
-/// What was done by a user or on them lately, the latest first.
+/// What was done on a user lately, the latest first, as they may see it.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
 pub async fn latest_of(app: &App, user: UserId, most: usize) -> Result<Vec<Row>> {
     let most = u64::try_from(most).unwrap_or(u64::MAX);
-    Ok(store::latest_about(app.database.reader(), &format!("user:{user}"), most).await?)
+    let name = format!("user:{user}");
+    let rows = store::latest_about(app.database.reader(), &name, most).await?;
+    Ok(rows.into_iter().map(|row| seen_by(&name, row)).collect())
 }
 
-/// Everything that was done by a user or on them, the oldest first.
+/// Everything that was done by a user or on them, the oldest first, as they may see it.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
 pub async fn all_of(app: &App, user: UserId) -> Result<Vec<Row>> {
     let name = format!("user:{user}");
-    Ok(store::about(app.database.reader(), &name).await?)
+    let rows = store::about(app.database.reader(), &name).await?;
+    Ok(rows.into_iter().map(|row| seen_by(&name, row)).collect())
+}
+
+/// Where others were who did something, and which superuser it was, is theirs.
+fn seen_by(name: &str, row: Row) -> Row {
+    if row.actor == name || row.actor == "anybody" {
+        return row;
+    }
+    Row { actor: "somebody else".to_owned(), ip: None, request: None, ..row }
 }

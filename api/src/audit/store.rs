@@ -64,14 +64,14 @@ pub(super) async fn last_of(
     Ok(found.one(connection).await?.map(|row| row.seq))
 }
 
-/// What was done by somebody or on them lately, the latest first.
+/// What was done on somebody lately, the latest first.
 pub(super) async fn latest_about(
     connection: &impl ConnectionTrait,
     name: &str,
     most: u64,
 ) -> Result<Vec<Model>, DbErr> {
     Entity::find()
-        .filter(Condition::any().add(Column::Subject.eq(name)).add(Column::Actor.eq(name)))
+        .filter(Column::Subject.eq(name))
         .order_by_desc(Column::Seq)
         .limit(most)
         .all(connection)

@@ -15,7 +15,7 @@ use poem::{FromRequest, Request, RequestBody};
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::config::{Config, ConfigError, Origin};
+use crate::config::{Config, ConfigError};
 use crate::error::{Code, Error, Result};
 use crate::session::AccessToken;
 
@@ -162,19 +162,27 @@ pub(crate) struct OwnPage;
 
 impl<'a> FromRequest<'a> for OwnPage {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> poem::Result<Self> {
-        let own = match (request.header(header::ORIGIN), request.data::<App>()) {
+        let listed = match (request.header(header::ORIGIN), request.data::<App>()) {
             (Some(origin), Some(app)) => {
-                let host = request.header(header::HOST).unwrap_or_default();
-                let of_host = origin.split_once("://").is_some_and(|(_, place)| place == host);
-                let mut listed = app.config.cors_origins.iter().map(Origin::as_str);
-                of_host
-                    || app.config.public_url.is_of(origin)
-                    || listed.any(|known| known == origin)
+                app.config.cors_origins.iter().any(|known| known.as_str() == origin)
             }
-            // Programs send no origin; browsers that send none say this.
-            _ => request.header("sec-fetch-site") != Some("cross-site"),
+            _ => false,
         };
+        let own = listed || is_own(request);
         if own { Ok(Self) } else { Err(Error::from(Code::CsrfTokenMismatch).into()) }
+    }
+}
+
+/// Whether a request is not one that another site's page sent, nor another origin's of the same site.
+pub(super) fn is_own(request: &Request) -> bool {
+    match (request.header(header::ORIGIN), request.data::<App>()) {
+        (Some(origin), Some(app)) => {
+            let host = request.header(header::HOST).unwrap_or_default();
+            let of_host = origin.split_once("://").is_some_and(|(_, place)| place == host);
+            of_host || app.config.public_url.is_of(origin)
+        }
+        // Programs send no origin; browsers that send none say this.
+        _ => matches!(request.header("sec-fetch-site"), None | Some("same-origin" | "none")),
     }
 }
 

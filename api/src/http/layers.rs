@@ -155,7 +155,11 @@ impl<E: Endpoint + 'static> Layers<E> {
         if !self.cors_origins.is_empty() {
             headers.append(header::VARY, HeaderValue::from_static("Origin"));
         }
-        if let Some(origin) = origin {
+        // Pages are no other origin's to read: what their forms repeat is on them.
+        let is_page = headers
+            .get(header::CONTENT_TYPE)
+            .is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
+        if let Some(origin) = origin.filter(|_| !is_page) {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
             headers
                 .insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));

@@ -91,7 +91,7 @@ pub(super) fn service(app: App) -> impl Endpoint<Output = Response> {
         .at("/auth", get(session::pages::lead_to_login))
         .at("/login", get(session::pages::login_form).post(session::pages::login))
         .at("/account", get(account::pages::show).post(account::pages::change))
-        .at("/account/export", get(account::pages::export))
+        .at("/account/export", post(account::pages::export))
         .at("/logout", post(session::pages::logout))
         .at("/register", get(factor::pages::register_form).post(factor::pages::register))
         .at("/verify", get(recovery::pages::verify_form).post(recovery::pages::verify))
@@ -127,7 +127,7 @@ const PAGES: [(&str, &str); 19] = [
     ("/auth", "GET"),
     ("/login", "GET, POST"),
     ("/account", "GET, POST"),
-    ("/account/export", "GET"),
+    ("/account/export", "POST"),
     ("/logout", "POST"),
     ("/register", "GET, POST"),
     ("/forgot-password", "GET, POST"),

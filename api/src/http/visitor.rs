@@ -9,7 +9,7 @@ use poem::{FromRequest, Request, RequestBody, Response};
 use serde::de::DeserializeOwned;
 
 use super::caller::device;
-use super::cookie::{self, Cookies, OwnPage};
+use super::cookie::{self, Cookies};
 use super::page::refusal;
 use crate::app::App;
 use crate::error::{Code, Error, Result};
@@ -74,9 +74,13 @@ pub(crate) struct Posted<T> {
 impl<'a, T: DeserializeOwned + Send> FromRequest<'a> for Posted<T> {
     async fn from_request(request: &'a Request, body: &mut RequestBody) -> poem::Result<Self> {
         let posted = async {
-            <OwnPage as FromRequest>::from_request(request, body)
-                .await
-                .map_err(|_| Error::from(Code::CsrfTokenMismatch))?;
+            if !cookie::is_own(request) {
+                return Err(Error::from(Code::CsrfTokenMismatch));
+            }
+            let kind = request.header(header::CONTENT_TYPE).unwrap_or_default();
+            if !kind.starts_with("application/x-www-form-urlencoded") {
+                return Err(Code::UnsupportedMediaType.into());
+            }
             let visitor = Visitor::of(request).await?;
             let bytes = body.take().map_err(|_| Code::RequestTimeout)?.into_bytes().await;
             let bytes = bytes.map_err(|_| Code::RequestTimeout)?;

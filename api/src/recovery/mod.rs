@@ -133,6 +133,8 @@ pub async fn reset_password(
     }
     let changes = Changes { hash: Some(hash), ..Changes::default() };
     let from = device.ip.clone();
+    // The address was shown to be whose it is: what was never shown takes nothing from it.
+    former::forget_unverified(&transaction, held.user.id).await?;
     if !held.user.is_verified {
         // Nobody had shown that this address is theirs: whoever made API tokens may have registered
         // somebody else's, and waited for its owner.

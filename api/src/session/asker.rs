@@ -4,11 +4,12 @@ use entity::{SessionId, UserId};
 use sea_orm::DatabaseTransaction;
 use tessera_verify::{Claims, Refusal};
 
-use super::store;
+use super::{browser, store};
 use crate::app::App;
 use crate::clock;
 use crate::error::{Code, Error, Result};
 use crate::revocation;
+use crate::user::{self, PasswordHash};
 
 /// What a user asks from.
 #[derive(Debug, Clone, Copy)]
@@ -19,8 +20,10 @@ pub enum Asker<'a> {
     Browser {
         /// The session.
         session: SessionId,
-        /// Whether they gave their password with it.
-        proven: bool,
+        /// What the password that they gave with it was held against.
+        proven: Option<&'a PasswordHash>,
+        /// The id that the browser has next, if the password changes.
+        next: Option<&'a str>,
     },
     /// No session: an API token.
     NoSession,
@@ -49,7 +52,7 @@ impl<'a> Asker<'a> {
     pub fn require_fresh(self, app: &App) -> Result<()> {
         match self {
             Self::Token(claims) => Ok(app.guard.require_fresh(claims, clock::now().seconds())?),
-            Self::Browser { proven: true, .. } => Ok(()),
+            Self::Browser { proven: Some(_), .. } => Ok(()),
             _ => Err(Code::FreshTokenRequired.into()),
         }
     }
@@ -82,6 +85,23 @@ impl<'a> Asker<'a> {
         if revoked || !self.lives(transaction, user).await? {
             return Err(Error::token(Code::Unauthorized, Refusal::Revoked));
         }
+        if let Self::Browser { proven: Some(proven), .. } = self {
+            // Somebody else may have changed it since: the old one proves nothing any more.
+            let held = user::by_id_in(transaction, user).await?;
+            if held.is_none_or(|held| held.hash != *proven) {
+                return Err(Code::LoginBadCredentials.into());
+            }
+        }
         Ok(())
+    }
+
+    /// Gives a browser its next id, in the transaction of what calls for one.
+    pub(crate) async fn move_on(self, transaction: &DatabaseTransaction) -> Result<()> {
+        match self {
+            Self::Browser { session, next: Some(next), .. } => {
+                browser::rename(transaction, session, next).await
+            }
+            _ => Ok(()),
+        }
     }
 }

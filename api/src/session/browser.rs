@@ -9,6 +9,7 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{SHA256, digest};
 use entity::SessionId;
 use quick_cache::sync::Cache;
+use sea_orm::DatabaseTransaction;
 
 use super::{Device, Opens, login, store};
 use crate::app::App;
@@ -17,7 +18,7 @@ use crate::error::Result;
 use crate::factor::Password;
 use crate::random;
 use crate::revocation::Why;
-use crate::user::{self, User};
+use crate::user::{self, PasswordHash, User};
 
 /// How many letters and digits an id has: 256 bits.
 const ID_LENGTH: usize = 43;
@@ -28,7 +29,7 @@ pub type NotedSessions = Cache<SessionId, Time>;
 /// The most of these that are remembered.
 pub const MOST_NOTED: usize = 20_000;
 
-/// How often it is written that a session is in use, in seconds.
+/// How often it is written that a session is in use, in seconds; more often where it ends soon.
 const NOTED_EVERY: u64 = 60;
 
 /// What a browser has that is signed in.
@@ -82,12 +83,13 @@ pub async fn find(app: &App, id: &str) -> Result<Option<SignedIn>> {
 /// Lets a session that is in use go on, once a minute at most. Nobody waits for it.
 pub fn keep(app: &App, signed_in: &SignedIn, device: Device) {
     let now = clock::now();
-    if signed_in.last_used.plus_seconds(NOTED_EVERY) > now {
+    let every = NOTED_EVERY.min(app.config.browser_session_idle_expires / 4);
+    if signed_in.last_used.plus_seconds(every) > now {
         return;
     }
     // Of many pages at once one writes.
     let since = app.noted_sessions.get(&signed_in.session);
-    if since.is_some_and(|since| since.plus_seconds(NOTED_EVERY) > now && since <= now) {
+    if since.is_some_and(|since| since.plus_seconds(every) > now && since <= now) {
         return;
     }
     app.noted_sessions.insert(signed_in.session, now);
@@ -105,7 +107,7 @@ pub fn keep(app: &App, signed_in: &SignedIn, device: Device) {
     });
 }
 
-/// Fails where a password is not that of who is signed in.
+/// What the password of who is signed in is held against, if it is theirs.
 ///
 /// # Errors
 ///
@@ -117,21 +119,17 @@ pub async fn prove(
     signed_in: &SignedIn,
     password: Password,
     from: Option<&str>,
-) -> Result<()> {
-    super::prove(app, signed_in.user.id, password, from).await.map(drop)
+) -> Result<PasswordHash> {
+    Ok(super::prove(app, signed_in.user.id, password, from).await?.hash)
 }
 
-/// Gives a session another id for its cookie, after something that a thief of the old one must not share.
-///
-/// # Errors
-///
-/// When the database refuses: the old one stays then.
-pub async fn another_id(app: &App, signed_in: &SignedIn) -> Result<String> {
-    let id = new_id();
-    let transaction = app.database.begin().await?;
-    store::rename_in_browser(&transaction, signed_in.session, digest_of(&id)).await?;
-    transaction.commit().await?;
-    Ok(id)
+/// Gives a session another id for its cookie, with something that a thief of the old one must not share.
+pub(super) async fn rename(
+    transaction: &DatabaseTransaction,
+    session: SessionId,
+    id: &str,
+) -> Result<()> {
+    Ok(store::rename_in_browser(transaction, session, digest_of(id)).await?)
 }
 
 /// Signs a browser out.

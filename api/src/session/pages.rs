@@ -50,8 +50,14 @@ pub(crate) fn login_form(app: Data<&App>, visitor: Visitor, Query(led): Query<Le
 pub(crate) async fn login(app: Data<&App>, device: Device, posted: Posted<SignIn>) -> Response {
     let Posted { form: SignIn { email, password, next }, visitor } = posted;
     let next = next.as_deref();
-    match browser::sign_in(&app, &email, Password::new(password), device).await {
+    match browser::sign_in(&app, &email, Password::new(password), device.clone()).await {
         Ok(id) => {
+            // Whoever was signed in here is not any more: nobody could sign them out again.
+            if let Some(before) = &visitor.signed_in
+                && let Err(error) = browser::sign_out(&app, before, device).await
+            {
+                return refusal(TITLE, error);
+            }
             visitor.moves_to(&app, &id);
             see_other(&next_place(next))
         }

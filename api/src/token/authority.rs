@@ -15,7 +15,7 @@ use crate::revocation;
 use crate::scope::{Scope, Scopes};
 use crate::service::Principal;
 use crate::session::{self, Asker};
-use crate::user::{self, User};
+use crate::user::{self, PasswordHash, User};
 
 /// Who asks.
 #[derive(Debug, Clone)]
@@ -38,8 +38,8 @@ pub enum Authority {
     Browser {
         /// The session.
         session: SessionId,
-        /// Whether they gave their password with what they ask.
-        proven: bool,
+        /// What the password that they gave with it was held against.
+        proven: Option<PasswordHash>,
         /// The user.
         user: Arc<User>,
     },
@@ -116,7 +116,8 @@ impl Authority {
                 Ok(app.guard.require_fresh(claims, clock::now().seconds())?)
             }
             Authority::Browser { session, proven, .. } => {
-                Asker::Browser { session: *session, proven: *proven }.require_fresh(app)
+                Asker::Browser { session: *session, proven: proven.as_ref(), next: None }
+                    .require_fresh(app)
             }
             Authority::ApiToken { .. } if self.may(Scope::SUPER) => Ok(()),
             Authority::ApiToken { .. } => Err(Error::scope(Scope::SUPER)),
@@ -138,7 +139,8 @@ impl Authority {
             (Authority::Browser { session, proven, .. }, Some(Principal::User(own)))
                 if own.id == user =>
             {
-                Asker::Browser { session: *session, proven: *proven }.require_fresh(app)
+                Asker::Browser { session: *session, proven: proven.as_ref(), next: None }
+                    .require_fresh(app)
             }
             (Authority::ApiToken { .. }, Some(Principal::User(own))) if own.id == user => {
                 Err(Code::FreshTokenRequired.into())
@@ -165,7 +167,8 @@ impl Authority {
                 }
             }
             Authority::Browser { session, proven, user } => {
-                let asker = Asker::Browser { session: *session, proven: *proven };
+                let asker =
+                    Asker::Browser { session: *session, proven: proven.as_ref(), next: None };
                 asker.hold(app, transaction, user.id).await?;
             }
             Authority::Operator => {}

@@ -68,13 +68,31 @@ pub async fn all_of(connection: &impl ConnectionTrait, user: UserId) -> Result<V
     Ok(store::formers_of(connection, user, clock::now()).await?)
 }
 
-/// Whether an address that a user may take back was shown to be theirs.
+/// Whether a user may take back an address that was shown to be theirs.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn is_verified(connection: &impl ConnectionTrait, user: UserId) -> Result<bool> {
+    Ok(store::has_former(connection, user, &[true], clock::now()).await?)
+}
+
+/// Whether a user may take back any address.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
 pub async fn is_there(connection: &impl ConnectionTrait, user: UserId) -> Result<bool> {
-    Ok(store::has_verified_former(connection, user, clock::now()).await?)
+    Ok(store::has_former(connection, user, &[true, false], clock::now()).await?)
+}
+
+/// Forgets the addresses of a user that were never shown to be theirs: the one they have now was.
+///
+/// # Errors
+///
+/// When the database refuses.
+pub async fn forget_unverified(connection: &impl ConnectionTrait, user: UserId) -> Result<()> {
+    Ok(store::forget_unverified_formers(connection, user).await?)
 }
 
 /// Forgets an address that was taken back and those that came after it, which who took over the account

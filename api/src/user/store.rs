@@ -237,14 +237,27 @@ pub(super) async fn is_reserved(
     Ok(found.is_some())
 }
 
-pub(super) async fn has_verified_former(
+pub(super) async fn forget_unverified_formers(
     connection: &impl ConnectionTrait,
     user: UserId,
+) -> Result<(), DbErr> {
+    former_email::Entity::delete_many()
+        .filter(former_email::Column::UserId.eq(user))
+        .filter(former_email::Column::Verified.eq(false))
+        .exec(connection)
+        .await
+        .map(drop)
+}
+
+pub(super) async fn has_former(
+    connection: &impl ConnectionTrait,
+    user: UserId,
+    verified: &[bool],
     now: Time,
 ) -> Result<bool, DbErr> {
     let found = former_email::Entity::find()
         .filter(former_email::Column::UserId.eq(user))
-        .filter(former_email::Column::Verified.eq(true))
+        .filter(former_email::Column::Verified.is_in(verified.iter().copied()))
         .filter(former_email::Column::ExpiresAt.gt(now.millis()))
         .one(connection)
         .await?;
