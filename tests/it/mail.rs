@@ -191,6 +191,19 @@ async fn a_password_for_the_mail_server_is_sent_encrypted_to_who_is_trusted_or_n
     mails.letter("first@user.com").await;
     assert_eq!(mails.signed_in().trim(), "robot s@crEt encrypted");
     assert!(!server.log.text().contains("s@crEt"));
+
+    // From the beginning; and not to a stranger either.
+    let mails = MailServer::start(&[&encrypted[..], &["--encrypted"]].concat());
+    let smtps = |port: u16| url(port).replace("smtp://", "smtps://");
+    let setup = || Server::setup().set("MAIL_URL", smtps(mails.port)).set("MAIL_FROM", FROM);
+    let stranger = setup().start().await;
+    stranger.register("first@user.com", PASSWORD).await.expect_status(201);
+    failed(&stranger).await;
+    assert_eq!(mails.signed_in(), "");
+    let server = setup().set("SSL_CERT_FILE", &certificate).start().await;
+    server.register("second@user.com", PASSWORD).await.expect_status(201);
+    mails.letter("second@user.com").await;
+    assert!(mails.signed_in().starts_with("robot s@crEt"));
 }
 
 #[tokio::test]

@@ -1,8 +1,9 @@
 """A mail server that keeps what it is handed in a folder, one file a mail.
 
-usage: smtp.py FOLDER PORT [--delay SECONDS] [--refuse COUNT [--code CODE]] [--certificate FILE --key FILE]
+usage: smtp.py FOLDER PORT [--delay SECONDS] [--refuse COUNT [--code CODE]] [--certificate FILE --key FILE [--encrypted]]
 
-It prints its port once it listens. With a certificate it speaks STARTTLS, and wants user and password after that.
+It prints its port once it listens. With a certificate it speaks STARTTLS, or is encrypted
+from the beginning, and wants user and password after that.
 Whoever signs in is written to FOLDER/signed-in.
 """
 
@@ -21,6 +22,7 @@ arguments.add_argument("--refuse", type=int, default=0)
 arguments.add_argument("--code", type=int, default=451)
 arguments.add_argument("--certificate")
 arguments.add_argument("--key")
+arguments.add_argument("--encrypted", action="store_true")
 arguments = arguments.parse_args()
 
 
@@ -52,9 +54,14 @@ async def main():
     if arguments.certificate:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(arguments.certificate, arguments.key)
-        options |= {"tls_context": context, "require_starttls": True, "auth_required": True}
+        options |= {"auth_required": True}
+        if not arguments.encrypted:
+            options |= {"tls_context": context, "require_starttls": True}
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: SMTP(handler, **options), "127.0.0.1", arguments.port, reuse_address=True)
+    encrypted = context if arguments.encrypted else None
+    server = await loop.create_server(
+        lambda: SMTP(handler, **options), "127.0.0.1", arguments.port, reuse_address=True, ssl=encrypted
+    )
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 

@@ -61,7 +61,7 @@ async fn an_operator_promotes_a_user_whose_token_works_on() {
     let nobody =
         tessera(server.folder(), &["user", "promote", "nobody@user.com", "--database-url", url]);
     assert_eq!(nobody.status.code(), Some(1));
-    assert!(text(&nobody.stderr).contains("tessera user create"), "{}", text(&nobody.stderr));
+    assert!(text(&nobody.stderr).contains("tessera user list"), "{}", text(&nobody.stderr));
 }
 
 #[tokio::test]

@@ -134,19 +134,26 @@ impl Examples {
             let start = found.saturating_sub(19);
             let time = chrono::NaiveDateTime::parse_from_str(&line[start..found], TIME).unwrap();
             let began = *self.began.get_or_insert(time);
-            // To the minute: the program takes a while.
-            let minutes = (time - began).num_seconds().div_euclid(60);
+            // To the nearest minute: the program takes a while.
+            let minutes = ((time - began).num_seconds() + 30).div_euclid(60);
             let example =
                 chrono::NaiveDateTime::parse_from_str("2026-11-22 09:30:00", TIME).unwrap();
             let example = example + chrono::TimeDelta::minutes(minutes);
             line.replace_range(start..found, &example.format(TIME).to_string());
             from = found + 4;
         }
-        let words = line.split(' ').map(|word| match word.parse::<uuid::Uuid>() {
-            Ok(_) => self.id(word),
-            Err(_) => word.to_owned(),
-        });
-        words.collect::<Vec<_>>().join(" ").trim_end().to_owned()
+        let mut from = 0;
+        while let Some(part) = line.get(from..) {
+            // Wherever it stands, in a word as well.
+            if let Some(id) = part.get(..36).filter(|id| id.parse::<uuid::Uuid>().is_ok()) {
+                let example = self.id(id);
+                line.replace_range(from..from + 36, &example);
+                from += 36;
+            } else {
+                from += part.chars().next().map_or(1, char::len_utf8);
+            }
+        }
+        line.trim_end().to_owned()
     }
 
     fn id(&mut self, id: &str) -> String {
