@@ -98,7 +98,7 @@ pub async fn verify(app: &App, proof: Proof, from: Option<&str>) -> Result<User>
     audit::record(&transaction, entry).await?;
     transaction.commit().await?;
     app.known_users.forget(user.id);
-    forgive_codes(app, purpose, &proof).await?;
+    limit::forgive_codes(app, purpose.name(), &user.email).await?;
     Ok(user)
 }
 
@@ -148,7 +148,7 @@ pub async fn reset_password(
     transaction.commit().await?;
     account::applied(app, &changed);
     app.forget_api_tokens();
-    forgive_codes(app, purpose, &proof).await?;
+    limit::forgive_codes(app, purpose.name(), &known.user.email).await?;
     // Whoever mistyped the old one often enough to wait has no reason to any more.
     limit::proved(app, &known.user.email, from.as_deref()).await
 }
@@ -228,11 +228,4 @@ async fn hold(
 ) -> Result<Option<Credentials>> {
     let held = user::hold(transaction, found.user()).await?;
     Ok(held.filter(|held| held.user.is_active && found.fits(purpose, held)))
-}
-
-async fn forgive_codes(app: &App, purpose: Purpose, proof: &Proof) -> Result<()> {
-    match proof {
-        Proof::Code { email, .. } => limit::forgive_codes(app, purpose.name(), email).await,
-        Proof::Token(_) => Ok(()),
-    }
 }
