@@ -130,7 +130,7 @@ pub(crate) struct SessionResponse {
     /// When it ended, if it did.
     #[oai(skip_serializing_if_is_none)]
     ended: Option<u64>,
-    /// What ended it: `logout`, `logout-all`, `ended`, `revoked`, `password-change`, `deactivated`, `admin`, or
+    /// What ended it: `logout`, `logout-all`, `ended`, `revoked`, `password-change`, `email-restored`, `deactivated`, `admin`, or
     /// `reuse`, which is an old copy of its refresh token, used from `ended_ip`.
     #[oai(skip_serializing_if_is_none)]
     ended_why: Option<String>,

@@ -263,8 +263,9 @@ impl Api {
 
     /// Take back an address that was changed
     ///
-    /// With the token that was mailed to the former address, within 72 hours. Ends every session and
-    /// every access token of the user, and the API tokens that were made since the change.
+    /// With the token that was mailed to the former address, within 72 hours. Ends every session,
+    /// every access token and every API token of the user, and their password: a mail follows with which to
+    /// choose another.
     #[oai(path = "/auth/restore-email", method = "post", operation_id = "restore_email")]
     async fn restore_email(
         &self,
