@@ -1,6 +1,6 @@
 //! Everything a rule needs: settings, database, keys, hashing threads, revocations, known users.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use aws_lc_rs::hmac;
 use tessera_verify::{Guard, Verifier};
@@ -39,8 +39,8 @@ pub struct Parts {
     pub csrf: CsrfKeys,
     /// Hashes passwords on threads of its own.
     pub hasher: Hasher,
-    /// The passwords that are not to be chosen, where there is a list.
-    pub breach_filter: Option<Filter>,
+    /// The passwords that are not to be chosen, once they were read.
+    breach_filter: OnceLock<Filter>,
     /// What was revoked, in memory.
     pub revocations: Revocations,
     /// The users that were asked for within the last second.
@@ -95,12 +95,6 @@ impl App {
         let secret = config.signing_secret()?;
         let secrets = std::iter::once(&secret).chain(&config.app_secret_previous);
         let code_keys = secrets.map(|secret| key::digest_key(secret, "tessera codes")).collect();
-        let breach_filter = match &config.breach_filter {
-            Some(path) => Some(Filter::read(path).map_err(|fault| {
-                ConfigError::new(&format!("BREACH_FILTER: {}: {fault}", path.display()))
-            })?),
-            None => None,
-        };
         let hasher = Hasher::start(config.bcrypt_cost);
         Ok(Self(Arc::new(Parts {
             config,
@@ -109,7 +103,7 @@ impl App {
             guard,
             csrf,
             hasher,
-            breach_filter,
+            breach_filter: OnceLock::new(),
             revocations,
             known_users: KnownUsers::default(),
             known_services: KnownServices::default(),
@@ -124,6 +118,23 @@ impl App {
             key_changes: KeyChanges::default(),
             api_token_uses: Uses::default(),
         })))
+    }
+
+    /// The passwords that are not to be chosen, where there is a list. A server reads it at its start; it may
+    /// be large, so commands that set no password do not.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] where `BREACH_FILTER` is no filter.
+    pub(crate) fn breach_filter(&self) -> Result<Option<&Filter>, ConfigError> {
+        let Some(path) = &self.config.breach_filter else { return Ok(None) };
+        if let Some(known) = self.breach_filter.get() {
+            return Ok(Some(known));
+        }
+        let filter = Filter::read(path).map_err(|fault| {
+            ConfigError::new(&format!("BREACH_FILTER: {}: {fault}", path.display()))
+        })?;
+        Ok(Some(self.breach_filter.get_or_init(|| filter)))
     }
 
     /// Forgets what is known of API tokens and services, of which some were changed.

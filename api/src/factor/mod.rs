@@ -101,7 +101,11 @@ pub async fn create(
             let (id, email) = (UserId(crate::random::id()), format!("{}@nobody.invalid", user.id));
             let nobody = User { id, email, ..user };
             written(app, nobody, hash, purpose).await?.0.rollback().await?;
-            audit::record_alone(app, Entry::new(Act::RegisterRefused, Actor::anybody())).await?;
+            let actor = match maker {
+                Maker::Themself => Actor::anybody(),
+                Maker::Operator { .. } => Actor::of(&"operator"),
+            };
+            audit::record_alone(app, Entry::new(Act::RegisterRefused, actor)).await?;
             return Err(error);
         }
         written => written?,
@@ -167,7 +171,9 @@ pub async fn hash_new(
             "a password is shorter than {fewest} characters: good enough for development only"
         );
     }
-    if app.breach_filter.as_ref().is_some_and(|filter| filter.contains(&password)) {
+    let filter =
+        app.breach_filter().map_err(|fault| Error::because(Code::InternalServerError, fault))?;
+    if filter.is_some_and(|filter| filter.contains(&password)) {
         if !config.dev {
             let reason = "Password was found in a list of stolen ones. Choose one that you use nowhere else.";
             return Err(Error::with_reason(refusal, reason));
