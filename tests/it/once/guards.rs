@@ -59,12 +59,20 @@ impl Service {
 }
 
 async fn example(folder: &Path, arguments: &[&str]) -> Service {
+    // It is made first, for that takes as long as it takes: its dependencies have fewer features than those of tests.
+    let made = cargo("build").output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let port = free_port();
-    let manifest = project().join("Cargo.toml");
-    let mut command = Command::new(env!("CARGO"));
-    command.args(["run", "--quiet", "--package", "poem-service", "--manifest-path"]);
-    command.arg(manifest).arg("--").arg(format!("--listen=127.0.0.1:{port}")).args(arguments);
+    let mut command = cargo("run");
+    command.arg("--").arg(format!("--listen=127.0.0.1:{port}")).args(arguments);
     Service::start(command.current_dir(folder), port).await
+}
+
+fn cargo(subcommand: &str) -> Command {
+    let mut command = Command::new(env!("CARGO"));
+    command.args([subcommand, "--quiet", "--package", "poem-service", "--manifest-path"]);
+    command.arg(project().join("Cargo.toml"));
+    command
 }
 
 /// What no service may take for an access token.
@@ -86,13 +94,13 @@ fn attacks(access: &str, refresh: &str) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_example_lets_pass_whom_it_says() {
-    let server = Server::start().await;
-    let person = server.person("first").await;
-    let refreshed = server.refresh(&person.refresh).await.text("access_token");
     let folder = tempfile::tempdir().unwrap();
     // As a development server leaves it.
     std::fs::write(folder.path().join("tessera.secret"), SECRET).unwrap();
     let service = example(folder.path(), &[]).await;
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    let refreshed = server.refresh(&person.refresh).await.text("access_token");
     let user = json!({ "user": person.id });
     let (status, body, _) = service.ask("/protected", Some(&person.access)).await;
     assert_eq!((status, body), (200, user.clone()));
@@ -136,10 +144,10 @@ async fn the_example_lets_pass_whom_it_says() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_example_reads_published_keys() {
     let server = Server::setup().set("JWT_ALGORITHM", "EdDSA").start().await;
-    let person = server.person("first").await;
     let folder = tempfile::tempdir().unwrap();
     let tessera = format!("--tessera={}", server.url(""));
     let service = example(folder.path(), &[&tessera]).await;
+    let person = server.person("first").await;
     assert_eq!(service.status("/protected", Some(&person.access)).await, 200);
     for attack in attacks(&person.access, &person.refresh) {
         assert_eq!(service.status("/protected", Some(&attack)).await, 401, "{attack}");
