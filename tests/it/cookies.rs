@@ -73,6 +73,10 @@ async fn a_browser_signs_in_asks_and_signs_out() {
     server.post("/auth/cookie/logout").send().await.expect_refusal(401, "Unauthorized");
 }
 
+/// What programs take for white space, and browsers do not.
+pub(crate) const BLANKS: [&str; 8] =
+    ["\u{85}", "\u{a0}", "\u{1680}", "\u{2000}", "\u{2003}", "\u{2028}", "\u{3000}", "\u{200b}"];
+
 #[tokio::test]
 async fn where_cookies_are_secure_no_other_host_can_plant_one() {
     let server = Server::setup().production().set("BCRYPT_COST", 10).start().await;
@@ -87,8 +91,17 @@ async fn where_cookies_are_secure_no_other_host_can_plant_one() {
     }
     let browser = Browser::of(&answer);
     browser.asks(server.get("/users/me")).send().await.expect_status(200);
-    let planted = server.get("/users/me").header("cookie", &format!("tessera={}", browser.token()));
-    planted.send().await.expect_refusal(401, "Unauthorized");
+    let asks = |cookies: String| server.get("/users/me").header("cookie", &cookies).send();
+    asks(format!("tessera={}", browser.token())).await.expect_refusal(401, "Unauthorized");
+    // What browsers do not know as white space makes another name, which any host may plant.
+    for blank in BLANKS {
+        let own = format!("__Host-tessera={}", browser.token());
+        asks(format!("{blank}{own}")).await.expect_refusal(401, "Unauthorized");
+        let after = format!("__Host-tessera{blank}={}", browser.token());
+        asks(after).await.expect_refusal(401, "Unauthorized");
+        asks(format!("{own}; {blank}__Host-tessera=x")).await.expect_status(200);
+    }
+    asks(format!("x=y;\t __Host-tessera={}", browser.token())).await.expect_status(200);
 }
 
 #[tokio::test]
@@ -142,6 +155,11 @@ async fn a_form_of_another_site_does_not_sign_a_browser_in() {
         assert!(set(&foreign).is_empty(), "{origin} {site}");
         foreign.expect_refusal(403, "CSRF_TOKEN_MISMATCH");
     }
+    let place = server.url("").replace("http://", "");
+    for part in ["http:", "http:/", "http://", "localhost:8000", "\u{ff}"] {
+        login(part, "").send().await.expect_refusal(403, "CSRF_TOKEN_MISMATCH");
+    }
+    login(&format!("ftp://{place}"), "").send().await.expect_refusal(403, "CSRF_TOKEN_MISMATCH");
     login("http://localhost:8000", "same-origin").send().await.expect_status(204);
     login(&server.url(""), "").send().await.expect_status(204);
     server.post("/auth/cookie/login").form(&FORM).send().await.expect_status(204);

@@ -284,7 +284,7 @@ impl Fields {
 
     /// One line of text for people, of at most so many characters and none that are none.
     pub(crate) fn line(&mut self, name: &str, text: String, most: usize) -> Option<String> {
-        if text.chars().any(char::is_control) || text.chars().count() > most {
+        if !is_line(&text, most) {
             let message = format!("Input should be one line of at most {most} characters");
             return self.problem("value_error", name, &message);
         }
@@ -482,4 +482,11 @@ impl<'de> Deserialize<'de> for JsonBody {
 
         deserializer.deserialize_any(BodyVisitor)
     }
+}
+
+/// Whether a text is one line of at most so many characters, which is read as it is written: marks that turn the
+/// text beside them around would let it be read as something else.
+pub(crate) fn is_line(text: &str, most: usize) -> bool {
+    let misleads = |char| matches!(char, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().count() <= most && !text.chars().any(|char| char.is_control() || misleads(char))
 }

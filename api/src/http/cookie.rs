@@ -81,9 +81,13 @@ pub(crate) fn value<'a>(app: &App, headers: &'a HeaderMap, name: &str) -> Option
         .iter()
         // Each by itself: one that is not text, of another site's making, must not hide the rest.
         .flat_map(|value| value.as_bytes().split(|byte| *byte == b';'))
-        .filter_map(|pair| std::str::from_utf8(pair).ok()?.trim().split_once('='))
-        .filter(|(known, _)| *known == name)
-        .map(|(_, token)| token);
+        .filter_map(|pair| {
+            // No other white space goes before a name than what browsers know as such: to them, a name after an em
+            // space does not begin with `__Host-`, and any host of the domain may plant it.
+            let blanks = pair.iter().take_while(|byte| b" \t".contains(byte)).count();
+            let value = pair[blanks..].strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+            std::str::from_utf8(value).ok()
+        });
     // Two of one name: one of them was planted, and which is not known.
     match (found.next(), found.next()) {
         (Some(token), None) if !token.is_empty() => Some(token),
@@ -175,15 +179,21 @@ impl<'a> FromRequest<'a> for OwnPage {
 
 /// Whether a request is not one that another site's page sent, nor another origin's of the same site.
 pub(super) fn is_own(request: &Request) -> bool {
-    match (request.header(header::ORIGIN), request.data::<App>()) {
-        (Some(origin), Some(app)) => {
-            let host = request.header(header::HOST).unwrap_or_default();
-            let of_host = origin.split_once("://").is_some_and(|(_, place)| place == host);
-            of_host || app.config.public_url.is_of(origin)
-        }
+    let Some(origin) = request.headers().get(header::ORIGIN) else {
         // Programs send no origin; browsers that send none say this.
-        _ => matches!(request.header("sec-fetch-site"), None | Some("same-origin" | "none")),
-    }
+        let site = request.header("sec-fetch-site");
+        return matches!(site, None | Some("same-origin" | "none"));
+    };
+    let (Ok(origin), Some(app)) = (origin.to_str(), request.data::<App>()) else { return false };
+    let url = &app.config.public_url;
+    let host = request.header(header::HOST).unwrap_or_default();
+    let of_host = match origin.split_once("://") {
+        Some(("https", place)) => place == host,
+        // Where callers come over TLS, a page that did not is whoever's is on the way.
+        Some(("http", place)) => place == host && !url.is_https(),
+        _ => false,
+    };
+    of_host || url.is_of(origin)
 }
 
 /// `__Host-` keeps other hosts of the same domain from planting a cookie of this name.
