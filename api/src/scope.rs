@@ -17,6 +17,8 @@ pub struct Scope(String);
 impl Scope {
     /// What every user may do.
     pub const AUTHENTICATED: &'static str = "authenticated";
+    /// Seeing what there is: everybody's accounts, sessions and acts.
+    pub const ADMIN: &'static str = "admin";
     /// What superusers may do.
     pub const SUPER: &'static str = "super";
     /// Asking whether an API token is accepted.
@@ -24,7 +26,7 @@ impl Scope {
     /// Asking what any token says (RFC 7662).
     pub const INTROSPECT: &'static str = "tokens:introspect";
     /// What is said of people, and never of a service.
-    const OF_PEOPLE: [&'static str; 3] = [Self::AUTHENTICATED, "admin", Self::SUPER];
+    const OF_PEOPLE: [&'static str; 3] = [Self::AUTHENTICATED, Self::ADMIN, Self::SUPER];
 
     /// The word.
     pub fn as_str(&self) -> &str {

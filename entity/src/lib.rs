@@ -14,6 +14,7 @@ pub mod job;
 pub mod profile;
 pub mod replica;
 pub mod revocation;
+pub mod sample;
 pub mod service;
 pub mod session;
 pub mod signing_key;

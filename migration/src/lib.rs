@@ -23,6 +23,8 @@ mod m20261122_000008_attempt;
 mod m20261122_000009_mail;
 mod m20261122_000010_audit;
 mod m20261122_000011_browser_session;
+mod m20261122_000012_sample;
+mod m20261122_000013_audit_by_day;
 
 struct Migrator;
 
@@ -41,6 +43,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000009_mail::Migration),
             Box::new(m20261122_000010_audit::Migration),
             Box::new(m20261122_000011_browser_session::Migration),
+            Box::new(m20261122_000012_sample::Migration),
+            Box::new(m20261122_000013_audit_by_day::Migration),
         ]
     }
 }

@@ -135,7 +135,7 @@ impl Input for EndRequest {
 struct RevocationResponse {
     /// Its place in the sequence.
     seq: i64,
-    /// `jti`, `sid`, `sub`, `api` for a change to API tokens, or `lift` for the end of another.
+    /// `jti`, `sid`, `sub`, `api` for a change to API tokens, `kid` for one to keys, or `lift` for the end of another.
     kind: String,
     /// The id of a token, a session, a user or a service; of a lift, with its kind before it.
     subject: String,
@@ -294,7 +294,7 @@ impl Api {
         /// The `next` of the page before.
         after: Query<Option<i64>>,
     ) -> Result<Json<RevocationsResponse>> {
-        let (entries, more) = revocation::list(&app, after.0, limit.0.unwrap_or(20)).await?;
+        let (entries, more) = revocation::list(&app, None, after.0, limit.0.unwrap_or(20)).await?;
         let next = entries.last().filter(|_| more).map(|last| last.seq);
         let items = entries.into_iter().map(RevocationResponse::from).collect();
         Ok(Json(RevocationsResponse { items, next }))

@@ -13,6 +13,7 @@ use std::fmt;
 use entity::UserId;
 pub use entity::audit::Model as Row;
 use sea_orm::DatabaseTransaction;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::task_local;
 
@@ -66,6 +67,8 @@ pub enum Act {
     FlagsChange,
     /// Scopes were changed.
     ScopesChange,
+    /// A mail that waited was thrown away.
+    MailDrop,
     /// A user was deleted.
     UserDelete,
     /// Somebody read everything that is kept of a user.
@@ -90,7 +93,7 @@ pub enum Act {
 
 impl Act {
     /// Every one.
-    pub const ALL: [Act; 31] = [
+    pub const ALL: [Act; 32] = [
         Act::Register,
         Act::RegisterRefused,
         Act::Login,
@@ -112,6 +115,7 @@ impl Act {
         Act::EmailVerify,
         Act::FlagsChange,
         Act::ScopesChange,
+        Act::MailDrop,
         Act::UserDelete,
         Act::UserExport,
         Act::UserImport,
@@ -148,6 +152,7 @@ impl Act {
             Act::EmailVerify => "email-verify",
             Act::FlagsChange => "flags-change",
             Act::ScopesChange => "scopes-change",
+            Act::MailDrop => "mail-drop",
             Act::UserDelete => "user-delete",
             Act::UserExport => "user-export",
             Act::UserImport => "user-import",
@@ -163,7 +168,7 @@ impl Act {
 }
 
 /// Who does something, as the table says it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Actor(String);
 
 impl Actor {
@@ -346,6 +351,17 @@ pub async fn last(app: &App, act: Act) -> Result<Option<i64>> {
     Ok(store::last_of(app.database.reader(), act.name()).await?)
 }
 
+/// How often something was done on each day from an instant on, in milliseconds since the epoch: the act,
+/// the day since the epoch, and how often. Days on which nothing was done are left out.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn per_day(app: &App, acts: &[Act], since: i64) -> Result<Vec<(String, i64, i64)>> {
+    let acts = acts.iter().map(|act| act.name()).collect();
+    Ok(store::per_day(app.database.reader(), acts, since).await?)
+}
+
 /// What was done on a user lately, the latest first, as they may see it.
 ///
 /// # Errors
@@ -367,6 +383,12 @@ pub async fn all_of(app: &App, user: UserId) -> Result<Vec<Row>> {
     let name = format!("user:{user}");
     let rows = store::about(app.database.reader(), &name).await?;
     Ok(rows.into_iter().map(|row| seen_by(&name, row)).collect())
+}
+
+/// What a row says in detail under a name, where that is a text.
+pub fn detail(row: &Row, name: &str) -> Option<String> {
+    let detail: Value = serde_json::from_str(&row.detail).ok()?;
+    detail[name].as_str().map(ToOwned::to_owned)
 }
 
 /// Where others were who did something, and which superuser it was, is theirs.

@@ -1,15 +1,18 @@
 //! The table `audit`: only `insert` writes it.
 
 use entity::audit::{Column, Entity, Model};
+use sea_orm::sea_query::{Asterisk, Expr};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel,
-    QueryFilter, QueryOrder, QuerySelect,
+    ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, ExprTrait,
+    IntoActiveModel, QueryFilter, QueryOrder, QuerySelect,
 };
 
 use super::Filter;
 
 /// As many rows as have fewer values than a statement may.
 const AT_ONCE: usize = 1000;
+
+const MILLIS_OF_A_DAY: i64 = 86_400_000;
 
 pub(super) async fn last(connection: &impl ConnectionTrait) -> Result<Option<Model>, DbErr> {
     Entity::find().order_by_desc(Column::Seq).one(connection).await
@@ -74,6 +77,31 @@ pub(super) async fn latest_about(
         .filter(Column::Subject.eq(name))
         .order_by_desc(Column::Seq)
         .limit(most)
+        .all(connection)
+        .await
+}
+
+/// How often something was done on each day from an instant on: the act, the day since the epoch, and how
+/// often.
+pub(super) async fn per_day(
+    connection: &impl ConnectionTrait,
+    acts: Vec<&str>,
+    since: i64,
+) -> Result<Vec<(String, i64, i64)>, DbErr> {
+    // Whole numbers divide to whole numbers on both databases. Without parameters, by which PostgreSQL would not
+    // know it again.
+    let day = Expr::cust(format!("\"at\" / {MILLIS_OF_A_DAY}"));
+    Entity::find()
+        .select_only()
+        .column(Column::Act)
+        .column_as(day.clone(), "day")
+        // Of whole rows, so that an index of act and time answers.
+        .column_as(Expr::col(Asterisk).count(), "often")
+        .filter(Column::At.gte(since))
+        .filter(Column::Act.is_in(acts))
+        .group_by(Column::Act)
+        .group_by(day)
+        .into_tuple()
         .all(connection)
         .await
 }

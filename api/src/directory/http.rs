@@ -16,7 +16,7 @@ use crate::http::Tag;
 use crate::http::body::{Accepts, Body, Fields, Input};
 use crate::http::caller::Superuser;
 use crate::user::http::UserResponse;
-use crate::user::{Changes, Email};
+use crate::user::{Changes, Email, Filter};
 
 /// The refusals of each operation, for the documents.
 pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
@@ -162,6 +162,7 @@ impl Api {
     ///
     /// By e-mail address; with `q`, those whose address, name or surname contains it, without case.
     #[oai(path = "/users", method = "get", operation_id = "list_users")]
+    #[expect(clippy::too_many_arguments, reason = "each is a parameter of the operation")]
     async fn list(
         &self,
         app: Data<&App>,
@@ -172,9 +173,21 @@ impl Api {
         limit: Query<Option<u64>>,
         /// The `next` of the page before.
         after: Query<Option<String>>,
+        /// Those who may sign in, or may not.
+        is_active: Query<Option<bool>>,
+        /// Superusers, or the others.
+        is_superuser: Query<Option<bool>>,
+        /// Those whose address was shown to be theirs, or was not.
+        is_verified: Query<Option<bool>>,
     ) -> Result<Json<UsersResponse>> {
-        let (q, after, limit) = (q.0.as_deref(), after.0.as_deref(), limit.0.unwrap_or(20));
-        let (users, more) = super::list(&app, q, after, limit).await?;
+        let (after, limit) = (after.0.as_deref(), limit.0.unwrap_or(20));
+        let filter = Filter {
+            contains: q.0,
+            is_active: is_active.0,
+            is_superuser: is_superuser.0,
+            is_verified: is_verified.0,
+        };
+        let (users, more) = super::list(&app, filter, after, limit).await?;
         let next = users.last().filter(|_| more).map(|last| last.email.clone());
         Ok(Json(UsersResponse { items: users.iter().map(UserResponse::from).collect(), next }))
     }

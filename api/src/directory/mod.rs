@@ -12,21 +12,22 @@ use crate::error::{Code, Error, Result};
 use crate::factor::Password;
 use crate::scope::Scope;
 use crate::service::{self, PrincipalId};
+use crate::session;
 use crate::token::Authority;
-use crate::user::{self, Changes, User};
+use crate::user::{self, Changes, Filter, User};
 
-/// The users whose address, name or surname contains a text, by address; and whether there are more.
+/// Users by address, and whether there are more.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
 pub async fn list(
     app: &App,
-    contains: Option<&str>,
+    filter: Filter,
     after: Option<&str>,
     limit: u64,
 ) -> Result<(Vec<User>, bool)> {
-    user::list(&app.database, contains, after, limit).await
+    user::list(&app.database, filter, after, limit).await
 }
 
 /// A user.
@@ -75,12 +76,22 @@ pub async fn change(
     let acts = account::acts(&held, &changes, &Actor::of(superuser));
     let own = superuser.principal().is_some_and(|own| own.id() == PrincipalId::User(id));
     let way = Way { own, kept: None, from: None, tells_password: true };
+    if raises(&held, &changes) && !own {
+        // A cookie of the pages from before opens nothing new; tokens may what their user may, as ever.
+        session::browser::sign_out_everywhere(&transaction, id).await?;
+    }
     let changed = account::apply(app, &transaction, held, changes, way).await?;
     audit::record_all(&transaction, acts).await?;
     transaction.commit().await?;
     account::applied(app, &changed);
     tracing::info!(by = %superuser, user.id = %id, "a superuser changed a user");
     Ok(changed.0)
+}
+
+/// Whether somebody may more than before.
+fn raises(held: &User, changes: &Changes) -> bool {
+    let scopes = changes.granted.as_ref().and_then(|granted| granted.beyond(&held.granted));
+    scopes.is_some() || changes.is_superuser == Some(true) && !held.is_superuser
 }
 
 /// A user who is about to be changed, held until the transaction ends; and so is whoever changes them,

@@ -13,9 +13,10 @@ use entity::job::Model;
 use entity::{JobId, UserId};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tessera_verify::MAX_LEEWAY;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
@@ -273,6 +274,78 @@ async fn finish(app: &App, row: &Model, next: Option<clock::Time>) -> Result<()>
         Some(next) => store::put_off(&transaction, row.id, row.due_at, next).await?,
     }
     Ok(transaction.commit().await?)
+}
+
+/// A job that waits. Instants are seconds since the epoch.
+#[derive(Debug)]
+pub struct Waiting<T> {
+    /// Its id.
+    pub id: JobId,
+    /// What is to be done; nothing where that was written under a secret that is not known.
+    pub work: Option<T>,
+    /// How often it was tried in vain.
+    pub attempts: i64,
+    /// When it is tried next.
+    pub due: u64,
+    /// When it is given up.
+    pub expires: u64,
+}
+
+/// The jobs of a kind, the oldest first, from after one; and whether there are more.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn list<T: DeserializeOwned>(
+    app: &App,
+    kind: Kind,
+    after: Option<JobId>,
+    limit: u64,
+) -> Result<(Vec<Waiting<T>>, bool)> {
+    let limit = limit.clamp(1, 100);
+    let mut rows = store::list(app.database.reader(), kind.name(), after, limit + 1).await?;
+    let more = u64::try_from(rows.len()).is_ok_and(|count| count > limit);
+    rows.truncate(usize::try_from(limit).unwrap_or(100));
+    let seconds = |millis| clock::Time::from_millis(millis).seconds();
+    let waiting = rows.into_iter().map(|row| Waiting {
+        id: row.id,
+        work: opened(&app.jobs.seals, &row).ok().map(|job: Job<T>| job.work),
+        attempts: row.attempts,
+        due: seconds(row.due_at),
+        expires: seconds(row.expires_at),
+    });
+    Ok((waiting.collect(), more))
+}
+
+/// How many jobs of a kind there are.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn count(app: &App, kind: Kind) -> Result<u64> {
+    Ok(store::count(app.database.reader(), kind.name()).await?)
+}
+
+/// Has a job of a kind tried now that would wait for longer than a lease and the most that clocks of replicas may
+/// differ: one that waits for less may be at work at this moment. The caller says [`Jobs::wake`] after the
+/// commit.
+///
+/// # Errors
+///
+/// When the database refuses.
+pub async fn hasten(transaction: &DatabaseTransaction, kind: Kind, id: JobId) -> Result<()> {
+    let now = clock::now();
+    let until = now.plus_seconds(LEASE + MAX_LEEWAY);
+    Ok(store::hasten(transaction, kind.name(), id, now, until).await?)
+}
+
+/// Throws a job of a kind away; says whether it was there.
+///
+/// # Errors
+///
+/// When the database refuses.
+pub async fn discard(transaction: &DatabaseTransaction, kind: Kind, id: JobId) -> Result<bool> {
+    Ok(store::discard(transaction, kind.name(), id).await?)
 }
 
 fn opened<T: DeserializeOwned>(seals: &[Seal], row: &Model) -> Result<Job<T>, Failure> {

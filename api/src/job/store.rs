@@ -5,7 +5,7 @@ use entity::job::{Column, Entity, Model};
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel,
-    QueryFilter, QueryOrder, QuerySelect,
+    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 
 use crate::clock::Time;
@@ -65,4 +65,50 @@ pub(super) async fn put_off(
 
 pub(super) async fn delete(connection: &impl ConnectionTrait, id: JobId) -> Result<(), DbErr> {
     Entity::delete_by_id(id).exec(connection).await.map(drop)
+}
+
+/// Deletes a job of a kind; says whether it was there.
+pub(super) async fn discard(
+    connection: &impl ConnectionTrait,
+    kind: &str,
+    id: JobId,
+) -> Result<bool, DbErr> {
+    let delete = Entity::delete_by_id(id).filter(Column::Kind.eq(kind));
+    Ok(delete.exec(connection).await?.rows_affected == 1)
+}
+
+/// Those of a kind, the oldest first, from after one.
+pub(super) async fn list(
+    connection: &impl ConnectionTrait,
+    kind: &str,
+    after: Option<JobId>,
+    limit: u64,
+) -> Result<Vec<Model>, DbErr> {
+    let mut query = Entity::find().filter(Column::Kind.eq(kind));
+    if let Some(after) = after {
+        query = query.filter(Column::Id.gt(after));
+    }
+    query.order_by_asc(Column::Id).limit(limit).all(connection).await
+}
+
+pub(super) async fn count(connection: &impl ConnectionTrait, kind: &str) -> Result<u64, DbErr> {
+    Entity::find().filter(Column::Kind.eq(kind)).count(connection).await
+}
+
+/// Has a job tried at once that waits for longer than until an instant.
+pub(super) async fn hasten(
+    connection: &impl ConnectionTrait,
+    kind: &str,
+    id: JobId,
+    now: Time,
+    until: Time,
+) -> Result<(), DbErr> {
+    Entity::update_many()
+        .col_expr(Column::DueAt, Expr::value(now.millis()))
+        .filter(Column::Id.eq(id))
+        .filter(Column::Kind.eq(kind))
+        .filter(Column::DueAt.gt(until.millis()))
+        .exec(connection)
+        .await
+        .map(drop)
 }

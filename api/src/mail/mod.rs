@@ -11,13 +11,14 @@ mod transport;
 pub use template::Templates;
 pub use transport::Mailer;
 
-use entity::UserId;
+use entity::{JobId, UserId};
 use sea_orm::ConnectionTrait;
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
-use crate::error::Result;
-use crate::job::{self, Kind};
+use crate::audit::{self, Act, Actor, Entry};
+use crate::error::{Code, Result};
+use crate::job::{self, Kind, Waiting};
 
 /// How long a mail that only tells something is tried to be delivered, in seconds.
 const TELLS_FOR: u64 = 3 * 86_400;
@@ -67,6 +68,57 @@ pub struct Letter {
     pub lives: Option<u64>,
     /// Whether the account has this address for so short a time that it may be taken back.
     pub moved: bool,
+}
+
+/// The mails that wait, the oldest first, from after one; and whether there are more.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn waiting(
+    app: &App,
+    after: Option<JobId>,
+    limit: u64,
+) -> Result<(Vec<Waiting<Letter>>, bool)> {
+    job::list(app, Kind::Mail, after, limit).await
+}
+
+/// How many mails wait.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn count(app: &App) -> Result<u64> {
+    job::count(app, Kind::Mail).await
+}
+
+/// Has a mail that waits delivered now, unless it is tried within two minutes anyhow.
+///
+/// # Errors
+///
+/// [`Code::NotFound`] for what is no id.
+pub async fn hasten(app: &App, id: &str) -> Result<()> {
+    let id = id.parse().map_err(|_| Code::NotFound)?;
+    let transaction = app.database.begin().await?;
+    job::hasten(&transaction, Kind::Mail, id).await?;
+    transaction.commit().await?;
+    app.jobs.wake();
+    Ok(())
+}
+
+/// Throws a mail away that waits.
+///
+/// # Errors
+///
+/// [`Code::NotFound`] for one that there is not.
+pub async fn discard(app: &App, by: Actor, id: &str) -> Result<()> {
+    let id = id.parse().map_err(|_| Code::NotFound)?;
+    let transaction = app.database.begin().await?;
+    if !job::discard(&transaction, Kind::Mail, id).await? {
+        return Err(Code::NotFound.into());
+    }
+    audit::record(&transaction, Entry::new(Act::MailDrop, by).on("mail", id)).await?;
+    Ok(transaction.commit().await?)
 }
 
 /// Has a mail sent once the transaction was committed, which the caller then says

@@ -40,6 +40,8 @@ pub enum Why {
     EmailRestored,
     /// Its user may not sign in any more.
     Deactivated,
+    /// Its user may more than before, and signs in anew.
+    Raised,
     /// Its user was deleted.
     Deleted,
     /// Its user ended it from another session.
@@ -60,6 +62,7 @@ impl Why {
             Why::PasswordChange => "password-change",
             Why::EmailRestored => "email-restored",
             Why::Deactivated => "deactivated",
+            Why::Raised => "raised",
             Why::Deleted => "deleted",
             Why::Ended => "ended",
             Why::Revoked => "revoked",
@@ -225,14 +228,23 @@ pub struct Entry {
     pub until: u64,
 }
 
-/// What was revoked, the latest first, from before `before`; and whether there is more.
+/// The kinds of entries that cover tokens. Others tell replicas what to read again.
+pub const COVERING: [&str; 3] = [TOKEN, SESSION, USER];
+
+/// What was revoked, the latest first, from before `before`; and whether there is more. Of some kinds alone, if any are
+/// given.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn list(app: &App, before: Option<i64>, limit: u64) -> Result<(Vec<Entry>, bool)> {
+pub async fn list(
+    app: &App,
+    kinds: Option<&[&str]>,
+    before: Option<i64>,
+    limit: u64,
+) -> Result<(Vec<Entry>, bool)> {
     let limit = limit.clamp(1, 100);
-    let mut rows = store::before(app.database.reader(), before, limit + 1).await?;
+    let mut rows = store::before(app.database.reader(), kinds, before, limit + 1).await?;
     let more = u64::try_from(rows.len()).is_ok_and(|count| count > limit);
     rows.truncate(usize::try_from(limit).unwrap_or(100));
     let seconds = |millis| Time::from_millis(millis).seconds();
@@ -254,7 +266,7 @@ pub async fn lift(app: &App, by: Actor, seq: i64) -> Result<()> {
     serialise_revocations(&transaction).await?;
     let row = store::find(&transaction, seq).await?.ok_or(Code::NotFound)?;
     let now = clock::now();
-    if ![TOKEN, SESSION, USER].contains(&row.kind.as_str()) {
+    if !COVERING.contains(&row.kind.as_str()) {
         return Err(Code::NotFound.into());
     }
     store::delete(&transaction, seq).await?;

@@ -42,17 +42,21 @@ pub(super) async fn insert(
     Ok(())
 }
 
-/// Rows, the latest first.
+/// Rows, the latest first; of some kinds alone, if any are given.
 pub(super) async fn before(
     connection: &impl ConnectionTrait,
+    kinds: Option<&[&str]>,
     seq: Option<i64>,
     limit: u64,
 ) -> Result<Vec<Model>, DbErr> {
-    let query = Entity::find().order_by_desc(Column::Seq).limit(limit);
-    match seq {
-        Some(seq) => query.filter(Column::Seq.lt(seq)).all(connection).await,
-        None => query.all(connection).await,
+    let mut query = Entity::find().order_by_desc(Column::Seq).limit(limit);
+    if let Some(kinds) = kinds {
+        query = query.filter(Column::Kind.is_in(kinds.iter().copied()));
     }
+    if let Some(seq) = seq {
+        query = query.filter(Column::Seq.lt(seq));
+    }
+    query.all(connection).await
 }
 
 pub(super) async fn last_seq(connection: &impl ConnectionTrait) -> Result<i64, DbErr> {

@@ -289,6 +289,43 @@ pub async fn list(
     Ok((rows.into_iter().map(|row| seen_from(current, row)).collect(), more))
 }
 
+/// Everybody's sessions that live, as they look from one of them, the newest first, from after one, with whose
+/// they are; and whether there are more.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn list_all(
+    app: &App,
+    current: Option<SessionId>,
+    after: Option<SessionId>,
+    limit: u64,
+) -> Result<(Vec<(Session, UserId)>, bool)> {
+    let reader = app.database.reader();
+    let after = match after {
+        Some(id) => store::find(reader, id).await?,
+        None => None,
+    };
+    let limit = limit.clamp(1, 100);
+    let mut rows = store::all(reader, after.as_ref(), limit + 1, clock::now()).await?;
+    let more = u64::try_from(rows.len()).is_ok_and(|count| count > limit);
+    rows.truncate(usize::try_from(limit).unwrap_or(100));
+    let seen = rows.into_iter().map(|row| {
+        let user = row.user_id;
+        (seen_from(current, row), user)
+    });
+    Ok((seen.collect(), more))
+}
+
+/// How many sessions live.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn count(app: &App) -> Result<u64> {
+    Ok(store::count(app.database.reader(), clock::now()).await?)
+}
+
 fn seen_from(current: Option<SessionId>, row: Model) -> Session {
     let Model {
         id,

@@ -2,10 +2,10 @@
 
 use entity::session::{ActiveModel, Column, Entity, Model};
 use entity::{SessionId, UserId, browser_session};
-use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait, SimpleExpr};
+use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait, Query, SimpleExpr};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, JoinType,
-    QueryFilter, QueryOrder, QuerySelect, UpdateMany,
+    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select, UpdateMany,
 };
 
 use super::Device;
@@ -179,25 +179,58 @@ pub(super) async fn list(
     limit: u64,
     now: Time,
 ) -> Result<Vec<Model>, DbErr> {
-    let mut query = Entity::find().filter(Column::UserId.eq(user));
-    query = if ended {
-        query.filter(Column::EndedAt.is_not_null())
-    } else {
-        query.filter(Column::EndedAt.is_null()).filter(Column::ExpiresAt.gt(now.millis()))
-    };
-    if let Some(after) = after {
-        query = query.filter(
+    let query =
+        if ended { Entity::find().filter(Column::EndedAt.is_not_null()) } else { alive(now) };
+    newest(query.filter(Column::UserId.eq(user)), after, limit).all(connection).await
+}
+
+/// Everybody's sessions that live, the newest first.
+pub(super) async fn all(
+    connection: &impl ConnectionTrait,
+    after: Option<&Model>,
+    limit: u64,
+    now: Time,
+) -> Result<Vec<Model>, DbErr> {
+    newest(alive(now), after, limit).all(connection).await
+}
+
+pub(super) async fn count(connection: &impl ConnectionTrait, now: Time) -> Result<u64, DbErr> {
+    alive(now).count(connection).await
+}
+
+fn alive(now: Time) -> Select<Entity> {
+    Entity::find().filter(Column::EndedAt.is_null()).filter(Column::ExpiresAt.gt(now.millis()))
+}
+
+/// Some of them, the newest first, from before one.
+fn newest(query: Select<Entity>, after: Option<&Model>, limit: u64) -> Select<Entity> {
+    let query = match after {
+        Some(after) => query.filter(
             Column::CreatedAt
                 .lt(after.created_at)
                 .or(Column::CreatedAt.eq(after.created_at).and(Column::Id.lt(after.id))),
-        );
-    }
-    query
-        .order_by_desc(Column::CreatedAt)
-        .order_by_desc(Column::Id)
-        .limit(limit)
-        .all(connection)
+        ),
+        None => query,
+    };
+    query.order_by_desc(Column::CreatedAt).order_by_desc(Column::Id).limit(limit)
+}
+
+/// Ends the sessions that a user has in browsers.
+pub(super) async fn end_in_browsers(
+    connection: &impl ConnectionTrait,
+    user: UserId,
+    why: &Why,
+    now: Time,
+) -> Result<(), DbErr> {
+    let in_browsers = Query::select()
+        .column(browser_session::Column::SessionId)
+        .from(browser_session::Entity)
+        .to_owned();
+    ended(live(Entity::update_many(), user), why, None, now)
+        .filter(Column::Id.in_subquery(in_browsers))
+        .exec(connection)
         .await
+        .map(drop)
 }
 
 pub(super) async fn find(

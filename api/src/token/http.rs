@@ -120,7 +120,7 @@ impl Input for ApiTokenRequest {
             None => None,
         };
         let name = Some(name).filter(|name| !name.is_empty());
-        Some(Wanted { username, name, secret, expire: expire?, scopes: scopes? })
+        Some(Wanted { id: None, username, name, secret, expire: expire?, scopes: scopes? })
     }
 }
 

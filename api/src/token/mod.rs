@@ -15,11 +15,12 @@ use std::sync::Arc;
 use entity::api_token::Model;
 use entity::{ApiTokenId, UserId};
 use sea_orm::{DatabaseTransaction, SqlErr};
+use uuid::Uuid;
 
 use crate::app::App;
 use crate::audit::{self, Act, Actor, Entry};
 use crate::clock::{self, Time};
-use crate::error::{Code, Error, Result, TokenRefusal};
+use crate::error::{Code, Error, Phrase, Result, TokenRefusal};
 use crate::known::Known;
 use crate::random;
 use crate::revocation;
@@ -143,6 +144,8 @@ async fn current(app: &App, digest: Digest) -> Result<Option<Arc<ApiToken>>> {
 /// What an API token should be. What is `None` is the default.
 #[derive(Default)]
 pub struct Wanted {
+    /// Its id, so that who asks twice gets one; a new one.
+    pub id: Option<Uuid>,
     /// Whose it is; the caller's.
     pub username: Option<String>,
     /// What its owner calls it; nothing.
@@ -178,7 +181,7 @@ pub struct Made {
 /// [`Code::ApiTokenLimitReached`].
 pub async fn create(app: &App, authority: &Authority, wanted: Wanted) -> Result<Made> {
     authority.require_fresh_or_super(app)?;
-    let Wanted { username, name, secret, expire, scopes } = wanted;
+    let Wanted { id, username, name, secret, expire, scopes } = wanted;
     let owner = owner(app, authority, username.as_deref()).await?;
     let allowed = owner.scopes();
     let chosen = scopes.clone().unwrap_or_else(|| default_scopes(&owner));
@@ -200,7 +203,7 @@ pub async fn create(app: &App, authority: &Authority, wanted: Wanted) -> Result<
     let expires_at = expire.map(|seconds| now.plus_seconds(seconds).millis());
     let (user_id, service_id) = columns(owner.id());
     let row = Model {
-        id: ApiTokenId(random::id()),
+        id: ApiTokenId(id.unwrap_or_else(random::id)),
         user_id,
         service_id,
         name: name.clone(),
@@ -215,7 +218,7 @@ pub async fn create(app: &App, authority: &Authority, wanted: Wanted) -> Result<
         let entry = Entry::new(Act::TokenCreate, Actor::of(authority));
         on(entry, owner.id()).with("api_token", row.id.to_string()).with("scopes", &*row.scopes)
     };
-    let row = match store::insert(&transaction, row.clone()).await.map_err(no_owner)? {
+    let row = match store::insert(&transaction, row.clone()).await.map_err(not_inserted)? {
         true => {
             let count = store::count(&transaction, owner.id(), now).await?;
             if count > MOST_TOKENS && !authority.may(Scope::SUPER) {
@@ -246,10 +249,14 @@ pub async fn create(app: &App, authority: &Authority, wanted: Wanted) -> Result<
     Ok(Made { token: row.try_into()?, username, secret })
 }
 
-/// Somebody was deleted meanwhile.
-fn no_owner(error: sea_orm::DbErr) -> Error {
+/// Somebody was deleted meanwhile, or asks twice.
+fn not_inserted(error: sea_orm::DbErr) -> Error {
     match error.sql_err() {
         Some(SqlErr::ForeignKeyConstraintViolation(_)) => Code::ApiTokenUserUnknown.into(),
+        Some(SqlErr::UniqueConstraintViolation(_)) => {
+            let phrase = Phrase::new("sent-already", "There is a token of this id already");
+            Error::with_phrases(Code::ApiTokenAlreadyExists, vec![phrase])
+        }
         _ => error.into(),
     }
 }
@@ -307,15 +314,44 @@ pub async fn list(
     page: Page,
 ) -> Result<(Vec<(ApiToken, String)>, bool)> {
     authority.require_self()?;
-    let reader = app.database.reader();
-    let owner = if page.all {
+    let Page { username, all, after, limit } = page;
+    if all {
         authority.require(Scope::SUPER)?;
-        None
-    } else {
-        Some(owner(app, authority, page.username.as_deref()).await?)
-    };
-    let of = owner.as_ref().map(Principal::id);
-    let after = match page.after {
+        return list_all(app, after, limit).await;
+    }
+    let owner = owner(app, authority, username.as_deref()).await?;
+    let (tokens, more) = some(app, Some(owner.id()), after, limit).await?;
+    Ok((tokens.into_iter().map(|token| (token, owner.name().to_owned())).collect(), more))
+}
+
+/// Everybody's API tokens with their owners' names, the newest first, from after one; and whether there are
+/// more. For the caller to ask whether they may be seen.
+///
+/// # Errors
+///
+/// [`Code::UnprocessableContent`] when `after` is none of them.
+pub async fn list_all(
+    app: &App,
+    after: Option<String>,
+    limit: u64,
+) -> Result<(Vec<(ApiToken, String)>, bool)> {
+    let (tokens, more) = some(app, None, after, limit).await?;
+    let names = service::names(app, tokens.iter().map(|token| token.owner)).await?;
+    let named = tokens.into_iter().map(|token| {
+        let name = names.get(&token.owner).cloned().unwrap_or_default();
+        (token, name)
+    });
+    Ok((named.collect(), more))
+}
+
+async fn some(
+    app: &App,
+    of: Option<PrincipalId>,
+    after: Option<String>,
+    limit: u64,
+) -> Result<(Vec<ApiToken>, bool)> {
+    let reader = app.database.reader();
+    let after = match after {
         Some(id) => {
             let none = || Error::query("after", "No API token of this list");
             let id = id.parse().map_err(|_| none())?;
@@ -323,20 +359,20 @@ pub async fn list(
         }
         None => None,
     };
-    let limit = page.limit.clamp(1, 100);
+    let limit = limit.clamp(1, 100);
     let mut rows = store::list(reader, of, after.as_ref(), limit + 1).await?;
     let more = u64::try_from(rows.len()).is_ok_and(|count| count > limit);
     rows.truncate(usize::try_from(limit).unwrap_or(100));
-    let tokens = rows.into_iter().map(ApiToken::try_from).collect::<Result<Vec<_>>>()?;
-    let names = match owner {
-        Some(owner) => [(owner.id(), owner.name().to_owned())].into(),
-        None => service::names(app, tokens.iter().map(|token| token.owner)).await?,
-    };
-    let named = tokens.into_iter().map(|token| {
-        let name = names.get(&token.owner).cloned().unwrap_or_default();
-        (token, name)
-    });
-    Ok((named.collect(), more))
+    Ok((rows.into_iter().map(ApiToken::try_from).collect::<Result<_>>()?, more))
+}
+
+/// How many API tokens there are.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn count(app: &App) -> Result<u64> {
+    Ok(store::count_all(app.database.reader()).await?)
 }
 
 /// Every API token of a user.

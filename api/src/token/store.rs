@@ -84,6 +84,10 @@ pub(super) async fn list(
         .await
 }
 
+pub(super) async fn count_all(connection: &impl ConnectionTrait) -> Result<u64, DbErr> {
+    Entity::find().count(connection).await
+}
+
 /// Which rows are to be deleted.
 pub(super) enum Chosen {
     /// One by its id, if it is this owner's.

@@ -479,26 +479,47 @@ pub async fn require_another_superuser(
     }
 }
 
-/// Users, by address, from after one; those whose address, name or surname contains a text, without
-/// case. And whether there are more.
+/// Which users are wanted.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Those whose address, name or surname contains a text, without case.
+    pub contains: Option<String>,
+    /// Those who may sign in, or may not.
+    pub is_active: Option<bool>,
+    /// Superusers, or the others.
+    pub is_superuser: Option<bool>,
+    /// Those whose address was shown to be theirs, or was not.
+    pub is_verified: Option<bool>,
+}
+
+/// How many users there are.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn count(database: &Database) -> Result<u64> {
+    Ok(store::count(database.reader()).await?)
+}
+
+/// Users, by address, from after one; and whether there are more.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
 pub async fn list(
     database: &Database,
-    contains: Option<&str>,
+    filter: Filter,
     after: Option<&str>,
     limit: u64,
 ) -> Result<(Vec<User>, bool)> {
     let limit = limit.clamp(1, 100);
     // Nobody is called that, and PostgreSQL would call it a fault.
-    if [contains, after].into_iter().flatten().any(|text| text.contains('\0')) {
+    if [filter.contains.as_deref(), after].into_iter().flatten().any(|text| text.contains('\0')) {
         return Ok((Vec::new(), false));
     }
-    let some = |text: &&str| !text.is_empty();
-    let (contains, after) = (contains.filter(some), after.filter(some));
-    let mut rows = store::list(database.reader(), contains, after, limit + 1).await?;
+    let contains = filter.contains.filter(|text| !text.is_empty());
+    let (filter, after) = (Filter { contains, ..filter }, after.filter(|text| !text.is_empty()));
+    let mut rows = store::list(database.reader(), &filter, after, limit + 1).await?;
     let more = u64::try_from(rows.len()).is_ok_and(|count| count > limit);
     rows.truncate(usize::try_from(limit).unwrap_or(100));
     Ok((rows.into_iter().map(|row| Credentials::from(row).user).collect(), more))

@@ -7,10 +7,11 @@ use sea_orm::sea_query::{
 };
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, IntoActiveModel,
-    JoinType, Order, QueryFilter, QueryOrder, QuerySelect, Select, SelectTwo, Set, Unchanged,
+    JoinType, Order, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select, SelectTwo, Set,
+    Unchanged,
 };
 
-use super::{PasswordHash, User};
+use super::{Filter, PasswordHash, User};
 use crate::clock::Time;
 use crate::database::delete_some;
 
@@ -114,10 +115,11 @@ pub(super) async fn delete(connection: &impl ConnectionTrait, id: UserId) -> Res
 /// By address as the unique index orders them, from after one.
 pub(super) async fn list(
     connection: &impl ConnectionTrait,
-    contains: Option<&str>,
+    filter: &Filter,
     after: Option<&str>,
     limit: u64,
 ) -> Result<Vec<Row>, DbErr> {
+    let Filter { contains, is_active, is_superuser, is_verified } = filter;
     let folded = folded_email(connection);
     let mut query = with_profile(Entity::find());
     if let Some(text) = contains {
@@ -139,10 +141,23 @@ pub(super) async fn list(
                 .add(surname.like(pattern)),
         );
     }
+    for (column, wanted) in [
+        (Column::IsActive, is_active),
+        (Column::IsSuperuser, is_superuser),
+        (Column::IsVerified, is_verified),
+    ] {
+        if let Some(wanted) = wanted {
+            query = query.filter(column.eq(*wanted));
+        }
+    }
     if let Some(after) = after {
         query = query.filter(folded.clone().gt(after.to_ascii_lowercase()));
     }
     QueryOrder::order_by(query, folded, Order::Asc).limit(limit).all(connection).await
+}
+
+pub(super) async fn count(connection: &impl ConnectionTrait) -> Result<u64, DbErr> {
+    Entity::find().count(connection).await
 }
 
 /// The address as the unique index has it.

@@ -1,0 +1,33 @@
+//! What happened is counted by act and day from an index alone.
+
+use sea_orm_migration::prelude::*;
+
+#[derive(DeriveMigrationName)]
+pub(crate) struct Migration;
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        replace(manager, "ix_audit_act", "ix_audit_act_at", &["act", "at"]).await
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        replace(manager, "ix_audit_act_at", "ix_audit_act", &["act"]).await
+    }
+}
+
+async fn replace(
+    manager: &SchemaManager<'_>,
+    old: &str,
+    new: &str,
+    columns: &[&'static str],
+) -> Result<(), DbErr> {
+    let mut index = Index::create().name(new).table("audit").to_owned();
+    for column in columns {
+        index.col(*column);
+    }
+    // First what locks most: servers of the release before, which have begun to write, are waited for. After the lock
+    // of making an index they would wait for this, and this for them.
+    manager.drop_index(Index::drop().name(old).table("audit").to_owned()).await?;
+    manager.create_index(index).await
+}
