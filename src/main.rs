@@ -29,6 +29,7 @@ mod user;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use api::config::Config;
 use clap::FromArgMatches;
 use cli::{Cli, Command};
 
@@ -60,7 +61,10 @@ fn execute(
     }
     let complete = || config.complete().map_err(|error| error.to_string());
     match command {
-        Command::Serve => block_on(serve::run(complete()?))??,
+        Command::Serve => {
+            let shown = api::config::settings(&matches, from_file);
+            block_on(serve::run(Config { shown, ..complete()? }))??;
+        }
         Command::Migrate(arguments) => block_on(migrate::run(arguments, complete()?))??,
         Command::User(arguments) => return block_on(user::run(arguments, complete()?))?,
         Command::Token(arguments) => return block_on(token::run(arguments, complete()?))?,

@@ -9,7 +9,7 @@ use crate::config::{Config, ConfigError};
 use crate::database::Database;
 use crate::error::Result;
 use crate::factor::{Filter, Hasher};
-use crate::http::CsrfKeys;
+use crate::http::{CsrfKeys, Pages};
 use crate::job::Jobs;
 use crate::key::{self, KeyChanges};
 use crate::limit::{self, Blocked, MOST_BLOCKED};
@@ -41,6 +41,8 @@ pub struct Parts {
     pub hasher: Hasher,
     /// The passwords that are not to be chosen, once they were read.
     breach_filter: OnceLock<Filter>,
+    /// What pages are made of, once that was read.
+    pages: OnceLock<Pages>,
     /// What was revoked, in memory.
     pub revocations: Revocations,
     /// The users that were asked for within the last second.
@@ -104,6 +106,7 @@ impl App {
             csrf,
             hasher,
             breach_filter: OnceLock::new(),
+            pages: OnceLock::new(),
             revocations,
             known_users: KnownUsers::default(),
             known_services: KnownServices::default(),
@@ -135,6 +138,19 @@ impl App {
             ConfigError::new(&format!("BREACH_FILTER: {}: {fault}", path.display()))
         })?;
         Ok(Some(self.breach_filter.get_or_init(|| filter)))
+    }
+
+    /// What pages are made of. A server reads it at its start; commands show no page.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] for a file that cannot be used.
+    pub(crate) fn pages(&self) -> Result<&Pages, ConfigError> {
+        if let Some(known) = self.pages.get() {
+            return Ok(known);
+        }
+        let pages = Pages::read(&self.config.pages)?;
+        Ok(self.pages.get_or_init(|| pages))
     }
 
     /// Forgets what is known of API tokens and services, of which some were changed.

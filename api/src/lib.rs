@@ -75,6 +75,7 @@ pub async fn start(config: Config) -> Result<App, String> {
     config.check_secrets().map_err(fault)?;
     let app = assemble(config).await?;
     app.breach_filter().map_err(fault)?;
+    app.pages().map_err(fault)?;
     within(key::prepare(&app), "the first signing key could not be made").await?;
     within(key::load(&app), "the signing keys could not be read").await?;
     if !app.config.blacklist_enabled {

@@ -1,35 +1,38 @@
 //! The page on which people look after their account.
 
+use std::collections::{HashMap, HashSet};
+use std::num::NonZeroU16;
+
+use entity::SessionId;
 use minijinja::{Value, context};
 use poem::http::{StatusCode, header};
-use poem::web::Data;
 use poem::{IntoResponse, Response, handler};
 use poem_openapi::payload::Json;
 use serde::Deserialize;
+use uuid::Uuid;
 
 use super::Wanted;
 use super::http::ExportResponse;
 use crate::app::App;
 use crate::audit::{self, Act, Actor};
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Phrase, Result};
 use crate::factor::Password;
-use crate::http::page::{page, refusal};
-use crate::http::visitor::{Posted, Visitor, see_other};
+use crate::factor::pages::strength;
+use crate::http::body::is_line;
+use crate::http::page::{Frame, Head};
+use crate::http::visitor::{Posted, Visitor};
+use crate::random;
 use crate::session::browser::{self, SignedIn};
+use crate::session::pages::device_name;
 use crate::session::{self, Asker, Device, Page};
 use crate::token::{self, Authority, Chosen};
 use crate::user::Email;
-
-const TITLE: &str = "Your account";
-
-/// Where who is not signed in is led.
-const SIGN_IN: &str = "./login?next=/account";
 
 /// How many things that happened are shown.
 const EVENTS: usize = 20;
 
 /// A form of the page: what it does, and with what.
-#[derive(Deserialize)]
+#[derive(Deserialize, Clone)]
 struct Filled {
     act: String,
     name: Option<String>,
@@ -48,7 +51,7 @@ struct Nothing {}
 
 /// What came of a form.
 enum Done {
-    /// It is done.
+    /// It is done: what its text is known by.
     Said(&'static str),
     /// An API token was made: its secret is shown this once.
     Secret(String),
@@ -57,42 +60,67 @@ enum Done {
 }
 
 #[handler]
-pub(crate) async fn show(app: Data<&App>, visitor: Visitor) -> Response {
-    match &visitor.signed_in {
-        Some(signed_in) => shown(&app, &visitor, signed_in, StatusCode::OK, context! {}).await,
-        None => see_other(SIGN_IN),
-    }
+pub(crate) async fn show(visitor: Visitor) -> poem::Result<Response> {
+    let signed_in = visitor.signed_in()?;
+    Ok(shown(&visitor, &signed_in, StatusCode::OK, context! {}).await)
+}
+
+/// Where password managers look for the page on which a password is changed.
+#[handler]
+pub(crate) fn lead_to_password(frame: Frame) -> Response {
+    frame.leads_to("account#password-title")
 }
 
 #[handler]
-pub(crate) async fn change(app: Data<&App>, device: Device, posted: Posted<Filled>) -> Response {
+pub(crate) async fn change(device: Device, posted: Posted<Filled>) -> poem::Result<Response> {
     let Posted { form, mut visitor } = posted;
-    let Some(signed_in) = visitor.signed_in.clone() else { return see_other(SIGN_IN) };
+    let signed_in = visitor.signed_in()?;
     let next = Some(browser::new_id()).filter(|_| form.act == "password");
-    let outcome = done(&app, &signed_in, form, next.as_deref(), device).await;
+    let outcome = done(&visitor.app, &signed_in, form.clone(), next.as_deref(), device).await;
     if let Some(next) = next.filter(|_| outcome.is_ok()) {
-        visitor.moves_to(&app, &next);
-        visitor.csrf = app.csrf.value_of(next.as_bytes());
+        visitor.moves_to(&next);
     }
+    let section = section_of(&form.act);
     let (status, values) = match outcome {
-        Ok(Done::Gone) => return see_other("./login"),
-        Ok(Done::Said(done)) => (StatusCode::OK, context! { done }),
-        Ok(Done::Secret(secret)) => (StatusCode::CREATED, context! { secret }),
-        Err(error) if error.code().status().is_server_error() => return refusal(TITLE, error),
+        Ok(Done::Gone) => {
+            visitor.signed_in = None;
+            visitor.moves_to(&browser::new_id());
+            let (title, text) = (visitor.text("delete-account"), visitor.text("account-deleted"));
+            return Ok(visitor.said(StatusCode::OK, &title, &text, "login"));
+        }
+        Ok(Done::Said(done)) => (StatusCode::OK, context! { done => visitor.text(done), section }),
+        Ok(Done::Secret(secret)) => (StatusCode::CREATED, context! { secret, section }),
+        Err(error) if error.code().status().is_server_error() => {
+            return Ok(visitor.refusal(&visitor.text("your-account"), error));
+        }
         Err(error) => {
-            let status = error.code().status();
             let fault = match error.code() {
-                Code::LoginBadCredentials => "The password is not right.".to_owned(),
-                Code::FreshTokenRequired => "Give your password, too.".to_owned(),
-                _ => error.to_string(),
+                Code::LoginBadCredentials => visitor.text("password-wrong"),
+                Code::FreshTokenRequired => visitor.text("password-missing"),
+                _ => visitor.told(&error),
             };
-            (
-                if status == StatusCode::UNAUTHORIZED { StatusCode::FORBIDDEN } else { status },
-                context! { fault },
-            )
+            // What was typed stays, but for passwords.
+            let Filled { act, name, surname, website, email, days, .. } = form;
+            let typed = context! { name, surname, website, email, days };
+            let values = context! { fault, faulty => act, section, typed };
+            let head = Head::of(&error);
+            return Ok(head.onto(shown(&visitor, &signed_in, head.status(), values).await));
         }
     };
-    shown(&app, &visitor, &signed_in, status, values).await
+    Ok(shown(&visitor, &signed_in, status, values).await)
+}
+
+/// The part of the page where it is said what came of a form.
+fn section_of(act: &str) -> &'static str {
+    match act {
+        "profile" => "profile",
+        "email" => "email",
+        "password" | "not-me" => "password",
+        "end-session" | "end-others" => "sessions",
+        "create-token" | "delete-token" => "tokens",
+        "delete" => "leave",
+        _ => "",
+    }
 }
 
 async fn done(
@@ -118,50 +146,56 @@ async fn done(
     match act.as_str() {
         "profile" => {
             let wanted = Wanted {
-                name: Some(line("name", name, 100)?),
-                surname: Some(line("surname", surname, 100)?),
-                website: Some(match line("website", website, 256)? {
-                    Some(website) => Some(website.parse().map_err(invalid)?),
+                name: Some(line(name, 100)?),
+                surname: Some(line(surname, 100)?),
+                website: Some(match line(website, 256)? {
+                    Some(website) => {
+                        let invalid = |fault| invalid("website-wrong", fault);
+                        Some(website.parse().map_err(invalid)?)
+                    }
                     None => None,
                 }),
                 ..Wanted::default()
             };
             super::change(app, user, asker, wanted, device).await?;
-            Ok(Done::Said("Saved."))
+            Ok(Done::Said("saved"))
         }
         "email" => {
+            let invalid = |fault| invalid("email-wrong", fault);
             let email: Email = email.unwrap_or_default().parse().map_err(invalid)?;
-            if email.as_str() == signed_in.user.email {
-                return Ok(Done::Said("Your account has this address already."));
+            if email.as_str().eq_ignore_ascii_case(&signed_in.user.email) {
+                return Ok(Done::Said("email-same"));
             }
             let wanted = Wanted { email: Some(email), ..Wanted::default() };
             super::change(app, user, asker, wanted, device).await?;
-            Ok(Done::Said("Your account has another address. Its former one was told."))
+            Ok(Done::Said("email-changed"))
         }
         "password" => {
             let password = Some(Password::new(password.unwrap_or_default()));
             super::change(app, user, asker, Wanted { password, ..Wanted::default() }, device)
                 .await?;
-            Ok(Done::Said("You have a new password, and are signed out everywhere else."))
+            Ok(Done::Said("password-changed"))
         }
         "end-session" => {
             session::end_one(app, user, &id.unwrap_or_default(), device).await?;
-            Ok(Done::Said("Signed out there."))
+            Ok(Done::Said("signed-out-there"))
+        }
+        "not-me" => {
+            match session::end_one(app, user, &id.unwrap_or_default(), device).await {
+                // It may have ended since: whoever it was knows the password all the same.
+                Err(error) if error.code() != Code::NotFound => Err(error),
+                _ => Ok(Done::Said("not-me-done")),
+            }
         }
         "end-others" => {
             session::end_others(app, user, asker, device).await?;
-            Ok(Done::Said("Signed out everywhere else."))
+            Ok(Done::Said("signed-out-others"))
         }
         "create-token" => {
-            let days = match days.filter(|days| !days.is_empty()) {
-                Some(days) => {
-                    Some(days.parse::<u16>().map_err(|_| invalid("That is no number of days."))?)
-                }
-                None => None,
-            };
             let wanted = token::Wanted {
-                name: line("name", name, 64)?,
-                expire: days.map(|days| u64::from(days.max(1)) * 86_400),
+                id: once(id)?,
+                name: line(name, 64)?,
+                expire: seconds_of(days)?,
                 ..token::Wanted::default()
             };
             let made = token::create(app, &authority, wanted).await?;
@@ -171,7 +205,7 @@ async fn done(
             if token::delete(app, &authority, Chosen::Id(id.unwrap_or_default())).await? == 0 {
                 return Err(Code::NotFound.into());
             }
-            Ok(Done::Said("The token was deleted."))
+            Ok(Done::Said("token-deleted"))
         }
         "delete" => {
             super::delete(app, asker, user, device).await?;
@@ -182,51 +216,78 @@ async fn done(
 }
 
 /// One line, or nothing.
-fn line(name: &'static str, text: Option<String>, most: usize) -> Result<Option<String>> {
+pub(crate) fn line(text: Option<String>, most: usize) -> Result<Option<String>> {
     let text = text.filter(|text| !text.is_empty());
-    let fits = |text: &String| !text.chars().any(char::is_control) && text.chars().count() <= most;
-    match text {
-        Some(text) if !fits(&text) => {
-            Err(invalid(&format!("The {name} is not one line of at most {most} characters.")))
-        }
-        text => Ok(text),
+    let fits = |text: &String| is_line(text, most);
+    if text.as_ref().is_none_or(fits) {
+        return Ok(text);
     }
+    let sentence = format!("Input should be one line of at most {most} characters");
+    let phrase = Phrase::with_number("line-too-long", sentence, most);
+    Err(Error::with_phrases(Code::UnprocessableContent, vec![phrase]))
 }
 
-fn invalid(reason: &str) -> Error {
-    Error::with_reason(Code::UnprocessableContent, reason)
+/// The id that a form for an API token brought along, so that one that is sent twice makes one token.
+pub(crate) fn once(id: Option<String>) -> Result<Option<Uuid>> {
+    let parsed = id.map(|id| id.parse()).transpose();
+    parsed.map_err(|_| Code::UnprocessableContent.into())
+}
+
+/// As many seconds as a number of days has, or nothing.
+pub(crate) fn seconds_of(days: Option<String>) -> Result<Option<u64>> {
+    let Some(days) = days.filter(|days| !days.is_empty()) else { return Ok(None) };
+    let days: Option<NonZeroU16> = days.parse().ok();
+    let wrong = || invalid("days-wrong", "That is no number of days");
+    Ok(Some(u64::from(days.ok_or_else(wrong)?.get()) * 86_400))
+}
+
+/// A refusal of what was typed, by the name of its texts.
+pub(crate) fn invalid(name: &str, sentence: &str) -> Error {
+    Error::with_phrases(Code::UnprocessableContent, vec![Phrase::new(name, sentence)])
 }
 
 async fn shown(
-    app: &App,
     visitor: &Visitor,
     signed_in: &SignedIn,
     status: StatusCode,
     more: Value,
 ) -> Response {
-    match values(app, visitor, signed_in).await {
+    match values(visitor, signed_in).await {
         Ok(values) => {
-            let missing = context! { done => "", fault => "", secret => "" };
-            page(status, "account.html", context! { ..more, ..values, ..missing })
+            let typed =
+                context! { name => "", surname => "", website => "", email => "", days => "" };
+            let missing = context! { done => "", fault => "", faulty => "", section => "", secret => "", typed };
+            visitor.page(status, "account.html", context! { ..more, ..values, ..missing })
         }
-        Err(error) => refusal(TITLE, error),
+        Err(error) => visitor.refusal(&visitor.text("your-account"), error),
     }
 }
 
-async fn values(app: &App, visitor: &Visitor, signed_in: &SignedIn) -> Result<Value> {
+async fn values(visitor: &Visitor, signed_in: &SignedIn) -> Result<Value> {
+    let app = &visitor.app;
     // As it is after what the form changed.
     let user = crate::user::by_id(&app.database, signed_in.user.id).await?;
     let user = user.ok_or(Code::Unauthorized)?.user;
     let current = Some(signed_in.session);
     let all = Page { ended: false, after: None, limit: 100 };
-    let (sessions, _) = session::list(app, user.id, current, all).await?;
+    let (live, more_sessions) = session::list(app, user.id, current, all.clone()).await?;
+    let (ended, _) = session::list(app, user.id, current, Page { ended: true, ..all }).await?;
+    let devices: HashMap<_, _> = live
+        .iter()
+        .chain(&ended)
+        .filter_map(|session| Some((session.id, device_name(session.user_agent.as_deref()?)?)))
+        .collect();
+    let sessions = live;
+    let others: HashSet<_> =
+        sessions.iter().filter(|session| !session.current).map(|session| session.id).collect();
     let sessions: Vec<_> = sessions
         .iter()
         .map(|session| {
             context! {
                 id => session.id.to_string(),
-                user_agent => &session.user_agent,
-                ip => &session.ip,
+                device => session.user_agent.as_deref().and_then(device_name),
+                user_agent => session.user_agent.as_deref().unwrap_or_default(),
+                place => &session.ip,
                 last_used => session.last_used,
                 current => session.current,
             }
@@ -249,9 +310,20 @@ async fn values(app: &App, visitor: &Visitor, signed_in: &SignedIn) -> Result<Va
     let events = audit::latest_of(app, user.id, EVENTS).await?;
     let events: Vec<_> = events
         .iter()
-        .map(
-            |row| context! { at => row.at.div_euclid(1000), told => told(&row.act), ip => &row.ip },
-        )
+        .map(|row| {
+            // The session that a sign-in began: with its device, and to be ended where it lives and is not the
+            // one that looks.
+            let session = || audit::detail(row, "session")?.parse::<SessionId>().ok();
+            let began =
+                Some(&row.act).filter(|act| *act == Act::Login.name()).and_then(|_| session());
+            context! {
+                at => row.at.div_euclid(1000),
+                act => &row.act,
+                place => &row.ip,
+                device => began.and_then(|began| devices.get(&began)),
+                session => began.filter(|began| others.contains(began)).map(|id| id.to_string()),
+            }
+        })
         .collect();
     let profile = context! {
         email => &user.email,
@@ -260,47 +332,24 @@ async fn values(app: &App, visitor: &Visitor, signed_in: &SignedIn) -> Result<Va
         surname => &user.profile.surname,
         website => user.profile.website.as_ref().map(|website| website.as_str()),
     };
-    let csrf = &visitor.csrf;
-    Ok(context! { title => TITLE, csrf, user => profile, sessions, tokens, events })
-}
-
-/// What happened, for people.
-fn told(act: &str) -> &str {
-    let acts = Act::ALL.into_iter().find(|known| known.name() == act);
-    match acts {
-        Some(Act::Register | Act::UserImport) => "the account was made",
-        Some(Act::Login) => "signed in",
-        Some(Act::LoginRefused) => "a wrong password was given",
-        Some(Act::Freshen) => "the password was given again",
-        Some(Act::RefreshReuse) => "an old copy of a token was used, and its session ended",
-        Some(Act::Logout) => "signed out",
-        Some(Act::LogoutAll) => "signed out everywhere",
-        Some(Act::SessionEnd) => "signed out elsewhere",
-        Some(Act::PasswordChange) => "the password was changed",
-        Some(Act::PasswordResetMail) => "a mail for a new password was sent",
-        Some(Act::PasswordReset) => "a new password was set by a mail",
-        Some(Act::EmailChange) => "the e-mail address was changed",
-        Some(Act::EmailVerify) => "the e-mail address was confirmed",
-        Some(Act::EmailRestore) => "the former e-mail address was taken back",
-        Some(Act::TokenCreate) => "an API token was made",
-        Some(Act::TokenDelete) => "an API token was deleted",
-        Some(Act::UserExport) => "the data was exported",
-        Some(Act::FlagsChange | Act::ScopesChange) => "what the account may do was changed",
-        Some(Act::Revoke | Act::AdminRevoke) => "tokens were revoked",
-        _ => act,
-    }
+    let mails = app.mailer.sends();
+    let strength = strength(visitor);
+    let once = random::id().to_string();
+    Ok(context! { user => profile, sessions, more_sessions, tokens, events, mails, strength, once })
 }
 
 #[handler]
-pub(crate) async fn export(app: Data<&App>, posted: Posted<Nothing>) -> Response {
+pub(crate) async fn export(posted: Posted<Nothing>) -> Response {
     let Posted { form: Nothing {}, visitor } = posted;
-    let Some(signed_in) = &visitor.signed_in else { return see_other("../login?next=/account") };
+    let Some(signed_in) = &visitor.signed_in else {
+        return visitor.leads_to("login?next=/account");
+    };
     let by = Actor::user(signed_in.user.id);
     let current = Some(signed_in.session);
-    match super::export(&app, &signed_in.user, current, by).await {
+    match super::export(&visitor.app, &signed_in.user, current, by).await {
         Ok(export) => Json(ExportResponse::from(export))
             .with_header(header::CONTENT_DISPOSITION, "attachment; filename=\"account.json\"")
             .into_response(),
-        Err(error) => refusal(TITLE, error),
+        Err(error) => visitor.refusal(&visitor.text("your-account"), error),
     }
 }

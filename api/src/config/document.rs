@@ -7,7 +7,7 @@ use super::{Config, EXAMPLE_SECRET};
 use crate::database::DatabaseUrl;
 
 /// A setting as it stands, for people.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Setting {
     /// The environment variable's name.
     pub name: String,

@@ -2,6 +2,7 @@
 
 mod document;
 mod mail;
+mod page;
 mod value;
 
 use std::fmt;
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 pub use document::{Setting, definitions, example, settings};
 pub use mail::MailSettings;
+pub use page::{Color, Contact, PageSettings};
 pub use value::{LogFormat, Migrate, Origin, PublicUrl, Registration, Secret, SqliteSynchronous};
 
 use clap::Args;
@@ -250,6 +252,10 @@ pub struct Config {
     #[command(flatten)]
     pub mail: MailSettings,
 
+    /// How pages look, and what they say.
+    #[command(flatten)]
+    pub pages: PageSettings,
+
     /// Whether people may register themselves
     #[arg(
         long,
@@ -296,6 +302,10 @@ pub struct Config {
     /// Which log lines there are: a level (error, warn, info, debug) or target=level pairs
     #[arg(long, env = "RUST_LOG", global = true, value_name = "FILTER", default_value = "info")]
     pub rust_log: String,
+
+    /// The settings as they are shown, with where each came from; none where nobody shows them.
+    #[arg(skip)]
+    pub shown: Vec<Setting>,
 }
 
 /// What is wrong with the settings, and what to do about it. Never says a setting's value.
@@ -338,6 +348,7 @@ impl Config {
             self.app_secret_previous.extend(secrets.split(',').map(Secret::new));
         }
         self.mail.complete()?;
+        self.pages.complete();
         self.app_secret_previous.retain(|secret| !secret.expose().is_empty());
         if self.jwt_audiences.contains(&self.jwt_audience) {
             let fault =

@@ -87,7 +87,9 @@ impl PublicUrl {
 
     /// Whether this is the origin of the URL.
     pub fn is_of(&self, origin: &str) -> bool {
-        self.0.strip_prefix(origin).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        let (scheme, rest) = self.0.split_once("://").unwrap_or_default();
+        let authority = rest.split('/').next().unwrap_or_default();
+        origin.eq_ignore_ascii_case(&format!("{scheme}://{authority}"))
     }
 
     /// Whether callers come over TLS.

@@ -40,11 +40,34 @@ impl Problem {
     }
 }
 
+/// A sentence for people, and what its translations are known by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Phrase {
+    /// The name of its translations.
+    pub name: String,
+    /// The sentence, in English.
+    pub sentence: String,
+    /// The number in it, where there is one.
+    pub number: Option<usize>,
+}
+
+impl Phrase {
+    /// A sentence without a number.
+    pub fn new(name: impl Into<String>, sentence: impl Into<String>) -> Self {
+        Self { name: name.into(), sentence: sentence.into(), number: None }
+    }
+
+    /// A sentence with a number in it.
+    pub fn with_number(name: &str, sentence: String, number: usize) -> Self {
+        Self { number: Some(number), ..Self::new(name, sentence) }
+    }
+}
+
 /// What a refusal says beyond its code.
 #[derive(Debug)]
 enum Detail {
     None,
-    Reason(String),
+    Reason(Vec<Phrase>),
     Problems(Vec<Problem>),
     Token(TokenRefusal),
     Scope(&'static str),
@@ -103,9 +126,22 @@ impl Error {
         self.code
     }
 
-    /// A refusal with a sentence of its own.
+    /// A refusal with a sentence of its own, which programs read and no page shows.
     pub fn with_reason(code: Code, reason: impl Into<String>) -> Self {
-        Self { detail: Detail::Reason(reason.into()), ..code.into() }
+        Self::with_phrases(code, vec![Phrase::new("", reason)])
+    }
+
+    /// A refusal with sentences of its own.
+    pub fn with_phrases(code: Code, phrases: Vec<Phrase>) -> Self {
+        Self { detail: Detail::Reason(phrases), ..code.into() }
+    }
+
+    /// The sentences that it has of its own.
+    pub fn phrases(&self) -> &[Phrase] {
+        match &self.detail {
+            Detail::Reason(phrases) => phrases,
+            _ => &[],
+        }
     }
 
     /// A refusal of a token.
@@ -158,7 +194,9 @@ impl Error {
             Detail::None | Detail::Token(_) | Detail::Scope(_) | Detail::Wait(_) => {
                 json!({ "detail": name })
             }
-            Detail::Reason(reason) => json!({ "detail": { "code": name, "reason": reason } }),
+            Detail::Reason(phrases) => {
+                json!({ "detail": { "code": name, "reason": joined(phrases) } })
+            }
             Detail::Problems(problems) => {
                 let items: Vec<_> = problems
                     .iter()
@@ -207,6 +245,13 @@ impl Error {
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
+        self.response()
+    }
+}
+
+impl Error {
+    /// The answer that programs are given.
+    pub(crate) fn response(&self) -> Response {
         let status = self.code.status();
         let mut response = Response::builder()
             .status(status)
@@ -242,13 +287,14 @@ pub(crate) struct Cause(pub(crate) Arc<str>);
 impl From<Error> for poem::Error {
     fn from(error: Error) -> Self {
         // The framework keeps what its errors carry, not what their responses do.
-        let response = error.into_response();
+        let response = error.response();
         let cause = response.extensions().get::<Cause>().cloned();
-        let mut error = poem::Error::from_response(response);
+        let mut carrier = poem::Error::from_response(response);
         if let Some(cause) = cause {
-            error.set_data(cause);
+            carrier.set_data(cause);
         }
-        error
+        carrier.set_data(Arc::new(error));
+        carrier
     }
 }
 
@@ -265,13 +311,17 @@ impl fmt::Display for Error {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.detail, &self.cause) {
             (_, Some(cause)) => write!(formatter, "{} ({cause})", self.code.sentence()),
-            (Detail::Reason(reason), _) => formatter.write_str(reason),
+            (Detail::Reason(phrases), _) => formatter.write_str(&joined(phrases)),
             _ => formatter.write_str(self.code.sentence()),
         }
     }
 }
 
 impl StdError for Error {}
+
+fn joined(phrases: &[Phrase]) -> String {
+    phrases.iter().map(|phrase| phrase.sentence.as_str()).collect::<Vec<_>>().join(" ")
+}
 
 /// A database that does not answer is nobody's fault here; a row that cannot be read is ours.
 impl From<DbErr> for Error {

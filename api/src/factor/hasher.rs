@@ -16,7 +16,7 @@ use tokio::time::sleep;
 use super::foreign::Foreign;
 use super::pace::{OWN, Pace};
 use super::password::{self, Password};
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Phrase, Result};
 use crate::random;
 use crate::user::PasswordHash;
 
@@ -88,7 +88,7 @@ impl Hasher {
         password: Password,
         words: Vec<String>,
         least: u8,
-    ) -> Result<Result<PasswordHash, String>> {
+    ) -> Result<Result<PasswordHash, Vec<Phrase>>> {
         let cost = self.cost;
         self.run(place, move || match password.fault(&words, least) {
             Some(fault) => Err(fault),

@@ -22,7 +22,7 @@ use crate::app::App;
 use crate::audit::{self, Act, Actor, Entry};
 use crate::config::Registration;
 use crate::confirmation::{self, Purpose};
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Phrase, Result};
 use crate::limit;
 use crate::user::{self, Credentials, Email, PasswordHash, Profile, User};
 
@@ -153,18 +153,16 @@ pub async fn hash_new(
     let fewest = usize::from(config.password_min_length);
     let length = password.characters();
     if length > MAX_PASSWORD_LENGTH {
-        return Err(Error::with_reason(
-            refusal,
-            format!("Password should be at most {MAX_PASSWORD_LENGTH} characters"),
-        ));
+        let sentence = format!("Password should be at most {MAX_PASSWORD_LENGTH} characters");
+        let phrase = Phrase::with_number("password-too-long", sentence, MAX_PASSWORD_LENGTH);
+        return Err(Error::with_phrases(refusal, vec![phrase]));
     }
     if length < fewest {
         if !config.dev || length == 0 {
             let fewest = if config.dev { 1 } else { fewest };
-            return Err(Error::with_reason(
-                refusal,
-                format!("Password should be at least {fewest} characters"),
-            ));
+            let sentence = format!("Password should be at least {fewest} characters");
+            let phrase = Phrase::with_number("password-too-short", sentence, fewest);
+            return Err(Error::with_phrases(refusal, vec![phrase]));
         }
         tracing::warn!(
             password.characters = length,
@@ -176,14 +174,14 @@ pub async fn hash_new(
     if filter.is_some_and(|filter| filter.contains(&password)) {
         if !config.dev {
             let reason = "Password was found in a list of stolen ones. Choose one that you use nowhere else.";
-            return Err(Error::with_reason(refusal, reason));
+            return Err(Error::with_phrases(refusal, vec![Phrase::new("password-stolen", reason)]));
         }
         tracing::warn!("a password is in BREACH_FILTER: good enough for development only");
     }
     let place = app.hasher.reserve()?;
     let least = if config.dev { 0 } else { config.password_min_score };
     let hashed = app.hasher.hash_new(place, password, words, least).await?;
-    hashed.map_err(|fault| Error::with_reason(refusal, fault))
+    hashed.map_err(|phrases| Error::with_phrases(refusal, phrases))
 }
 
 /// Whether passwords can be held against a hash, in a time that can be borne.

@@ -1,18 +1,16 @@
 //! Registering with a browser.
 
-use minijinja::context;
+use minijinja::{Value, context};
 use poem::http::StatusCode;
-use poem::web::Data;
 use poem::{Response, handler};
 use serde::Deserialize;
 
 use super::Password;
-use crate::app::App;
 use crate::config::Registration;
 use crate::error::{Code, Error};
 use crate::http::caller::PeerAddress;
-use crate::http::page::{page, refusal};
-use crate::http::visitor::{Posted, Visitor, see_other};
+use crate::http::page::Frame;
+use crate::http::visitor::{Posted, Visitor};
 use crate::user::{Email, Profile};
 
 /// What somebody fills in to register.
@@ -22,55 +20,55 @@ struct Registering {
     password: String,
 }
 
-const TITLE: &str = "Register";
+/// What pages show beside a new password as it is typed.
+pub(crate) fn strength(frame: &Frame) -> Value {
+    let config = &frame.app.config;
+    let fewest = if config.dev { 1 } else { config.password_min_length };
+    context! {
+        fewest,
+        few => frame.text_with("password-too-short", &[("number", fewest.into())]),
+        easy => frame.text("strength-easy"),
+        fair => frame.text("strength-fair"),
+        good => frame.text("strength-good"),
+    }
+}
 
 #[handler]
-pub(crate) fn register_form(app: Data<&App>, visitor: Visitor) -> Response {
+pub(crate) fn register_form(visitor: Visitor) -> Response {
     if visitor.signed_in.is_some() {
-        return see_other("./");
+        return visitor.leads_to("");
     }
-    if app.config.registration == Registration::Closed {
-        return refusal(TITLE, Code::RegistrationClosed.into());
+    if visitor.app.config.registration == Registration::Closed {
+        return visitor.refusal(&visitor.text("register"), Code::RegistrationClosed.into());
     }
     form(StatusCode::OK, &visitor, "", None, None)
 }
 
 #[handler]
-pub(crate) async fn register(
-    app: Data<&App>,
-    from: PeerAddress,
-    posted: Posted<Registering>,
-) -> Response {
+pub(crate) async fn register(from: PeerAddress, posted: Posted<Registering>) -> Response {
     let Posted { form: Registering { email: typed, password }, visitor } = posted;
     let bad = StatusCode::BAD_REQUEST;
-    let email: Email = match typed.parse() {
-        Ok(email) => email,
-        Err(fault) => return form(bad, &visitor, &typed, Some(fault), None),
+    let Ok(email) = typed.parse::<Email>() else {
+        return form(bad, &visitor, &typed, Some(visitor.text("email-wrong")), None);
     };
     let (password, profile) = (Password::new(password), Profile::default());
-    let error: Error = match super::register(&app, email, password, profile, from.0).await {
+    let app = &visitor.app;
+    let error: Error = match super::register(app, email, password, profile, from.0).await {
         Ok(_) => {
-            let mail = if app.mailer.sends() {
-                " A mail is on its way with which to confirm your address."
-            } else {
-                ""
-            };
-            let text = format!("You are registered.{mail}");
-            let values = context! {
-                title => TITLE, text, fault => false, more => "login", label => "Sign in"
-            };
-            return page(StatusCode::CREATED, "said.html", values);
+            let text = if app.mailer.sends() { "registered-mail" } else { "registered" };
+            let (title, text) = (visitor.text("register"), visitor.text(text));
+            return visitor.said(StatusCode::CREATED, &title, &text, "login");
         }
         Err(error) => error,
     };
     match error.code() {
         Code::RegisterUserAlreadyExists => {
-            form(bad, &visitor, &typed, Some("Somebody has registered this address."), None)
+            form(bad, &visitor, &typed, Some(visitor.told(&error)), None)
         }
         Code::RegisterInvalidPassword => {
-            form(bad, &visitor, &typed, None, Some(&error.to_string()))
+            form(bad, &visitor, &typed, None, Some(visitor.told(&error)))
         }
-        _ => refusal(TITLE, error),
+        _ => visitor.refusal(&visitor.text("register"), error),
     }
 }
 
@@ -78,10 +76,10 @@ fn form(
     status: StatusCode,
     visitor: &Visitor,
     email: &str,
-    email_fault: Option<&str>,
-    password_fault: Option<&str>,
+    email_fault: Option<String>,
+    password_fault: Option<String>,
 ) -> Response {
-    let csrf = &visitor.csrf;
-    let values = context! { title => TITLE, csrf, email, email_fault, password_fault };
-    page(status, "register.html", values)
+    let strength = strength(visitor);
+    let values = context! { email, email_fault, password_fault, strength };
+    visitor.page(status, "register.html", values)
 }

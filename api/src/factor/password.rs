@@ -12,6 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::breach;
 use super::foreign::Foreign;
 use super::strength;
+use crate::error::Phrase;
 use crate::user::PasswordHash;
 
 /// The most bytes bcrypt reads whole: 72 less the NUL it ends them with.
@@ -34,7 +35,7 @@ impl Password {
         self.0.chars().count()
     }
 
-    pub(super) fn fault(&self, words: &[String], least: u8) -> Option<String> {
+    pub(super) fn fault(&self, words: &[String], least: u8) -> Option<Vec<Phrase>> {
         strength::fault(&self.0, words, least)
     }
 

@@ -1,14 +1,15 @@
 //! How long it would take to guess a password, by somebody who knows whose it is.
 
-use zxcvbn::feedback::Suggestion;
 use zxcvbn::zxcvbn;
+
+use crate::error::Phrase;
 
 /// So many characters are looked at: more cost more time than they tell.
 const LOOKED_AT: usize = 72;
 
 /// Why a password is too easy to guess, for people; nothing where its score reaches `least`. `words` are
 /// those that anybody would try first: the address, the name.
-pub(super) fn fault(password: &str, words: &[String], least: u8) -> Option<String> {
+pub(super) fn fault(password: &str, words: &[String], least: u8) -> Option<Vec<Phrase>> {
     let begin: String = password.chars().take(LOOKED_AT).collect();
     let words: Vec<_> = words.iter().flat_map(|word| parts(word)).collect();
     let found = zxcvbn(&begin, &words);
@@ -16,12 +17,17 @@ pub(super) fn fault(password: &str, words: &[String], least: u8) -> Option<Strin
         return None;
     }
     let feedback = found.feedback();
-    let why = feedback.and_then(|feedback| feedback.warning()).map(|warning| warning.to_string());
-    let advice =
-        feedback.and_then(|feedback| feedback.suggestions().first()).map(Suggestion::to_string);
-    let why = why.unwrap_or_else(|| "This is easy to guess.".to_owned());
-    let advice = advice.unwrap_or_else(|| "Add another word or two.".to_owned());
-    Some(format!("Password is too easy to guess. {why} {advice}"))
+    let why = feedback.and_then(|feedback| feedback.warning());
+    let why = match why {
+        Some(why) => Phrase::new(format!("weak-{why:?}"), why.to_string()),
+        None => Phrase::new("weak", "This is easy to guess."),
+    };
+    let advice = match feedback.and_then(|feedback| feedback.suggestions().first()) {
+        Some(advice) => Phrase::new(format!("advice-{advice:?}"), advice.to_string()),
+        None => Phrase::new("advice", "Add another word or two."),
+    };
+    let fault = Phrase::new("password-too-easy", "Password is too easy to guess.");
+    Some(vec![fault, why, advice])
 }
 
 /// A word and what it is made of: of `ada.king@example.com` also `ada.king`, `ada`, `king`, `example.com`
@@ -49,8 +55,10 @@ mod tests {
             "Lovelace1",
         ] {
             let said = fault(weak, &words, 2).unwrap_or_default();
-            assert!(said.starts_with("Password is too easy to guess. "), "{weak}: {said}");
-            assert!(!said.contains(weak) || weak == "password", "{said}");
+            assert_eq!(said[0].sentence, "Password is too easy to guess.", "{weak}");
+            let reason = said[1..].iter().map(|phrase| &*phrase.sentence).collect::<String>();
+            assert!(!reason.is_empty(), "{weak}");
+            assert!(!reason.contains(weak) || weak == "password", "{reason}");
         }
         for strong in [
             "correct horse battery",

@@ -1,9 +1,9 @@
 //! Swagger UI, from the binary: nothing is fetched from elsewhere.
 
-use aws_lc_rs::digest;
 use bytes::Bytes;
-use poem::http::{HeaderValue, StatusCode, header};
 use poem::{Endpoint, Request, Response, endpoint::make_sync};
+
+use super::asset::Asset;
 
 /// The page. The library's own inlines 1.6 MB of script, which no strict policy lets run.
 pub(super) const PAGE: &str = include_str!("docs/index.html");
@@ -36,26 +36,11 @@ impl Swagger {
     }
 }
 
-/// Something that changes with the program only: kept by browsers, and asked for anew by its tag.
+/// A part of it, to be served.
 pub(super) fn asset(
     content_type: &'static str,
     content: impl Into<Bytes>,
 ) -> impl Endpoint<Output = Response> {
-    let content = content.into();
-    let digest = digest::digest(&digest::SHA256, &content);
-    let tag = digest.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let tag =
-        HeaderValue::try_from(format!("\"{tag}\"")).unwrap_or(HeaderValue::from_static("\"\""));
-    make_sync(move |request: Request| {
-        let known = request.headers().get(header::IF_NONE_MATCH) == Some(&tag);
-        let response = Response::builder()
-            .header(header::ETAG, &tag)
-            .header(header::CACHE_CONTROL, "no-cache")
-            .header(header::CONTENT_SECURITY_POLICY, POLICY);
-        if known {
-            response.status(StatusCode::NOT_MODIFIED).finish()
-        } else {
-            response.content_type(content_type).body(content.clone())
-        }
-    })
+    let asset = Asset::new(content_type, content).with_policy(POLICY);
+    make_sync(move |request: Request| asset.answer(&request))
 }

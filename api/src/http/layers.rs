@@ -16,9 +16,11 @@ use tokio::time::timeout;
 
 use super::caller::peer_address;
 use super::cookie::Cookies;
+use super::page::{self, Frame};
 use super::routes::Paths;
+use super::visitor::Visitor;
+use crate::app::App;
 use crate::audit::{self, Origin};
-use crate::config::Config;
 use crate::error::{Cause, Code, Error, Problem, Result};
 use crate::random;
 
@@ -48,6 +50,7 @@ const DEFAULTS: [(HeaderName, HeaderValue); 5] = [
 
 /// The routes with everything around them.
 pub(super) struct Layers<E> {
+    app: App,
     routes: Arc<E>,
     paths: Paths,
     cors_origins: Vec<String>,
@@ -56,19 +59,18 @@ pub(super) struct Layers<E> {
 }
 
 impl<E: Endpoint + 'static> Layers<E> {
-    pub(super) fn new(routes: E, paths: Paths, config: &Config) -> Self {
+    pub(super) fn new(routes: E, paths: Paths, app: App) -> Self {
+        let config = &app.config;
         let cors_origins =
             config.cors_origins.iter().map(|origin| origin.as_str().to_owned()).collect();
         let proxies = config.trusted_proxies.clone();
         let https = config.public_url.is_https();
-        Self { routes: Arc::new(routes), paths, cors_origins, proxies, https }
+        Self { app, routes: Arc::new(routes), paths, cors_origins, proxies, https }
     }
 
-    async fn answer(&self, mut request: Request, id: &HeaderValue) -> Result<Response> {
+    async fn answer(&self, mut request: Request, id: &HeaderValue) -> Result<Response, Arc<Error>> {
         let path = request.uri().path().to_owned();
         take_body(&mut request).await?;
-        let cookies = Cookies::default();
-        request.extensions_mut().insert(cookies.clone());
         // A handler that panics costs its own request only.
         let routes = Arc::clone(&self.routes);
         let reads = request.method().is_safe();
@@ -87,45 +89,59 @@ impl<E: Endpoint + 'static> Layers<E> {
             tokio::spawn(call).await.map_err(drop)
         };
         match called {
-            Ok(Ok(answer)) => {
-                let mut response = match answer {
-                    Ok(response) => response.into_response(),
-                    Err(error) => self.shaped(error, &path),
-                };
-                response.headers_mut().extend(cookies.take());
-                Ok(response)
+            Ok(Ok(Ok(response))) => Ok(response.into_response()),
+            Ok(Ok(Err(error))) => match error.data::<Arc<Error>>() {
+                Some(error) => Err(Arc::clone(error)),
+                None if error.is_from_response() => Ok(error.into_response()),
+                None => Err(self.shaped(&error, &path).into()),
+            },
+            Ok(Err(_)) => {
+                Err(Error::because(Code::ServiceUnavailable, "an answer took too long").into())
             }
-            Ok(Err(_)) => Err(Error::because(Code::ServiceUnavailable, "an answer took too long")),
-            Err(()) => Err(Error::because(Code::InternalServerError, "a handler panicked")),
+            Err(()) => Err(Error::because(Code::InternalServerError, "a handler panicked").into()),
         }
     }
 
-    /// The framework's own errors, in our shape.
-    fn shaped(&self, error: poem::Error, path: &str) -> Response {
-        if error.is_from_response() {
-            return error.into_response();
-        }
+    /// The framework's own errors, as ours.
+    fn shaped(&self, error: &poem::Error, path: &str) -> Error {
         if error.is::<MethodNotAllowedError>() {
-            let mut response = Error::from(Code::MethodNotAllowed).into_response();
-            if let Some(methods) = self.paths.allowed(path) {
-                response.headers_mut().insert(header::ALLOW, methods);
-            }
-            return response;
+            return Code::MethodNotAllowed.into();
         }
         // A path that cannot be decoded is a place where nothing is.
         let decoded = percent_decode_str(path).decode_utf8();
         if error.is::<NotFoundError>() || decoded.is_err() || self.paths.pattern(path).is_none() {
-            return Error::from(Code::NotFound).into_response();
+            return Code::NotFound.into();
         }
         if let Some(ParseParamError { name, .. }) = error.downcast_ref() {
-            return Error::query(name, "Input cannot be read").into_response();
+            return Error::query(name, "Input cannot be read");
         }
         match error.status() {
-            StatusCode::UNSUPPORTED_MEDIA_TYPE => Error::from(Code::UnsupportedMediaType),
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => Code::UnsupportedMediaType.into(),
             status if status.is_client_error() => Error::unprocessable(Vec::new()),
             _ => Error::because(Code::InternalServerError, error.to_string()),
         }
-        .into_response()
+    }
+
+    /// Why there is no answer: as a page, for who reads pages.
+    async fn refused(
+        &self,
+        error: &Error,
+        path: &str,
+        frame: Option<(Frame, HeaderMap)>,
+    ) -> Response {
+        let mut response = match frame {
+            Some((frame, headers)) => {
+                let frame = Visitor::lost(frame, &headers, error).await;
+                let (title, text) = (frame.text("did-not-work"), frame.told(error));
+                frame.refusal_with(&title, &text, "account", error)
+            }
+            None => error.response(),
+        };
+        let methods = self.paths.allowed(path);
+        if let Some(methods) = methods.filter(|_| error.code() == Code::MethodNotAllowed) {
+            response.headers_mut().insert(header::ALLOW, methods);
+        }
+        response
     }
 
     /// The origin of a page that may call this service (CORS).
@@ -177,17 +193,27 @@ impl<E: Endpoint + 'static> Layers<E> {
 impl<E: Endpoint + 'static> Endpoint for Layers<E> {
     type Output = Response;
 
-    async fn call(&self, request: Request) -> poem::Result<Response> {
+    async fn call(&self, mut request: Request) -> poem::Result<Response> {
         let began = Instant::now();
         let id = request_id(request.headers());
         let origin = self.allowed_origin(request.headers());
         let method = request.method().clone();
         let path = request.uri().path().to_owned();
+        let reads_pages = page::is_wanted(&request) && !self.paths.is_of_operations(&path);
+        let frame = reads_pages.then(|| Frame::at(&self.app, &request)).and_then(Result::ok);
+        let mut frame = frame.map(|frame| (frame, request.headers().clone()));
+
+        let cookies = Cookies::default();
+        request.extensions_mut().insert(cookies.clone());
 
         let mut response = match (&origin, is_preflight(&request)) {
             (Some(_), true) => preflight(),
-            _ => self.answer(request, &id).await.unwrap_or_else(IntoResponse::into_response),
+            _ => match self.answer(request, &id).await {
+                Ok(response) => response,
+                Err(error) => self.refused(&error, &path, frame.take()).await,
+            },
         };
+        response.headers_mut().extend(cookies.take());
         self.decorate(&mut response, id.clone(), origin);
 
         if let Some(Cause(cause)) = response.extensions().get() {

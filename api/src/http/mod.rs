@@ -1,5 +1,6 @@
 //! What every request passes on its way to a feature, and every answer on its way back.
 
+mod asset;
 pub(crate) mod body;
 pub(crate) mod caller;
 pub(crate) mod cookie;
@@ -16,6 +17,7 @@ pub(crate) mod visitor;
 pub use cookie::CsrfKeys;
 pub use local::Local;
 pub use openapi::document;
+pub use page::Pages;
 pub use server::{Bound, serve};
 
 use poem_openapi::Tags;

@@ -69,7 +69,6 @@ pub(super) fn service(app: App) -> impl Endpoint<Output = Response> {
     let document = openapi::document_of(&operations);
     let swagger = docs::Swagger::of(&operations.swagger_ui_html());
     let paths = Paths::of(&document);
-    let layers = |routes| Layers::new(routes, paths, &app.config);
     let json = document.to_string();
     let yaml = openapi::to_yaml(&document);
     let routes = Route::new()
@@ -83,15 +82,37 @@ pub(super) fn service(app: App) -> impl Endpoint<Output = Response> {
             get(docs::asset("text/javascript; charset=utf-8", swagger.script)),
         )
         .at("/docs/swagger-ui.css", get(docs::asset("text/css; charset=utf-8", swagger.style)))
-        .at("/style.css", get(docs::asset("text/css; charset=utf-8", page::STYLE)))
+        .at("/style.css", get(page::serve_style))
+        .at("/strength.js", get(page::serve_strength))
+        .at("/logo", get(page::serve_logo))
         .at(
             "/forgot-password",
             get(recovery::pages::forgot_password_form).post(recovery::pages::forgot_password),
         )
+        .at(
+            "/request-verify-token",
+            get(recovery::pages::request_verify_token_form)
+                .post(recovery::pages::request_verify_token),
+        )
         .at("/auth", get(session::pages::lead_to_login))
         .at("/login", get(session::pages::login_form).post(session::pages::login))
         .at("/account", get(account::pages::show).post(account::pages::change))
+        .at("/.well-known/change-password", get(account::pages::lead_to_password))
         .at("/account/export", post(account::pages::export))
+        .at("/admin", get(admin::pages::show_overview))
+        .at("/admin/users", get(admin::pages::show_users))
+        .at("/admin/users/:id", get(admin::pages::show_user).post(admin::pages::change_user))
+        .at("/admin/signed-in", get(admin::pages::show_sessions).post(admin::pages::change_session))
+        .at("/admin/api-tokens", get(admin::pages::show_tokens).post(admin::pages::change_tokens))
+        .at(
+            "/admin/revoked",
+            get(admin::pages::show_revocations).post(admin::pages::change_revocations),
+        )
+        .at("/admin/events", get(admin::pages::show_events))
+        .at("/admin/mails", get(admin::pages::show_mails).post(admin::pages::change_mail))
+        .at("/admin/signing-keys", get(admin::pages::show_keys).post(admin::pages::change_keys))
+        .at("/admin/servers", get(admin::pages::show_servers))
+        .at("/admin/settings", get(admin::pages::show_settings))
         .at("/logout", post(session::pages::logout))
         .at("/register", get(factor::pages::register_form).post(factor::pages::register))
         .at("/verify", get(recovery::pages::verify_form).post(recovery::pages::verify))
@@ -110,11 +131,11 @@ pub(super) fn service(app: App) -> impl Endpoint<Output = Response> {
             _ => operations.call(request).await,
         })
         .data(app.clone());
-    layers(routes)
+    Layers::new(routes, paths, app)
 }
 
 /// The routes that are not operations, which have no entry in the document.
-const PAGES: [(&str, &str); 19] = [
+const PAGES: [(&str, &str); 34] = [
     ("/openapi.json", "GET"),
     ("/openapi.yaml", "GET"),
     ("/docs", "GET"),
@@ -123,21 +144,39 @@ const PAGES: [(&str, &str); 19] = [
     ("/docs/swagger-ui.js", "GET"),
     ("/docs/swagger-ui.css", "GET"),
     ("/style.css", "GET"),
+    ("/strength.js", "GET"),
+    ("/logo", "GET"),
     ("/", "GET"),
     ("/auth", "GET"),
     ("/login", "GET, POST"),
     ("/account", "GET, POST"),
+    ("/.well-known/change-password", "GET"),
     ("/account/export", "POST"),
+    ("/admin", "GET"),
+    ("/admin/users", "GET"),
+    ("/admin/users/{id}", "GET, POST"),
+    ("/admin/signed-in", "GET, POST"),
+    ("/admin/api-tokens", "GET, POST"),
+    ("/admin/revoked", "GET, POST"),
+    ("/admin/events", "GET"),
+    ("/admin/mails", "GET, POST"),
+    ("/admin/signing-keys", "GET, POST"),
+    ("/admin/servers", "GET"),
+    ("/admin/settings", "GET"),
     ("/logout", "POST"),
     ("/register", "GET, POST"),
     ("/forgot-password", "GET, POST"),
+    ("/request-verify-token", "GET, POST"),
     ("/verify", "GET, POST"),
     ("/reset-password", "GET, POST"),
     ("/restore-email", "GET, POST"),
 ];
 
-/// Which paths there are, and for which methods.
-pub(super) struct Paths(Vec<(String, HeaderValue)>);
+/// Which paths there are, and for which methods: first those of operations, then those of pages.
+pub(super) struct Paths {
+    known: Vec<(String, HeaderValue)>,
+    operations: usize,
+}
 
 impl Paths {
     fn of(document: &Value) -> Self {
@@ -153,12 +192,16 @@ impl Paths {
         let pages = PAGES
             .iter()
             .map(|(path, methods)| ((*path).to_owned(), HeaderValue::try_from(*methods)));
-        Self(
-            operations
-                .chain(pages)
-                .filter_map(|(path, methods)| Some((path, methods.ok()?)))
-                .collect(),
-        )
+        let written = |(path, methods): (String, Result<_, _>)| Some((path, methods.ok()?));
+        let mut known: Vec<_> = operations.filter_map(written).collect();
+        let operations = known.len();
+        known.extend(pages.filter_map(written));
+        Self { known, operations }
+    }
+
+    /// Whether operations are there, which answer programs.
+    pub(super) fn is_of_operations(&self, path: &str) -> bool {
+        self.place(path).is_some_and(|place| place < self.operations)
     }
 
     /// What is there, as the document writes it: `/auth/sessions/{id}`.
@@ -172,7 +215,11 @@ impl Paths {
     }
 
     fn find(&self, path: &str) -> Option<&(String, HeaderValue)> {
-        self.0.iter().find(|(pattern, _)| {
+        self.known.get(self.place(path)?)
+    }
+
+    fn place(&self, path: &str) -> Option<usize> {
+        self.known.iter().position(|(pattern, _)| {
             let (mut pattern, mut path) = (pattern.split('/'), path.split('/'));
             loop {
                 match (pattern.next(), path.next()) {

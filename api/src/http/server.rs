@@ -25,7 +25,8 @@ use super::routes;
 use crate::app::App;
 use crate::replica::jobs::Member;
 use crate::{
-    confirmation, factor, key, limit, mail, recovery, replica, revocation, session, token, user,
+    admin, confirmation, factor, key, limit, mail, recovery, replica, revocation, session, token,
+    user,
 };
 
 /// How long a request's head may take, and a connection be idle.
@@ -91,6 +92,8 @@ pub async fn serve(app: App, bound: Bound, shutdown: impl Future<Output = ()>) {
         tokio::spawn(confirmation::jobs::keep_purging(app.clone())),
         tokio::spawn(user::jobs::keep_purging(app.clone())),
         tokio::spawn(factor::jobs::keep_learning(app.clone())),
+        tokio::spawn(admin::jobs::keep_counting(app.clone())),
+        tokio::spawn(admin::jobs::keep_purging(app.clone())),
     ];
     let service = Arc::new(routes::service(app.clone()));
     let (stop, stopping) = watch::channel(());

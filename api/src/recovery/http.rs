@@ -6,6 +6,7 @@ use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 
 use crate::app::App;
+use crate::audit::Actor;
 use crate::confirmation::{Proof, Purpose};
 use crate::error::{Code, Result};
 use crate::factor::Password;
@@ -210,7 +211,7 @@ impl Api {
         from: PeerAddress,
         body: Body<MailRequest>,
     ) -> Result<Asked> {
-        super::ask(&app, Purpose::Verify, body.0, from.0.as_deref()).await?;
+        super::ask(&app, Purpose::Verify, body.0, Actor::anybody(), from.0.as_deref()).await?;
         Ok(Asked::Accepted(Json(Null)))
     }
 
@@ -240,7 +241,8 @@ impl Api {
         from: PeerAddress,
         body: Body<MailRequest>,
     ) -> Result<Asked> {
-        super::ask(&app, Purpose::ResetPassword, body.0, from.0.as_deref()).await?;
+        super::ask(&app, Purpose::ResetPassword, body.0, Actor::anybody(), from.0.as_deref())
+            .await?;
         Ok(Asked::Accepted(Json(Null)))
     }
 

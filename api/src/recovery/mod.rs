@@ -33,6 +33,9 @@ pub(crate) struct Asked {
     email: String,
     purpose: Purpose,
     from: Option<String>,
+    /// Who asked; a release before this one did not say.
+    #[serde(default = "Actor::anybody")]
+    by: Actor,
 }
 
 /// Has a mail sent to a user with this address, if there is one it is for.
@@ -40,13 +43,19 @@ pub(crate) struct Asked {
 /// # Errors
 ///
 /// [`Code::TooManyAttempts`], whether there is such a user or not.
-pub async fn ask(app: &App, purpose: Purpose, email: Email, from: Option<&str>) -> Result<()> {
+pub async fn ask(
+    app: &App,
+    purpose: Purpose,
+    email: Email,
+    by: Actor,
+    from: Option<&str>,
+) -> Result<()> {
     limit::mail(app, email.as_str(), from).await?;
     if !app.mailer.sends() {
         return Ok(());
     }
     let from = from.map(ToOwned::to_owned);
-    let asked = Asked { email: email.as_str().to_owned(), purpose, from };
+    let asked = Asked { email: email.as_str().to_owned(), purpose, from, by };
     let transaction = app.database.begin().await?;
     job::put_sometime(app, &transaction, Kind::Request, &asked, ANSWERED_WITHIN).await?;
     transaction.commit().await?;
@@ -55,7 +64,7 @@ pub async fn ask(app: &App, purpose: Purpose, email: Email, from: Option<&str>) 
 
 /// Sends the mail, where there is somebody it is for.
 pub(crate) async fn answer(app: &App, asked: &Asked) -> Result<()> {
-    let Asked { email, purpose, from: _ } = asked;
+    let Asked { email, purpose, from: _, by } = asked;
     let Some(known) = user::by_email(&app.database, email).await? else { return Ok(()) };
     let transaction = app.database.begin().await?;
     let Some(held) = user::hold(&transaction, known.user.id).await? else { return Ok(()) };
@@ -66,7 +75,7 @@ pub(crate) async fn answer(app: &App, asked: &Asked) -> Result<()> {
     }
     confirmation::send(app, &transaction, &held, *purpose).await?;
     if *purpose == Purpose::ResetPassword {
-        let entry = Entry::new(Act::PasswordResetMail, Actor::anybody());
+        let entry = Entry::new(Act::PasswordResetMail, by.clone());
         audit::record(&transaction, entry.on_user(held.user.id)).await?;
     }
     transaction.commit().await?;

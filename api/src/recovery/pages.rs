@@ -3,16 +3,16 @@
 
 use minijinja::context;
 use poem::http::StatusCode;
-use poem::web::{Data, Form, Query};
 use poem::{Response, handler};
 use serde::Deserialize;
 
-use crate::app::App;
+use crate::audit::Actor;
 use crate::confirmation::{Proof, Purpose};
 use crate::error::{Code, Error};
 use crate::factor::Password;
+use crate::factor::pages::strength;
 use crate::http::caller::PeerAddress;
-use crate::http::page::{page, refusal};
+use crate::http::visitor::{Asked, Posted, Visitor};
 use crate::session::Device;
 
 /// What a link brings.
@@ -39,177 +39,182 @@ impl Filled {
     }
 }
 
-#[handler]
-pub(crate) fn forgot_password_form() -> Response {
-    asked(StatusCode::OK, "", None)
-}
-
-#[handler]
-pub(crate) async fn forgot_password(
-    app: Data<&App>,
-    from: PeerAddress,
-    Form(form): Form<Filled>,
-) -> Response {
-    let typed = form.email.unwrap_or_default();
-    let email = match typed.parse() {
-        Ok(email) => email,
-        Err(fault) => return asked(StatusCode::BAD_REQUEST, &typed, Some(fault)),
-    };
-    if let Err(error) = super::ask(&app, Purpose::ResetPassword, email, from.0.as_deref()).await {
-        return refusal(FORGOT_PASSWORD, error);
+/// What the texts of a page are known by on which a mail is asked for: its place.
+fn place_of(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::Verify => "request-verify-token",
+        Purpose::ResetPassword => "forgot-password",
     }
-    let text = "If there is an account with this address, a mail is on its way with which to choose a \
-                new password.";
-    let title = FORGOT_PASSWORD;
-    page(StatusCode::OK, "said.html", context! { title, text, fault => false, more => "" })
 }
 
-const FORGOT_PASSWORD: &str = "Forgot your password?";
+#[handler]
+pub(crate) fn forgot_password_form(visitor: Visitor) -> Response {
+    asked(StatusCode::OK, &visitor, Purpose::ResetPassword, "", None)
+}
 
-fn asked(status: StatusCode, email: &str, fault: Option<&str>) -> Response {
-    let values = context! {
-        title => FORGOT_PASSWORD,
-        text => "A mail with which to choose a new one is sent to the address of your account.",
-        email,
-        fault,
+#[handler]
+pub(crate) async fn forgot_password(from: PeerAddress, posted: Posted<Filled>) -> Response {
+    ask(Purpose::ResetPassword, from, posted).await
+}
+
+#[handler]
+pub(crate) fn request_verify_token_form(visitor: Visitor) -> Response {
+    let email = visitor.signed_in.as_ref().map(|signed_in| signed_in.user.email.clone());
+    asked(StatusCode::OK, &visitor, Purpose::Verify, &email.unwrap_or_default(), None)
+}
+
+#[handler]
+pub(crate) async fn request_verify_token(from: PeerAddress, posted: Posted<Filled>) -> Response {
+    ask(Purpose::Verify, from, posted).await
+}
+
+async fn ask(purpose: Purpose, from: PeerAddress, posted: Posted<Filled>) -> Response {
+    let Posted { form, visitor } = posted;
+    let typed = form.email.unwrap_or_default();
+    let Ok(email) = typed.parse() else {
+        let fault = Some(visitor.text("email-wrong"));
+        return asked(StatusCode::BAD_REQUEST, &visitor, purpose, &typed, fault);
     };
-    page(status, "ask.html", values)
+    let (name, from) = (place_of(purpose), from.0.as_deref());
+    let title = visitor.text(name);
+    match super::ask(&visitor.app, purpose, email, Actor::anybody(), from).await {
+        Ok(()) => {
+            let done = visitor.text(&format!("{name}-done"));
+            // The mail has a code, for who reads it elsewhere.
+            let more = if purpose == Purpose::Verify { "verify" } else { "reset-password" };
+            visitor.said(StatusCode::OK, &title, &done, more)
+        }
+        Err(error) => visitor.refusal(&title, error),
+    }
 }
 
-/// What a page is for. Where its form goes is said beside it: `PUBLIC_URL` may have a path.
-struct Act {
-    title: &'static str,
-    text: &'static str,
-    action: &'static str,
-    button: &'static str,
-    wants_password: bool,
-    done: &'static str,
+fn asked(
+    status: StatusCode,
+    visitor: &Visitor,
+    purpose: Purpose,
+    email: &str,
+    fault: Option<String>,
+) -> Response {
+    visitor.page(status, "ask.html", context! { act => place_of(purpose), email, fault })
 }
 
-const VERIFY: Act = Act {
-    title: "Confirm your e-mail address",
-    text: "Confirm that this e-mail address is yours.",
-    action: "verify",
-    button: "Confirm",
-    wants_password: false,
-    done: "Your e-mail address is confirmed. You can close this page.",
-};
-
-const RESET_PASSWORD: Act = Act {
-    title: "Choose a new password",
-    text: "You will be signed out everywhere, and sign in with the new password.",
-    action: "reset-password",
-    button: "Set password",
-    wants_password: true,
-    done: "You have a new password. Sign in with it.",
-};
-
-const RESTORE_EMAIL: Act = Act {
-    title: "Take back your e-mail address",
-    text: "Your account gets its former e-mail address again, and is signed out everywhere.",
-    action: "restore-email",
-    button: "Take it back",
-    wants_password: false,
-    done: "Your account has its former e-mail address again, and was signed out everywhere. A mail \
-           is on its way with which to choose a new password: do that now.",
-};
+/// What a page is for: its place, and what its texts are known by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Act {
+    Verify,
+    ResetPassword,
+    RestoreEmail,
+}
 
 impl Act {
-    fn form(&self, status: StatusCode, filled: &Filled, fault: Option<String>) -> Response {
+    fn name(self) -> &'static str {
+        match self {
+            Act::Verify => "verify",
+            Act::ResetPassword => "reset-password",
+            Act::RestoreEmail => "restore-email",
+        }
+    }
+
+    fn form(
+        self,
+        status: StatusCode,
+        visitor: &Visitor,
+        filled: &Filled,
+        fault: Option<(&str, String)>,
+    ) -> Response {
+        let (faulty, fault) = fault.unzip();
         let values = context! {
-            title => self.title,
-            text => self.text,
-            action => self.action,
-            button => self.button,
-            wants_password => self.wants_password,
+            act => self.name(),
+            faulty,
+            strength => (self == Act::ResetPassword).then(|| strength(visitor)),
             token => &filled.token,
             email => &filled.email,
-            fault => fault,
+            fault,
         };
-        page(status, "form.html", values)
+        visitor.page(status, "form.html", values)
     }
 
-    fn opened(&self, link: Link) -> Response {
+    fn opened(self, visitor: &Visitor, link: Link) -> Response {
         let filled = Filled { token: link.token, email: None, code: None, password: None };
-        self.form(StatusCode::OK, &filled, None)
+        self.form(StatusCode::OK, visitor, &filled, None)
     }
 
-    fn ended(&self, outcome: Result<(), Error>, filled: &Filled) -> Response {
-        let title = self.title;
-        let said = |text: &str| {
-            page(StatusCode::OK, "said.html", context! { title, text, fault => false, more => "" })
+    fn ended(self, outcome: Result<(), Error>, visitor: &Visitor, filled: &Filled) -> Response {
+        let title = visitor.text(self.name());
+        let done = || {
+            let more = if self == Act::Verify { "" } else { "login" };
+            let text = visitor.text(&format!("{}-done", self.name()));
+            visitor.said(StatusCode::OK, &title, &text, more)
         };
         let error = match outcome {
-            Ok(()) => return said(self.done),
+            Ok(()) => return done(),
             // Who presses twice has got what they want.
-            Err(error) if error.code() == Code::VerifyUserAlreadyVerified => {
-                return said(self.done);
-            }
+            Err(error) if error.code() == Code::VerifyUserAlreadyVerified => return done(),
             Err(error) => error,
         };
         // A token that is no good stays so; a code may be typed again, and another password chosen.
         let again = filled.token.is_none() || error.code() == Code::ResetPasswordInvalidPassword;
         match (error.code(), error.code().status()) {
             (_, StatusCode::BAD_REQUEST) if again => {
-                self.form(StatusCode::BAD_REQUEST, filled, Some(error.to_string()))
+                let faulty = match error.code() {
+                    Code::ResetPasswordInvalidPassword => "password",
+                    _ => "code",
+                };
+                let fault = Some((faulty, visitor.told(&error)));
+                self.form(StatusCode::BAD_REQUEST, visitor, filled, fault)
             }
-            (Code::ResetPasswordBadToken, status) => {
-                let (more, label) = ("forgot-password", "Ask for another mail");
-                let text = error.to_string();
-                page(status, "said.html", context! { title, text, fault => true, more, label })
+            (Code::ResetPasswordBadToken | Code::VerifyUserBadToken, _) => {
+                let purpose = match self {
+                    Act::Verify => Purpose::Verify,
+                    _ => Purpose::ResetPassword,
+                };
+                let text = visitor.told(&error);
+                visitor.refusal_with(&title, &text, place_of(purpose), &error)
             }
-            _ => refusal(title, error),
+            _ => visitor.refusal(&title, error),
         }
     }
 }
 
 #[handler]
-pub(crate) fn verify_form(Query(link): Query<Link>) -> Response {
-    VERIFY.opened(link)
+pub(crate) fn verify_form(visitor: Visitor, Asked(link): Asked<Link>) -> Response {
+    Act::Verify.opened(&visitor, link)
 }
 
 #[handler]
-pub(crate) async fn verify(
-    app: Data<&App>,
-    from: PeerAddress,
-    Form(form): Form<Filled>,
-) -> Response {
-    let outcome = super::verify(&app, form.proof(), from.0.as_deref()).await.map(drop);
-    VERIFY.ended(outcome, &form)
+pub(crate) async fn verify(from: PeerAddress, posted: Posted<Filled>) -> Response {
+    let Posted { form, visitor } = posted;
+    let outcome = super::verify(&visitor.app, form.proof(), from.0.as_deref()).await.map(drop);
+    Act::Verify.ended(outcome, &visitor, &form)
 }
 
 #[handler]
-pub(crate) fn reset_password_form(Query(link): Query<Link>) -> Response {
-    RESET_PASSWORD.opened(link)
+pub(crate) fn reset_password_form(visitor: Visitor, Asked(link): Asked<Link>) -> Response {
+    Act::ResetPassword.opened(&visitor, link)
 }
 
 #[handler]
-pub(crate) async fn reset_password(
-    app: Data<&App>,
-    device: Device,
-    Form(form): Form<Filled>,
-) -> Response {
+pub(crate) async fn reset_password(device: Device, posted: Posted<Filled>) -> Response {
+    let Posted { form, visitor } = posted;
     let password = Password::new(form.password.clone().unwrap_or_default());
-    let outcome = super::reset_password(&app, form.proof(), password, device).await;
-    RESET_PASSWORD.ended(outcome, &form)
+    let outcome = super::reset_password(&visitor.app, form.proof(), password, device).await;
+    Act::ResetPassword.ended(outcome, &visitor, &form)
 }
 
 #[handler]
-pub(crate) fn restore_email_form(Query(link): Query<Link>) -> Response {
+pub(crate) fn restore_email_form(visitor: Visitor, Asked(link): Asked<Link>) -> Response {
     if link.token.is_none() {
-        return refusal(RESTORE_EMAIL.title, Code::RestoreEmailBadToken.into());
+        let title = visitor.text(Act::RestoreEmail.name());
+        return visitor.refusal(&title, Code::RestoreEmailBadToken.into());
     }
-    RESTORE_EMAIL.opened(link)
+    Act::RestoreEmail.opened(&visitor, link)
 }
 
 #[handler]
-pub(crate) async fn restore_email(
-    app: Data<&App>,
-    device: Device,
-    Form(form): Form<Filled>,
-) -> Response {
+pub(crate) async fn restore_email(device: Device, posted: Posted<Filled>) -> Response {
+    let Posted { form, visitor } = posted;
     let token = form.token.clone().unwrap_or_default();
-    let outcome = super::restore_email(&app, &token, device).await.map(drop);
+    let outcome = super::restore_email(&visitor.app, &token, device).await.map(drop);
     let form = Filled { token: Some(token), ..form };
-    RESTORE_EMAIL.ended(outcome, &form)
+    Act::RestoreEmail.ended(outcome, &visitor, &form)
 }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use entity::SessionId;
+use entity::{SessionId, UserId};
 use quick_cache::sync::Cache;
 use sea_orm::DatabaseTransaction;
 
@@ -140,6 +140,15 @@ pub(super) async fn rename(
 pub async fn sign_out(app: &App, signed_in: &SignedIn, device: Device) -> Result<()> {
     let (session, user) = (signed_in.session, signed_in.user.id);
     super::end(app, user, session, &Why::Logout, device).await.map(drop)
+}
+
+/// Signs every browser of somebody out who may more than before: a cookie of theirs that somebody else has
+/// opens nothing new.
+pub(crate) async fn sign_out_everywhere(
+    transaction: &DatabaseTransaction,
+    user: UserId,
+) -> Result<()> {
+    Ok(store::end_in_browsers(transaction, user, &Why::Raised, clock::now()).await?)
 }
 
 /// How long a browser stays signed in.

@@ -1,0 +1,267 @@
+//! The pages of the administration: who has the scope `admin` sees them, and superusers act on them.
+
+mod people;
+mod records;
+mod system;
+mod tokens;
+
+use std::sync::Arc;
+
+use minijinja::{Value, context};
+use poem::http::StatusCode;
+use poem::{Response, handler};
+use serde::Deserialize;
+
+pub(crate) use people::{change_session, change_user, show_sessions, show_user, show_users};
+pub(crate) use records::{change_revocations, show_events, show_revocations};
+pub(crate) use system::{
+    change_keys, change_mail, show_keys, show_mails, show_servers, show_settings,
+};
+pub(crate) use tokens::{change_tokens, show_tokens};
+
+use super::{Day, overview};
+use crate::account::pages::invalid;
+use crate::error::{Code, Error, Result};
+use crate::http::body::is_line;
+use crate::http::page::Head;
+use crate::http::visitor::Visitor;
+use crate::replica;
+use crate::scope::Scope;
+use crate::session::browser::SignedIn;
+use crate::token::Authority;
+use crate::user;
+
+/// How many rows a page has.
+const ROWS: u64 = 50;
+
+/// The days whose course is shown.
+const DAYS: u16 = 30;
+
+/// What a form says; each act wants some of it. A box that is not ticked is missing.
+#[derive(Debug, Clone, Default, Deserialize)]
+struct Filled {
+    act: String,
+    id: Option<String>,
+    name: Option<String>,
+    scopes: Option<String>,
+    why: Option<String>,
+    kind: Option<String>,
+    subject: Option<String>,
+    token: Option<String>,
+    username: Option<String>,
+    days: Option<String>,
+    current: Option<String>,
+    algorithm: Option<String>,
+    email: Option<String>,
+    now: Option<String>,
+    force: Option<String>,
+    /// What the form showed when it was loaded.
+    was_active: Option<String>,
+    was_superuser: Option<String>,
+    was_verified: Option<String>,
+    was_scopes: Option<String>,
+    is_active: Option<String>,
+    is_superuser: Option<String>,
+    is_verified: Option<String>,
+}
+
+impl Filled {
+    /// What stays in the form after a refusal: no password, and no token.
+    fn typed(&self) -> Value {
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        context! {
+            name => text(&self.name),
+            scopes => text(&self.scopes),
+            why => text(&self.why),
+            kind => text(&self.kind),
+            subject => text(&self.subject),
+            username => text(&self.username),
+            days => text(&self.days),
+            email => text(&self.email),
+            is_active => self.is_active.is_some(),
+            is_superuser => self.is_superuser.is_some(),
+            is_verified => self.is_verified.is_some(),
+            was_active => self.was_active.is_some(),
+            was_superuser => self.was_superuser.is_some(),
+            was_verified => self.was_verified.is_some(),
+            was_scopes => text(&self.was_scopes),
+        }
+    }
+}
+
+/// What came of a form.
+enum Done {
+    /// It is done: what its text is known by.
+    Said(&'static str),
+    /// An API token was made: its secret is shown this once.
+    Secret(String),
+    /// What there is to say, in words that are nobody's to translate.
+    Told(String),
+}
+
+/// From which row on a list is shown.
+#[derive(Debug, Deserialize)]
+struct From {
+    after: Option<String>,
+}
+
+/// What somebody does on these pages.
+struct Act<'a> {
+    visitor: &'a Visitor,
+    signed_in: SignedIn,
+    authority: Authority,
+}
+
+impl<'a> Act<'a> {
+    /// By whoever has a scope.
+    async fn by(visitor: &'a Visitor, scope: &'static str) -> poem::Result<Self> {
+        let mut signed_in = visitor.allowed(scope)?;
+        // As the table has them: who was demoted on another replica a moment ago does nothing here.
+        let user = user::by_id(&visitor.app.database, signed_in.user.id).await?;
+        let user = user.map(|known| known.user).filter(|user| user.is_active);
+        let user = user.filter(|user| user.scopes().contains(scope) || user.is_superuser);
+        let refusal = || visitor.refusal(&visitor.text("not-allowed"), Code::Forbidden.into());
+        signed_in.user = Arc::new(user.ok_or_else(|| poem::Error::from_response(refusal()))?);
+        let authority = Authority::Browser {
+            session: signed_in.session,
+            proven: None,
+            user: signed_in.user.clone(),
+        };
+        Ok(Self { visitor, signed_in, authority })
+    }
+}
+
+/// A page, for who may see it.
+async fn page(
+    visitor: &Visitor,
+    template: &str,
+    values: impl Future<Output = Result<Value>>,
+) -> poem::Result<Response> {
+    visitor.allowed(Scope::ADMIN)?;
+    Ok(shown(visitor, StatusCode::OK, template, context! {}, values).await)
+}
+
+/// A page after what its form did.
+async fn after(
+    visitor: &Visitor,
+    form: &Filled,
+    outcome: Result<Done>,
+    template: &str,
+    values: impl Future<Output = Result<Value>>,
+) -> Response {
+    let section = section_of(&form.act);
+    let (status, more) = match outcome {
+        Ok(Done::Said(name)) => (StatusCode::OK, context! { done => visitor.text(name), section }),
+        Ok(Done::Told(told)) => (StatusCode::OK, context! { told, section }),
+        Ok(Done::Secret(secret)) => {
+            (StatusCode::CREATED, context! { secret, section, typed => form.typed() })
+        }
+        Err(error) if error.code().status().is_server_error() => {
+            return refused(visitor, error);
+        }
+        Err(error) => {
+            let (fault, faulty) = (visitor.told(&error), &form.act);
+            let more = context! { fault, faulty, section, typed => form.typed() };
+            let head = Head::of(&error);
+            return head.onto(shown(visitor, head.status(), template, more, values).await);
+        }
+    };
+    shown(visitor, status, template, more, values).await
+}
+
+fn refused(visitor: &Visitor, error: Error) -> Response {
+    let (title, text) = (visitor.text("admin-title"), visitor.told(&error));
+    visitor.refusal_with(&title, &text, "admin", &error)
+}
+
+/// The part of a page where it is said what came of a form; at the top where the page has no such part.
+fn section_of(act: &str) -> &'static str {
+    match act {
+        "change" => "rights",
+        "end-session" => "sessions",
+        "end-sessions" | "reset-mail" | "delete" | "revoke-all" => "acts",
+        "delete-token" => "tokens",
+        "create-service" => "service",
+        "delete-service" => "services",
+        "create-token" => "token",
+        "revoke" => "revoke",
+        "explain" => "explain",
+        _ => "",
+    }
+}
+
+async fn shown(
+    visitor: &Visitor,
+    status: StatusCode,
+    template: &str,
+    more: Value,
+    values: impl Future<Output = Result<Value>>,
+) -> Response {
+    let typed = Filled::default().typed();
+    let said = context! { done => "", told => "", fault => "", faulty => "", section => "" };
+    let missing = context! { secret => "", next => "", typed, ..said };
+    match values.await {
+        Ok(values) => visitor.page(status, template, context! { ..more, ..values, ..missing }),
+        Err(error) => refused(visitor, error),
+    }
+}
+
+/// The query that leads to the rows after these.
+fn next(after: Option<String>, filter: &[(&str, Option<&str>)]) -> String {
+    let Some(after) = after else { return String::new() };
+    let known = filter.iter().filter_map(|(name, value)| Some((*name, (*value)?)));
+    let pairs: Vec<_> = known.chain([("after", after.as_str())]).collect();
+    serde_urlencoded::to_string(pairs).map(|query| format!("?{query}")).unwrap_or_default()
+}
+
+/// Why a session is ended by a button alone.
+const BY_BUTTON: &str = "ended on the pages of the administration";
+
+/// Why something is done, for those who read it later: one line.
+fn why(text: Option<String>) -> Result<String> {
+    let text = text.unwrap_or_default().trim().to_owned();
+    if text.is_empty() || !is_line(&text, 256) {
+        return Err(invalid("why-wrong", "Say why, in one line of up to 256 characters"));
+    }
+    Ok(text)
+}
+
+#[handler]
+pub(crate) async fn show_overview(visitor: Visitor) -> poem::Result<Response> {
+    page(&visitor, "admin/overview.html", overview_values(&visitor)).await
+}
+
+async fn overview_values(visitor: &Visitor) -> Result<Value> {
+    let overview = overview(&visitor.app, DAYS).await?;
+    let (replicas, _) = replica::list(&visitor.app).await?;
+    let chart = |name: &str, adds_up: bool, of: fn(&Day) -> i64| {
+        let most = overview.days.iter().map(of).max().unwrap_or_default();
+        let bars: Vec<_> = overview
+            .days
+            .iter()
+            .enumerate()
+            .map(|(place, day)| {
+                // Of a hundred units; what there is of at all is seen.
+                let height = (of(day) * 100).div_euclid(most.max(1)).max(i64::from(of(day) > 0));
+                context! { x => place * 10, y => 100 - height, height, day => day.began, count => of(day) }
+            })
+            .collect();
+        context! { name, most, bars, sum => adds_up.then(|| overview.days.iter().map(of).sum::<i64>()) }
+    };
+    let charts = vec![
+        chart("chart-registered", true, |day| day.registered),
+        chart("chart-signed-in", true, |day| day.signed_in),
+        chart("chart-refused", true, |day| day.refused),
+        chart("chart-sessions", false, |day| day.sessions),
+        chart("chart-tokens", false, |day| day.api_tokens),
+    ];
+    Ok(context! {
+        users => overview.users,
+        sessions => overview.sessions,
+        api_tokens => overview.api_tokens,
+        mails => overview.mails,
+        replicas => replicas.len(),
+        version => env!("CARGO_PKG_VERSION"),
+        charts,
+    })
+}

@@ -1,0 +1,257 @@
+//! Users, and where they are signed in.
+
+use minijinja::{Value, context};
+use poem::web::Path;
+use poem::{Response, handler};
+use serde::Deserialize;
+
+use super::{Act, BY_BUTTON, Done, Filled, From, ROWS, after, next, page, why};
+use crate::account::pages::invalid;
+use crate::admin::{self, Target};
+use crate::audit::{self, Actor};
+use crate::confirmation::Purpose;
+use crate::error::{Code, Error, Result};
+use crate::http::caller::PeerAddress;
+use crate::http::visitor::{Asked, Posted, Visitor};
+use crate::scope::{MAX_SCOPES, Scope, Scopes};
+use crate::session::pages::device_name;
+use crate::session::{self, Page, Session};
+use crate::token::{self, Chosen};
+use crate::user::{Changes, Filter, User};
+use crate::{directory, recovery};
+
+/// Which users are looked for.
+#[derive(Debug, Deserialize)]
+struct Sought {
+    q: Option<String>,
+    state: Option<String>,
+    gone: Option<String>,
+    after: Option<String>,
+}
+
+#[handler]
+pub(crate) async fn show_users(
+    visitor: Visitor,
+    Asked(sought): Asked<Sought>,
+) -> poem::Result<Response> {
+    page(&visitor, "admin/users.html", users_values(&visitor, sought)).await
+}
+
+async fn users_values(visitor: &Visitor, sought: Sought) -> Result<Value> {
+    let Sought { q, state, gone, after } = sought;
+    let state = state.unwrap_or_default();
+    let filter = Filter {
+        contains: q.clone(),
+        is_active: (state == "inactive").then_some(false),
+        is_superuser: (state == "superuser").then_some(true),
+        is_verified: (state == "not-verified").then_some(false),
+    };
+    let (users, more) = directory::list(&visitor.app, filter, after.as_deref(), ROWS).await?;
+    let last = users.last().filter(|_| more).map(|last| last.email.clone());
+    let next = next(last, &[("q", q.as_deref()), ("state", Some(&state))]);
+    let users: Vec<_> = users.iter().map(seen).collect();
+    let done = gone.map(|_| visitor.text("user-gone")).unwrap_or_default();
+    Ok(context! { users, done, q => q.unwrap_or_default(), state, next })
+}
+
+fn seen(user: &User) -> Value {
+    let full_name = [&user.profile.name, &user.profile.surname];
+    let full_name: Vec<_> = full_name.into_iter().flatten().map(String::as_str).collect();
+    context! {
+        id => user.id.to_string(),
+        email => &user.email,
+        full_name => full_name.join(" "),
+        website => user.profile.website.as_ref().map(|website| website.as_str()),
+        is_active => user.is_active,
+        is_superuser => user.is_superuser,
+        is_verified => user.is_verified,
+        scopes => user.granted.to_string(),
+    }
+}
+
+#[handler]
+pub(crate) async fn show_user(visitor: Visitor, Path(id): Path<String>) -> poem::Result<Response> {
+    page(&visitor, "admin/user.html", user_values(&visitor, &id)).await
+}
+
+async fn user_values(visitor: &Visitor, id: &str) -> Result<Value> {
+    let app = &visitor.app;
+    let user = directory::read(app, id).await?;
+    let all = Page { ended: false, after: None, limit: 100 };
+    let current = visitor.signed_in.as_ref().map(|signed_in| signed_in.session);
+    let (sessions, more_sessions) = session::list(app, user.id, current, all).await?;
+    let tokens = token::all_of(app, user.id).await?;
+    let tokens: Vec<_> = tokens.iter().map(|token| super::tokens::seen(token, None)).collect();
+    let subject = Some(format!("user:{}", user.id));
+    let filter = audit::Filter { subject, limit: 20, ..audit::Filter::default() };
+    let (events, _) = audit::list(app, filter).await?;
+    Ok(context! {
+        user => seen(&user),
+        sessions => sessions.iter().map(|session| seen_session(session, None)).collect::<Vec<_>>(),
+        more_sessions,
+        tokens,
+        events => super::records::seen(app, events).await?,
+        mails => app.mailer.sends(),
+    })
+}
+
+fn seen_session(session: &Session, user: Option<(String, &str)>) -> Value {
+    let owner = user.map(|(id, email)| context! { id, email });
+    context! {
+        id => session.id.to_string(),
+        device => session.user_agent.as_deref().and_then(device_name),
+        user_agent => session.user_agent.as_deref().unwrap_or_default(),
+        place => &session.ip,
+        created => session.created,
+        last_used => session.last_used,
+        current => session.current,
+        owner,
+    }
+}
+
+#[handler]
+pub(crate) async fn change_user(
+    Path(id): Path<String>,
+    from: PeerAddress,
+    posted: Posted<Filled>,
+) -> poem::Result<Response> {
+    let Posted { form, visitor } = posted;
+    // A mail that anybody may ask for harms nobody.
+    let scope = if form.act == "reset-mail" { Scope::ADMIN } else { Scope::SUPER };
+    let act = Act::by(&visitor, scope).await?;
+    let is_end = form.act == "delete";
+    let outcome = user_changed(&act, &id, form.clone(), from.0.as_deref()).await;
+    if is_end && outcome.is_ok() {
+        return Ok(visitor.leads_to("admin/users?gone=1"));
+    }
+    Ok(after(&visitor, &form, outcome, "admin/user.html", user_values(&visitor, &id)).await)
+}
+
+async fn user_changed(act: &Act<'_>, id: &str, form: Filled, from: Option<&str>) -> Result<Done> {
+    let (app, authority) = (&act.visitor.app, &act.authority);
+    let user = directory::read(app, id).await?;
+    match form.act.as_str() {
+        "change" => {
+            // What was sent otherwise than the form showed it is to be changed, and nothing else: of two who change
+            // different things neither undoes the other's, whenever they loaded the page.
+            let flag = |was: &Option<String>, is: &Option<String>| {
+                Some(is.is_some()).filter(|is| *is != was.is_some())
+            };
+            let granted = regranted(&user.granted, &form)?;
+            let changes = Changes {
+                is_active: flag(&form.was_active, &form.is_active),
+                is_superuser: flag(&form.was_superuser, &form.is_superuser),
+                is_verified: flag(&form.was_verified, &form.is_verified),
+                granted: Some(granted).filter(|granted| *granted != user.granted),
+                ..Changes::default()
+            };
+            directory::change(app, authority, id, changes, None).await?;
+            Ok(Done::Said("saved"))
+        }
+        "reset-mail" => {
+            let email = user.email.parse().map_err(|_| Code::UnprocessableContent)?;
+            recovery::ask(app, Purpose::ResetPassword, email, Actor::of(authority), from).await?;
+            Ok(Done::Said("reset-mail-done"))
+        }
+        "end-session" => end_session(act, form).await,
+        "end-sessions" => {
+            admin::end_sessions(app, authority, &user.email, why(form.why)?).await?;
+            Ok(Done::Said("sessions-ended"))
+        }
+        "revoke-all" => {
+            admin::revoke(app, authority, Target::User(user.id.0), why(form.why)?).await?;
+            Ok(Done::Said("revoked-all"))
+        }
+        "delete-token" => {
+            let chosen = Chosen::Id(form.id.unwrap_or_default());
+            if token::delete(app, authority, chosen).await? == 0 {
+                return Err(Code::NotFound.into());
+            }
+            Ok(Done::Said("token-deleted"))
+        }
+        "delete" => {
+            let typed = form.email.as_deref().unwrap_or_default().trim();
+            if !typed.eq_ignore_ascii_case(&user.email) {
+                return Err(invalid("confirm-wrong", "The address is not the user's"));
+            }
+            directory::delete(app, authority, id).await?;
+            Ok(Done::Said("saved"))
+        }
+        _ => Err(Code::UnprocessableContent.into()),
+    }
+}
+
+/// What somebody has, with what a form added to what it showed, and without what it took from that.
+fn regranted(held: &Scopes, form: &Filled) -> Result<Scopes> {
+    let words = |text: &Option<String>| text.clone().unwrap_or_default().trim().to_owned();
+    let (was, is) = (words(&form.was_scopes), words(&form.scopes));
+    if was == is {
+        return Ok(held.clone());
+    }
+    let (was, is) = (Scopes::parse(&was), scopes(Some(&is))?);
+    let added = is.iter().filter(|scope| !was.contains(scope.as_str()));
+    let added: Vec<_> = added.cloned().collect();
+    // A scope may have a comma; who types one here means a space.
+    if added.iter().any(|scope| scope.as_str().contains(',')) {
+        return Err(scopes_wrong());
+    }
+    let kept = |scope: &&Scope| is.contains(scope.as_str()) || !was.contains(scope.as_str());
+    let granted: Vec<_> = held.iter().filter(kept).cloned().chain(added).collect();
+    if granted.len() > MAX_SCOPES { Err(scopes_wrong()) } else { Ok(granted.into_iter().collect()) }
+}
+
+fn scopes_wrong() -> Error {
+    invalid("scopes-wrong", "Scopes are words with spaces between them")
+}
+
+/// Words separated by spaces; one that is none is refused rather than left out.
+pub(super) fn scopes(text: Option<&str>) -> Result<Scopes> {
+    let words = text.unwrap_or_default().split_whitespace();
+    let scopes: Vec<Scope> =
+        words.map(str::parse).collect::<Result<_, _>>().map_err(|_| scopes_wrong())?;
+    if scopes.len() > MAX_SCOPES {
+        return Err(scopes_wrong());
+    }
+    Ok(scopes.into_iter().collect())
+}
+
+async fn end_session(act: &Act<'_>, form: Filled) -> Result<Done> {
+    let session = form.id.unwrap_or_default().parse().map_err(|_| Code::NotFound)?;
+    let target = Target::Session(session);
+    let why = BY_BUTTON.to_owned();
+    admin::revoke(&act.visitor.app, &act.authority, target, why).await?;
+    Ok(Done::Said("session-ended"))
+}
+
+#[handler]
+pub(crate) async fn show_sessions(
+    visitor: Visitor,
+    Asked(from): Asked<From>,
+) -> poem::Result<Response> {
+    page(&visitor, "admin/sessions.html", sessions_values(&visitor, from)).await
+}
+
+async fn sessions_values(visitor: &Visitor, from: From) -> Result<Value> {
+    let app = &visitor.app;
+    let after = from.after.and_then(|id| id.parse().ok());
+    let current = visitor.signed_in.as_ref().map(|signed_in| signed_in.session);
+    let (sessions, more) = session::list_all(app, current, after, ROWS).await?;
+    let ids = sessions.iter().map(|(_, user)| *user).collect();
+    let emails = crate::user::emails(&app.database, ids).await?;
+    let email = |id| emails.iter().find(|(known, _)| *known == id).map_or("", |(_, email)| email);
+    let last = sessions.last().filter(|_| more).map(|(session, _)| session.id.to_string());
+    let sessions: Vec<_> = sessions
+        .iter()
+        .map(|(session, user)| seen_session(session, Some((user.to_string(), email(*user)))))
+        .collect();
+    Ok(context! { sessions, next => next(last, &[]) })
+}
+
+#[handler]
+pub(crate) async fn change_session(posted: Posted<Filled>) -> poem::Result<Response> {
+    let Posted { form, visitor } = posted;
+    let act = Act::by(&visitor, Scope::SUPER).await?;
+    let outcome = end_session(&act, form.clone()).await;
+    let values = sessions_values(&visitor, From { after: None });
+    Ok(after(&visitor, &form, outcome, "admin/sessions.html", values).await)
+}

@@ -1,0 +1,203 @@
+//! What was revoked, and what happened.
+
+use std::collections::HashMap;
+
+use entity::UserId;
+use minijinja::{Value, context};
+use poem::{Response, handler};
+use serde::Deserialize;
+use serde_json::{Map, Value as Json};
+
+use super::{Act, Done, Filled, From, ROWS, after, next, page, why};
+use crate::account::pages::invalid;
+use crate::admin::{self, Target};
+use crate::app::App;
+use crate::audit::{self, Row};
+use crate::error::{Code, Result};
+use crate::http::visitor::{Asked, Posted, Visitor};
+use crate::revocation;
+use crate::scope::Scope;
+use crate::user;
+
+#[handler]
+pub(crate) async fn show_revocations(
+    visitor: Visitor,
+    Asked(from): Asked<From>,
+) -> poem::Result<Response> {
+    let from = from.after.and_then(|after| after.parse().ok());
+    page(&visitor, "admin/revocations.html", revocations_values(&visitor, from)).await
+}
+
+async fn revocations_values(visitor: &Visitor, before: Option<i64>) -> Result<Value> {
+    let (entries, more) =
+        revocation::list(&visitor.app, Some(&revocation::COVERING), before, ROWS).await?;
+    let last = entries.last().filter(|_| more).map(|last| last.seq.to_string());
+    let is_user = |entry: &&revocation::Entry| entry.kind == "sub";
+    let ids =
+        entries.iter().filter(is_user).filter_map(|entry| entry.subject.parse().ok()).collect();
+    let emails: HashMap<_, _> = user::emails(&visitor.app.database, ids)
+        .await?
+        .into_iter()
+        .map(|(id, email)| (id.to_string(), email))
+        .collect();
+    let entries: Vec<_> = entries
+        .iter()
+        .map(|entry| {
+            context! {
+                email => emails.get(&entry.subject),
+                seq => entry.seq,
+                kind => &entry.kind,
+                subject => &entry.subject,
+                why => &entry.why,
+                at => entry.at,
+                until => entry.until,
+            }
+        })
+        .collect();
+    Ok(context! { entries, next => next(last, &[]) })
+}
+
+#[handler]
+pub(crate) async fn change_revocations(posted: Posted<Filled>) -> poem::Result<Response> {
+    let Posted { form, visitor } = posted;
+    let act = Act::by(&visitor, Scope::SUPER).await?;
+    let outcome = revocations_changed(&act, form.clone()).await;
+    Ok(after(
+        &visitor,
+        &form,
+        outcome,
+        "admin/revocations.html",
+        revocations_values(&visitor, None),
+    )
+    .await)
+}
+
+async fn revocations_changed(act: &Act<'_>, form: Filled) -> Result<Done> {
+    let app = &act.visitor.app;
+    match form.act.as_str() {
+        "revoke" => {
+            let subject = form.subject.unwrap_or_default();
+            let wrong = |_| invalid("id-wrong", "This is no id");
+            let id = subject.trim().parse().map_err(wrong)?;
+            let target = match form.kind.as_deref() {
+                Some("jti") => Target::Token(id),
+                Some("sid") => Target::Session(id),
+                Some("sub") => Target::User(id),
+                _ => return Err(Code::UnprocessableContent.into()),
+            };
+            admin::revoke(app, &act.authority, target, why(form.why)?).await?;
+            Ok(Done::Said("revoked"))
+        }
+        "lift" => {
+            let seq = form.id.unwrap_or_default().parse().map_err(|_| Code::NotFound)?;
+            admin::lift(app, &act.authority, seq).await?;
+            Ok(Done::Said("lifted"))
+        }
+        "explain" => {
+            let token = form.token.unwrap_or_default();
+            Ok(Done::Told(admin::explain(app, token.trim()).await?.sentence))
+        }
+        _ => Err(Code::UnprocessableContent.into()),
+    }
+}
+
+/// Which acts are looked for.
+#[derive(Debug, Deserialize)]
+struct Sought {
+    act: Option<String>,
+    actor: Option<String>,
+    subject: Option<String>,
+    since: Option<String>,
+    after: Option<String>,
+}
+
+#[handler]
+pub(crate) async fn show_events(
+    visitor: Visitor,
+    Asked(sought): Asked<Sought>,
+) -> poem::Result<Response> {
+    page(&visitor, "admin/events.html", events_values(&visitor, sought)).await
+}
+
+async fn events_values(visitor: &Visitor, sought: Sought) -> Result<Value> {
+    let app = &visitor.app;
+    let typed =
+        |text: &Option<String>| text.as_deref().map(str::trim).unwrap_or_default().to_owned();
+    let (act, actor, subject) = (typed(&sought.act), typed(&sought.actor), typed(&sought.subject));
+    let since = typed(&sought.since);
+    let day = Some(&since).filter(|since| !since.is_empty());
+    let day = day.map(|since| chrono::NaiveDate::parse_from_str(since, "%Y-%m-%d")).transpose();
+    let (day, fault) = match day {
+        Ok(day) => (day, String::new()),
+        // Nothing rather than everything, as if it had been looked for.
+        Err(_) => (Some(chrono::NaiveDate::MAX), visitor.text("since-wrong")),
+    };
+    let filter = audit::Filter {
+        act: Some(act.clone()).filter(|act| !act.is_empty()),
+        actor: named(app, &actor).await?,
+        subject: named(app, &subject).await?,
+        since: day.map(|day| day.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_millis()),
+        after: sought.after.and_then(|after| after.parse().ok()),
+        limit: ROWS,
+        ..audit::Filter::default()
+    };
+    let (rows, more) = audit::list(app, filter).await?;
+    let last = rows.last().filter(|_| more).map(|last| last.seq.to_string());
+    let kept = [("act", &act), ("actor", &actor), ("subject", &subject), ("since", &since)];
+    let kept = kept.map(|(name, value)| (name, Some(value.as_str())));
+    let acts: Vec<_> = audit::Act::ALL.iter().map(|act| act.name()).collect();
+    Ok(context! {
+        events => seen(app, rows).await?,
+        next => next(last, &kept),
+        acts, act, actor, subject, since, fault,
+    })
+}
+
+/// Who is meant: an e-mail address, or what the audit has, as `user:…`.
+async fn named(app: &App, typed: &str) -> Result<Option<String>> {
+    if typed.is_empty() {
+        return Ok(None);
+    }
+    if typed.contains('@')
+        && let Some(found) = user::by_email(&app.database, typed).await?
+    {
+        return Ok(Some(format!("user:{}", found.user.id)));
+    }
+    Ok(Some(typed.to_owned()))
+}
+
+/// Rows of the audit, with the addresses of those who are in them.
+pub(super) async fn seen(app: &App, rows: Vec<Row>) -> Result<Vec<Value>> {
+    let id = |name: &str| name.strip_prefix("user:")?.parse::<UserId>().ok();
+    let names = rows.iter().flat_map(|row| [Some(row.actor.as_str()), row.subject.as_deref()]);
+    let mut ids: Vec<_> = names.flatten().filter_map(id).collect();
+    ids.sort_by_key(|id| id.0);
+    ids.dedup();
+    let emails: HashMap<_, _> = user::emails(&app.database, ids).await?.into_iter().collect();
+    let party = |name: &str| {
+        let known = id(name).and_then(|id| Some((id.to_string(), emails.get(&id)?)));
+        context! {
+            name,
+            id => known.as_ref().map(|(id, _)| id.as_str()),
+            email => known.as_ref().map(|(_, email)| email.as_str()),
+        }
+    };
+    let seen = rows.iter().map(|row| {
+        // What is none of ours is shown as it is.
+        let raw = |_| Map::from_iter([("?".to_owned(), Json::from(row.detail.as_str()))]);
+        let detail: Map<String, Json> = serde_json::from_str(&row.detail).unwrap_or_else(raw);
+        let text = |value: Json| value.as_str().map_or(value.to_string(), ToOwned::to_owned);
+        let detail: Vec<_> = detail.into_iter().map(|(name, value)| (name, text(value))).collect();
+        context! {
+            seq => row.seq,
+            at => row.at.div_euclid(1000),
+            act => &row.act,
+            actor => party(&row.actor),
+            subject => row.subject.as_deref().map(party),
+            place => &row.ip,
+            request => &row.request,
+            detail => detail,
+        }
+    });
+    Ok(seen.collect())
+}

@@ -1,0 +1,158 @@
+//! Mails that wait, signing keys, servers and settings.
+
+use minijinja::{Value, context};
+use poem::{Response, handler};
+
+use super::{Act, Done, Filled, From, ROWS, after, next, page};
+use crate::audit::Actor;
+use crate::error::{Code, Result};
+use crate::http::visitor::{Asked, Posted, Visitor};
+use crate::scope::Scope;
+use crate::{key, mail, replica};
+
+#[handler]
+pub(crate) async fn show_mails(
+    visitor: Visitor,
+    Asked(from): Asked<From>,
+) -> poem::Result<Response> {
+    page(&visitor, "admin/mail.html", mail_values(&visitor, from.after)).await
+}
+
+async fn mail_values(visitor: &Visitor, from: Option<String>) -> Result<Value> {
+    let from = from.and_then(|id| id.parse().ok());
+    let (waiting, more) = mail::waiting(&visitor.app, from, ROWS).await?;
+    let last = waiting.last().filter(|_| more).map(|last| last.id.to_string());
+    let mails: Vec<_> = waiting
+        .iter()
+        .map(|mail| {
+            // Whom it is for and what it is about; never what it brings.
+            let letter = mail.work.as_ref();
+            context! {
+                id => mail.id.to_string(),
+                to => letter.map(|letter| &letter.to),
+                template => letter.map(|letter| letter.template.name()),
+                attempts => mail.attempts,
+                due => mail.due,
+                expires => mail.expires,
+            }
+        })
+        .collect();
+    Ok(context! { mails, sends => visitor.app.mailer.sends(), next => next(last, &[]) })
+}
+
+#[handler]
+pub(crate) async fn change_mail(posted: Posted<Filled>) -> poem::Result<Response> {
+    let Posted { form, visitor } = posted;
+    let scope = if form.act == "hasten" { Scope::ADMIN } else { Scope::SUPER };
+    let act = Act::by(&visitor, scope).await?;
+    let outcome = mail_changed(&act, form.clone()).await;
+    Ok(after(&visitor, &form, outcome, "admin/mail.html", mail_values(&visitor, None)).await)
+}
+
+async fn mail_changed(act: &Act<'_>, form: Filled) -> Result<Done> {
+    let (app, id) = (&act.visitor.app, form.id.unwrap_or_default());
+    match form.act.as_str() {
+        "hasten" => {
+            mail::hasten(app, &id).await?;
+            Ok(Done::Said("mail-hastened"))
+        }
+        "discard" => {
+            mail::discard(app, Actor::of(&act.authority), &id).await?;
+            Ok(Done::Said("mail-discarded"))
+        }
+        _ => Err(Code::UnprocessableContent.into()),
+    }
+}
+
+#[handler]
+pub(crate) async fn show_keys(visitor: Visitor) -> poem::Result<Response> {
+    page(&visitor, "admin/keys.html", key_values(&visitor)).await
+}
+
+async fn key_values(visitor: &Visitor) -> Result<Value> {
+    let keys = key::list(&visitor.app).await?;
+    let keys: Vec<_> = keys
+        .iter()
+        .map(|key| {
+            context! {
+                kid => &key.kid,
+                algorithm => &key.algorithm,
+                state => key.state.as_str(),
+                created => key.created,
+                active => key.active,
+                can_be_retired => ![key::State::Active, key::State::Retired].contains(&key.state),
+            }
+        })
+        .collect();
+    let current = visitor.app.config.jwt_algorithm.name().to_owned();
+    Ok(context! { keys, current })
+}
+
+#[handler]
+pub(crate) async fn change_keys(posted: Posted<Filled>) -> poem::Result<Response> {
+    let Posted { form, visitor } = posted;
+    let act = Act::by(&visitor, Scope::SUPER).await?;
+    let outcome = keys_changed(&act, form.clone()).await;
+    Ok(after(&visitor, &form, outcome, "admin/keys.html", key_values(&visitor)).await)
+}
+
+async fn keys_changed(act: &Act<'_>, form: Filled) -> Result<Done> {
+    let (app, by) = (&act.visitor.app, Actor::of(&act.authority));
+    match form.act.as_str() {
+        "rotate" => {
+            let algorithm = form.algorithm.unwrap_or_default().parse();
+            let algorithm = algorithm.map_err(|_| Code::UnprocessableContent)?;
+            key::rotate(app, by, Some(algorithm), form.now.is_some()).await?;
+            Ok(Done::Said("key-made"))
+        }
+        "retire" => {
+            key::retire(app, by, &form.id.unwrap_or_default(), form.force.is_some()).await?;
+            Ok(Done::Said("key-retired-done"))
+        }
+        _ => Err(Code::UnprocessableContent.into()),
+    }
+}
+
+#[handler]
+pub(crate) async fn show_servers(visitor: Visitor) -> poem::Result<Response> {
+    page(&visitor, "admin/servers.html", server_values(&visitor)).await
+}
+
+async fn server_values(visitor: &Visitor) -> Result<Value> {
+    let (replicas, last) = replica::list(&visitor.app).await?;
+    let replicas: Vec<_> = replicas
+        .iter()
+        .map(|replica| {
+            context! {
+                name => &replica.name,
+                seen => replica.seen,
+                seq => replica.seq,
+                behind => (last - replica.seq).max(0),
+            }
+        })
+        .collect();
+    let age = visitor.app.revocations.age().map(|age| age.as_millis());
+    Ok(context! { replicas, last, age })
+}
+
+#[handler]
+pub(crate) async fn show_settings(visitor: Visitor) -> poem::Result<Response> {
+    page(&visitor, "admin/settings.html", setting_values(&visitor)).await
+}
+
+async fn setting_values(visitor: &Visitor) -> Result<Value> {
+    let settings: Vec<_> = visitor
+        .app
+        .config
+        .shown
+        .iter()
+        .map(|setting| {
+            context! {
+                name => &setting.name,
+                value => &setting.value,
+                origin => setting.origin,
+            }
+        })
+        .collect();
+    Ok(context! { settings })
+}

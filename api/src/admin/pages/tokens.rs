@@ -1,0 +1,124 @@
+//! API tokens and services.
+
+use minijinja::{Value, context};
+use poem::{Response, handler};
+
+use super::{Act, Done, Filled, From, ROWS, after, next, page, people};
+use crate::account::pages::{invalid, line, once, seconds_of};
+use crate::audit::Actor;
+use crate::error::{Code, Result};
+use crate::factor::Password;
+use crate::http::caller::PeerAddress;
+use crate::http::visitor::{Asked, Posted, Visitor};
+use crate::random;
+use crate::scope::Scope;
+use crate::service;
+use crate::session::browser;
+use crate::token::{self, ApiToken, Authority, Chosen};
+
+#[handler]
+pub(crate) async fn show_tokens(
+    visitor: Visitor,
+    Asked(from): Asked<From>,
+) -> poem::Result<Response> {
+    page(&visitor, "admin/tokens.html", values(&visitor, from.after)).await
+}
+
+async fn values(visitor: &Visitor, from: Option<String>) -> Result<Value> {
+    let app = &visitor.app;
+    let (tokens, more) = token::list_all(app, from, ROWS).await?;
+    let last = tokens.last().filter(|_| more).map(|(token, _)| token.id.to_string());
+    let (services, more_services) = service::list(app, None, 100).await?;
+    let services: Vec<_> = services
+        .iter()
+        .map(|service| {
+            context! {
+                name => &service.name,
+                scopes => service.scopes.to_string(),
+                is_active => service.is_active,
+                created => service.created,
+            }
+        })
+        .collect();
+    Ok(context! {
+        tokens => tokens.iter().map(|(token, owner)| seen(token, Some(owner))).collect::<Vec<_>>(),
+        services,
+        more_services,
+        once => random::id().to_string(),
+        next => next(last, &[]),
+    })
+}
+
+pub(super) fn seen(token: &ApiToken, owner: Option<&str>) -> Value {
+    context! {
+        id => token.id.to_string(),
+        name => &token.name,
+        prefix => &token.prefix,
+        scopes => token.scopes.to_string(),
+        created => token.created,
+        expires => token.expires,
+        last_used => token.last_used,
+        owner,
+    }
+}
+
+#[handler]
+pub(crate) async fn change_tokens(
+    from: PeerAddress,
+    posted: Posted<Filled>,
+) -> poem::Result<Response> {
+    let Posted { form, visitor } = posted;
+    let act = Act::by(&visitor, Scope::SUPER).await?;
+    let outcome = changed(&act, form.clone(), from.0.as_deref()).await;
+    Ok(after(&visitor, &form, outcome, "admin/tokens.html", values(&visitor, None)).await)
+}
+
+async fn changed(act: &Act<'_>, form: Filled, from: Option<&str>) -> Result<Done> {
+    let (app, by) = (&act.visitor.app, Actor::of(&act.authority));
+    let name = form.name.unwrap_or_default();
+    match form.act.as_str() {
+        "delete-token" => {
+            let chosen = Chosen::Id(form.id.unwrap_or_default());
+            if token::delete(app, &act.authority, chosen).await? == 0 {
+                return Err(Code::NotFound.into());
+            }
+            Ok(Done::Said("token-deleted"))
+        }
+        "create-service" => {
+            let name = name.parse().map_err(|fault| invalid("service-name-wrong", fault))?;
+            service::create(app, by, name, people::scopes(form.scopes.as_deref())?).await?;
+            Ok(Done::Said("service-made"))
+        }
+        "delete-service" => {
+            service::delete(app, by, &name).await?;
+            Ok(Done::Said("service-deleted"))
+        }
+        "create-token" => {
+            let current = Password::new(form.current.unwrap_or_default());
+            let proven = browser::prove(app, &act.signed_in, current, from).await;
+            let proven = proven.map_err(|error| match error.code() {
+                Code::LoginBadCredentials => invalid("password-wrong", "The password is not right"),
+                _ => error,
+            })?;
+            let authority = Authority::Browser {
+                session: act.signed_in.session,
+                proven: Some(proven),
+                user: act.signed_in.user.clone(),
+            };
+            let wanted = token::Wanted {
+                id: once(form.id)?,
+                username: form.username,
+                name: line(Some(name), 64)?,
+                secret: None,
+                expire: seconds_of(form.days)?,
+                scopes: match form.scopes.as_deref().map(str::trim) {
+                    None | Some("") => None,
+                    scopes => Some(people::scopes(scopes)?),
+                },
+            };
+            let made = token::create(app, &authority, wanted).await?;
+            Ok(Done::Secret(made.secret.expose().to_owned()))
+        }
+        _ => Err(Code::UnprocessableContent.into()),
+    }
+}

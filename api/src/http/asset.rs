@@ -1,0 +1,48 @@
+//! Files out of the program: kept by browsers, and asked for anew by their tag.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use bytes::Bytes;
+use poem::http::{HeaderValue, StatusCode, header};
+use poem::{Request, Response};
+
+/// A file that changes with the program and its settings only.
+#[derive(Debug, Clone)]
+pub(crate) struct Asset {
+    kind: &'static str,
+    content: Bytes,
+    tag: HeaderValue,
+    policy: &'static str,
+}
+
+impl Asset {
+    /// A file of a type, which loads nothing.
+    pub(super) fn new(kind: &'static str, content: impl Into<Bytes>) -> Self {
+        let content = content.into();
+        let tag = digest(&SHA256, &content).as_ref()[..16]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>();
+        let tag =
+            HeaderValue::try_from(format!("\"{tag}\"")).unwrap_or(HeaderValue::from_static("\"\""));
+        Self { kind, content, tag, policy: "default-src 'none'; frame-ancestors 'none'" }
+    }
+
+    /// The same under another `Content-Security-Policy`.
+    pub(super) fn with_policy(self, policy: &'static str) -> Self {
+        Self { policy, ..self }
+    }
+
+    /// The file, unless the browser has it.
+    pub(super) fn answer(&self, request: &Request) -> Response {
+        let known = request.headers().get(header::IF_NONE_MATCH) == Some(&self.tag);
+        let response = Response::builder()
+            .header(header::ETAG, &self.tag)
+            .header(header::CACHE_CONTROL, "no-cache")
+            .header(header::CONTENT_SECURITY_POLICY, self.policy);
+        if known {
+            response.status(StatusCode::NOT_MODIFIED).finish()
+        } else {
+            response.content_type(self.kind).body(self.content.clone())
+        }
+    }
+}
