@@ -1,7 +1,9 @@
 """The life of an account in a browser, without scripts and with them: register, confirm by the mail's link, sign in,
 make an API token and use it, change the password here and be signed out there, delete the account.
 
-usage: pages.py URL OUTBOX AXE FOLDER_FOR_HTML [FOLDER_FOR_SCREENSHOTS]
+After that a superuser runs the place: refuses, promotes, ends sessions.
+
+usage: pages.py URL OUTBOX AXE FOLDER_FOR_HTML SUPERUSER [FOLDER_FOR_SCREENSHOTS]
 
 Every page is looked at by axe-core, and its HTML written to the folder.
 """
@@ -11,14 +13,16 @@ import json
 import os
 import pathlib
 import re
+import subprocess
 import sys
 import time
+import urllib.parse
 import urllib.request
 
 from playwright.sync_api import expect, sync_playwright
 
-url, outbox, axe, html = sys.argv[1:5]
-screenshots = sys.argv[5] if len(sys.argv) > 5 else None
+url, outbox, axe, html, superuser = sys.argv[1:6]
+screenshots = sys.argv[6] if len(sys.argv) > 6 else None
 axe = pathlib.Path(axe).read_text()
 chromium = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 arguments = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
@@ -26,13 +30,15 @@ password, changed = "correct horse battery", "battery staple correct"
 looked_at = 0
 
 
-def link_to(address, kind):
+def link_to(address, kind, number=1):
+    """Where the link of somebody's mail of a kind leads: of the first, or of a later one."""
     for _ in range(300):
-        for file in sorted(pathlib.Path(outbox).glob(f"{kind}-*.eml")):
-            mail = email.message_from_bytes(file.read_bytes())
-            if mail["To"] == address:
-                text = mail.get_payload(0).get_payload(decode=True).decode()
-                return url + re.search(r"http://localhost:8000(\S+)", text).group(1)
+        files = sorted(pathlib.Path(outbox).glob(f"{kind}-*.eml"))
+        mails = [email.message_from_bytes(file.read_bytes()) for file in files]
+        mails = [mail for mail in mails if mail["To"] == address]
+        if len(mails) >= number:
+            text = mails[number - 1].get_payload(0).get_payload(decode=True).decode()
+            return url + re.search(r"http://localhost:8000(\S+)", text).group(1)
         time.sleep(0.05)
     raise AssertionError(f"no mail {kind} to {address}")
 
@@ -45,18 +51,124 @@ def look(page, name):
     with_scripts = page.evaluate("() => true")
     if with_scripts:
         page.evaluate(axe)
-        for scheme in ["dark", "light"]:
+        # In the dark, colours alone are others.
+        for scheme, rules in [("dark", '{runOnly: ["color-contrast"]}'), ("light", "{}")]:
             page.emulate_media(color_scheme=scheme)
-            found = page.evaluate("() => axe.run()")
+            found = page.evaluate(f"() => axe.run({rules})")
             violations = [(rule["id"], rule["nodes"][0]["html"]) for rule in found["violations"]]
             assert not violations, f"{name}, {scheme}: {violations}"
+        for width in [320, 390, 768, 1024, 1280]:
+            page.set_viewport_size({"width": width, "height": 900})
+            wide = page.evaluate("() => document.documentElement.scrollWidth")
+            assert wide <= width, f"{name} is {wide} wide where {width} are shown"
     if screenshots:
+        page.evaluate("() => scrollTo(0, 0)")
         for scheme in ["light", "dark"]:
             for device, size in [("desktop", (1280, 900)), ("phone", (390, 844))]:
                 page.emulate_media(color_scheme=scheme)
                 page.set_viewport_size({"width": size[0], "height": size[1]})
                 page.screenshot(path=f"{screenshots}/{name}-{scheme}-{device}.png", full_page=True)
         page.emulate_media(color_scheme="light")
+        page.set_viewport_size({"width": 1280, "height": 900})
+
+
+def sign_in(page, address, password):
+    page.goto(url + "/login")
+    page.get_by_label("E-mail address").fill(address)
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_text("You are signed in as")).to_be_visible()
+
+
+def register(address):
+    body = json.dumps({"email": address, "password": password}).encode()
+    urllib.request.urlopen(urllib.request.Request(url + "/auth/register", body, {"Content-Type": "application/json"}))
+
+
+def administration(browser, scripts):
+    """Somebody without the scope is refused, promoted, and sees; a superuser ends what they began."""
+    address = f"clerk{int(scripts)}@user.com"
+    register(address)
+    # Somebody whose address is as long as one may be, and what they say of their browser.
+    long = f"{int(scripts)}{'a' * 63}@{'b' * 63}.{'c' * 63}.{'d' * 57}.com"
+    if not screenshots:
+        register(long)
+        form = urllib.parse.urlencode({"username": long, "password": password}).encode()
+        urllib.request.urlopen(urllib.request.Request(url + "/auth/jwt/login", form, {"User-Agent": "x" * 400}))
+    clerk = browser.new_context(java_script_enabled=scripts).new_page()
+    sign_in(clerk, address, password)
+    clerk.goto(url + "/admin")
+    expect(clerk.get_by_role("alert")).to_contain_text("“admin”")
+
+    def seen(page, name):
+        if scripts:
+            look(page, name)
+
+    seen(clerk, "refused")
+    page = browser.new_context(java_script_enabled=scripts).new_page()
+    sign_in(page, superuser, password)
+    seen(page, "home-superuser")
+    page.get_by_role("link", name="Administration").first.click()
+    seen(page, "admin")
+    page.get_by_role("link", name="Users").first.click()
+    page.get_by_label("Address or name").fill(address)
+    page.get_by_role("button", name="Show").click()
+    seen(page, "admin-users")
+    page.get_by_role("link", name=address).click()
+    page.get_by_label("Scopes, with spaces between them").fill("authenticated admin")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("status")).to_have_text("Saved.")
+    seen(page, "admin-user")
+    # Whose cookie it was before opens nothing new.
+    clerk.goto(url + "/admin")
+    expect(clerk).to_have_url(url + "/login?next=/admin")
+    sign_in(clerk, address, password)
+    clerk.goto(url + "/admin/users")
+    expect(clerk.get_by_role("link", name=address)).to_be_visible()
+    seen(clerk, "admin-users-seen")
+
+    page.goto(url + "/admin/signed-in")
+    seen(page, "admin-signed-in")
+    page.get_by_role("button", name=f"End: {address}").first.click()
+    expect(page.get_by_role("status")).to_have_text("The session has ended.")
+    clerk.goto(url + "/admin")
+    expect(clerk).to_have_url(url + "/login?next=/admin")
+
+    page.goto(url + "/admin/api-tokens")
+    service = page.get_by_role("region", name="Make a service")
+    service.get_by_label("Name").fill(f"shop{int(scripts)}")
+    service.get_by_label("Scopes").fill("tokens:introspect")
+    service.get_by_role("button").click()
+    token = page.get_by_role("region", name="Make a token")
+    token.get_by_label("Whose?").fill(f"shop{int(scripts)}")
+    token.get_by_label("Your password").fill(password)
+    token.get_by_role("button").click()
+    secret = page.get_by_role("status").get_by_role("code").inner_text()
+    assert secret.startswith("tsr_"), secret
+    seen(page, "admin-api-tokens")
+    for name, title in [
+        ("revoked", "Revoked"), ("events", "What happened"), ("mails", "Mails that wait"),
+        ("signing-keys", "Signing keys"), ("servers", "Servers"), ("settings", "Settings"),
+    ]:
+        page.goto(f"{url}/admin/{name}")
+        expect(page.get_by_role("heading", name=title, exact=True)).to_be_visible()
+        seen(page, f"admin-{name}")
+
+
+def german(browser):
+    context = browser.new_context(locale="de-CH")
+    page = context.new_page()
+    page.goto(url + "/login")
+    expect(page.get_by_role("button", name="Anmelden")).to_be_visible()
+    assert page.locator("html").get_attribute("lang") == "de"
+    look(page, "login-german")
+    page.get_by_label("E-Mail-Adresse").fill(superuser)
+    page.get_by_label("Passwort").fill(password)
+    page.get_by_role("button", name="Anmelden").click()
+    page.goto(url + "/account")
+    look(page, "account-german")
+    page.goto(url + "/admin")
+    look(page, "admin-german")
 
 
 def life(browser, scripts):
@@ -78,6 +190,12 @@ def life(browser, scripts):
     page.get_by_role("link", name="Register").click()
     seen("register")
     page.get_by_label("E-mail address").fill(address)
+    if scripts:
+        for typed, told in [("p4ssword1", "Easy to guess"), (password, "Hard to guess")]:
+            page.get_by_label("Password").press_sequentially(typed)
+            expect(page.get_by_role("status")).to_have_text(told)
+            seen("register-strength")
+            page.get_by_label("Password").fill("")
     page.get_by_label("Password").fill(password)
     page.get_by_role("button", name="Register").click()
     expect(page.get_by_text("You are registered")).to_be_visible()
@@ -86,6 +204,8 @@ def life(browser, scripts):
     seen("verify")
     page.get_by_role("button", name="Confirm").click()
     expect(page.get_by_text("is confirmed")).to_be_visible()
+    page.goto(url + "/request-verify-token")
+    seen("request-verify-token")
 
     page.goto(url + "/login?next=/account")
     page.get_by_label("E-mail address").fill(address)
@@ -97,17 +217,17 @@ def life(browser, scripts):
     page.get_by_label("Password").fill(password)
     page.get_by_role("button", name="Sign in").click()
     expect(page).to_have_url(url + "/account")
-    expect(page.get_by_text(f"{address}, confirmed")).to_be_visible()
+    expect(page.get_by_text(f"{address} confirmed")).to_be_visible()
     seen("account")
 
     tokens = page.get_by_role("region", name="API tokens")
-    tokens.get_by_label("What is it for?").fill("a script")
+    tokens.get_by_label("What it is for").fill("a script")
     tokens.get_by_label("Your password").fill(password)
     tokens.get_by_role("button", name="Make a token").click()
     secret = page.get_by_role("region", name="Your new API token").get_by_role("code").inner_text()
     seen("account-token")
-    request = urllib.request.Request(url + "/users/me", headers={"Authorization": f"Bearer {secret}"})
-    assert json.load(urllib.request.urlopen(request))["email"] == address
+    curl = ["curl", "--silent", "--fail", "--header", f"Authorization: Bearer {secret}", url + "/users/me"]
+    assert json.loads(subprocess.run(curl, capture_output=True, check=True).stdout)["email"] == address
 
     other = browser.new_context(java_script_enabled=scripts).new_page()
     other.goto(url + "/login")
@@ -120,6 +240,14 @@ def life(browser, scripts):
     section.get_by_label("New password").fill(changed)
     section.get_by_role("button", name="Change password").click()
     expect(page.get_by_role("status")).to_contain_text("new password")
+    other.goto(url + "/")
+    expect(other).to_have_url(url + "/login?next=/")
+
+    # A sign-in that was somebody else's, which knew the new password.
+    sign_in(other, address, changed)
+    page.goto(url + "/account")
+    page.get_by_role("region", name="What happened lately").get_by_role("button", name="not me").first.click()
+    expect(page.get_by_role("status")).to_contain_text("choose a new one now")
     other.goto(url + "/")
     expect(other).to_have_url(url + "/login?next=/")
 
@@ -137,14 +265,30 @@ def life(browser, scripts):
     page.get_by_role("button", name="Set password").click()
     expect(page.get_by_text("You have a new password")).to_be_visible()
 
-    page.goto(url + "/login?next=/account")
-    page.get_by_label("E-mail address").fill(address)
-    page.get_by_label("Password").fill(password)
-    page.get_by_role("button", name="Sign in").click()
+    # Somebody moves the account to another address, and its owner takes it back.
+    sign_in(page, address, password)
+    page.goto(url + "/account")
+    moved = page.get_by_role("region", name="E-mail address")
+    moved.get_by_label("New address").fill("moved-" + address)
+    moved.get_by_label("Your password").fill(password)
+    moved.get_by_role("button", name="Change address").click()
+    expect(page.get_by_role("status")).to_contain_text("another address")
+    page.goto(link_to(address, "email-changed"))
+    seen("restore-email")
+    page.get_by_role("button", name="Take it back").click()
+    expect(page.get_by_text("has its former e-mail address again")).to_be_visible()
+    page.goto(link_to(address, "reset-password", 2))
+    page.get_by_label("New password").fill(password)
+    page.get_by_role("button", name="Set password").click()
+
+    sign_in(page, address, password)
+    page.goto(url + "/account")
     leave = page.get_by_role("region", name="Take your data, or leave")
     leave.get_by_label("Your password").fill(password)
     leave.get_by_role("button", name="Delete the account").click()
-    expect(page).to_have_url(url + "/login")
+    expect(page.get_by_text("Your account is deleted")).to_be_visible()
+    page.goto(url + "/account")
+    expect(page).to_have_url(url + "/login?next=/account")
     assert not elsewhere, f"asked elsewhere: {elsewhere}"
     # The refused sign-in is told to the console of browsers.
     faults = [fault for fault in faults if "400" not in fault]
@@ -155,5 +299,7 @@ with sync_playwright() as playwright:
     browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
     for scripts in [False, True]:
         life(browser, scripts)
+        administration(browser, scripts)
+    german(browser)
     browser.close()
 print(f"{looked_at} pages were looked at")

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::{MailServer, PASSWORD, Server, Setup, free_port};
+use crate::support::{Browser, MailServer, PASSWORD, Server, Setup, free_port};
 
 const FROM: &str = "Example <accounts@example.com>";
 
@@ -30,11 +30,12 @@ async fn a_mail_server_is_handed_the_mail_of_a_registration() {
     assert!(letter.id.ends_with("@example.com"), "{letter:?}");
     assert!(letter.headers.contains("Auto-Submitted: auto-generated"), "{letter:?}");
     assert!(!format!("{letter:?}").contains("evil"), "{letter:?}");
-    let answer = server.get(&letter.path()).send().await.expect_status(200);
+    let mut browser = Browser::of(&server);
+    let answer = browser.open(&letter.path()).await.expect_status(200);
     assert!(answer.body.contains("<button type="));
     let token = [("token", letter.token())];
     let token: Vec<_> = token.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    server.post("/verify").form(&token).send().await.expect_status(200);
+    browser.press("/verify", &token).await.expect_status(200);
     server.sign_in("first@user.com", PASSWORD).await;
     // Neither the address nor what the mail brings is in the log.
     let log = server.log.text();

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "what cannot be unwrapped fails its test")]
 
 mod access;
+mod administration;
 mod api_tokens;
 mod audit;
 mod cookies;
@@ -13,6 +14,7 @@ mod crash;
 mod directory;
 mod errors;
 mod exchanges;
+mod forms;
 mod import;
 mod introspection;
 mod keys;

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use reqwest::Url;
 use serde_json::json;
 
 use crate::support::{Browser, PASSWORD, Server};
@@ -135,75 +134,6 @@ async fn a_copy_of_the_cookie_is_worth_nothing_after_the_sign_out_and_the_table_
 }
 
 #[tokio::test]
-async fn no_page_of_another_site_sends_a_form() {
-    let server = Server::start().await;
-    server.register("first@user.com", PASSWORD).await.expect_status(201);
-    let mut browser = Browser::of(&server);
-    browser.sign_in("first@user.com", PASSWORD).await;
-    browser.open("/").await.expect_status(200);
-    let right = browser.csrf.clone();
-    // None, another browser's, and that from before the sign-in.
-    let mut other = Browser::of(&server);
-    other.open("/login").await;
-    for csrf in ["", "x", &other.csrf.clone(), &"A".repeat(43)] {
-        browser.csrf = csrf.to_owned();
-        let refused = browser.press("/logout", &[]).await.expect_status(403);
-        assert!(refused.header("content-type").starts_with("text/html"), "{}", refused.body);
-    }
-    let cookie = format!("tessera-browser={}", browser.id());
-    let post = || server.post("/logout").header("cookie", &cookie).form(&[("csrf", &*right)]);
-    post().header("origin", "https://evil.example").send().await.expect_status(403);
-    post().header("origin", "null").send().await.expect_status(403);
-    post().header("sec-fetch-site", "cross-site").send().await.expect_status(403);
-    post().header("sec-fetch-site", "same-site").send().await.expect_status(403);
-    let text = format!("csrf={right}");
-    let typed = server.post("/logout").header("cookie", &cookie).body("text/plain", text);
-    typed.send().await.expect_status(415);
-    browser.open("/").await.expect_status(200);
-    // Nor does one sign a browser in as somebody else.
-    let filled = [("email", "first@user.com"), ("password", PASSWORD), ("csrf", &*right)];
-    server.post("/login").form(&filled).send().await.expect_status(403);
-    server.post("/register").form(&filled).send().await.expect_status(403);
-    post().header("origin", &server.url("")).send().await.expect_status(303);
-}
-
-#[tokio::test]
-async fn whatever_next_says_leads_to_this_site() {
-    let server = Server::start().await;
-    server.register("first@user.com", PASSWORD).await.expect_status(201);
-    for next in [
-        "https://evil.example",
-        "//evil.example",
-        "/\\evil.example",
-        "\\\\evil.example",
-        "/\t/evil.example",
-        "///evil.example",
-        "javascript:alert(1)",
-        "/%2f%2fevil.example",
-        "/.//evil.example",
-        "/..//evil.example",
-        "/\r\nLocation: https://evil.example",
-        "https:evil.example",
-        "@evil.example",
-        "",
-        "/docs",
-    ] {
-        let mut browser = Browser::of(&server);
-        browser.open("/login").await;
-        let filled = [("email", "first@user.com"), ("password", PASSWORD), ("next", next)];
-        let answer = browser.press("/login", &filled).await.expect_status(303);
-        let base = Url::parse(&server.url("/login")).unwrap();
-        let place = base.join(&answer.header("location")).unwrap();
-        assert_eq!(place.origin(), base.origin(), "{next:?} leads to {place}");
-        let query = Url::parse_with_params(&server.url("/login"), [("next", next)]).unwrap();
-        let path = format!("/login?{}", query.query().unwrap_or_default());
-        let answer = browser.open(&path).await.expect_status(303);
-        let place = base.join(&answer.header("location")).unwrap();
-        assert_eq!(place.origin(), base.origin(), "{next:?} leads to {place}");
-    }
-}
-
-#[tokio::test]
 async fn a_browser_that_does_nothing_is_signed_out_and_one_that_is_used_is_noted_once_a_minute() {
     let server = Server::start().await;
     server.register("first@user.com", PASSWORD).await.expect_status(201);
@@ -293,7 +223,7 @@ async fn people_look_after_their_account_on_its_page() {
     assert_eq!(server.me(&person.access).await.text("surname"), "<b>King");
     let bad = [("act", "profile"), ("website", "javascript:alert(1)")];
     let page = browser.press("/account", &bad).await.expect_status(422);
-    assert!(page.body.contains("should be a URL"), "{}", page.body);
+    assert!(page.body.contains("begins with https:"), "{}", page.body);
 
     // What a password is wanted for is refused without one, and with a wrong one.
     for fields in [
@@ -342,77 +272,99 @@ async fn people_look_after_their_account_on_its_page() {
     assert!(export.header("content-disposition").starts_with("attachment"));
     assert!(browser.open("/account").await.body.contains("the password was changed"));
     browser.press("/account", &[("act", "nonsense")]).await.expect_status(422);
-    browser.press("/account", &[("act", "delete"), ("current", new)]).await.expect_status(303);
+    let gone = browser.press("/account", &[("act", "delete"), ("current", new)]).await;
+    assert!(gone.expect_status(200).body.contains("Your account is deleted"));
     server.login(&person.email, new).await.expect_status(400);
     browser.open("/account").await.expect_status(303);
 }
 
 #[tokio::test]
-async fn of_two_changes_of_a_password_with_the_same_old_one_one_is_made() {
+async fn a_sign_in_that_was_somebody_else_is_ended_and_a_new_password_asked_for() {
     let server = Server::start().await;
-    server.register("first@user.com", PASSWORD).await.expect_status(201);
-    for turn in 0..5 {
-        let old = if turn == 0 { PASSWORD.to_owned() } else { format!("{PASSWORD} {turn}") };
-        let next = format!("{PASSWORD} {}", turn + 1);
-        let mut one = Browser::of(&server);
-        one.sign_in("first@user.com", &old).await;
-        one.open("/account").await;
-        let mut other = Browser::of(&server);
-        (other.cookies, other.csrf) = (one.cookies.clone(), one.csrf.clone());
-        let first = [("act", "password"), ("password", next.as_str()), ("current", old.as_str())];
-        let thiefs = format!("{next} of a thief");
-        let second =
-            [("act", "password"), ("password", thiefs.as_str()), ("current", old.as_str())];
-        let (a, b) = futures_util::future::join(
-            one.press("/account", &first),
-            other.press("/account", &second),
-        )
-        .await;
-        let won = [a.status, b.status].iter().filter(|status| **status == 200).count();
-        assert_eq!(won, 1, "{} {}", a.body, b.body);
-        let (browser, password) =
-            if a.status == 200 { (&mut one, next.clone()) } else { (&mut other, thiefs) };
-        browser.open("/account").await.expect_status(200);
-        // On to the next with the one that holds.
-        let (access, _) = server.sign_in("first@user.com", &password).await;
-        if password != next {
-            server.change_me(&access, &json!({ "password": next })).await.expect_status(200);
-        }
-    }
+    let person = server.person("first").await;
+    let (mut browser, mut thief) = (Browser::of(&server), Browser::of(&server));
+    thief.sign_in(&person.email, PASSWORD).await;
+    browser.sign_in(&person.email, PASSWORD).await;
+    let page = browser.open("/account").await.expect_status(200);
+    // Of the two others, and not of this one.
+    assert_eq!(page.body.matches("value=\"not-me\"").count(), 2, "{}", page.body);
+    let act = "value=\"not-me\"><input type=\"hidden\" name=\"id\" value=\"";
+    let id = page.body.split(act).nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let form = [("act", "not-me"), ("id", id.as_str())];
+    let said = browser.press("/account", &form).await.expect_status(200);
+    assert!(said.body.contains("choose a new one now"), "{}", said.body);
+    thief.open("/account").await.expect_status(303);
+    // Again, and after it ended: the advice is the same.
+    browser.press("/account", &form).await.expect_status(200);
+    assert!(!browser.open("/account").await.body.contains(&format!("value=\"{id}\"")));
+    // Somebody else's session is not ended so.
+    let other = server.person("other").await;
+    let mut others = Browser::of(&server);
+    others.sign_in(&other.email, PASSWORD).await;
+    others.open("/account").await.expect_status(200);
+    let session = server.get("/auth/sessions").bearer(&person.access).send().await;
+    let session = session.json["items"][0]["id"].as_str().unwrap().to_owned();
+    others.press("/account", &[("act", "not-me"), ("id", session.as_str())]).await;
+    browser.open("/account").await.expect_status(200);
+    server.me(&person.access).await.expect_status(200);
 }
 
 #[tokio::test]
-async fn pages_are_no_other_origins_to_read_and_superusers_places_nobodys() {
-    let server = Server::setup().set("CORS_ORIGINS", "https://app.example.com").start().await;
-    let (root, person) = (server.superuser("root").await, server.person("first").await);
+async fn password_managers_find_the_page_and_no_page_tells_a_cause() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
     let mut browser = Browser::of(&server);
+    let led = browser.open("/.well-known/change-password").await.expect_status(303);
+    assert_eq!(led.header("location"), "../account#password-title");
     browser.sign_in(&person.email, PASSWORD).await;
-    let cookie = format!("tessera-browser={}", browser.id());
-    let origin = "https://app.example.com";
-    let page = server.get("/account").header("cookie", &cookie).header("origin", origin);
-    let page = page.send().await.expect_status(200);
-    assert_eq!(page.header("access-control-allow-origin"), "");
-    browser.open("/account").await;
-    let form = [("csrf", browser.csrf.as_str()), ("act", "end-others")];
-    let posted = server.post("/account").header("cookie", &cookie).header("origin", origin);
-    posted.form(&form).send().await.expect_status(403);
+    browser.open("/account").await.expect_status(200);
+    server.database.execute("drop table browser_session").await;
+    for answer in
+        [browser.open("/account").await, browser.press("/account", &[("act", "delete")]).await]
+    {
+        let answer = answer.expect_status(500);
+        assert!(!answer.body.contains("browser_session"), "{}", answer.body);
+        assert!(answer.header("content-type").starts_with("text/html"));
+    }
+    assert!(server.log.text().contains("browser_session"), "the log has the cause");
+}
 
-    let path = format!("/users/{}", person.id);
-    let change = json!({ "scopes": ["authenticated", "admin"] });
-    server.patch(&path).bearer(&root.access).json(&change).send().await.expect_status(200);
-    let export = server.get("/users/me/export").bearer(&person.access).send().await;
-    let acts = export.json["audit"].as_array().unwrap().clone();
-    let act = acts.iter().find(|act| act["act"] == "scopes-change").unwrap();
-    assert_eq!((&act["actor"], act.get("ip")), (&json!("somebody else"), None));
-    assert!(!export.body.contains(&root.id));
-    // Signing in again here leaves nobody signed in before.
-    let before = browser.cookies.clone();
-    browser.open("/account").await;
-    let filled = [("email", root.email.as_str()), ("password", PASSWORD)];
-    browser.press("/login", &filled).await.expect_status(303);
-    let mut old = Browser::of(&server);
-    old.cookies = before;
-    old.open("/account").await.expect_status(303);
+#[tokio::test]
+async fn what_is_asked_twice_or_is_nowhere_is_answered_by_a_page_to_who_reads_pages() {
+    let server = Server::start().await;
+    let twice = server.get("/login?next=/account&next=//evil.example").send().await;
+    assert!(twice.expect_status(200).body.contains("value=\"&#x2f;account\""));
+    let nowhere = |accept| server.get("/nowhere/at/all").header("accept", accept).send();
+    let page = nowhere("text/html,application/xhtml+xml,*/*;q=0.8").await.expect_status(404);
+    assert!(page.header("content-type").starts_with("text/html"));
+    assert!(page.body.contains("href=\"../../style.css\""), "{}", page.body);
+    for reader in ["text/html;q=0.9", "TEXT/HTML", "text/html; level=1;q=1"] {
+        let page = nowhere(reader).await.expect_status(404);
+        assert!(page.header("content-type").starts_with("text/html"), "{reader}");
+    }
+    for program in
+        ["*/*", "application/json, text/html", "text/html;q=0, */*", "text/html ; q=0.0, */*"]
+    {
+        assert_eq!(nowhere(program).await.expect_status(404).json["detail"], "Not Found");
+    }
+    let root = server.superuser("root").await;
+    let wrong = server.get("/users?limit=abc").bearer(&root.access).header("accept", "text/html");
+    wrong.send().await.expect_status(422);
+    let method = server.request("DELETE", "/login").header("accept", "text/html").send().await;
+    assert_eq!(method.expect_status(405).header("allow"), "GET, POST");
+    let long = "x".repeat(70_000);
+    for (method, path, sent, status) in [
+        ("GET", "/logout", "", 405),
+        ("GET", "/logo", "", 404),
+        ("GET", "/%ff", "", 404),
+        ("POST", "/nowhere", "x", 404),
+        ("POST", "/login", long.as_str(), 413),
+    ] {
+        let asked = server.request(method, path).header("accept", "text/html, */*");
+        let page = asked.form(&[("username", sent)]).send().await.expect_status(status);
+        assert!(page.header("content-type").starts_with("text/html"), "{method} {path}");
+        assert!(page.header("content-security-policy").contains("style-src 'self'"), "{path}");
+    }
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Letter, PASSWORD, Person, Server};
+use crate::support::{Browser, Letter, PASSWORD, Person, Server};
 
 pub(crate) const VERIFY: &str = "Confirm your e-mail address";
 pub(crate) const RESET: &str = "Choose a new password";
@@ -344,37 +344,40 @@ async fn opening_a_link_changes_nothing_and_its_button_does() {
         server.request("HEAD", &letter.path()).send().await.expect_status(200);
     }
     assert_eq!(server.me(&person.access).await.json["is_verified"], false);
-    let press =
-        async |path: &str, fields: &[(&str, &str)]| server.post(path).form(fields).send().await;
+    // A form that no page of this browser brought does nothing.
     let token = letter.token();
-    let done = press("/verify", &[("token", &token)]).await.expect_status(200);
+    server.post("/verify").form(&[("token", token.as_str())]).send().await.expect_status(403);
+    assert_eq!(server.me(&person.access).await.json["is_verified"], false);
+    let mut browser = Browser::of(&server);
+    browser.open(&letter.path()).await.expect_status(200);
+    let done = browser.press("/verify", &[("token", &token)]).await.expect_status(200);
     assert!(done.body.contains("is confirmed"), "{}", done.body);
     assert_eq!(server.me(&person.access).await.json["is_verified"], true);
-    let again = press("/verify", &[("token", &token)]).await.expect_status(200);
+    let again = browser.press("/verify", &[("token", &token)]).await.expect_status(200);
     assert!(again.body.contains("is confirmed"), "{}", again.body);
 
     let letter = server.reset_letter(&person.email, 1).await;
     let page = server.get(&letter.path()).send().await.expect_status(200);
     assert!(page.body.contains("autocomplete=\"new-password\""), "{}", page.body);
     let token = letter.token();
-    let refused = press("/reset-password", &[("token", &token), ("password", "")]).await;
+    let refused = browser.press("/reset-password", &[("token", &token), ("password", "")]).await;
     let refused = refused.expect_status(400);
     assert!(refused.body.contains("at least") && refused.body.contains(&token), "{}", refused.body);
     let set = [("token", token.as_str()), ("password", NEW_PASSWORD)];
-    press("/reset-password", &set).await.expect_status(200);
+    browser.press("/reset-password", &set).await.expect_status(200);
     let (access, refresh) = server.sign_in(&person.email, NEW_PASSWORD).await;
 
     let moved = Person { access, refresh, ..person };
     let letter = server.moved(&moved, "moved@user.com").await;
     server.get(&letter.path()).send().await.expect_status(200);
     let token = letter.token();
-    press("/restore-email", &[("token", &token)]).await.expect_status(200);
+    browser.press("/restore-email", &[("token", &token)]).await.expect_status(200);
     // Who changed it knows the password: it is nobody's now.
     server.login(&moved.email, NEW_PASSWORD).await.expect_status(400);
     let form = server.get("/forgot-password").send().await.expect_status(200);
     assert!(form.body.contains("name=\"email\""), "{}", form.body);
-    press("/forgot-password", &[("email", "no address")]).await.expect_status(400);
-    press("/forgot-password", &[("email", &moved.email)]).await.expect_status(200);
+    browser.press("/forgot-password", &[("email", "no address")]).await.expect_status(400);
+    browser.press("/forgot-password", &[("email", &moved.email)]).await.expect_status(200);
     server.letter(&moved.email, RESET, 3).await;
 }
 
@@ -383,16 +386,17 @@ async fn a_page_takes_the_code_and_shows_nothing_that_was_sent_as_html() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let code = server.letter(&person.email, VERIFY, 1).await.code();
-    let page = server.get("/verify").send().await.expect_status(200);
+    let mut browser = Browser::of(&server);
+    let page = browser.open("/verify").await.expect_status(200);
     assert!(page.body.contains("one-time-code"), "{}", page.body);
     let wrong = [("email", "<script>x</script>@user.com"), ("code", "000000")];
-    let refused = server.post("/verify").form(&wrong).send().await.expect_status(400);
+    let refused = browser.press("/verify", &wrong).await.expect_status(400);
     assert!(!refused.body.contains("<script>") && refused.body.contains("name=\"code\""));
     let page = server.get("/verify?token=%22%3E%3Cscript%3E").send().await.expect_status(200);
     assert!(!page.body.contains("<script>"), "{}", page.body);
     assert!(!page.header("content-security-policy").contains("script-src"));
     let right = [("email", person.email.as_str()), ("code", &code)];
-    server.post("/verify").form(&right).send().await.expect_status(200);
+    browser.press("/verify", &right).await.expect_status(200);
     assert_eq!(server.me(&person.access).await.json["is_verified"], true);
 }
 
@@ -407,7 +411,9 @@ async fn links_are_built_from_the_settings_whatever_host_is_asked_for() {
     let letter = server.letter("first@user.com", RESET, 1).await;
     let page = server.get("/verify").send().await.expect_status(200);
     // Beside the page, wherever that is.
-    assert!(page.body.contains("action=\"verify\"") && page.body.contains("href=\"style.css\""));
+    assert!(
+        page.body.contains("action=\"./verify\"") && page.body.contains("href=\"./style.css\"")
+    );
     let begin = "https://id.example.com/accounts/reset-password?token=";
     assert!(letter.link().starts_with(begin), "{letter:?}");
     assert!(!format!("{letter:?}").contains("evil"));

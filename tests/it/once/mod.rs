@@ -1,5 +1,6 @@
 //! What is the same on every database, or needs one of its own: `scripts/test` runs it once.
 
+mod appearance;
 mod away;
 mod browser;
 mod command;

@@ -3,8 +3,8 @@
 
 use entity::{
     ApiTokenId, JobId, ReplicaId, ServiceId, SessionId, UserId, api_token, attempt, audit,
-    browser_session, confirmation, former_email, job, profile, replica, revocation, service,
-    session, signing_key, user,
+    browser_session, confirmation, former_email, job, profile, replica, revocation, sample,
+    service, session, signing_key, user,
 };
 use sea_orm::{ActiveModelTrait, EntityTrait, IntoActiveModel, NotSet};
 use uuid::Uuid;
@@ -45,6 +45,10 @@ async fn every_entity_is_readable(kind: Kind) {
     row.clone().into_active_model().reset_all().insert(&connection).await.unwrap();
     assert_eq!(browser_session::Entity::find().one(&connection).await.unwrap(), Some(row));
     assert_eq!(session::Entity::find().one(&connection).await.unwrap(), Some(session));
+
+    let row = sample::Model { hour: i64::MAX, sessions: i64::MAX, api_tokens: 0 };
+    row.clone().into_active_model().reset_all().insert(&connection).await.unwrap();
+    assert_eq!(sample::Entity::find_by_id(i64::MAX).one(&connection).await.unwrap(), Some(row));
 
     let row = revocation::Model {
         seq: 0,

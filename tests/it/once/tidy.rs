@@ -108,7 +108,7 @@ fn a_feature_has_files_with_known_names_only() {
 }
 
 /// user ← audit ← revocation ← key ← job ← mail ← confirmation ← service ← limit ← factor ← session ← token ← introspection ← account
-/// ← recovery ← directory ← import ← admin ← replica
+/// ← recovery ← directory ← import ← replica ← admin
 #[test]
 fn features_import_along_one_line() {
     let order = [
@@ -129,8 +129,8 @@ fn features_import_along_one_line() {
         "recovery",
         "directory",
         "import",
-        "admin",
         "replica",
+        "admin",
     ];
     for (path, source) in sources("api/src") {
         let feature = path.components().nth(2).unwrap().as_os_str().to_str().unwrap();

@@ -9,16 +9,19 @@ pub(crate) struct Browser<'a> {
     pub(crate) cookies: BTreeMap<String, String>,
     /// What the form of the last page repeats.
     pub(crate) csrf: String,
+    /// What its user reads best, as browsers say it.
+    pub(crate) language: String,
 }
 
 impl<'a> Browser<'a> {
     pub(crate) fn of(server: &'a Server) -> Self {
-        Self { server, cookies: BTreeMap::new(), csrf: String::new() }
+        Self { server, cookies: BTreeMap::new(), csrf: String::new(), language: "en".to_owned() }
     }
 
     /// Opens a page, and follows nothing.
     pub(crate) async fn open(&mut self, path: &str) -> Answer {
         let request = self.server.get(path).header("cookie", &self.jar());
+        let request = request.header("accept-language", &self.language);
         let answer = request.send().await;
         self.learn(&answer);
         answer
@@ -29,6 +32,7 @@ impl<'a> Browser<'a> {
         let csrf = self.csrf.clone();
         let fields: Vec<_> = fields.iter().copied().chain([("csrf", csrf.as_str())]).collect();
         let request = self.server.post(path).header("cookie", &self.jar()).form(&fields);
+        let request = request.header("accept-language", &self.language);
         let answer = request.send().await;
         self.learn(&answer);
         answer

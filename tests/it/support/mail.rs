@@ -71,7 +71,10 @@ impl Letter {
 fn letters(folder: &Path) -> Vec<Letter> {
     let entries = std::fs::read_dir(folder).into_iter().flatten();
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "eml"));
+    // What is being written begins with a dot.
+    let is_draft =
+        |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+    paths.retain(|path| path.extension().is_some_and(|kind| kind == "eml") && !is_draft(path));
     paths.sort_by_key(|path| std::fs::metadata(path).unwrap().modified().unwrap());
     paths.iter().map(|path| Letter::read(path)).collect()
 }
