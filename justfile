@@ -20,3 +20,7 @@ bench:
 # Do what the gate does.
 gate:
     .ci/run
+
+# Take the pictures of the guide's gallery anew.
+gallery:
+    scripts/gallery
