@@ -183,7 +183,7 @@ async fn a_request_id_is_kept_where_it_is_a_plain_word() {
         assert_eq!(answer.header("x-request-id").len(), 36, "{odd}");
     }
     let line = |line: &Value| line["request.id"] == "Trace-1_a.b" && line["http.status"] == 200;
-    assert!(server.log.objects().iter().any(line));
+    server.log.line("Trace-1_a.b", line).await;
 }
 
 /// A fault's cause is in the log, under the id of its request, and in no answer.
@@ -196,8 +196,8 @@ async fn the_cause_of_a_fault_is_logged_under_its_request() {
     let answer = answer.expect_status(500);
     assert!(!answer.body.contains("api_token"), "{}", answer.body);
     let id = answer.header("x-request-id");
-    let log = server.log.objects();
-    let told = log.iter().find(|line| line["message"] == "a request failed").unwrap();
+    let failed = |line: &Value| line["message"] == "a request failed";
+    let told = server.log.line("a request failed", failed).await;
     assert_eq!(told["request.id"], id.as_str());
     assert!(told["error.cause"].as_str().unwrap().contains("api_token"), "{told}");
 }

@@ -225,7 +225,7 @@ async fn private_keys_are_kept_under_the_secret_of_the_settings() {
     server.me(&person.access).await.expect_reason("key_unknown");
     server.refresh(&person.refresh).await.expect_status(401);
     assert_ne!(server.jwks().await.remove(0)["kid"], kid);
-    assert!(server.log.text().contains("kept under another APP_SECRET"));
+    server.log.says("kept under another APP_SECRET").await;
     server.kill();
     // With the one before it, all goes on, and is kept under the new one from then.
     database.execute("delete from signing_key where active_at > 0 and sealed <> ''").await;

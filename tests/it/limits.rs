@@ -193,7 +193,8 @@ async fn a_header_that_the_caller_wrote_is_no_way_around() {
         looked_at += usize::from(answer.status == 400);
     }
     assert_eq!(looked_at, 6);
-    assert_eq!(server.log.text().matches("name it in TRUSTED_PROXIES").count(), 1);
+    let log = server.log_so_far().await;
+    assert_eq!(log.matches("name it in TRUSTED_PROXIES").count(), 1);
 
     // Behind a proxy, what stands before the proxy's own word is the caller's.
     let server = limiting().await;

@@ -38,8 +38,8 @@ async fn a_mail_server_is_handed_the_mail_of_a_registration() {
     browser.press("/verify", &token).await.expect_status(200);
     server.sign_in("first@user.com", PASSWORD).await;
     // Neither the address nor what the mail brings is in the log.
-    let log = server.log.text();
-    assert!(log.contains("a mail was sent"), "{log}");
+    server.log.says("a mail was sent").await;
+    let log = server.log_so_far().await;
     for secret in [letter.token(), letter.code(), letter.to.clone()] {
         assert!(!log.contains(&secret), "{log}");
     }
@@ -57,15 +57,14 @@ async fn while_the_mail_server_is_away_requests_go_on_and_its_mails_come_later()
     }
     // Not a time: a request that waited for the mail server would take ten seconds for each.
     assert!(began.elapsed() < Duration::from_secs(60));
-    while !server.log.text().contains("it is tried again") {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    server.log.says("it is tried again").await;
     let mails = MailServer::start_on(port, &[]);
     for turn in 0..10 {
         mails.letter(&format!("user{turn}@user.com")).await;
     }
     assert_eq!(mails.letters().len(), 10);
-    assert!(!server.log.text().contains("user1@user.com"), "an address is in the log");
+    let log = server.log_so_far().await;
+    assert!(!log.contains("user1@user.com"), "an address is in the log");
 }
 
 #[tokio::test]
@@ -81,8 +80,7 @@ async fn a_slow_mail_server_keeps_nobody_waiting_and_one_that_refuses_is_asked_a
     for turn in 0..5 {
         mails.letter(&format!("user{turn}@user.com")).await;
     }
-    let log = server.log.text();
-    assert!(log.contains("the mail server answered 451"), "{log}");
+    let log = server.log.says("the mail server answered 451").await;
     assert!(!log.contains("@user.com"), "what the mail server said has the address");
 }
 
@@ -130,7 +128,7 @@ async fn a_mail_that_cannot_be_delivered_is_given_up_when_it_is_of_no_use() {
     while server.database.count("job").await > 0 {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert!(server.log.text().contains("it is given up"), "{}", server.log.text());
+    server.log.says("it is given up").await;
 }
 
 #[tokio::test]
@@ -141,7 +139,7 @@ async fn a_mailbox_that_is_none_is_not_tried_again() {
     while server.database.count("job").await > 0 {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert!(server.log.text().contains("the mail server answered 550"), "{}", server.log.text());
+    server.log.says("the mail server answered 550").await;
     assert!(mails.letters().is_empty());
 }
 
@@ -175,10 +173,8 @@ async fn a_password_for_the_mail_server_is_sent_encrypted_to_who_is_trusted_or_n
         server
     };
     let failed = async |server: &Server| {
-        while !server.log.text().contains("it is tried again") {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        assert!(!server.log.text().contains("s@crEt"));
+        let log = server.log.says("it is tried again").await;
+        assert!(!log.contains("s@crEt"));
     };
     // A stranger's certificate, and a server, or somebody before it, that knows of no encryption.
     let mails = MailServer::start(&encrypted);
@@ -191,7 +187,7 @@ async fn a_password_for_the_mail_server_is_sent_encrypted_to_who_is_trusted_or_n
     let server = serve(mails.port, Some(&certificate)).await;
     mails.letter("first@user.com").await;
     assert_eq!(mails.signed_in().trim(), "robot s@crEt encrypted");
-    assert!(!server.log.text().contains("s@crEt"));
+    assert!(!server.log_so_far().await.contains("s@crEt"));
 
     // From the beginning; and not to a stranger either.
     let mails = MailServer::start(&[&encrypted[..], &["--encrypted"]].concat());
@@ -215,7 +211,7 @@ async fn without_a_mail_server_in_production_nothing_is_kept_and_the_start_says_
     let asked = json!({ "email": "first@user.com" });
     server.post("/auth/forgot-password").json(&asked).send().await.expect_status(202);
     assert_eq!(server.database.count("job").await, 0);
-    assert!(server.log.text().contains("MAIL_URL is not set"), "{}", server.log.text());
+    server.log.says("MAIL_URL is not set").await;
 }
 
 #[tokio::test]

@@ -130,7 +130,7 @@ async fn a_copy_of_the_cookie_is_worth_nothing_after_the_sign_out_and_the_table_
     server.me(&thief.id()).await.expect_status(401);
     let cookie = format!("tessera={}", thief.id());
     server.get("/users/me").header("cookie", &cookie).send().await.expect_status(401);
-    assert!(!server.log.text().contains(&thief.id()));
+    assert!(!server.log_so_far().await.contains(&thief.id()));
 }
 
 #[tokio::test]
@@ -326,7 +326,7 @@ async fn password_managers_find_the_page_and_no_page_tells_a_cause() {
         assert!(!answer.body.contains("browser_session"), "{}", answer.body);
         assert!(answer.header("content-type").starts_with("text/html"));
     }
-    assert!(server.log.text().contains("browser_session"), "the log has the cause");
+    server.log.says("browser_session").await;
 }
 
 #[tokio::test]

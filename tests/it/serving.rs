@@ -224,7 +224,7 @@ async fn a_stop_answers_what_is_in_flight_and_waits_for_nobody_else() {
     let ended = tokio::time::timeout(Duration::from_secs(20), server.ended()).await;
     assert!(ended.expect("somebody was waited for").success());
     assert!(TcpStream::connect(server.address).is_err());
-    assert!(server.log.text().contains("stopped"));
+    server.log.says("stopped").await;
 }
 
 /// The whole log at its most talkative, and every error body.
@@ -241,7 +241,7 @@ async fn no_secret_is_in_the_log() {
     server.change_me(&person.access, &change).await.expect_status(200);
     server.logout(&next.text("refresh_token")).await.expect_status(204);
     let hashes = server.database.column::<String>("select hashed_password from \"user\"").await;
-    let log = server.log.text();
+    let log = server.log_so_far().await;
     assert!(log.lines().count() > 8, "{log}");
     let signature = |token: &str| token.rsplit('.').next().unwrap().to_owned();
     let next = (next.text("access_token"), next.text("refresh_token"));

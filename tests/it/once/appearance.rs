@@ -103,7 +103,7 @@ async fn templates_texts_and_style_of_ones_own_take_the_place_of_those_that_come
     assert!(open(&server, "/login", "de").await.body.contains("Anmelden"));
     assert!(server.get("/style.css").send().await.body.starts_with("main { color: red }"));
     assert!(server.get("/style.css").send().await.body.ends_with("h1 { color: green }\n"));
-    assert!(server.log.text().contains("no page says a text of this name"));
+    server.log.says("no page says a text of this name").await;
     server.register("first@user.com", PASSWORD).await.expect_status(201);
     let mut browser = Browser::of(&server);
     browser.sign_in("first@user.com", PASSWORD).await;

@@ -159,7 +159,7 @@ async fn a_tutorials_secret_and_url_work_in_development_with_a_warning() {
         .await;
     let person = server.person("first").await;
     server.me(&person.access).await.expect_status(200);
-    assert!(server.log.text().contains("APP_SECRET is shorter than 32 bytes"));
+    server.log.says("APP_SECRET is shorter than 32 bytes").await;
     assert!(server.folder().join("test.db").exists());
     let rows = run(Command::new("sqlite3")
         .current_dir(server.folder())

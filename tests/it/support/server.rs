@@ -203,6 +203,12 @@ impl Server {
         String::from_utf8_lossy(&answer).into_owned()
     }
 
+    /// Its log with every line of what was answered before: a line that is not there will not come.
+    pub(crate) async fn log_so_far(&self) -> String {
+        let last = self.get("/health/live").send().await.expect_status(200);
+        self.log.says(&last.header("x-request-id")).await
+    }
+
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
@@ -235,16 +241,37 @@ impl Drop for Server {
     }
 }
 
-/// What a server wrote on standard error.
+/// What a server wrote on standard error, as far as it was read: an answer may be here before its
+/// line is.
 #[derive(Clone, Default)]
 pub(crate) struct Log(Arc<Mutex<Vec<String>>>);
 
 impl Log {
-    pub(crate) fn text(&self) -> String {
+    /// The whole of it once it has the text, for which it waits.
+    pub(crate) async fn says(&self, text: &str) -> String {
+        self.until(text, |log| log.text().contains(text).then(|| log.text())).await
+    }
+
+    /// The first line that is as wanted, for which it waits.
+    pub(crate) async fn line(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        self.until(what, |log| log.objects().into_iter().find(&wanted)).await
+    }
+
+    async fn until<T>(&self, what: &str, look: impl Fn(&Self) -> Option<T>) -> T {
+        for _ in 0..6000 {
+            if let Some(seen) = look(self) {
+                return seen;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("the log does not say {what:?}:\n{}", self.text())
+    }
+
+    fn text(&self) -> String {
         self.0.lock().unwrap().join("\n")
     }
 
-    pub(crate) fn objects(&self) -> Vec<Value> {
+    fn objects(&self) -> Vec<Value> {
         let lines = self.0.lock().unwrap();
         lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
