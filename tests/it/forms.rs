@@ -3,7 +3,7 @@
 use reqwest::Url;
 use serde_json::json;
 
-use crate::support::{Browser, PASSWORD, Server};
+use crate::support::{Answer, Browser, PASSWORD, Server};
 
 #[tokio::test]
 async fn no_page_of_another_site_sends_a_form() {
@@ -259,6 +259,87 @@ async fn a_wrong_code_is_said_beside_it_and_leads_to_another_mail() {
         let asked = browser.press(&another[1..], &[("email", "first@user.com")]).await;
         assert!(asked.expect_status(200).body.contains(&format!("href=\".{path}\"")));
     }
+}
+
+/// What the page of a refused form says of one of its fields, which is marked, and alone.
+fn said_of<'a>(page: &'a Answer, act: &str, field: &str) -> &'a str {
+    assert!(page.body.contains("<title>Error: "), "{}", page.body);
+    assert_eq!(page.body.matches("aria-invalid").count(), 1, "{act} {field}: {}", page.body);
+    assert_eq!(page.body.matches("id=\"fault\"").count(), 1, "{act} {field}: {}", page.body);
+    let of_act = format!("name=\"act\" value=\"{act}\"");
+    let mut forms = page.body.split("<form ").map(|form| form.split("</form>").next().unwrap());
+    let name = format!("name=\"{field}\"");
+    let is_it = |form: &&str| form.contains(&name) && (act.is_empty() || form.contains(&of_act));
+    let form = forms.find(is_it).unwrap();
+    let input = form.split("<label>").find(|input| input.contains(&name)).unwrap();
+    assert!(input.contains("aria-describedby=\"fault\" autofocus"), "{act} {field}: {input}");
+    input.split("role=\"alert\">").nth(1).unwrap().split("</p>").next().unwrap()
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_field_is_said_beside_it() {
+    let server = Server::start().await;
+    let (root, person) = (server.superuser("root").await, server.person("first").await);
+    let long = "x".repeat(300);
+    let mut browser = Browser::of(&server);
+    browser.open("/register").await;
+    for (email, password, field, says) in [
+        ("nobody", PASSWORD, "email", "not an e-mail address"),
+        (&*person.email, PASSWORD, "email", "is registered"),
+        ("second@user.com", "", "password", "at least"),
+    ] {
+        let filled = [("email", email), ("password", password)];
+        let page = browser.press("/register", &filled).await.expect_status(400);
+        assert!(said_of(&page, "", field).contains(says), "{}", page.body);
+    }
+    let page = browser.press("/forgot-password", &[("email", "x")]).await.expect_status(400);
+    said_of(&page, "", "email");
+
+    browser.sign_in(&root.email, PASSWORD).await;
+    let user = format!("/admin/users/{}", person.id);
+    let (account, tokens, revoked) = ("/account", "/admin/api-tokens", "/admin/revoked");
+    browser.open(account).await.expect_status(200);
+    let [current, wrong] = [("current", PASSWORD), ("current", "wrong")];
+    let (long_name, whose) = (("name", &*long), ("username", &*person.email));
+    for (path, act, fields, field) in [
+        (account, "profile", &[long_name][..], "name"),
+        (account, "profile", &[("surname", &*long)], "surname"),
+        (account, "profile", &[("website", "javascript:x")], "website"),
+        (account, "email", &[("email", "x"), current], "email"),
+        (account, "email", &[("email", &person.email), current], "email"),
+        (account, "email", &[("email", "third@user.com"), wrong], "current"),
+        (account, "password", &[("password", PASSWORD), wrong], "current"),
+        (account, "password", &[("password", ""), current], "password"),
+        (account, "create-token", &[long_name, current], "name"),
+        (account, "create-token", &[("days", "x"), current], "days"),
+        (account, "create-token", &[wrong], "current"),
+        (account, "delete", &[wrong], "current"),
+        (&user, "change", &[("scopes", "a\"b")], "scopes"),
+        (&user, "end-sessions", &[("why", "")], "why"),
+        (&user, "revoke-all", &[("why", "")], "why"),
+        (&user, "delete", &[("email", "x")], "email"),
+        (tokens, "create-service", &[("name", ""), ("scopes", "")], "name"),
+        (tokens, "create-service", &[("name", "a"), ("scopes", "a\"b")], "scopes"),
+        (tokens, "create-token", &[("username", "nobody"), current], "username"),
+        (tokens, "create-token", &[whose, long_name, current], "name"),
+        (tokens, "create-token", &[whose, ("days", "x"), current], "days"),
+        (tokens, "create-token", &[whose, ("scopes", "nothing"), current], "scopes"),
+        (tokens, "create-token", &[whose, wrong], "current"),
+        (revoked, "revoke", &[("kind", "sub"), ("subject", "x"), ("why", "left")], "subject"),
+        (revoked, "revoke", &[("kind", "sub"), ("subject", &person.id), ("why", "")], "why"),
+    ] {
+        let filled: Vec<_> = [("act", act)].into_iter().chain(fields.iter().copied()).collect();
+        let page = browser.press(path, &filled).await;
+        assert!((400..500).contains(&page.status), "{act} {field}: {}", page.status);
+        assert!(!said_of(&page, act, field).is_empty());
+    }
+    let page = browser.open("/admin/events?since=x").await;
+    assert!(page.body.contains("name=\"since\" value=\"x\" aria-invalid"), "{}", page.body);
+    // Of a field that the form has not it is said at the head of its part.
+    let page = browser.press(account, &[("act", "password"), ("password", PASSWORD)]).await;
+    let part = page.body.split("id=\"password-title\"").nth(1).unwrap();
+    assert!(part.split("<form ").next().unwrap().contains("id=\"fault\""), "{part}");
+    assert!(!page.body.contains("aria-invalid"));
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use crate::error::{Code, Error, Phrase, Result};
 use crate::factor::Password;
 use crate::factor::pages::strength;
 use crate::http::body::is_line;
-use crate::http::page::{Frame, Head};
+use crate::http::page::{Frame, Head, field_of};
 use crate::http::visitor::{Posted, Visitor};
 use crate::random;
 use crate::session::browser::{self, SignedIn};
@@ -43,6 +43,22 @@ struct Filled {
     password: Option<String>,
     id: Option<String>,
     days: Option<String>,
+}
+
+impl Filled {
+    /// Whether it has a field of a name: what is wrong with one is said beside it.
+    fn has(&self, field: &str) -> bool {
+        let known = [
+            ("name", &self.name),
+            ("surname", &self.surname),
+            ("website", &self.website),
+            ("email", &self.email),
+            ("current", &self.current),
+            ("password", &self.password),
+            ("days", &self.days),
+        ];
+        known.iter().any(|(name, value)| *name == field && value.is_some())
+    }
 }
 
 /// A form with a button alone.
@@ -99,10 +115,11 @@ pub(crate) async fn change(device: Device, posted: Posted<Filled>) -> poem::Resu
                 Code::FreshTokenRequired => visitor.text("password-missing"),
                 _ => visitor.told(&error),
             };
+            let field = Some(field_of(&error)).filter(|field| form.has(field)).unwrap_or_default();
             // What was typed stays, but for passwords.
             let Filled { act, name, surname, website, email, days, .. } = form;
             let typed = context! { name, surname, website, email, days };
-            let values = context! { fault, faulty => act, section, typed };
+            let values = context! { fault, faulty => act, field, section, typed };
             let head = Head::of(&error);
             return Ok(head.onto(shown(&visitor, &signed_in, head.status(), values).await));
         }
@@ -146,11 +163,11 @@ async fn done(
     match act.as_str() {
         "profile" => {
             let wanted = Wanted {
-                name: Some(line(name, 100)?),
-                surname: Some(line(surname, 100)?),
-                website: Some(match line(website, 256)? {
+                name: Some(line("name", name, 100)?),
+                surname: Some(line("surname", surname, 100)?),
+                website: Some(match line("website", website, 256)? {
                     Some(website) => {
-                        let invalid = |fault| invalid("website-wrong", fault);
+                        let invalid = |fault| invalid("website", "website-wrong", fault);
                         Some(website.parse().map_err(invalid)?)
                     }
                     None => None,
@@ -161,7 +178,7 @@ async fn done(
             Ok(Done::Said("saved"))
         }
         "email" => {
-            let invalid = |fault| invalid("email-wrong", fault);
+            let invalid = |fault| invalid("email", "email-wrong", fault);
             let email: Email = email.unwrap_or_default().parse().map_err(invalid)?;
             if email.as_str().eq_ignore_ascii_case(&signed_in.user.email) {
                 return Ok(Done::Said("email-same"));
@@ -194,7 +211,7 @@ async fn done(
         "create-token" => {
             let wanted = token::Wanted {
                 id: once(id)?,
-                name: line(name, 64)?,
+                name: line("name", name, 64)?,
                 expire: seconds_of(days)?,
                 ..token::Wanted::default()
             };
@@ -215,15 +232,19 @@ async fn done(
     }
 }
 
-/// One line, or nothing.
-pub(crate) fn line(text: Option<String>, most: usize) -> Result<Option<String>> {
+/// One line of a field, or nothing.
+pub(crate) fn line(
+    field: &'static str,
+    text: Option<String>,
+    most: usize,
+) -> Result<Option<String>> {
     let text = text.filter(|text| !text.is_empty());
     let fits = |text: &String| is_line(text, most);
     if text.as_ref().is_none_or(fits) {
         return Ok(text);
     }
     let sentence = format!("Input should be one line of at most {most} characters");
-    let phrase = Phrase::with_number("line-too-long", sentence, most);
+    let phrase = Phrase::with_number("line-too-long", sentence, most).about(field);
     Err(Error::with_phrases(Code::UnprocessableContent, vec![phrase]))
 }
 
@@ -237,13 +258,14 @@ pub(crate) fn once(id: Option<String>) -> Result<Option<Uuid>> {
 pub(crate) fn seconds_of(days: Option<String>) -> Result<Option<u64>> {
     let Some(days) = days.filter(|days| !days.is_empty()) else { return Ok(None) };
     let days: Option<NonZeroU16> = days.parse().ok();
-    let wrong = || invalid("days-wrong", "That is no number of days");
+    let wrong = || invalid("days", "days-wrong", "That is no number of days");
     Ok(Some(u64::from(days.ok_or_else(wrong)?.get()) * 86_400))
 }
 
-/// A refusal of what was typed, by the name of its texts.
-pub(crate) fn invalid(name: &str, sentence: &str) -> Error {
-    Error::with_phrases(Code::UnprocessableContent, vec![Phrase::new(name, sentence)])
+/// A refusal of what was typed into a field, by the name of its texts.
+pub(crate) fn invalid(field: &'static str, name: &str, sentence: &str) -> Error {
+    let phrase = Phrase::new(name, sentence).about(field);
+    Error::with_phrases(Code::UnprocessableContent, vec![phrase])
 }
 
 async fn shown(
@@ -256,7 +278,7 @@ async fn shown(
         Ok(values) => {
             let typed =
                 context! { name => "", surname => "", website => "", email => "", days => "" };
-            let missing = context! { done => "", fault => "", faulty => "", section => "", secret => "", typed };
+            let missing = context! { secret => "", typed };
             visitor.page(status, "account.html", context! { ..more, ..values, ..missing })
         }
         Err(error) => visitor.refusal(&visitor.text("your-account"), error),

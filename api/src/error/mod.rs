@@ -49,17 +49,24 @@ pub struct Phrase {
     pub sentence: String,
     /// The number in it, where there is one.
     pub number: Option<usize>,
+    /// The field of a form that it is about, where it is about one.
+    pub field: Option<&'static str>,
 }
 
 impl Phrase {
     /// A sentence without a number.
     pub fn new(name: impl Into<String>, sentence: impl Into<String>) -> Self {
-        Self { name: name.into(), sentence: sentence.into(), number: None }
+        Self { name: name.into(), sentence: sentence.into(), number: None, field: None }
     }
 
     /// A sentence with a number in it.
     pub fn with_number(name: &str, sentence: String, number: usize) -> Self {
         Self { number: Some(number), ..Self::new(name, sentence) }
+    }
+
+    /// The same, about a field of a form.
+    pub fn about(self, field: &'static str) -> Self {
+        Self { field: Some(field), ..self }
     }
 }
 

@@ -9,7 +9,7 @@ use super::Password;
 use crate::config::Registration;
 use crate::error::{Code, Error};
 use crate::http::caller::PeerAddress;
-use crate::http::page::Frame;
+use crate::http::page::{Frame, field_of};
 use crate::http::visitor::{Posted, Visitor};
 use crate::user::{Email, Profile};
 
@@ -41,7 +41,7 @@ pub(crate) fn register_form(visitor: Visitor) -> Response {
     if visitor.app.config.registration == Registration::Closed {
         return visitor.refusal(&visitor.text("register"), Code::RegistrationClosed.into());
     }
-    form(StatusCode::OK, &visitor, "", None, None)
+    form(StatusCode::OK, &visitor, "", None)
 }
 
 #[handler]
@@ -49,7 +49,7 @@ pub(crate) async fn register(from: PeerAddress, posted: Posted<Registering>) -> 
     let Posted { form: Registering { email: typed, password }, visitor } = posted;
     let bad = StatusCode::BAD_REQUEST;
     let Ok(email) = typed.parse::<Email>() else {
-        return form(bad, &visitor, &typed, Some(visitor.text("email-wrong")), None);
+        return form(bad, &visitor, &typed, Some(("email", visitor.text("email-wrong"))));
     };
     let (password, profile) = (Password::new(password), Profile::default());
     let app = &visitor.app;
@@ -62,11 +62,8 @@ pub(crate) async fn register(from: PeerAddress, posted: Posted<Registering>) -> 
         Err(error) => error,
     };
     match error.code() {
-        Code::RegisterUserAlreadyExists => {
-            form(bad, &visitor, &typed, Some(visitor.told(&error)), None)
-        }
-        Code::RegisterInvalidPassword => {
-            form(bad, &visitor, &typed, None, Some(visitor.told(&error)))
+        Code::RegisterUserAlreadyExists | Code::RegisterInvalidPassword => {
+            form(bad, &visitor, &typed, Some((field_of(&error), visitor.told(&error))))
         }
         _ => visitor.refusal(&visitor.text("register"), error),
     }
@@ -76,10 +73,9 @@ fn form(
     status: StatusCode,
     visitor: &Visitor,
     email: &str,
-    email_fault: Option<String>,
-    password_fault: Option<String>,
+    fault: Option<(&str, String)>,
 ) -> Response {
-    let strength = strength(visitor);
-    let values = context! { email, email_fault, password_fault, strength };
+    let (field, fault) = fault.unzip();
+    let values = context! { email, field, fault, strength => strength(visitor) };
     visitor.page(status, "register.html", values)
 }

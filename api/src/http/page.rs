@@ -242,6 +242,23 @@ fn name_of(code: Code) -> String {
     format!("error-{}", name.to_ascii_lowercase().replace(['_', ' '], "-"))
 }
 
+/// The field of a form that a refusal is about; none where it is about all of it.
+pub(crate) fn field_of(error: &Error) -> &'static str {
+    let said = error.phrases().iter().find_map(|phrase| phrase.field);
+    said.unwrap_or(match error.code() {
+        Code::RegisterUserAlreadyExists | Code::UpdateUserEmailAlreadyExists => "email",
+        Code::RegisterInvalidPassword
+        | Code::ResetPasswordInvalidPassword
+        | Code::UpdateUserInvalidPassword => "password",
+        Code::ResetPasswordBadToken | Code::VerifyUserBadToken => "code",
+        Code::LoginBadCredentials | Code::FreshTokenRequired => "current",
+        Code::ServiceAlreadyExists => "name",
+        Code::ApiTokenUserUnknown => "username",
+        Code::ApiTokenInvalidScopes => "scopes",
+        _ => "",
+    })
+}
+
 /// What a page stands in: whom it is for, and where.
 #[derive(Debug, Clone)]
 pub(crate) struct Frame {
@@ -337,6 +354,7 @@ impl Frame {
         let contact = settings.brand_contact.as_ref();
         let frame = context! {
             language => &self.language,
+            failed => status.is_client_error() || status.is_server_error(),
             // Dots and slashes alone.
             root => Value::from_safe_string(self.root.clone()),
             brand => context! {
@@ -349,7 +367,9 @@ impl Frame {
         // Where a password is chosen, a script shows how good it is.
         let chooses = values.get_attr("strength").is_ok_and(|strength| strength.is_true());
         let scripts = if chooses { "script-src 'self'; " } else { "" };
-        let values = context! { ..frame, ..self.reader.clone(), ..values };
+        // Most pages are not about what came of a form.
+        let said = context! { done => "", fault => "", faulty => "", field => "", section => "" };
+        let values = context! { ..frame, ..self.reader.clone(), ..values, ..said };
         let known = pages.templates.iter().find(|(tag, _)| *tag == self.language);
         let (_, environment) = known.ok_or(Code::InternalServerError)?;
         let html = environment

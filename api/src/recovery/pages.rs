@@ -12,6 +12,7 @@ use crate::error::{Code, Error};
 use crate::factor::Password;
 use crate::factor::pages::strength;
 use crate::http::caller::PeerAddress;
+use crate::http::page::field_of;
 use crate::http::visitor::{Asked, Posted, Visitor};
 use crate::session::Device;
 
@@ -95,7 +96,8 @@ fn asked(
     email: &str,
     fault: Option<String>,
 ) -> Response {
-    visitor.page(status, "ask.html", context! { act => place_of(purpose), email, fault })
+    let field = fault.as_ref().map(|_| "email");
+    visitor.page(status, "ask.html", context! { act => place_of(purpose), email, field, fault })
 }
 
 /// What a page is for: its place, and what its texts are known by.
@@ -122,10 +124,10 @@ impl Act {
         filled: &Filled,
         fault: Option<(&str, String)>,
     ) -> Response {
-        let (faulty, fault) = fault.unzip();
+        let (field, fault) = fault.unzip();
         let values = context! {
             act => self.name(),
-            faulty,
+            field,
             strength => (self == Act::ResetPassword).then(|| strength(visitor)),
             token => &filled.token,
             email => &filled.email,
@@ -156,11 +158,7 @@ impl Act {
         let again = filled.token.is_none() || error.code() == Code::ResetPasswordInvalidPassword;
         match (error.code(), error.code().status()) {
             (_, StatusCode::BAD_REQUEST) if again => {
-                let faulty = match error.code() {
-                    Code::ResetPasswordInvalidPassword => "password",
-                    _ => "code",
-                };
-                let fault = Some((faulty, visitor.told(&error)));
+                let fault = Some((field_of(&error), visitor.told(&error)));
                 self.form(StatusCode::BAD_REQUEST, visitor, filled, fault)
             }
             (Code::ResetPasswordBadToken | Code::VerifyUserBadToken, _) => {

@@ -23,7 +23,7 @@ use super::{Day, overview};
 use crate::account::pages::invalid;
 use crate::error::{Code, Error, Result};
 use crate::http::body::is_line;
-use crate::http::page::Head;
+use crate::http::page::{Head, field_of};
 use crate::http::visitor::Visitor;
 use crate::replica;
 use crate::scope::Scope;
@@ -66,6 +66,21 @@ struct Filled {
 }
 
 impl Filled {
+    /// Whether it has a field of a name: what is wrong with one is said beside it.
+    fn has(&self, field: &str) -> bool {
+        let known = [
+            ("name", &self.name),
+            ("scopes", &self.scopes),
+            ("why", &self.why),
+            ("subject", &self.subject),
+            ("username", &self.username),
+            ("days", &self.days),
+            ("current", &self.current),
+            ("email", &self.email),
+        ];
+        known.iter().any(|(name, value)| *name == field && value.is_some())
+    }
+
     /// What stays in the form after a refusal: no password, and no token.
     fn typed(&self) -> Value {
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
@@ -161,7 +176,8 @@ async fn after(
         }
         Err(error) => {
             let (fault, faulty) = (visitor.told(&error), &form.act);
-            let more = context! { fault, faulty, section, typed => form.typed() };
+            let field = Some(field_of(&error)).filter(|field| form.has(field)).unwrap_or_default();
+            let more = context! { fault, faulty, field, section, typed => form.typed() };
             let head = Head::of(&error);
             return head.onto(shown(visitor, head.status(), template, more, values).await);
         }
@@ -198,8 +214,7 @@ async fn shown(
     values: impl Future<Output = Result<Value>>,
 ) -> Response {
     let typed = Filled::default().typed();
-    let said = context! { done => "", told => "", fault => "", faulty => "", section => "" };
-    let missing = context! { secret => "", next => "", typed, ..said };
+    let missing = context! { told => "", secret => "", next => "", typed };
     match values.await {
         Ok(values) => visitor.page(status, template, context! { ..more, ..values, ..missing }),
         Err(error) => refused(visitor, error),
@@ -221,7 +236,7 @@ const BY_BUTTON: &str = "ended on the pages of the administration";
 fn why(text: Option<String>) -> Result<String> {
     let text = text.unwrap_or_default().trim().to_owned();
     if text.is_empty() || !is_line(&text, 256) {
-        return Err(invalid("why-wrong", "Say why, in one line of up to 256 characters"));
+        return Err(invalid("why", "why-wrong", "Say why, in one line of up to 256 characters"));
     }
     Ok(text)
 }

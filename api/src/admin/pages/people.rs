@@ -172,7 +172,7 @@ async fn user_changed(act: &Act<'_>, id: &str, form: Filled, from: Option<&str>)
         "delete" => {
             let typed = form.email.as_deref().unwrap_or_default().trim();
             if !typed.eq_ignore_ascii_case(&user.email) {
-                return Err(invalid("confirm-wrong", "The address is not the user's"));
+                return Err(invalid("email", "confirm-wrong", "The address is not the user's"));
             }
             directory::delete(app, authority, id).await?;
             Ok(Done::Said("saved"))
@@ -201,7 +201,7 @@ fn regranted(held: &Scopes, form: &Filled) -> Result<Scopes> {
 }
 
 fn scopes_wrong() -> Error {
-    invalid("scopes-wrong", "Scopes are words with spaces between them")
+    invalid("scopes", "scopes-wrong", "Scopes are words with spaces between them")
 }
 
 /// Words separated by spaces; one that is none is refused rather than left out.

@@ -77,7 +77,7 @@ async fn revocations_changed(act: &Act<'_>, form: Filled) -> Result<Done> {
     match form.act.as_str() {
         "revoke" => {
             let subject = form.subject.unwrap_or_default();
-            let wrong = |_| invalid("id-wrong", "This is no id");
+            let wrong = |_| invalid("subject", "id-wrong", "This is no id");
             let id = subject.trim().parse().map_err(wrong)?;
             let target = match form.kind.as_deref() {
                 Some("jti") => Target::Token(id),
@@ -149,7 +149,9 @@ async fn events_values(visitor: &Visitor, sought: Sought) -> Result<Value> {
     Ok(context! {
         events => seen(app, rows).await?,
         next => next(last, &kept),
-        acts, act, actor, subject, since, fault,
+        acts, act, actor, subject, since,
+        field => if fault.is_empty() { "" } else { "since" },
+        fault,
     })
 }
 

@@ -85,7 +85,8 @@ async fn changed(act: &Act<'_>, form: Filled, from: Option<&str>) -> Result<Done
             Ok(Done::Said("token-deleted"))
         }
         "create-service" => {
-            let name = name.parse().map_err(|fault| invalid("service-name-wrong", fault))?;
+            let name =
+                name.parse().map_err(|fault| invalid("name", "service-name-wrong", fault))?;
             service::create(app, by, name, people::scopes(form.scopes.as_deref())?).await?;
             Ok(Done::Said("service-made"))
         }
@@ -97,7 +98,9 @@ async fn changed(act: &Act<'_>, form: Filled, from: Option<&str>) -> Result<Done
             let current = Password::new(form.current.unwrap_or_default());
             let proven = browser::prove(app, &act.signed_in, current, from).await;
             let proven = proven.map_err(|error| match error.code() {
-                Code::LoginBadCredentials => invalid("password-wrong", "The password is not right"),
+                Code::LoginBadCredentials => {
+                    invalid("current", "password-wrong", "The password is not right")
+                }
                 _ => error,
             })?;
             let authority = Authority::Browser {
@@ -108,7 +111,7 @@ async fn changed(act: &Act<'_>, form: Filled, from: Option<&str>) -> Result<Done
             let wanted = token::Wanted {
                 id: once(form.id)?,
                 username: form.username,
-                name: line(Some(name), 64)?,
+                name: line("name", Some(name), 64)?,
                 secret: None,
                 expire: seconds_of(form.days)?,
                 scopes: match form.scopes.as_deref().map(str::trim) {

@@ -17,6 +17,7 @@ home-text = Sie sind angemeldet als
 home-superuser = mit allen Rechten
 not-verified = Ihre E-Mail-Adresse ist noch nicht bestätigt.
 your-account = Ihr Konto
+title-failed = Fehler:
 did-not-work = Das hat nicht geklappt
 load-again = Diese Seite war zu lange offen
 not-allowed = Das dürfen Sie nicht sehen

@@ -17,6 +17,7 @@ home-text = You are signed in as
 home-superuser = a superuser
 not-verified = Your e-mail address is not confirmed yet.
 your-account = Your account
+title-failed = Error:
 did-not-work = That did not work
 load-again = This page was open for too long
 not-allowed = You may not see this
