@@ -9,6 +9,7 @@ mod access;
 mod administration;
 mod api_tokens;
 mod audit;
+mod authority;
 mod cookies;
 mod crash;
 mod directory;

@@ -421,7 +421,8 @@ impl Api {
         /// The session's id.
         id: Path<String>,
     ) -> Result<Done> {
-        session::end_one(&app, caller.user.id, &id, device).await?;
+        let asker = Asker::of(caller.claims.as_ref());
+        session::end_one(&app, caller.user.id, asker, &id, device).await?;
         Ok(Done::NoContent)
     }
 

@@ -19,6 +19,7 @@ use crate::clock::{self, Time};
 use crate::error::{Code, Result, TokenRefusal};
 use crate::mail;
 use crate::revocation::{self, Why};
+use crate::service::PrincipalId;
 use crate::session::{self, Page, Session};
 use crate::token::{self, Authority, Secret};
 use crate::user;
@@ -53,6 +54,12 @@ impl fmt::Display for Target {
 pub async fn revoke(app: &App, superuser: &Authority, target: Target, why: String) -> Result<()> {
     let why = Why::Admin(why);
     let transaction = app.database.begin().await?;
+    let of = match target {
+        Target::Token(_) => None,
+        Target::Session(session) => session::owner(&transaction, SessionId(session)).await?,
+        Target::User(user) => Some(UserId(user)),
+    };
+    superuser.hold_with(app, &transaction, of.map(PrincipalId::User)).await?;
     let entries = match target {
         Target::Token(jti) => {
             let now = clock::now();
@@ -112,6 +119,7 @@ pub async fn end_sessions(
     let user = user::by_email(&app.database, email).await?.ok_or(Code::NotFound)?.user.id;
     let why = Why::Admin(why);
     let transaction = app.database.begin().await?;
+    superuser.hold_with(app, &transaction, [PrincipalId::User(user)]).await?;
     user::hold(&transaction, user).await?.ok_or(Code::NotFound)?;
     let now = clock::now();
     let entries = session::end_all(app, &transaction, user, None, &why, None, now).await?;
@@ -295,7 +303,7 @@ async fn count(app: &App) -> Result<()> {
 ///
 /// [`Code::NotFound`] when there is none.
 pub async fn lift(app: &App, superuser: &Authority, seq: i64) -> Result<()> {
-    revocation::lift(app, Actor::of(superuser), seq).await?;
+    revocation::lift(app, superuser, seq).await?;
     tracing::info!(by = %superuser, revocation.seq = seq, "a superuser lifted a revocation");
     Ok(())
 }

@@ -171,6 +171,21 @@ impl Act {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Actor(String);
 
+/// Somebody with a right to act, who may lose it while they do.
+pub trait Acting: fmt::Display + Sync {
+    /// Fails for who lost it meanwhile, on another replica too: the tables are asked, not memory, and what they say
+    /// of them stays so until the transaction ends.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::Unauthorized`](crate::error::Code::Unauthorized) or [`Code::Forbidden`](crate::error::Code::Forbidden).
+    fn hold(
+        &self,
+        app: &App,
+        transaction: &DatabaseTransaction,
+    ) -> impl Future<Output = Result<()>> + Send;
+}
+
 impl Actor {
     /// Whoever has something that was sent to a user, or is one without having shown it.
     pub fn anybody() -> Self {

@@ -6,6 +6,7 @@ use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 
+use super::Wanted;
 use crate::account;
 use crate::account::http::ExportResponse;
 use crate::app::App;
@@ -236,7 +237,8 @@ impl Api {
         body: Body<UpdateUserRequest>,
     ) -> Result<Json<UserResponse>> {
         let (changes, password) = body.0;
-        let user = super::change(&app, &superuser.authority, &id, changes, password).await?;
+        let wanted = Wanted { changes, password, ..Wanted::default() };
+        let user = super::change(&app, &superuser.authority, &id, wanted).await?;
         Ok(Json(UserResponse::from(&user)))
     }
 

@@ -8,10 +8,10 @@ use sea_orm::DatabaseTransaction;
 use crate::account::{self, Way};
 use crate::app::App;
 use crate::audit::{self, Act, Actor, Entry};
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Phrase, Result};
 use crate::factor::Password;
-use crate::scope::Scope;
-use crate::service::{self, PrincipalId};
+use crate::scope::{MAX_SCOPES, Scope, Scopes};
+use crate::service::PrincipalId;
 use crate::session;
 use crate::token::Authority;
 use crate::user::{self, Changes, Filter, User};
@@ -44,6 +44,40 @@ fn parsed(id: &str) -> Result<UserId> {
     id.parse().map_err(|_| Code::NotFound.into())
 }
 
+/// What a superuser wants of a user.
+#[derive(Default)]
+pub struct Wanted {
+    /// What is to be as said.
+    pub changes: Changes,
+    /// Another password.
+    pub password: Option<Password>,
+    /// What changes about the scopes, where they are not to be as said: of two who change different ones neither
+    /// undoes the other's.
+    pub regrant: Option<Regrant>,
+}
+
+/// A change of somebody's scopes, whatever they are.
+#[derive(Debug, Default)]
+pub struct Regrant {
+    /// Those they get.
+    pub added: Scopes,
+    /// Those they lose.
+    pub taken: Scopes,
+}
+
+impl Regrant {
+    fn of(&self, held: &Scopes) -> Result<Scopes> {
+        let kept = held.iter().filter(|scope| !self.taken.contains(scope.as_str()));
+        let granted: Vec<_> = kept.chain(self.added.iter()).cloned().collect();
+        let granted: Scopes = granted.into_iter().collect();
+        if granted.iter().count() > MAX_SCOPES {
+            let phrase = Phrase::new("scopes-wrong", "These are too many scopes").about("scopes");
+            return Err(Error::with_phrases(Code::UnprocessableContent, vec![phrase]));
+        }
+        Ok(granted)
+    }
+}
+
 /// Changes a user: a new password and being made inactive end every session they have.
 ///
 /// # Errors
@@ -51,13 +85,8 @@ fn parsed(id: &str) -> Result<UserId> {
 /// [`Code::NotFound`], [`Code::UpdateUserEmailAlreadyExists`], [`Code::UpdateUserInvalidPassword`],
 /// [`Code::LastSuperuser`], [`Code::ServiceBusy`]; [`Code::FreshTokenRequired`] for their own address and
 /// password.
-pub async fn change(
-    app: &App,
-    superuser: &Authority,
-    id: &str,
-    changes: Changes,
-    password: Option<Password>,
-) -> Result<User> {
+pub async fn change(app: &App, superuser: &Authority, id: &str, wanted: Wanted) -> Result<User> {
+    let Wanted { changes, password, regrant } = wanted;
     let id = parsed(id)?;
     if changes.email.is_some() || password.is_some() {
         superuser.require_fresh_for(app, id)?;
@@ -71,12 +100,17 @@ pub async fn change(
     };
     let transaction = app.database.begin().await?;
     let held = hold(app, &transaction, superuser, id, &changes).await?;
+    let granted = match regrant {
+        Some(regrant) => Some(regrant.of(&held.granted)?),
+        None => changes.granted,
+    };
+    let changes = Changes { granted, ..changes };
     let email = changes.email.filter(|email| email.as_str() != held.email);
     let changes = Changes { email, hash, ..changes };
     let acts = account::acts(&held, &changes, &Actor::of(superuser));
     let own = superuser.principal().is_some_and(|own| own.id() == PrincipalId::User(id));
     let way = Way { own, kept: None, from: None, tells_password: true };
-    if raises(&held, &changes) && !own {
+    if raises(&held, &changes) {
         // A cookie of the pages from before opens nothing new; tokens may what their user may, as ever.
         session::browser::sign_out_everywhere(&transaction, id).await?;
     }
@@ -107,9 +141,7 @@ async fn hold(
     if changes.takes_superuser_from(&before) {
         user::require_another_superuser(transaction, id).await?;
     }
-    let own = superuser.principal().map(|own| own.id());
-    service::hold(transaction, own.into_iter().chain([PrincipalId::User(id)])).await?;
-    superuser.hold(app, transaction).await?;
+    superuser.hold_with(app, transaction, [PrincipalId::User(id)]).await?;
     let held = user::by_id_in(transaction, id).await?.ok_or(Code::NotFound)?.user;
     if changes.takes_superuser_from(&held) && !changes.takes_superuser_from(&before) {
         // Made one in between.

@@ -7,7 +7,7 @@ use entity::UserId;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::audit::{self, Act, Actor, Entry};
+use crate::audit::{self, Act, Acting, Actor, Entry};
 use crate::error::Result;
 use crate::factor;
 use crate::random;

@@ -333,7 +333,7 @@ pub async fn count(app: &App, kind: Kind) -> Result<u64> {
 /// # Errors
 ///
 /// When the database refuses.
-pub async fn hasten(transaction: &DatabaseTransaction, kind: Kind, id: JobId) -> Result<()> {
+pub async fn hasten(transaction: &DatabaseTransaction, kind: Kind, id: JobId) -> Result<bool> {
     let now = clock::now();
     let until = now.plus_seconds(LEASE + MAX_LEEWAY);
     Ok(store::hasten(transaction, kind.name(), id, now, until).await?)

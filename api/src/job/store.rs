@@ -102,13 +102,16 @@ pub(super) async fn hasten(
     id: JobId,
     now: Time,
     until: Time,
-) -> Result<(), DbErr> {
+) -> Result<bool, DbErr> {
+    let found = Entity::find_by_id(id).filter(Column::Kind.eq(kind)).one(connection).await?;
+    if found.is_none() {
+        return Ok(false);
+    }
     Entity::update_many()
         .col_expr(Column::DueAt, Expr::value(now.millis()))
         .filter(Column::Id.eq(id))
-        .filter(Column::Kind.eq(kind))
         .filter(Column::DueAt.gt(until.millis()))
         .exec(connection)
-        .await
-        .map(drop)
+        .await?;
+    Ok(true)
 }

@@ -11,7 +11,6 @@ use tessera_verify::{Jwk, SigningAlgorithm};
 
 use super::SigningKey;
 use crate::app::App;
-use crate::audit::Actor;
 use crate::error::{Code, Result};
 use crate::http::Tag;
 use crate::http::body::{Accepts, Body, Fields, Input};
@@ -309,8 +308,8 @@ impl Api {
         body: Body<RotateRequest>,
     ) -> Result<Made> {
         let (algorithm, now) = body.0;
-        let by = Actor::of(&superuser.authority);
-        Ok(Made::Key(Json(super::rotate(&app, by, algorithm, now).await?.into())))
+        let made = super::rotate(&app, &superuser.authority, algorithm, now).await?;
+        Ok(Made::Key(Json(made.into())))
     }
 
     /// Retire a key
@@ -332,8 +331,7 @@ impl Api {
         /// Whether to retire the last one of an algorithm that no server signs with.
         force: Query<Option<bool>>,
     ) -> Result<Done> {
-        let by = Actor::of(&superuser.authority);
-        super::retire(&app, by, &kid, force.0.unwrap_or(false)).await?;
+        super::retire(&app, &superuser.authority, &kid, force.0.unwrap_or(false)).await?;
         Ok(Done::NoContent)
     }
 }

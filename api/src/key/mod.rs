@@ -20,7 +20,7 @@ use sea_orm::DatabaseTransaction;
 use tessera_verify::{Key, KeySet, MAX_LEEWAY, SigningAlgorithm, TokenType};
 
 use crate::app::App;
-use crate::audit::{self, Act, Actor, Entry};
+use crate::audit::{self, Act, Acting, Actor, Entry};
 use crate::clock::{self, Time};
 use crate::config::{Config, ConfigError, Secret};
 use crate::database::serialise_revocations;
@@ -314,7 +314,7 @@ fn seen(row: Model, state: State) -> SigningKey {
 /// [`Code::UnprocessableContent`] where no algorithm is given and the settings have none with keys.
 pub async fn rotate(
     app: &App,
-    by: Actor,
+    by: &impl Acting,
     algorithm: Option<SigningAlgorithm>,
     at_once: bool,
 ) -> Result<SigningKey> {
@@ -329,9 +329,10 @@ pub async fn rotate(
     let now = clock::now();
     let active = if at_once { now } else { now.plus_seconds(PUBLISHED_BEFORE) };
     let transaction = app.database.begin().await?;
+    by.hold(app, &transaction).await?;
     let row = create(&transaction, &seals[0], algorithm, now, active).await?;
     revocation::announce_keys(&transaction, now).await?;
-    let entry = Entry::new(Act::KeyCreate, by).on("key", &row.kid);
+    let entry = Entry::new(Act::KeyCreate, Actor::of(by)).on("key", &row.kid);
     audit::record(&transaction, entry.with("algorithm", &*row.algorithm)).await?;
     transaction.commit().await?;
     load(app).await?;
@@ -348,9 +349,10 @@ pub async fn rotate(
 ///
 /// [`Code::NotFound`]; [`Code::KeyInUse`] for the one that signs, and unless `force`d for the one that
 /// would sign if the settings named its algorithm: those of a server may.
-pub async fn retire(app: &App, by: Actor, kid: &str, force: bool) -> Result<()> {
+pub async fn retire(app: &App, by: &impl Acting, kid: &str, force: bool) -> Result<()> {
     let seals = seals(&app.config)?;
     let transaction = app.database.begin().await?;
+    by.hold(app, &transaction).await?;
     // Of two that are retired at once, one must stay.
     serialise_revocations(&transaction).await?;
     let rows = store::all(&transaction).await?;
@@ -373,7 +375,7 @@ pub async fn retire(app: &App, by: Actor, kid: &str, force: bool) -> Result<()> 
     }
     store::retire(&transaction, kid, now).await?;
     revocation::announce_keys(&transaction, now).await?;
-    audit::record(&transaction, Entry::new(Act::KeyRetire, by).on("key", kid)).await?;
+    audit::record(&transaction, Entry::new(Act::KeyRetire, Actor::of(by)).on("key", kid)).await?;
     transaction.commit().await?;
     load(app).await?;
     tracing::info!(key.id = kid, "a signing key was retired");

@@ -16,7 +16,7 @@ use sea_orm::ConnectionTrait;
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
-use crate::audit::{self, Act, Actor, Entry};
+use crate::audit::{self, Act, Acting, Actor, Entry};
 use crate::error::{Code, Result};
 use crate::job::{self, Kind, Waiting};
 
@@ -100,7 +100,9 @@ pub async fn count(app: &App) -> Result<u64> {
 pub async fn hasten(app: &App, id: &str) -> Result<()> {
     let id = id.parse().map_err(|_| Code::NotFound)?;
     let transaction = app.database.begin().await?;
-    job::hasten(&transaction, Kind::Mail, id).await?;
+    if !job::hasten(&transaction, Kind::Mail, id).await? {
+        return Err(Code::NotFound.into());
+    }
     transaction.commit().await?;
     app.jobs.wake();
     Ok(())
@@ -111,13 +113,14 @@ pub async fn hasten(app: &App, id: &str) -> Result<()> {
 /// # Errors
 ///
 /// [`Code::NotFound`] for one that there is not.
-pub async fn discard(app: &App, by: Actor, id: &str) -> Result<()> {
+pub async fn discard(app: &App, by: &impl Acting, id: &str) -> Result<()> {
     let id = id.parse().map_err(|_| Code::NotFound)?;
     let transaction = app.database.begin().await?;
+    by.hold(app, &transaction).await?;
     if !job::discard(&transaction, Kind::Mail, id).await? {
         return Err(Code::NotFound.into());
     }
-    audit::record(&transaction, Entry::new(Act::MailDrop, by).on("mail", id)).await?;
+    audit::record(&transaction, Entry::new(Act::MailDrop, Actor::of(by)).on("mail", id)).await?;
     Ok(transaction.commit().await?)
 }
 

@@ -17,7 +17,7 @@ use tessera_verify::{Claims, MAX_LEEWAY, Revocation, RevocationList};
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::audit::{self, Act, Actor};
+use crate::audit::{self, Act, Acting, Actor};
 use crate::clock::{self, Time};
 use crate::database::serialise_revocations;
 use crate::error::{Code, Error, Result};
@@ -261,8 +261,9 @@ pub async fn list(
 /// # Errors
 ///
 /// [`Code::NotFound`] when there is none.
-pub async fn lift(app: &App, by: Actor, seq: i64) -> Result<()> {
+pub async fn lift(app: &App, by: &impl Acting, seq: i64) -> Result<()> {
     let transaction = app.database.begin().await?;
+    by.hold(app, &transaction).await?;
     serialise_revocations(&transaction).await?;
     let row = store::find(&transaction, seq).await?.ok_or(Code::NotFound)?;
     let now = clock::now();
@@ -271,7 +272,7 @@ pub async fn lift(app: &App, by: Actor, seq: i64) -> Result<()> {
     }
     store::delete(&transaction, seq).await?;
     let subject = format!("{}:{}", row.kind, row.subject);
-    let entry = audit::Entry::new(Act::AdminLift, by).on(&row.kind, &row.subject);
+    let entry = audit::Entry::new(Act::AdminLift, Actor::of(by)).on(&row.kind, &row.subject);
     store::insert_note(&transaction, LIFT, subject, row.until, "lifted", now).await?;
     audit::record(&transaction, entry).await?;
     // Memory learns of it as every replica's does, in the order of the sequence.

@@ -8,7 +8,6 @@ use poem_openapi::{ApiResponse, Object, OpenApi};
 
 use super::{Service, ServiceName};
 use crate::app::App;
-use crate::audit::Actor;
 use crate::error::{Code, Result};
 use crate::http::Tag;
 use crate::http::body::{Accepts, Body, Fields, Input};
@@ -143,7 +142,7 @@ impl Api {
     ) -> Result<Created> {
         let (name, scopes) = body.0;
         Ok(Created::Service(Json(
-            super::create(&app, Actor::of(&superuser.authority), name, scopes).await?.into(),
+            super::create(&app, &superuser.authority, name, scopes).await?.into(),
         )))
     }
 
@@ -176,7 +175,7 @@ impl Api {
         /// Its name.
         name: Path<String>,
     ) -> Result<Done> {
-        super::delete(&app, Actor::of(&superuser.authority), &name).await?;
+        super::delete(&app, &superuser.authority, &name).await?;
         Ok(Done::NoContent)
     }
 }

@@ -13,7 +13,7 @@ use entity::{ServiceId, UserId};
 use sea_orm::{ConnectionTrait, SqlErr};
 
 use crate::app::App;
-use crate::audit::{self, Act, Actor, Entry};
+use crate::audit::{self, Act, Acting, Actor, Entry};
 use crate::clock::{self, Time};
 use crate::error::{Code, Error, Result};
 use crate::known::Known;
@@ -228,12 +228,18 @@ async fn current(app: &App, id: ServiceId) -> Result<Option<Arc<Service>>> {
 /// # Errors
 ///
 /// [`Code::ServiceAlreadyExists`]; [`Code::ApiTokenInvalidScopes`] for what only people may do.
-pub async fn create(app: &App, by: Actor, name: ServiceName, scopes: Scopes) -> Result<Service> {
+pub async fn create(
+    app: &App,
+    by: &impl Acting,
+    name: ServiceName,
+    scopes: Scopes,
+) -> Result<Service> {
     if let Some(scope) = scopes.iter().find(|scope| scope.is_of_people()) {
         let reason = format!("A service cannot have the scope {}: it is people's", scope.as_str());
         return Err(Error::with_reason(Code::ApiTokenInvalidScopes, reason));
     }
     let transaction = app.database.begin().await?;
+    by.hold(app, &transaction).await?;
     let row = Model {
         id: ServiceId(random::id()),
         name: name.0,
@@ -245,7 +251,7 @@ pub async fn create(app: &App, by: Actor, name: ServiceName, scopes: Scopes) -> 
         Some(SqlErr::UniqueConstraintViolation(_)) => Code::ServiceAlreadyExists.into(),
         _ => Error::from(error),
     })?;
-    let entry = Entry::new(Act::ServiceCreate, by).on("service", row.id);
+    let entry = Entry::new(Act::ServiceCreate, Actor::of(by)).on("service", row.id);
     audit::record(&transaction, entry.with("scopes", &*row.scopes)).await?;
     transaction.commit().await?;
     tracing::info!(service.id = %row.id, "a service was made");
@@ -270,15 +276,16 @@ pub async fn list(app: &App, after: Option<String>, limit: u64) -> Result<(Vec<S
 /// # Errors
 ///
 /// [`Code::NotFound`].
-pub async fn delete(app: &App, by: Actor, name: &str) -> Result<()> {
+pub async fn delete(app: &App, by: &impl Acting, name: &str) -> Result<()> {
     let name: ServiceName = name.parse().map_err(|_| Code::NotFound)?;
     let transaction = app.database.begin().await?;
+    by.hold(app, &transaction).await?;
     let row = store::find_by_name(&transaction, name.as_str()).await?.ok_or(Code::NotFound)?;
     if !store::delete(&transaction, row.id).await? {
         return Err(Code::NotFound.into());
     }
     revocation::announce(&transaction, row.id.0, clock::now()).await?;
-    let entry = Entry::new(Act::ServiceDelete, by).on("service", row.id);
+    let entry = Entry::new(Act::ServiceDelete, Actor::of(by)).on("service", row.id);
     audit::record(&transaction, entry).await?;
     transaction.commit().await?;
     app.forget_api_tokens();

@@ -71,6 +71,18 @@ impl<'a> Asker<'a> {
         }))
     }
 
+    /// Holds the user, and fails for whose session has ended meanwhile.
+    pub(super) async fn require_living(
+        self,
+        transaction: &DatabaseTransaction,
+        user: UserId,
+    ) -> Result<()> {
+        if user::hold(transaction, user).await?.is_none() || !self.lives(transaction, user).await? {
+            return Err(Error::token(Code::Unauthorized, Refusal::Revoked));
+        }
+        Ok(())
+    }
+
     /// Fails for who was thrown out meanwhile, on another replica too.
     pub(crate) async fn hold(
         self,

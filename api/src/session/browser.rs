@@ -139,7 +139,8 @@ pub(super) async fn rename(
 /// When the database does not answer: the session goes on then.
 pub async fn sign_out(app: &App, signed_in: &SignedIn, device: Device) -> Result<()> {
     let (session, user) = (signed_in.session, signed_in.user.id);
-    super::end(app, user, session, &Why::Logout, device).await.map(drop)
+    let transaction = app.database.begin().await?;
+    super::end(app, transaction, user, session, &Why::Logout, device).await.map(drop)
 }
 
 /// Signs every browser of somebody out who may more than before: a cookie of theirs that somebody else has

@@ -367,7 +367,9 @@ fn seen_from(current: Option<SessionId>, row: Model) -> Session {
 /// [`Code::Unauthorized`] when it is over already; nothing is ended when the database does not
 /// answer.
 pub async fn logout(app: &App, claims: &Claims, device: Device) -> Result<()> {
-    if end(app, UserId(claims.sub), SessionId(claims.sid), &Why::Logout, device).await? {
+    let transaction = app.database.begin().await?;
+    let (user, session) = (UserId(claims.sub), SessionId(claims.sid));
+    if end(app, transaction, user, session, &Why::Logout, device).await? {
         Ok(())
     } else {
         Err(Error::token(Code::Unauthorized, Refusal::Revoked))
@@ -384,7 +386,9 @@ pub async fn revoke(app: &App, token: &str, device: Device) -> Result<()> {
     let now = clock::now();
     let Ok(claims) = app.verifier.read_past(token, now.seconds()) else { return Ok(()) };
     if matches!(claims.kind, TokenKind::Refresh { .. }) {
-        end(app, UserId(claims.sub), SessionId(claims.sid), &Why::Revoked, device).await?;
+        let transaction = app.database.begin().await?;
+        let (user, session) = (UserId(claims.sub), SessionId(claims.sid));
+        end(app, transaction, user, session, &Why::Revoked, device).await?;
         return Ok(());
     }
     let until = claims.exp.saturating_add(MAX_LEEWAY);
@@ -417,6 +421,14 @@ pub(crate) async fn is_of_session(app: &App, claims: &Claims) -> Result<bool> {
     Ok(row.is_some_and(|row| row.user_id.0 == claims.sub))
 }
 
+/// Whose a session is, if there is one.
+pub(crate) async fn owner(
+    transaction: &DatabaseTransaction,
+    session: SessionId,
+) -> Result<Option<UserId>> {
+    Ok(store::find(transaction, session).await?.map(|row| row.user_id))
+}
+
 /// Ends a session, whosever it is; `None` when there is none. What is returned was
 /// recorded in the transaction; the caller puts it into memory once that was committed.
 pub(crate) async fn end_by_id(
@@ -439,9 +451,18 @@ pub(crate) async fn end_by_id(
 /// # Errors
 ///
 /// [`Code::NotFound`] when it is somebody else's, over already, or none.
-pub async fn end_one(app: &App, user: UserId, id: &str, device: Device) -> Result<()> {
+pub async fn end_one(
+    app: &App,
+    user: UserId,
+    asker: Asker<'_>,
+    id: &str,
+    device: Device,
+) -> Result<()> {
     let id = id.parse().map_err(|_| Code::NotFound)?;
-    if end(app, user, id, &Why::Ended, device).await? { Ok(()) } else { Err(Code::NotFound.into()) }
+    let transaction = app.database.begin().await?;
+    asker.require_living(&transaction, user).await?;
+    let ended = end(app, transaction, user, id, &Why::Ended, device).await?;
+    if ended { Ok(()) } else { Err(Code::NotFound.into()) }
 }
 
 /// Ends every session of a user but the one they ask from, if they do from one.
@@ -453,10 +474,7 @@ pub async fn end_one(app: &App, user: UserId, id: &str, device: Device) -> Resul
 pub async fn end_others(app: &App, user: UserId, asker: Asker<'_>, device: Device) -> Result<()> {
     let kept = asker.session();
     let transaction = app.database.begin().await?;
-    let held = user::hold(&transaction, user).await?;
-    if held.is_none() || !asker.lives(&transaction, user).await? {
-        return Err(Error::token(Code::Unauthorized, Refusal::Revoked));
-    }
+    asker.require_living(&transaction, user).await?;
     let now = clock::now();
     let ended = store::end_all(&transaction, user, kept, &Why::Ended, device.ip, now).await?;
     let entries = revocation::of_sessions(app, &ended, now);
@@ -471,12 +489,12 @@ pub async fn end_others(app: &App, user: UserId, asker: Asker<'_>, device: Devic
 /// Ends a session of a user; `false` when there was nothing to end.
 async fn end(
     app: &App,
+    transaction: DatabaseTransaction,
     user: UserId,
     session: SessionId,
     why: &Why,
     device: Device,
 ) -> Result<bool> {
-    let transaction = app.database.begin().await?;
     let now = clock::now();
     if !store::end(&transaction, session, user, why, device.ip, now).await? {
         return Ok(false);

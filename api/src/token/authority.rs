@@ -9,11 +9,12 @@ use tessera_verify::{Claims, Refusal};
 
 use super::{ApiToken, store};
 use crate::app::App;
+use crate::audit::Acting;
 use crate::clock;
 use crate::error::{Code, Error, Result, TokenRefusal};
 use crate::revocation;
 use crate::scope::{Scope, Scopes};
-use crate::service::Principal;
+use crate::service::{self, Principal, PrincipalId};
 use crate::session::{self, Asker};
 use crate::user::{self, PasswordHash, User};
 
@@ -149,10 +150,16 @@ impl Authority {
         }
     }
 
-    /// Fails for who was thrown out, made inactive or demoted meanwhile, on another replica too: the
-    /// tables are asked, not memory, and what they hold stays so until the transaction ends. Users are
-    /// held before, by `service::hold`.
-    pub(crate) async fn hold(&self, app: &App, transaction: &DatabaseTransaction) -> Result<()> {
+    /// Fails for who was thrown out, made inactive or demoted meanwhile; holds those whom they act on as well. Users
+    /// come first, in one order, so that of two who act on each other neither waits for ever.
+    pub(crate) async fn hold_with(
+        &self,
+        app: &App,
+        transaction: &DatabaseTransaction,
+        others: impl IntoIterator<Item = PrincipalId>,
+    ) -> Result<()> {
+        let own = self.principal().map(|own| own.id());
+        service::hold(transaction, own.into_iter().chain(others)).await?;
         match self {
             Authority::Session { claims, .. } => {
                 let lives = session::lives(transaction, claims).await?;
@@ -182,6 +189,12 @@ impl Authority {
             return Err(Code::Forbidden.into());
         }
         Ok(())
+    }
+}
+
+impl Acting for Authority {
+    async fn hold(&self, app: &App, transaction: &DatabaseTransaction) -> Result<()> {
+        self.hold_with(app, transaction, []).await
     }
 }
 

@@ -40,7 +40,7 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
             Code::UnprocessableContent,
         ],
     ),
-    ("delete_api_token", &[Code::Unauthorized]),
+    ("delete_api_token", &[Code::Unauthorized, Code::Forbidden]),
     (
         "delete_api_tokens",
         &[

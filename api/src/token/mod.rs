@@ -195,9 +195,7 @@ pub async fn create(app: &App, authority: &Authority, wanted: Wanted) -> Result<
     let transaction = app.database.begin().await?;
     // Users first, as at a sign-in: whoever revokes everything they have comes wholly before this, or
     // wholly after.
-    let own = authority.principal().map(|own| own.id());
-    service::hold(&transaction, own.into_iter().chain([owner.id()])).await?;
-    authority.hold(app, &transaction).await?;
+    authority.hold_with(app, &transaction, [owner.id()]).await?;
     let now = clock::now();
     let expire = expire.or(app.config.api_token_expires);
     let expires_at = expire.map(|seconds| now.plus_seconds(seconds).millis());
@@ -390,6 +388,8 @@ pub async fn all_of(app: &App, user: UserId) -> Result<Vec<ApiToken>> {
 pub enum Chosen {
     /// One, by its id.
     Id(String),
+    /// One of the caller's own, by its id, whoever they are.
+    Own(String),
     /// One, by its secret.
     Secret(String),
     /// All of somebody's.
@@ -405,10 +405,15 @@ pub enum Chosen {
 /// [`Code::ApiTokenUserUnknown`].
 pub async fn delete(app: &App, authority: &Authority, chosen: Chosen) -> Result<u64> {
     authority.require_self()?;
-    let of = authority.principal().map(|own| own.id()).filter(|_| !authority.may(Scope::SUPER));
+    let own = authority.principal().map(|own| own.id());
+    let of = own.filter(|_| !authority.may(Scope::SUPER));
     let chosen = match chosen {
         Chosen::Id(id) => match id.parse() {
             Ok(id) => store::Chosen::Id(id, of),
+            Err(_) => return Ok(0),
+        },
+        Chosen::Own(id) => match id.parse() {
+            Ok(id) => store::Chosen::Id(id, own),
             Err(_) => return Ok(0),
         },
         Chosen::Secret(secret) => match secret.parse::<Secret>() {
@@ -419,7 +424,7 @@ pub async fn delete(app: &App, authority: &Authority, chosen: Chosen) -> Result<
             store::Chosen::Owner(owner(app, authority, Some(&name)).await?.id())
         }
     };
-    remove(app, chosen, Actor::of(authority)).await
+    remove(app, chosen, Some(authority)).await
 }
 
 /// Deletes an API token for whoever holds its secret (RFC 7009).
@@ -429,7 +434,7 @@ pub async fn delete(app: &App, authority: &Authority, chosen: Chosen) -> Result<
 /// When the database does not answer; nothing is deleted then.
 pub(crate) async fn give_up(app: &App, secret: &Secret) -> Result<()> {
     let chosen = store::Chosen::Digest(secret.digest().to_string(), None);
-    remove(app, chosen, Actor::anybody()).await.map(drop)
+    remove(app, chosen, None).await.map(drop)
 }
 
 fn on(entry: Entry, owner: PrincipalId) -> Entry {
@@ -439,8 +444,13 @@ fn on(entry: Entry, owner: PrincipalId) -> Entry {
     }
 }
 
-async fn remove(app: &App, chosen: store::Chosen, by: Actor) -> Result<u64> {
+async fn remove(app: &App, chosen: store::Chosen, authority: Option<&Authority>) -> Result<u64> {
+    let by = authority.map_or_else(Actor::anybody, Actor::of);
     let transaction = app.database.begin().await?;
+    if let Some(authority) = authority {
+        let owner = store::owner(&transaction, &chosen).await?;
+        authority.hold_with(app, &transaction, owner).await?;
+    }
     let removed = store::delete(&transaction, chosen).await?;
     let count = u64::try_from(removed.len()).unwrap_or(u64::MAX);
     // One entry is enough: replicas forget all they know of API tokens.

@@ -49,6 +49,23 @@ pub(super) async fn hold(connection: &impl ConnectionTrait, id: ApiTokenId) -> R
     Ok(Entity::find_by_id(id).lock_exclusive().one(connection).await?.is_some())
 }
 
+/// Whose the tokens are, if there are some.
+pub(super) async fn owner(
+    connection: &impl ConnectionTrait,
+    chosen: &Chosen,
+) -> Result<Option<PrincipalId>, DbErr> {
+    let (find, owner) = match chosen {
+        Chosen::Id(id, owner) => (Entity::find_by_id(*id), *owner),
+        Chosen::Digest(digest, owner) => (Entity::find().filter(Column::Digest.eq(digest)), *owner),
+        Chosen::Owner(owner) => return Ok(Some(*owner)),
+    };
+    let row = of(find, owner).one(connection).await?;
+    Ok(row.and_then(|row| {
+        let service = row.service_id.map(PrincipalId::Service);
+        row.user_id.map(PrincipalId::User).or(service)
+    }))
+}
+
 /// How many tokens of an owner have not expired.
 pub(super) async fn count(
     connection: &impl ConnectionTrait,
