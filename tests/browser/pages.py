@@ -140,14 +140,14 @@ def administration(browser, scripts):
     service.get_by_label("Scopes").fill("tokens:introspect")
     service.get_by_role("button").click()
     token = page.get_by_role("region", name="Make a token")
-    token.get_by_label("Whose?").fill(f"shop{int(scripts)}")
-    token.get_by_label("Your password").fill(password)
+    token.get_by_label("For whom?").fill(f"shop{int(scripts)}")
+    token.get_by_label("Current password").fill(password)
     token.get_by_role("button").click()
     secret = page.get_by_role("status").get_by_role("code").inner_text()
     assert secret.startswith("tsr_"), secret
     seen(page, "admin-api-tokens")
     for name, title in [
-        ("revoked", "Revoked"), ("events", "What happened"), ("mails", "Mails that wait"),
+        ("revoked", "Revocations"), ("events", "What happened"), ("mails", "Waiting mails"),
         ("signing-keys", "Signing keys"), ("servers", "Servers"), ("settings", "Settings"),
     ]:
         page.goto(f"{url}/admin/{name}")
@@ -199,6 +199,7 @@ def life(browser, scripts):
     page.get_by_label("Password").fill(password)
     page.get_by_role("button", name="Register").click()
     expect(page.get_by_text("You are registered")).to_be_visible()
+    expect(page.get_by_label("E-mail address")).to_have_value(address)
     seen("registered")
     page.goto(link_to(address, "verify"))
     seen("verify")
@@ -226,15 +227,33 @@ def life(browser, scripts):
     profile.get_by_label("Website").fill("javascript:alert(1)")
     profile.get_by_role("button", name="Save").click()
     expect(profile.get_by_label("Website")).to_have_attribute("aria-invalid", "true")
+    expect(profile.get_by_label("Website")).to_be_focused()
     seen("account-refused")
+    # What was done is said once, and neither reloading nor going back does it again.
+    profile.get_by_label("Website").fill("https://example.com")
+    profile.get_by_role("button", name="Save").click()
+    expect(page).to_have_url(url + "/account#profile-title")
+    expect(page.get_by_role("status")).to_have_text("Saved.")
+    page.reload()
+    expect(page.get_by_role("status")).to_have_count(0)
+    page.get_by_role("link", name="Tessera").click()
+    page.go_back()
+    expect(profile.get_by_label("Website")).to_have_value("https://example.com")
     tokens = page.get_by_role("region", name="API tokens")
     tokens.get_by_label("What it is for").fill("a script")
-    tokens.get_by_label("Your password").fill(password)
+    tokens.get_by_label("Current password").fill(password)
     tokens.get_by_role("button", name="Make a token").click()
     secret = page.get_by_role("region", name="Your new API token").get_by_role("code").inner_text()
     seen("account-token")
     curl = ["curl", "--silent", "--fail", "--header", f"Authorization: Bearer {secret}", url + "/users/me"]
     assert json.loads(subprocess.run(curl, capture_output=True, check=True).stdout)["email"] == address
+
+    # Deleting it is asked again, without a script too.
+    page.goto(url + "/account")
+    page.locator("summary", has_text="Delete").click()
+    seen("account-delete-token")
+    page.get_by_role("button", name="Delete: a script").click()
+    expect(page.get_by_role("status")).to_have_text("The token was deleted.")
 
     other = browser.new_context(java_script_enabled=scripts).new_page()
     other.goto(url + "/login")
@@ -243,7 +262,7 @@ def life(browser, scripts):
     other.get_by_role("button", name="Sign in").click()
     expect(other.get_by_text("You are signed in as")).to_be_visible()
     section = page.get_by_role("region", name="Password", exact=True)
-    section.get_by_label("Your password").fill(password)
+    section.get_by_label("Current password").fill(password)
     section.get_by_label("New password").fill(changed)
     section.get_by_role("button", name="Change password").click()
     expect(page.get_by_role("status")).to_contain_text("new password")
@@ -266,7 +285,10 @@ def life(browser, scripts):
     seen("forgot-password")
     page.get_by_label("E-mail address").fill(address)
     page.get_by_role("button", name="Send the mail").click()
+    expect(page.get_by_role("status")).to_contain_text(address)
+    seen("forgot-password-sent")
     page.goto(link_to(address, "reset-password"))
+    expect(page.get_by_text("Account: " + address)).to_be_visible()
     seen("reset-password")
     page.get_by_label("New password").fill(password)
     page.get_by_role("button", name="Set password").click()
@@ -277,9 +299,9 @@ def life(browser, scripts):
     page.goto(url + "/account")
     moved = page.get_by_role("region", name="E-mail address")
     moved.get_by_label("New address").fill("moved-" + address)
-    moved.get_by_label("Your password").fill(password)
+    moved.get_by_label("Current password").fill(password)
     moved.get_by_role("button", name="Change address").click()
-    expect(page.get_by_role("status")).to_contain_text("another address")
+    expect(page.get_by_role("status")).to_contain_text("address is changed")
     page.goto(link_to(address, "email-changed"))
     seen("restore-email")
     page.get_by_role("button", name="Take it back").click()
@@ -290,8 +312,8 @@ def life(browser, scripts):
 
     sign_in(page, address, password)
     page.goto(url + "/account")
-    leave = page.get_by_role("region", name="Take your data, or leave")
-    leave.get_by_label("Your password").fill(password)
+    leave = page.get_by_role("region", name="Export your data, or delete the account")
+    leave.get_by_label("Current password").fill(password)
     leave.get_by_role("button", name="Delete the account").click()
     expect(page.get_by_text("Your account is deleted")).to_be_visible()
     page.goto(url + "/account")

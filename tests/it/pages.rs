@@ -15,7 +15,7 @@ async fn somebody_registers_signs_in_and_out_without_scripts() {
     browser.open("/register").await.expect_status(200);
     let filled = [("email", "first@user.com"), ("password", PASSWORD)];
     let done = browser.press("/register", &filled).await.expect_status(201);
-    assert!(done.body.contains("A mail is on its way"), "{}", done.body);
+    assert!(done.body.contains("a mail is on its way to first@user.com"), "{}", done.body);
     server.letter("first@user.com", "Confirm", 1).await;
     browser.open("/login?next=/").await.expect_status(200);
     let answer = browser.press("/login", &filled).await.expect_status(303);
@@ -180,7 +180,8 @@ async fn what_is_typed_is_shown_as_text_and_pages_run_nothing_and_stand_in_no_fr
     let evil = "\"><script>alert(1)</script><img src=x onerror=alert(1)>";
     for path in ["/login", "/register"] {
         let filled = [("email", evil), ("password", evil), ("next", evil)];
-        let answer = browser.press(path, &filled).await.expect_status(400);
+        let answer = browser.press(path, &filled).await;
+        assert!((400..500).contains(&answer.status));
         assert!(!answer.body.contains("<script>") && !answer.body.contains("<img"), "{path}");
     }
     for path in ["/login", "/register", "/forgot-password", "/verify", "/reset-password"] {
@@ -215,7 +216,7 @@ async fn people_look_after_their_account_on_its_page() {
     browser.open("/account").await.expect_status(200);
 
     let profile = [("act", "profile"), ("name", "Ada"), ("surname", "<b>King"), ("website", "")];
-    let page = browser.press("/account", &profile).await.expect_status(200);
+    let page = browser.does("/account", &profile).await;
     assert!(page.body.contains("value=\"&lt;b&gt;King\""), "{}", page.body);
     assert_eq!(server.me(&person.access).await.text("surname"), "<b>King");
     let bad = [("act", "profile"), ("website", "javascript:alert(1)")];
@@ -242,7 +243,7 @@ async fn people_look_after_their_account_on_its_page() {
     let page = browser.open("/account").await;
     assert!(!page.body.contains(&secret) && page.body.contains(&secret[..8]), "{}", page.body);
     let id = server.database.column::<String>("select id from api_token").await.remove(0);
-    browser.press("/account", &[("act", "delete-token"), ("id", &id)]).await.expect_status(200);
+    browser.does("/account", &[("act", "delete-token"), ("id", &id)]).await;
     browser.press("/account", &[("act", "delete-token"), ("id", &id)]).await.expect_status(404);
     server.me(&secret).await.expect_reason("api_token_unknown");
 
@@ -253,7 +254,7 @@ async fn people_look_after_their_account_on_its_page() {
     copy.cookies = browser.cookies.clone();
     let new = "battery staple correct";
     let change = [("act", "password"), ("password", new), ("current", PASSWORD)];
-    browser.press("/account", &change).await.expect_status(200);
+    browser.does("/account", &change).await;
     other.open("/account").await.expect_status(303);
     copy.open("/account").await.expect_status(303);
     server.me(&person.access).await.expect_status(401);
@@ -262,7 +263,7 @@ async fn people_look_after_their_account_on_its_page() {
     other.sign_in(&person.email, new).await;
     let list = browser.open("/account").await;
     assert!(list.body.contains("this one") && list.body.contains("Sign out everywhere else"));
-    browser.press("/account", &[("act", "end-others")]).await.expect_status(200);
+    browser.does("/account", &[("act", "end-others")]).await;
     other.open("/account").await.expect_status(303);
     let export = browser.press("/account/export", &[]).await.expect_status(200);
     assert_eq!(export.json["user"]["email"], person.email.as_str());
@@ -288,11 +289,11 @@ async fn a_sign_in_that_was_somebody_else_is_ended_and_a_new_password_asked_for(
     let act = "value=\"not-me\"><input type=\"hidden\" name=\"id\" value=\"";
     let id = page.body.split(act).nth(1).unwrap().split('"').next().unwrap().to_owned();
     let form = [("act", "not-me"), ("id", id.as_str())];
-    let said = browser.press("/account", &form).await.expect_status(200);
+    let said = browser.does("/account", &form).await;
     assert!(said.body.contains("choose a new one now"), "{}", said.body);
     thief.open("/account").await.expect_status(303);
     // Again, and after it ended: the advice is the same.
-    browser.press("/account", &form).await.expect_status(200);
+    browser.does("/account", &form).await;
     assert!(!browser.open("/account").await.body.contains(&format!("value=\"{id}\"")));
     // Somebody else's session is not ended so.
     let other = server.person("other").await;

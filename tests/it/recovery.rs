@@ -376,7 +376,7 @@ async fn opening_a_link_changes_nothing_and_its_button_does() {
     server.login(&moved.email, NEW_PASSWORD).await.expect_status(400);
     let form = server.get("/forgot-password").send().await.expect_status(200);
     assert!(form.body.contains("name=\"email\""), "{}", form.body);
-    browser.press("/forgot-password", &[("email", "no address")]).await.expect_status(400);
+    browser.press("/forgot-password", &[("email", "no address")]).await.expect_status(422);
     browser.press("/forgot-password", &[("email", &moved.email)]).await.expect_status(200);
     server.letter(&moved.email, RESET, 3).await;
 }

@@ -1,7 +1,6 @@
 //! The page on which people look after their account.
 
 use std::collections::{HashMap, HashSet};
-use std::num::NonZeroU16;
 
 use entity::SessionId;
 use minijinja::{Value, context};
@@ -17,8 +16,8 @@ use crate::app::App;
 use crate::audit::{self, Act, Actor};
 use crate::error::{Code, Error, Phrase, Result};
 use crate::factor::Password;
-use crate::factor::pages::strength;
-use crate::http::body::is_line;
+use crate::factor::pages::{invalid, strength};
+use crate::http::body::{SECONDS, is_line};
 use crate::http::page::{Frame, Head, field_of};
 use crate::http::visitor::{Posted, Visitor};
 use crate::random;
@@ -43,22 +42,6 @@ struct Filled {
     password: Option<String>,
     id: Option<String>,
     days: Option<String>,
-}
-
-impl Filled {
-    /// Whether it has a field of a name: what is wrong with one is said beside it.
-    fn has(&self, field: &str) -> bool {
-        let known = [
-            ("name", &self.name),
-            ("surname", &self.surname),
-            ("website", &self.website),
-            ("email", &self.email),
-            ("current", &self.current),
-            ("password", &self.password),
-            ("days", &self.days),
-        ];
-        known.iter().any(|(name, value)| *name == field && value.is_some())
-    }
 }
 
 /// A form with a button alone.
@@ -98,33 +81,52 @@ pub(crate) async fn change(device: Device, posted: Posted<Filled>) -> poem::Resu
     }
     let section = section_of(&form.act);
     let (status, values) = match outcome {
+        Ok(Done::Said(name)) => return Ok(visitor.has_done("account", section, name)),
         Ok(Done::Gone) => {
             visitor.signed_in = None;
             visitor.moves_to(&browser::new_id());
-            let (title, text) = (visitor.text("delete-account"), visitor.text("account-deleted"));
+            let (title, text) =
+                (visitor.text("account-deleted-title"), visitor.text("account-deleted"));
             return Ok(visitor.said(StatusCode::OK, &title, &text, "login"));
         }
-        Ok(Done::Said(done)) => (StatusCode::OK, context! { done => visitor.text(done), section }),
         Ok(Done::Secret(secret)) => (StatusCode::CREATED, context! { secret, section }),
         Err(error) if error.code().status().is_server_error() => {
             return Ok(visitor.refusal(&visitor.text("your-account"), error));
         }
         Err(error) => {
-            let fault = match error.code() {
-                Code::LoginBadCredentials => visitor.text("password-wrong"),
-                Code::FreshTokenRequired => visitor.text("password-missing"),
-                _ => visitor.told(&error),
-            };
-            let field = Some(field_of(&error)).filter(|field| form.has(field)).unwrap_or_default();
+            let fault = told(&visitor, &error);
+            let field = Some(field_of(&error)).filter(|field| fields_of(&form.act).contains(field));
             // What was typed stays, but for passwords.
             let Filled { act, name, surname, website, email, days, .. } = form;
             let typed = context! { name, surname, website, email, days };
+            let field = field.unwrap_or_default();
             let values = context! { fault, faulty => act, field, section, typed };
             let head = Head::of(&error);
             return Ok(head.onto(shown(&visitor, &signed_in, head.status(), values).await));
         }
     };
     Ok(shown(&visitor, &signed_in, status, values).await)
+}
+
+/// Why something was refused, to somebody who is signed in: of credentials, only the password may be wrong.
+pub(crate) fn told(visitor: &Visitor, error: &Error) -> String {
+    match error.code() {
+        Code::LoginBadCredentials => visitor.text("password-wrong"),
+        Code::FreshTokenRequired => visitor.text("password-missing"),
+        _ => visitor.told(error),
+    }
+}
+
+/// The fields of a form, beside which it is said what is wrong with them.
+fn fields_of(act: &str) -> &'static [&'static str] {
+    match act {
+        "profile" => &["name", "surname", "website"],
+        "email" => &["email", "current"],
+        "password" => &["current", "password"],
+        "create-token" => &["name", "days", "current"],
+        "delete" => &["current"],
+        _ => &[],
+    }
 }
 
 /// The part of the page where it is said what came of a form.
@@ -185,7 +187,11 @@ async fn done(
             }
             let wanted = Wanted { email: Some(email), ..Wanted::default() };
             super::change(app, user, asker, wanted, device).await?;
-            Ok(Done::Said("email-changed"))
+            Ok(Done::Said(if app.mailer.sends() {
+                "email-changed"
+            } else {
+                "email-changed-quietly"
+            }))
         }
         "password" => {
             let password = Some(Password::new(password.unwrap_or_default()));
@@ -194,11 +200,11 @@ async fn done(
             Ok(Done::Said("password-changed"))
         }
         "end-session" => {
-            session::end_one(app, user, &id.unwrap_or_default(), device).await?;
+            session::end_one(app, user, asker, &id.unwrap_or_default(), device).await?;
             Ok(Done::Said("signed-out-there"))
         }
         "not-me" => {
-            match session::end_one(app, user, &id.unwrap_or_default(), device).await {
+            match session::end_one(app, user, asker, &id.unwrap_or_default(), device).await {
                 // It may have ended since: whoever it was knows the password all the same.
                 Err(error) if error.code() != Code::NotFound => Err(error),
                 _ => Ok(Done::Said("not-me-done")),
@@ -219,7 +225,7 @@ async fn done(
             Ok(Done::Secret(made.secret.expose().to_owned()))
         }
         "delete-token" => {
-            if token::delete(app, &authority, Chosen::Id(id.unwrap_or_default())).await? == 0 {
+            if token::delete(app, &authority, Chosen::Own(id.unwrap_or_default())).await? == 0 {
                 return Err(Code::NotFound.into());
             }
             Ok(Done::Said("token-deleted"))
@@ -257,15 +263,10 @@ pub(crate) fn once(id: Option<String>) -> Result<Option<Uuid>> {
 /// As many seconds as a number of days has, or nothing.
 pub(crate) fn seconds_of(days: Option<String>) -> Result<Option<u64>> {
     let Some(days) = days.filter(|days| !days.is_empty()) else { return Ok(None) };
-    let days: Option<NonZeroU16> = days.parse().ok();
-    let wrong = || invalid("days", "days-wrong", "That is no number of days");
-    Ok(Some(u64::from(days.ok_or_else(wrong)?.get()) * 86_400))
-}
-
-/// A refusal of what was typed into a field, by the name of its texts.
-pub(crate) fn invalid(field: &'static str, name: &str, sentence: &str) -> Error {
-    let phrase = Phrase::new(name, sentence).about(field);
-    Error::with_phrases(Code::UnprocessableContent, vec![phrase])
+    let seconds = days.parse::<u32>().ok().map(|days| u64::from(days) * 86_400);
+    let seconds = seconds.filter(|seconds| SECONDS.contains(seconds));
+    let wrong = || invalid("days", "days-wrong", "That is no number of days from 1 to 3650");
+    seconds.map(Some).ok_or_else(wrong)
 }
 
 async fn shown(

@@ -181,6 +181,14 @@ impl Error {
         Self::unprocessable(vec![Problem { kind: "value_error", part, location, message }])
     }
 
+    /// How long to wait before it is tried again, where that is known.
+    pub fn wait(&self) -> Option<Duration> {
+        match self.detail {
+            Detail::Wait(wait) => Some(wait),
+            _ => None,
+        }
+    }
+
     /// Something that was tried too often.
     pub fn try_again_after(wait: Duration) -> Self {
         Self { detail: Detail::Wait(wait), ..Code::TooManyAttempts.into() }

@@ -7,10 +7,10 @@ use serde::Deserialize;
 
 use super::Password;
 use crate::config::Registration;
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, Phrase};
 use crate::http::caller::PeerAddress;
 use crate::http::page::{Frame, field_of};
-use crate::http::visitor::{Posted, Visitor};
+use crate::http::visitor::{Sent, Visitor};
 use crate::user::{Email, Profile};
 
 /// What somebody fills in to register.
@@ -41,41 +41,45 @@ pub(crate) fn register_form(visitor: Visitor) -> Response {
     if visitor.app.config.registration == Registration::Closed {
         return visitor.refusal(&visitor.text("register"), Code::RegistrationClosed.into());
     }
-    form(StatusCode::OK, &visitor, "", None)
+    form(&visitor, "", None)
 }
 
 #[handler]
-pub(crate) async fn register(from: PeerAddress, posted: Posted<Registering>) -> Response {
-    let Posted { form: Registering { email: typed, password }, visitor } = posted;
-    let bad = StatusCode::BAD_REQUEST;
-    let Ok(email) = typed.parse::<Email>() else {
-        return form(bad, &visitor, &typed, Some(("email", visitor.text("email-wrong"))));
+pub(crate) async fn register(from: PeerAddress, sent: Sent<Registering>) -> Response {
+    let Sent { form: Registering { email: typed, password }, visitor, stale } = sent;
+    if let Some(error) = stale {
+        return form(&visitor, &typed, Some(&error));
+    }
+    let email = match typed.parse::<Email>() {
+        Ok(email) => email,
+        Err(fault) => return form(&visitor, &typed, Some(&invalid("email", "email-wrong", fault))),
     };
     let (password, profile) = (Password::new(password), Profile::default());
     let app = &visitor.app;
-    let error: Error = match super::register(app, email, password, profile, from.0).await {
+    match super::register(app, email, password, profile, from.0).await {
+        Ok(_) if app.mailer.sends() => {
+            // The mail has a link, and a code for who reads it elsewhere.
+            let done = visitor.text_with("registered-mail", &[("email", typed.as_str().into())]);
+            let values =
+                context! { act => "verify", token => "", email => typed, strength => "", done };
+            visitor.page(StatusCode::CREATED, "form.html", values)
+        }
         Ok(_) => {
-            let text = if app.mailer.sends() { "registered-mail" } else { "registered" };
-            let (title, text) = (visitor.text("register"), visitor.text(text));
-            return visitor.said(StatusCode::CREATED, &title, &text, "login");
+            let (title, text) = (visitor.text("registered-title"), visitor.text("registered"));
+            visitor.said(StatusCode::CREATED, &title, &text, "login")
         }
-        Err(error) => error,
-    };
-    match error.code() {
-        Code::RegisterUserAlreadyExists | Code::RegisterInvalidPassword => {
-            form(bad, &visitor, &typed, Some((field_of(&error), visitor.told(&error))))
-        }
-        _ => visitor.refusal(&visitor.text("register"), error),
+        Err(error) => form(&visitor, &typed, Some(&error)),
     }
 }
 
-fn form(
-    status: StatusCode,
-    visitor: &Visitor,
-    email: &str,
-    fault: Option<(&str, String)>,
-) -> Response {
-    let (field, fault) = fault.unzip();
+/// A refusal of what was typed into a field, by the name of its texts.
+pub(crate) fn invalid(field: &'static str, name: &str, sentence: &str) -> Error {
+    let phrase = Phrase::new(name, sentence).about(field);
+    Error::with_phrases(Code::UnprocessableContent, vec![phrase])
+}
+
+fn form(visitor: &Visitor, email: &str, error: Option<&Error>) -> Response {
+    let (field, fault) = (error.map(field_of), error.map(|error| visitor.told(error)));
     let values = context! { email, field, fault, strength => strength(visitor) };
-    visitor.page(status, "register.html", values)
+    visitor.form("register.html", values, error)
 }

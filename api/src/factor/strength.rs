@@ -18,16 +18,13 @@ pub(super) fn fault(password: &str, words: &[String], least: u8) -> Option<Vec<P
     }
     let feedback = found.feedback();
     let why = feedback.and_then(|feedback| feedback.warning());
-    let why = match why {
-        Some(why) => Phrase::new(format!("weak-{why:?}"), why.to_string()),
-        None => Phrase::new("weak", "This is easy to guess."),
-    };
+    let why = why.map(|why| Phrase::new(format!("weak-{why:?}"), why.to_string()));
     let advice = match feedback.and_then(|feedback| feedback.suggestions().first()) {
         Some(advice) => Phrase::new(format!("advice-{advice:?}"), advice.to_string()),
         None => Phrase::new("advice", "Add another word or two."),
     };
     let fault = Phrase::new("password-too-easy", "Password is too easy to guess.");
-    Some(vec![fault, why, advice])
+    Some([Some(fault), why, Some(advice)].into_iter().flatten().collect())
 }
 
 /// A word and what it is made of: of `ada.king@example.com` also `ada.king`, `ada`, `king`, `example.com`

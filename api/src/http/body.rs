@@ -23,10 +23,10 @@ use crate::scope::{MAX_SCOPES, Scope, Scopes};
 const MAX_NAME: usize = 100;
 
 /// How long something may be said to live, in seconds.
-const SECONDS: std::ops::RangeInclusive<u64> = 1..=315_360_000;
+pub(crate) const SECONDS: std::ops::RangeInclusive<u64> = 1..=315_360_000;
 
 const JSON: &str = "application/json";
-const FORM: &str = "application/x-www-form-urlencoded";
+pub(super) const FORM: &str = "application/x-www-form-urlencoded";
 const MULTIPART: &str = "multipart/form-data";
 
 /// What a request's body may be.

@@ -131,6 +131,11 @@ impl Cookies {
         self.push(header::SET_COOKIE, &text);
     }
 
+    /// Lets the browser keep something for so many seconds; for none, it forgets it.
+    pub(crate) fn lend(&self, app: &App, name: &str, value: &str, seconds: u64) {
+        self.set(app, name, value, seconds, "; HttpOnly");
+    }
+
     /// The headers, for the answer.
     pub(crate) fn take(&self) -> Vec<(HeaderName, HeaderValue)> {
         std::mem::take(&mut self.lock())

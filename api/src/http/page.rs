@@ -271,6 +271,8 @@ pub(crate) struct Frame {
     place: String,
     /// Who reads it, and what their forms repeat.
     reader: Value,
+    /// What was done before it was led to.
+    said: Value,
 }
 
 impl Frame {
@@ -288,12 +290,17 @@ impl Frame {
         let reader = context! { signed_in => Value::from(()), csrf => "" };
         let place = request.uri().path_and_query().map_or("/", |place| place.as_str());
         let place = place.trim_start_matches('/').to_owned();
-        Ok(Self { app: app.clone(), language, root, place, reader })
+        Ok(Self { app: app.clone(), language, root, place, reader, said: context! {} })
     }
 
     /// For somebody who is known, with what their forms repeat.
     pub(super) fn read_by(&mut self, signed_in: Value, csrf: &str) {
         self.reader = context! { signed_in, csrf };
+    }
+
+    /// Says in a part of the page what was done, by the name of its text.
+    pub(super) fn says(&mut self, section: &str, name: &str) {
+        self.said = context! { done => self.text(name), section };
     }
 
     /// Where the page is, from the first one.
@@ -328,7 +335,12 @@ impl Frame {
                 self.found(&phrase.name, &values).unwrap_or_else(|| phrase.sentence.clone())
             })
             .collect();
-        if told.is_empty() { self.text(&name_of(error.code())) } else { told.join(" ") }
+        if !told.is_empty() {
+            return told.join(" ");
+        }
+        let minutes = error.wait().map_or(1, |wait| wait.as_secs().div_ceil(60));
+        let minutes = u32::try_from(minutes).unwrap_or(u32::MAX);
+        self.text_with(&name_of(error.code()), &[("minutes", minutes.into())])
     }
 
     /// A page from a template.
@@ -368,8 +380,10 @@ impl Frame {
         let chooses = values.get_attr("strength").is_ok_and(|strength| strength.is_true());
         let scripts = if chooses { "script-src 'self'; " } else { "" };
         // Most pages are not about what came of a form.
-        let said = context! { done => "", fault => "", faulty => "", field => "", section => "" };
-        let values = context! { ..frame, ..self.reader.clone(), ..values, ..said };
+        let missing =
+            context! { done => "", fault => "", faulty => "", field => "", section => "" };
+        let known = context! { ..frame, ..self.reader.clone() };
+        let values = context! { ..known, ..values, ..self.said.clone(), ..missing };
         let known = pages.templates.iter().find(|(tag, _)| *tag == self.language);
         let (_, environment) = known.ok_or(Code::InternalServerError)?;
         let html = environment
@@ -392,6 +406,13 @@ impl Frame {
             // With none at all, browsers hide from us that a form is our own page's.
             .header(header::REFERRER_POLICY, "same-origin")
             .body(html))
+    }
+
+    /// A page with a form, and why it was refused where it was.
+    pub(crate) fn form(&self, template: &str, values: Value, error: Option<&Error>) -> Response {
+        let Some(error) = error else { return self.page(StatusCode::OK, template, values) };
+        let head = Head::of(error);
+        head.onto(self.page(head.status(), template, values))
     }
 
     /// A page that says something, and may lead on.

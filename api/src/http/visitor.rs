@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use minijinja::context;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use poem::http::{HeaderMap, header};
-use poem::{FromRequest, Request, RequestBody};
+use poem::http::{HeaderMap, Method, header};
+use poem::{FromRequest, Request, RequestBody, Response};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
+use super::body::FORM;
 use super::caller::device;
 use super::cookie::{self, Cookies};
 use super::page::Frame;
@@ -23,6 +24,12 @@ use crate::scope::Scope;
 use crate::session::browser::{self, SignedIn};
 
 const NAME: &str = "tessera-browser";
+
+/// What was done, for the page that is led to and says so once.
+const DONE: &str = "tessera-done";
+
+/// How long that is known, in seconds.
+const DONE_LIVES: u64 = 60;
 
 /// How long a page that refuses waits to know who reads it.
 const FOUND_WITHIN: Duration = Duration::from_secs(1);
@@ -35,6 +42,20 @@ fn browsers(id: &str) -> Vec<u8> {
     [b"browser ", id.as_bytes()].concat()
 }
 
+/// What shows that a browser was told by us that something was done, for a page to say it.
+fn done(id: &str, page: &str, what: &str) -> Vec<u8> {
+    let page = page.split('?').next().unwrap_or_default();
+    format!("done {id} {page} {what}").into_bytes()
+}
+
+/// The page that a form stands on, by where it was sent to.
+fn page_of_form(place: &str) -> &str {
+    match place {
+        "logout" | "account/export" => "account",
+        place => place,
+    }
+}
+
 /// Somebody's browser.
 pub(crate) struct Visitor {
     /// Who is signed in with it, if somebody is.
@@ -42,6 +63,8 @@ pub(crate) struct Visitor {
     frame: Frame,
     id: String,
     cookies: Cookies,
+    /// Whether they send a form, rather than open a page.
+    sends: bool,
 }
 
 /// What pages stand in.
@@ -73,9 +96,41 @@ impl Visitor {
                 id
             }
         };
-        let mut visitor = Self { signed_in, id, cookies, frame };
+        let sends = request.method() != Method::GET;
+        let mut visitor = Self { signed_in, id, cookies, frame, sends };
         visitor.show();
+        visitor.hear(request.headers());
         Ok(visitor)
+    }
+
+    /// Lets the page say what was done before it was led to.
+    fn hear(&mut self, headers: &HeaderMap) {
+        let app = &self.frame.app;
+        let Some(value) = cookie::value(app, headers, DONE).filter(|_| !self.sends) else { return };
+        let Some((what, shown)) = value.rsplit_once('.') else { return };
+        let Some((section, name)) = what.split_once('.') else { return };
+        // Nobody else makes a page say what was not done.
+        let expected = done(&self.id, self.frame.place(), what);
+        if app.csrf.check_of(&expected, shown).is_ok() {
+            self.cookies.lend(app, DONE, "", 0);
+            self.frame.says(section, name);
+        }
+    }
+
+    /// Leads to a page that says once, in a part of it, what was done: by the name of its text.
+    pub(crate) fn has_done(&self, page: &str, section: &str, name: &str) -> Response {
+        let (app, what) = (&self.frame.app, format!("{section}.{name}"));
+        let shown = app.csrf.value_of(&done(&self.id, page, &what));
+        self.cookies.lend(app, DONE, &format!("{what}.{shown}"), DONE_LIVES);
+        let part = if section.is_empty() { String::new() } else { format!("#{section}-title") };
+        self.leads_to(&format!("{page}{part}"))
+    }
+
+    /// Finds out again who is signed in, after what may have ended that.
+    pub(crate) async fn look_again(&mut self) -> Result<()> {
+        self.signed_in = browser::find(&self.frame.app, &self.id).await?;
+        self.show();
+        Ok(())
     }
 
     /// What a page stands in that says why it is not another: for whose browser it is, where that can be told. Of a
@@ -89,7 +144,8 @@ impl Visitor {
         let Ok(Ok(signed_in)) = timeout(FOUND_WITHIN, browser::find(app, &id)).await else {
             return frame;
         };
-        let mut visitor = Self { signed_in, id, cookies: Cookies::default(), frame };
+        let cookies = Cookies::default();
+        let mut visitor = Self { signed_in, id, cookies, frame, sends: false };
         visitor.show();
         visitor.frame
     }
@@ -137,8 +193,12 @@ impl Visitor {
     /// Who is signed in; where nobody is, the answer that leads to the sign-in and back.
     pub(crate) fn signed_in(&self) -> poem::Result<SignedIn> {
         let lead = || {
-            let next = utf8_percent_encode(self.place(), IN_QUERY);
-            self.leads_to(&format!("login?next=/{next}"))
+            let next = utf8_percent_encode(page_of_form(self.place()), IN_QUERY);
+            let login = format!("login?next=/{next}");
+            match self.sends {
+                true => self.has_done(&login, "", "signed-out-meanwhile"),
+                false => self.leads_to(&login),
+            }
         };
         self.signed_in.clone().ok_or_else(|| poem::Error::from_response(lead()))
     }
@@ -161,13 +221,35 @@ pub(crate) struct Posted<T> {
 
 impl<'a, T: DeserializeOwned + Send> FromRequest<'a> for Posted<T> {
     async fn from_request(request: &'a Request, body: &mut RequestBody) -> poem::Result<Self> {
+        let Sent { form, visitor, stale } = Sent::from_request(request, body).await?;
+        match stale {
+            Some(error) => Err(page_of(&visitor, error)),
+            None => Ok(Self { form, visitor }),
+        }
+    }
+}
+
+/// A form that one of our own pages sent, for pages that anybody may use: one that does not repeat what belongs to
+/// its browser does nothing, and is shown again with what was typed.
+pub(crate) struct Sent<T> {
+    /// What was filled in.
+    pub(crate) form: T,
+    /// Whose browser it is.
+    pub(crate) visitor: Visitor,
+    /// Why it does nothing, if so.
+    pub(crate) stale: Option<Error>,
+}
+
+impl<'a, T: DeserializeOwned + Send> FromRequest<'a> for Sent<T> {
+    async fn from_request(request: &'a Request, body: &mut RequestBody) -> poem::Result<Self> {
         let frame = Frame::of(request)?;
-        let posted = async {
+        let sent = async {
             if !cookie::is_own(request) {
                 return Err(Error::from(Code::CsrfTokenMismatch));
             }
             let kind = request.header(header::CONTENT_TYPE).unwrap_or_default();
-            if !kind.starts_with("application/x-www-form-urlencoded") {
+            let kind = kind.split(';').next().unwrap_or_default().trim();
+            if !kind.eq_ignore_ascii_case(FORM) {
                 return Err(Code::UnsupportedMediaType.into());
             }
             let visitor = Visitor::of(request, frame.clone()).await?;
@@ -178,12 +260,16 @@ impl<'a, T: DeserializeOwned + Send> FromRequest<'a> for Posted<T> {
                 serde_urlencoded::from_bytes(&bytes).map_err(unreadable)?;
             let csrf = fields.iter().find(|(name, _)| name == "csrf");
             let given = csrf.map(|(_, value)| value.as_str()).unwrap_or_default();
-            frame.app.csrf.check_of(&browsers(&visitor.id), given)?;
-            let form = serde_urlencoded::from_bytes(&bytes).map_err(unreadable)?;
-            Ok(Self { form, visitor })
+            let stale = frame.app.csrf.check_of(&browsers(&visitor.id), given).err();
+            let form = serde_urlencoded::from_bytes(&bytes).map_err(unreadable);
+            // What is not ours need not be readable.
+            let form = form.map_err(|error| {
+                stale.as_ref().map_or(error, |_| Code::CsrfTokenMismatch.into())
+            })?;
+            Ok(Self { form, visitor, stale })
         };
-        match posted.await {
-            Ok(posted) => Ok(posted),
+        match sent.await {
+            Ok(sent) => Ok(sent),
             Err(error) => {
                 let frame = Visitor::lost(frame.clone(), request.headers(), &error).await;
                 Err(page_of(&frame, error))
@@ -217,11 +303,7 @@ fn page_of(frame: &Frame, error: Error) -> poem::Error {
         // A page that was open for too long leads to itself, as it is now.
         Code::CsrfTokenMismatch => {
             let (title, text) = (frame.text("load-again"), frame.told(&error));
-            let place = match frame.place() {
-                "logout" | "account/export" => "account",
-                place => place,
-            };
-            frame.refusal_with(&title, &text, place, &error)
+            frame.refusal_with(&title, &text, page_of_form(frame.place()), &error)
         }
         _ => frame.refusal(&frame.text("did-not-work"), error),
     };

@@ -103,7 +103,9 @@ impl Templates {
         let template = self.0.get_template(&format!("{}/{part}", letter.template.name()))?;
         // What a mail has not is undefined, rather than something that would be written as `None`.
         let mut words = BTreeMap::from([("link", link.to_owned()), ("address", letter.to.clone())]);
+        let page = link.split('?').next().unwrap_or_default();
         words.extend(letter.code.clone().map(|code| ("code", code)));
+        words.extend(letter.code.as_ref().map(|_| ("page", page.to_owned())));
         words.extend(letter.lives.map(|lives| ("lifetime", lifetime(lives))));
         words.extend(letter.moved.then(|| ("moved", "yes".to_owned())));
         template.render(words)

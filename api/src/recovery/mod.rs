@@ -111,6 +111,22 @@ pub async fn verify(app: &App, proof: Proof, from: Option<&str>) -> Result<User>
     Ok(user)
 }
 
+/// Whose password a token sets, which stays as it is.
+///
+/// # Errors
+///
+/// [`Code::ResetPasswordBadToken`].
+pub async fn addressee(app: &App, token: &str) -> Result<String> {
+    let purpose = Purpose::ResetPassword;
+    let bad = || Error::from(Code::ResetPasswordBadToken);
+    let proof = Proof::Token(token.to_owned());
+    let found = confirmation::find(app, app.database.reader(), purpose, &proof).await?;
+    let found = found.filter(|found| !found.is_used()).ok_or_else(bad)?;
+    let known = user::by_id(&app.database, found.user()).await?.ok_or_else(bad)?;
+    let fits = known.user.is_active && found.fits(purpose, &known);
+    if fits { Ok(known.user.email) } else { Err(bad()) }
+}
+
 /// Gives a user another password: every session and every access token of theirs ends.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 //! The pages that links in mails lead to. Opening one changes nothing, for programs that look into mails
 //! open every link: its button does.
 
-use minijinja::context;
+use minijinja::{Value, context};
 use poem::http::StatusCode;
 use poem::{Response, handler};
 use serde::Deserialize;
@@ -10,10 +10,10 @@ use crate::audit::Actor;
 use crate::confirmation::{Proof, Purpose};
 use crate::error::{Code, Error};
 use crate::factor::Password;
-use crate::factor::pages::strength;
+use crate::factor::pages::{invalid, strength};
 use crate::http::caller::PeerAddress;
 use crate::http::page::field_of;
-use crate::http::visitor::{Asked, Posted, Visitor};
+use crate::http::visitor::{Asked, Posted, Sent, Visitor};
 use crate::session::Device;
 
 /// What a link brings.
@@ -50,54 +50,60 @@ fn place_of(purpose: Purpose) -> &'static str {
 
 #[handler]
 pub(crate) fn forgot_password_form(visitor: Visitor) -> Response {
-    asked(StatusCode::OK, &visitor, Purpose::ResetPassword, "", None)
+    asked(&visitor, Purpose::ResetPassword, &own_address(&visitor), None)
 }
 
 #[handler]
-pub(crate) async fn forgot_password(from: PeerAddress, posted: Posted<Filled>) -> Response {
-    ask(Purpose::ResetPassword, from, posted).await
+pub(crate) async fn forgot_password(from: PeerAddress, sent: Sent<Filled>) -> Response {
+    ask(Purpose::ResetPassword, from, sent).await
+}
+
+fn own_address(visitor: &Visitor) -> String {
+    let own = visitor.signed_in.as_ref().map(|signed_in| signed_in.user.email.clone());
+    own.unwrap_or_default()
 }
 
 #[handler]
 pub(crate) fn request_verify_token_form(visitor: Visitor) -> Response {
-    let email = visitor.signed_in.as_ref().map(|signed_in| signed_in.user.email.clone());
-    asked(StatusCode::OK, &visitor, Purpose::Verify, &email.unwrap_or_default(), None)
+    asked(&visitor, Purpose::Verify, &own_address(&visitor), None)
 }
 
 #[handler]
-pub(crate) async fn request_verify_token(from: PeerAddress, posted: Posted<Filled>) -> Response {
-    ask(Purpose::Verify, from, posted).await
+pub(crate) async fn request_verify_token(from: PeerAddress, sent: Sent<Filled>) -> Response {
+    ask(Purpose::Verify, from, sent).await
 }
 
-async fn ask(purpose: Purpose, from: PeerAddress, posted: Posted<Filled>) -> Response {
-    let Posted { form, visitor } = posted;
+async fn ask(purpose: Purpose, from: PeerAddress, sent: Sent<Filled>) -> Response {
+    let Sent { form, visitor, stale } = sent;
     let typed = form.email.unwrap_or_default();
-    let Ok(email) = typed.parse() else {
-        let fault = Some(visitor.text("email-wrong"));
-        return asked(StatusCode::BAD_REQUEST, &visitor, purpose, &typed, fault);
+    if let Some(error) = stale {
+        return asked(&visitor, purpose, &typed, Some(&error));
+    }
+    let email = match typed.parse() {
+        Ok(email) => email,
+        Err(fault) => {
+            let error = invalid("email", "email-wrong", fault);
+            return asked(&visitor, purpose, &typed, Some(&error));
+        }
     };
-    let (name, from) = (place_of(purpose), from.0.as_deref());
-    let title = visitor.text(name);
+    let from = from.0.as_deref();
     match super::ask(&visitor.app, purpose, email, Actor::anybody(), from).await {
         Ok(()) => {
-            let done = visitor.text(&format!("{name}-done"));
-            // The mail has a code, for who reads it elsewhere.
-            let more = if purpose == Purpose::Verify { "verify" } else { "reset-password" };
-            visitor.said(StatusCode::OK, &title, &done, more)
+            let text = format!("{}-done", place_of(purpose));
+            let done = visitor.text_with(&text, &[("email", typed.as_str().into())]);
+            // The mail has a link, and a code for who reads it elsewhere.
+            let act = if purpose == Purpose::Verify { Act::Verify } else { Act::ResetPassword };
+            let filled = Filled { token: None, email: Some(typed), code: None, password: None };
+            act.form(&visitor, &filled, context! { done }, None)
         }
-        Err(error) => visitor.refusal(&title, error),
+        Err(error) => asked(&visitor, purpose, &typed, Some(&error)),
     }
 }
 
-fn asked(
-    status: StatusCode,
-    visitor: &Visitor,
-    purpose: Purpose,
-    email: &str,
-    fault: Option<String>,
-) -> Response {
-    let field = fault.as_ref().map(|_| "email");
-    visitor.page(status, "ask.html", context! { act => place_of(purpose), email, field, fault })
+fn asked(visitor: &Visitor, purpose: Purpose, email: &str, error: Option<&Error>) -> Response {
+    let (field, fault) = (error.map(field_of), error.map(|error| visitor.told(error)));
+    let values = context! { act => place_of(purpose), email, field, fault };
+    visitor.form("ask.html", values, error)
 }
 
 /// What a page is for: its place, and what its texts are known by.
@@ -119,76 +125,107 @@ impl Act {
 
     fn form(
         self,
-        status: StatusCode,
         visitor: &Visitor,
         filled: &Filled,
-        fault: Option<(&str, String)>,
+        more: Value,
+        error: Option<&Error>,
     ) -> Response {
-        let (field, fault) = fault.unzip();
         let values = context! {
             act => self.name(),
-            field,
             strength => (self == Act::ResetPassword).then(|| strength(visitor)),
             token => &filled.token,
             email => &filled.email,
-            fault,
         };
-        visitor.page(status, "form.html", values)
+        visitor.form("form.html", context! { ..more, ..values }, error)
     }
 
-    fn opened(self, visitor: &Visitor, link: Link) -> Response {
-        let filled = Filled { token: link.token, email: None, code: None, password: None };
-        self.form(StatusCode::OK, visitor, &filled, None)
+    fn opened(self, visitor: &Visitor, link: Link, email: Option<String>) -> Response {
+        let filled = Filled { token: link.token, email, code: None, password: None };
+        self.form(visitor, &filled, context! {}, None)
     }
 
-    fn ended(self, outcome: Result<(), Error>, visitor: &Visitor, filled: &Filled) -> Response {
-        let title = visitor.text(self.name());
-        let done = || {
-            let more = if self == Act::Verify { "" } else { "login" };
-            let text = visitor.text(&format!("{}-done", self.name()));
-            visitor.said(StatusCode::OK, &title, &text, more)
-        };
-        let error = match outcome {
-            Ok(()) => return done(),
+    async fn ended(
+        self,
+        outcome: Result<(), Error>,
+        mut visitor: Visitor,
+        filled: &Filled,
+    ) -> Response {
+        match outcome {
             // Who presses twice has got what they want.
-            Err(error) if error.code() == Code::VerifyUserAlreadyVerified => return done(),
-            Err(error) => error,
-        };
-        // A token that is no good stays so; a code may be typed again, and another password chosen.
-        let again = filled.token.is_none() || error.code() == Code::ResetPasswordInvalidPassword;
-        match (error.code(), error.code().status()) {
-            (_, StatusCode::BAD_REQUEST) if again => {
-                let fault = Some((field_of(&error), visitor.told(&error)));
-                self.form(StatusCode::BAD_REQUEST, visitor, filled, fault)
+            Err(error) if error.code() != Code::VerifyUserAlreadyVerified => {
+                return self.refused(&error, &visitor, filled);
             }
-            (Code::ResetPasswordBadToken | Code::VerifyUserBadToken, _) => {
-                let purpose = match self {
-                    Act::Verify => Purpose::Verify,
-                    _ => Purpose::ResetPassword,
-                };
-                let text = visitor.told(&error);
-                visitor.refusal_with(&title, &text, place_of(purpose), &error)
-            }
-            _ => visitor.refusal(&title, error),
+            _ => {}
         }
+        // It may have been this browser that was signed out by it.
+        if let Err(error) = visitor.look_again().await {
+            return visitor.refusal(&visitor.text(self.name()), error);
+        }
+        let more = match self {
+            Act::Verify if visitor.signed_in.is_some() => "account",
+            Act::Verify | Act::ResetPassword => "login",
+            Act::RestoreEmail => "reset-password",
+        };
+        let [title, text] =
+            ["title", "done"].map(|part| visitor.text(&format!("{}-{part}", self.name())));
+        visitor.said(StatusCode::OK, &title, &text, more)
+    }
+
+    fn refused(self, error: &Error, visitor: &Visitor, filled: &Filled) -> Response {
+        let is_bad =
+            [Code::ResetPasswordBadToken, Code::VerifyUserBadToken].contains(&error.code());
+        if is_bad && filled.token.is_some() {
+            // A link that is no good stays so.
+            let (title, text) = (visitor.text(self.name()), visitor.told(error));
+            let purpose =
+                if self == Act::Verify { Purpose::Verify } else { Purpose::ResetPassword };
+            return visitor.refusal_with(&title, &text, place_of(purpose), error);
+        }
+        if self == Act::RestoreEmail || error.code().status().is_server_error() {
+            return visitor.refusal_with(
+                &visitor.text(self.name()),
+                &visitor.told(error),
+                "",
+                error,
+            );
+        }
+        // A code may be typed again, and another password chosen.
+        let fault = match (is_bad, self) {
+            (true, Act::ResetPassword) => {
+                [visitor.text("code-wrong"), visitor.text("password-again")].join(" ")
+            }
+            (true, _) => visitor.text("code-wrong"),
+            _ => visitor.told(error),
+        };
+        self.form(visitor, filled, context! { field => field_of(error), fault }, Some(error))
     }
 }
 
 #[handler]
 pub(crate) fn verify_form(visitor: Visitor, Asked(link): Asked<Link>) -> Response {
-    Act::Verify.opened(&visitor, link)
+    Act::Verify.opened(&visitor, link, None)
 }
 
 #[handler]
 pub(crate) async fn verify(from: PeerAddress, posted: Posted<Filled>) -> Response {
     let Posted { form, visitor } = posted;
     let outcome = super::verify(&visitor.app, form.proof(), from.0.as_deref()).await.map(drop);
-    Act::Verify.ended(outcome, &visitor, &form)
+    Act::Verify.ended(outcome, visitor, &form).await
 }
 
 #[handler]
-pub(crate) fn reset_password_form(visitor: Visitor, Asked(link): Asked<Link>) -> Response {
-    Act::ResetPassword.opened(&visitor, link)
+pub(crate) async fn reset_password_form(visitor: Visitor, Asked(link): Asked<Link>) -> Response {
+    let Some(token) = &link.token else {
+        return Act::ResetPassword.opened(&visitor, link, Some(own_address(&visitor)));
+    };
+    // Whose password it is, for who has two accounts, and for what keeps passwords.
+    match super::addressee(&visitor.app, token).await {
+        Ok(email) => Act::ResetPassword.opened(&visitor, link, Some(email)),
+        Err(error) => {
+            let filled = Filled { token: link.token, email: None, code: None, password: None };
+            Act::ResetPassword.refused(&error, &visitor, &filled)
+        }
+    }
 }
 
 #[handler]
@@ -196,7 +233,7 @@ pub(crate) async fn reset_password(device: Device, posted: Posted<Filled>) -> Re
     let Posted { form, visitor } = posted;
     let password = Password::new(form.password.clone().unwrap_or_default());
     let outcome = super::reset_password(&visitor.app, form.proof(), password, device).await;
-    Act::ResetPassword.ended(outcome, &visitor, &form)
+    Act::ResetPassword.ended(outcome, visitor, &form).await
 }
 
 #[handler]
@@ -205,7 +242,7 @@ pub(crate) fn restore_email_form(visitor: Visitor, Asked(link): Asked<Link>) -> 
         let title = visitor.text(Act::RestoreEmail.name());
         return visitor.refusal(&title, Code::RestoreEmailBadToken.into());
     }
-    Act::RestoreEmail.opened(&visitor, link)
+    Act::RestoreEmail.opened(&visitor, link, None)
 }
 
 #[handler]
@@ -214,5 +251,5 @@ pub(crate) async fn restore_email(device: Device, posted: Posted<Filled>) -> Res
     let token = form.token.clone().unwrap_or_default();
     let outcome = super::restore_email(&visitor.app, &token, device).await.map(drop);
     let form = Filled { token: Some(token), ..form };
-    Act::RestoreEmail.ended(outcome, &visitor, &form)
+    Act::RestoreEmail.ended(outcome, visitor, &form).await
 }

@@ -11,7 +11,7 @@ use crate::config::Registration;
 use crate::error::{Code, Error};
 use crate::factor::Password;
 use crate::http::page::Frame;
-use crate::http::visitor::{Asked, Posted, Visitor, next_place};
+use crate::http::visitor::{Asked, Posted, Sent, Visitor, next_place};
 
 /// What leads to a sign-in.
 #[derive(Deserialize)]
@@ -41,13 +41,20 @@ pub(crate) fn login_form(visitor: Visitor, Asked(led): Asked<Led>) -> Response {
     if visitor.signed_in.is_some() {
         return visitor.leads_to(next_place(led.next.as_deref()));
     }
-    form(StatusCode::OK, &visitor, "", led.next.as_deref(), None)
+    form(&visitor, "", led.next.as_deref(), None)
 }
 
 #[handler]
-pub(crate) async fn login(device: Device, posted: Posted<SignIn>) -> Response {
-    let Posted { form: SignIn { email, password, next }, mut visitor } = posted;
+pub(crate) async fn login(device: Device, sent: Sent<SignIn>) -> Response {
+    let Sent { form: SignIn { email, password, next }, mut visitor, stale } = sent;
     let next = next.as_deref();
+    if let Some(error) = stale {
+        // Signed in with another window.
+        if visitor.signed_in.is_some() {
+            return visitor.leads_to(next_place(next));
+        }
+        return form(&visitor, &email, next, Some(&error));
+    }
     let app = visitor.app.clone();
     match browser::sign_in(&app, &email, Password::new(password), device.clone()).await {
         Ok(id) => {
@@ -60,23 +67,14 @@ pub(crate) async fn login(device: Device, posted: Posted<SignIn>) -> Response {
             visitor.moves_to(&id);
             visitor.leads_to(next_place(next))
         }
-        Err(error) if error.code().status() == StatusCode::BAD_REQUEST => {
-            form(StatusCode::BAD_REQUEST, &visitor, &email, next, Some(&error))
-        }
-        Err(error) => visitor.refusal(&visitor.text("sign-in"), error),
+        Err(error) => form(&visitor, &email, next, Some(&error)),
     }
 }
 
-fn form(
-    status: StatusCode,
-    visitor: &Visitor,
-    email: &str,
-    next: Option<&str>,
-    fault: Option<&Error>,
-) -> Response {
+fn form(visitor: &Visitor, email: &str, next: Option<&str>, error: Option<&Error>) -> Response {
     let app = &visitor.app;
-    let not_verified = fault.is_some_and(|error| error.code() == Code::LoginUserNotVerified);
-    let fault = fault.map(|error| match error.code() {
+    let not_verified = error.is_some_and(|error| error.code() == Code::LoginUserNotVerified);
+    let fault = error.map(|error| match error.code() {
         Code::LoginUserNotVerified => visitor.text("sign-in-not-verified"),
         _ => visitor.told(error),
     });
@@ -88,7 +86,7 @@ fn form(
         mails => app.mailer.sends(),
         not_verified,
     };
-    visitor.page(status, "login.html", values)
+    visitor.form("login.html", values, error)
 }
 
 #[handler]

@@ -38,6 +38,15 @@ impl<'a> Browser<'a> {
         answer
     }
 
+    /// Sends a form that is done, and opens the page that says so.
+    pub(crate) async fn does(&mut self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        let led = self.press(path, fields).await.expect_status(303);
+        let page = reqwest::Url::parse(&self.server.url(path)).unwrap();
+        let place = page.join(&led.header("location")).unwrap();
+        let query = place.query().map(|query| format!("?{query}")).unwrap_or_default();
+        self.open(&format!("{}{query}", place.path())).await.expect_status(200)
+    }
+
     /// Signs in by the page.
     pub(crate) async fn sign_in(&mut self, email: &str, password: &str) {
         self.open("/login").await.expect_status(200);

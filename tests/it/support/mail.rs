@@ -64,7 +64,7 @@ impl Letter {
 
     /// The six digits.
     pub(crate) fn code(&self) -> String {
-        self.text.split_once("code: ").unwrap().1[..6].to_owned()
+        self.text.split_once("the code ").unwrap().1[..6].to_owned()
     }
 }
 

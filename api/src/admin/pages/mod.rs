@@ -20,8 +20,9 @@ pub(crate) use system::{
 pub(crate) use tokens::{change_tokens, show_tokens};
 
 use super::{Day, overview};
-use crate::account::pages::invalid;
+use crate::account::pages::told;
 use crate::error::{Code, Error, Result};
+use crate::factor::pages::invalid;
 use crate::http::body::is_line;
 use crate::http::page::{Head, field_of};
 use crate::http::visitor::Visitor;
@@ -66,21 +67,6 @@ struct Filled {
 }
 
 impl Filled {
-    /// Whether it has a field of a name: what is wrong with one is said beside it.
-    fn has(&self, field: &str) -> bool {
-        let known = [
-            ("name", &self.name),
-            ("scopes", &self.scopes),
-            ("why", &self.why),
-            ("subject", &self.subject),
-            ("username", &self.username),
-            ("days", &self.days),
-            ("current", &self.current),
-            ("email", &self.email),
-        ];
-        known.iter().any(|(name, value)| *name == field && value.is_some())
-    }
-
     /// What stays in the form after a refusal: no password, and no token.
     fn typed(&self) -> Value {
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
@@ -115,9 +101,16 @@ enum Done {
 }
 
 /// From which row on a list is shown.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 struct From {
     after: Option<String>,
+}
+
+impl From {
+    /// The query that says so, for forms to lead back to the same rows.
+    fn query(&self) -> String {
+        next(self.after.clone(), &[])
+    }
 }
 
 /// What somebody does on these pages.
@@ -166,7 +159,7 @@ async fn after(
 ) -> Response {
     let section = section_of(&form.act);
     let (status, more) = match outcome {
-        Ok(Done::Said(name)) => (StatusCode::OK, context! { done => visitor.text(name), section }),
+        Ok(Done::Said(name)) => return visitor.has_done(visitor.place(), section, name),
         Ok(Done::Told(told)) => (StatusCode::OK, context! { told, section }),
         Ok(Done::Secret(secret)) => {
             (StatusCode::CREATED, context! { secret, section, typed => form.typed() })
@@ -175,8 +168,9 @@ async fn after(
             return refused(visitor, error);
         }
         Err(error) => {
-            let (fault, faulty) = (visitor.told(&error), &form.act);
-            let field = Some(field_of(&error)).filter(|field| form.has(field)).unwrap_or_default();
+            let (fault, faulty) = (told(visitor, &error), &form.act);
+            let field = Some(field_of(&error)).filter(|field| fields_of(faulty).contains(field));
+            let field = field.unwrap_or_default();
             let more = context! { fault, faulty, field, section, typed => form.typed() };
             let head = Head::of(&error);
             return head.onto(shown(visitor, head.status(), template, more, values).await);
@@ -188,6 +182,19 @@ async fn after(
 fn refused(visitor: &Visitor, error: Error) -> Response {
     let (title, text) = (visitor.text("admin-title"), visitor.told(&error));
     visitor.refusal_with(&title, &text, "admin", &error)
+}
+
+/// The fields of a form, beside which it is said what is wrong with them.
+fn fields_of(act: &str) -> &'static [&'static str] {
+    match act {
+        "change" => &["scopes"],
+        "end-sessions" | "revoke-all" => &["why"],
+        "delete" => &["email"],
+        "create-service" => &["name", "scopes"],
+        "create-token" => &["username", "name", "days", "scopes", "current"],
+        "revoke" => &["subject", "why"],
+        _ => &[],
+    }
 }
 
 /// The part of a page where it is said what came of a form; at the top where the page has no such part.

@@ -6,26 +6,26 @@ use poem::{Response, handler};
 use serde::Deserialize;
 
 use super::{Act, BY_BUTTON, Done, Filled, From, ROWS, after, next, page, why};
-use crate::account::pages::invalid;
 use crate::admin::{self, Target};
 use crate::audit::{self, Actor};
 use crate::confirmation::Purpose;
+use crate::directory::{self, Regrant};
 use crate::error::{Code, Error, Result};
+use crate::factor::pages::invalid;
 use crate::http::caller::PeerAddress;
 use crate::http::visitor::{Asked, Posted, Visitor};
+use crate::recovery;
 use crate::scope::{MAX_SCOPES, Scope, Scopes};
 use crate::session::pages::device_name;
 use crate::session::{self, Page, Session};
 use crate::token::{self, Chosen};
 use crate::user::{Changes, Filter, User};
-use crate::{directory, recovery};
 
 /// Which users are looked for.
 #[derive(Debug, Deserialize)]
 struct Sought {
     q: Option<String>,
     state: Option<String>,
-    gone: Option<String>,
     after: Option<String>,
 }
 
@@ -38,7 +38,7 @@ pub(crate) async fn show_users(
 }
 
 async fn users_values(visitor: &Visitor, sought: Sought) -> Result<Value> {
-    let Sought { q, state, gone, after } = sought;
+    let Sought { q, state, after } = sought;
     let state = state.unwrap_or_default();
     let filter = Filter {
         contains: q.clone(),
@@ -50,8 +50,7 @@ async fn users_values(visitor: &Visitor, sought: Sought) -> Result<Value> {
     let last = users.last().filter(|_| more).map(|last| last.email.clone());
     let next = next(last, &[("q", q.as_deref()), ("state", Some(&state))]);
     let users: Vec<_> = users.iter().map(seen).collect();
-    let done = gone.map(|_| visitor.text("user-gone")).unwrap_or_default();
-    Ok(context! { users, done, q => q.unwrap_or_default(), state, next })
+    Ok(context! { users, q => q.unwrap_or_default(), state, next })
 }
 
 fn seen(user: &User) -> Value {
@@ -122,7 +121,7 @@ pub(crate) async fn change_user(
     let is_end = form.act == "delete";
     let outcome = user_changed(&act, &id, form.clone(), from.0.as_deref()).await;
     if is_end && outcome.is_ok() {
-        return Ok(visitor.leads_to("admin/users?gone=1"));
+        return Ok(visitor.has_done("admin/users", "", "user-gone"));
     }
     Ok(after(&visitor, &form, outcome, "admin/user.html", user_values(&visitor, &id)).await)
 }
@@ -137,15 +136,15 @@ async fn user_changed(act: &Act<'_>, id: &str, form: Filled, from: Option<&str>)
             let flag = |was: &Option<String>, is: &Option<String>| {
                 Some(is.is_some()).filter(|is| *is != was.is_some())
             };
-            let granted = regranted(&user.granted, &form)?;
             let changes = Changes {
                 is_active: flag(&form.was_active, &form.is_active),
                 is_superuser: flag(&form.was_superuser, &form.is_superuser),
                 is_verified: flag(&form.was_verified, &form.is_verified),
-                granted: Some(granted).filter(|granted| *granted != user.granted),
                 ..Changes::default()
             };
-            directory::change(app, authority, id, changes, None).await?;
+            let regrant = Some(regrant(&form)?);
+            let wanted = directory::Wanted { changes, regrant, ..directory::Wanted::default() };
+            directory::change(app, authority, id, wanted).await?;
             Ok(Done::Said("saved"))
         }
         "reset-mail" => {
@@ -181,23 +180,26 @@ async fn user_changed(act: &Act<'_>, id: &str, form: Filled, from: Option<&str>)
     }
 }
 
-/// What somebody has, with what a form added to what it showed, and without what it took from that.
-fn regranted(held: &Scopes, form: &Filled) -> Result<Scopes> {
+/// What a form added to the scopes that it showed, and took from them.
+fn regrant(form: &Filled) -> Result<Regrant> {
     let words = |text: &Option<String>| text.clone().unwrap_or_default().trim().to_owned();
     let (was, is) = (words(&form.was_scopes), words(&form.scopes));
     if was == is {
-        return Ok(held.clone());
+        return Ok(Regrant::default());
     }
     let (was, is) = (Scopes::parse(&was), scopes(Some(&is))?);
-    let added = is.iter().filter(|scope| !was.contains(scope.as_str()));
-    let added: Vec<_> = added.cloned().collect();
+    let beyond = |some: &Scopes, others: &Scopes| -> Scopes {
+        some.iter().filter(|scope| !others.contains(scope.as_str())).cloned().collect()
+    };
+    let (added, taken) = (beyond(&is, &was), beyond(&was, &is));
     // A scope may have a comma; who types one here means a space.
     if added.iter().any(|scope| scope.as_str().contains(',')) {
         return Err(scopes_wrong());
     }
-    let kept = |scope: &&Scope| is.contains(scope.as_str()) || !was.contains(scope.as_str());
-    let granted: Vec<_> = held.iter().filter(kept).cloned().chain(added).collect();
-    if granted.len() > MAX_SCOPES { Err(scopes_wrong()) } else { Ok(granted.into_iter().collect()) }
+    if added.contains(Scope::SUPER) {
+        return Err(invalid("scopes", "scopes-super", "super is what is_superuser gives"));
+    }
+    Ok(Regrant { added, taken })
 }
 
 fn scopes_wrong() -> Error {
@@ -233,7 +235,7 @@ pub(crate) async fn show_sessions(
 
 async fn sessions_values(visitor: &Visitor, from: From) -> Result<Value> {
     let app = &visitor.app;
-    let after = from.after.and_then(|id| id.parse().ok());
+    let after = from.after.as_deref().and_then(|id| id.parse().ok());
     let current = visitor.signed_in.as_ref().map(|signed_in| signed_in.session);
     let (sessions, more) = session::list_all(app, current, after, ROWS).await?;
     let ids = sessions.iter().map(|(_, user)| *user).collect();
@@ -244,14 +246,17 @@ async fn sessions_values(visitor: &Visitor, from: From) -> Result<Value> {
         .iter()
         .map(|(session, user)| seen_session(session, Some((user.to_string(), email(*user)))))
         .collect();
-    Ok(context! { sessions, next => next(last, &[]) })
+    Ok(context! { sessions, from => from.query(), next => next(last, &[]) })
 }
 
 #[handler]
-pub(crate) async fn change_session(posted: Posted<Filled>) -> poem::Result<Response> {
+pub(crate) async fn change_session(
+    Asked(from): Asked<From>,
+    posted: Posted<Filled>,
+) -> poem::Result<Response> {
     let Posted { form, visitor } = posted;
     let act = Act::by(&visitor, Scope::SUPER).await?;
     let outcome = end_session(&act, form.clone()).await;
-    let values = sessions_values(&visitor, From { after: None });
+    let values = sessions_values(&visitor, from);
     Ok(after(&visitor, &form, outcome, "admin/sessions.html", values).await)
 }

@@ -9,11 +9,11 @@ use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
 use super::{Act, Done, Filled, From, ROWS, after, next, page, why};
-use crate::account::pages::invalid;
 use crate::admin::{self, Target};
 use crate::app::App;
 use crate::audit::{self, Row};
 use crate::error::{Code, Result};
+use crate::factor::pages::invalid;
 use crate::http::visitor::{Asked, Posted, Visitor};
 use crate::revocation;
 use crate::scope::Scope;
@@ -24,11 +24,11 @@ pub(crate) async fn show_revocations(
     visitor: Visitor,
     Asked(from): Asked<From>,
 ) -> poem::Result<Response> {
-    let from = from.after.and_then(|after| after.parse().ok());
     page(&visitor, "admin/revocations.html", revocations_values(&visitor, from)).await
 }
 
-async fn revocations_values(visitor: &Visitor, before: Option<i64>) -> Result<Value> {
+async fn revocations_values(visitor: &Visitor, from: From) -> Result<Value> {
+    let before = from.after.as_deref().and_then(|after| after.parse().ok());
     let (entries, more) =
         revocation::list(&visitor.app, Some(&revocation::COVERING), before, ROWS).await?;
     let last = entries.last().filter(|_| more).map(|last| last.seq.to_string());
@@ -54,11 +54,14 @@ async fn revocations_values(visitor: &Visitor, before: Option<i64>) -> Result<Va
             }
         })
         .collect();
-    Ok(context! { entries, next => next(last, &[]) })
+    Ok(context! { entries, from => from.query(), next => next(last, &[]) })
 }
 
 #[handler]
-pub(crate) async fn change_revocations(posted: Posted<Filled>) -> poem::Result<Response> {
+pub(crate) async fn change_revocations(
+    Asked(from): Asked<From>,
+    posted: Posted<Filled>,
+) -> poem::Result<Response> {
     let Posted { form, visitor } = posted;
     let act = Act::by(&visitor, Scope::SUPER).await?;
     let outcome = revocations_changed(&act, form.clone()).await;
@@ -67,7 +70,7 @@ pub(crate) async fn change_revocations(posted: Posted<Filled>) -> poem::Result<R
         &form,
         outcome,
         "admin/revocations.html",
-        revocations_values(&visitor, None),
+        revocations_values(&visitor, from),
     )
     .await)
 }

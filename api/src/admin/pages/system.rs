@@ -4,7 +4,6 @@ use minijinja::{Value, context};
 use poem::{Response, handler};
 
 use super::{Act, Done, Filled, From, ROWS, after, next, page};
-use crate::audit::Actor;
 use crate::error::{Code, Result};
 use crate::http::visitor::{Asked, Posted, Visitor};
 use crate::scope::Scope;
@@ -15,12 +14,12 @@ pub(crate) async fn show_mails(
     visitor: Visitor,
     Asked(from): Asked<From>,
 ) -> poem::Result<Response> {
-    page(&visitor, "admin/mail.html", mail_values(&visitor, from.after)).await
+    page(&visitor, "admin/mail.html", mail_values(&visitor, from)).await
 }
 
-async fn mail_values(visitor: &Visitor, from: Option<String>) -> Result<Value> {
-    let from = from.and_then(|id| id.parse().ok());
-    let (waiting, more) = mail::waiting(&visitor.app, from, ROWS).await?;
+async fn mail_values(visitor: &Visitor, from: From) -> Result<Value> {
+    let after = from.after.as_deref().and_then(|id| id.parse().ok());
+    let (waiting, more) = mail::waiting(&visitor.app, after, ROWS).await?;
     let last = waiting.last().filter(|_| more).map(|last| last.id.to_string());
     let mails: Vec<_> = waiting
         .iter()
@@ -37,16 +36,21 @@ async fn mail_values(visitor: &Visitor, from: Option<String>) -> Result<Value> {
             }
         })
         .collect();
-    Ok(context! { mails, sends => visitor.app.mailer.sends(), next => next(last, &[]) })
+    Ok(
+        context! { mails, sends => visitor.app.mailer.sends(), from => from.query(), next => next(last, &[]) },
+    )
 }
 
 #[handler]
-pub(crate) async fn change_mail(posted: Posted<Filled>) -> poem::Result<Response> {
+pub(crate) async fn change_mail(
+    Asked(from): Asked<From>,
+    posted: Posted<Filled>,
+) -> poem::Result<Response> {
     let Posted { form, visitor } = posted;
     let scope = if form.act == "hasten" { Scope::ADMIN } else { Scope::SUPER };
     let act = Act::by(&visitor, scope).await?;
     let outcome = mail_changed(&act, form.clone()).await;
-    Ok(after(&visitor, &form, outcome, "admin/mail.html", mail_values(&visitor, None)).await)
+    Ok(after(&visitor, &form, outcome, "admin/mail.html", mail_values(&visitor, from)).await)
 }
 
 async fn mail_changed(act: &Act<'_>, form: Filled) -> Result<Done> {
@@ -57,7 +61,7 @@ async fn mail_changed(act: &Act<'_>, form: Filled) -> Result<Done> {
             Ok(Done::Said("mail-hastened"))
         }
         "discard" => {
-            mail::discard(app, Actor::of(&act.authority), &id).await?;
+            mail::discard(app, &act.authority, &id).await?;
             Ok(Done::Said("mail-discarded"))
         }
         _ => Err(Code::UnprocessableContent.into()),
@@ -97,7 +101,7 @@ pub(crate) async fn change_keys(posted: Posted<Filled>) -> poem::Result<Response
 }
 
 async fn keys_changed(act: &Act<'_>, form: Filled) -> Result<Done> {
-    let (app, by) = (&act.visitor.app, Actor::of(&act.authority));
+    let (app, by) = (&act.visitor.app, &act.authority);
     match form.act.as_str() {
         "rotate" => {
             let algorithm = form.algorithm.unwrap_or_default().parse();

@@ -4,15 +4,16 @@ use minijinja::{Value, context};
 use poem::{Response, handler};
 
 use super::{Act, Done, Filled, From, ROWS, after, next, page, people};
-use crate::account::pages::{invalid, line, once, seconds_of};
-use crate::audit::Actor;
+use crate::account::pages::{line, once, seconds_of};
 use crate::error::{Code, Result};
 use crate::factor::Password;
+use crate::factor::pages::invalid;
 use crate::http::caller::PeerAddress;
 use crate::http::visitor::{Asked, Posted, Visitor};
 use crate::random;
 use crate::scope::Scope;
 use crate::service;
+use crate::service::PrincipalId;
 use crate::session::browser;
 use crate::token::{self, ApiToken, Authority, Chosen};
 
@@ -21,12 +22,12 @@ pub(crate) async fn show_tokens(
     visitor: Visitor,
     Asked(from): Asked<From>,
 ) -> poem::Result<Response> {
-    page(&visitor, "admin/tokens.html", values(&visitor, from.after)).await
+    page(&visitor, "admin/tokens.html", values(&visitor, from)).await
 }
 
-async fn values(visitor: &Visitor, from: Option<String>) -> Result<Value> {
+async fn values(visitor: &Visitor, from: From) -> Result<Value> {
     let app = &visitor.app;
-    let (tokens, more) = token::list_all(app, from, ROWS).await?;
+    let (tokens, more) = token::list_all(app, from.after.clone(), ROWS).await?;
     let last = tokens.last().filter(|_| more).map(|(token, _)| token.id.to_string());
     let (services, more_services) = service::list(app, None, 100).await?;
     let services: Vec<_> = services
@@ -44,6 +45,7 @@ async fn values(visitor: &Visitor, from: Option<String>) -> Result<Value> {
         tokens => tokens.iter().map(|(token, owner)| seen(token, Some(owner))).collect::<Vec<_>>(),
         services,
         more_services,
+        from => from.query(),
         once => random::id().to_string(),
         next => next(last, &[]),
     })
@@ -59,22 +61,27 @@ pub(super) fn seen(token: &ApiToken, owner: Option<&str>) -> Value {
         expires => token.expires,
         last_used => token.last_used,
         owner,
+        user => match token.owner {
+            PrincipalId::User(id) => Some(id.to_string()),
+            PrincipalId::Service(_) => None,
+        },
     }
 }
 
 #[handler]
 pub(crate) async fn change_tokens(
     from: PeerAddress,
+    Asked(rows): Asked<From>,
     posted: Posted<Filled>,
 ) -> poem::Result<Response> {
     let Posted { form, visitor } = posted;
     let act = Act::by(&visitor, Scope::SUPER).await?;
     let outcome = changed(&act, form.clone(), from.0.as_deref()).await;
-    Ok(after(&visitor, &form, outcome, "admin/tokens.html", values(&visitor, None)).await)
+    Ok(after(&visitor, &form, outcome, "admin/tokens.html", values(&visitor, rows)).await)
 }
 
 async fn changed(act: &Act<'_>, form: Filled, from: Option<&str>) -> Result<Done> {
-    let (app, by) = (&act.visitor.app, Actor::of(&act.authority));
+    let (app, by) = (&act.visitor.app, &act.authority);
     let name = form.name.unwrap_or_default();
     match form.act.as_str() {
         "delete-token" => {
@@ -96,13 +103,7 @@ async fn changed(act: &Act<'_>, form: Filled, from: Option<&str>) -> Result<Done
         }
         "create-token" => {
             let current = Password::new(form.current.unwrap_or_default());
-            let proven = browser::prove(app, &act.signed_in, current, from).await;
-            let proven = proven.map_err(|error| match error.code() {
-                Code::LoginBadCredentials => {
-                    invalid("current", "password-wrong", "The password is not right")
-                }
-                _ => error,
-            })?;
+            let proven = browser::prove(app, &act.signed_in, current, from).await?;
             let authority = Authority::Browser {
                 session: act.signed_in.session,
                 proven: Some(proven),
