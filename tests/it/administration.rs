@@ -465,6 +465,7 @@ async fn the_overview_counts_and_the_other_pages_show_what_the_server_is() {
     browser.does("/admin/mails", &act("hasten")).await;
     browser.does("/admin/mails", &act("discard")).await;
     browser.press("/admin/mails", &act("discard")).await.expect_status(404);
+    browser.press("/admin/mails", &act("hasten")).await.expect_status(404);
     assert_eq!(count().await, before - 1);
     assert!(browser.open("/admin/events?act=mail-drop").await.body.contains(&format!("mail:{id}")));
 

@@ -25,6 +25,7 @@ mod logout;
 mod mail;
 mod model;
 mod once;
+mod outcomes;
 mod pages;
 mod races;
 mod recovery;

@@ -1,0 +1,138 @@
+//! What forms lead to: a page that says once what was done, or the form again with what was typed.
+
+use crate::support::{Browser, PASSWORD, Server};
+
+#[tokio::test]
+async fn what_was_done_is_said_once_by_nobody_but_us_and_where_it_belongs() {
+    let server = Server::start().await;
+    let (person, other) = (server.person("first").await, server.person("second").await);
+    let mut browser = Browser::of(&server);
+    browser.sign_in(&person.email, PASSWORD).await;
+    browser.open("/account").await.expect_status(200);
+    let saved = "role=\"status\">Saved.";
+    let profile = [("act", "profile"), ("name", "Ada")];
+    let led = browser.press("/account", &profile).await.expect_status(303);
+    assert_eq!(led.header("location"), "./account#profile-title");
+    let told = browser.cookies["tessera-done"].clone();
+    // Not on another page, nor to somebody else, nor otherwise than it was.
+    assert!(!browser.open("/").await.body.contains(saved));
+    let mut thief = Browser::of(&server);
+    thief.sign_in(&other.email, PASSWORD).await;
+    for planted in [
+        told.clone(),
+        told.replace("saved", "password-changed"),
+        "profile.saved.".into(),
+        ".".into(),
+        "x".repeat(3000),
+    ] {
+        let cookies = format!("tessera-browser={}; tessera-done={planted}", thief.id());
+        let page = server.get("/account").header("cookie", &cookies).send().await;
+        assert!(!page.expect_status(200).body.contains("role=\"status\""), "{planted}");
+    }
+    assert!(browser.open("/account").await.body.contains(saved));
+    assert_eq!(browser.cookies["tessera-done"], "");
+    assert!(!browser.open("/account").await.body.contains(saved));
+}
+
+#[tokio::test]
+async fn a_form_that_was_open_for_too_long_does_nothing_and_keeps_what_was_typed() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    let mut browser = Browser::of(&server);
+    browser.open("/login").await.expect_status(200);
+    server.letter(&person.email, "Confirm", 1).await;
+    let mails = server.outbox().len();
+    for (path, fields) in [
+        ("/login", &[("email", "ada@user.com"), ("password", "typed secret")][..]),
+        ("/register", &[("email", "ada@user.com"), ("password", "typed secret")]),
+        ("/forgot-password", &[("email", "ada@user.com")]),
+        ("/request-verify-token", &[("email", "ada@user.com")]),
+    ] {
+        let right = std::mem::replace(&mut browser.csrf, "x".repeat(43));
+        let again = browser.press(path, fields).await.expect_status(403);
+        assert!(again.body.contains("was not valid any more"), "{path}: {}", again.body);
+        assert!(again.body.contains("value=\"ada@user.com\""), "{path}: {}", again.body);
+        assert!(!again.body.contains("typed secret"), "{path}: {}", again.body);
+        assert_eq!(browser.csrf, right, "the form that is shown works");
+    }
+    assert_eq!(server.database.count("\"user\"").await, 1);
+    assert_eq!(server.outbox().len(), mails);
+    // Of two windows in which one signs in, the second is led on.
+    let mut second = Browser::of(&server);
+    (second.cookies, second.csrf) = (browser.cookies.clone(), browser.csrf.clone());
+    let filled = [("email", &*person.email), ("password", PASSWORD), ("next", "/account")];
+    browser.press("/login", &filled).await.expect_status(303);
+    second.cookies = browser.cookies.clone();
+    let led = second.press("/login", &filled).await.expect_status(303);
+    assert_eq!(led.header("location"), "./account");
+}
+
+#[tokio::test]
+async fn who_has_to_wait_keeps_what_was_typed_and_is_told_for_how_long() {
+    let server = Server::setup().set("RATE_LIMIT", "on").start().await;
+    let mut browser = Browser::of(&server);
+    for (path, mut left) in [("/login", 20), ("/forgot-password", 20)] {
+        browser.open(path).await.expect_status(200);
+        let filled = [("email", "ada@user.com"), ("password", "wrong")];
+        let page = loop {
+            let page = browser.press(path, &filled).await;
+            left -= 1;
+            assert!(left > 0, "nothing is refused");
+            if page.status == 429 {
+                break page;
+            }
+        };
+        assert!(page.body.contains("Too many attempts. Try again in "), "{}", page.body);
+        assert!(page.body.contains("value=\"ada@user.com\""), "{}", page.body);
+        assert!(page.header("retry-after").parse::<u64>().unwrap() > 0);
+    }
+}
+
+#[tokio::test]
+async fn who_was_signed_out_meanwhile_is_told_that_nothing_was_done() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    let mut browser = Browser::of(&server);
+    browser.sign_in(&person.email, PASSWORD).await;
+    browser.open("/account").await.expect_status(200);
+    let out = server.request("DELETE", "/auth/sessions").bearer(&person.access).send();
+    out.await.expect_status(204);
+    let led = browser.press("/account", &[("act", "profile"), ("name", "Ada")]).await;
+    assert_eq!(led.expect_status(303).header("location"), "./login?next=/account");
+    let page = browser.open("/login?next=/account").await.expect_status(200);
+    assert!(page.body.contains("You were signed out."), "{}", page.body);
+    let page = browser.open("/login?next=/account").await.expect_status(200);
+    assert!(page.body.contains("Sign in to go on."), "{}", page.body);
+    assert_eq!(server.database.count("profile").await, 0);
+    let export = browser.press("/account/export", &[]).await.expect_status(303);
+    assert_eq!(export.header("location"), "../login?next=/account");
+}
+
+#[tokio::test]
+async fn a_link_says_whose_password_it_sets_and_signs_its_browser_out() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    let mut browser = Browser::of(&server);
+    browser.sign_in(&person.email, PASSWORD).await;
+    // Where one signs in, the address is known.
+    assert!(browser.open("/forgot-password").await.body.contains(&person.email));
+    let asked = browser.press("/forgot-password", &[("email", &person.email)]).await;
+    assert!(asked.expect_status(200).body.contains("name=\"code\""));
+    let letter = server.reset_letter(&person.email, 1).await;
+    assert!(letter.text.contains("at http://localhost:8000/reset-password"), "{}", letter.text);
+    let page = browser.open(&letter.path()).await.expect_status(200);
+    let named = format!("name=\"email\" value=\"{}\" autocomplete=\"username\"", person.email);
+    assert!(page.body.contains(&named), "{}", page.body);
+    let filled =
+        [("token", &*letter.token()), ("password", "another password"), ("email", &person.email)];
+    let done = browser.press("/reset-password", &filled).await.expect_status(200);
+    assert!(!done.body.contains("logout") && done.body.contains("./login"), "{}", done.body);
+    // It is used: who opens it again is told so, and how to have another.
+    let used = browser.open(&letter.path()).await.expect_status(400);
+    assert!(used.body.contains("was used already"), "{}", used.body);
+    assert!(used.body.contains("./forgot-password") && !used.body.contains(&person.email));
+    // A token for something else names nobody.
+    let verify = server.letter(&person.email, "Confirm", 1).await;
+    let other = browser.open(&format!("/reset-password?token={}", verify.token())).await;
+    assert!(!other.expect_status(400).body.contains(&person.email));
+}
