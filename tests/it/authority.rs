@@ -27,6 +27,8 @@ async fn who_was_demoted_a_moment_ago_revokes_makes_and_deletes_nothing() {
     let sid = server.database.column::<String>(&sql).await.remove(0);
     let revoke =
         |kind: &str, subject: &str| json!({ "kind": kind, "subject": subject, "why": "left" });
+    let scopes = json!({ "scopes": ["authenticated", "super"] });
+    let secret = server.api_token(&root.access, &scopes).await;
     let before = server.database.count("audit").await;
     for (method, path, body) in [
         ("POST", "/admin/revocations", revoke("sub", &victim.id)),
@@ -40,6 +42,10 @@ async fn who_was_demoted_a_moment_ago_revokes_makes_and_deletes_nothing() {
         ("DELETE", &format!("/admin/keys/{kid}?force=true"), json!(null)),
         ("DELETE", &format!("/auth/tokens/{token}"), json!(null)),
         ("DELETE", &format!("/users/{}", victim.id), json!(null)),
+        ("GET", &format!("/users/{}/export", victim.id), json!(null)),
+        ("POST", "/admin/import", json!({ "users": [] })),
+        ("POST", "/auth/tokens", json!({ "username": victim.email })),
+        ("DELETE", &format!("/auth/tokens?username={}", victim.email), json!(null)),
     ] {
         let flag =
             |is: bool| format!("update \"user\" set is_superuser = {is} where id = '{}'", root.id);
@@ -47,16 +53,19 @@ async fn who_was_demoted_a_moment_ago_revokes_makes_and_deletes_nothing() {
         while server.get("/admin/keys").bearer(&root.access).send().await.status != 200 {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
+        server.get("/admin/keys").bearer(&secret).send().await.expect_status(200);
         // As another replica does it: this one knows of it within a second.
         server.database.execute(&flag(false)).await;
-        let request = server.request(method, path).bearer(&root.access);
-        let request = if body.is_null() { request } else { request.json(&body) };
-        let refused = request.send().await;
-        assert_eq!(refused.status, 403, "{method} {path}: {}", refused.body);
+        for token in [&root.access, &secret] {
+            let request = server.request(method, path).bearer(token);
+            let request = if body.is_null() { request } else { request.json(&body) };
+            let refused = request.send().await;
+            assert_eq!(refused.status, 403, "{method} {path}: {}", refused.body);
+        }
     }
     server.me(&victim.access).await.expect_status(200);
     assert_eq!(server.database.count("audit").await, before);
-    assert_eq!(server.database.count("api_token").await, 1);
+    assert_eq!(server.database.count("api_token").await, 2);
     assert_eq!(server.database.count("service").await, 1);
 }
 
@@ -126,5 +135,39 @@ async fn of_two_who_change_scopes_at_once_neither_undoes_the_others_change() {
         added.expect_status(303);
         let now = server.get(&path).bearer(&one.access).send().await;
         assert_eq!(now.json["scopes"], json!(["authenticated", "billing"]));
+    }
+}
+
+/// Each holds its own token, and would wait for the other's.
+#[tokio::test]
+async fn tokens_of_a_service_that_delete_each_other_do_not_wait_for_each_other() {
+    let server = Server::start().await;
+    let root = server.superuser("root").await;
+    let service = json!({ "name": "shop" });
+    server
+        .post("/admin/services")
+        .bearer(&root.access)
+        .json(&service)
+        .send()
+        .await
+        .expect_status(201);
+    for _ in 0..12 {
+        let mut tokens = Vec::new();
+        for _ in 0..2 {
+            let made = server.make_api_token(&root.access, &json!({ "username": "shop" })).await;
+            let made = made.expect_status(201);
+            tokens.push((made.text("id"), made.text("token")));
+        }
+        let delete = |by: &str, of: &str| {
+            server.request("DELETE", &format!("/auth/tokens/{of}")).bearer(by).send()
+        };
+        let [(one, first), (two, second)] = &tokens[..] else { unreachable!() };
+        let (a, b) = tokio::join!(delete(first, two), delete(second, one));
+        // Whoever comes second is known no more.
+        for answer in [&a, &b] {
+            assert!([200, 401, 404].contains(&answer.status), "{}", answer.body);
+        }
+        let all = server.request("DELETE", "/auth/tokens?username=shop").bearer(&root.access);
+        all.send().await;
     }
 }

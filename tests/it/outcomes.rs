@@ -118,13 +118,26 @@ async fn a_link_says_whose_password_it_sets_and_signs_its_browser_out() {
     assert!(browser.open("/forgot-password").await.body.contains(&person.email));
     let asked = browser.press("/forgot-password", &[("email", &person.email)]).await;
     assert!(asked.expect_status(200).body.contains("name=\"code\""));
-    let letter = server.reset_letter(&person.email, 1).await;
+    let letter = server.letter(&person.email, "password", 1).await;
     assert!(letter.text.contains("at http://localhost:8000/reset-password"), "{}", letter.text);
     let page = browser.open(&letter.path()).await.expect_status(200);
     let named = format!("name=\"email\" value=\"{}\" autocomplete=\"username\"", person.email);
     assert!(page.body.contains(&named), "{}", page.body);
     let filled =
         [("token", &*letter.token()), ("password", "another password"), ("email", &person.email)];
+    // A code that was right stays where the password was not; a form that was open for too long keeps its link.
+    let empty = [("email", &*person.email), ("code", &*letter.code()), ("password", "")];
+    let again = browser.press("/reset-password", &empty).await.expect_status(400);
+    let code = format!("name=\"code\" value=\"{}\"", letter.code());
+    assert!(again.body.contains(&code), "{}", again.body);
+    let right = std::mem::replace(&mut browser.csrf, "x".repeat(43));
+    for path in ["/reset-password", "/verify", "/restore-email"] {
+        let stale = browser.press(path, &filled).await.expect_status(403);
+        let kept = format!("name=\"token\" value=\"{}\"", letter.token());
+        assert!(stale.body.contains(&kept), "{path}: {}", stale.body);
+        browser.csrf = "x".repeat(43);
+    }
+    browser.csrf = right;
     let done = browser.press("/reset-password", &filled).await.expect_status(200);
     assert!(!done.body.contains("logout") && done.body.contains("./login"), "{}", done.body);
     // It is used: who opens it again is told so, and how to have another.
@@ -135,4 +148,32 @@ async fn a_link_says_whose_password_it_sets_and_signs_its_browser_out() {
     let verify = server.letter(&person.email, "Confirm", 1).await;
     let other = browser.open(&format!("/reset-password?token={}", verify.token())).await;
     assert!(!other.expect_status(400).body.contains(&person.email));
+}
+
+#[tokio::test]
+async fn a_superuser_who_may_more_by_their_own_hand_signs_in_anew_and_is_told_so() {
+    let server = Server::start().await;
+    let root = server.superuser("root").await;
+    let mut browser = Browser::of(&server);
+    browser.sign_in(&root.email, PASSWORD).await;
+    let own = format!("/admin/users/{}", root.id);
+    browser.open(&own).await.expect_status(200);
+    let before = browser.id();
+    let more = [
+        ("act", "change"),
+        ("was_active", "on"),
+        ("is_active", "on"),
+        ("was_superuser", "on"),
+        ("is_superuser", "on"),
+        ("was_scopes", "authenticated"),
+        ("scopes", "authenticated billing"),
+    ];
+    let led = browser.press(&own, &more).await.expect_status(303);
+    let login = format!("/login?next={own}");
+    assert_eq!(led.header("location"), format!("../..{login}"));
+    let page = browser.open(&login).await.expect_status(200);
+    assert!(page.body.contains("signed you out here as well"), "{}", page.body);
+    browser.sign_in(&root.email, PASSWORD).await;
+    assert_ne!(browser.id(), before);
+    assert!(browser.open(&own).await.expect_status(200).body.contains("authenticated billing"));
 }

@@ -278,7 +278,7 @@ pub struct Export {
     pub audit: Vec<audit::Row>,
 }
 
-/// Everything that is kept of a user, for themself or for a superuser.
+/// Everything that is kept of a user, for themself.
 ///
 /// # Errors
 ///
@@ -290,6 +290,11 @@ pub async fn export(
     by: Actor,
 ) -> Result<Export> {
     audit::record_alone(app, Entry::new(Act::UserExport, by).on_user(user.id)).await?;
+    all_of(app, user, current).await
+}
+
+/// The same, by who has told the audit.
+pub(crate) async fn all_of(app: &App, user: &User, current: Option<SessionId>) -> Result<Export> {
     let mut sessions = Vec::new();
     for ended in [false, true] {
         let mut after = None;

@@ -90,7 +90,7 @@ pub(crate) async fn change(device: Device, posted: Posted<Filled>) -> poem::Resu
             return Ok(visitor.said(StatusCode::OK, &title, &text, "login"));
         }
         Ok(Done::Secret(secret)) => (StatusCode::CREATED, context! { secret, section }),
-        Err(error) if error.code().status().is_server_error() => {
+        Err(error) if error.code() == Code::InternalServerError => {
             return Ok(visitor.refusal(&visitor.text("your-account"), error));
         }
         Err(error) => {
@@ -362,17 +362,15 @@ async fn values(visitor: &Visitor, signed_in: &SignedIn) -> Result<Value> {
 }
 
 #[handler]
-pub(crate) async fn export(posted: Posted<Nothing>) -> Response {
+pub(crate) async fn export(posted: Posted<Nothing>) -> poem::Result<Response> {
     let Posted { form: Nothing {}, visitor } = posted;
-    let Some(signed_in) = &visitor.signed_in else {
-        return visitor.leads_to("login?next=/account");
-    };
+    let signed_in = visitor.signed_in()?;
     let by = Actor::user(signed_in.user.id);
     let current = Some(signed_in.session);
-    match super::export(&visitor.app, &signed_in.user, current, by).await {
+    Ok(match super::export(&visitor.app, &signed_in.user, current, by).await {
         Ok(export) => Json(ExportResponse::from(export))
             .with_header(header::CONTENT_DISPOSITION, "attachment; filename=\"account.json\"")
             .into_response(),
         Err(error) => visitor.refusal(&visitor.text("your-account"), error),
-    }
+    })
 }

@@ -7,10 +7,8 @@ use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 
 use super::Wanted;
-use crate::account;
 use crate::account::http::ExportResponse;
 use crate::app::App;
-use crate::audit::Actor;
 use crate::error::{Code, Result};
 use crate::factor::Password;
 use crate::http::Tag;
@@ -217,9 +215,7 @@ impl Api {
         /// The user's id.
         id: Path<String>,
     ) -> Result<Json<ExportResponse>> {
-        let user = super::read(&app, &id).await?;
-        let by = Actor::of(&superuser.authority);
-        Ok(Json(account::export(&app, &user, None, by).await?.into()))
+        Ok(Json(super::export(&app, &superuser.authority, &id).await?.into()))
     }
 
     /// Change a user

@@ -5,7 +5,7 @@ pub(crate) mod http;
 use entity::UserId;
 use sea_orm::DatabaseTransaction;
 
-use crate::account::{self, Way};
+use crate::account::{self, Export, Way};
 use crate::app::App;
 use crate::audit::{self, Act, Actor, Entry};
 use crate::error::{Code, Error, Phrase, Result};
@@ -38,6 +38,21 @@ pub async fn list(
 pub async fn read(app: &App, id: &str) -> Result<User> {
     let found = user::by_id(&app.database, parsed(id)?).await?;
     Ok(found.ok_or(Code::NotFound)?.user)
+}
+
+/// Everything that is kept of a user.
+///
+/// # Errors
+///
+/// [`Code::NotFound`].
+pub async fn export(app: &App, superuser: &Authority, id: &str) -> Result<Export> {
+    let user = read(app, id).await?;
+    let transaction = app.database.begin().await?;
+    superuser.hold_with(app, &transaction, [PrincipalId::User(user.id)]).await?;
+    let entry = Entry::new(Act::UserExport, Actor::of(superuser)).on_user(user.id);
+    audit::record(&transaction, entry).await?;
+    transaction.commit().await?;
+    account::all_of(app, &user, None).await
 }
 
 fn parsed(id: &str) -> Result<UserId> {

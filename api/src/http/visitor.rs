@@ -192,15 +192,24 @@ impl Visitor {
 
     /// Who is signed in; where nobody is, the answer that leads to the sign-in and back.
     pub(crate) fn signed_in(&self) -> poem::Result<SignedIn> {
-        let lead = || {
-            let next = utf8_percent_encode(page_of_form(self.place()), IN_QUERY);
-            let login = format!("login?next=/{next}");
-            match self.sends {
-                true => self.has_done(&login, "", "signed-out-meanwhile"),
-                false => self.leads_to(&login),
-            }
-        };
-        self.signed_in.clone().ok_or_else(|| poem::Error::from_response(lead()))
+        let said = Some("signed-out-meanwhile").filter(|_| self.sends);
+        let lead = || poem::Error::from_response(self.leads_to_login(said));
+        self.signed_in.clone().ok_or_else(lead)
+    }
+
+    /// The answer that leads to the sign-in and back, where something may be said.
+    pub(crate) fn leads_to_login(&self, said: Option<&str>) -> Response {
+        let next = utf8_percent_encode(page_of_form(self.place()), IN_QUERY);
+        let login = format!("login?next=/{next}");
+        match said {
+            Some(name) => self.has_done(&login, "", name),
+            None => self.leads_to(&login),
+        }
+    }
+
+    /// Whether their session lives, after what may have ended it.
+    pub(crate) async fn is_still_signed_in(&self) -> Result<bool> {
+        Ok(browser::find(&self.frame.app, &self.id).await?.is_some())
     }
 }
 

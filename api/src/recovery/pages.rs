@@ -13,7 +13,7 @@ use crate::factor::Password;
 use crate::factor::pages::{invalid, strength};
 use crate::http::caller::PeerAddress;
 use crate::http::page::field_of;
-use crate::http::visitor::{Asked, Posted, Sent, Visitor};
+use crate::http::visitor::{Asked, Sent, Visitor};
 use crate::session::Device;
 
 /// What a link brings.
@@ -130,13 +130,14 @@ impl Act {
         more: Value,
         error: Option<&Error>,
     ) -> Response {
+        let none = context! { code => "" };
         let values = context! {
             act => self.name(),
             strength => (self == Act::ResetPassword).then(|| strength(visitor)),
             token => &filled.token,
             email => &filled.email,
         };
-        visitor.form("form.html", context! { ..more, ..values }, error)
+        visitor.form("form.html", context! { ..more, ..values, ..none }, error)
     }
 
     fn opened(self, visitor: &Visitor, link: Link, email: Option<String>) -> Response {
@@ -181,15 +182,11 @@ impl Act {
                 if self == Act::Verify { Purpose::Verify } else { Purpose::ResetPassword };
             return visitor.refusal_with(&title, &text, place_of(purpose), error);
         }
-        if self == Act::RestoreEmail || error.code().status().is_server_error() {
-            return visitor.refusal_with(
-                &visitor.text(self.name()),
-                &visitor.told(error),
-                "",
-                error,
-            );
+        if [Code::RestoreEmailBadToken, Code::InternalServerError].contains(&error.code()) {
+            let (title, text) = (visitor.text(self.name()), visitor.told(error));
+            return visitor.refusal_with(&title, &text, "", error);
         }
-        // A code may be typed again, and another password chosen.
+        // A code may be typed again, another password chosen, and a button pressed later.
         let fault = match (is_bad, self) {
             (true, Act::ResetPassword) => {
                 [visitor.text("code-wrong"), visitor.text("password-again")].join(" ")
@@ -197,7 +194,9 @@ impl Act {
             (true, _) => visitor.text("code-wrong"),
             _ => visitor.told(error),
         };
-        self.form(visitor, filled, context! { field => field_of(error), fault }, Some(error))
+        let code = filled.code.as_ref().filter(|_| !is_bad);
+        let values = context! { field => field_of(error), fault, code => code };
+        self.form(visitor, filled, values, Some(error))
     }
 }
 
@@ -207,8 +206,11 @@ pub(crate) fn verify_form(visitor: Visitor, Asked(link): Asked<Link>) -> Respons
 }
 
 #[handler]
-pub(crate) async fn verify(from: PeerAddress, posted: Posted<Filled>) -> Response {
-    let Posted { form, visitor } = posted;
+pub(crate) async fn verify(from: PeerAddress, sent: Sent<Filled>) -> Response {
+    let Sent { form, visitor, stale } = sent;
+    if let Some(error) = stale {
+        return Act::Verify.refused(&error, &visitor, &form);
+    }
     let outcome = super::verify(&visitor.app, form.proof(), from.0.as_deref()).await.map(drop);
     Act::Verify.ended(outcome, visitor, &form).await
 }
@@ -229,8 +231,11 @@ pub(crate) async fn reset_password_form(visitor: Visitor, Asked(link): Asked<Lin
 }
 
 #[handler]
-pub(crate) async fn reset_password(device: Device, posted: Posted<Filled>) -> Response {
-    let Posted { form, visitor } = posted;
+pub(crate) async fn reset_password(device: Device, sent: Sent<Filled>) -> Response {
+    let Sent { form, visitor, stale } = sent;
+    if let Some(error) = stale {
+        return Act::ResetPassword.refused(&error, &visitor, &form);
+    }
     let password = Password::new(form.password.clone().unwrap_or_default());
     let outcome = super::reset_password(&visitor.app, form.proof(), password, device).await;
     Act::ResetPassword.ended(outcome, visitor, &form).await
@@ -246,8 +251,11 @@ pub(crate) fn restore_email_form(visitor: Visitor, Asked(link): Asked<Link>) -> 
 }
 
 #[handler]
-pub(crate) async fn restore_email(device: Device, posted: Posted<Filled>) -> Response {
-    let Posted { form, visitor } = posted;
+pub(crate) async fn restore_email(device: Device, sent: Sent<Filled>) -> Response {
+    let Sent { form, visitor, stale } = sent;
+    if let Some(error) = stale {
+        return Act::RestoreEmail.refused(&error, &visitor, &form);
+    }
     let token = form.token.clone().unwrap_or_default();
     let outcome = super::restore_email(&visitor.app, &token, device).await.map(drop);
     let form = Filled { token: Some(token), ..form };

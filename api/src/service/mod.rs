@@ -3,7 +3,7 @@
 pub(crate) mod http;
 mod store;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -148,8 +148,8 @@ pub async fn principal(app: &App, id: PrincipalId) -> Result<Option<Principal>> 
     }
 }
 
-/// Holds those of them who are users until the transaction ends, in one order: of two who hold the
-/// same, each would wait for the other.
+/// Holds them until the transaction ends, users before services and each in one order: of two who hold the same,
+/// each would wait for the other.
 ///
 /// # Errors
 ///
@@ -158,16 +158,18 @@ pub(crate) async fn hold(
     connection: &impl ConnectionTrait,
     ids: impl Iterator<Item = PrincipalId>,
 ) -> Result<()> {
-    let mut users: Vec<_> = ids
-        .filter_map(|id| match id {
-            PrincipalId::User(id) => Some(id),
-            PrincipalId::Service(_) => None,
-        })
-        .collect();
-    users.sort_unstable();
-    users.dedup();
+    let (mut users, mut services) = (BTreeSet::new(), BTreeSet::new());
+    for id in ids {
+        match id {
+            PrincipalId::User(id) => drop(users.insert(id)),
+            PrincipalId::Service(id) => drop(services.insert(id.0)),
+        }
+    }
     for id in users {
         user::hold(connection, id).await?;
+    }
+    for id in services {
+        store::hold(connection, ServiceId(id)).await?;
     }
     Ok(())
 }

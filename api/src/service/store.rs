@@ -2,6 +2,7 @@
 
 use entity::ServiceId;
 use entity::service::{Column, Entity, Model};
+use sea_orm::sea_query::LockType;
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel,
     QueryFilter, QueryOrder, QuerySelect,
@@ -16,6 +17,11 @@ pub(super) async fn find(
     id: ServiceId,
 ) -> Result<Option<Model>, DbErr> {
     Entity::find_by_id(id).one(connection).await
+}
+
+/// Holds a row until the transaction ends; rows that refer to it may come meanwhile.
+pub(super) async fn hold(connection: &impl ConnectionTrait, id: ServiceId) -> Result<(), DbErr> {
+    Entity::find_by_id(id).lock(LockType::NoKeyUpdate).one(connection).await.map(drop)
 }
 
 pub(super) async fn find_by_name(

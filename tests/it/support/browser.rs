@@ -41,6 +41,11 @@ impl<'a> Browser<'a> {
     /// Sends a form that is done, and opens the page that says so.
     pub(crate) async fn does(&mut self, path: &str, fields: &[(&str, &str)]) -> Answer {
         let led = self.press(path, fields).await.expect_status(303);
+        assert!(
+            !led.header("location").contains("login?"),
+            "signed out: {}",
+            led.header("location")
+        );
         let page = reqwest::Url::parse(&self.server.url(path)).unwrap();
         let place = page.join(&led.header("location")).unwrap();
         let query = place.query().map(|query| format!("?{query}")).unwrap_or_default();

@@ -159,17 +159,26 @@ async fn after(
 ) -> Response {
     let section = section_of(&form.act);
     let (status, more) = match outcome {
-        Ok(Done::Said(name)) => return visitor.has_done(visitor.place(), section, name),
+        Ok(Done::Said(name)) => {
+            return match visitor.is_still_signed_in().await {
+                Ok(true) => visitor.has_done(visitor.place(), section, name),
+                Ok(false) => visitor.leads_to_login(Some("signed-out-by-it")),
+                Err(error) => refused(visitor, error),
+            };
+        }
         Ok(Done::Told(told)) => (StatusCode::OK, context! { told, section }),
         Ok(Done::Secret(secret)) => {
             (StatusCode::CREATED, context! { secret, section, typed => form.typed() })
         }
-        Err(error) if error.code().status().is_server_error() => {
+        Err(error) if error.code() == Code::InternalServerError => {
             return refused(visitor, error);
         }
         Err(error) => {
-            let (fault, faulty) = (told(visitor, &error), &form.act);
-            let field = Some(field_of(&error)).filter(|field| fields_of(faulty).contains(field));
+            let faulty = &form.act;
+            let fields = fields_of(faulty);
+            let asks = fields.contains(&"current");
+            let fault = if asks { told(visitor, &error) } else { visitor.told(&error) };
+            let field = Some(field_of(&error)).filter(|field| fields.contains(field));
             let field = field.unwrap_or_default();
             let more = context! { fault, faulty, field, section, typed => form.typed() };
             let head = Head::of(&error);

@@ -391,3 +391,4 @@ discard-sure = Sie wird nie geschickt.
 lift-sure = Was davon noch gültig ist, wird wieder angenommen.
 retire-sure = Was er signiert hat, wird sofort abgewiesen.
 email-changed-quietly = Ihre Adresse ist geändert.
+signed-out-by-it = Das ist geschehen und hat Sie auch hier abgemeldet.

@@ -366,3 +366,4 @@ discard-sure = It is never sent.
 lift-sure = What is still valid of it is accepted again.
 retire-sure = What it signed is refused at once.
 email-changed-quietly = Your address is changed.
+signed-out-by-it = That is done, and signed you out here as well.
