@@ -359,6 +359,8 @@ async fn sessions_tokens_services_and_revocations_are_ended_and_made_on_the_page
     let delete = [("act", "delete-token"), ("id", id.as_str())];
     browser.does("/admin/api-tokens", &delete).await;
     browser.press("/admin/api-tokens", &delete).await.expect_status(404);
+    let made = browser.open("/admin/events?act=service-create&subject=service:shop").await;
+    assert_eq!(made.expect_status(200).body.matches(">service:shop<").count(), 1);
     let delete = [("act", "delete-service"), ("name", "shop")];
     browser.does("/admin/api-tokens", &delete).await;
 

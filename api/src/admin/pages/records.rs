@@ -1,8 +1,7 @@
 //! What was revoked, and what happened.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use entity::UserId;
 use minijinja::{Value, context};
 use poem::{Response, handler};
 use serde::Deserialize;
@@ -17,6 +16,7 @@ use crate::factor::pages::invalid;
 use crate::http::visitor::{Asked, Posted, Visitor};
 use crate::revocation;
 use crate::scope::Scope;
+use crate::service::{self, PrincipalId};
 use crate::user;
 
 #[handler]
@@ -158,33 +158,44 @@ async fn events_values(visitor: &Visitor, sought: Sought) -> Result<Value> {
     })
 }
 
-/// Who is meant: an e-mail address, or what the audit has, as `user:…`.
+/// Who is meant: an e-mail address, a service's name as `service:…`, or what the audit has, as `user:…`.
 async fn named(app: &App, typed: &str) -> Result<Option<String>> {
     if typed.is_empty() {
         return Ok(None);
     }
-    if typed.contains('@')
-        && let Some(found) = user::by_email(&app.database, typed).await?
-    {
-        return Ok(Some(format!("user:{}", found.user.id)));
-    }
-    Ok(Some(typed.to_owned()))
+    let name = typed.strip_prefix("service:").unwrap_or(typed);
+    let found = match typed.contains('@') || name != typed {
+        true => service::principal_named(app, name).await?,
+        false => None,
+    };
+    Ok(Some(match found.map(|found| found.id()) {
+        Some(PrincipalId::User(id)) => format!("user:{id}"),
+        Some(PrincipalId::Service(id)) => format!("service:{id}"),
+        None => typed.to_owned(),
+    }))
 }
 
-/// Rows of the audit, with the addresses of those who are in them.
+/// Rows of the audit, with the addresses and names of those who are in them.
 pub(super) async fn seen(app: &App, rows: Vec<Row>) -> Result<Vec<Value>> {
-    let id = |name: &str| name.strip_prefix("user:")?.parse::<UserId>().ok();
-    let names = rows.iter().flat_map(|row| [Some(row.actor.as_str()), row.subject.as_deref()]);
-    let mut ids: Vec<_> = names.flatten().filter_map(id).collect();
-    ids.sort_by_key(|id| id.0);
-    ids.dedup();
-    let emails: HashMap<_, _> = user::emails(&app.database, ids).await?.into_iter().collect();
-    let party = |name: &str| {
-        let known = id(name).and_then(|id| Some((id.to_string(), emails.get(&id)?)));
-        context! {
-            name,
-            id => known.as_ref().map(|(id, _)| id.as_str()),
-            email => known.as_ref().map(|(_, email)| email.as_str()),
+    let id = |name: &str| match name.split_once(':')? {
+        ("user", id) => Some(PrincipalId::User(id.parse().ok()?)),
+        ("service", id) => Some(PrincipalId::Service(id.parse().ok()?)),
+        _ => None,
+    };
+    let parties = rows.iter().flat_map(|row| [Some(row.actor.as_str()), row.subject.as_deref()]);
+    let ids: HashSet<_> = parties.flatten().filter_map(id).collect();
+    let names = service::names(app, ids.into_iter()).await?;
+    let party = |party: &str| {
+        let id = id(party);
+        let known = id.and_then(|id| names.get(&id));
+        match (id, known) {
+            (Some(PrincipalId::User(id)), Some(email)) => {
+                context! { name => party, id => id.to_string(), email }
+            }
+            (Some(PrincipalId::Service(_)), Some(name)) => {
+                context! { name => format!("service:{name}"), id => (), email => () }
+            }
+            _ => context! { name => party, id => (), email => () },
         }
     };
     let seen = rows.iter().map(|row| {
