@@ -210,7 +210,8 @@ impl<E: Endpoint + 'static> Endpoint for Layers<E> {
             (Some(_), true) => preflight(),
             _ => match self.answer(request, &id).await {
                 Ok(response) => response,
-                Err(error) => self.refused(&error, &path, frame.take()).await,
+                // Boxed: a request that is not refused need not carry it along.
+                Err(error) => Box::pin(self.refused(&error, &path, frame.take())).await,
             },
         };
         response.headers_mut().extend(cookies.take());
