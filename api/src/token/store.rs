@@ -5,7 +5,7 @@ use entity::api_token::{ActiveModel, Column, Entity, Model};
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel,
-    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select,
 };
 
 use crate::clock::Time;
@@ -54,16 +54,15 @@ pub(super) async fn owner(
     connection: &impl ConnectionTrait,
     chosen: &Chosen,
 ) -> Result<Option<PrincipalId>, DbErr> {
-    let (find, owner) = match chosen {
-        Chosen::Id(id, owner) => (Entity::find_by_id(*id), *owner),
-        Chosen::Digest(digest, owner) => (Entity::find().filter(Column::Digest.eq(digest)), *owner),
-        Chosen::Owner(owner) => return Ok(Some(*owner)),
-    };
-    let row = of(find, owner).one(connection).await?;
-    Ok(row.and_then(|row| {
-        let service = row.service_id.map(PrincipalId::Service);
-        row.user_id.map(PrincipalId::User).or(service)
-    }))
+    if let Chosen::Owner(owner) = chosen {
+        return Ok(Some(*owner));
+    }
+    Ok(chosen.find().one(connection).await?.as_ref().and_then(owner_of))
+}
+
+fn owner_of(row: &Model) -> Option<PrincipalId> {
+    let service = row.service_id.map(PrincipalId::Service);
+    row.user_id.map(PrincipalId::User).or(service)
 }
 
 /// How many tokens of an owner have not expired.
@@ -115,25 +114,27 @@ pub(super) enum Chosen {
     Owner(PrincipalId),
 }
 
+impl Chosen {
+    fn find(&self) -> Select<Entity> {
+        let (find, owner) = match self {
+            Self::Id(id, owner) => (Entity::find_by_id(*id), *owner),
+            Self::Digest(digest, owner) => {
+                (Entity::find().filter(Column::Digest.eq(digest)), *owner)
+            }
+            Self::Owner(owner) => (Entity::find(), Some(*owner)),
+        };
+        of(find, owner)
+    }
+}
+
 /// Deletes rows; says which, and whose they were.
 pub(super) async fn delete(
     connection: &impl ConnectionTrait,
     chosen: Chosen,
 ) -> Result<Vec<(ApiTokenId, PrincipalId)>, DbErr> {
-    let (find, owner) = match chosen {
-        Chosen::Id(id, owner) => (Entity::find_by_id(id), owner),
-        Chosen::Digest(digest, owner) => (Entity::find().filter(Column::Digest.eq(digest)), owner),
-        Chosen::Owner(owner) => (Entity::find(), Some(owner)),
-    };
     // Held in one order: of two that want the same rows, each would wait for the other.
-    let rows = of(find, owner).order_by_asc(Column::Id).lock_exclusive().all(connection).await?;
-    let deleted: Vec<_> = rows
-        .into_iter()
-        .filter_map(|row| {
-            let service = row.service_id.map(PrincipalId::Service);
-            Some((row.id, row.user_id.map(PrincipalId::User).or(service)?))
-        })
-        .collect();
+    let rows = chosen.find().order_by_asc(Column::Id).lock_exclusive().all(connection).await?;
+    let deleted: Vec<_> = rows.iter().filter_map(|row| Some((row.id, owner_of(row)?))).collect();
     let ids = deleted.iter().map(|(id, _)| *id);
     Entity::delete_many().filter(Column::Id.is_in(ids)).exec(connection).await?;
     Ok(deleted)
