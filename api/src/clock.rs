@@ -2,6 +2,9 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// How many milliseconds a day has.
+pub(crate) const MILLIS_OF_A_DAY: i64 = 86_400_000;
+
 /// An instant, in milliseconds since the epoch: what the tables keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Time(i64);

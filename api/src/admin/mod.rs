@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::audit::{self, Act, Actor, Entry};
-use crate::clock::{self, Time};
+use crate::clock::{self, MILLIS_OF_A_DAY, Time};
 use crate::error::{Code, Result, TokenRefusal};
 use crate::mail;
 use crate::revocation::{self, Why};
@@ -202,7 +202,6 @@ const SIGNED_IN: [Act; 1] = [Act::Login];
 const REFUSED: [Act; 3] = [Act::LoginRefused, Act::RegisterRefused, Act::CodeRefused];
 
 const MILLIS_OF_AN_HOUR: i64 = 3_600_000;
-const MILLIS_OF_A_DAY: i64 = 86_400_000;
 
 /// What there is, and what came of it each day.
 #[derive(Debug, Clone)]

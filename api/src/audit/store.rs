@@ -8,11 +8,10 @@ use sea_orm::{
 };
 
 use super::Filter;
+use crate::clock::MILLIS_OF_A_DAY;
 
 /// As many rows as have fewer values than a statement may.
 const AT_ONCE: usize = 1000;
-
-const MILLIS_OF_A_DAY: i64 = 86_400_000;
 
 pub(super) async fn last(connection: &impl ConnectionTrait) -> Result<Option<Model>, DbErr> {
     Entity::find().order_by_desc(Column::Seq).one(connection).await
