@@ -9,7 +9,7 @@ use super::Password;
 use crate::config::Registration;
 use crate::error::{Code, Error, Phrase};
 use crate::http::caller::PeerAddress;
-use crate::http::page::{Frame, field_of};
+use crate::http::page::Frame;
 use crate::http::visitor::{Sent, Visitor};
 use crate::user::{Email, Profile};
 
@@ -78,7 +78,6 @@ pub(crate) fn invalid(field: &'static str, name: &str, sentence: &str) -> Error 
 }
 
 fn form(visitor: &Visitor, email: &str, error: Option<&Error>) -> Response {
-    let (field, fault) = (error.map(field_of), error.map(|error| visitor.told(error)));
-    let values = context! { email, field, fault, strength => strength(visitor) };
+    let values = context! { email, strength => strength(visitor) };
     visitor.form("register.html", values, error)
 }

@@ -408,11 +408,12 @@ impl Frame {
             .body(html))
     }
 
-    /// A page with a form, and why it was refused where it was.
+    /// A page with a form, and why it was refused where it was; in words of its own where it has some.
     pub(crate) fn form(&self, template: &str, values: Value, error: Option<&Error>) -> Response {
         let Some(error) = error else { return self.page(StatusCode::OK, template, values) };
-        let head = Head::of(error);
-        head.onto(self.page(head.status(), template, values))
+        let (head, told) =
+            (Head::of(error), context! { field => field_of(error), fault => self.told(error) });
+        head.onto(self.page(head.status(), template, context! { ..values, ..told }))
     }
 
     /// A page that says something, and may lead on.

@@ -327,8 +327,8 @@ pub async fn count(app: &App, kind: Kind) -> Result<u64> {
 }
 
 /// Has a job of a kind tried now that would wait for longer than a lease and the most that clocks of replicas may
-/// differ: one that waits for less may be at work at this moment. The caller says [`Jobs::wake`] after the
-/// commit.
+/// differ: one that waits for less may be at work at this moment. Says whether it is there; the caller says
+/// [`Jobs::wake`] after the commit.
 ///
 /// # Errors
 ///

@@ -95,7 +95,7 @@ pub(super) async fn count(connection: &impl ConnectionTrait, kind: &str) -> Resu
     Entity::find().filter(Column::Kind.eq(kind)).count(connection).await
 }
 
-/// Has a job tried at once that waits for longer than until an instant.
+/// Has a job tried at once that waits for longer than until an instant; says whether it is there.
 pub(super) async fn hasten(
     connection: &impl ConnectionTrait,
     kind: &str,

@@ -96,7 +96,7 @@ pub async fn count(app: &App) -> Result<u64> {
 ///
 /// # Errors
 ///
-/// [`Code::NotFound`] for what is no id.
+/// [`Code::NotFound`] when there is none.
 pub async fn hasten(app: &App, id: &str) -> Result<()> {
     let id = id.parse().map_err(|_| Code::NotFound)?;
     let transaction = app.database.begin().await?;

@@ -12,7 +12,6 @@ use crate::error::{Code, Error};
 use crate::factor::Password;
 use crate::factor::pages::{invalid, strength};
 use crate::http::caller::PeerAddress;
-use crate::http::page::field_of;
 use crate::http::visitor::{Asked, Sent, Visitor};
 use crate::session::Device;
 
@@ -101,8 +100,7 @@ async fn ask(purpose: Purpose, from: PeerAddress, sent: Sent<Filled>) -> Respons
 }
 
 fn asked(visitor: &Visitor, purpose: Purpose, email: &str, error: Option<&Error>) -> Response {
-    let (field, fault) = (error.map(field_of), error.map(|error| visitor.told(error)));
-    let values = context! { act => place_of(purpose), email, field, fault };
+    let values = context! { act => place_of(purpose), email };
     visitor.form("ask.html", values, error)
 }
 
@@ -187,15 +185,17 @@ impl Act {
             return visitor.refusal_with(&title, &text, "", error);
         }
         // A code may be typed again, another password chosen, and a button pressed later.
-        let fault = match (is_bad, self) {
-            (true, Act::ResetPassword) => {
-                [visitor.text("code-wrong"), visitor.text("password-again")].join(" ")
+        let fault = match self {
+            Act::ResetPassword => {
+                ["code-wrong", "password-again"].map(|name| visitor.text(name)).join(" ")
             }
-            (true, _) => visitor.text("code-wrong"),
-            _ => visitor.told(error),
+            _ => visitor.text("code-wrong"),
         };
-        let code = filled.code.as_ref().filter(|_| !is_bad);
-        let values = context! { field => field_of(error), fault, code => code };
+        let values = if is_bad {
+            context! { fault }
+        } else {
+            context! { code => &filled.code }
+        };
         self.form(visitor, filled, values, Some(error))
     }
 }
