@@ -372,6 +372,12 @@ async fn sessions_tokens_services_and_revocations_are_ended_and_made_on_the_page
     let revoke = [("act", "revoke"), ("kind", "sub"), ("subject", &person.id), ("why", "left")];
     browser.does("/admin/revoked", &revoke).await;
     server.me(&access).await.expect_status(401);
+    // Whoever acts in the middle of a list stays there.
+    let middle = "/admin/revoked?after=1000000";
+    let page = browser.open(middle).await.expect_status(200);
+    assert!(page.body.contains("revoked?after=1000000\"><input"), "{}", page.body);
+    let led = browser.press(middle, &revoke).await.expect_status(303);
+    assert_eq!(led.header("location"), format!("..{middle}#revoke-title"));
     let wrong = [("act", "revoke"), ("kind", "sub"), ("subject", "x"), ("why", "left")];
     let refused = browser.press("/admin/revoked", &wrong).await.expect_status(422);
     // What was typed stays, and why it is refused stands beside it.
