@@ -10,6 +10,7 @@ mod administration;
 mod api_tokens;
 mod audit;
 mod authority;
+mod budgets;
 mod cookies;
 mod crash;
 mod directory;

@@ -13,7 +13,10 @@ use crate::clock;
 use crate::confirmation::{self, Purpose};
 use crate::error::{Code, Result};
 use crate::factor::{self, Password};
-use crate::limit;
+use crate::limit::{
+    self,
+    mail::{Event, Reason},
+};
 use crate::mail::{self, Letter, Template};
 use crate::revocation::Why;
 use crate::session::{self, Asker, Device, Page, Session};
@@ -41,7 +44,8 @@ pub struct Wanted {
 /// # Errors
 ///
 /// [`Code::FreshTokenRequired`], [`Code::UpdateUserEmailAlreadyExists`],
-/// [`Code::UpdateUserInvalidPassword`], [`Code::ServiceBusy`].
+/// [`Code::UpdateUserInvalidPassword`], [`Code::ServiceBusy`]; [`Code::TooManyAttempts`] for an account, or a place,
+/// that tries many addresses.
 pub async fn change(
     app: &App,
     id: UserId,
@@ -53,15 +57,11 @@ pub async fn change(
     if email.is_some() || password.is_some() {
         asker.require_fresh(app)?;
     }
-    let from = device.ip.as_deref();
-    let mut tells_password = false;
-    if (email.is_some() || password.is_some()) && app.mailer.sends() {
+    if let Some(email) = &email {
         let known = user::by_id(&app.database, id).await?.ok_or(Code::Unauthorized)?.user.email;
-        if let Some(email) = email.as_ref().filter(|email| email.as_str() != known) {
-            // Each mails two people; who changes back and forth must not fill anybody's box.
-            limit::mail(app, email.as_str(), from).await?;
+        if email.as_str() != known {
+            limit::new_address(app, id, device.ip.as_deref()).await?;
         }
-        tells_password = password.is_some() && limit::may_mail(app, &known, from).await?;
     }
     let hash = match password {
         Some(password) => Some(hash_of(app, id, email.as_ref(), password).await?),
@@ -73,7 +73,7 @@ pub async fn change(
     let email = email.filter(|email| email.as_str() != held.email);
     let changes = Changes { email, hash, name, surname, website, ..Changes::default() };
     let kept = asker.session();
-    let way = Way { own: true, kept, from: device.ip, tells_password };
+    let way = Way { own: true, kept, from: device.ip };
     let acts = acts(&held, &changes, &Actor::user(id));
     let has_new_password = changes.hash.is_some();
     let changed = apply(app, &transaction, held, changes, way).await?;
@@ -160,8 +160,6 @@ pub(crate) struct Way {
     pub(crate) kept: Option<SessionId>,
     /// The peer's address.
     pub(crate) from: Option<String>,
-    /// Whether the user is told by mail of a new password.
-    pub(crate) tells_password: bool,
 }
 
 /// Changes a user who is held: a new password, and not being active any more, end their sessions but
@@ -175,7 +173,7 @@ pub(crate) async fn apply(
     changes: Changes,
     way: Way,
 ) -> Result<(User, Vec<Revocation>)> {
-    let Way { own, kept, from, tells_password } = way;
+    let Way { own, kept, from } = way;
     if changes.is_empty() {
         return Ok((held, Vec::new()));
     }
@@ -193,11 +191,17 @@ pub(crate) async fn apply(
     }
     if moves
         && !user.is_verified
+        && app.mailer.sends()
+        && (!own
+            || limit::mail::may_write(app, transaction, Reason::NewAddress, &user.email).await?)
         && let Some(known) = user::by_id_in(transaction, user.id).await?
     {
         confirmation::send(app, transaction, &known, Purpose::Verify).await?;
     }
-    if has_new_password && tells_password {
+    if has_new_password
+        && app.mailer.sends()
+        && limit::mail::may_tell(app, transaction, user.id, Event::PasswordChanged).await?
+    {
         mail::put(app, transaction, user.id, &password_changed(former.email)).await?;
     }
     let entries = match why {

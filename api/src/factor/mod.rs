@@ -23,7 +23,7 @@ use crate::audit::{self, Act, Actor, Entry};
 use crate::config::Registration;
 use crate::confirmation::{self, Purpose};
 use crate::error::{Code, Error, Phrase, Result};
-use crate::limit;
+use crate::limit::{self, mail::Reason};
 use crate::user::{self, Credentials, Email, PasswordHash, Profile, User};
 
 /// The dearest hash that is imported: each step doubles the quarter of a second that 12 takes.
@@ -52,7 +52,7 @@ pub async fn register(
         return Err(Code::RegistrationClosed.into());
     }
     limit::registration(app, from.as_deref()).await?;
-    create(app, email, password, profile, Maker::Themself, from.as_deref()).await
+    create(app, email, password, profile, Maker::Themself).await
 }
 
 /// Who makes a user.
@@ -71,17 +71,14 @@ pub enum Maker {
 ///
 /// # Errors
 ///
-/// [`Code::RegisterInvalidPassword`], [`Code::RegisterUserAlreadyExists`], [`Code::TooManyAttempts`].
+/// [`Code::RegisterInvalidPassword`], [`Code::RegisterUserAlreadyExists`], [`Code::ServiceBusy`].
 pub async fn create(
     app: &App,
     email: Email,
     password: Password,
     profile: Profile,
     maker: Maker,
-    from: Option<&str>,
 ) -> Result<User> {
-    // Nobody is kept from registering by mails that somebody else asked for.
-    let mails = maker == Maker::Themself && limit::may_mail(app, email.as_str(), from).await?;
     let words = words_of(email.as_str(), &profile);
     let refusal = Code::RegisterInvalidPassword;
     let hash = hash_new(app, password, words, refusal).await?;
@@ -94,13 +91,13 @@ pub async fn create(
         profile,
         granted: User::default_scopes(),
     };
-    let purpose = Some(Purpose::Verify).filter(|_| mails);
-    let (transaction, known) = match written(app, user.clone(), hash.clone(), purpose).await {
+    let mails = maker == Maker::Themself;
+    let (transaction, known) = match written(app, user.clone(), hash.clone(), mails).await {
         Err(error) if error.code() == Code::RegisterUserAlreadyExists => {
             // As long as for somebody new: the same is written of nobody, and taken back.
             let (id, email) = (UserId(crate::random::id()), format!("{}@nobody.invalid", user.id));
             let nobody = User { id, email, ..user };
-            written(app, nobody, hash, purpose).await?.0.rollback().await?;
+            written(app, nobody, hash, mails).await?.0.rollback().await?;
             let actor = match maker {
                 Maker::Themself => Actor::anybody(),
                 Maker::Operator { .. } => Actor::of(&"operator"),
@@ -126,13 +123,15 @@ async fn written(
     app: &App,
     user: User,
     hash: PasswordHash,
-    mail: Option<Purpose>,
+    mails: bool,
 ) -> Result<(DatabaseTransaction, Credentials)> {
     let transaction = app.database.begin().await?;
     let user = user::create(&transaction, user, hash.clone()).await?;
     let known = Credentials { user, hash };
-    if let Some(purpose) = mail {
-        confirmation::send(app, &transaction, &known, purpose).await?;
+    // Only a mail that is written counts: whoever tries an address that is taken uses up nothing of its owner's.
+    let (reason, to) = (Reason::Registration, &known.user.email);
+    if mails && app.mailer.sends() && limit::mail::may_write(app, &transaction, reason, to).await? {
+        confirmation::send(app, &transaction, &known, Purpose::Verify).await?;
     }
     Ok((transaction, known))
 }

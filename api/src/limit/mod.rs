@@ -8,19 +8,22 @@
 //! so that being limited tells nothing.
 
 pub(crate) mod jobs;
+pub mod mail;
 mod store;
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
+use entity::UserId;
 use entity::attempt::Model;
 use quick_cache::sync::Cache;
+use sea_orm::ConnectionTrait;
 
 use crate::app::App;
 use crate::clock::{self, Time};
 use crate::config::{Config, ConfigError};
-use crate::error::{Code, Error, Result};
+use crate::error::{Error, Result};
 
 /// How often something may be tried, and how long it has to wait after that.
 #[derive(Debug, Clone, Copy)]
@@ -50,8 +53,11 @@ const PAIR: Budget = Budget::new("pair", 5, 2);
 const ACCOUNT: Budget = Budget::new("account", 50, 10);
 const ADDRESS: Budget = Budget::new("address", 100, 2);
 const REGISTRATION: Budget = Budget::new("registration", 30, 60);
-const MAIL_TO: Budget = Budget::new("mail-to", 5, 60);
-const MAIL_FROM: Budget = Budget::new("mail-from", 30, 60);
+
+/// The answer to a new address tells whether it is taken: one account may ask six times an hour. It also bounds
+/// the mails that changes of an account's address cause.
+const NEW_ADDRESS: Budget = Budget { longest: 3600, ..Budget::new("new-address", 5, 3600) };
+const NEW_ADDRESS_FROM: Budget = Budget::new("new-address-from", 30, 60);
 
 /// A code has six digits: who tries eleven has one chance in a hundred thousand, and then waits for hours,
 /// until the right one or its link was used. The link works meanwhile.
@@ -77,7 +83,7 @@ pub struct Attempt {
 ///
 /// # Errors
 ///
-/// [`Code::TooManyAttempts`], with how long to wait.
+/// [`Code::TooManyAttempts`](crate::error::Code::TooManyAttempts), with how long to wait.
 pub async fn sign_in(app: &App, name: &str, from: Option<&str>) -> Result<Option<Attempt>> {
     if !app.config.rate_limit {
         return Ok(None);
@@ -88,8 +94,7 @@ pub async fn sign_in(app: &App, name: &str, from: Option<&str>) -> Result<Option
     let (pair, known) = (key(app, PAIR.what, &[&name, &from]), key(app, "known", &[&name, &from]));
     let (account, address) = (key(app, ACCOUNT.what, &[&name]), key(app, ADDRESS.what, &[&from]));
     refuse_remembered(app, [&pair, &address])?;
-    let is_known = store::find(app.database.reader(), &known).await?;
-    let is_known = is_known.is_some_and(|row| row.expires_at > clock::now().millis());
+    let is_known = is_known(app.database.reader(), &known).await?;
     let mut budgets = vec![(pair.clone(), PAIR), (address, ADDRESS)];
     if !is_known {
         budgets.push((account, ACCOUNT));
@@ -97,6 +102,12 @@ pub async fn sign_in(app: &App, name: &str, from: Option<&str>) -> Result<Option
     count(app, &mut budgets).await?;
     let keys = budgets.into_iter().map(|(key, _)| key).collect();
     Ok(Some(Attempt { keys, pair, known }))
+}
+
+/// Whether an account was used from a place, by the key of both.
+async fn is_known(connection: &impl ConnectionTrait, key: &str) -> Result<bool> {
+    let row = store::find(connection, key).await?;
+    Ok(row.is_some_and(|row| row.expires_at > clock::now().millis()))
 }
 
 /// Takes back what was counted for an attempt that came to nothing: there was no time to look at it.
@@ -140,7 +151,7 @@ pub async fn succeeded(app: &App, attempt: Option<Attempt>) -> Result<()> {
 ///
 /// # Errors
 ///
-/// [`Code::TooManyAttempts`], with how long to wait.
+/// [`Code::TooManyAttempts`](crate::error::Code::TooManyAttempts), with how long to wait.
 pub async fn registration(app: &App, from: Option<&str>) -> Result<()> {
     if !app.config.rate_limit {
         return Ok(());
@@ -149,32 +160,19 @@ pub async fn registration(app: &App, from: Option<&str>) -> Result<()> {
     count(app, &mut [(key, REGISTRATION)]).await
 }
 
-/// Counts a mail that somebody asks for, or causes, by what they know: whom it would go to, and where they
-/// ask from.
+/// Counts an attempt of a user to change their address, before the address is looked up: who tries, and from
+/// where.
 ///
 /// # Errors
 ///
-/// [`Code::TooManyAttempts`], with how long to wait.
-pub async fn mail(app: &App, to: &str, from: Option<&str>) -> Result<()> {
+/// [`Code::TooManyAttempts`](crate::error::Code::TooManyAttempts), with how long to wait.
+pub async fn new_address(app: &App, user: UserId, from: Option<&str>) -> Result<()> {
     if !app.config.rate_limit {
         return Ok(());
     }
-    let to = key(app, MAIL_TO.what, &[&to.to_ascii_lowercase()]);
-    let from = key(app, MAIL_FROM.what, &[&place(from)]);
-    count(app, &mut [(to, MAIL_TO), (from, MAIL_FROM)]).await
-}
-
-/// As [`mail`], of one that only tells something: whether there may be one more.
-///
-/// # Errors
-///
-/// When the database does not answer.
-pub async fn may_mail(app: &App, to: &str, from: Option<&str>) -> Result<bool> {
-    match mail(app, to, from).await {
-        Ok(()) => Ok(true),
-        Err(error) if error.code() == Code::TooManyAttempts => Ok(false),
-        Err(error) => Err(error),
-    }
+    let account = key(app, NEW_ADDRESS.what, &[&user.to_string()]);
+    let from = key(app, NEW_ADDRESS_FROM.what, &[&place(from)]);
+    count(app, &mut [(account, NEW_ADDRESS), (from, NEW_ADDRESS_FROM)]).await
 }
 
 /// Counts a code that is tried for an e-mail address. They are so short that this is never off; from where they
@@ -182,7 +180,7 @@ pub async fn may_mail(app: &App, to: &str, from: Option<&str>) -> Result<bool> {
 ///
 /// # Errors
 ///
-/// [`Code::TooManyAttempts`], with how long to wait.
+/// [`Code::TooManyAttempts`](crate::error::Code::TooManyAttempts), with how long to wait.
 pub async fn code(app: &App, purpose: &str, email: &str, from: Option<&str>) -> Result<()> {
     let mut budgets = vec![(code_key(app, purpose, email), CODE)];
     if app.config.rate_limit {
@@ -231,23 +229,50 @@ async fn count(app: &App, budgets: &mut [(String, Budget)]) -> Result<()> {
     let transaction = app.database.begin().await?;
     let mut counted = Vec::new();
     for (key, budget) in budgets.iter() {
-        let row = store::hold(&transaction, key).await?;
-        // Read again: somebody else's turn may have come before.
-        let now = clock::now();
-        // A clock that jumped ahead and back must not keep anybody waiting.
-        let longest = now.plus_seconds(budget.longest);
-        let until = Time::from_millis(row.blocked_until).min(longest);
-        if until > now {
-            app.blocked.insert(key.clone(), until);
-            return Err(try_again(until, now));
+        match one_more(&transaction, key, *budget).await? {
+            Ok(row) => counted.push(row),
+            Err((until, now)) => {
+                app.blocked.insert(key.clone(), until);
+                return Err(try_again(until, now));
+            }
         }
-        let before = if row.expires_at > now.millis() { row.count } else { 0 };
-        counted.push(budget.after(row.key, before + 1, now));
     }
     for row in counted {
         store::put(&transaction, row).await?;
     }
     Ok(transaction.commit().await?)
+}
+
+/// Counts one in a budget, in the transaction of what is counted; `false`, and nothing is counted, if it is used
+/// up.
+async fn count_in(connection: &impl ConnectionTrait, key: &str, budget: Budget) -> Result<bool> {
+    match one_more(connection, key, budget).await? {
+        Ok(row) => {
+            store::put(connection, row).await?;
+            Ok(true)
+        }
+        Err(_) => Ok(false),
+    }
+}
+
+/// The row of a budget with one counted more, held until the transaction ends; or until when nothing is counted,
+/// and the present.
+async fn one_more(
+    connection: &impl ConnectionTrait,
+    key: &str,
+    budget: Budget,
+) -> Result<Result<Model, (Time, Time)>> {
+    let row = store::hold(connection, key).await?;
+    // Read again: somebody else's turn may have come before.
+    let now = clock::now();
+    // A clock that jumped ahead and back must not keep anybody waiting.
+    let longest = now.plus_seconds(budget.longest);
+    let until = Time::from_millis(row.blocked_until).min(longest);
+    if until > now {
+        return Ok(Err((until, now)));
+    }
+    let before = if row.expires_at > now.millis() { row.count } else { 0 };
+    Ok(Ok(budget.after(row.key, before + 1, now)))
 }
 
 /// Fails where this replica knows that one of these is not to be tried yet.

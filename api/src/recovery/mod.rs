@@ -42,7 +42,7 @@ pub(crate) struct Asked {
 ///
 /// # Errors
 ///
-/// [`Code::TooManyAttempts`], whether there is such a user or not.
+/// [`Code::TooManyAttempts`], whether there is such a user or not, for a place that asks too often.
 pub async fn ask(
     app: &App,
     purpose: Purpose,
@@ -50,7 +50,7 @@ pub async fn ask(
     by: Actor,
     from: Option<&str>,
 ) -> Result<()> {
-    limit::mail(app, email.as_str(), from).await?;
+    limit::mail::asked(app, purpose, email.as_str(), from).await?;
     if !app.mailer.sends() {
         return Ok(());
     }
@@ -62,15 +62,21 @@ pub async fn ask(
     Ok(())
 }
 
-/// Sends the mail, where there is somebody it is for.
+/// Sends the mail, if there is somebody it is for, and they did not get many of its kind lately.
 pub(crate) async fn answer(app: &App, asked: &Asked) -> Result<()> {
-    let Asked { email, purpose, from: _, by } = asked;
+    let Asked { email, purpose, from, by } = asked;
     let Some(known) = user::by_email(&app.database, email).await? else { return Ok(()) };
     let transaction = app.database.begin().await?;
     let Some(held) = user::hold(&transaction, known.user.id).await? else { return Ok(()) };
     let nothing_to_verify = *purpose == Purpose::Verify && held.user.is_verified;
     let moved = held.user.email != known.user.email;
     if !held.user.is_active || nothing_to_verify || moved {
+        return Ok(());
+    }
+    // A superuser is not kept from it by what strangers asked for.
+    let (to, from) = (&held.user.email, from.as_deref());
+    let by_anybody = *by == Actor::anybody();
+    if by_anybody && !limit::mail::may_answer(app, &transaction, *purpose, to, from).await? {
         return Ok(());
     }
     confirmation::send(app, &transaction, &held, *purpose).await?;
@@ -165,7 +171,7 @@ pub async fn reset_password(
         // somebody else's, and waited for its owner.
         token::delete_of(&transaction, held.user.id).await?;
     }
-    let way = Way { own: true, kept: None, from: device.ip, tells_password: true };
+    let way = Way { own: true, kept: None, from: device.ip };
     let changed = account::apply(app, &transaction, held.user, changes, way).await?;
 
     let entry = Entry::new(Act::PasswordReset, Actor::anybody()).on_user(changed.0.id);

@@ -83,11 +83,12 @@ fn a_feature_has_files_with_known_names_only() {
         let feature = is_of_a_feature(&path);
         // A factor's kinds stand side by side in its folder; of a session, what its tokens say and how
         // they are got and spent are pages of their own; of API tokens, what a secret is and who asks;
-        // of mails, their words and the ways they leave; of users, the addresses they had; of the
+        // of limits, those of mails; of mails, their words and the ways they leave; of users, the addresses they had; of the
         // audit, its chain.
         let pages = [
             "audit/chain.rs",
             "key/derived.rs",
+            "limit/mail.rs",
             "mail/template.rs",
             "mail/transport.rs",
             "session/asker.rs",

@@ -1,0 +1,251 @@
+//! Budgets: what a stranger can use up is never what somebody else needs.
+
+use serde_json::json;
+
+use crate::recovery::{CHANGED, NEW_PASSWORD, RESET, VERIFY};
+use crate::support::{Answer, Browser, PASSWORD, Person, Server, Setup};
+
+const OWNER: &str = "owner@user.com";
+const OWNERS_PLACE: &str = "192.0.2.1";
+const TOLD: &str = "password was changed";
+
+fn setup() -> Setup {
+    Server::setup().set("RATE_LIMIT", "on").set("TRUSTED_PROXIES", "127.0.0.0/8,::1")
+}
+
+impl Server {
+    async fn ask_from(&self, from: &str, path: &str, email: &str) -> Answer {
+        let body = json!({ "email": email });
+        self.post(path).header("x-forwarded-for", from).json(&body).send().await
+    }
+
+    async fn register_from(&self, from: &str, email: &str) -> Answer {
+        let body = json!({ "email": email, "password": PASSWORD });
+        let request = self.post("/auth/register").header("x-forwarded-for", from);
+        request.json(&body).send().await
+    }
+
+    /// Somebody new, signed in at an address of their own.
+    async fn person_at(&self, from: &str, email: &str) -> Person {
+        let user = self.register_from(from, email).await.expect_status(201);
+        let (access, refresh) = self.sign_in_from(from, email, PASSWORD).await;
+        Person { id: user.text("id"), email: email.to_owned(), access, refresh }
+    }
+
+    async fn sign_in_from(&self, from: &str, email: &str, password: &str) -> (String, String) {
+        let form = [("username", email), ("password", password)];
+        let request = self.post("/auth/jwt/login").header("x-forwarded-for", from);
+        let answer = request.form(&form).send().await.expect_status(200);
+        (answer.text("access_token"), answer.text("refresh_token"))
+    }
+
+    async fn change_from(
+        &self,
+        from: &str,
+        person: &Person,
+        changes: &serde_json::Value,
+    ) -> Answer {
+        let request = self.patch("/users/me").header("x-forwarded-for", from);
+        request.bearer(&person.access).json(changes).send().await
+    }
+
+    /// How many mails with these words in their subject an address got, once nothing is left to be done.
+    async fn mails(&self, to: &str, subject: &str) -> usize {
+        while self.database.count("job").await > 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        let letters = self.outbox().into_iter();
+        letters.filter(|letter| letter.to == to && letter.subject.contains(subject)).count()
+    }
+}
+
+#[tokio::test]
+async fn whatever_strangers_do_with_an_address_its_owner_is_served() {
+    let server = setup().start().await;
+    let owner = server.person_at(OWNERS_PLACE, OWNER).await;
+    let thief = server.person_at("198.51.100.9", "thief@user.com").await;
+    let mut browser = Browser::of(&server);
+    for turn in 0..12 {
+        // One place, and many; the address as its owner writes it, and otherwise.
+        let from = format!("203.0.113.{turn}");
+        let spelled = if turn % 2 == 0 { OWNER } else { "OWNER@User.com" };
+        for place in ["198.51.100.9", &from] {
+            let taken = server.register_from(place, spelled).await;
+            taken.expect_refusal(400, "REGISTER_USER_ALREADY_EXISTS");
+            for path in ["/auth/forgot-password", "/auth/request-verify-token"] {
+                let asked = server.ask_from(place, path, spelled).await;
+                assert!([202, 429].contains(&asked.status), "{}", asked.body);
+                assert!(place == "198.51.100.9" || asked.status == 202, "{}", asked.body);
+            }
+        }
+        let taken = server.change_from(&from, &thief, &json!({ "email": spelled })).await;
+        assert!([400, 429].contains(&taken.status), "{}", taken.body);
+        // By the pages, which the tests open from one more address.
+        browser.open("/register").await.expect_status(200);
+        let filled = [("email", spelled), ("password", PASSWORD)];
+        browser.press("/register", &filled).await.expect_status(400);
+        browser.press("/forgot-password", &[("email", spelled)]).await;
+    }
+    // Where the account was used before its owner gets mails, whatever strangers asked for.
+    let resets = server.mails(OWNER, RESET).await;
+    let verifications = server.mails(OWNER, VERIFY).await;
+    let asked = server.ask_from(OWNERS_PLACE, "/auth/forgot-password", OWNER).await;
+    asked.expect_status(202);
+    let asked = server.ask_from(OWNERS_PLACE, "/auth/request-verify-token", OWNER).await;
+    asked.expect_status(202);
+    assert_eq!(server.mails(OWNER, RESET).await, resets + 1);
+    assert_eq!(server.mails(OWNER, VERIFY).await, verifications + 1);
+    // Elsewhere they are not refused, and have the mails that were sent.
+    let asked = server.ask_from("192.0.2.77", "/auth/forgot-password", OWNER).await;
+    asked.expect_status(202);
+    // An act of theirs goes on, and is told.
+    let moved = server.change_from(OWNERS_PLACE, &owner, &json!({ "email": "new@user.com" })).await;
+    moved.expect_status(200);
+    server.letter("new@user.com", VERIFY, 1).await;
+    server.letter(OWNER, CHANGED, 1).await;
+}
+
+/// The address belongs to nobody here, but to somebody in the world.
+#[tokio::test]
+async fn whoever_comes_later_registers_and_gets_the_mail_for_it() {
+    let server = setup().start().await;
+    for turn in 0..12 {
+        let from = format!("203.0.113.{turn}");
+        for path in ["/auth/forgot-password", "/auth/request-verify-token"] {
+            server.ask_from(&from, path, OWNER).await.expect_status(202);
+        }
+    }
+    assert_eq!(server.mails(OWNER, "").await, 0);
+    server.person_at(OWNERS_PLACE, OWNER).await;
+    assert_eq!(server.mails(OWNER, VERIFY).await, 1);
+}
+
+#[tokio::test]
+async fn mails_to_one_address_are_bounded_for_each_purpose_wherever_they_are_asked_for_from() {
+    let server = setup().start().await;
+    server.person_at(OWNERS_PLACE, OWNER).await;
+    for turn in 0..40 {
+        let from = format!("203.0.113.{turn}");
+        for path in ["/auth/forgot-password", "/auth/request-verify-token"] {
+            // Status and body say the same of an address that is nobody's.
+            for email in [OWNER, "nobody@user.com"] {
+                let asked = server.ask_from(&from, path, email).await;
+                assert_eq!(asked.expect_status(202).body, "null");
+            }
+        }
+    }
+    assert_eq!(server.mails(OWNER, RESET).await, 11);
+    // With that of the registration, which has a budget of its own.
+    assert_eq!(server.mails(OWNER, VERIFY).await, 12);
+    // The budget of an address is a row of an account's: what is nobody's leaves none that names it.
+    assert_eq!(server.mails("nobody@user.com", "").await, 0);
+}
+
+#[tokio::test]
+async fn somebody_who_registers_and_deletes_an_address_again_and_again_fills_no_box() {
+    let server = setup().start().await;
+    for turn in 0..14 {
+        let from = format!("203.0.113.{turn}");
+        let person = server.person_at(&from, OWNER).await;
+        let request = server.request("DELETE", "/users/me").header("x-forwarded-for", &from);
+        request.bearer(&person.access).send().await.expect_status(204);
+        while server.database.count("job").await > 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+    assert_eq!(server.mails(OWNER, VERIFY).await, 11);
+    // Its owner asks for one: that is another budget.
+    server.person_at(OWNERS_PLACE, OWNER).await;
+    server.ask_from(OWNERS_PLACE, "/auth/request-verify-token", OWNER).await.expect_status(202);
+    assert_eq!(server.mails(OWNER, VERIFY).await, 12);
+}
+
+/// A thief with the password, and strangers before them, ask for whatever there is; the owner hears of it.
+#[tokio::test]
+async fn a_thief_cannot_suppress_the_mail_that_tells_of_them() {
+    let server = setup().start().await;
+    let owner = server.person_at(OWNERS_PLACE, OWNER).await;
+    for turn in 0..15 {
+        let from = format!("203.0.113.{turn}");
+        server.register_from(&from, OWNER).await.expect_status(400);
+        for path in ["/auth/forgot-password", "/auth/request-verify-token"] {
+            server.ask_from(&from, path, OWNER).await.expect_status(202);
+        }
+    }
+    // From the same session, too, changes that come to nothing.
+    for _ in 0..8 {
+        let taken = json!({ "email": "taken@user.com" });
+        server.register_from("198.51.100.1", "taken@user.com").await;
+        server.change_from("198.51.100.1", &owner, &taken).await;
+    }
+    let change = json!({ "password": NEW_PASSWORD });
+    server.change_from("198.51.100.1", &owner, &change).await.expect_status(200);
+    server.letter(OWNER, TOLD, 1).await;
+    let (access, refresh) = server.sign_in_from("198.51.100.2", OWNER, NEW_PASSWORD).await;
+    let thief = Person { access, refresh, ..owner };
+    // Each of a few is told; what comes after has been told of often enough.
+    let mut access = thief.access.clone();
+    for turn in 0..14 {
+        let password = format!("{NEW_PASSWORD} {turn}");
+        let thief = Person { access: access.clone(), ..thief.clone() };
+        let change = json!({ "password": password });
+        server.change_from("198.51.100.2", &thief, &change).await.expect_status(200);
+        // Each from somewhere else, where a sign-in is nothing that was tried in vain.
+        access = server.sign_in_from("198.51.100.2", OWNER, &password).await.0;
+    }
+    assert_eq!(server.mails(OWNER, TOLD).await, 11);
+}
+
+#[tokio::test]
+async fn whether_an_address_is_taken_is_not_told_to_who_asks_for_many() {
+    let server = setup().start().await;
+    server.person_at(OWNERS_PLACE, OWNER).await;
+    let prober = server.person_at("198.51.100.1", "prober@user.com").await;
+    let other = server.person_at("198.51.100.2", "other@user.com").await;
+    let mut told = 0;
+    for turn in 0..12 {
+        // From one place and from many: the account is what is counted.
+        let from = format!("203.0.113.{turn}");
+        let answer = server.change_from(&from, &prober, &json!({ "email": OWNER })).await;
+        if answer.status == 429 {
+            assert!(answer.header("retry-after").parse::<u64>().unwrap() > 60);
+            answer.expect_refusal(429, "TOO_MANY_ATTEMPTS");
+        } else {
+            answer.expect_refusal(400, "UPDATE_USER_EMAIL_ALREADY_EXISTS");
+            told += 1;
+        }
+    }
+    assert_eq!(told, 6);
+    // Neither a free address nor one that is taken is looked at any more; the own one, and a name, are no question.
+    let free = json!({ "email": "free@user.com" });
+    server.change_from("203.0.113.99", &prober, &free).await.expect_status(429);
+    let same = json!({ "email": prober.email, "name": "Ada" });
+    server.change_from("203.0.113.99", &prober, &same).await.expect_status(200);
+    // Somebody else is not kept waiting by it.
+    server.change_from("203.0.113.1", &other, &free).await.expect_status(200);
+    // Many accounts at one place are counted together.
+    let mut told = 0;
+    for turn in 0..7 {
+        let email = format!("many{turn}@user.com");
+        let many = server.person_at("198.51.100.3", &email).await;
+        for _ in 0..6 {
+            let answer =
+                server.change_from("198.51.100.3", &many, &json!({ "email": OWNER })).await;
+            told += usize::from(answer.status == 400);
+        }
+    }
+    assert_eq!(told, 31);
+}
+
+/// Counted before the look-up: at once is no way around.
+#[tokio::test]
+async fn many_questions_for_addresses_at_once_are_counted_before_they_are_answered() {
+    let server = setup().start().await;
+    let prober = server.person_at("198.51.100.1", "prober@user.com").await;
+    server.person_at(OWNERS_PLACE, OWNER).await;
+    let body = json!({ "email": OWNER });
+    let asked = (0..30).map(|_| server.change_from("198.51.100.1", &prober, &body));
+    let answers = futures_util::future::join_all(asked).await;
+    assert!(answers.iter().filter(|answer| answer.status == 400).count() <= 6);
+    assert!(answers.iter().all(|answer| [400, 429].contains(&answer.status)));
+}
