@@ -2,6 +2,7 @@
 
 mod document;
 mod mail;
+mod origin;
 mod page;
 mod value;
 
@@ -14,8 +15,9 @@ use std::path::{Path, PathBuf};
 
 pub use document::{Setting, definitions, example, settings};
 pub use mail::MailSettings;
+pub use origin::{Origin, PublicUrl};
 pub use page::{Color, Contact, PageSettings};
-pub use value::{LogFormat, Migrate, Origin, PublicUrl, Registration, Secret, SqliteSynchronous};
+pub use value::{LogFormat, Migrate, Registration, Secret, SqliteSynchronous};
 
 use clap::Args;
 use clap::builder::BoolishValueParser;
@@ -52,7 +54,8 @@ pub struct Config {
     #[arg(long, env = "PORT", global = true, default_value = "8000")]
     pub port: u16,
 
-    /// Where callers find this service: the issuer of its tokens and the base of its links
+    /// Where callers find this service: the issuer of its tokens and the base of its links, in its normal
+    /// form (https://id.example.com for HTTPS://ID.example.com:443/)
     #[arg(
         long,
         env = "PUBLIC_URL",
@@ -273,7 +276,7 @@ pub struct Config {
     pub require_verification: bool,
 
     /// The origins whose pages may call this service, separated by commas, each a scheme and a
-    /// host, with a port where it has one; none by default
+    /// host, and a port unless it is the usual one; none by default
     #[arg(
         long,
         env = "CORS_ORIGINS",
@@ -398,8 +401,12 @@ impl Config {
     ///
     /// As [`Config::signing_secret`].
     pub fn check_secrets(&self) -> Result<(), ConfigError> {
-        if !self.dev && self.public_url.as_str().contains("//localhost") {
+        if !self.dev && self.public_url.is_loopback() {
             tracing::warn!("PUBLIC_URL is on localhost: set it to what callers see");
+        } else if !self.dev && !self.public_url.is_https() {
+            tracing::warn!(
+                "PUBLIC_URL begins with http://: passwords and tokens can be read on the way; use https://"
+            );
         }
         self.warn_of_mail();
         self.checked_secret(true).map(drop)

@@ -75,77 +75,8 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// The URL under which callers find the service, without a slash at its end.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PublicUrl(String);
-
-impl PublicUrl {
-    /// The URL.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Whether this is the origin of the URL.
-    pub fn is_of(&self, origin: &str) -> bool {
-        let (scheme, rest) = self.0.split_once("://").unwrap_or_default();
-        let authority = rest.split('/').next().unwrap_or_default();
-        origin.eq_ignore_ascii_case(&format!("{scheme}://{authority}"))
-    }
-
-    /// Whether callers come over TLS.
-    pub fn is_https(&self) -> bool {
-        self.0.starts_with("https://")
-    }
-}
-
-impl FromStr for PublicUrl {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let text = text.trim_end_matches('/');
-        let uri: poem::http::Uri = text.parse().map_err(|_| "not a URL".to_owned())?;
-        match (uri.scheme_str(), uri.authority(), uri.query()) {
-            // It stands in every token: a password in it would, too.
-            (Some("http" | "https"), Some(authority), None)
-                if !authority.as_str().contains('@') && !text.contains('#') =>
-            {
-                Ok(Self(text.to_owned()))
-            }
-            _ => Err("not of the form https://id.example.com".to_owned()),
-        }
-    }
-}
-
 pub(super) fn parse_audience(text: &str) -> Result<String, &'static str> {
     if text.trim().is_empty() { Err("empty") } else { Ok(text.to_owned()) }
-}
-
-/// An origin (RFC 6454), as browsers send it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin(String);
-
-impl Origin {
-    /// The origin.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for Origin {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let text = text.trim();
-        let (scheme, rest) =
-            text.split_once("://").ok_or("not of the form https://app.example.com")?;
-        if !["http", "https"].contains(&scheme)
-            || rest.is_empty()
-            || rest.contains(['/', '*', '?', '#', '@', ' '])
-        {
-            return Err("not of the form https://app.example.com".to_owned());
-        }
-        Ok(Self(text.to_ascii_lowercase()))
-    }
 }
 
 /// One line that fits its column.

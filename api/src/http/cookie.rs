@@ -173,7 +173,7 @@ impl<'a> FromRequest<'a> for OwnPage {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> poem::Result<Self> {
         let listed = match (request.header(header::ORIGIN), request.data::<App>()) {
             (Some(origin), Some(app)) => {
-                app.config.cors_origins.iter().any(|known| known.as_str() == origin)
+                app.config.cors_origins.iter().any(|known| known.is(origin))
             }
             _ => false,
         };

@@ -16,11 +16,13 @@ use tokio::time::timeout;
 
 use super::caller::peer_address;
 use super::cookie::Cookies;
+use super::host;
 use super::page::{self, Frame};
 use super::routes::Paths;
 use super::visitor::Visitor;
 use crate::app::App;
 use crate::audit::{self, Origin};
+use crate::config;
 use crate::error::{Cause, Code, Error, Problem, Result};
 use crate::random;
 
@@ -53,7 +55,7 @@ pub(super) struct Layers<E> {
     app: App,
     routes: Arc<E>,
     paths: Paths,
-    cors_origins: Vec<String>,
+    cors_origins: Vec<config::Origin>,
     proxies: Vec<IpNet>,
     https: bool,
 }
@@ -61,8 +63,7 @@ pub(super) struct Layers<E> {
 impl<E: Endpoint + 'static> Layers<E> {
     pub(super) fn new(routes: E, paths: Paths, app: App) -> Self {
         let config = &app.config;
-        let cors_origins =
-            config.cors_origins.iter().map(|origin| origin.as_str().to_owned()).collect();
+        let cors_origins = config.cors_origins.clone();
         let proxies = config.trusted_proxies.clone();
         let https = config.public_url.is_https();
         Self { app, routes: Arc::new(routes), paths, cors_origins, proxies, https }

@@ -1,0 +1,132 @@
+//! The URL of this service and the origins of pages that may call it, parsed once into the form that
+//! browsers send.
+//!
+//! A URL has many spellings (`HTTPS://ID.example.com:443/` is `https://id.example.com`). Browsers,
+//! services and our own checks compare text, so a spelling that is kept as it was typed turns checks
+//! off. The parser is the one of the WHATWG URL standard, which browsers follow.
+
+use std::str::FromStr;
+
+use url::{Host, Url};
+
+const FORM: &str = "must be of the form https://id.example.com";
+
+/// An origin as browsers send it (RFC 6454, section 6.2): scheme and host in lower case, names in
+/// ASCII, no default port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    text: String,
+    https: bool,
+    loopback: bool,
+}
+
+impl Origin {
+    fn of(url: &Url) -> Self {
+        let loopback = match url.host() {
+            Some(Host::Domain(name)) => name == "localhost",
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        };
+        let text = url.origin().ascii_serialization();
+        Self { text, https: url.scheme() == "https", loopback }
+    }
+
+    /// The origin, of the form `https://app.example.com`.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether an `Origin` header names this origin.
+    pub fn is(&self, header: &str) -> bool {
+        self.text == header
+    }
+}
+
+impl FromStr for Origin {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let url = parse(text)?;
+        if !url.path().trim_matches('/').is_empty() {
+            return Err("must be an origin, such as https://app.example.com, without a path");
+        }
+        Ok(Self::of(&url))
+    }
+}
+
+/// The URL under which callers find the service, in its normal form and without a slash at its end:
+/// the issuer of its tokens and the base of its links.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicUrl {
+    origin: Origin,
+    text: String,
+}
+
+impl PublicUrl {
+    /// The URL.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether an `Origin` header names the origin of this URL.
+    pub fn is_of(&self, header: &str) -> bool {
+        self.origin.is(header)
+    }
+
+    /// Whether callers come over TLS.
+    pub fn is_https(&self) -> bool {
+        self.origin.https
+    }
+
+    /// Whether only programs on this machine find the service under this URL.
+    pub fn is_loopback(&self) -> bool {
+        self.origin.loopback
+    }
+}
+
+impl FromStr for PublicUrl {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let url = parse(text)?;
+        let origin = Origin::of(&url);
+        let text = format!("{}{}", origin.text, url.path().trim_end_matches('/'));
+        Ok(Self { origin, text })
+    }
+}
+
+/// A URL with http or https, a host, and neither credentials, a query nor a fragment.
+fn parse(text: &str) -> Result<Url, &'static str> {
+    let text = text.trim_matches([' ', '\t']);
+    let (scheme, rest) = text.split_once("://").ok_or(FORM)?;
+    if !["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
+        return Err("must begin with https:// or http://");
+    }
+    // The standard's parser mends these; whoever typed them meant something else.
+    let mended = |letter: char| letter.is_control() || letter.is_whitespace() || letter == '\\';
+    if rest.starts_with('/') || rest.contains(mended) {
+        return Err(FORM);
+    }
+    if rest.contains(['?', '#']) {
+        return Err("must have neither a query nor a fragment");
+    }
+    // It stands in every token: a password in it would, too.
+    if rest.split('/').next().is_some_and(|authority| authority.contains('@')) {
+        return Err("must not have a user name or a password");
+    }
+    let url = Url::parse(text).map_err(|_| FORM)?;
+    if url.port() == Some(0) {
+        return Err("must not have port 0");
+    }
+    match url.host() {
+        Some(Host::Domain(name)) if name.ends_with('.') => {
+            Err("must not have a dot after the host")
+        }
+        Some(Host::Domain(name)) if name.contains('*') => {
+            Err("must name one host: there are no wildcards")
+        }
+        Some(_) => Ok(url),
+        None => Err(FORM),
+    }
+}

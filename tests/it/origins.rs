@@ -1,0 +1,89 @@
+//! The URL of the service and the origins that may call it, in every spelling that people type.
+
+use crate::support::{Answer, Browser, PASSWORD, Server, claims_of};
+
+/// How people may spell a URL, and its one form.
+const SPELLINGS: [(&str, &str); 9] = [
+    ("https://id.example.com", "https://id.example.com"),
+    ("HTTPS://id.example.com", "https://id.example.com"),
+    ("hTtPs://ID.Example.COM/", "https://id.example.com"),
+    ("https://id.example.com:443", "https://id.example.com"),
+    ("https://id.example.com:/", "https://id.example.com"),
+    (" https://id.example.com:0443// ", "https://id.example.com"),
+    ("HTTPS://b\u{fc}cher.example", "https://xn--bcher-kva.example"),
+    ("Https://[2001:DB8:0::1]:443", "https://[2001:db8::1]"),
+    ("https://ID.example.com:8443", "https://id.example.com:8443"),
+];
+
+fn host_of(origin: &str) -> &str {
+    origin.split_once("://").unwrap().1
+}
+
+async fn sign_in(server: &Server, origin: &str, host: &str) -> Answer {
+    let form = [("username", "first@user.com"), ("password", PASSWORD)];
+    let request = server.post("/auth/cookie/login").header("host", host).form(&form);
+    request.header("origin", origin).send().await
+}
+
+#[tokio::test]
+async fn a_public_url_in_any_spelling_keeps_every_check_on() {
+    for (typed, origin) in SPELLINGS {
+        let server = Server::setup().set("PUBLIC_URL", typed).start().await;
+        let person = server.person("first").await;
+        let live = server.get("/health/live").send().await;
+        assert_eq!(live.header("strict-transport-security"), "max-age=31536000", "{typed}");
+        assert_eq!(claims_of(&person.access)["iss"], origin, "{typed}");
+        server.me(&person.access).await.expect_status(200);
+
+        // Behind a proxy that keeps the host, and behind one that does not.
+        for host in [host_of(origin), "internal:8000"] {
+            let own = sign_in(&server, origin, host).await.expect_status(204);
+            let cookie = own.header("set-cookie");
+            assert!(cookie.starts_with("__Host-tessera="), "{typed}: {cookie}");
+            assert!(cookie.contains("; Secure"), "{typed}: {cookie}");
+            let plain = origin.replace("https:", "http:");
+            for foreign in [plain.as_str(), "https://evil.example", "null"] {
+                let refused = sign_in(&server, foreign, host).await;
+                refused.expect_refusal(403, "CSRF_TOKEN_MISMATCH");
+            }
+        }
+        let mut browser = Browser::of(&server);
+        browser.sign_in("first@user.com", PASSWORD).await;
+        assert!(browser.cookies.contains_key("__Host-tessera-browser"), "{typed}");
+    }
+}
+
+#[tokio::test]
+async fn links_in_mails_begin_with_the_public_url_in_its_one_form() {
+    for (typed, form) in [
+        ("HTTPS://Id.Example.Com:443/", "https://id.example.com/"),
+        ("Https://id.example.com/Accounts/", "https://id.example.com/Accounts/"),
+        ("http://ID.example.com:80/a/../b", "http://id.example.com/b/"),
+    ] {
+        let server = Server::setup().set("PUBLIC_URL", typed).start().await;
+        let person = server.person("first").await;
+        let asked = serde_json::json!({ "email": person.email });
+        server.post("/auth/forgot-password").json(&asked).send().await.expect_status(202);
+        let link = server.letter(&person.email, "assword", 1).await.link();
+        assert!(link.starts_with(&format!("{form}reset-password?token=")), "{typed}: {link}");
+        let issuer = form.trim_end_matches('/');
+        assert_eq!(claims_of(&person.access)["iss"], issuer, "{typed}");
+    }
+}
+
+#[tokio::test]
+async fn origins_that_may_call_are_known_in_any_spelling() {
+    let listed: Vec<_> = SPELLINGS.iter().map(|(typed, _)| *typed).collect();
+    let server = Server::setup().set("CORS_ORIGINS", listed.join(",")).start().await;
+    server.person("first").await;
+    for (typed, origin) in SPELLINGS {
+        let preflight = server.request("OPTIONS", "/users/me").header("origin", origin);
+        let preflight = preflight.header("access-control-request-method", "GET").send().await;
+        let allowed = preflight.expect_status(204).header("access-control-allow-origin");
+        assert_eq!(allowed, origin, "{typed}");
+        sign_in(&server, origin, "internal:8000").await.expect_status(204);
+        let plain = origin.replace("https:", "http:");
+        let live = server.get("/health/live").header("origin", &plain).send().await;
+        assert!(live.headers.get("access-control-allow-origin").is_none(), "{plain}");
+    }
+}
