@@ -275,3 +275,115 @@ async fn health_and_version_say_how_it_is() {
     let version = server.get("/version").send().await.expect_status(200);
     assert_eq!(version.text("version"), env!("CARGO_PKG_VERSION"));
 }
+
+/// Whose request it is must be said once, and as nothing else could read it (RFC 9112, section 3.2).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_without_exactly_one_good_host_is_refused() {
+    let server = Server::start().await;
+    let asks = |target: &str, version: &str, hosts: &[&str]| {
+        let hosts: String = hosts.iter().map(|host| format!("Host: {host}\r\n")).collect();
+        server.raw(&format!("GET {target} HTTP/{version}\r\n{hosts}Connection: close\r\n\r\n"))
+    };
+    let path = "/health/live";
+    let good = [
+        "x",
+        "X.Example",
+        "id.example.com.",
+        "a_b-c~1",
+        "x%2Dy",
+        "x:",
+        "x:8000",
+        "127.0.0.1:65535",
+        "[::1]",
+        "[2001:db8::1]:443",
+        " x ",
+    ];
+    for host in good {
+        for version in ["1.1", "1.0"] {
+            let answer = asks(path, version, &[host]);
+            assert!(answer.starts_with(&format!("HTTP/{version} 200")), "{host:?}: {answer}");
+        }
+    }
+    let bad: [&[&str]; 29] = [
+        &["x", "x"],
+        &["x", "y"],
+        &["x", ""],
+        &["", "x"],
+        &[""],
+        &[" "],
+        &[":80"],
+        &["x y"],
+        &["x\ty"],
+        &["x,y"],
+        &["x, x"],
+        &["u@x"],
+        &["u:p@x"],
+        &["x/"],
+        &["x/y"],
+        &["http://x"],
+        &["x?y"],
+        &["x#y"],
+        &["x\\y"],
+        &["x:port"],
+        &["x:80:80"],
+        &["x:-1"],
+        &["x:65536"],
+        &["::1"],
+        &["[::1"],
+        &["[::1]x"],
+        &["[x]"],
+        &["x%zz"],
+        &["\u{fc}"],
+    ];
+    for hosts in bad {
+        for version in ["1.1", "1.0"] {
+            for target in [path, "/nowhere", "/users/me"] {
+                let answer = asks(target, version, hosts);
+                assert!(answer.starts_with(&format!("HTTP/{version} 400")), "{hosts:?}: {answer}");
+                assert!(answer.ends_with(r#"{"detail":"HOST_INVALID"}"#), "{hosts:?}: {answer}");
+                assert!(answer.contains("x-request-id: "), "{hosts:?}: {answer}");
+            }
+        }
+    }
+    // HTTP/1.0 has none; HTTP/1.1 always.
+    assert!(asks(path, "1.0", &[]).starts_with("HTTP/1.0 200"));
+    let none = asks(path, "1.1", &[]);
+    assert!(none.starts_with("HTTP/1.1 400") && none.contains("HOST_INVALID"), "{none}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_names_another_host_than_the_header_is_refused() {
+    let server = Server::start().await;
+    let asks = |target: &str, host: &str| {
+        let head = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        server.raw(&head)
+    };
+    for (target, host) in [
+        ("http://x/health/live", "x"),
+        ("http://X:80/health/live", "x:80"),
+        ("http://[::1]/health/live", "[::1]"),
+    ] {
+        let answer = asks(target, host);
+        assert!(answer.starts_with("HTTP/1.1 200"), "{target} {host}: {answer}");
+    }
+    for (target, host) in [
+        ("http://x/health/live", "y"),
+        ("http://x/health/live", "x:81"),
+        ("http://x:81/health/live", "x"),
+        ("http://y@x/health/live", "x"),
+        ("http://x@y/health/live", "x"),
+        ("https://evil.example/health/live", "x"),
+    ] {
+        let answer = asks(target, host);
+        assert!(answer.starts_with("HTTP/1.1 400"), "{target} {host}: {answer}");
+    }
+    // Preflights and pages too.
+    for head in [
+        "OPTIONS /users/me HTTP/1.1\r\nOrigin: https://a.example\r\nAccess-Control-Request-Method: GET\r\n",
+        "GET /login HTTP/1.1\r\nAccept: text/html\r\nHost: a, b\r\n",
+        "POST /auth/jwt/login HTTP/1.1\r\nContent-Length: 3\r\nHost: a\r\nHost: b\r\n",
+    ] {
+        let answer = server.raw(&format!("{head}Connection: close\r\n\r\n"));
+        assert!(answer.starts_with("HTTP/1.1 400"), "{head}: {answer}");
+    }
+}

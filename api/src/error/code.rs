@@ -70,6 +70,8 @@ pub enum Code {
     CsrfTokenMismatch,
     /// A request that OAuth does not know (RFC 6749, section 5.2).
     InvalidRequest,
+    /// A request that does not name its host, or names several.
+    HostInvalid,
     /// Nothing is here.
     NotFound,
     /// Something is here, but not for this method.
@@ -94,7 +96,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Code; 41] = [
+    pub const ALL: [Code; 42] = [
         Code::RegisterUserAlreadyExists,
         Code::RegisterInvalidPassword,
         Code::RegistrationClosed,
@@ -126,6 +128,7 @@ impl Code {
         Code::EmailChangePending,
         Code::CsrfTokenMismatch,
         Code::InvalidRequest,
+        Code::HostInvalid,
         Code::NotFound,
         Code::MethodNotAllowed,
         Code::RequestTimeout,
@@ -293,6 +296,12 @@ impl Code {
                 S::BAD_REQUEST,
                 "invalid_request",
                 "Not a request of OAuth: a parameter is missing, given twice or of the wrong type.",
+            ),
+            Code::HostInvalid => (
+                S::BAD_REQUEST,
+                "HOST_INVALID",
+                "A request must have exactly one `Host` header, which must be a host with or without a \
+                 port, and a target that names a host must name the same.",
             ),
             Code::NotFound => (S::NOT_FOUND, "Not Found", "Nothing is here."),
             Code::MethodNotAllowed => (

@@ -149,7 +149,7 @@ impl<E: Endpoint + 'static> Layers<E> {
     fn allowed_origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         let origin = headers.get(header::ORIGIN)?;
         let text = origin.to_str().ok()?;
-        self.cors_origins.iter().any(|allowed| allowed == text).then(|| origin.clone())
+        self.cors_origins.iter().any(|allowed| allowed.is(text)).then(|| origin.clone())
     }
 
     fn decorate(&self, response: &mut Response, id: HeaderValue, origin: Option<HeaderValue>) {
@@ -207,13 +207,15 @@ impl<E: Endpoint + 'static> Endpoint for Layers<E> {
         let cookies = Cookies::default();
         request.extensions_mut().insert(cookies.clone());
 
-        let mut response = match (&origin, is_preflight(&request)) {
-            (Some(_), true) => preflight(),
-            _ => match self.answer(request, &id).await {
-                Ok(response) => response,
-                // Boxed: a request that is not refused need not carry it along.
-                Err(error) => Box::pin(self.refused(&error, &path, frame.take())).await,
-            },
+        let answered = match host::check(&request) {
+            Err(error) => Err(error.into()),
+            Ok(()) if origin.is_some() && is_preflight(&request) => Ok(preflight()),
+            Ok(()) => self.answer(request, &id).await,
+        };
+        let mut response = match answered {
+            Ok(response) => response,
+            // Boxed: a request that is not refused need not carry it along.
+            Err(error) => Box::pin(self.refused(&error, &path, frame.take())).await,
         };
         response.headers_mut().extend(cookies.take());
         self.decorate(&mut response, id.clone(), origin);

@@ -5,6 +5,7 @@ pub(crate) mod body;
 pub(crate) mod caller;
 pub(crate) mod cookie;
 mod docs;
+mod host;
 mod layers;
 mod local;
 pub(crate) mod null;

@@ -206,6 +206,7 @@ error-last-superuser = Niemand anders kann sich mit allen Rechten anmelden: Gebe
 error-email-change-pending = Die Adresse wurde in den letzten 72 Stunden geändert, und wem die frühere gehört, kann das Konto noch zurückholen. Löschen Sie es 72 Stunden nach der Änderung, oder fragen Sie jemanden mit allen Rechten.
 error-csrf-token-mismatch = Dieses Formular war nicht mehr gültig, und es wurde nichts geändert. In einem anderen Fenster hat sich jemand an- oder abgemeldet, oder dieser Browser nimmt keine Cookies an. Bitte senden Sie es noch einmal.
 error-invalid-request = Diese Anfrage ist nicht zu verstehen.
+error-host-invalid = Diese Anfrage nennt die Adresse nicht, für die sie bestimmt ist. Geben Sie die Adresse der Seite noch einmal ein.
 error-not-found = Hier ist nichts.
 error-method-not-allowed = So etwas lässt sich hier nicht tun.
 error-request-timeout = Das Formular kam nicht rechtzeitig an.

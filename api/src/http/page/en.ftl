@@ -181,6 +181,7 @@ error-last-superuser = Nobody else may sign in as a superuser: make another one 
 error-email-change-pending = The address was changed within 72 hours, and its former holder may still take the account back. Delete it 72 hours after the change, or ask a superuser.
 error-csrf-token-mismatch = This form was not valid any more, and nothing was changed. Somebody signed in or out in another window, or this browser takes no cookies. Please send it again.
 error-invalid-request = This request cannot be understood.
+error-host-invalid = This request does not say which address it is for. Type the address of the page again.
 error-not-found = Nothing is here.
 error-method-not-allowed = Nothing like this can be done here.
 error-request-timeout = The form did not arrive in time.
