@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use api::app::App;
-use api::config::{Config, Secret};
+use api::config::{Config, PublicUrl, Secret};
 use api::error::Code;
 use api::http::Local;
 use clap::{Args, ValueEnum};
@@ -26,7 +26,7 @@ const APPLIED_WITHIN: Duration = Duration::from_secs(3);
 pub(crate) struct Options {
     /// Ask the server at this URL, rather than open the database
     #[arg(long, env = "TESSERA_URL", value_name = "URL", hide_env_values = true)]
-    url: Option<String>,
+    url: Option<Secret>,
 
     /// The API token to ask the server with; it needs the scope super for what superusers do
     #[arg(long, env = "TESSERA_API_TOKEN", value_name = "TOKEN", hide_env_values = true)]
@@ -35,6 +35,10 @@ pub(crate) struct Options {
     /// A file that holds the API token, and goes before it
     #[arg(long, env = "TESSERA_API_TOKEN_FILE", value_name = "FILE", hide_env_values = true)]
     api_token_file: Option<PathBuf>,
+
+    /// Send the API token over http:// to another machine: anyone on the way can read it
+    #[arg(long)]
+    insecure: bool,
 
     /// How to print the answer
     #[arg(long, value_enum, value_name = "FORMAT", default_value = "table")]
@@ -53,7 +57,7 @@ pub(crate) enum Output {
 /// Somebody to ask.
 enum Asked {
     Database(Local),
-    Server { client: reqwest::Client, url: String, token: Secret },
+    Server { client: reqwest::Client, url: PublicUrl, token: Secret },
 }
 
 /// An operator with their choice of whom to ask.
@@ -110,11 +114,10 @@ impl Operator {
     }
 
     fn asking(options: Options, app: Option<App>) -> Result<Self, String> {
-        let Options { url, api_token, api_token_file, output } = options;
+        let Options { url, api_token, api_token_file, insecure, output } = options;
         if let Some(app) = app {
             return Ok(Self { asked: Asked::Database(Local::new(app)), output });
         }
-        let url = url.unwrap_or_default();
         let token = match api_token_file {
             Some(file) => {
                 let text = std::fs::read_to_string(file)
@@ -127,15 +130,9 @@ impl Operator {
             "TESSERA_API_TOKEN is not set: a superuser makes one with POST /auth/tokens, or \
              `tessera token create --username … --scope authenticated,super` beside the database",
         )?;
-        let client = reqwest::Client::builder()
-            .timeout(Duration::from_secs(20))
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(|error| format!("no connection can be made: {error}"))?;
-        if !url.starts_with("http://") && !url.starts_with("https://") {
-            return Err("TESSERA_URL is not of the form https://id.example.com".to_owned());
-        }
-        let url = url.trim_end_matches('/').to_owned();
+        let url = url.as_ref().map_or("", Secret::expose);
+        let url: PublicUrl = url.parse().map_err(|fault| format!("TESSERA_URL {fault}"))?;
+        let client = client_of(&url, insecure)?;
         Ok(Self { asked: Asked::Server { client, url, token }, output })
     }
 
@@ -162,8 +159,9 @@ impl Operator {
                 answered(status, answer, None)
             }
             Asked::Server { client, url, token } => {
-                let mut request =
-                    client.request(method, format!("{url}{path}")).bearer_auth(token.expose());
+                let url = url.as_str();
+                let request = client.request(method, format!("{url}{path}"));
+                let mut request = request.bearer_auth(token.expose());
                 if let Some(body) = body {
                     request = request.json(&body);
                 }
@@ -269,6 +267,24 @@ impl Operator {
             print::table(columns, items.iter().map(row));
         }
     }
+}
+
+/// A client that tells the API token to the server at this URL, and to nobody else: it follows no
+/// redirect, and what anyone on the way could read stays on this machine unless the operator says so.
+fn client_of(url: &PublicUrl, insecure: bool) -> Result<reqwest::Client, String> {
+    if !url.is_https() && !url.is_loopback() && !insecure {
+        return Err(format!(
+            "TESSERA_URL must begin with https://, because anyone on the way to {} could read the API \
+             token; if you trust the network, add --insecure",
+            url.as_str()
+        ));
+    }
+    let client = reqwest::Client::builder()
+        .timeout(Duration::from_secs(20))
+        .redirect(reqwest::redirect::Policy::none());
+    // A proxy passes on what is encrypted without reading it; it would read the rest.
+    let client = if url.is_https() { client } else { client.no_proxy() };
+    client.build().map_err(|error| format!("no connection can be made: {error}"))
 }
 
 /// A part of a path or a query, such that it is one.

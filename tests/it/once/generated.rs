@@ -179,7 +179,11 @@ fn the_guide_shows_what_the_terminal_prints() {
                     the same is done on a server; `user create`, \
                     `keys derive` and `keys reseal` work beside the database alone. `--output json` is for programs. Where servers are \
                     on line, a change says which of them have applied it: \
-                    `{\"replica-1\":true,\"replica-2\":true}`.\n\nA secret given as `-` is read from \
+                    `{\"replica-1\":true,\"replica-2\":true}`.\n\nThe API token of a superuser opens \
+                    everything, so commands send it over `https://` alone. `http://` is for a server on the \
+                    same machine (`localhost`, `127.0.0.0/8`, `::1`) and passes no proxy; `--insecure` sends \
+                    the token over `http://` to other machines too, where anyone on the way can read it. No \
+                    redirect is followed.\n\nA secret given as `-` is read from \
                     standard input, and so in no history. [Commands](commands.md) has every command \
                     and option. This page is made by running what it shows.\n"
         .to_owned();
