@@ -21,6 +21,10 @@ bench:
 gate:
     .ci/run
 
+# Ask for known holes in what is built in; before a release. Needs the network.
+advisories:
+    cargo deny --locked check advisories
+
 # Take the pictures of the guide's gallery anew.
 gallery:
     scripts/gallery

@@ -201,3 +201,48 @@ async fn the_cause_of_a_fault_is_logged_under_its_request() {
     assert_eq!(told["request.id"], id.as_str());
     assert!(told["error.cause"].as_str().unwrap().contains("api_token"), "{told}");
 }
+
+/// The framework brings along a reader of XML with known holes (RUSTSEC-2026-0194 and -0195).
+#[tokio::test]
+async fn no_body_is_read_as_xml() {
+    let server = Server::start().await;
+    let root = server.superuser("root").await;
+    let bomb = concat!(
+        "<?xml version=\"1.0\"?><!DOCTYPE a [<!ENTITY b \"b\"><!ENTITY c \"&b;&b;\">]>",
+        "<a><email>&c;</email><password>&c;</password></a>"
+    );
+    let kinds = [
+        "application/xml",
+        "text/xml",
+        "APPLICATION/XML; charset=utf-8",
+        "application/soap+xml",
+        "application/json+xml",
+        "application/xml, application/json",
+    ];
+    let mut with_body = 0;
+    for (method, path, operation) in operations() {
+        let takes_body = !operation["requestBody"].is_null();
+        let is_required = operation["requestBody"]["required"] == true;
+        for kind in kinds {
+            if !takes_body
+                && (path.contains("logout") || method == "DELETE" || path.ends_with("end"))
+            {
+                continue;
+            }
+            let answer = server.request(&method, &path).bearer(&root.access);
+            let answer = answer.body(kind, bomb).send().await;
+            if is_required {
+                let oauth = answer.code() == "invalid_request";
+                assert!(answer.status == 415 || oauth, "{method} {path} {kind}: {}", answer.body);
+            }
+            assert!(answer.status < 500, "{method} {path} {kind}: {}", answer.body);
+        }
+        with_body += usize::from(is_required);
+    }
+    assert!(with_body > 10, "{with_body} operations require a body");
+    // What is never called is not linked; mangled names of functions have their crate's with its length.
+    let binary = std::fs::read(env!("CARGO_BIN_EXE_tessera")).unwrap();
+    let has = |name: &[u8]| binary.windows(name.len()).any(|bytes| bytes == name);
+    assert!(has(b"10serde_json"), "the program's functions have no names: build it with symbols");
+    assert!(!has(b"9quick_xml"), "a reader of XML is in the program");
+}
