@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use api::config::{Config, Migrate};
+use api::config::{Config, Migrate, Secret};
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::json;
@@ -26,7 +26,7 @@ enum Action {
         /// A secret that was made elsewhere, or - to read it from standard input; a new one if not
         /// given. One that its owner has already takes the new expiry
         #[arg(long, value_name = "SECRET", allow_hyphen_values = true)]
-        token: Option<String>,
+        token: Option<Secret>,
         /// How long it lives, in seconds; as API_TOKEN_EXPIRES says if not given, else for ever
         #[arg(long, value_name = "SECONDS")]
         expire: Option<u64>,
@@ -58,14 +58,14 @@ enum Action {
     Check {
         /// Its secret, or - to read it from standard input
         #[arg(long, value_name = "SECRET", allow_hyphen_values = true)]
-        token: String,
+        token: Secret,
         #[command(flatten)]
         options: Options,
     },
     /// Say why a token, JWT or API token, is or is not accepted: exit status 0 when it is, else 1
     Explain {
         /// The token, or - to read it from standard input
-        token: String,
+        token: Secret,
         #[command(flatten)]
         options: Options,
     },
@@ -76,7 +76,7 @@ enum Action {
 struct Chosen {
     /// One, by its secret, or - to read it from standard input
     #[arg(long, value_name = "SECRET", allow_hyphen_values = true)]
-    token: Option<String>,
+    token: Option<Secret>,
     /// One, by its id
     #[arg(long, value_name = "ID")]
     id: Option<String>,
@@ -93,7 +93,7 @@ pub(crate) async fn run(arguments: Arguments, config: Config) -> Result<ExitCode
         Action::Create { username, token, expire, name, scope, options } => {
             let operator = Operator::new(options, config).await?;
             let scopes = Some(scope).filter(|scope| !scope.is_empty());
-            let token = token.map(secret).transpose()?;
+            let token = token.as_ref().map(secret).transpose()?;
             let body = json!({
                 "username": username,
                 "token": token,
@@ -148,7 +148,7 @@ pub(crate) async fn run(arguments: Arguments, config: Config) -> Result<ExitCode
                 (_, Some(name)) => format!("/auth/tokens?username={}", encoded(name)),
                 _ => "/auth/tokens".to_owned(),
             };
-            let token = token.map(secret).transpose()?;
+            let token = token.as_ref().map(secret).transpose()?;
             let body = token.map(|token| json!({ "token": token }));
             let removed = operator.call(Method::DELETE, &path, body).await?;
             let said = format!("removed: {}", removed["removed"]);
@@ -160,7 +160,7 @@ pub(crate) async fn run(arguments: Arguments, config: Config) -> Result<ExitCode
         }
         Action::Check { token, options } => {
             let operator = Operator::new(options, config).await?;
-            let body = json!({ "token": secret(token)? });
+            let body = json!({ "token": secret(&token)? });
             let checked = operator.call(Method::POST, "/auth/tokens/check", Some(body)).await?;
             let valid = checked["valid"] == true;
             print::line(if operator.prints_json() { checked } else { valid.into() });
@@ -170,7 +170,7 @@ pub(crate) async fn run(arguments: Arguments, config: Config) -> Result<ExitCode
             // Looking must not change the schema.
             let config = Config { migrate: Migrate::Check, ..config };
             let operator = Operator::with_secret(options, config).await?;
-            let body = json!({ "token": secret(token)? });
+            let body = json!({ "token": secret(&token)? });
             let told = operator.call(Method::POST, "/admin/tokens/explain", Some(body)).await?;
             let accepted = told["accepted"] == true;
             let sentence = print::text(&told["sentence"]);
@@ -188,9 +188,9 @@ pub(crate) async fn run(arguments: Arguments, config: Config) -> Result<ExitCode
 }
 
 /// A secret as it was typed; - is not in the shell's history.
-fn secret(typed: String) -> Result<String, String> {
-    if typed != "-" {
-        return Ok(typed);
+fn secret(typed: &Secret) -> Result<String, String> {
+    if typed.expose() != "-" {
+        return Ok(typed.expose().to_owned());
     }
     let mut line = String::new();
     let read = std::io::stdin().read_line(&mut line);

@@ -2,7 +2,7 @@
 
 use sea_orm::entity::prelude::*;
 
-use crate::{ApiTokenId, ServiceId, UserId};
+use crate::{ApiTokenId, Hidden, ServiceId, UserId};
 
 /// A token that lives until it is deleted or expires.
 #[sea_orm::model]
@@ -21,7 +21,7 @@ pub struct Model {
     /// The beginning of the secret, to know it by.
     pub prefix: String,
     /// The SHA-256 digest of the secret, in hexadecimal.
-    pub digest: String,
+    pub digest: Hidden,
     /// What it may do, as far as its owner may: words separated by spaces.
     pub scopes: String,
     /// When it was made.

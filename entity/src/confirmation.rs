@@ -2,7 +2,7 @@
 
 use sea_orm::entity::prelude::*;
 
-use crate::UserId;
+use crate::{Hidden, UserId};
 
 /// A token that was sent to a user's address; the last one for its purpose.
 #[sea_orm::model]
@@ -19,7 +19,7 @@ pub struct Model {
     /// The digest of the address, or of the address and the password, it was made for.
     pub bound: String,
     /// The keyed digest of the code in the same mail.
-    pub code: String,
+    pub code: Hidden,
     /// When it expires.
     pub expires_at: i64,
     /// When it was used, if it was.

@@ -2,7 +2,7 @@
 
 use sea_orm::entity::prelude::*;
 
-use crate::{JobId, UserId};
+use crate::{Hidden, JobId, UserId};
 
 /// What is to be done, until it is.
 #[sea_orm::model]
@@ -18,7 +18,7 @@ pub struct Model {
     pub user_id: Option<UserId>,
     /// What is to be done, encrypted: it may hold a token.
     #[sea_orm(column_type = "Text")]
-    pub sealed: String,
+    pub sealed: Hidden,
     /// How often it was tried in vain.
     pub attempts: i64,
     /// When it is tried next.

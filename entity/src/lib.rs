@@ -9,6 +9,7 @@ pub mod audit;
 pub mod browser_session;
 pub mod confirmation;
 pub mod former_email;
+mod hidden;
 mod id;
 pub mod job;
 pub mod profile;
@@ -20,4 +21,5 @@ pub mod session;
 pub mod signing_key;
 pub mod user;
 
+pub use hidden::Hidden;
 pub use id::{ApiTokenId, JobId, ReplicaId, ServiceId, SessionId, UserId};

@@ -2,6 +2,8 @@
 
 use sea_orm::entity::prelude::*;
 
+use crate::Hidden;
+
 /// A private key, encrypted.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -13,7 +15,7 @@ pub struct Model {
     /// What it signs with: RS256, ES256 or EdDSA.
     pub algorithm: String,
     /// The private key under a key derived from the secret of the settings; nothing once retired.
-    pub sealed: String,
+    pub sealed: Hidden,
     /// When it was made.
     pub created_at: i64,
     /// When it begins to sign.

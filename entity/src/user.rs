@@ -3,7 +3,7 @@
 
 use sea_orm::entity::prelude::*;
 
-use crate::UserId;
+use crate::{Hidden, UserId};
 
 /// A person who may sign in.
 #[sea_orm::model]
@@ -16,7 +16,7 @@ pub struct Model {
     /// Their address: the local part as typed, the domain in lower case. Unique without case.
     pub email: String,
     /// Their password's hash in modular crypt format.
-    pub hashed_password: String,
+    pub hashed_password: Hidden,
     /// Whether they may sign in and their tokens are accepted.
     pub is_active: bool,
     /// Whether they may do what superusers may.

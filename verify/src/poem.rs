@@ -20,6 +20,7 @@
 //!     .data(Guard::new(verifier));
 //! ```
 
+use std::fmt;
 use std::marker::PhantomData;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -39,13 +40,19 @@ pub fn bearer(headers: &HeaderMap) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
-/// An access token that is accepted.
-#[derive(Debug, Clone)]
+/// An access token that is accepted. `Debug` shows what it says, and not the token.
+#[derive(Clone)]
 pub struct JwtRequired {
     /// What it says.
     pub claims: Claims,
     /// The token itself.
     pub token: String,
+}
+
+impl fmt::Debug for JwtRequired {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("JwtRequired").field("claims", &self.claims).finish_non_exhaustive()
+    }
 }
 
 /// An access token that is accepted, or none: a token that is not accepted is refused.

@@ -161,7 +161,7 @@ async fn put_after<T: Serialize>(
         id,
         kind: kind.name().to_owned(),
         user_id: user,
-        sealed: app.jobs.seals[0].seal(&id.to_string(), text),
+        sealed: app.jobs.seals[0].seal(&id.to_string(), text).into(),
         attempts: 0,
         due_at: now.millis() + millis,
         expires_at: now.plus_seconds(within).millis(),
@@ -350,7 +350,7 @@ pub async fn discard(transaction: &DatabaseTransaction, kind: Kind, id: JobId) -
 
 fn opened<T: DeserializeOwned>(seals: &[Seal], row: &Model) -> Result<Job<T>, Failure> {
     let name = row.id.to_string();
-    let text = seals.iter().find_map(|seal| seal.open(&name, &row.sealed));
+    let text = seals.iter().find_map(|seal| seal.open(&name, row.sealed.expose()));
     let text = text.ok_or_else(|| {
         Failure::Again(
             "it was written under a secret that is in neither APP_SECRET nor APP_SECRET_PREVIOUS"

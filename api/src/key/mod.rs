@@ -189,7 +189,7 @@ pub async fn reseal(app: &App) -> Result<u64> {
     serialise_revocations(&transaction).await?;
     let mut resealed = 0;
     for row in store::all(&transaction).await? {
-        if seals[0].open(&row.kid, &row.sealed).is_none()
+        if seals[0].open(&row.kid, row.sealed.expose()).is_none()
             && let Some(private) = unsealed(&seals, &row)
         {
             let sealed = seals[0].seal(&row.kid, private);
@@ -219,7 +219,7 @@ async fn create(
     let private = made.map_err(|error| Error::because(Code::InternalServerError, error))?;
     let kid = Key::from_pkcs8(algorithm, &private).map_err(fault)?.id().to_owned();
     let row = Model {
-        sealed: seal.seal(&kid, private),
+        sealed: seal.seal(&kid, private).into(),
         kid,
         algorithm: algorithm.name().to_owned(),
         created_at: now.millis(),
@@ -244,7 +244,7 @@ pub(crate) fn seals_of(secret: &Secret, config: &Config, purpose: &str) -> Vec<S
 }
 
 fn unsealed(seals: &[Seal], row: &Model) -> Option<Vec<u8>> {
-    seals.iter().find_map(|seal| seal.open(&row.kid, &row.sealed))
+    seals.iter().find_map(|seal| seal.open(&row.kid, row.sealed.expose()))
 }
 
 fn opened(seals: &[Seal], row: &Model) -> Option<Arc<Key>> {

@@ -54,7 +54,7 @@ impl Template {
 }
 
 /// A mail to somebody.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Letter {
     /// The address, as it is kept.
     pub to: String,

@@ -47,7 +47,7 @@ pub struct Device {
 }
 
 /// What a session gives: an access token and the refresh token for the next.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Tokens {
     /// Opens protected operations.
     pub access_token: String,
@@ -60,7 +60,7 @@ pub struct Tokens {
 }
 
 /// An access token and how long it lives, in seconds.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct AccessToken {
     /// The session it belongs to.
     pub session: SessionId,

@@ -206,7 +206,7 @@ pub async fn create(app: &App, authority: &Authority, wanted: Wanted) -> Result<
         service_id,
         name: name.clone(),
         prefix: secret.prefix().to_owned(),
-        digest: digest.clone(),
+        digest: digest.clone().into(),
         scopes: chosen.to_string(),
         created_at: now.millis(),
         expires_at,

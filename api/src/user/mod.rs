@@ -114,7 +114,7 @@ impl From<Row> for Credentials {
         };
         let granted = scopes.map_or_else(User::default_scopes, |scopes| Scopes::parse(&scopes));
         let user = User { id, email, is_active, is_superuser, is_verified, profile, granted };
-        Self { user, hash: PasswordHash::new(hashed_password) }
+        Self { user, hash: PasswordHash::new(hashed_password.into()) }
     }
 }
 
@@ -217,7 +217,7 @@ pub async fn create(
 ) -> Result<User> {
     let made = user.clone();
     let User { id, email, is_active, is_superuser, is_verified, profile, granted } = user;
-    let hashed_password = hash.expose().to_owned();
+    let hashed_password = hash.expose().to_owned().into();
     let row = Model { id, email, hashed_password, is_active, is_superuser, is_verified };
     store::insert(connection, row).await.map_err(|error| match error.sql_err() {
         Some(SqlErr::UniqueConstraintViolation(_)) => Code::RegisterUserAlreadyExists.into(),
@@ -245,7 +245,7 @@ pub async fn import(
     hash: PasswordHash,
 ) -> Result<bool> {
     let User { id, email, is_active, is_superuser, is_verified, profile, granted } = user;
-    let hashed_password = hash.0;
+    let hashed_password = hash.0.into();
     let (email, wanted) = (email.clone(), email);
     let row = Model { id, email, hashed_password, is_active, is_superuser, is_verified };
     if !store::insert_unless_there(connection, row).await? {

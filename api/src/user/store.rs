@@ -192,7 +192,7 @@ pub(super) async fn update(
         ..Default::default()
     };
     if let Some(hash) = hash {
-        row.hashed_password = Set(hash.expose().to_owned());
+        row.hashed_password = Set(hash.expose().to_owned().into());
     }
     row.update(connection).await.map(drop)
 }

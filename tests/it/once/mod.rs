@@ -6,6 +6,7 @@ mod browser;
 mod command;
 mod generated;
 mod guards;
+mod hidden;
 mod readme;
 mod schema;
 mod start;

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use super::{project, run, text};
 
-fn sources(folder: &str) -> Vec<(PathBuf, String)> {
+pub(super) fn sources(folder: &str) -> Vec<(PathBuf, String)> {
     let listed = run(Command::new("git").current_dir(project()).args([
         "ls-files",
         "--cached",

@@ -39,7 +39,7 @@ const ROWS: u64 = 50;
 const DAYS: u16 = 30;
 
 /// What a form says; each act wants some of it. A box that is not ticked is missing.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Clone, Default, Deserialize)]
 struct Filled {
     act: String,
     id: Option<String>,

@@ -1,0 +1,295 @@
+//! Secrets that a log line, a panic or a test's output could show: no type with a secret in it derives
+//! `Debug`, unless the type of that field hides itself.
+
+use std::path::PathBuf;
+
+use super::tidy::sources;
+
+/// Words in the name of a field, a variant or a type that make a secret of the text in it.
+const SECRETS: [&str; 20] = [
+    "authorization",
+    "code",
+    "cookie",
+    "credential",
+    "credentials",
+    "csrf",
+    "current",
+    "digest",
+    "hash",
+    "hashed",
+    "key",
+    "keys",
+    "link",
+    "password",
+    "payload",
+    "sealed",
+    "secret",
+    "token",
+    "tokens",
+    "url",
+];
+
+/// Types that show what is in them. Others hide it, are numbers, or are types of ours, each of which is
+/// looked at where it is written.
+const SHOW: [&str; 9] =
+    ["Bytes", "Cow", "HeaderValue", "OsString", "String", "Uri", "Value", "str", "u8"];
+
+/// What has the name of a secret and is none: file, field, and why everybody may read it.
+const PUBLIC: [(&str, &str, &str); 8] = [
+    ("audit/chain.rs", "digest", "`audit verify` prints it"),
+    ("entity/src/audit.rs", "digest", "`audit verify` prints it"),
+    ("config/page.rs", "link", "every page shows whom to ask"),
+    ("limit/mod.rs", "keys", "made with a key, of what is no secret: who tried what from where"),
+    (
+        "entity/src/attempt.rs",
+        "key",
+        "made with a key, of what is no secret: who tried what from where",
+    ),
+    ("entity/src/browser_session.rs", "digest", "of 256 random bits"),
+    ("entity/src/confirmation.rs", "digest", "of 256 random bits"),
+    ("entity/src/former_email.rs", "digest", "of 256 random bits"),
+];
+
+/// A type that derives `Debug`, with the names and types of what is in it.
+struct Shown {
+    name: String,
+    fields: Vec<(String, String)>,
+}
+
+/// A source without comments, and without attributes other than `derive`.
+fn plain(source: &str) -> String {
+    let lines = source.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let text: String =
+        lines.map(|line| line.split(" // ").next().unwrap().to_owned() + "\n").collect();
+    let mut plain = String::new();
+    let mut rest = text.as_str();
+    while let Some(start) = rest.find("#[") {
+        let (before, attribute) = rest.split_at(start);
+        plain.push_str(before);
+        let end = end_of(attribute, 1);
+        if attribute.starts_with("#[derive(") {
+            plain.push_str(&attribute[..end]);
+        }
+        rest = &attribute[end..];
+    }
+    plain + rest
+}
+
+/// The place behind the bracket that closes the one at `start`.
+fn end_of(text: &str, start: usize) -> usize {
+    let (mut depth, mut quoted, mut escaped) = (0, false, false);
+    for (place, letter) in text.char_indices().skip_while(|(place, _)| *place < start) {
+        match letter {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            _ if quoted => {}
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 && !quoted && !escaped && letter != '"' {
+            return place + letter.len_utf8();
+        }
+    }
+    text.len()
+}
+
+/// The parts between commas that stand in no bracket.
+fn parts(text: &str) -> Vec<String> {
+    let (mut parts, mut part, mut depth) = (Vec::new(), String::new(), 0);
+    let mut last = ' ';
+    for letter in text.chars() {
+        match letter {
+            '(' | '[' | '{' | '<' => depth += 1,
+            ')' | ']' | '}' => depth -= 1,
+            '>' if last != '-' => depth -= 1,
+            _ => {}
+        }
+        last = letter;
+        if letter == ',' && depth == 0 {
+            parts.push(std::mem::take(&mut part));
+        } else {
+            part.push(letter);
+        }
+    }
+    parts.push(part);
+    let parts = parts.into_iter().map(|part| part.trim().to_owned());
+    parts.filter(|part| !part.is_empty()).collect()
+}
+
+fn without_visibility(text: &str) -> &str {
+    let text = text.trim_start();
+    match text.strip_prefix("pub") {
+        Some(rest) if rest.starts_with('(') => rest[end_of(rest, 0)..].trim_start(),
+        Some(rest) if rest.starts_with(' ') => rest.trim_start(),
+        _ => text,
+    }
+}
+
+fn named(body: &str) -> Vec<(String, String)> {
+    let fields = parts(body);
+    let fields = fields.iter().filter_map(|part| without_visibility(part).split_once(':'));
+    fields.map(|(name, kind)| (name.trim().to_owned(), kind.trim().to_owned())).collect()
+}
+
+fn unnamed(body: &str, name: &str) -> Vec<(String, String)> {
+    let kinds = parts(body);
+    kinds.iter().map(|kind| (name.to_owned(), without_visibility(kind).to_owned())).collect()
+}
+
+/// Every type of a source that derives `Debug`.
+fn shown(source: &str) -> Vec<Shown> {
+    let plain = plain(source);
+    let mut found = Vec::new();
+    for (start, _) in plain.match_indices("#[derive(") {
+        let derived = &plain[start..];
+        let end = end_of(derived, 1);
+        let words = derived[..end].split(|letter: char| !letter.is_alphanumeric());
+        if !words.into_iter().any(|word| word == "Debug") {
+            continue;
+        }
+        let mut item = without_visibility(&derived[end..]);
+        while item.starts_with("#[") {
+            item = without_visibility(&item[end_of(item, 1)..]);
+        }
+        let Some((kind, rest)) = item.split_once(' ') else { continue };
+        assert!(["struct", "enum"].contains(&kind), "a type that cannot be read: {item:.80}");
+        let name: String = rest.chars().take_while(|letter| letter.is_alphanumeric()).collect();
+        let Some(open) = rest.find(['{', '(', ';']) else { continue };
+        let body = &rest[open..];
+        let inside = body[1..].get(..end_of(body, 0).saturating_sub(2)).unwrap_or_default();
+        let fields = match (kind, &body[..1]) {
+            (_, ";") => Vec::new(),
+            ("struct", "{") => named(inside),
+            ("struct", _) => unnamed(inside, &name),
+            _ => parts(inside).iter().flat_map(|variant| of_variant(variant, &name)).collect(),
+        };
+        found.push(Shown { name, fields });
+    }
+    found
+}
+
+fn of_variant(variant: &str, owner: &str) -> Vec<(String, String)> {
+    let Some(open) = variant.find(['{', '(']) else { return Vec::new() };
+    let (name, body) = variant.split_at(open);
+    let inside = &body[1..end_of(body, 0) - 1];
+    if body.starts_with('{') { named(inside) } else { unnamed(inside, &format!("{owner}{name}")) }
+}
+
+/// The words of a name, whether it is written `as_here` or `AsHere`.
+fn words(name: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    for letter in name.chars() {
+        if letter == '_' || letter.is_uppercase() {
+            words.push(String::new());
+        }
+        if letter != '_' {
+            words.last_mut().unwrap().extend(letter.to_lowercase());
+        }
+    }
+    words
+}
+
+fn is_secret(name: &str, kind: &str) -> bool {
+    let mut shows = kind.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
+    words(name).iter().any(|word| SECRETS.contains(&word.as_str()))
+        && kind != "u8"
+        && shows.any(|word| SHOW.contains(&word))
+}
+
+#[test]
+fn no_type_that_holds_a_secret_derives_debug() {
+    let mut faults = Vec::new();
+    let mut known = Vec::new();
+    let mut types = 0;
+    let folders = ["src", "api", "entity", "verify"];
+    for (path, source) in folders.into_iter().flat_map(sources) {
+        for Shown { name, fields } in shown(&source) {
+            types += 1;
+            for (field, kind) in fields.into_iter().filter(|(field, kind)| is_secret(field, kind)) {
+                let is_it = |(file, known, _): &&(&str, &str, &str)| {
+                    path.ends_with(file) && field == *known
+                };
+                match PUBLIC.iter().find(is_it) {
+                    Some(public) => known.push(*public),
+                    None => {
+                        faults.push(format!("{}: {name} shows {field}: {kind}", path.display()))
+                    }
+                }
+            }
+        }
+    }
+    assert!(types > 100, "{types} types were found: can the sources be read?");
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    for public in PUBLIC {
+        assert!(known.contains(&public), "nothing shows {public:?}: remove it here");
+    }
+}
+
+#[test]
+fn the_rule_of_secrets_finds_them_however_they_are_written() {
+    let found = |source: &str| -> Vec<(String, bool)> {
+        let fields = shown(source).into_iter().flat_map(|shown| shown.fields);
+        fields.map(|(name, kind)| (name.clone(), is_secret(&name, &kind))).collect()
+    };
+    let fields = |fields: &[(&str, bool)]| -> Vec<(String, bool)> {
+        fields.iter().map(|(name, secret)| ((*name).to_owned(), *secret)).collect()
+    };
+    for (source, expected) in [
+        (
+            "#[derive(Clone, Debug)]\npub struct A { pub password: String }",
+            &[("password", true)][..],
+        ),
+        ("#[derive(Clone)]\npub struct A { pub password: String }", &[]),
+        (
+            "#[derive(std::fmt::Debug)] struct A { a: Option<String>, api_token: Option<String> }",
+            &[("a", false), ("api_token", true)],
+        ),
+        (
+            "#[derive(Debug)]\n#[x(y = \"}]\")]\npub(crate) struct ApiKey<T>(pub Vec<u8>, T);",
+            &[("ApiKey", true), ("ApiKey", false)],
+        ),
+        (
+            "#[derive(Debug)]\nenum Proof {\n/// It, { here.\nToken(String),\n#[x = \"(\"]\nCode { email: String, code: [u8; 6] },\nNone }",
+            &[("ProofToken", true), ("email", false), ("code", true)],
+        ),
+        (
+            "#[derive(Debug)] struct A { key: Key, secret: Secret, token_expires: u64, tokens: &'static str }",
+            &[("key", false), ("secret", false), ("token_expires", false), ("tokens", true)],
+        ),
+        ("#[derive(Debug)] struct Tokens;", &[]),
+    ] {
+        assert_eq!(found(source), fields(expected), "{source}");
+    }
+}
+
+/// SeaORM derives `Debug` for what it writes, whatever the row does.
+#[test]
+fn a_row_and_what_is_written_of_it_hide_their_secrets() {
+    use sea_orm::ActiveValue::Set;
+    let secret: entity::Hidden = "hush".to_owned().into();
+    let key =
+        entity::signing_key::ActiveModel { sealed: Set(secret.clone()), ..Default::default() };
+    let job = entity::job::ActiveModel { sealed: Set(secret.clone()), ..Default::default() };
+    let shown = format!("{secret:?} {key:?} {job:?}");
+    assert!(shown.contains("sealed") && !shown.contains("hush"), "{shown}");
+    assert_eq!(secret.expose(), "hush");
+}
+
+/// `?` shows a whole value, with whatever is added to it one day.
+#[test]
+fn a_log_line_shows_what_it_names_and_no_whole_value() {
+    let files = ["src", "api", "verify"].into_iter().flat_map(sources);
+    for (path, source) in files {
+        let source: Vec<_> = source.split("tracing::").skip(1).map(str::to_owned).collect();
+        for call in source {
+            let Some(open) = call.find('(').filter(|open| call[..*open].ends_with('!')) else {
+                continue;
+            };
+            let inside = &call[open..open + end_of(&call[open..], 0)];
+            let shows = ["= ?", "(?", ", ?", ":?}"].iter().find(|sign| inside.contains(**sign));
+            assert!(shows.is_none(), "{} logs {inside}", PathBuf::from(&path).display());
+        }
+    }
+}
