@@ -6,22 +6,24 @@
 use std::fmt;
 use std::hash::Hash;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use quick_cache::sync::Cache;
+
+use crate::clock::Stopwatch;
 
 const KNOWN_FOR: Duration = Duration::from_millis(800);
 const MOST_KNOWN: usize = 50_000;
 
 /// Rows by their keys. `V` is cheap to clone.
 pub struct Known<K, V> {
-    rows: Cache<K, (Instant, V)>,
+    rows: Cache<K, (Stopwatch, V)>,
     version: AtomicU64,
 }
 
 /// When a read began, and what had been forgotten by then.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Since(u64, Instant);
+pub(crate) struct Since(u64, Stopwatch);
 
 impl<K: Copy + Eq + Hash, V: Clone> Default for Known<K, V> {
     fn default() -> Self {
@@ -37,7 +39,7 @@ impl<K: Copy + Eq + Hash, V: Clone> Known<K, V> {
 
     /// To be asked before a row is read.
     pub(crate) fn since(&self) -> Since {
-        Since(self.version.load(Ordering::SeqCst), Instant::now())
+        Since(self.version.load(Ordering::SeqCst), Stopwatch::start())
     }
 
     /// Keeps what was read, unless something was changed since the read began.

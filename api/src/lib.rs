@@ -119,6 +119,9 @@ pub async fn open_or_make(config: Config) -> Result<App, String> {
 }
 
 async fn assemble(config: Config) -> Result<App, String> {
+    if let Some(file) = &config.clock_file {
+        clock::move_by(file.clone());
+    }
     let database = connect(&config).await?;
     database.prepare(config.migrate).await?;
     let app = App::new(config, database).map_err(fault)?;

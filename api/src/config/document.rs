@@ -24,6 +24,7 @@ const SECRETS: [&str; 4] = ["app_secret", "app_secret_previous", "database_url",
 pub fn settings(matches: &ArgMatches, from_file: &[String]) -> Vec<Setting> {
     definitions()
         .get_arguments()
+        .filter(|argument| !argument.is_hide_set())
         .filter_map(|argument| {
             let id = argument.get_id().as_str();
             let name = argument.get_env()?.to_string_lossy().into_owned();
@@ -61,7 +62,7 @@ pub fn example() -> String {
                     development.\n# A flag goes before the environment, the environment before \
                     this file, this file before the default.\n"
         .to_owned();
-    for argument in definitions().get_arguments() {
+    for argument in definitions().get_arguments().filter(|argument| !argument.is_hide_set()) {
         let Some(name) = argument.get_env().map(|name| name.to_string_lossy().into_owned()) else {
             continue;
         };

@@ -291,6 +291,11 @@ pub struct Config {
           value_parser = value::parse_replica_name)]
     pub replica_name: Option<String>,
 
+    /// A file with the milliseconds by which the clock of this process is moved: for tests, in development
+    /// alone
+    #[arg(long, env = "TESSERA_CLOCK_FILE", global = true, value_name = "FILE", hide = true)]
+    pub clock_file: Option<PathBuf>,
+
     /// How log lines look: auto is pretty on a terminal and json elsewhere
     #[arg(
         long,
@@ -356,6 +361,10 @@ impl Config {
         if self.jwt_audiences.contains(&self.jwt_audience) {
             let fault =
                 "JWT_AUDIENCES names JWT_AUDIENCE, whose tokens APP_SECRET signs: leave it out";
+            return Err(ConfigError(fault.to_owned()));
+        }
+        if !self.dev && self.clock_file.is_some() {
+            let fault = "TESSERA_CLOCK_FILE is set, which moves the clock for tests: unset it";
             return Err(ConfigError(fault.to_owned()));
         }
         if !self.dev && self.bcrypt_cost < 10 {

@@ -16,6 +16,7 @@ use tokio::time::sleep;
 use super::foreign::Foreign;
 use super::pace::{OWN, Pace};
 use super::password::{self, Password};
+use crate::clock::Stopwatch;
 use crate::error::{Code, Error, Phrase, Result};
 use crate::random;
 use crate::user::PasswordHash;
@@ -190,7 +191,7 @@ impl Hasher {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T> {
         let (reply, answer) = oneshot::channel();
-        let queued = Instant::now();
+        let queued = Stopwatch::start();
         let job: Job = Box::new(move || {
             let _place = place;
             // Nobody waits for it any more: the caller ran out of time.

@@ -1,13 +1,13 @@
 //! Saying that this replica is on line, and forgetting those that are long gone.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use entity::ReplicaId;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{leave, report, store};
 use crate::app::App;
-use crate::clock;
+use crate::clock::{self, Stopwatch};
 use crate::purge;
 use crate::random;
 
@@ -35,7 +35,7 @@ impl Member {
     pub(crate) async fn keep_reporting(self, app: App) {
         let mut ticks = interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut last: Option<(i64, Instant)> = None;
+        let mut last: Option<(i64, Stopwatch)> = None;
         loop {
             ticks.tick().await;
             let seq = app.key_changes.applied(app.revocations.applied());
@@ -46,7 +46,7 @@ impl Member {
             if let Err(error) = report(&app, self.id, &self.name, seq).await {
                 tracing::debug!(error.cause = %error, "this replica could not report");
             }
-            last = Some((seq, Instant::now()));
+            last = Some((seq, Stopwatch::start()));
         }
     }
 

@@ -254,6 +254,9 @@ fn the_guide_has_every_setting() {
             .to_owned();
     for argument in api::config::definitions().get_arguments() {
         let Some(name) = argument.get_env() else { continue };
+        if argument.is_hide_set() {
+            continue;
+        }
         let default = argument.get_default_values().first();
         let default = default.map_or("none".to_owned(), |value| format!("`{}`", value.display()));
         let help = argument.get_help().unwrap().to_string();

@@ -15,7 +15,7 @@ pub(crate) use contract::operations;
 pub(crate) use database::{Kind, TestDatabase};
 pub(crate) use mail::{Letter, MailServer, free_port};
 pub(crate) use proxy::Proxy;
-pub(crate) use server::{Server, Setup, command};
+pub(crate) use server::{Clock, Server, Setup, command};
 pub(crate) use token::{Forgery, SECRET, claims_of, header_of};
 
 use serde_json::{Value, json};

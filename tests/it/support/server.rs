@@ -26,6 +26,30 @@ pub(crate) struct Setup {
     url: Option<String>,
     dev: bool,
     limits: Option<&'static str>,
+    clock: Option<Clock>,
+}
+
+/// The clock of servers, which can be moved while they run.
+#[derive(Clone)]
+pub(crate) struct Clock(Arc<tempfile::NamedTempFile>);
+
+impl Clock {
+    /// A clock that is ahead of the true one by so many milliseconds; behind it, if that is negative.
+    pub(crate) fn ahead_by(millis: i64) -> Self {
+        let clock = Self(Arc::new(tempfile::NamedTempFile::new().unwrap()));
+        clock.set(millis);
+        clock
+    }
+
+    /// Sets it, so many milliseconds ahead of the true one.
+    pub(crate) fn set(&self, millis: i64) {
+        // Written aside and moved: a server reads the old value or the new one.
+        let folder = self.0.path().parent().unwrap();
+        let mut new = tempfile::NamedTempFile::new_in(folder).unwrap();
+        write!(new, "{millis}").unwrap();
+        std::fs::rename(new.path(), self.0.path()).unwrap();
+        let _ = new.keep();
+    }
 }
 
 impl Setup {
@@ -49,6 +73,12 @@ impl Setup {
     /// Reaching its database by another address than the test does.
     pub(crate) fn reaching_it_by(mut self, url: String) -> Self {
         self.url = Some(url);
+        self
+    }
+
+    /// By a clock of its own.
+    pub(crate) fn clock(mut self, clock: &Clock) -> Self {
+        self.clock = Some(clock.clone());
         self
     }
 
@@ -87,6 +117,7 @@ impl Setup {
             .env("RATE_LIMIT", "off")
             .env("APP_SECRET", SECRET)
             .env("DATABASE_URL", self.url.as_deref().unwrap_or(database.url()))
+            .envs(self.clock.as_ref().map(|clock| ("TESSERA_CLOCK_FILE", clock.0.path())))
             .envs(self.settings)
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
@@ -116,7 +147,7 @@ impl Setup {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .unwrap();
-        Server { child, address, client, database, log, folder }
+        Server { child, address, client, database, log, folder, _clock: self.clock }
     }
 }
 
@@ -128,11 +159,20 @@ pub(crate) struct Server {
     pub(crate) database: TestDatabase,
     pub(crate) log: Log,
     folder: TempDir,
+    /// Kept for as long as the process reads it.
+    _clock: Option<Clock>,
 }
 
 impl Server {
     pub(crate) fn setup() -> Setup {
-        Setup { settings: Vec::new(), database: None, url: None, dev: true, limits: None }
+        Setup {
+            settings: Vec::new(),
+            database: None,
+            url: None,
+            dev: true,
+            limits: None,
+            clock: None,
+        }
     }
 
     /// In the development profile, on the database that is being tested.
