@@ -8,6 +8,7 @@ pub mod attempt;
 pub mod audit;
 pub mod browser_session;
 pub mod confirmation;
+pub mod feed;
 pub mod former_email;
 mod hidden;
 mod id;

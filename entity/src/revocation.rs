@@ -2,6 +2,8 @@
 
 use sea_orm::entity::prelude::*;
 
+use crate::SessionId;
+
 /// One token, by its `jti`.
 pub const TOKEN: &str = "jti";
 /// A session's tokens, by its `sid`.
@@ -36,6 +38,8 @@ pub struct Model {
     pub why: String,
     /// When it happened; of a user, tokens issued up to this instant are covered.
     pub at: i64,
+    /// The session of a token that its holder revoked alone.
+    pub session_id: Option<SessionId>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -36,6 +36,9 @@ pub struct Model {
     pub user_agent: Option<String>,
     /// Where it was ended from.
     pub ended_ip: Option<String>,
+    /// The instant in the id of its youngest access token: every further one has a later instant,
+    /// whatever the clock says.
+    pub issued_at: i64,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

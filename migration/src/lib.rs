@@ -25,6 +25,7 @@ mod m20261122_000010_audit;
 mod m20261122_000011_browser_session;
 mod m20261122_000012_sample;
 mod m20261122_000013_audit_by_day;
+mod m20261128_000015_revocation_order;
 
 struct Migrator;
 
@@ -45,6 +46,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000011_browser_session::Migration),
             Box::new(m20261122_000012_sample::Migration),
             Box::new(m20261122_000013_audit_by_day::Migration),
+            Box::new(m20261128_000015_revocation_order::Migration),
         ]
     }
 }

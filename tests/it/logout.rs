@@ -159,9 +159,9 @@ async fn any_number_of_sessions_can_be_ended_at_once() {
         .database
         .execute(&format!(
             "{series} insert into session (id, user_id, created_at, auth_time, expires_at, \
-             generation, rotated_at, ended_at, ended_why, last_used_at, ip, user_agent) \
+             generation, rotated_at, ended_at, ended_why, last_used_at, ip, user_agent, issued_at) \
              select {id}, user_id, created_at, auth_time, expires_at, generation, rotated_at, \
-             ended_at, ended_why, last_used_at, ip, user_agent from session, n"
+             ended_at, ended_why, last_used_at, ip, user_agent, issued_at from session, n"
         ))
         .await;
     assert_eq!(rows, 15_000);

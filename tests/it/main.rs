@@ -11,6 +11,7 @@ mod api_tokens;
 mod audit;
 mod authority;
 mod budgets;
+mod clocks;
 mod cookies;
 mod crash;
 mod directory;

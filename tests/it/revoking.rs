@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Forgery, PASSWORD, Person, Server, claims_of};
+use crate::support::{Answer, Forgery, Kind, PASSWORD, Person, Server, claims_of};
 
 async fn superuser(server: &Server) -> Person {
     let root = server.person("root").await;
@@ -344,4 +344,203 @@ async fn a_former_superuser_may_not() {
     let forged = Forgery::of(&root.access).with("scope", "admin super").with("is_superuser", true);
     let list = server.get("/admin/revocations").bearer(&forged.sign()).send().await;
     list.expect_refusal(403, "Forbidden");
+}
+
+/// Revoking is cheap, and each row is kept for a day and known to every server: one sign-in makes few.
+#[tokio::test]
+async fn a_session_of_which_too_many_tokens_were_revoked_ends() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    let (other, _) = server.sign_in(&person.email, PASSWORD).await;
+    let rows = async |kind: &str| {
+        server.database.count(&format!("revocation where kind = '{kind}'")).await
+    };
+    let (mut access, mut refresh) = (person.access, person.refresh);
+    let mut all = Vec::new();
+    for turn in 0..=20 {
+        revoke(&server, &access).await.expect_status(200);
+        server.me(&access).await.expect_reason("token_revoked");
+        all.push(access.clone());
+        let answer = server.refresh(&refresh).await;
+        if turn == 20 {
+            answer.expect_refusal(401, "SESSION_ENDED");
+            break;
+        }
+        let answer = answer.expect_status(200);
+        (access, refresh) = (answer.text("access_token"), answer.text("refresh_token"));
+    }
+    assert_eq!((rows("jti").await, rows("sid").await), (20, 1));
+    for token in &all {
+        revoke(&server, token).await.expect_status(200);
+    }
+    assert_eq!((rows("jti").await, rows("sid").await), (20, 1));
+    // Another session of theirs goes on, and may give up tokens.
+    server.me(&other).await.expect_status(200);
+    revoke(&server, &other).await.expect_status(200);
+    assert_eq!((rows("jti").await, rows("sid").await), (21, 1));
+    let server = Server::setup().on(server.kill()).start().await;
+    for token in all {
+        server.me(&token).await.expect_reason("token_revoked");
+    }
+}
+
+#[tokio::test]
+async fn revoked_tokens_that_have_expired_do_not_count_towards_the_end_of_a_session() {
+    let mut server = Server::start().await;
+    let Person { mut access, mut refresh, .. } = server.person("first").await;
+    for turn in 1..=45 {
+        revoke(&server, &access).await.expect_status(200);
+        let answer = server.refresh(&refresh).await.expect_status(200);
+        (access, refresh) = (answer.text("access_token"), answer.text("refresh_token"));
+        if turn % 20 == 0 {
+            server.database.execute("update revocation set until = 1000").await;
+            server = Server::setup().on(server.kill()).start().await;
+        }
+    }
+    server.me(&access).await.expect_status(200);
+}
+
+/// Whatever the number of requests at once, and on whichever server.
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_that_are_revoked_at_once_are_counted_one_by_one() {
+    let one = Server::start().await;
+    let two = Server::setup().on(one.database.clone()).start().await;
+    let person = one.person("first").await;
+    let mut tokens = vec![person.access];
+    let mut refresh = person.refresh;
+    while tokens.len() < 40 {
+        let answer = one.refresh(&refresh).await.expect_status(200);
+        tokens.push(answer.text("access_token"));
+        refresh = answer.text("refresh_token");
+    }
+    let mut tasks = tokio::task::JoinSet::new();
+    for (turn, token) in tokens.iter().enumerate() {
+        let server = [&one, &two][turn % 2];
+        tasks.spawn(server.post("/auth/revoke").form(&[("token", token)]).send());
+    }
+    for answer in tasks.join_all().await {
+        answer.expect_status(200);
+    }
+    let rows = one.database.column::<String>("select kind from revocation order by seq").await;
+    assert_eq!(rows.iter().filter(|kind| *kind == "jti").count(), 20, "{rows:?}");
+    assert_eq!(rows.len(), 21, "{rows:?}");
+    one.refresh(&refresh).await.expect_refusal(401, "SESSION_ENDED");
+}
+
+/// A start reads what may cover a token that is valid, in batches, and nothing else.
+#[tokio::test]
+async fn a_start_reads_every_revocation_that_may_matter_and_no_other() {
+    let server = Server::start().await;
+    let (first, second) = (server.person("first").await, server.person("second").await);
+    let third = server.person("third").await;
+    let database = server.kill();
+    let id = |person: &Person| claims_of(&person.access)["jti"].as_str().unwrap().to_owned();
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis();
+    let hour = now + 3_600_000;
+    let (numbers, made) = match database.kind() {
+        Kind::Sqlite => (
+            "with recursive n(i) as (select 1 union all select i + 1 from n where i < 45000)",
+            "printf('00000000-0000-7000-8000-%012d', i)",
+        ),
+        Kind::Postgres => (
+            "with n(i) as (select generate_series(1, 45000))",
+            "'00000000-0000-7000-8000-' || lpad(i::text, 12, '0')",
+        ),
+    };
+    let into = "insert into revocation (kind, subject, until, why, at)";
+    // More than one batch with one expiry, and one in the middle of them by the order of the rows.
+    for (subject, until) in [(id(&first), hour), (id(&second), now - 3_600_000)] {
+        let sql = format!("{into} values ('jti', '{subject}', {until}, 'test', {now})");
+        database.execute(&sql).await;
+        let sql = format!("{into} {numbers} select 'jti', {made}, {until}, 'test', {now} from n");
+        database.execute(&sql).await;
+    }
+    let sql = format!("{into} values ('jti', '{}', {hour}, 'test', {now})", id(&third));
+    database.execute(&sql).await;
+    let server = Server::setup().on(database).start().await;
+    server.me(&first.access).await.expect_reason("token_revoked");
+    server.me(&third.access).await.expect_reason("token_revoked");
+    // Its row says that the token expired long ago: nobody needs it.
+    server.me(&second.access).await.expect_status(200);
+}
+
+/// The table is put back to what it was, beneath servers that followed it.
+#[tokio::test]
+async fn a_backup_that_is_restored_beneath_servers_revives_nothing_and_hides_nothing() {
+    let one = Server::start().await;
+    let two = Server::setup().on(one.database.clone()).start().await;
+    let database = one.database.clone();
+    let refused = async |server: &Server, token: &str| {
+        for turn in 0.. {
+            let answer = server.me(token).await;
+            if answer.status == 401 {
+                answer.expect_reason("token_revoked");
+                return;
+            }
+            assert!([200, 503].contains(&answer.status), "{}", answer.body);
+            assert!(turn < 500, "the server never learnt of it");
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    for round in 0..3 {
+        let mut people = Vec::new();
+        for name in ["before", "forgotten", "forgotten-too", "after", "after-too", "good"] {
+            people.push(one.person(&format!("{name}{round}")).await);
+        }
+        one.logout(&people[0].access).await.expect_status(204);
+        database.execute("create table kept as select * from revocation").await;
+        one.logout(&people[1].access).await.expect_status(204);
+        revoke(&one, &people[2].access).await.expect_status(200);
+        for person in &people[..3] {
+            refused(&two, &person.access).await;
+        }
+        // The first time to what it was, then to an empty table, then by a table with another row at the
+        // place of the last.
+        let set_back = match (round, database.kind()) {
+            (1, _) => "delete from revocation",
+            _ => "delete from revocation where seq > (select max(seq) from kept)",
+        };
+        database.execute(set_back).await;
+        database.execute("drop table kept").await;
+        let last = database.column::<i64>("select coalesce(max(seq), 0) from revocation").await[0];
+        let sequence = match database.kind() {
+            Kind::Sqlite => {
+                format!("update sqlite_sequence set seq = {last} where name = 'revocation'")
+            }
+            Kind::Postgres => format!(
+                "select setval(pg_get_serial_sequence('revocation', 'seq'), {}, false)",
+                last + 1
+            ),
+        };
+        database.execute(&sequence).await;
+        // Their places were others' a moment ago.
+        for person in &people[3..5] {
+            for turn in 0.. {
+                // While a server reads the rows again, it says that it does not know.
+                let answer = one.logout(&person.access).await;
+                if answer.status != 503 {
+                    answer.expect_status(204);
+                    break;
+                }
+                assert!(turn < 500, "the server answers nobody");
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+        }
+        let seqs = database.column::<i64>("select seq from revocation order by seq desc").await;
+        assert_eq!(seqs[..2], [last + 2, last + 1]);
+        for server in [&one, &two] {
+            for person in &people[..5] {
+                refused(server, &person.access).await;
+            }
+        }
+        for server in [&one, &two] {
+            for turn in 0.. {
+                if server.me(&people[5].access).await.status == 200 {
+                    break;
+                }
+                assert!(turn < 500, "the server answers nobody");
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+        }
+    }
 }

@@ -51,7 +51,8 @@ pub struct Claims {
     pub nbf: u64,
     /// When it ends to be valid: at this second it is refused.
     pub exp: u64,
-    /// Its own id. An access token's is a version 7 UUID, which holds the millisecond of its issue.
+    /// Its own id. An access token's is a version 7 UUID, which holds its place in the order of issue:
+    /// see [`Claims::issued_at_millis`].
     pub jti: Uuid,
     /// The session it belongs to.
     pub sid: Uuid,
@@ -79,18 +80,18 @@ impl Claims {
         }
     }
 
-    /// When the token was issued, in milliseconds since the epoch: from a `jti` that tells it and
-    /// agrees with `iat`, else the start of the second of `iat`.
+    /// Where the token stands in the order of its user's, in milliseconds since the epoch: the instant
+    /// in a `jti` that has one, else the start of the second of `iat`.
     ///
-    /// A password change and the sign-in after it may share a second; `iat` cannot order them.
+    /// A password change and the sign-in after it may share a second, and clocks of replicas differ:
+    /// `iat` cannot order them. The instant in `jti` is the clock's, or later, so that every token of a
+    /// session is younger than those before it, and than the cut-offs that it comes after.
     pub fn issued_at_millis(&self) -> u64 {
-        let start = self.iat.saturating_mul(1000);
-        match self.jti.get_timestamp().filter(|_| self.jti.get_version_num() == 7) {
-            Some(timestamp) if timestamp.to_unix().0 == self.iat => {
-                start + u64::from(timestamp.to_unix().1 / 1_000_000)
-            }
-            _ => start,
-        }
+        let timestamp = self.jti.get_timestamp().filter(|_| self.jti.get_version_num() == 7);
+        timestamp.map_or(self.iat.saturating_mul(1000), |timestamp| {
+            let (seconds, nanos) = timestamp.to_unix();
+            seconds.saturating_mul(1000).saturating_add(u64::from(nanos / 1_000_000))
+        })
     }
 
     /// Reads the payload of a token whose signature was checked.

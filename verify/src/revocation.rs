@@ -1,6 +1,7 @@
 //! The revocation list: what must not be accepted although its signature is good.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use uuid::Uuid;
@@ -37,17 +38,19 @@ pub enum Revocation {
     },
 }
 
-/// How long an entry outlives the last token it covers, in seconds: a clock that jumps ahead and
-/// back must not revive a token.
-const GRACE: u64 = 86_400;
-
 /// The list in memory. A look-up takes three read locks of shards and no query; a million entries
 /// take some tens of megabytes.
+///
+/// Entries are dropped once the last token they cover has expired. A clock that jumps ahead and back
+/// revives no token by that: a token that had expired when entries were dropped stays refused, until
+/// [`RevocationList::recall`] says that what was dropped is there again.
 #[derive(Debug, Default)]
 pub struct RevocationList {
     tokens: Shards<u64>,
     sessions: Shards<u64>,
     users: Shards<Cutoff>,
+    /// Of tokens that expire before this, in seconds since the epoch, nothing is known.
+    dropped_before: AtomicU64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -87,9 +90,11 @@ impl RevocationList {
         }
     }
 
-    /// Whether the token with these claims was revoked.
+    /// Whether the token with these claims was revoked, or expires so early that it is not known any
+    /// more.
     pub fn covers(&self, claims: &Claims) -> bool {
-        self.sessions.get(&claims.sid).is_some()
+        claims.exp < self.dropped_before()
+            || self.sessions.get(&claims.sid).is_some()
             || self.tokens.get(&claims.jti).is_some()
             || matches!(claims.kind, TokenKind::Access { .. })
                 && self
@@ -97,18 +102,32 @@ impl RevocationList {
                     .is_some_and(|issued_by| claims.issued_at_millis() <= issued_by)
     }
 
-    /// The instant, in milliseconds since the epoch, up to which the access tokens of this user
-    /// are revoked. A token issued to that user must be younger.
+    /// The instant, in milliseconds since the epoch, up to which the access tokens of this user are
+    /// revoked: see [`Claims::issued_at_millis`].
     pub fn issued_by(&self, sub: &Uuid) -> Option<u64> {
         self.users.get(sub).map(|cutoff| cutoff.issued_by)
     }
 
-    /// Forgets the entries whose last token expired more than a day before `now` (seconds since
-    /// the epoch).
-    pub fn purge(&self, now: u64) {
-        self.tokens.retain(|until| until.saturating_add(GRACE) > now);
-        self.sessions.retain(|until| until.saturating_add(GRACE) > now);
-        self.users.retain(|cutoff| cutoff.until.saturating_add(GRACE) > now);
+    /// Drops the entries whose last token expired before `time` (seconds since the epoch), and refuses
+    /// every token that did. An earlier time than before changes nothing.
+    pub fn drop_before(&self, time: u64) {
+        // First this: a token must not be accepted in between.
+        self.dropped_before.fetch_max(time, Ordering::SeqCst);
+        self.tokens.retain(|until| *until >= time);
+        self.sessions.retain(|until| *until >= time);
+        self.users.retain(|cutoff| cutoff.until >= time);
+    }
+
+    /// Says that every entry is there whose last token expires at `time` (seconds since the epoch) or
+    /// later, as after reading all of them: tokens that do are judged by the entries alone.
+    pub fn recall(&self, time: u64) {
+        self.dropped_before.store(time, Ordering::SeqCst);
+    }
+
+    /// Before which instant tokens are refused because entries that covered them may have been dropped,
+    /// in seconds since the epoch; 0 if none was.
+    pub fn dropped_before(&self) -> u64 {
+        self.dropped_before.load(Ordering::SeqCst)
     }
 
     /// How many entries there are.
@@ -166,5 +185,54 @@ impl<V: Copy> Shards<V> {
 
     fn len(&self) -> usize {
         self.0.iter().map(|shard| shard.read().unwrap_or_else(PoisonError::into_inner).len()).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn access(id: u128, exp: u64) -> Claims {
+        Claims {
+            iss: String::new(),
+            sub: Uuid::from_u128(id),
+            aud: String::new(),
+            iat: 0,
+            nbf: 0,
+            exp,
+            jti: Uuid::from_u128(id),
+            sid: Uuid::from_u128(id),
+            kind: TokenKind::Access { fresh: false, auth_time: 0, scope: String::new() },
+        }
+    }
+
+    #[test]
+    fn what_was_dropped_revives_no_token_until_it_is_there_again() {
+        let entries = |until| {
+            let id = Uuid::from_u128(1);
+            [
+                Revocation::Token { jti: id, until },
+                Revocation::Session { sid: id, until },
+                Revocation::User { sub: id, issued_by: 1, until },
+            ]
+        };
+        for entry in entries(100) {
+            let list = RevocationList::new();
+            list.add(entry);
+            let (revoked, other) = (access(1, 100), access(2, 100));
+            assert!(list.covers(&revoked) && !list.covers(&other));
+            // At its last second it is kept.
+            list.drop_before(100);
+            assert!(list.covers(&revoked) && !list.covers(&other) && list.len() == 1);
+            list.drop_before(101);
+            assert!(list.covers(&revoked) && list.is_empty());
+            // Nobody knows any more.
+            assert!(list.covers(&other) && !list.covers(&access(2, 101)));
+            list.drop_before(50);
+            assert_eq!(list.dropped_before(), 101);
+            list.add(entry);
+            list.recall(50);
+            assert!(list.covers(&revoked) && !list.covers(&other) && list.covers(&access(2, 49)));
+        }
     }
 }

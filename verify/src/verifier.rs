@@ -1,5 +1,6 @@
 //! The one place that decides whether a token is valid.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::compact::{Parts, TokenHeader};
@@ -16,7 +17,7 @@ pub struct Verifier {
     audience: String,
     more_audiences: Vec<String>,
     leeway: u64,
-    max_access_lifetime: u64,
+    max_access_lifetime: AtomicU64,
     revocations: Option<Arc<RevocationList>>,
 }
 
@@ -30,7 +31,7 @@ impl Verifier {
             audience: audience.into(),
             more_audiences: Vec::new(),
             leeway: 0,
-            max_access_lifetime: 86_400,
+            max_access_lifetime: AtomicU64::new(86_400),
             revocations: None,
         }
     }
@@ -44,9 +45,15 @@ impl Verifier {
 
     /// How long an access token may live, in seconds from `iat` to `exp`.
     #[must_use]
-    pub fn max_access_lifetime(mut self, seconds: u64) -> Self {
-        self.max_access_lifetime = seconds;
+    pub fn max_access_lifetime(self, seconds: u64) -> Self {
+        self.replace_max_access_lifetime(seconds);
         self
+    }
+
+    /// Accepts access tokens of another life from now on, in seconds from `iat` to `exp`: the longest of
+    /// those that may still be valid.
+    pub fn replace_max_access_lifetime(&self, seconds: u64) {
+        self.max_access_lifetime.store(seconds, Ordering::SeqCst);
     }
 
     /// Refuses what this list holds.
@@ -194,7 +201,7 @@ impl Verifier {
     fn check_lifetime(&self, claims: &Claims) -> Result<(), Refusal> {
         let lifetime = claims.exp.saturating_sub(claims.iat);
         let most = match claims.token_type() {
-            TokenType::Access => self.max_access_lifetime,
+            TokenType::Access => self.max_access_lifetime.load(Ordering::SeqCst),
             TokenType::Refresh => 10 * 366 * 86_400,
         };
         require(lifetime <= most, Refusal::LifetimeTooLong)

@@ -18,7 +18,7 @@ use crate::audit::{self, Act, Actor, Entry};
 use crate::clock::{self, MILLIS_OF_A_DAY, Time};
 use crate::error::{Code, Result, TokenRefusal};
 use crate::mail;
-use crate::revocation::{self, Why};
+use crate::revocation::{self, Life, Why};
 use crate::service::PrincipalId;
 use crate::session::{self, Page, Session};
 use crate::token::{self, Authority, Secret};
@@ -63,7 +63,8 @@ pub async fn revoke(app: &App, superuser: &Authority, target: Target, why: Strin
     let entries = match target {
         Target::Token(jti) => {
             let now = clock::now();
-            let entries = vec![revocation::of_token(app, jti, now)];
+            let life = Life::read(app, &transaction).await?;
+            let entries = vec![life.of_token(app, jti, now)];
             revocation::record(&transaction, &entries, &why, now).await?;
             entries
         }

@@ -79,6 +79,7 @@ pub async fn serve(app: App, bound: Bound, shutdown: impl Future<Output = ()>) {
     let member = Member::new(app.config.replica_name.clone().unwrap_or_else(name));
     let background = [
         tokio::spawn(revocation::jobs::keep_following(app.clone())),
+        tokio::spawn(revocation::jobs::keep_noting_life(app.clone())),
         tokio::spawn(revocation::jobs::keep_purging(app.clone())),
         tokio::spawn(session::jobs::keep_purging(app.clone())),
         tokio::spawn(key::jobs::keep_loading(app.clone())),

@@ -185,6 +185,7 @@ impl Api {
     ///
     /// RFC 7009: an access token is not accepted any more, a refresh token ends its session, an API
     /// token is deleted. Whoever holds a token may. A token that is not ours, or over already, is answered in the same way.
+    /// A session of which twenty access tokens were revoked so, and have not expired, ends with the next.
     #[oai(path = "/auth/revoke", method = "post", operation_id = "revoke")]
     async fn revoke(
         &self,

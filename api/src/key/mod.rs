@@ -266,7 +266,7 @@ fn with_states(app: &App, seals: &[Seal], rows: Vec<Model>, now: Time) -> Vec<(M
         usable.rfind(|position| rows[*position].active_at <= now.millis()).unwrap_or(first)
     });
     // What a key signed lives for as long as an access token from when the next one took over.
-    let life = app.config.access_token_expires + MAX_LEEWAY;
+    let life = app.revocations.longest_life().max(app.config.access_token_expires) + MAX_LEEWAY;
     let taken_over = active.map(|active| Time::from_millis(rows[active].active_at));
     let over = taken_over.is_some_and(|time| time.plus_seconds(life) <= now);
     let state = |position: usize, row: &Model| {

@@ -8,6 +8,7 @@ use tokio::time::timeout;
 
 use crate::app::App;
 use crate::key;
+use crate::revocation;
 
 const PING_WITHIN: Duration = Duration::from_secs(2);
 
@@ -18,7 +19,7 @@ pub struct Readiness {
     pub database: bool,
     /// Revocations are known, or checking them is off.
     pub revocations: bool,
-    /// A key signs access tokens.
+    /// A key signs access tokens, and other servers count with how long those live.
     pub keys: bool,
     /// Whether revocations are checked.
     pub blacklist_enabled: bool,
@@ -37,7 +38,7 @@ pub async fn readiness(app: &App) -> Readiness {
     Readiness {
         database: matches!(timeout(PING_WITHIN, app.database.ping()).await, Ok(Ok(()))),
         revocations: !blacklist_enabled || app.revocations.are_known(),
-        keys: key::signs(app),
+        keys: key::signs(app) && revocation::life_is_noted(app),
         blacklist_enabled,
     }
 }

@@ -1,20 +1,18 @@
-//! Following the table, and purging it.
+//! Following the table, purging it, and noting how long tokens live.
 
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval};
 
-use super::{follow, store};
+use super::{GRACE, life, memory, store};
 use crate::app::App;
 use crate::clock;
 use crate::purge;
 
 const FOLLOW_EVERY: Duration = Duration::from_millis(500);
-const FOLLOW_WITHIN: Duration = Duration::from_secs(2);
-
-/// How long an entry outlives what it covers, in seconds: a clock that jumps ahead and back must
-/// not revive a token.
-const GRACE: u64 = 86_400;
+/// How often a server looks whether its note is due, and how old that may be.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+const NOTED_FOR: Duration = Duration::from_secs(30);
 
 /// Keeps memory in step with the table, for as long as it is polled.
 pub(crate) async fn keep_following(app: App) {
@@ -23,30 +21,38 @@ pub(crate) async fn keep_following(app: App) {
     let mut well = true;
     loop {
         ticks.tick().await;
-        let outcome = timeout(FOLLOW_WITHIN, follow(&app, app.database.reader())).await;
-        let fault = match outcome {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(error.to_string()),
-            Err(_) => Some("the database did not answer in time".to_owned()),
-        };
-        match (&fault, well) {
-            (Some(fault), true) => tracing::warn!(
+        let outcome = memory::follow(&app, app.database.reader()).await;
+        match (&outcome, well) {
+            (Err(fault), true) => tracing::warn!(
                 error.cause = %fault,
                 "revocations cannot be read; tokens are refused once that lasts"
             ),
-            (None, false) => tracing::info!("revocations can be read again"),
+            (Ok(()), false) => tracing::info!("revocations can be read again"),
             _ => {}
         }
-        well = fault.is_none();
+        well = outcome.is_ok();
+    }
+}
+
+/// Notes how long the tokens of this server live, and learns of others', for as long as it is polled.
+pub(crate) async fn keep_noting_life(app: App) {
+    let mut ticks = interval(LOOK_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if app.revocations.noted_ago().is_some_and(|ago| ago < NOTED_FOR) {
+            continue;
+        }
+        if let Err(error) = life::note_life(&app).await {
+            tracing::debug!(error.cause = %error, "it could not be noted how long tokens live");
+        }
     }
 }
 
 /// Purges once an hour, for as long as it is polled.
 pub(crate) async fn keep_purging(app: App) {
-    purge::hourly(&app, "revocations", async |app: &App, connection, most| {
-        let now = clock::now();
-        app.revocations.list.purge(now.seconds());
-        store::delete_until(connection, now.minus_seconds(GRACE), most).await
+    purge::hourly(&app, "revocations", async |_, connection, most| {
+        store::delete_until(connection, clock::now().minus_seconds(GRACE), most).await
     })
     .await;
 }

@@ -4,26 +4,32 @@
 //! no query tells whether a token was revoked.
 
 pub(crate) mod jobs;
+mod life;
+mod memory;
 mod store;
 
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+pub use life::Life;
+pub(crate) use life::{life_is_noted, note_life, require_noted_life};
+pub use memory::Revocations;
+pub(crate) use memory::load;
 
 use entity::revocation::{API_TOKEN, KEY, LIFT, Model, SESSION, TOKEN, USER};
 use entity::{SessionId, UserId};
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
-use tessera_verify::{Claims, MAX_LEEWAY, Revocation, RevocationList};
+use tessera_verify::{Claims, Revocation, RevocationList};
 use uuid::Uuid;
 
+use self::memory::entry;
+use self::store::Row;
 use crate::app::App;
 use crate::audit::{self, Act, Acting, Actor};
 use crate::clock::{self, Time};
 use crate::database::serialise_revocations;
 use crate::error::{Code, Error, Result};
 
-/// How many rows are read at once.
-const BATCH: u64 = 10_000;
+/// How long a row outlives what it covers, in seconds: a clock that jumps ahead and back must not revive a
+/// token.
+const GRACE: u64 = 86_400;
 
 /// What happened that something was revoked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,51 +85,6 @@ impl Why {
     }
 }
 
-/// What this replica knows of revocations, and since when.
-#[derive(Debug)]
-pub struct Revocations {
-    list: Arc<RevocationList>,
-    last_seq: AtomicI64,
-    read_at: Mutex<Option<Instant>>,
-    max_staleness: Duration,
-}
-
-impl Revocations {
-    pub(crate) fn new(max_staleness: u64) -> Self {
-        Self {
-            list: Arc::new(RevocationList::new()),
-            last_seq: AtomicI64::new(0),
-            read_at: Mutex::new(None),
-            max_staleness: Duration::from_secs(max_staleness),
-        }
-    }
-
-    /// The list that tokens are checked against.
-    pub fn list(&self) -> Arc<RevocationList> {
-        Arc::clone(&self.list)
-    }
-
-    /// How long ago the table was last read; `None` before the first time.
-    pub fn age(&self) -> Option<Duration> {
-        self.read_at.lock().unwrap_or_else(PoisonError::into_inner).map(|read_at| read_at.elapsed())
-    }
-
-    /// Whether the list is young enough to say yes by.
-    pub fn are_known(&self) -> bool {
-        self.age().is_some_and(|age| age <= self.max_staleness)
-    }
-
-    /// The last place in the sequence that memory knows of.
-    pub(crate) fn applied(&self) -> i64 {
-        self.last_seq.load(Ordering::SeqCst)
-    }
-
-    /// Puts entries whose transaction was committed into memory.
-    pub(crate) fn apply(&self, entries: impl IntoIterator<Item = Revocation>) {
-        entries.into_iter().for_each(|entry| self.list.add(entry));
-    }
-}
-
 /// Fails where this replica cannot know what was revoked: a wrong yes is worse than no answer.
 ///
 /// # Errors
@@ -135,26 +96,6 @@ pub fn require_known(app: &App) -> Result<()> {
     } else {
         Err(Error::from(Code::ServiceUnavailable))
     }
-}
-
-/// Every token of these sessions.
-pub fn of_sessions(app: &App, sessions: &[SessionId], now: Time) -> Vec<Revocation> {
-    let until = last_expiry(app, now);
-    sessions.iter().map(|session| Revocation::Session { sid: session.0, until }).collect()
-}
-
-/// Every access token that a user got up to now.
-pub fn of_user(app: &App, user: UserId, now: Time) -> Revocation {
-    Revocation::User {
-        sub: user.0,
-        issued_by: now.millis().cast_unsigned(),
-        until: last_expiry(app, now),
-    }
-}
-
-/// When an access token that was issued now has expired everywhere.
-fn last_expiry(app: &App, now: Time) -> u64 {
-    now.plus_seconds(app.config.access_token_expires + MAX_LEEWAY).seconds()
 }
 
 /// Writes entries in the transaction of the act that caused them, as its last statement. Once it
@@ -173,8 +114,59 @@ pub(crate) async fn record(
         return Ok(());
     }
     serialise_revocations(transaction).await?;
-    store::insert(transaction, entries, why.as_str(), now).await?;
+    store::insert(transaction, entries, None, why.as_str(), now).await?;
     Ok(())
+}
+
+/// As [`record`], of a token of a session that is revoked alone.
+///
+/// # Errors
+///
+/// When the database refuses.
+pub(crate) async fn record_alone(
+    transaction: &DatabaseTransaction,
+    entry: Revocation,
+    session: SessionId,
+    why: &Why,
+    now: Time,
+) -> Result<()> {
+    serialise_revocations(transaction).await?;
+    store::insert(transaction, &[entry], Some(session), why.as_str(), now).await?;
+    Ok(())
+}
+
+/// How many tokens of a session were revoked alone and may still be valid.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub(crate) async fn count_alone(
+    transaction: &DatabaseTransaction,
+    session: SessionId,
+    now: Time,
+) -> Result<u64> {
+    Ok(store::count_alone(transaction, session, now).await?)
+}
+
+/// The place of a new session's first access token in the order of its user's: now, or after the latest
+/// cut-off, whose clock may have been ahead. The user is held: no other cut-off comes in between.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub(crate) async fn next_issue(
+    app: &App,
+    transaction: &DatabaseTransaction,
+    user: UserId,
+    now: Time,
+) -> Result<Time> {
+    let newer = RevocationList::new();
+    let rows = store::of(transaction, app.revocations.applied(), &[user.to_string()]).await?;
+    rows.into_iter().map(Row::from).filter_map(entry).for_each(|entry| newer.add(entry));
+    let known = app.revocations.list();
+    let cut_off = known.issued_by(&user.0).max(newer.issued_by(&user.0));
+    let after = cut_off.map(|cut_off| i64::try_from(cut_off).unwrap_or(i64::MAX).saturating_add(1));
+    Ok(after.map_or(now, |after| now.max(Time::from_millis(after))))
 }
 
 /// Tells every replica, in the transaction that changed API tokens or their owners, as its last
@@ -203,12 +195,6 @@ pub(crate) async fn announce_keys(transaction: &DatabaseTransaction, now: Time) 
     serialise_revocations(transaction).await?;
     let subject = "keys".to_owned();
     Ok(store::insert_note(transaction, KEY, subject, now.millis(), "changed", now).await?)
-}
-
-/// One token of which no more is known than its id: held for as long as the longest-lived may last.
-pub fn of_token(app: &App, jti: Uuid, now: Time) -> Revocation {
-    let longest = app.config.refresh_token_expires.max(app.config.access_token_expires);
-    Revocation::Token { jti, until: now.plus_seconds(longest + MAX_LEEWAY).seconds() }
 }
 
 /// What was revoked, as an operator sees it. Instants are seconds since the epoch.
@@ -249,7 +235,7 @@ pub async fn list(
     rows.truncate(usize::try_from(limit).unwrap_or(100));
     let seconds = |millis| Time::from_millis(millis).seconds();
     let entries = rows.into_iter().map(|row| {
-        let Model { seq, kind, subject, until, why, at } = row;
+        let Model { seq, kind, subject, until, why, at, session_id: _ } = row;
         Entry { seq, kind, subject, why, at: seconds(at), until: seconds(until) }
     });
     Ok((entries.collect(), more))
@@ -297,7 +283,7 @@ pub(crate) async fn is_revoked(
     let subjects = [claims.jti, claims.sid, claims.sub].map(|id| id.to_string());
     let newer = RevocationList::new();
     let rows = store::of(connection, last_seq, &subjects).await?;
-    rows.into_iter().filter_map(entry).for_each(|entry| newer.add(entry));
+    rows.into_iter().map(Row::from).filter_map(entry).for_each(|entry| newer.add(entry));
     Ok(app.verifier.is_revoked(claims) || newer.covers(claims))
 }
 
@@ -308,72 +294,4 @@ pub(crate) async fn is_revoked(
 /// When the database does not answer.
 pub(crate) async fn last_seq(app: &App) -> Result<i64> {
     Ok(store::last_seq(app.database.reader()).await?)
-}
-
-/// Reads what was committed to the table since the last time.
-///
-/// # Errors
-///
-/// When the database does not answer.
-pub(crate) async fn follow(app: &App, connection: &impl ConnectionTrait) -> Result<()> {
-    let began = Instant::now();
-    loop {
-        let last_seq = app.revocations.applied();
-        let rows = store::after(connection, last_seq, BATCH).await?;
-        let Some(last) = rows.last().map(|row| row.seq) else { break };
-        for row in rows {
-            // With everything a user has, their API tokens go as well.
-            if row.kind == API_TOKEN || row.kind == USER {
-                app.forget_api_tokens();
-            }
-            if row.kind == KEY {
-                app.key_changes.tell(row.seq);
-            }
-            if [API_TOKEN, KEY].contains(&row.kind.as_str()) {
-                continue;
-            }
-            if row.kind == LIFT {
-                let Some(lifted) = lifted(row.clone()) else { continue };
-                // What else there is of it holds on. It is read first: a database that goes away
-                // here must not leave memory without it.
-                let subject = row.subject.split(':').next_back().unwrap_or_default().to_owned();
-                let rest = store::of(connection, 0, &[subject]).await?;
-                app.revocations.list.lift(lifted);
-                app.revocations.apply(rest.into_iter().filter_map(entry));
-            } else {
-                app.revocations.apply(entry(row));
-            }
-        }
-        // Only now: whoever reads on from here must find in memory what is not read again.
-        app.revocations.last_seq.fetch_max(last, Ordering::SeqCst);
-    }
-    *app.revocations.read_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(began);
-    Ok(())
-}
-
-/// What a row says is revoked no more.
-fn lifted(row: Model) -> Option<Revocation> {
-    let (kind, subject) = row.subject.split_once(':')?;
-    entry(Model { kind: kind.to_owned(), subject: subject.to_owned(), ..row })
-}
-
-/// A row as an entry of the list. One that a newer release wrote and this one does not know is
-/// passed over: refusing to read on would refuse every token.
-fn entry(row: Model) -> Option<Revocation> {
-    let Model { seq, kind, subject, until, why: _, at } = row;
-    let until = Time::from_millis(until).seconds();
-    let known = [TOKEN, SESSION, USER].contains(&kind.as_str());
-    let Some(id) = subject.parse().ok().filter(|_| known) else {
-        tracing::error!(revocation.seq = seq, "a revocation is of an unknown kind, or of no id");
-        return None;
-    };
-    Some(match kind.as_str() {
-        TOKEN => Revocation::Token { jti: id, until },
-        SESSION => Revocation::Session { sid: id, until },
-        _ => Revocation::User {
-            sub: id,
-            issued_by: Time::from_millis(at).millis().cast_unsigned(),
-            until,
-        },
-    })
 }

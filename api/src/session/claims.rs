@@ -9,6 +9,7 @@ use crate::app::App;
 use crate::clock::Time;
 use crate::error::{Code, Error, Result};
 use crate::random;
+use crate::revocation;
 use crate::scope::Scopes;
 
 /// The tokens of a session as its row stands.
@@ -24,7 +25,7 @@ pub(super) fn tokens(
     let refresh = refresh_claims(app, row);
     Ok(Tokens {
         access_token: sign(app, &access)?,
-        expires_in: access.exp - access.iat,
+        expires_in: access.exp.saturating_sub(access.iat),
         refresh_token: sign(app, &refresh)?,
         refresh_expires_in: refresh.exp.saturating_sub(now.seconds()),
     })
@@ -32,6 +33,9 @@ pub(super) fn tokens(
 
 /// A token that says this, signed with the key that is for it.
 pub(super) fn sign(app: &App, claims: &Claims) -> Result<String> {
+    if matches!(claims.kind, TokenKind::Access { .. }) {
+        revocation::require_noted_life(app)?;
+    }
     let keys = app.verifier.keys();
     let key = match claims.kind {
         TokenKind::Access { .. } => keys.access(&claims.aud),
@@ -62,13 +66,8 @@ pub(super) fn access_claims(
     audience: &str,
     scopes: &Scopes,
 ) -> Claims {
-    // A cut-off covers tokens up to its millisecond; one that is issued after it must be younger.
-    let issued = match app.revocations.list().issued_by(&row.user_id.0) {
-        Some(cutoff) => now.max(Time::from_millis(cutoff.cast_signed() + 1)),
-        None => now,
-    };
     let given = Time::from_millis(row.auth_time);
-    let recently = issued <= given.plus_seconds(app.config.fresh_token_expires);
+    let recently = now <= given.plus_seconds(app.config.fresh_token_expires);
     let kind = TokenKind::Access {
         fresh: fresh && recently,
         auth_time: Time::from_millis(row.auth_time).seconds(),
@@ -76,11 +75,10 @@ pub(super) fn access_claims(
     };
     // No token outlives its session.
     let end = Time::from_millis(row.expires_at).seconds();
-    let exp = (issued.seconds() + app.config.access_token_expires).min(end);
-    Claims {
-        aud: audience.to_owned(),
-        ..claims(app, row, random::id_at(issued), issued, exp, kind)
-    }
+    let exp = now.plus_seconds(app.config.access_token_expires).seconds().min(end);
+    // The row has the order of its tokens: a cut-off covers those before it, whatever clocks say.
+    let id = random::id_at(Time::from_millis(row.issued_at));
+    Claims { aud: audience.to_owned(), ..claims(app, row, id, now, exp, kind) }
 }
 
 /// A function of the row alone: the same on every replica, however often it is asked.

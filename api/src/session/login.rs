@@ -13,6 +13,7 @@ use crate::clock::{self, Time};
 use crate::error::{Code, Error, Result};
 use crate::factor::{self, Password};
 use crate::limit;
+use crate::revocation;
 use crate::user::{self, Changes, Credentials, PasswordHash, User};
 
 /// Signs somebody in; the access token is for an audience of the settings, the first if none is
@@ -43,6 +44,7 @@ pub(super) async fn begin(
     device: Device,
     opens: Opens,
 ) -> Result<(Model, User, Time)> {
+    revocation::require_noted_life(app)?;
     let (attempt, place) = admit(app, username, device.ip.as_deref()).await?;
     let found = user::by_email(&app.database, username).await?;
     let hash = found.as_ref().map(|found| found.hash.clone());
@@ -96,7 +98,10 @@ pub(super) async fn begin(
             Opens::Tokens => limits(app),
             Opens::Browser(_) => browser::limits(app),
         };
-        let row = store::open(&transaction, new_session(user.id, device, now, limits)).await?;
+        // After every cut-off of theirs: the clock that wrote one may have been ahead of this.
+        let issued_at = revocation::next_issue(app, &transaction, user.id, now).await?;
+        let row = new_session(user.id, device, now, issued_at, limits);
+        let row = store::open(&transaction, row).await?;
         if let Opens::Browser(digest) = opens {
             store::open_in_browser(&transaction, digest, row.id).await?;
         }

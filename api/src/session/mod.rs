@@ -7,6 +7,7 @@
 mod asker;
 pub mod browser;
 mod claims;
+mod end;
 pub(crate) mod http;
 pub(crate) mod jobs;
 mod login;
@@ -15,6 +16,8 @@ mod refresh;
 mod store;
 
 pub use asker::Asker;
+pub(crate) use end::{end_all, end_by_id, lives};
+pub use end::{end_one, end_others, logout_all};
 pub use login::{login, login_with_cookie};
 pub use refresh::{refresh, why_not_refreshed};
 
@@ -26,6 +29,7 @@ use sea_orm::DatabaseTransaction;
 use tessera_verify::{Claims, MAX_LEEWAY, Refusal, Revocation, TokenKind};
 
 use self::claims::access_claims;
+use self::end::end;
 use self::login::{admit, refused};
 use crate::app::App;
 use crate::audit::{self, Act, Entry};
@@ -135,7 +139,7 @@ async fn prove(
 
 /// Whether less than half of a token's life is left.
 pub fn is_in_its_second_half(claims: &Claims) -> bool {
-    claims.exp.saturating_sub(clock::now().seconds()) * 2 < claims.exp - claims.iat
+    claims.exp.saturating_sub(clock::now().seconds()) * 2 < claims.exp.saturating_sub(claims.iat)
 }
 
 /// Another access token of the caller's session, for who keeps no refresh token; `None` when the
@@ -192,7 +196,7 @@ fn access_token(
 ) -> Result<AccessToken> {
     let access = access_claims(app, row, now, fresh, &app.config.jwt_audience, &user.scopes());
     let token = claims::sign(app, &access)?;
-    Ok(AccessToken { session: row.id, token, expires_in: access.exp - access.iat })
+    Ok(AccessToken { session: row.id, token, expires_in: access.exp.saturating_sub(access.iat) })
 }
 
 /// What a token says and whom it speaks of, if it opens protected operations now.
@@ -341,6 +345,7 @@ fn seen_from(current: Option<SessionId>, row: Model) -> Session {
         ip,
         user_agent,
         ended_ip,
+        issued_at: _,
     } = row;
     let seconds = |millis| Time::from_millis(millis).seconds();
     Session {
@@ -377,7 +382,8 @@ pub async fn logout(app: &App, claims: &Claims, device: Device) -> Result<()> {
 }
 
 /// Revokes a token for its holder (RFC 7009): an access token alone, a refresh token with its
-/// session. One that is not ours, or over already, is nothing to do.
+/// session. A session of which twenty such access tokens may still be valid ends with the next. A token
+/// that is not ours, or over already, is nothing to do.
 ///
 /// # Errors
 ///
@@ -397,18 +403,10 @@ pub async fn revoke(app: &App, token: &str, device: Device) -> Result<()> {
     }
     // Whoever holds the secret of another audience can make such a token: of a refresh token's id, which
     // follows from its session's, it must make nothing.
-    let is_access_id = claims.jti.get_version_num() == 7;
-    if !is_access_id || !is_of_session(app, &claims).await? {
+    if claims.jti.get_version_num() != 7 {
         return Ok(());
     }
-    let entries = [Revocation::Token { jti: claims.jti, until }];
-    let transaction = app.database.begin().await?;
-    revocation::record(&transaction, &entries, &Why::Revoked, now).await?;
-    let entry = Entry::own(Act::Revoke, UserId(claims.sub));
-    audit::record(&transaction, entry.with("token", claims.jti.to_string())).await?;
-    transaction.commit().await?;
-    app.revocations.apply(entries);
-    Ok(())
+    end::revoke_alone(app, &claims, Revocation::Token { jti: claims.jti, until }, device).await
 }
 
 /// Whether the session that a token names is there, and of the user it names.
@@ -429,143 +427,6 @@ pub(crate) async fn owner(
     Ok(store::find(transaction, session).await?.map(|row| row.user_id))
 }
 
-/// Ends a session, whosever it is; `None` when there is none. What is returned was
-/// recorded in the transaction; the caller puts it into memory once that was committed.
-pub(crate) async fn end_by_id(
-    app: &App,
-    transaction: &DatabaseTransaction,
-    session: SessionId,
-    why: &Why,
-    from: Option<String>,
-    now: Time,
-) -> Result<Option<Vec<Revocation>>> {
-    let Some(row) = store::find_and_lock(transaction, session).await? else { return Ok(None) };
-    store::end(transaction, session, row.user_id, why, from, now).await?;
-    let entries = revocation::of_sessions(app, &[session], now);
-    revocation::record(transaction, &entries, why, now).await?;
-    Ok(Some(entries))
-}
-
-/// Ends a session of a user by its id.
-///
-/// # Errors
-///
-/// [`Code::NotFound`] when it is somebody else's, over already, or none.
-pub async fn end_one(
-    app: &App,
-    user: UserId,
-    asker: Asker<'_>,
-    id: &str,
-    device: Device,
-) -> Result<()> {
-    let id = id.parse().map_err(|_| Code::NotFound)?;
-    let transaction = app.database.begin().await?;
-    asker.require_living(&transaction, user).await?;
-    let ended = end(app, transaction, user, id, &Why::Ended, device).await?;
-    if ended { Ok(()) } else { Err(Code::NotFound.into()) }
-}
-
-/// Ends every session of a user but the one they ask from, if they do from one.
-///
-/// # Errors
-///
-/// [`Code::Unauthorized`] when that one is over; nothing is ended when the database does not
-/// answer.
-pub async fn end_others(app: &App, user: UserId, asker: Asker<'_>, device: Device) -> Result<()> {
-    let kept = asker.session();
-    let transaction = app.database.begin().await?;
-    asker.require_living(&transaction, user).await?;
-    let now = clock::now();
-    let ended = store::end_all(&transaction, user, kept, &Why::Ended, device.ip, now).await?;
-    let entries = revocation::of_sessions(app, &ended, now);
-    revocation::record(&transaction, &entries, &Why::Ended, now).await?;
-    let entry = Entry::own(Act::SessionEnd, user).with("sessions", ended.len());
-    audit::record(&transaction, entry).await?;
-    transaction.commit().await?;
-    app.revocations.apply(entries);
-    Ok(())
-}
-
-/// Ends a session of a user; `false` when there was nothing to end.
-async fn end(
-    app: &App,
-    transaction: DatabaseTransaction,
-    user: UserId,
-    session: SessionId,
-    why: &Why,
-    device: Device,
-) -> Result<bool> {
-    let now = clock::now();
-    if !store::end(&transaction, session, user, why, device.ip, now).await? {
-        return Ok(false);
-    }
-    let entries = revocation::of_sessions(app, &[session], now);
-    revocation::record(&transaction, &entries, why, now).await?;
-    let act = match why {
-        Why::Logout => Act::Logout,
-        Why::Revoked => Act::Revoke,
-        _ => Act::SessionEnd,
-    };
-    let entry = Entry::own(act, user).with("session", session.to_string());
-    audit::record(&transaction, entry).await?;
-    transaction.commit().await?;
-    app.revocations.apply(entries);
-    Ok(true)
-}
-
-/// Ends every session of the user a token speaks of.
-///
-/// # Errors
-///
-/// [`Code::Unauthorized`] when the token's session is over already; nothing is ended when the
-/// database does not answer.
-pub async fn logout_all(app: &App, claims: &Claims, device: Device) -> Result<()> {
-    let transaction = app.database.begin().await?;
-    let user = UserId(claims.sub);
-    // Held, so that a sign-in is wholly before this or wholly after.
-    let held = user::hold(&transaction, user).await?;
-    // A session that ended has no say in those that live on.
-    if held.is_none() || !lives(&transaction, claims).await? {
-        return Err(Error::token(Code::Unauthorized, Refusal::Revoked));
-    }
-    let now = clock::now();
-    let entries = end_all(app, &transaction, user, None, &Why::LogoutAll, device.ip, now).await?;
-    audit::record(&transaction, Entry::own(Act::LogoutAll, user)).await?;
-    transaction.commit().await?;
-    app.revocations.apply(entries);
-    Ok(())
-}
-
-/// Whether the session that a token belongs to lives, and does so until the transaction ends.
-pub(crate) async fn lives(transaction: &DatabaseTransaction, claims: &Claims) -> Result<bool> {
-    Asker::Token(claims).lives(transaction, UserId(claims.sub)).await
-}
-
-/// Ends the sessions of a user but one, and every access token the user got up to now.
-///
-/// The sessions are revoked one by one as well: a token of theirs that a replica whose clock is
-/// ahead is signing at this moment would seem younger than the cut-off. Once the transaction was
-/// committed, the caller puts what is returned into memory.
-///
-/// # Errors
-///
-/// When the database refuses.
-pub(crate) async fn end_all(
-    app: &App,
-    transaction: &DatabaseTransaction,
-    user: UserId,
-    kept: Option<SessionId>,
-    why: &Why,
-    from: Option<String>,
-    now: Time,
-) -> Result<Vec<Revocation>> {
-    let ended = store::end_all(transaction, user, kept, why, from, now).await?;
-    let mut entries = revocation::of_sessions(app, &ended, now);
-    entries.push(revocation::of_user(app, user, now));
-    revocation::record(transaction, &entries, why, now).await?;
-    Ok(entries)
-}
-
 fn limits(app: &App) -> store::Limits {
     let idle = app.config.refresh_token_expires;
     store::Limits { idle, absolute: app.config.session_expires }
@@ -579,7 +440,13 @@ enum Opens {
     Browser(String),
 }
 
-fn new_session(user: UserId, device: Device, now: Time, limits: store::Limits) -> Model {
+fn new_session(
+    user: UserId,
+    device: Device,
+    now: Time,
+    issued_at: Time,
+    limits: store::Limits,
+) -> Model {
     let store::Limits { idle, absolute } = limits;
     Model {
         id: SessionId(random::id()),
@@ -595,5 +462,6 @@ fn new_session(user: UserId, device: Device, now: Time, limits: store::Limits) -
         ip: device.ip,
         user_agent: device.user_agent,
         ended_ip: None,
+        issued_at: issued_at.millis(),
     }
 }

@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::audit::{self, Act, Actor, Entry};
 use crate::clock::{self, Time};
 use crate::error::{Code, Error, Result};
-use crate::revocation::{self, Why};
+use crate::revocation::{self, Life, Why};
 
 /// Exchanges a refresh token for the next pair.
 ///
@@ -31,6 +31,7 @@ pub async fn refresh(
 ) -> Result<Tokens> {
     let audience = claims::audience(app, audience)?;
     revocation::require_known(app)?;
+    revocation::require_noted_life(app)?;
     let now = clock::now();
     let claims =
         app.verifier.verify(token, TokenType::Refresh, now.seconds()).map_err(|refusal| {
@@ -141,10 +142,11 @@ async fn spend(
         && now <= spent_at.plus_seconds(app.config.refresh_reuse_leeway)
         && spent_at <= now.plus_seconds(app.config.refresh_reuse_leeway)
     {
-        Spent::JustBefore(row)
+        Spent::JustBefore(store::issue(transaction, session, now).await?.unwrap_or(row))
     } else {
         store::end(transaction, session, user, &Why::Reuse, from, now).await?;
-        let entries = revocation::of_sessions(app, &[session], now);
+        let life = Life::read(app, transaction).await?;
+        let entries = vec![life.of_session(session, Time::from_millis(row.issued_at), now)];
         revocation::record(transaction, &entries, &Why::Reuse, now).await?;
         let entry = Entry::new(Act::RefreshReuse, Actor::anybody()).on_user(user);
         audit::record(transaction, entry.with("session", session.to_string())).await?;

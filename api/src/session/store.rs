@@ -9,7 +9,7 @@ use sea_orm::{
 };
 
 use super::Device;
-use crate::clock::Time;
+use crate::clock::{SKEW, Time};
 use crate::database::delete_some;
 use crate::revocation::Why;
 
@@ -104,6 +104,7 @@ pub(super) async fn spend(
         .col_expr(Column::Generation, Expr::value(generation + 1))
         .col_expr(Column::RotatedAt, Expr::value(now.millis()))
         .col_expr(Column::LastUsedAt, Expr::value(now.millis()))
+        .col_expr(Column::IssuedAt, next_issue(now))
         .col_expr(Column::ExpiresAt, limits.expiry(now))
         .col_expr(Column::Ip, Expr::value(device.ip))
         .col_expr(Column::UserAgent, Expr::value(device.user_agent))
@@ -126,6 +127,7 @@ pub(super) async fn extend(
 ) -> Result<Option<Model>, DbErr> {
     let rows = live(Entity::update_many(), user)
         .col_expr(Column::LastUsedAt, Expr::value(now.millis()))
+        .col_expr(Column::IssuedAt, next_issue(now))
         .col_expr(Column::ExpiresAt, limits.expiry(now))
         .col_expr(Column::Ip, Expr::value(device.ip))
         .col_expr(Column::UserAgent, Expr::value(device.user_agent))
@@ -136,7 +138,51 @@ pub(super) async fn extend(
     Ok(rows.into_iter().next())
 }
 
-/// Ends a session; `false` when it had ended, or is not this user's.
+/// The place of a session's next access token in their order: now, or after the one before, whatever
+/// the clock says.
+fn next_issue(now: Time) -> SimpleExpr {
+    CaseStatement::new()
+        .case(Column::IssuedAt.gte(now.millis()), Expr::col(Column::IssuedAt).add(1))
+        .finally(Expr::value(now.millis()))
+        .into()
+}
+
+/// Gives a session that is held a further access token, without spending a refresh token.
+pub(super) async fn issue(
+    connection: &impl ConnectionTrait,
+    id: SessionId,
+    now: Time,
+) -> Result<Option<Model>, DbErr> {
+    let rows = Entity::update_many()
+        .col_expr(Column::IssuedAt, next_issue(now))
+        .filter(Column::Id.eq(id))
+        .exec_with_returning(connection)
+        .await?;
+    Ok(rows.into_iter().next())
+}
+
+/// Lets a session go on whose access tokens up to now are revoked: its row then says up to which
+/// instant. `None` if it has ended, is not this user's, or gave a token whose instant is ahead of the
+/// clock by more than clocks may differ.
+pub(super) async fn keep(
+    connection: &impl ConnectionTrait,
+    id: SessionId,
+    user: UserId,
+    now: Time,
+) -> Result<Option<Model>, DbErr> {
+    let cut_off = CaseStatement::new()
+        .case(Column::IssuedAt.gt(now.millis()), Expr::col(Column::IssuedAt))
+        .finally(Expr::value(now.millis()));
+    let rows = live(Entity::update_many(), user)
+        .col_expr(Column::IssuedAt, cut_off.into())
+        .filter(Column::Id.eq(id))
+        .filter(Column::IssuedAt.lte(now.plus_seconds(SKEW).millis()))
+        .exec_with_returning(connection)
+        .await?;
+    Ok(rows.into_iter().next())
+}
+
+/// Ends a session; says how it was, or `None` when it had ended, or is not this user's.
 pub(super) async fn end(
     connection: &impl ConnectionTrait,
     id: SessionId,
@@ -144,15 +190,17 @@ pub(super) async fn end(
     why: &Why,
     from: Option<String>,
     now: Time,
-) -> Result<bool, DbErr> {
-    let updated = ended(live(Entity::update_many(), user), why, from, now)
+) -> Result<Option<Model>, DbErr> {
+    let rows = ended(live(Entity::update_many(), user), why, from, now)
         .filter(Column::Id.eq(id))
-        .exec(connection)
+        .exec_with_returning(connection)
         .await?;
-    Ok(updated.rows_affected == 1)
+    Ok(rows.into_iter().next())
 }
 
-/// Ends every session of a user but `kept`; says which had not ended before.
+/// Ends every session of a user but `kept`, also those that have expired by this clock: it may be ahead,
+/// and they live again once it is right. Says which had not ended before, each with the instant of its
+/// youngest access token.
 pub(super) async fn end_all(
     connection: &impl ConnectionTrait,
     user: UserId,
@@ -160,14 +208,13 @@ pub(super) async fn end_all(
     why: &Why,
     from: Option<String>,
     now: Time,
-) -> Result<Vec<SessionId>, DbErr> {
-    let mut update = ended(live(Entity::update_many(), user), why, from, now)
-        .filter(Column::ExpiresAt.gt(now.millis()));
+) -> Result<Vec<(SessionId, Time)>, DbErr> {
+    let mut update = ended(live(Entity::update_many(), user), why, from, now);
     if let Some(kept) = kept {
         update = update.filter(Column::Id.ne(kept));
     }
     let rows = update.exec_with_returning(connection).await?;
-    Ok(rows.into_iter().map(|row| row.id).collect())
+    Ok(rows.into_iter().map(|row| (row.id, Time::from_millis(row.issued_at))).collect())
 }
 
 /// A user's sessions, the newest first: those that live, or those that ended.
@@ -240,7 +287,7 @@ pub(super) async fn find(
     Entity::find_by_id(id).one(connection).await
 }
 
-/// Notes that the user of a session gave their password.
+/// Notes that the user of a session gave their password, for which it gives an access token.
 pub(super) async fn authenticate(
     connection: &impl ConnectionTrait,
     id: SessionId,
@@ -248,6 +295,7 @@ pub(super) async fn authenticate(
 ) -> Result<(), DbErr> {
     Entity::update_many()
         .col_expr(Column::AuthTime, Expr::value(now.millis()))
+        .col_expr(Column::IssuedAt, next_issue(now))
         .col_expr(Column::LastUsedAt, Expr::value(now.millis()))
         .filter(Column::Id.eq(id))
         .exec(connection)

@@ -3,7 +3,7 @@
 
 use entity::{
     ApiTokenId, JobId, ReplicaId, ServiceId, SessionId, UserId, api_token, attempt, audit,
-    browser_session, confirmation, former_email, job, profile, replica, revocation, sample,
+    browser_session, confirmation, feed, former_email, job, profile, replica, revocation, sample,
     service, session, signing_key, user,
 };
 use sea_orm::{ActiveModelTrait, EntityTrait, IntoActiveModel, NotSet};
@@ -39,7 +39,9 @@ async fn every_entity_is_readable(kind: Kind) {
         ip: Some("x".repeat(45)),
         user_agent: Some("ü".repeat(256)),
         ended_ip: Some("x".repeat(45)),
+        issued_at: i64::MAX,
     };
+    let session_id = session.id;
     session.clone().into_active_model().reset_all().insert(&connection).await.unwrap();
     let row = browser_session::Model { digest: "x".repeat(64), session_id: session.id };
     row.clone().into_active_model().reset_all().insert(&connection).await.unwrap();
@@ -57,11 +59,18 @@ async fn every_entity_is_readable(kind: Kind) {
         until: i64::MAX,
         why: "test".to_owned(),
         at: 1,
+        session_id: Some(session_id),
     };
     let mut row = row.into_active_model().reset_all();
     row.seq = NotSet;
     let row = row.insert(&connection).await.unwrap();
     assert_eq!(revocation::Entity::find().one(&connection).await.unwrap(), Some(row));
+
+    let row = feed::Model { id: feed::ONLY, longest: i64::MAX, longest_until: 0 };
+    let put = row.clone().into_active_model().reset_all();
+    feed::Entity::delete_many().exec(&connection).await.unwrap();
+    put.insert(&connection).await.unwrap();
+    assert_eq!(feed::Entity::find().one(&connection).await.unwrap(), Some(row));
 
     let service = service::Model {
         id: ServiceId(Uuid::from_u128(3)),

@@ -82,7 +82,8 @@ fn a_feature_has_files_with_known_names_only() {
     for (path, _) in sources("api/src") {
         let feature = is_of_a_feature(&path);
         // A factor's kinds stand side by side in its folder; of a session, what its tokens say and how
-        // they are got and spent are pages of their own; of API tokens, what a secret is and who asks;
+        // they are got and spent and how it ends are pages of their own; of revocations, what memory
+        // has and how long tokens live; of API tokens, what a secret is and who asks;
         // of limits, those of mails; of mails, their words and the ways they leave; of users, the addresses they had; of the
         // audit, its chain.
         let pages = [
@@ -93,7 +94,10 @@ fn a_feature_has_files_with_known_names_only() {
             "mail/transport.rs",
             "session/asker.rs",
             "session/browser.rs",
+            "revocation/life.rs",
+            "revocation/memory.rs",
             "session/claims.rs",
+            "session/end.rs",
             "session/login.rs",
             "session/refresh.rs",
             "token/authority.rs",
@@ -144,6 +148,20 @@ fn features_import_along_one_line() {
                 assert!(found.is_none(), "{} imports {later}: {found:?}", path.display());
             }
         }
+    }
+}
+
+/// A machine may have been suspended, while the monotonic clock stood still: `clock::Stopwatch` knows.
+#[test]
+fn nothing_but_the_cost_of_work_is_measured_by_the_monotonic_clock_alone() {
+    let allowed = ["api/src/clock.rs", "api/src/factor/hasher.rs", "api/src/http/layers.rs"];
+    for (path, source) in sources("api/src") {
+        let is_allowed = allowed.iter().any(|known| path.ends_with(known));
+        assert!(
+            is_allowed || !source.contains("Instant::now"),
+            "{} has Instant::now",
+            path.display()
+        );
     }
 }
 
