@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use crate::support::{Answer, Forgery, Server, claims_of};
 
 impl Server {
-    async fn introspect(&self, bearer: &str, token: &str) -> Answer {
+    pub(crate) async fn introspect(&self, bearer: &str, token: &str) -> Answer {
         let form = [("token", token), ("token_type_hint", "access_token")];
         self.post("/auth/introspect").bearer(bearer).form(&form).send().await
     }
@@ -28,6 +28,7 @@ async fn an_active_token_is_told_with_what_it_says() {
     assert_eq!(access.json["active"], true);
     assert_eq!(access.json["token_type"], "Bearer");
     assert_eq!(access.json["username"], "first@user.com");
+    assert_eq!(access.json["email_verified"], false);
 
     let refresh = server.introspect(&service, &person.refresh).await.expect_status(200);
     assert_eq!((&refresh.json["active"], &refresh.json["type"]), (&json!(true), &json!("refresh")));
@@ -40,7 +41,18 @@ async fn an_active_token_is_told_with_what_it_says() {
     assert_eq!(api.json["sub"], person.id);
     assert_eq!((&api.json["jti"], &api.json["exp"]), (&made.json["id"], &made.json["expires"]));
     assert_eq!(api.json["scope"], "authenticated");
+    for token in [&person.access, &person.refresh, &made.text("token")] {
+        for verified in [true, false] {
+            let sql =
+                format!("update \"user\" set is_verified = {verified} where id = '{}'", person.id);
+            server.database.execute(&sql).await;
+            sleep(Duration::from_millis(900)).await;
+            let told = server.introspect(&service, token).await;
+            assert_eq!(told.json["email_verified"], verified, "{}", told.body);
+        }
+    }
     let own = server.introspect(&service, &service).await;
+    assert!(own.json.get("email_verified").is_none(), "{}", own.body);
     assert_eq!(
         (&own.json["username"], &own.json["scope"]),
         (&json!("billing"), &json!("tokens:introspect"))

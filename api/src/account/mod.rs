@@ -148,7 +148,7 @@ async fn hold(
 ) -> Result<User> {
     let held = user::hold(transaction, id).await?.ok_or(Code::Unauthorized)?;
     asker.hold(app, transaction, id).await?;
-    if held.user.is_active { Ok(held.user) } else { Err(Code::Unauthorized.into()) }
+    if held.user.may_act(&app.config) { Ok(held.user) } else { Err(Code::Unauthorized.into()) }
 }
 
 /// By whom and from where a user is changed.

@@ -158,11 +158,21 @@ pub async fn explain(app: &App, token: &str) -> Result<Explained> {
     let explanation = app.verifier.explain(token, clock::now().seconds());
     let (mut reason, mut sentence) =
         (explanation.refusal.map(Refusal::reason), explanation.to_string());
-    if let (None, Some(claims)) = (reason, &explanation.claims)
-        && session::active_user(app, claims).await?.is_none()
-    {
-        reason = Some("user_inactive");
-        sentence = "refused (user_inactive): its user is inactive, or there is none".to_owned();
+    if let (None, Some(claims)) = (reason, &explanation.claims) {
+        match session::active_user(app, claims).await? {
+            None => {
+                reason = Some("user_inactive");
+                sentence =
+                    "refused (user_inactive): its user is inactive, or there is none".to_owned();
+            }
+            Some(user) if !user.may_act(&app.config) => {
+                let TokenRefusal { reason: name, sentence: words } =
+                    TokenRefusal::USER_NOT_VERIFIED;
+                reason = Some(name);
+                sentence = format!("refused ({name}): {words}");
+            }
+            Some(_) => {}
+        }
     }
     if let (None, Some(claims)) = (reason, &explanation.claims)
         && let Some((name, words)) = session::why_not_refreshed(app, claims).await?

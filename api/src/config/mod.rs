@@ -270,7 +270,7 @@ pub struct Config {
     )]
     pub registration: Registration,
 
-    /// Whether only users with a verified address may sign in
+    /// Whether only users with a verified address may sign in and act
     #[arg(long, env = "REQUIRE_VERIFICATION", global = true, value_name = "BOOL", num_args = 1,
           default_value = "false", value_parser = BoolishValueParser::new())]
     pub require_verification: bool,

@@ -102,9 +102,18 @@ impl TokenRefusal {
     /// An API token whose time is over.
     pub const API_TOKEN_EXPIRED: Self =
         Self { reason: "api_token_expired", sentence: "the API token has expired" };
-    /// The refusals of API tokens; those of JWTs are [`Refusal::ALL`].
-    pub const OF_API_TOKENS: [Self; 3] =
-        [Self::API_TOKEN_MALFORMED, Self::API_TOKEN_UNKNOWN, Self::API_TOKEN_EXPIRED];
+    /// A token of either kind whose user has an address that is not verified, if `REQUIRE_VERIFICATION` is on.
+    pub const USER_NOT_VERIFIED: Self = Self {
+        reason: "user_not_verified",
+        sentence: "the address of the user is not verified, and this service requires that",
+    };
+    /// The refusals of API tokens and of users; those of JWTs are [`Refusal::ALL`].
+    pub const OF_API_TOKENS: [Self; 4] = [
+        Self::API_TOKEN_MALFORMED,
+        Self::API_TOKEN_UNKNOWN,
+        Self::API_TOKEN_EXPIRED,
+        Self::USER_NOT_VERIFIED,
+    ];
 }
 
 impl From<Refusal> for TokenRefusal {

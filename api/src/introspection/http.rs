@@ -67,6 +67,9 @@ struct IntrospectionResponse {
     /// A user's e-mail address, or a service's name.
     #[oai(skip_serializing_if_is_none)]
     username: Option<String>,
+    /// Whether a user's e-mail address is verified: only then is it proved to be theirs. A service has none.
+    #[oai(skip_serializing_if_is_none)]
+    email_verified: Option<bool>,
     /// The id of the user or the service.
     #[oai(skip_serializing_if_is_none)]
     sub: Option<String>,
@@ -101,6 +104,7 @@ impl Example for IntrospectionResponse {
             token_type: Some("Bearer".to_owned()),
             scope: Some("authenticated".to_owned()),
             username: Some("first@user.com".to_owned()),
+            email_verified: Some(true),
             sub: Some("56df201e-2a0c-4b3a-9c6c-0f3ad7a6c1d2".to_owned()),
             iss: Some("http://localhost:8000".to_owned()),
             aud: Some("tessera".to_owned()),
@@ -120,6 +124,7 @@ impl IntrospectionResponse {
         token_type: None,
         scope: None,
         username: None,
+        email_verified: None,
         sub: None,
         iss: None,
         aud: None,
@@ -133,13 +138,14 @@ impl IntrospectionResponse {
 
 impl From<Active> for IntrospectionResponse {
     fn from(active: Active) -> Self {
-        let Active { kind, scope, username, sub, iat, exp, jti, claims } = active;
+        let Active { kind, scope, username, email_verified, sub, iat, exp, jti, claims } = active;
         Self {
             active: true,
             kind: Some(kind.to_owned()),
             token_type: (kind != "refresh").then(|| "Bearer".to_owned()),
             scope,
             username: Some(username),
+            email_verified,
             sub: Some(sub),
             iss: claims.as_ref().map(|claims| claims.iss.clone()),
             aud: claims.as_ref().map(|claims| claims.aud.clone()),

@@ -21,6 +21,8 @@ pub struct Active {
     pub scope: Option<String>,
     /// Whom it speaks of: a user's address, or a service's name.
     pub username: String,
+    /// Whether a user's address is verified; nothing for a service.
+    pub email_verified: Option<bool>,
     /// Their id.
     pub sub: String,
     /// When it was issued.
@@ -53,7 +55,8 @@ pub async fn introspect(app: &App, authority: &Authority, token: &str) -> Result
     if !is_for_all && !is_for_caller {
         return Ok(None);
     }
-    let Some(user) = session::active_user(app, &claims).await? else { return Ok(None) };
+    let user = session::active_user(app, &claims).await?;
+    let Some(user) = user.filter(|user| user.may_act(&app.config)) else { return Ok(None) };
     // A service can make tokens for itself: what Tessera did not issue, it does not vouch for.
     if !session::is_of_session(app, &claims).await? {
         return Ok(None);
@@ -71,6 +74,7 @@ pub async fn introspect(app: &App, authority: &Authority, token: &str) -> Result
         kind,
         scope,
         username: user.email.clone(),
+        email_verified: Some(user.is_verified),
         sub: claims.sub.to_string(),
         iat: claims.iat,
         exp: Some(claims.exp),
@@ -88,6 +92,7 @@ async fn of_api_token(app: &App, secret: &Secret) -> Result<Option<Active>> {
         kind: "api",
         scope: Some(scope.to_string()),
         username: principal.name().to_owned(),
+        email_verified: principal.is_verified(),
         sub: principal.id().to_string(),
         iat: token.created,
         exp: token.expires,

@@ -101,6 +101,14 @@ impl Principal {
         }
     }
 
+    /// Whether a user's address is verified; nothing for a service.
+    pub fn is_verified(&self) -> Option<bool> {
+        match self {
+            Principal::User(user) => Some(user.is_verified),
+            Principal::Service(_) => None,
+        }
+    }
+
     /// Whether its tokens are accepted.
     pub fn is_active(&self) -> bool {
         match self {

@@ -75,7 +75,7 @@ pub async fn find(app: &App, id: &str) -> Result<Option<SignedIn>> {
     }
     let row = store::of_browser(app.database.reader(), &digest_of(id), clock::now()).await?;
     let Some(row) = row else { return Ok(None) };
-    let user = user::current(app, row.user_id).await?.filter(|user| user.is_active);
+    let user = user::current(app, row.user_id).await?.filter(|user| user.may_act(&app.config));
     let last_used = Time::from_millis(row.last_used_at);
     Ok(user.map(|user| SignedIn { session: row.id, user, last_used }))
 }

@@ -92,7 +92,7 @@ pub async fn freshen(
     let transaction = app.database.begin().await?;
     // As at a sign-in: the password may have been changed, and the session ended, meanwhile.
     let held = user::hold(&transaction, id).await?.ok_or_else(gone)?;
-    if !held.user.is_active || !lives(&transaction, claims).await? {
+    if !held.user.may_act(&app.config) || !lives(&transaction, claims).await? {
         return Err(gone());
     }
     if revocation::is_revoked(app, &transaction, claims).await? {
@@ -115,7 +115,7 @@ pub async fn freshen(
 }
 
 /// A user whose password was given once more; what it was held against.
-async fn prove(
+pub(crate) async fn prove(
     app: &App,
     id: UserId,
     password: Password,
@@ -208,11 +208,12 @@ fn access_token(
 pub async fn authenticate(app: &App, token: &str) -> Result<(Claims, Arc<User>)> {
     revocation::require_known(app)?;
     let claims = app.guard.required(Some(token), clock::now().seconds())?;
-    let user = active_user(app, &claims).await?;
-    Ok((claims, user.ok_or(Code::Unauthorized)?))
+    let user = active_user(app, &claims).await?.ok_or(Code::Unauthorized)?;
+    user.require_verified(&app.config)?;
+    Ok((claims, user))
 }
 
-/// The user a token speaks of, if there is one who may sign in.
+/// The user a token speaks of, if they are active. The caller asks whether their address is verified.
 pub(crate) async fn active_user(app: &App, claims: &Claims) -> Result<Option<Arc<User>>> {
     let user = user::current(app, UserId(claims.sub)).await?;
     Ok(user.filter(|user| user.is_active))

@@ -10,7 +10,7 @@ use super::{Device, Tokens, active_user, limits, store};
 use crate::app::App;
 use crate::audit::{self, Act, Actor, Entry};
 use crate::clock::{self, Time};
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Result, TokenRefusal};
 use crate::revocation::{self, Life, Why};
 
 /// Exchanges a refresh token for the next pair.
@@ -22,7 +22,7 @@ use crate::revocation::{self, Life, Why};
 /// # Errors
 ///
 /// [`Code::RefreshTokenInvalid`], [`Code::RefreshTokenExpired`], [`Code::RefreshTokenReused`],
-/// [`Code::SessionEnded`]; [`Code::UnprocessableContent`] for an audience that tokens are not made for.
+/// [`Code::SessionEnded`], also for a user who may not act now; [`Code::UnprocessableContent`] for an audience that tokens are not made for.
 pub async fn refresh(
     app: &App,
     token: &str,
@@ -46,6 +46,10 @@ pub async fn refresh(
     };
     let (session, user) = (SessionId(claims.sid), UserId(claims.sub));
     let holder = active_user(app, &claims).await?.ok_or(Code::SessionEnded)?;
+    if !holder.may_act(&app.config) {
+        // The token is not spent: it is good again once the address is verified.
+        return Err(Error::token(Code::SessionEnded, TokenRefusal::USER_NOT_VERIFIED));
+    }
 
     let transaction = app.database.begin().await?;
     let now = clock::now();

@@ -182,7 +182,7 @@ impl Authority {
         }
         let Some(Principal::User(own)) = self.principal() else { return Ok(()) };
         let held = user::by_id_in(transaction, own.id).await?.ok_or(Code::Unauthorized)?.user;
-        if !held.is_active {
+        if !held.may_act(&app.config) {
             return Err(Code::Unauthorized.into());
         }
         if own.is_superuser && !held.is_superuser {

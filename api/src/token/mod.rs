@@ -125,8 +125,13 @@ pub(crate) async fn accepted(
     if token.has_expired(clock::now()) {
         return Ok(Err(TokenRefusal::API_TOKEN_EXPIRED));
     }
-    let principal = service::principal(app, token.owner).await?;
-    Ok(Ok((token, principal.filter(Principal::is_active))))
+    let principal = service::principal(app, token.owner).await?.filter(Principal::is_active);
+    if let Some(Principal::User(user)) = &principal
+        && !user.may_act(&app.config)
+    {
+        return Ok(Err(TokenRefusal::USER_NOT_VERIFIED));
+    }
+    Ok(Ok((token, principal)))
 }
 
 async fn current(app: &App, digest: Digest) -> Result<Option<Arc<ApiToken>>> {
@@ -362,6 +367,15 @@ async fn some(
     let more = u64::try_from(rows.len()).is_ok_and(|count| count > limit);
     rows.truncate(usize::try_from(limit).unwrap_or(100));
     Ok((rows.into_iter().map(ApiToken::try_from).collect::<Result<_>>()?, more))
+}
+
+/// The number of API tokens of a user that have not expired.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn count_of(app: &App, user: UserId) -> Result<u64> {
+    Ok(store::count(app.database.reader(), PrincipalId::User(user), clock::now()).await?)
 }
 
 /// How many API tokens there are.

@@ -17,8 +17,9 @@ use sea_orm::{ConnectionTrait, SqlErr};
 
 use crate::app::App;
 use crate::clock;
+use crate::config::Config;
 use crate::database::Database;
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Result, TokenRefusal};
 use crate::known::Known;
 use crate::scope::{Scope, Scopes};
 
@@ -56,6 +57,24 @@ impl User {
     /// What every user may do unless somebody says otherwise.
     pub fn default_scopes() -> Scopes {
         Scopes::of(&[Scope::AUTHENTICATED])
+    }
+
+    /// Whether the user may sign in and act: they are active and, if `REQUIRE_VERIFICATION` is on, their address is
+    /// verified.
+    pub fn may_act(&self, config: &Config) -> bool {
+        self.is_active && self.require_verified(config).is_ok()
+    }
+
+    /// Fails for a user whose address is not verified, if `REQUIRE_VERIFICATION` is on.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::Unauthorized`], with the reason `user_not_verified`.
+    pub fn require_verified(&self, config: &Config) -> Result<()> {
+        if self.is_verified || !config.require_verification {
+            return Ok(());
+        }
+        Err(Error::token(Code::Unauthorized, TokenRefusal::USER_NOT_VERIFIED))
     }
 
     /// What they may do.
