@@ -13,6 +13,7 @@ pub mod former_email;
 mod hidden;
 mod id;
 pub mod job;
+pub mod pending_email;
 pub mod profile;
 pub mod replica;
 pub mod revocation;
@@ -20,6 +21,7 @@ pub mod sample;
 pub mod service;
 pub mod session;
 pub mod signing_key;
+pub mod unclaimed;
 pub mod user;
 
 pub use hidden::Hidden;

@@ -171,6 +171,37 @@ def german(browser):
     look(page, "admin-german")
 
 
+def hijacked(browser, scripts):
+    """Somebody else registered an address; its owner takes the account over."""
+    address = f"victim{int(scripts)}@user.com"
+    register(address)
+    thief = browser.new_context(java_script_enabled=scripts).new_page()
+    sign_in(thief, address, password)
+    page = browser.new_context(java_script_enabled=scripts).new_page()
+    page.goto(link_to(address, "verify"))
+    owner = page.get_by_role("region", name="You did not register?")
+    owner.get_by_label("New password").fill(changed)
+    owner.get_by_role("button", name="Set password and confirm").click()
+    expect(page.get_by_text("Everybody else was signed out")).to_be_visible()
+    thief.goto(url + "/")
+    expect(thief).to_have_url(url + "/login?next=/")
+    # A reset offers to delete API tokens.
+    sign_in(page, address, changed)
+    page.goto(url + "/account")
+    tokens = page.get_by_role("region", name="API tokens")
+    tokens.get_by_label("Current password").fill(changed)
+    tokens.get_by_role("button", name="Make a token").click()
+    page.goto(url + "/forgot-password")
+    page.get_by_role("button", name="Send the mail").click()
+    page.goto(link_to(address, "reset-password"))
+    page.get_by_label("Delete the API token of the account, too").check()
+    if scripts:
+        look(page, "reset-password-tokens")
+    page.get_by_label("New password").fill(password)
+    page.get_by_role("button", name="Set password").click()
+    expect(page.get_by_text("You have a new password")).to_be_visible()
+
+
 def life(browser, scripts):
     address = f"person{int(scripts)}@user.com"
     context = browser.new_context(java_script_enabled=scripts)
@@ -203,7 +234,12 @@ def life(browser, scripts):
     seen("registered")
     page.goto(link_to(address, "verify"))
     seen("verify")
-    page.get_by_role("button", name="Confirm").click()
+    page.get_by_label("Current password").fill("wrong")
+    page.get_by_role("button", name="Confirm", exact=True).click()
+    expect(page.get_by_label("Current password")).to_be_focused()
+    seen("verify-refused")
+    page.get_by_label("Current password").fill(password)
+    page.get_by_role("button", name="Confirm", exact=True).click()
     expect(page.get_by_text("is confirmed")).to_be_visible()
     page.goto(url + "/request-verify-token")
     seen("request-verify-token")
@@ -328,6 +364,7 @@ with sync_playwright() as playwright:
     browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
     for scripts in [False, True]:
         life(browser, scripts)
+        hijacked(browser, scripts)
         administration(browser, scripts)
     german(browser)
     browser.close()

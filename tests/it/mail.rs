@@ -33,7 +33,7 @@ async fn a_mail_server_is_handed_the_mail_of_a_registration() {
     let mut browser = Browser::of(&server);
     let answer = browser.open(&letter.path()).await.expect_status(200);
     assert!(answer.body.contains("<button type="));
-    let token = [("token", letter.token())];
+    let token = [("token", letter.token()), ("current", PASSWORD.to_owned())];
     let token: Vec<_> = token.iter().map(|(name, value)| (*name, value.as_str())).collect();
     browser.press("/verify", &token).await.expect_status(200);
     server.sign_in("first@user.com", PASSWORD).await;

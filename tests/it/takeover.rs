@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::recovery::{CHANGED, NEW_PASSWORD, RESET, VERIFY};
-use crate::support::{PASSWORD, Person, Server};
+use crate::support::{Browser, PASSWORD, Person, Server};
 
 #[tokio::test]
 async fn an_address_that_was_never_verified_takes_nothing_from_one_that_was() {
@@ -136,8 +136,12 @@ async fn who_registered_somebody_elses_address_loses_the_account_to_its_owner() 
     server.me(&thief.access).await.expect_reason("token_revoked");
     // Of a user whose address was theirs all the time, they stay: scripts go on.
     let person = server.person("first").await;
+    // They confirmed it with their password: by the operation alone it might have been somebody else's.
     let verify = server.letter(&person.email, VERIFY, 1).await;
-    server.verify(&verify.token()).await.expect_status(200);
+    let mut browser = Browser::of(&server);
+    browser.open(&verify.path()).await.expect_status(200);
+    let confirm = [("token", &*verify.token()), ("current", PASSWORD)];
+    browser.press("/verify", &confirm).await.expect_status(200);
     let secret = server.api_token(&person.access, &json!({})).await;
     let letter = server.reset_letter(&person.email, 1).await;
     server.reset(&letter.token(), NEW_PASSWORD).await.expect_status(200);

@@ -213,6 +213,15 @@ pub async fn spend(connection: &impl ConnectionTrait, found: &Confirmation) -> R
     Ok(store::spend(connection, &found.0.digest, clock::now()).await?)
 }
 
+/// Ends every confirmation of a user that was not used.
+///
+/// # Errors
+///
+/// When the database refuses.
+pub async fn end_unused(connection: &impl ConnectionTrait, user: UserId) -> Result<()> {
+    Ok(store::delete_unused(connection, user).await?)
+}
+
 fn digest_of(token: &str) -> String {
     hex(digest(&SHA256, token.as_bytes()).as_ref())
 }

@@ -55,6 +55,18 @@ pub(super) async fn spend(
     Ok(spent.rows_affected == 1)
 }
 
+pub(super) async fn delete_unused(
+    connection: &impl ConnectionTrait,
+    user: UserId,
+) -> Result<(), DbErr> {
+    Entity::delete_many()
+        .filter(Column::UserId.eq(user))
+        .filter(Column::UsedAt.is_null())
+        .exec(connection)
+        .await
+        .map(drop)
+}
+
 /// Deletes some rows that expired before an instant; says how many.
 pub(super) async fn delete_expired_before(
     connection: &impl ConnectionTrait,

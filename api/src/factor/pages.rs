@@ -60,8 +60,8 @@ pub(crate) async fn register(from: PeerAddress, sent: Sent<Registering>) -> Resp
         Ok(_) if app.mailer.sends() => {
             // The mail has a link, and a code for who reads it elsewhere.
             let done = visitor.text_with("registered-mail", &[("email", typed.as_str().into())]);
-            let values = context! { act => "verify", token => "", email => typed, code => "", strength => "", done };
-            visitor.page(StatusCode::CREATED, "form.html", values)
+            let values = context! { token => "", email => typed, code => "", own => false, strength => "", done };
+            visitor.page(StatusCode::CREATED, "verify.html", values)
         }
         Ok(_) => {
             let (title, text) = (visitor.text("registered-title"), visitor.text("registered"));

@@ -33,7 +33,7 @@ macro_rules! embedded {
 }
 
 /// The templates that come with the program.
-const TEMPLATES: [(&str, &str); 21] = embedded![
+const TEMPLATES: [(&str, &str); 22] = embedded![
     "layout.html",
     "macros.html",
     "account.html",
@@ -43,6 +43,7 @@ const TEMPLATES: [(&str, &str); 21] = embedded![
     "login.html",
     "register.html",
     "said.html",
+    "verify.html",
     "admin/layout.html",
     "admin/events.html",
     "admin/keys.html",

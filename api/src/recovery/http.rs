@@ -5,6 +5,7 @@ use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 
+use super::{Ends, Evidence};
 use crate::app::App;
 use crate::audit::Actor;
 use crate::confirmation::{Proof, Purpose};
@@ -123,6 +124,10 @@ struct ResetPasswordRequest {
     code: Option<String>,
     /// The new password.
     password: String,
+    /// Whether the user's API tokens are deleted as well; false if not given. If the address and the password were
+    /// never proved together, they are deleted in any case.
+    #[oai(skip_serializing_if_is_none)]
+    delete_api_tokens: Option<bool>,
 }
 
 impl Example for ResetPasswordRequest {
@@ -132,18 +137,21 @@ impl Example for ResetPasswordRequest {
             email: None,
             code: None,
             password: "battery staple correct".to_owned(),
+            delete_api_tokens: None,
         }
     }
 }
 
 impl Input for ResetPasswordRequest {
-    type Parsed = (Proof, Password);
+    type Parsed = (Proof, Password, Ends);
     const ACCEPTS: Accepts = Accepts::Json;
 
     fn read(fields: &mut Fields) -> Option<Self::Parsed> {
         let proof = proof(fields);
         let password = fields.required("password");
-        Some((proof?, Password::new(password?)))
+        let too = fields.optional_flag("delete_api_tokens")?.unwrap_or(false);
+        let ends = if too { Ends::ApiTokensToo } else { Ends::SessionsOnly };
+        Some((proof?, Password::new(password?), ends))
     }
 }
 
@@ -219,6 +227,10 @@ impl Api {
     ///
     /// With the token of the mail's link, or with its code and the address it was sent to. Each works
     /// once.
+    ///
+    /// Call this only for the person who registered: anybody can register an address of somebody else. Our page
+    /// `/verify` requires the account's password or its signed-in browser, and otherwise offers to set a new password. What
+    /// this operation verifies stays unclaimed: the next password that a mail sets deletes the API tokens too.
     #[oai(path = "/auth/verify", method = "post", operation_id = "verify")]
     async fn verify(
         &self,
@@ -226,7 +238,7 @@ impl Api {
         from: PeerAddress,
         body: Body<VerifyRequest>,
     ) -> Result<Json<UserResponse>> {
-        let user = super::verify(&app, body.0, from.0.as_deref()).await?;
+        let user = super::verify(&app, body.0, Evidence::Nothing, from.0.as_deref()).await?;
         Ok(Json(UserResponse::from(&user)))
     }
 
@@ -250,7 +262,9 @@ impl Api {
     ///
     /// With the token of the mail's link, or with its code and the address it was sent to. Each works
     /// once, and a password that is refused does not use it up. Every session and every access token
-    /// of the user ends.
+    /// of the user ends, and the address is verified. API tokens are deleted if `delete_api_tokens` says so, and in any
+    /// case if this is the first time that the address is proved together with a password: somebody else may have
+    /// registered it.
     #[oai(path = "/auth/reset-password", method = "post", operation_id = "reset_password")]
     async fn reset_password(
         &self,
@@ -258,8 +272,8 @@ impl Api {
         device: Device,
         body: Body<ResetPasswordRequest>,
     ) -> Result<Done> {
-        let (proof, password) = body.0;
-        super::reset_password(&app, proof, password, device).await?;
+        let (proof, password, ends) = body.0;
+        super::reset_password(&app, proof, password, ends, device).await?;
         Ok(Done::Done(Json(Null)))
     }
 

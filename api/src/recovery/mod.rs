@@ -8,6 +8,7 @@ pub(crate) mod http;
 pub(crate) mod jobs;
 pub(crate) mod pages;
 
+use entity::UserId;
 use sea_orm::DatabaseTransaction;
 use serde::{Deserialize, Serialize};
 
@@ -20,9 +21,10 @@ use crate::factor::{self, Password};
 use crate::job::{self, Kind};
 use crate::limit;
 use crate::revocation::Why;
-use crate::session::{self, Device};
+use crate::session::browser::SignedIn;
+use crate::session::{self, Asker, Device};
 use crate::token;
-use crate::user::{self, Changes, Credentials, Email, User, former};
+use crate::user::{self, Changes, Credentials, Email, User, claim, former};
 
 /// How long after it was asked for a mail is of use, in seconds.
 const ANSWERED_WITHIN: u64 = 3600;
@@ -89,51 +91,159 @@ pub(crate) async fn answer(app: &App, asked: &Asked) -> Result<()> {
     Ok(())
 }
 
-/// Makes an address a verified one.
+/// What those who confirm an address show beside the mail's token or code.
+#[derive(Debug)]
+pub enum Evidence<'a> {
+    /// Nothing. Those who know the account's password may be others than those who confirm.
+    Nothing,
+    /// The account's password.
+    Password(Password),
+    /// A browser that is signed in.
+    Browser(&'a SignedIn),
+}
+
+/// Verifies an address.
+///
+/// Without evidence that those who read the mail have the account's password, the account stays unclaimed: the next
+/// password that a mail sets ends everything that was made before it, API tokens too.
 ///
 /// # Errors
 ///
 /// [`Code::VerifyUserBadToken`]; [`Code::VerifyUserAlreadyVerified`] for a token that did it before;
-/// [`Code::TooManyAttempts`] for codes.
-pub async fn verify(app: &App, proof: Proof, from: Option<&str>) -> Result<User> {
+/// [`Code::TooManyAttempts`] for codes and passwords; [`Code::LoginBadCredentials`] for a wrong password;
+/// [`Code::FreshTokenRequired`] for a browser of another account; [`Code::ServiceBusy`].
+pub async fn verify(
+    app: &App,
+    proof: Proof,
+    evidence: Evidence<'_>,
+    from: Option<&str>,
+) -> Result<User> {
     let purpose = Purpose::Verify;
     let bad = || Error::from(Code::VerifyUserBadToken);
     let found = found(app, purpose, &proof, from, bad).await?;
+    let is_claim = !matches!(evidence, Evidence::Nothing);
+    let (proven, session) = match evidence {
+        Evidence::Nothing => (None, None),
+        Evidence::Password(password) => {
+            // A link that does nothing must not let anybody try passwords.
+            require_unverified(app, &found).await?;
+            (Some(session::prove(app, found.user(), password, from).await?.hash), None)
+        }
+        Evidence::Browser(signed_in) if signed_in.user.id == found.user() => {
+            (None, Some(signed_in.session))
+        }
+        Evidence::Browser(_) => {
+            require_unverified(app, &found).await?;
+            return Err(Code::FreshTokenRequired.into());
+        }
+    };
     let transaction = app.database.begin().await?;
     let held = hold(&transaction, &found, purpose).await?.ok_or_else(bad)?;
     if held.user.is_verified {
         return Err(Code::VerifyUserAlreadyVerified.into());
+    }
+    if proven.is_some_and(|proven| proven != held.hash) {
+        // The password was changed, or hashed anew, meanwhile.
+        return Err(Code::ServiceBusy.into());
+    }
+    if let Some(session) = session {
+        let asker = Asker::Browser { session, proven: None, next: None };
+        if !asker.lives(&transaction, held.user.id).await? {
+            return Err(Code::FreshTokenRequired.into());
+        }
     }
     if !confirmation::spend(&transaction, &found).await? {
         return Err(bad());
     }
     let changes = Changes { is_verified: Some(true), ..Changes::default() };
     let user = user::change(&transaction, held.user, changes).await?;
+    if is_claim {
+        claim::make(&transaction, &user).await?;
+    } else {
+        claim::leave_open(&transaction, &user).await?;
+    }
     let entry = Entry::new(Act::EmailVerify, Actor::anybody()).on_user(user.id);
-    audit::record(&transaction, entry).await?;
+    audit::record(&transaction, entry.with("claimed", is_claim)).await?;
     transaction.commit().await?;
     app.known_users.forget(user.id);
     limit::forgive_codes(app, purpose.name(), &user.email).await?;
     Ok(user)
 }
 
-/// Whose password a token sets, which stays as it is.
+/// Fails for a confirmation that has nothing to verify any more.
+async fn require_unverified(app: &App, found: &Confirmation) -> Result<()> {
+    let known = user::by_id(&app.database, found.user()).await?;
+    let known = known.filter(|known| known.user.is_active && found.fits(Purpose::Verify, known));
+    let known = known.ok_or(Code::VerifyUserBadToken)?;
+    if known.user.is_verified {
+        return Err(Code::VerifyUserAlreadyVerified.into());
+    }
+    if found.is_used() { Err(Code::VerifyUserBadToken.into()) } else { Ok(()) }
+}
+
+/// An account that a link is for.
+#[derive(Debug)]
+pub struct Addressee {
+    /// The user.
+    pub user: UserId,
+    /// Their address.
+    pub email: String,
+    /// The number of their API tokens.
+    pub api_tokens: u64,
+    /// Whether a new password ends everything that was made before it, API tokens too, whatever is asked for:
+    /// nobody has shown yet that those who have the password read the mail.
+    pub ends_everything: bool,
+}
+
+/// The account that a link is for, which stays as it is.
 ///
 /// # Errors
 ///
-/// [`Code::ResetPasswordBadToken`].
-pub async fn addressee(app: &App, token: &str) -> Result<String> {
-    let purpose = Purpose::ResetPassword;
-    let bad = || Error::from(Code::ResetPasswordBadToken);
+/// [`Code::ResetPasswordBadToken`] or [`Code::VerifyUserBadToken`], by the purpose;
+/// [`Code::VerifyUserAlreadyVerified`].
+pub async fn addressee(app: &App, purpose: Purpose, token: &str) -> Result<Addressee> {
+    let bad = || Error::from(bad_token(purpose));
     let proof = Proof::Token(token.to_owned());
-    let found = confirmation::find(app, app.database.reader(), purpose, &proof).await?;
-    let found = found.filter(|found| !found.is_used()).ok_or_else(bad)?;
+    let reader = app.database.reader();
+    let found = confirmation::find(app, reader, purpose, &proof).await?.ok_or_else(bad)?;
     let known = user::by_id(&app.database, found.user()).await?.ok_or_else(bad)?;
-    let fits = known.user.is_active && found.fits(purpose, &known);
-    if fits { Ok(known.user.email) } else { Err(bad()) }
+    if !known.user.is_active || !found.fits(purpose, &known) {
+        return Err(bad());
+    }
+    if purpose == Purpose::Verify && known.user.is_verified {
+        return Err(Code::VerifyUserAlreadyVerified.into());
+    }
+    if found.is_used() {
+        return Err(bad());
+    }
+    Ok(Addressee {
+        user: known.user.id,
+        api_tokens: token::count_of(app, known.user.id).await?,
+        ends_everything: !claim::is_made(reader, &known.user).await?,
+        email: known.user.email,
+    })
 }
 
-/// Gives a user another password: every session and every access token of theirs ends.
+/// The refusal of what a mail brought, for its purpose.
+fn bad_token(purpose: Purpose) -> Code {
+    match purpose {
+        Purpose::Verify => Code::VerifyUserBadToken,
+        Purpose::ResetPassword => Code::ResetPasswordBadToken,
+    }
+}
+
+/// What a new password ends besides sessions and access tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ends {
+    /// Nothing, if the account is claimed.
+    SessionsOnly,
+    /// API tokens.
+    ApiTokensToo,
+}
+
+/// Gives a user another password, and verifies their address: every session and every access token of theirs ends.
+/// If nobody had shown that those who have the password read the mail, API tokens and everything that mails
+/// brought end as well: somebody else may have registered the address.
 ///
 /// # Errors
 ///
@@ -143,12 +253,38 @@ pub async fn reset_password(
     app: &App,
     proof: Proof,
     password: Password,
+    ends: Ends,
     device: Device,
 ) -> Result<()> {
-    let purpose = Purpose::ResetPassword;
-    let bad = || Error::from(Code::ResetPasswordBadToken);
+    set_password(app, Purpose::ResetPassword, proof, password, ends, device).await
+}
+
+/// Takes an account over for those who read its mail, with the token that was mailed to verify its address: as
+/// [`reset_password`], as long as the address is not verified.
+///
+/// # Errors
+///
+/// [`Code::VerifyUserBadToken`], [`Code::VerifyUserAlreadyVerified`]; [`Code::ResetPasswordInvalidPassword`], and
+/// the token stays good; [`Code::ServiceBusy`].
+pub async fn take_over(app: &App, token: String, password: Password, device: Device) -> Result<()> {
+    let proof = Proof::Token(token);
+    set_password(app, Purpose::Verify, proof, password, Ends::ApiTokensToo, device).await
+}
+
+async fn set_password(
+    app: &App,
+    purpose: Purpose,
+    proof: Proof,
+    password: Password,
+    ends: Ends,
+    device: Device,
+) -> Result<()> {
+    let bad = || Error::from(bad_token(purpose));
     let found = found(app, purpose, &proof, device.ip.as_deref(), bad).await?;
-    // Asked before the password is hashed: who has no token makes nobody work.
+    // Asked before the password is hashed: those who have no token make nobody work.
+    if purpose == Purpose::Verify {
+        require_unverified(app, &found).await?;
+    }
     let known = user::by_id(&app.database, found.user()).await?.ok_or_else(bad)?;
     if found.is_used() || !known.user.is_active || !found.fits(purpose, &known) {
         return Err(bad());
@@ -159,29 +295,51 @@ pub async fn reset_password(
 
     let transaction = app.database.begin().await?;
     let held = hold(&transaction, &found, purpose).await?.ok_or_else(bad)?;
+    if purpose == Purpose::Verify && held.user.is_verified {
+        return Err(Code::VerifyUserAlreadyVerified.into());
+    }
     if !confirmation::spend(&transaction, &found).await? {
         return Err(bad());
     }
-    let changes = Changes { hash: Some(hash), ..Changes::default() };
     let from = device.ip.clone();
-    // The address was shown to be whose it is: what was never shown takes nothing from it.
-    former::forget_unverified(&transaction, held.user.id).await?;
-    if !held.user.is_verified {
-        // Nobody had shown that this address is theirs: whoever made API tokens may have registered
-        // somebody else's, and waited for its owner.
-        token::delete_of(&transaction, held.user.id).await?;
-    }
+    let (id, was_verified) = (held.user.id, held.user.is_verified);
+    let ends_tokens = end_for_new_password(&transaction, &held.user, ends).await?;
+    let changes = Changes { hash: Some(hash), is_verified: Some(true), ..Changes::default() };
     let way = Way { own: true, kept: None, from: device.ip };
     let changed = account::apply(app, &transaction, held.user, changes, way).await?;
-
-    let entry = Entry::new(Act::PasswordReset, Actor::anybody()).on_user(changed.0.id);
-    audit::record(&transaction, entry).await?;
+    audit::record_all(&transaction, acts_of_reset(id, was_verified, ends_tokens)).await?;
     transaction.commit().await?;
     account::applied(app, &changed);
     app.forget_api_tokens();
     limit::forgive_codes(app, purpose.name(), &known.user.email).await?;
-    // Whoever mistyped the old one often enough to wait has no reason to any more.
+    // Those who mistyped the old password often enough to wait have no reason to any more.
     limit::proved(app, &known.user.email, from.as_deref()).await
+}
+
+/// Ends what must not outlive a new password that a mail sets, beside sessions; says whether API tokens are among it.
+async fn end_for_new_password(
+    transaction: &DatabaseTransaction,
+    held: &User,
+    ends: Ends,
+) -> Result<bool> {
+    // The address was shown to be theirs: what was never shown takes nothing from it.
+    former::forget_unverified(transaction, held.id).await?;
+    confirmation::end_unused(transaction, held.id).await?;
+    let is_claimed = claim::is_made(transaction, held).await?;
+    let ends_tokens = !is_claimed || ends == Ends::ApiTokensToo;
+    if ends_tokens {
+        token::delete_of(transaction, held.id).await?;
+    }
+    claim::make(transaction, held).await?;
+    Ok(ends_tokens)
+}
+
+/// The audit's entries of a new password that a mail set.
+fn acts_of_reset(user: UserId, was_verified: bool, ends_tokens: bool) -> Vec<Entry> {
+    let entry = |act| Entry::new(act, Actor::anybody()).on_user(user);
+    let verified = (!was_verified).then(|| entry(Act::EmailVerify).with("claimed", true));
+    let reset = entry(Act::PasswordReset).with("api_tokens", ends_tokens);
+    verified.into_iter().chain([reset]).collect()
 }
 
 /// Gives an account the address again that it had before, and ends everything by which somebody else may

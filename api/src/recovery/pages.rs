@@ -6,6 +6,7 @@ use poem::http::StatusCode;
 use poem::{Response, handler};
 use serde::Deserialize;
 
+use super::{Addressee, Ends, Evidence};
 use crate::audit::Actor;
 use crate::confirmation::{Proof, Purpose};
 use crate::error::{Code, Error};
@@ -14,6 +15,9 @@ use crate::factor::pages::{invalid, strength};
 use crate::http::caller::PeerAddress;
 use crate::http::visitor::{Asked, Sent, Visitor};
 use crate::session::Device;
+
+/// The form of the page `/verify` that sets a new password.
+const TAKE_OVER: &str = "take-over";
 
 /// What a link brings.
 #[derive(Deserialize)]
@@ -28,9 +32,33 @@ struct Filled {
     email: Option<String>,
     code: Option<String>,
     password: Option<String>,
+    /// The password that the account has so far.
+    current: Option<String>,
+    /// Which form of the page, if there are two.
+    act: Option<String>,
+    /// Whether a box to delete API tokens as well is ticked.
+    delete_api_tokens: Option<String>,
 }
 
 impl Filled {
+    /// What a form shows that nobody has filled in.
+    fn empty(token: Option<String>, email: Option<String>) -> Self {
+        Self {
+            token,
+            email,
+            code: None,
+            password: None,
+            current: None,
+            act: None,
+            delete_api_tokens: None,
+        }
+    }
+
+    /// Whether it is the form that takes an account over.
+    fn takes_over(&self) -> bool {
+        self.act.as_deref() == Some(TAKE_OVER)
+    }
+
     fn proof(&self) -> Proof {
         match (self.token.clone(), self.email.clone(), self.code.clone()) {
             (None, Some(email), Some(code)) => Proof::Code { email, code: code.trim().to_owned() },
@@ -92,8 +120,9 @@ async fn ask(purpose: Purpose, from: PeerAddress, sent: Sent<Filled>) -> Respons
             let done = visitor.text_with(&text, &[("email", typed.as_str().into())]);
             // The mail has a link, and a code for who reads it elsewhere.
             let act = if purpose == Purpose::Verify { Act::Verify } else { Act::ResetPassword };
-            let filled = Filled { token: None, email: Some(typed), code: None, password: None };
-            act.form(&visitor, &filled, context! { done }, None)
+            let filled = Filled::empty(None, Some(typed));
+            let own = is_own(&visitor, filled.email.as_deref().unwrap_or_default());
+            act.form(&visitor, &filled, context! { done, own }, None)
         }
         Err(error) => asked(&visitor, purpose, &typed, Some(&error)),
     }
@@ -128,19 +157,21 @@ impl Act {
         more: Value,
         error: Option<&Error>,
     ) -> Response {
-        let none = context! { code => "" };
+        let none = context! { code => "", own => false, tokens => "", deletes => "" };
+        let chooses = self == Act::ResetPassword || self == Act::Verify && filled.token.is_some();
         let values = context! {
             act => self.name(),
-            strength => (self == Act::ResetPassword).then(|| strength(visitor)),
+            strength => chooses.then(|| strength(visitor)),
             token => &filled.token,
             email => &filled.email,
+            faulty => filled.act.as_deref().unwrap_or_default(),
         };
-        visitor.form("form.html", context! { ..more, ..values, ..none }, error)
+        let template = if self == Act::Verify { "verify.html" } else { "form.html" };
+        visitor.form(template, context! { ..more, ..values, ..none }, error)
     }
 
-    fn opened(self, visitor: &Visitor, link: Link, email: Option<String>) -> Response {
-        let filled = Filled { token: link.token, email, code: None, password: None };
-        self.form(visitor, &filled, context! {}, None)
+    fn opened(self, visitor: &Visitor, link: Link, email: Option<String>, more: Value) -> Response {
+        self.form(visitor, &Filled::empty(link.token, email), more, None)
     }
 
     async fn ended(
@@ -148,11 +179,12 @@ impl Act {
         outcome: Result<(), Error>,
         mut visitor: Visitor,
         filled: &Filled,
+        more: Value,
     ) -> Response {
         match outcome {
-            // Who presses twice has got what they want.
+            // Those who press twice have got what they asked for.
             Err(error) if error.code() != Code::VerifyUserAlreadyVerified => {
-                return self.refused(&error, &visitor, filled);
+                return self.refused(&error, &visitor, filled, more);
             }
             _ => {}
         }
@@ -170,75 +202,164 @@ impl Act {
         visitor.said(StatusCode::OK, &title, &text, more)
     }
 
-    fn refused(self, error: &Error, visitor: &Visitor, filled: &Filled) -> Response {
+    /// The page for a link that does nothing any more, and leads to another mail.
+    fn stale_link(self, error: &Error, visitor: &Visitor) -> Response {
+        let (title, text) = (visitor.text(self.name()), visitor.told(error));
+        let purpose = if self == Act::Verify { Purpose::Verify } else { Purpose::ResetPassword };
+        visitor.refusal_with(&title, &text, place_of(purpose), error)
+    }
+
+    fn refused(self, error: &Error, visitor: &Visitor, filled: &Filled, more: Value) -> Response {
         let is_bad =
             [Code::ResetPasswordBadToken, Code::VerifyUserBadToken].contains(&error.code());
         if is_bad && filled.token.is_some() {
             // A link that is no good stays so.
-            let (title, text) = (visitor.text(self.name()), visitor.told(error));
-            let purpose =
-                if self == Act::Verify { Purpose::Verify } else { Purpose::ResetPassword };
-            return visitor.refusal_with(&title, &text, place_of(purpose), error);
+            return self.stale_link(error, visitor);
         }
         if [Code::RestoreEmailBadToken, Code::InternalServerError].contains(&error.code()) {
             let (title, text) = (visitor.text(self.name()), visitor.told(error));
             return visitor.refusal_with(&title, &text, "", error);
         }
         // A code may be typed again, another password chosen, and a button pressed later.
-        let fault = match self {
-            Act::ResetPassword => {
-                ["code-wrong", "password-again"].map(|name| visitor.text(name)).join(" ")
+        let again = match self {
+            Act::ResetPassword => Some("password-again"),
+            Act::Verify if more.get_attr("own").is_ok_and(|own| own.is_true()) => None,
+            Act::Verify => Some("current-again"),
+            Act::RestoreEmail => None,
+        };
+        let fault: Vec<_> =
+            ["code-wrong"].into_iter().chain(again).map(|name| visitor.text(name)).collect();
+        let values = match error.code() {
+            _ if is_bad => context! { fault => fault.join(" ") },
+            // Of credentials, only the password may be wrong.
+            Code::LoginBadCredentials => {
+                context! { code => &filled.code, fault => visitor.text("password-wrong") }
             }
-            _ => visitor.text("code-wrong"),
+            Code::FreshTokenRequired => {
+                context! { code => &filled.code, fault => visitor.text("password-missing") }
+            }
+            _ => context! { code => &filled.code },
         };
-        let values = if is_bad {
-            context! { fault }
-        } else {
-            context! { code => &filled.code }
-        };
-        self.form(visitor, filled, values, Some(error))
+        let ticked = context! { deletes => filled.delete_api_tokens.is_some() };
+        self.form(visitor, filled, context! { ..values, ..ticked, ..more }, Some(error))
+    }
+}
+
+/// Whether a browser is signed in with this address.
+fn is_own(visitor: &Visitor, email: &str) -> bool {
+    let own = visitor.signed_in.as_ref().map(|signed_in| signed_in.user.email.as_str());
+    own.is_some_and(|own| own.eq_ignore_ascii_case(email))
+}
+
+#[handler]
+pub(crate) async fn verify_form(visitor: Visitor, Asked(link): Asked<Link>) -> Response {
+    let Some(token) = &link.token else {
+        let own = own_address(&visitor);
+        let more = context! { own => is_own(&visitor, &own) };
+        return Act::Verify.opened(&visitor, link, Some(own), more);
+    };
+    match super::addressee(&visitor.app, Purpose::Verify, token).await {
+        Ok(found) => {
+            let more = context! { own => is_own(&visitor, &found.email) };
+            Act::Verify.opened(&visitor, link, Some(found.email), more)
+        }
+        Err(error) if error.code() == Code::VerifyUserAlreadyVerified => {
+            Act::Verify.ended(Ok(()), visitor, &Filled::empty(None, None), context! {}).await
+        }
+        Err(error) => Act::Verify.stale_link(&error, &visitor),
     }
 }
 
 #[handler]
-pub(crate) fn verify_form(visitor: Visitor, Asked(link): Asked<Link>) -> Response {
-    Act::Verify.opened(&visitor, link, None)
-}
-
-#[handler]
-pub(crate) async fn verify(from: PeerAddress, sent: Sent<Filled>) -> Response {
-    let Sent { form, visitor, stale } = sent;
+pub(crate) async fn verify(device: Device, sent: Sent<Filled>) -> Response {
+    let Sent { mut form, visitor, stale } = sent;
+    let is_own = match &form.token {
+        // What the form says of the address is not asked.
+        Some(token) => {
+            let found = super::addressee(&visitor.app, Purpose::Verify, token).await.ok();
+            form.email = found.map(|found| found.email);
+            form.email.as_deref().is_some_and(|email| is_own(&visitor, email))
+        }
+        None => is_own(&visitor, form.email.as_deref().unwrap_or_default()),
+    };
+    let more = context! { own => is_own };
     if let Some(error) = stale {
-        return Act::Verify.refused(&error, &visitor, &form);
+        return Act::Verify.refused(&error, &visitor, &form, more);
     }
-    let outcome = super::verify(&visitor.app, form.proof(), from.0.as_deref()).await.map(drop);
-    Act::Verify.ended(outcome, visitor, &form).await
+    if form.takes_over() {
+        return take_over(device, visitor, form, more).await;
+    }
+    let evidence = match (&form.current, &visitor.signed_in) {
+        (None, Some(signed_in)) if is_own => Evidence::Browser(signed_in),
+        (current, _) => Evidence::Password(Password::new(current.clone().unwrap_or_default())),
+    };
+    let from = device.ip.as_deref();
+    let outcome = super::verify(&visitor.app, form.proof(), evidence, from).await.map(drop);
+    Act::Verify.ended(outcome, visitor, &form, more).await
+}
+
+/// Sets the new password of an account that others may have registered.
+async fn take_over(device: Device, mut visitor: Visitor, form: Filled, more: Value) -> Response {
+    let password = Password::new(form.password.clone().unwrap_or_default());
+    let token = form.token.clone().unwrap_or_default();
+    match super::take_over(&visitor.app, token, password, device).await {
+        Ok(()) => {}
+        // The password that was typed is not set: that must not look as if it were.
+        Err(error) if error.code() == Code::VerifyUserAlreadyVerified => {
+            let (title, text) = (visitor.text("verify"), visitor.told(&error));
+            return visitor.refusal_with(&title, &text, "forgot-password", &error);
+        }
+        Err(error) => return Act::Verify.refused(&error, &visitor, &form, more),
+    }
+    if let Err(error) = visitor.look_again().await {
+        return visitor.refusal(&visitor.text("verify"), error);
+    }
+    let [title, text] = ["title", "done"].map(|part| visitor.text(&format!("take-over-{part}")));
+    visitor.said(StatusCode::OK, &title, &text, "login")
+}
+
+/// What the page of a new password says of API tokens: how many go, or may go, with it.
+fn tokens_of(found: &Addressee) -> Value {
+    context! { tokens => context! {
+        count => found.api_tokens,
+        all => found.ends_everything,
+    } }
 }
 
 #[handler]
 pub(crate) async fn reset_password_form(visitor: Visitor, Asked(link): Asked<Link>) -> Response {
     let Some(token) = &link.token else {
-        return Act::ResetPassword.opened(&visitor, link, Some(own_address(&visitor)));
+        let own = own_address(&visitor);
+        return Act::ResetPassword.opened(&visitor, link, Some(own), context! {});
     };
-    // Whose password it is, for who has two accounts, and for what keeps passwords.
-    match super::addressee(&visitor.app, token).await {
-        Ok(email) => Act::ResetPassword.opened(&visitor, link, Some(email)),
-        Err(error) => {
-            let filled = Filled { token: link.token, email: None, code: None, password: None };
-            Act::ResetPassword.refused(&error, &visitor, &filled)
+    // Whose password it is, for those who have two accounts, and for what keeps passwords.
+    match super::addressee(&visitor.app, Purpose::ResetPassword, token).await {
+        Ok(found) => {
+            let more = tokens_of(&found);
+            Act::ResetPassword.opened(&visitor, link, Some(found.email), more)
         }
+        Err(error) => Act::ResetPassword.stale_link(&error, &visitor),
     }
 }
 
 #[handler]
 pub(crate) async fn reset_password(device: Device, sent: Sent<Filled>) -> Response {
     let Sent { form, visitor, stale } = sent;
+    let more = match &form.token {
+        Some(token) => {
+            let found = super::addressee(&visitor.app, Purpose::ResetPassword, token).await;
+            found.map_or_else(|_| context! {}, |found| tokens_of(&found))
+        }
+        None => context! {},
+    };
     if let Some(error) = stale {
-        return Act::ResetPassword.refused(&error, &visitor, &form);
+        return Act::ResetPassword.refused(&error, &visitor, &form, more);
     }
     let password = Password::new(form.password.clone().unwrap_or_default());
-    let outcome = super::reset_password(&visitor.app, form.proof(), password, device).await;
-    Act::ResetPassword.ended(outcome, visitor, &form).await
+    let too = form.delete_api_tokens.is_some();
+    let ends = if too { Ends::ApiTokensToo } else { Ends::SessionsOnly };
+    let outcome = super::reset_password(&visitor.app, form.proof(), password, ends, device).await;
+    Act::ResetPassword.ended(outcome, visitor, &form, more).await
 }
 
 #[handler]
@@ -247,17 +368,17 @@ pub(crate) fn restore_email_form(visitor: Visitor, Asked(link): Asked<Link>) -> 
         let title = visitor.text(Act::RestoreEmail.name());
         return visitor.refusal(&title, Code::RestoreEmailBadToken.into());
     }
-    Act::RestoreEmail.opened(&visitor, link, None)
+    Act::RestoreEmail.opened(&visitor, link, None, context! {})
 }
 
 #[handler]
 pub(crate) async fn restore_email(device: Device, sent: Sent<Filled>) -> Response {
     let Sent { form, visitor, stale } = sent;
     if let Some(error) = stale {
-        return Act::RestoreEmail.refused(&error, &visitor, &form);
+        return Act::RestoreEmail.refused(&error, &visitor, &form, context! {});
     }
     let token = form.token.clone().unwrap_or_default();
     let outcome = super::restore_email(&visitor.app, &token, device).await.map(drop);
     let form = Filled { token: Some(token), ..form };
-    Act::RestoreEmail.ended(outcome, visitor, &form).await
+    Act::RestoreEmail.ended(outcome, visitor, &form, context! {}).await
 }

@@ -1,5 +1,6 @@
 //! People: who you are.
 
+pub mod claim;
 pub mod former;
 pub(crate) mod http;
 pub(crate) mod jobs;

@@ -1,7 +1,7 @@
 //! The tables `user`, `profile` and `former_email`.
 
 use entity::user::{ActiveModel, Column, Entity, Model};
-use entity::{UserId, former_email, profile};
+use entity::{UserId, former_email, profile, unclaimed};
 use sea_orm::sea_query::{
     Condition, Expr, ExprTrait, Func, LikeExpr, LockType, OnConflict, SimpleExpr,
 };
@@ -317,4 +317,31 @@ pub(super) async fn delete_formers_expired_before(
     let expired = former_email::Column::ExpiresAt.lt(time.millis());
     let key = former_email::Column::Digest;
     delete_some::<former_email::Entity>(connection, key, expired, most).await
+}
+
+/// Notes that an account's address was verified by a mail alone, unless that is noted.
+pub(super) async fn note_unclaimed(
+    connection: &impl ConnectionTrait,
+    row: unclaimed::Model,
+) -> Result<(), DbErr> {
+    let known = OnConflict::column(unclaimed::Column::UserId).do_nothing().to_owned();
+    unclaimed::Entity::insert(row.into_active_model().reset_all())
+        .on_conflict(known)
+        .exec_without_returning(connection)
+        .await
+        .map(drop)
+}
+
+pub(super) async fn is_unclaimed(
+    connection: &impl ConnectionTrait,
+    user: UserId,
+) -> Result<bool, DbErr> {
+    Ok(unclaimed::Entity::find_by_id(user).one(connection).await?.is_some())
+}
+
+pub(super) async fn forget_unclaimed(
+    connection: &impl ConnectionTrait,
+    user: UserId,
+) -> Result<(), DbErr> {
+    unclaimed::Entity::delete_by_id(user).exec(connection).await.map(drop)
 }

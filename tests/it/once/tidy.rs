@@ -84,8 +84,8 @@ fn a_feature_has_files_with_known_names_only() {
         // A factor's kinds stand side by side in its folder; of a session, what its tokens say and how
         // they are got and spent and how it ends are pages of their own; of revocations, what memory
         // has and how long tokens live; of API tokens, what a secret is and who asks;
-        // of limits, those of mails; of mails, their words and the ways they leave; of users, the addresses they had; of the
-        // audit, its chain.
+        // of limits, those of mails; of mails, their words and the ways they leave; of users, the addresses they had
+        // and whether their account is claimed; of the audit, its chain.
         let pages = [
             "audit/chain.rs",
             "key/derived.rs",
@@ -102,6 +102,7 @@ fn a_feature_has_files_with_known_names_only() {
             "session/refresh.rs",
             "token/authority.rs",
             "token/secret.rs",
+            "user/claim.rs",
             "user/former.rs",
         ];
         let more =

@@ -38,6 +38,22 @@ forgot-password-done = Falls es ein Konto mit { $email } gibt, ist eine E-Mail u
 send-mail = E-Mail senden
 verify = E-Mail-Adresse bestätigen
 verify-text = Bestätigen Sie, dass diese E-Mail-Adresse Ihnen gehört.
+verify-text-password = Bestätigen Sie mit dem Passwort des Kontos, dass diese E-Mail-Adresse Ihnen gehört.
+take-over = Sie haben sich nicht registriert?
+take-over-text = Vielleicht hat jemand anders Ihre Adresse angegeben. Wählen Sie ein neues Passwort: Dann gehört das Konto Ihnen allein. Alle anderen werden abgemeldet, und ihre API-Token werden gelöscht. Das hilft auch, wenn Sie das Passwort vergessen haben.
+take-over-button = Passwort setzen und bestätigen
+take-over-link = Sie haben sich nicht registriert oder das Passwort vergessen? Wählen Sie ein neues.
+take-over-title = Adresse bestätigt, Passwort geändert
+take-over-done = Ihre E-Mail-Adresse ist bestätigt, und Sie haben ein neues Passwort. Alle anderen wurden abgemeldet. Melden Sie sich mit dem neuen Passwort an.
+tokens-too = Auch alle API-Token des Kontos löschen
+tokens-too-number = Auch { $number ->
+    [one] das API-Token
+   *[other] alle { $number } API-Token
+  } des Kontos löschen
+tokens-end = { $number ->
+    [one] Auch das API-Token des Kontos wird gelöscht: Vielleicht hat es jemand anders erstellt.
+   *[other] Auch alle { $number } API-Token des Kontos werden gelöscht: Vielleicht hat sie jemand anders erstellt.
+  }
 verify-button = Bestätigen
 verify-done = Ihre E-Mail-Adresse ist bestätigt.
 reset-password = Neues Passwort wählen
@@ -380,6 +396,7 @@ restore-email-title = Adresse zurückgeholt
 account-deleted-title = Konto gelöscht
 code-wrong = Dieser Code passt nicht zu dieser Adresse oder ist abgelaufen. Prüfen Sie beides, oder fordern Sie eine neue E-Mail an.
 password-again = Geben Sie auch das neue Passwort noch einmal ein.
+current-again = Geben Sie auch das Passwort noch einmal ein.
 signed-out-meanwhile = Sie wurden abgemeldet. Melden Sie sich wieder an: Was Sie gesendet haben, wurde nicht ausgeführt.
 sign-in-first = Melden Sie sich an, um fortzufahren.
 password-hint = { $number ->

@@ -38,6 +38,22 @@ forgot-password-done = If there is an account with { $email }, a mail is on its 
 send-mail = Send the mail
 verify = Confirm your e-mail address
 verify-text = Confirm that this e-mail address is yours.
+verify-text-password = Confirm that this e-mail address is yours, with the password of the account.
+take-over = You did not register?
+take-over-text = Somebody else may have given your address. Choose a new password: then the account is yours alone. Everybody else is signed out, and their API tokens are deleted. This also helps if you forgot the password.
+take-over-button = Set password and confirm
+take-over-link = You did not register, or you forgot the password? Choose a new one.
+take-over-title = Address confirmed, password changed
+take-over-done = Your e-mail address is confirmed, and you have a new password. Everybody else was signed out. Sign in with the new password.
+tokens-too = Delete all API tokens of the account, too
+tokens-too-number = Delete { $number ->
+    [one] the API token
+   *[other] all { $number } API tokens
+  } of the account, too
+tokens-end = { $number ->
+    [one] The API token of the account is deleted, too: somebody else may have made it.
+   *[other] All { $number } API tokens of the account are deleted, too: somebody else may have made them.
+  }
 verify-button = Confirm
 verify-done = Your e-mail address is confirmed.
 reset-password = Choose a new password
@@ -355,6 +371,7 @@ restore-email-title = Address taken back
 account-deleted-title = Account deleted
 code-wrong = This code does not go with this address, or it has expired. Check both, or ask for another mail.
 password-again = Type the new password again, too.
+current-again = Type the password again, too.
 signed-out-meanwhile = You were signed out. Sign in again: what you sent was not done.
 sign-in-first = Sign in to go on.
 password-hint = { $number ->

@@ -1,0 +1,299 @@
+//! Accounts that somebody else registered for your address: once you have proved the address and set a password, nothing
+//! that they hold works.
+
+use serde_json::json;
+
+use crate::recovery::{NEW_PASSWORD, RESET, VERIFY};
+use crate::support::{Answer, Browser, PASSWORD, Person, Request, Server};
+
+/// Everything that somebody holds who knows the password of an account.
+pub(crate) struct Held<'a> {
+    pub(crate) person: Person,
+    pub(crate) api_tokens: Vec<String>,
+    pub(crate) cookie: String,
+    pub(crate) browser: Browser<'a>,
+}
+
+impl<'a> Held<'a> {
+    /// Signs in by every door.
+    pub(crate) async fn by(server: &'a Server, person: Person) -> Self {
+        let secret = server.api_token(&person.access, &json!({})).await;
+        let form = [("username", person.email.as_str()), ("password", PASSWORD)];
+        let signed_in = server.post("/auth/cookie/login").form(&form).send().await;
+        let cookie = signed_in.expect_status(204).header("set-cookie");
+        let cookie = cookie.split(';').next().unwrap().to_owned();
+        let mut browser = Browser::of(server);
+        browser.sign_in(&person.email, PASSWORD).await;
+        Self { person, api_tokens: vec![secret], cookie, browser }
+    }
+
+    /// Signs in again, and makes another API token.
+    async fn more(&mut self, server: &Server) {
+        (self.person.access, self.person.refresh) =
+            server.sign_in(&self.person.email, PASSWORD).await;
+        self.api_tokens.push(server.api_token(&self.person.access, &json!({})).await);
+    }
+
+    /// What each thing that is held is answered, by its name.
+    pub(crate) async fn doors(&mut self, server: &Server) -> Vec<(&'static str, Answer)> {
+        let me = || server.get("/users/me");
+        let Person { access, refresh, .. } = &self.person;
+        let mut answers = vec![
+            ("access token", me().bearer(access).send().await),
+            ("cookie", me().header("cookie", &self.cookie).send().await),
+            ("refresh token", server.refresh(refresh).await),
+            (
+                "fresh token",
+                server
+                    .post("/auth/jwt/fresh")
+                    .bearer(access)
+                    .json(&json!({ "password": PASSWORD }))
+                    .send()
+                    .await,
+            ),
+            ("page", self.browser.open("/account").await),
+        ];
+        for secret in &self.api_tokens {
+            let shows: [fn(Request, &str) -> Request; 3] = [
+                |request, secret| request.bearer(secret),
+                |request, secret| request.header("token", secret),
+                |request, secret| request.header("x-api-key", secret),
+            ];
+            for show in shows {
+                answers.push(("API token", show(me(), secret).send().await));
+            }
+        }
+        answers
+    }
+}
+
+/// Opens the link of a mail to verify an address, and sets a new password there.
+async fn take_over(server: &Server, email: &str, count: usize) {
+    let letter = server.letter(email, VERIFY, count).await;
+    let mut browser = Browser::of(server);
+    let page = browser.open(&letter.path()).await.expect_status(200);
+    assert!(page.body.contains("You did not register?"), "{}", page.body);
+    let filled = [("act", "take-over"), ("token", &*letter.token()), ("password", NEW_PASSWORD)];
+    let done = browser.press("/verify", &filled).await.expect_status(200);
+    assert!(done.body.contains("Everybody else was signed out"), "{}", done.body);
+}
+
+async fn reset_on_page(server: &Server, email: &str) {
+    let letter = server.reset_letter(email, 1).await;
+    let mut browser = Browser::of(server);
+    let page = browser.open(&letter.path()).await.expect_status(200);
+    // What the owner is told: they go, and nothing is to be ticked.
+    assert!(page.body.contains("somebody else may have made"), "{}", page.body);
+    assert!(!page.body.contains("type=\"checkbox\""), "{}", page.body);
+    let filled = [("token", &*letter.token()), ("password", NEW_PASSWORD)];
+    browser.press("/reset-password", &filled).await.expect_status(200);
+}
+
+/// What the owner of the address does, and what those who registered it do in between.
+async fn step(server: &Server, name: &str, held: &mut Held<'_>) {
+    let email = held.person.email.clone();
+    match name {
+        "they sign in again" => held.more(server).await,
+        "confirm by the operation" => {
+            let letter = server.letter(&email, VERIFY, 1).await;
+            server.verify(&letter.token()).await.expect_status(200);
+        }
+        "confirm without the password" => {
+            let letter = server.letter(&email, VERIFY, 1).await;
+            let mut browser = Browser::of(server);
+            browser.open(&letter.path()).await.expect_status(200);
+            for current in [None, Some(("current", "a guess"))] {
+                let filled = [("token", letter.token())];
+                let filled = filled.iter().map(|(name, value)| (*name, value.as_str()));
+                let filled: Vec<_> = filled.chain(current).collect();
+                let refused = browser.press("/verify", &filled).await.expect_status(400);
+                assert!(refused.body.contains("password is not right"), "{}", refused.body);
+            }
+            assert_eq!(server.me(&held.person.access).await.json["is_verified"], false);
+        }
+        "set a password on the page" => take_over(server, &email, 1).await,
+        "ask again, and set a password on the page" => {
+            server.letter(&email, VERIFY, 1).await;
+            server
+                .post("/auth/request-verify-token")
+                .json(&json!({ "email": email }))
+                .send()
+                .await
+                .expect_status(202);
+            take_over(server, &email, 2).await;
+        }
+        "reset by the operation" => {
+            let letter = server.reset_letter(&email, 1).await;
+            server.reset(&letter.token(), NEW_PASSWORD).await.expect_status(200);
+        }
+        "reset on the page" => reset_on_page(server, &email).await,
+        name => panic!("nobody does {name}"),
+    }
+}
+
+#[tokio::test]
+async fn in_whatever_order_an_owner_proves_the_address_and_sets_a_password_nobody_else_is_left_in()
+{
+    let server = Server::start().await;
+    let (sign_in, confirm) = ("they sign in again", "confirm by the operation");
+    let orders: [&[&str]; 12] = [
+        &["set a password on the page"],
+        &["ask again, and set a password on the page"],
+        &["confirm without the password", "set a password on the page"],
+        &["reset by the operation"],
+        &["reset on the page"],
+        &[sign_in, "reset by the operation"],
+        &[confirm, "reset by the operation"],
+        &[confirm, "reset on the page"],
+        &[confirm, sign_in, "reset by the operation"],
+        &[confirm, sign_in, "reset on the page"],
+        &[sign_in, confirm, sign_in, "reset by the operation"],
+        &["confirm without the password", confirm, sign_in, "reset on the page"],
+    ];
+    for (number, order) in orders.into_iter().enumerate() {
+        let person = server.person(&format!("victim{number}")).await;
+        let mut held = Held::by(&server, person).await;
+        for name in order {
+            step(&server, name, &mut held).await;
+        }
+        let refused = server.login(&held.person.email, PASSWORD).await;
+        refused.expect_refusal(400, "LOGIN_BAD_CREDENTIALS");
+        for (door, answer) in held.doors(&server).await {
+            let expected = if door == "page" { 303 } else { 401 };
+            assert_eq!(answer.status, expected, "{order:?}: {door}: {}", answer.body);
+        }
+        let (access, _) = server.sign_in(&held.person.email, NEW_PASSWORD).await;
+        assert_eq!(server.me(&access).await.json["is_verified"], true, "{order:?}");
+        assert_eq!(server.database.count("unclaimed").await, 0, "{order:?}");
+    }
+    assert_eq!(server.database.count("api_token").await, 0);
+}
+
+#[tokio::test]
+async fn a_page_confirms_an_address_with_the_password_or_in_the_browser_of_its_account() {
+    let server = Server::start().await;
+    let (person, other) = (server.person("first").await, server.person("second").await);
+    let letter = server.letter(&person.email, VERIFY, 1).await;
+    let (path, token) = (letter.path(), letter.token());
+    // The browser of another account shows nothing of this one.
+    let mut browser = Browser::of(&server);
+    browser.sign_in(&other.email, PASSWORD).await;
+    let page = browser.open(&path).await.expect_status(200);
+    assert!(page.body.contains("name=\"current\"") && page.body.contains(&person.email));
+    let refused = browser.press("/verify", &[("token", &token)]).await.expect_status(400);
+    assert!(refused.body.contains("password is not right"), "{}", refused.body);
+    let wrong = [("token", token.as_str()), ("current", "a guess")];
+    let refused = browser.press("/verify", &wrong).await.expect_status(400);
+    let field = refused.body.split("<label>").find(|input| input.contains("name=\"current\""));
+    let field = field.unwrap();
+    assert!(field.contains("aria-invalid") && field.contains("role=\"alert\""), "{field}");
+    assert!(!refused.body.contains("a guess"), "{}", refused.body);
+    let right = [("token", token.as_str()), ("current", PASSWORD)];
+    browser.press("/verify", &right).await.expect_status(200);
+    assert_eq!(server.me(&person.access).await.json["is_verified"], true);
+    // Opened again it says so, and sets no password.
+    let again = browser.open(&path).await.expect_status(200);
+    assert!(again.body.contains("is confirmed") && !again.body.contains("name=\"password\""));
+    let late = [("act", "take-over"), ("token", &*token), ("password", NEW_PASSWORD)];
+    let late = browser.press("/verify", &late).await.expect_status(400);
+    assert!(late.body.contains("is confirmed already"), "{}", late.body);
+    server.sign_in(&person.email, PASSWORD).await;
+
+    let letter = server.letter(&other.email, VERIFY, 1).await;
+    let page = browser.open(&letter.path()).await.expect_status(200);
+    assert!(!page.body.contains("type=\"password\""), "{}", page.body);
+    let token = letter.token();
+    let done = browser.press("/verify", &[("token", &token)]).await.expect_status(200);
+    assert!(done.body.contains("is confirmed"), "{}", done.body);
+    assert_eq!(server.me(&other.access).await.json["is_verified"], true);
+    // Whose password was shown keeps their scripts.
+    for person in [&person, &other] {
+        let secret = server.api_token(&person.access, &json!({})).await;
+        let letter = server.reset_letter(&person.email, 1).await;
+        server.reset(&letter.token(), NEW_PASSWORD).await.expect_status(200);
+        server.me(&secret).await.expect_status(200);
+    }
+}
+
+#[tokio::test]
+async fn passwords_that_are_tried_with_a_link_are_counted_with_those_of_sign_ins() {
+    let server = Server::setup().set("RATE_LIMIT", "on").start().await;
+    let email = "first@user.com";
+    server.register(email, PASSWORD).await.expect_status(201);
+    let letter = server.letter(email, VERIFY, 1).await;
+    let token = letter.token();
+    let mut browser = Browser::of(&server);
+    browser.open(&letter.path()).await.expect_status(200);
+    let wrong = [("token", token.as_str()), ("current", "a guess")];
+    for _ in 0..6 {
+        browser.press("/verify", &wrong).await.expect_status(400);
+    }
+    let refused = browser.press("/verify", &wrong).await.expect_status(429);
+    assert!(refused.body.contains(&token), "{}", refused.body);
+    server.login(email, PASSWORD).await.expect_refusal(429, "TOO_MANY_ATTEMPTS");
+    // A link that does nothing tries no password.
+    let unknown = [("token", "unknown"), ("current", "a guess")];
+    let refused = browser.press("/verify", &unknown).await.expect_status(400);
+    assert!(refused.body.contains("has expired"), "{}", refused.body);
+    // Those who read the mail need not wait.
+    let filled = [("act", "take-over"), ("token", &*token), ("password", NEW_PASSWORD)];
+    browser.press("/verify", &filled).await.expect_status(200);
+    server.sign_in(email, NEW_PASSWORD).await;
+}
+
+#[tokio::test]
+async fn a_new_password_by_mail_deletes_the_api_tokens_of_those_who_ask_for_it() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    server.database.execute("update \"user\" set is_verified = true").await;
+    let mut count = 0;
+    for (door, deletes) in [("operation", None), ("operation", Some(false)), ("page", None)] {
+        let (access, _) = match count {
+            0 => (person.access.clone(), String::new()),
+            _ => server.sign_in(&person.email, NEW_PASSWORD).await,
+        };
+        let secret = server.api_token(&access, &json!({})).await;
+        count += 1;
+        let letter = server.reset_letter(&person.email, count).await;
+        let body = json!({ "token": letter.token(), "password": NEW_PASSWORD, "delete_api_tokens": deletes });
+        match door {
+            "operation" => {
+                server.post("/auth/reset-password").json(&body).send().await.expect_status(200);
+            }
+            _ => {
+                let mut browser = Browser::of(&server);
+                let page = browser.open(&letter.path()).await.expect_status(200);
+                let offered = format!("Delete all {count} API tokens of the account, too");
+                assert!(page.body.contains(&offered), "{}", page.body);
+                assert!(!page.body.contains(" checked"), "{}", page.body);
+                let filled = [("token", &*letter.token()), ("password", NEW_PASSWORD)];
+                browser.press("/reset-password", &filled).await.expect_status(200);
+            }
+        }
+        server.me(&secret).await.expect_status(200);
+    }
+    assert_eq!(server.database.count("api_token").await, 3);
+    let letter = server.reset_letter(&person.email, 4).await;
+    let mut browser = Browser::of(&server);
+    browser.open(&letter.path()).await.expect_status(200);
+    let token = letter.token();
+    // What was ticked stays where the password was not right.
+    let short = [("token", &*token), ("password", ""), ("delete_api_tokens", "on")];
+    let again = browser.press("/reset-password", &short).await.expect_status(400);
+    assert!(again.body.contains(" checked"), "{}", again.body);
+    let filled = [("token", &*token), ("password", NEW_PASSWORD), ("delete_api_tokens", "on")];
+    browser.press("/reset-password", &filled).await.expect_status(200);
+    assert_eq!(server.database.count("api_token").await, 0);
+
+    let (access, _) = server.sign_in(&person.email, NEW_PASSWORD).await;
+    let secret = server.api_token(&access, &json!({})).await;
+    let letter = server.letter(&person.email, RESET, 4).await;
+    let wrong = json!({ "token": letter.token(), "password": "x", "delete_api_tokens": "yes" });
+    let wrong = server.post("/auth/reset-password").json(&wrong).send().await.expect_status(422);
+    assert_eq!(wrong.json["detail"][0]["loc"], json!(["body", "delete_api_tokens"]));
+    let letter = server.reset_letter(&person.email, 5).await;
+    let body =
+        json!({ "token": letter.token(), "password": NEW_PASSWORD, "delete_api_tokens": true });
+    server.post("/auth/reset-password").json(&body).send().await.expect_status(200);
+    server.me(&secret).await.expect_reason("api_token_unknown");
+}
