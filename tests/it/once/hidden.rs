@@ -35,7 +35,7 @@ const SHOW: [&str; 9] =
     ["Bytes", "Cow", "HeaderValue", "OsString", "String", "Uri", "Value", "str", "u8"];
 
 /// What has the name of a secret and is none: file, field, and why everybody may read it.
-const PUBLIC: [(&str, &str, &str); 8] = [
+const PUBLIC: [(&str, &str, &str); 9] = [
     ("audit/chain.rs", "digest", "`audit verify` prints it"),
     ("entity/src/audit.rs", "digest", "`audit verify` prints it"),
     ("config/page.rs", "link", "every page shows whom to ask"),
@@ -48,6 +48,7 @@ const PUBLIC: [(&str, &str, &str); 8] = [
     ("entity/src/browser_session.rs", "digest", "of 256 random bits"),
     ("entity/src/confirmation.rs", "digest", "of 256 random bits"),
     ("entity/src/former_email.rs", "digest", "of 256 random bits"),
+    ("entity/src/pending_email.rs", "digest", "of 256 random bits"),
 ];
 
 /// A type that derives `Debug`, with the names and types of what is in it.
