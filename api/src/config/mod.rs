@@ -4,6 +4,7 @@ mod document;
 mod mail;
 mod origin;
 mod page;
+mod secret;
 mod value;
 
 use std::fmt;
@@ -104,7 +105,8 @@ pub struct Config {
     )]
     pub sqlite_synchronous: SqliteSynchronous,
 
-    /// The secret that signs tokens, as raw UTF-8: at least 32 bytes outside development
+    /// The secret that signs tokens, as raw UTF-8: outside development at least 32 bytes, and not one
+    /// that is easy to guess
     #[arg(long, env = "APP_SECRET", global = true, value_name = "SECRET")]
     pub app_secret: Option<Secret>,
 
@@ -159,8 +161,9 @@ pub struct Config {
     )]
     pub jwt_audiences: Vec<String>,
 
-    /// How far the clocks of replicas may differ, in seconds (0 to 60)
-    #[arg(long, env = "JWT_LEEWAY", global = true, value_name = "SECONDS", default_value = "0",
+    /// How far ahead a token's iat and nbf may lie, in seconds (0 to 60): how far the clocks of
+    /// replicas may differ. No leeway makes a token live longer than its exp
+    #[arg(long, env = "JWT_LEEWAY", global = true, value_name = "SECONDS", default_value = "2",
           value_parser = clap::value_parser!(u64).range(0..=tessera_verify::MAX_LEEWAY))]
     pub jwt_leeway: u64,
 
@@ -443,18 +446,21 @@ impl Config {
         for (name, secret) in std::iter::once(("APP_SECRET", secret))
             .chain(self.app_secret_previous.iter().map(|secret| ("APP_SECRET_PREVIOUS", secret)))
         {
-            let fault = if secret.expose().len() < MIN_SECRET_LENGTH {
-                format!("{name} is shorter than {MIN_SECRET_LENGTH} bytes")
-            } else if secret.expose() == EXAMPLE_SECRET {
-                format!("{name} is the example's, which everybody knows")
-            } else {
+            let unusable = secret::unusable(secret.expose());
+            // A former secret that is easy to guess must be named while tokens move on to a better one.
+            let may_be_named = unusable.is_none() && name == "APP_SECRET_PREVIOUS";
+            let Some(fault) = unusable.or_else(|| secret::guessable(secret.expose())) else {
                 continue;
             };
-            if !self.dev {
-                return Err(ConfigError(format!("{fault}: {MAKE_SECRET}")));
+            if !self.dev && !may_be_named {
+                return Err(ConfigError(format!("{name} {fault}: {MAKE_SECRET}")));
             }
-            if warn {
-                tracing::warn!("{fault}: good enough for development only; {MAKE_SECRET}");
+            if warn && !self.dev {
+                tracing::warn!(
+                    "{name} {fault}: whoever guesses it makes tokens; leave it out as soon as you can"
+                );
+            } else if warn {
+                tracing::warn!("{name} {fault}: good enough for development only; {MAKE_SECRET}");
             }
         }
         Ok(secret.clone())

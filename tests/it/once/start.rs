@@ -61,6 +61,59 @@ fn a_missing_weak_or_known_secret_is_refused_outside_development_with_what_to_do
     assert!(!folder.path().join("tessera.db").exists(), "a refused start leaves nothing");
 }
 
+/// Each is long enough; none has in it what its length promises.
+fn easy_secrets() -> Vec<(String, &'static str)> {
+    vec![
+        ("h".repeat(64), "fewer than 8 different characters"),
+        (" ".repeat(64), "nothing but white space"),
+        ("hush".repeat(16), "fewer than 8 different characters"),
+        ("hush-0123456789-".repeat(4), "repeats a pattern of fewer than 32 bytes"),
+        (format!(" {SECRET}"), "begins or ends with white space"),
+        (format!("{SECRET}\t"), "begins or ends with white space"),
+        ("abcdefghijklmnopqrstuvwxyz0123456789".to_owned(), "neighbouring characters"),
+        ("hush-ChangeMe-before-going-live-0417".to_owned(), "a word of placeholders"),
+    ]
+}
+
+#[test]
+fn a_secret_that_is_long_and_easy_to_guess_is_refused_outside_development() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("secret");
+    for (secret, expected) in easy_secrets() {
+        let said = refused(folder.path(), &[("APP_SECRET", &secret)], &[]);
+        assert!(said.contains("APP_SECRET ") && said.contains(expected), "{said}");
+        assert!(said.contains("openssl rand -hex 32"), "{said}");
+        assert!(!said.contains(&secret) && !said.contains("hush"), "{said}");
+        // An editor ends a file with a line break, which is no part of the secret.
+        std::fs::write(&file, format!("{secret}\r\n")).unwrap();
+        let said = refused(folder.path(), &[("APP_SECRET_FILE", file.to_str().unwrap())], &[]);
+        assert!(said.contains(expected), "{said}");
+    }
+    assert!(!folder.path().join("tessera.db").exists(), "a refused start leaves nothing");
+}
+
+#[tokio::test]
+async fn an_easy_secret_passes_with_a_warning_in_development_and_as_a_former_one() {
+    for (secret, expected) in easy_secrets().into_iter().take(2) {
+        let server = Server::setup().set("APP_SECRET", &secret).start().await;
+        let log = server.log.says(expected).await;
+        assert!(log.contains("good enough for development only") && !log.contains(&secret));
+    }
+    let former = "h".repeat(64);
+    let setup = Server::setup().production().set("APP_SECRET_PREVIOUS", &former);
+    let server = setup.start().await;
+    let log = server.log.says("APP_SECRET_PREVIOUS has fewer than 8 different").await;
+    assert!(log.contains("leave it out as soon as you can") && !log.contains(&former));
+    // A file's last line break is no part of a secret either.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("secret");
+    std::fs::write(&file, format!("{SECRET}\n")).unwrap();
+    let person = server.person("first").await;
+    let setup = Server::setup().on(server.kill()).set("APP_SECRET", "");
+    let server = setup.set("APP_SECRET_FILE", file.to_str().unwrap()).start().await;
+    server.me(&person.access).await.expect_status(200);
+}
+
 #[test]
 fn a_setting_that_cannot_be_is_named_and_its_value_is_not_told() {
     let folder = tempfile::tempdir().unwrap();
