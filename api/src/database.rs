@@ -196,6 +196,11 @@ impl Database {
         &self.reader
     }
 
+    /// For single statements that write: each is a transaction of its own.
+    pub fn writer(&self) -> &DatabaseConnection {
+        &self.writer
+    }
+
     /// Begins a transaction that may write. Dropped without a commit, it leaves nothing behind.
     ///
     /// # Errors

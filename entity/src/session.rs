@@ -1,5 +1,7 @@
 //! Sessions: one row for each time somebody signed in, whatever number of tokens followed.
 
+use std::fmt;
+
 use sea_orm::entity::prelude::*;
 
 use crate::{SessionId, UserId};
@@ -39,6 +41,8 @@ pub struct Model {
     /// The instant in the id of its youngest access token: every further one has a later instant,
     /// whatever the clock says.
     pub issued_at: i64,
+    /// What the ids of its refresh tokens are made with. It never leaves the row.
+    pub secret: Secret,
 }
 
 impl ActiveModelBehavior for ActiveModel {}
@@ -47,5 +51,15 @@ impl Model {
     /// Whether its refresh token has expired at this instant.
     pub fn has_expired(&self, now: i64) -> bool {
         now >= self.expires_at
+    }
+}
+
+/// Bytes that nobody but the row knows. They are not printed.
+#[derive(Clone, PartialEq, Eq, DeriveValueType)]
+pub struct Secret(pub Vec<u8>);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Secret(…)")
     }
 }

@@ -22,6 +22,8 @@ pub struct Model {
     pub active_at: i64,
     /// When it was retired by hand: what it signed is not accepted.
     pub retired_at: Option<i64>,
+    /// When a server last said that it signs with it; nothing if none ever did.
+    pub last_signed_at: Option<i64>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -25,6 +25,7 @@ mod m20261122_000010_audit;
 mod m20261122_000011_browser_session;
 mod m20261122_000012_sample;
 mod m20261122_000013_audit_by_day;
+mod m20261128_000014_session_secret;
 mod m20261128_000015_revocation_order;
 mod m20261128_000017_email_proof;
 
@@ -47,6 +48,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000011_browser_session::Migration),
             Box::new(m20261122_000012_sample::Migration),
             Box::new(m20261122_000013_audit_by_day::Migration),
+            Box::new(m20261128_000014_session_secret::Migration),
             Box::new(m20261128_000015_revocation_order::Migration),
             Box::new(m20261128_000017_email_proof::Migration),
         ]

@@ -9,33 +9,34 @@ use tokio::time::sleep;
 
 use crate::support::{
     Answer, Forgery, PASSWORD, Person, SECRET, Server, TestDatabase, claims_of, command, header_of,
+    kid_of, refresh_key,
 };
 
 const ALGORITHMS: [&str; 3] = ["RS256", "ES256", "EdDSA"];
 
-async fn with(algorithm: &str) -> Server {
+pub(crate) async fn with(algorithm: &str) -> Server {
     Server::setup().set("JWT_ALGORITHM", algorithm).start().await
 }
 
-async fn again(algorithm: &str, database: TestDatabase) -> Server {
+pub(crate) async fn again(algorithm: &str, database: TestDatabase) -> Server {
     Server::setup().set("JWT_ALGORITHM", algorithm).on(database).start().await
 }
 
 impl Server {
-    async fn jwks(&self) -> Vec<Value> {
+    pub(crate) async fn jwks(&self) -> Vec<Value> {
         let answer = self.get("/.well-known/jwks.json").send().await.expect_status(200);
         answer.json["keys"].as_array().unwrap().clone()
     }
 
-    async fn rotate(&self, root: &Person, body: Value) -> Answer {
+    pub(crate) async fn rotate(&self, root: &Person, body: Value) -> Answer {
         self.post("/admin/keys").bearer(&root.access).json(&body).send().await
     }
 
-    async fn retire(&self, root: &str, kid: &str) -> Answer {
+    pub(crate) async fn retire(&self, root: &str, kid: &str) -> Answer {
         self.request("DELETE", &format!("/admin/keys/{kid}")).bearer(root).send().await
     }
 
-    async fn states(&self, root: &str) -> Vec<(String, String)> {
+    pub(crate) async fn states(&self, root: &str) -> Vec<(String, String)> {
         let keys = self.get("/admin/keys").bearer(root).send().await.expect_status(200);
         let items = keys.json["items"].as_array().unwrap().clone();
         let text = |value: &Value| value.as_str().unwrap().to_owned();
@@ -88,10 +89,21 @@ async fn whoever_knows_public_keys_or_the_secret_makes_no_access_token() {
             let named = Forgery::of(&person.access).secret(secret);
             server.me(&named.sign()).await.expect_reason("signature_invalid");
         }
-        // With the secret of the settings, which services that verified HS256 still have.
+        // With the secret of the settings, which services that verified HS256 still have; and with what
+        // it derives for refresh tokens.
+        let derived = refresh_key(SECRET);
         let of_refresh = header_of(&person.refresh);
-        let forged = Forgery::of(&person.access).header(&of_refresh).secret(SECRET.as_bytes());
-        server.me(&forged.sign()).await.expect_reason("key_unknown");
+        assert_eq!(of_refresh["kid"], json!(kid_of(&derived)));
+        let forged = Forgery::of(&person.access).with_header("alg", "HS256");
+        let with = |kid: &[u8], key: &[u8]| {
+            forged.clone().with_header("kid", kid_of(kid)).secret(key).sign()
+        };
+        server.me(&with(SECRET.as_bytes(), SECRET.as_bytes())).await.expect_reason("key_unknown");
+        server.me(&with(&derived, &derived)).await.expect_reason("key_unknown");
+        let named = forged.clone().header(&of_refresh);
+        let raw = named.clone().secret(SECRET.as_bytes()).sign();
+        server.me(&raw).await.expect_reason("signature_invalid");
+        server.me(&named.secret(&derived).sign()).await.expect_reason("type_mismatch");
         for alg in ["none", "None", "HS256", "RS256", "ES256", "EdDSA", "PS256", "ES256K"] {
             if alg != algorithm {
                 let forged = Forgery::of(&person.access).with_header("alg", alg);

@@ -2,9 +2,182 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
+use uuid::Uuid;
 
-use crate::support::{Forgery, PASSWORD, Server, claims_of};
+use crate::support::{
+    Forgery, Kind, PASSWORD, Person, SECRET, Server, claims_of, header_of, kid_of, refresh_key,
+};
+
+/// A secret that replaced the tests' own one.
+const NEXT_SECRET: &str = "b1946ac92492d2347c6235b4d2611184f1d1a2c4e6b8907c5e3d1f0a9b8c7d6e";
+
+impl Server {
+    /// Everything that a refresh changes in a session's row, and how many revocations there are.
+    async fn rows(&self) -> (Vec<String>, i64) {
+        let columns = ["generation", "rotated_at", "last_used_at", "expires_at", "ended_at"];
+        let columns = columns.map(|name| format!("coalesce(cast({name} as varchar(20)), '-')"));
+        let sql = format!("select {} from session order by id", columns.join(" || ' ' || "));
+        (self.database.column(&sql).await, self.database.count("revocation").await)
+    }
+}
+
+/// Refresh tokens of a session as somebody makes them who has one of its access tokens and
+/// `APP_SECRET`, and knows how Tessera makes its own: signed as those of the release before, and as
+/// those of now; for each generation, by each id that can be known.
+fn made_with_the_secret(person: &Person, spent: &str) -> Vec<String> {
+    let now = claims_of(&person.access)["iat"].as_u64().unwrap();
+    let sid: Uuid = claims_of(&person.access)["sid"].as_str().unwrap().parse().unwrap();
+    let (raw, derived) = (SECRET.as_bytes().to_vec(), refresh_key(SECRET));
+    let issuer = "http://localhost:8000";
+    let forms = [
+        ("JWT", &raw, "tessera"),
+        ("JWT", &raw, issuer),
+        ("JWT", &derived, "tessera"),
+        ("rt+jwt", &raw, issuer),
+        ("rt+jwt", &derived, issuer),
+        ("rt+jwt", &derived, "tessera"),
+    ];
+    let mut tokens = Vec::new();
+    for (typ, key, audience) in forms {
+        for generation in [u64::MAX, i64::MAX.cast_unsigned(), 3, 2, 1, 0] {
+            let ids = [
+                Uuid::new_v5(&sid, generation.to_string().as_bytes()).to_string(),
+                claims_of(&person.access)["jti"].as_str().unwrap().to_owned(),
+            ];
+            for id in ids {
+                let header = json!({ "typ": typ, "alg": "HS256", "kid": kid_of(key) });
+                let claims = json!({
+                    "iss": issuer, "sub": person.id, "aud": audience, "iat": now, "nbf": now,
+                    "exp": now + 100_000, "jti": id, "sid": sid.to_string(), "type": "refresh",
+                    "gen": generation,
+                });
+                let forgery = Forgery::of(&person.access).header(header).claims(claims);
+                tokens.push(forgery.secret(key).sign());
+            }
+        }
+    }
+    // One that was spent, under another generation.
+    if header_of(spent)["typ"] == "rt+jwt" {
+        tokens.extend([1, 2].map(|other| Forgery::of(spent).with("gen", other).sign()));
+    }
+    tokens
+}
+
+#[tokio::test]
+async fn whoever_makes_refresh_tokens_with_the_secret_gets_and_ends_nothing() {
+    let settings: [&[(&str, &str)]; 3] = [
+        &[("JWT_ALGORITHM", "HS256")],
+        &[("JWT_ALGORITHM", "EdDSA")],
+        &[("APP_SECRET", NEXT_SECRET), ("APP_SECRET_PREVIOUS", SECRET)],
+    ];
+    for settings in settings {
+        let setup =
+            settings.iter().fold(Server::setup(), |setup, (name, value)| setup.set(name, value));
+        let server = setup.set("REFRESH_REUSE_LEEWAY", 300).start().await;
+        let root = server.superuser("root").await;
+        let person = server.person("first").await;
+        let current = server.refresh(&person.refresh).await.expect_status(200);
+        let current = current.text("refresh_token");
+        let before = server.rows().await;
+        for token in made_with_the_secret(&person, &person.refresh) {
+            let what = (settings, header_of(&token), claims_of(&token));
+            server.refresh(&token).await.expect_refusal(401, "REFRESH_TOKEN_INVALID");
+            server.logout(&token).await.expect_refusal(401, "Unauthorized");
+            let everywhere = server.post("/auth/jwt/logout-all").bearer(&token);
+            everywhere.send().await.expect_refusal(401, "Unauthorized");
+            let form = [("token", token.as_str())];
+            server.post("/auth/revoke").form(&form).send().await.expect_status(200);
+            let told = server.post("/auth/introspect").bearer(&root.access).form(&form);
+            assert_eq!(told.send().await.json, json!({ "active": false }), "{what:?}");
+            let explained = server.post("/admin/tokens/explain").bearer(&root.access);
+            let explained = explained.json(&json!({ "token": token })).send().await;
+            assert_eq!(explained.json["accepted"], false, "{what:?}");
+            assert_eq!(server.rows().await, before, "{what:?}");
+        }
+        // Who holds theirs goes on.
+        server.me(&person.access).await.expect_status(200);
+        let again = server.refresh(&person.refresh).await.expect_status(200);
+        assert_eq!(again.text("refresh_token"), current);
+        server.refresh(&current).await.expect_status(200);
+        // One line tells of it, however many there were.
+        let log = server.log_so_far().await;
+        assert_eq!(log.matches("a refresh token has a good signature and is not").count(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_superuser_is_told_why_a_refresh_token_is_none() {
+    let server = Server::start().await;
+    let root = server.superuser("root").await;
+    let person = server.person("first").await;
+    let explain = async |token: &str| {
+        let explained = server.post("/admin/tokens/explain").bearer(&root.access);
+        explained.json(&json!({ "token": token })).send().await.json["reason"].clone()
+    };
+    assert_eq!(explain(&person.refresh).await, Value::Null);
+    let forged = Forgery::of(&person.refresh).with("jti", Uuid::nil().to_string()).sign();
+    assert_eq!(explain(&forged).await, "token_not_issued");
+    let next = server.refresh(&person.refresh).await.expect_status(200).text("refresh_token");
+    assert_eq!(explain(&person.refresh).await, "token_spent");
+    server.database.execute("update session set generation = 0").await;
+    assert_eq!(explain(&next).await, "token_ahead");
+}
+
+/// Its client would otherwise hold a token that another generation gets once more.
+#[tokio::test]
+async fn a_token_that_is_ahead_of_a_restored_backup_ends_its_session() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    let other = server.person("second").await;
+    let second = server.refresh(&person.refresh).await.expect_status(200);
+    let third = server.refresh(&second.text("refresh_token")).await.expect_status(200);
+    // The copy is of the time before both.
+    let sid = claims_of(&person.access)["sid"].as_str().unwrap().to_owned();
+    let restore = format!("update session set generation = 0 where id = '{sid}'");
+    assert_eq!(server.database.execute(&restore).await, 1);
+    let refused = server.refresh(&third.text("refresh_token")).await;
+    refused.expect_refusal(401, "SESSION_ENDED");
+    let ended = format!("select ended_why from session where id = '{sid}'");
+    assert_eq!(server.database.column::<String>(&ended).await, ["restored"]);
+    server.me(&third.text("access_token")).await.expect_reason("token_revoked");
+    for token in [&person.refresh, &second.text("refresh_token"), &third.text("refresh_token")] {
+        server.refresh(token).await.expect_refusal(401, "SESSION_ENDED");
+    }
+    let told = "audit where act = 'session-end' and detail like '%restored%'";
+    assert_eq!(server.database.count(told).await, 1);
+    server.refresh(&other.refresh).await.expect_status(200);
+}
+
+/// Sessions of a database of the release before get a secret each, and their refresh tokens, which
+/// `APP_SECRET` alone had made, end.
+#[tokio::test]
+async fn an_upgrade_gives_each_session_a_secret_of_its_own() {
+    let server = Server::start().await;
+    let people = [server.person("first").await, server.person("second").await];
+    let database = server.kill();
+    database.execute("alter table session drop column secret").await;
+    database.execute("alter table signing_key drop column last_signed_at").await;
+    let forget = "delete from seaql_migrations where version like '%_000014_%'";
+    assert_eq!(database.execute(forget).await, 1);
+    let server = Server::setup().on(database).start().await;
+    let secrets = "(select distinct secret from session where length(secret) = 32) as secrets";
+    assert_eq!(server.database.count(secrets).await, 2);
+    for person in &people {
+        server.me(&person.access).await.expect_status(200);
+        server.refresh(&person.refresh).await.expect_refusal(401, "REFRESH_TOKEN_INVALID");
+        let (_, refresh) = server.sign_in(&person.email, PASSWORD).await;
+        server.refresh(&refresh).await.expect_status(200);
+    }
+    // A row that a server of the release before writes has none, which is not a secret to guess.
+    let none = match server.database.kind() {
+        Kind::Sqlite => "update session set secret = x''",
+        Kind::Postgres => "update session set secret = ''",
+    };
+    let (_, refresh) = server.sign_in(&people[0].email, PASSWORD).await;
+    server.database.execute(none).await;
+    server.refresh(&refresh).await.expect_refusal(401, "REFRESH_TOKEN_INVALID");
+}
 
 #[tokio::test]
 async fn a_refresh_token_gives_the_next_pair() {
@@ -113,6 +286,46 @@ async fn one_kind_of_token_is_never_taken_for_the_other() {
     server.change_me(&person.refresh, &change).await.expect_reason("type_mismatch");
     let forged = Forgery::of(&person.refresh).with("type", "access").sign();
     server.me(&forged).await.expect_reason("claims_invalid");
+}
+
+/// `typ`, key and `type` belong together, in every combination that can be made (RFC 8725, section
+/// 3.11).
+#[tokio::test]
+async fn the_header_the_key_and_the_claims_must_tell_of_one_kind() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    let (raw, derived) = (SECRET.as_bytes().to_vec(), refresh_key(SECRET));
+    let mut accepted = Vec::new();
+    for typ in [Some("JWT"), Some("RT+JWT"), Some("rt+jwt"), Some("at+jwt"), None] {
+        for (name, key) in [("secret", &raw), ("derived", &derived)] {
+            for token in [&person.access, &person.refresh] {
+                let forged = Forgery::of(token).secret(key).with_header("kid", kid_of(key));
+                let forged = match typ {
+                    Some(typ) => forged.with_header("typ", typ),
+                    None => forged.without_header("typ"),
+                };
+                let forged = forged.sign();
+                let kind = claims_of(token)["type"].as_str().unwrap().to_owned();
+                let case = format!("{} {name} {kind}", typ.unwrap_or("none"));
+                if server.me(&forged).await.status == 200 {
+                    accepted.push(format!("{case}: access"));
+                }
+                if server.refresh(&forged).await.status == 200 {
+                    accepted.push(format!("{case}: refresh"));
+                }
+            }
+        }
+    }
+    let expected = [
+        "JWT secret access: access",
+        "RT+JWT derived refresh: refresh",
+        "rt+jwt derived refresh: refresh",
+        "none secret access: access",
+    ];
+    assert_eq!(accepted, expected);
+    assert_eq!(header_of(&person.refresh)["typ"], "rt+jwt");
+    assert_eq!(claims_of(&person.refresh)["aud"], "http://localhost:8000");
+    assert_eq!(header_of(&person.access)["typ"], "JWT");
 }
 
 #[tokio::test]

@@ -52,6 +52,7 @@ async fn every_attack_on_the_header_is_refused_with_its_reason() {
         (good().with_header("x5u", "https://attacker.example").sign(), "header_unsupported"),
         (good().with_header("x5c", json!([])).sign(), "header_unsupported"),
         (good().with_header("typ", "at+jwt").sign(), "header_unsupported"),
+        (good().with_header("typ", "rt+jwt").sign(), "key_unknown"),
         (good().doubled_header("alg", "\"none\"").sign(), "header_invalid"),
         (good().doubled_header("kid", "\"x\"").sign(), "header_invalid"),
         (good().doubled_header("x", "1").doubled_header("x", "2").sign(), "header_invalid"),
@@ -238,13 +239,27 @@ async fn the_scheme_has_no_case_and_other_schemes_are_no_token() {
 
 #[tokio::test]
 async fn a_leeway_forgives_clocks_that_differ() {
-    let server = Server::setup().set("JWT_LEEWAY", 60).start().await;
-    let token = server.person("first").await.access;
-    let now = now();
-    let early = Forgery::of(&token).with("nbf", now + 30).sign();
-    server.me(&early).await.expect_status(200);
-    let late = Forgery::of(&token).with("exp", now - 30).with("iat", now - 60);
-    server.me(&late.with("nbf", now - 60).sign()).await.expect_status(200);
+    // By default 2 seconds are forgiven: `now` is some moments ago when the server looks at its clock.
+    for (leeway, accepted, refused) in [(Some(60), 60, 120), (None, 2, 40), (Some(0), 0, 30)] {
+        let setup = Server::setup();
+        let setup = match leeway {
+            Some(leeway) => setup.set("JWT_LEEWAY", leeway),
+            None => setup,
+        };
+        let server = setup.start().await;
+        let token = server.person("first").await.access;
+        for claim in ["iat", "nbf"] {
+            let ahead = |seconds: u64| Forgery::of(&token).with(claim, now() + seconds).sign();
+            server.me(&ahead(accepted)).await.expect_status(200);
+            server.me(&ahead(refused)).await.expect_reason("token_not_yet_valid");
+        }
+        // No clock makes a token live longer than it says.
+        let now = now();
+        for late in [0, 1, 30] {
+            let begun = Forgery::of(&token).with("iat", now - 60).with("nbf", now - 65);
+            server.me(&begun.with("exp", now - late).sign()).await.expect_reason("token_expired");
+        }
+    }
 }
 
 /// What has no kind of its own yet must not become one by a detour.

@@ -17,6 +17,22 @@ pub enum TokenType {
     Refresh,
 }
 
+impl TokenType {
+    /// The value of `typ` in the header of such a token (RFC 8725, section 3.11).
+    pub const fn header(self) -> &'static str {
+        match self {
+            TokenType::Access => "JWT",
+            TokenType::Refresh => "rt+jwt",
+        }
+    }
+
+    /// The type whose tokens have this `typ`, in any case.
+    pub(crate) fn of_header(typ: &str) -> Option<Self> {
+        let types = [TokenType::Access, TokenType::Refresh];
+        types.into_iter().find(|token_type| typ.eq_ignore_ascii_case(token_type.header()))
+    }
+}
+
 /// What one kind of token says and the other does not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TokenKind {
@@ -43,7 +59,7 @@ pub struct Claims {
     pub iss: String,
     /// The user it speaks of.
     pub sub: Uuid,
-    /// The services it is for.
+    /// Whom it is for: services, of an access token; of a refresh token, its issuer alone.
     pub aud: String,
     /// When it was issued.
     pub iat: u64,
@@ -52,7 +68,8 @@ pub struct Claims {
     /// When it ends to be valid: at this second it is refused.
     pub exp: u64,
     /// Its own id. An access token's is a version 7 UUID, which holds its place in the order of issue:
-    /// see [`Claims::issued_at_millis`].
+    /// see [`Claims::issued_at_millis`]; a refresh token's is a version 8 UUID, which only its session's
+    /// row can give.
     pub jti: Uuid,
     /// The session it belongs to.
     pub sid: Uuid,

@@ -4,8 +4,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::{IgnoredAny, MapAccess};
 
-use crate::Refusal;
 use crate::object::{Members, Strict};
+use crate::{Refusal, TokenType};
 
 /// The longest token that is looked at, in bytes.
 pub const MAX_TOKEN_LENGTH: usize = 8 * 1024;
@@ -38,6 +38,7 @@ fn decode(segment: &str) -> Result<Vec<u8>, Refusal> {
 
 /// The header of a token, as far as it is of use.
 pub(crate) struct TokenHeader {
+    pub(crate) token_type: TokenType,
     pub(crate) alg: String,
     pub(crate) kid: Option<String>,
 }
@@ -49,12 +50,13 @@ impl TokenHeader {
         if read.unsupported {
             return Err(Refusal::HeaderUnsupported);
         }
-        // RFC 7515, section 4.1.9: a media type, so without case.
-        if read.typ.is_some_and(|typ| !typ.eq_ignore_ascii_case("JWT")) {
-            return Err(Refusal::HeaderUnsupported);
-        }
+        let token_type = match read.typ {
+            // RFC 7515, section 4.1.9: a media type, so without case.
+            Some(typ) => TokenType::of_header(&typ).ok_or(Refusal::HeaderUnsupported)?,
+            None => TokenType::Access,
+        };
         let alg = read.alg.ok_or(Refusal::HeaderInvalid)?;
-        Ok(Self { alg, kid: read.kid })
+        Ok(Self { token_type, alg, kid: read.kid })
     }
 }
 

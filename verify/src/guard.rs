@@ -85,7 +85,7 @@ impl Guard {
         if claims.is_fresh(self.fresh_for, now) { Ok(()) } else { Err(Denied::NotFresh) }
     }
 
-    /// The claims of a refresh token.
+    /// The claims of a refresh token. Whether it was spent, only its issuer knows.
     ///
     /// # Errors
     ///

@@ -14,6 +14,7 @@ use jsonwebtoken::jwk::{Jwk, PublicKeyUse, ThumbprintHash};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, crypto};
 
 use crate::compact::{Parts, TokenHeader};
+use crate::derivation::{REFRESH_TOKENS, derive};
 use crate::{Claims, Refusal, TokenType};
 
 /// A token could not be signed, or a key is none. Has no details: they could tell of the key.
@@ -62,7 +63,8 @@ impl FromStr for SigningAlgorithm {
     }
 }
 
-/// A key with the one algorithm it is used with (RFC 8725, section 3.1), and its public name.
+/// A key with the one algorithm it is used with (RFC 8725, section 3.1), the one type of token it is
+/// for, and its public name.
 pub struct Key {
     id: String,
     header: Header,
@@ -70,7 +72,7 @@ pub struct Key {
     signer: Option<Signer>,
     public: Option<Jwk>,
     audience: Option<String>,
-    only: Option<TokenType>,
+    token_type: TokenType,
 }
 
 /// What signs. Those of the library are set up anew for each signature, which for RSA takes three
@@ -83,7 +85,7 @@ enum Signer {
 }
 
 impl Key {
-    /// An HMAC-SHA-256 key over the raw bytes of `secret`.
+    /// An HMAC-SHA-256 key over the raw bytes of `secret`, for access tokens.
     ///
     /// Its `kid` is a keyed digest of the secret: the same wherever the secret is known, and no
     /// easier to guess the secret from than any token it signed.
@@ -97,7 +99,17 @@ impl Key {
         Self::new(id, Algorithm::HS256, DecodingKey::from_secret(secret), signer, None)
     }
 
-    /// The key of a private key in PKCS #8. Its `kid` is the thumbprint of the public key (RFC 7638).
+    /// The key of the refresh tokens of an issuer whose `APP_SECRET` is `secret`: an HMAC-SHA-256 key
+    /// that is derived from it for this use alone (RFC 5869). A library that is given the secret does
+    /// not verify a refresh token with it, so it cannot take one for an access token.
+    pub fn refresh(secret: &[u8]) -> Self {
+        let mut key = Self::hs256(&derive(secret, &[REFRESH_TOKENS]));
+        key.token_type = TokenType::Refresh;
+        key.header.typ = Some(TokenType::Refresh.header().to_owned());
+        key
+    }
+
+    /// The key of a private key in PKCS #8, for access tokens. Its `kid` is the thumbprint of the public key (RFC 7638).
     ///
     /// # Errors
     ///
@@ -148,20 +160,13 @@ impl Key {
     ) -> Self {
         let mut header = Header::new(algorithm);
         header.kid = Some(id.clone());
-        Self { id, header, decoding, signer, public, audience: None, only: None }
+        Self { id, header, decoding, signer, public, audience: None, token_type: TokenType::Access }
     }
 
     /// For tokens of this audience alone: who holds the key makes tokens for nobody else.
     #[must_use]
     pub fn for_audience(mut self, audience: impl Into<String>) -> Self {
         self.audience = Some(audience.into());
-        self
-    }
-
-    /// For tokens of this type alone.
-    #[must_use]
-    pub fn only_for(mut self, token_type: TokenType) -> Self {
-        self.only = Some(token_type);
         self
     }
 
@@ -175,7 +180,7 @@ impl Key {
         self.public.as_ref()
     }
 
-    /// The audience it is for, where it is for one alone.
+    /// The audience it is for, if it is for one alone.
     pub(crate) fn audience(&self) -> Option<&str> {
         self.audience.as_deref()
     }
@@ -185,9 +190,12 @@ impl Key {
     ///
     /// # Errors
     ///
-    /// [`KeyError`] for a key that only verifies.
+    /// [`KeyError`] for a key that only verifies, and for claims of a type that it is not for.
     pub fn sign(&self, claims: &Claims) -> Result<String, KeyError> {
         let signer = self.signer.as_ref().ok_or(KeyError)?;
+        if claims.token_type() != self.token_type {
+            return Err(KeyError);
+        }
         if let Signer::Hmac(encoding) = signer {
             return jsonwebtoken::encode(&self.header, claims, encoding).map_err(|_| KeyError);
         }
@@ -218,6 +226,10 @@ impl Key {
     }
 
     pub(crate) fn check(&self, header: &TokenHeader, parts: &Parts<'_>) -> Result<(), Refusal> {
+        // A key that is for other tokens is as good as none.
+        if header.token_type != self.token_type {
+            return Err(Refusal::KeyUnknown);
+        }
         // RFC 7515, section 4.1.1: case-sensitive.
         let algorithm = self.header.alg;
         if !Algorithm::from_str(&header.alg).is_ok_and(|named| named == algorithm) {
@@ -230,12 +242,9 @@ impl Key {
         }
     }
 
-    /// A key that is for other tokens is as good as none.
-    pub(crate) fn check_use(&self, claims: &Claims) -> Result<(), Refusal> {
-        match self.only {
-            Some(only) if only != claims.token_type() => Err(Refusal::KeyUnknown),
-            _ => Ok(()),
-        }
+    /// The type of the tokens it is for.
+    pub(crate) fn token_type(&self) -> TokenType {
+        self.token_type
     }
 }
 

@@ -15,10 +15,9 @@ pub struct KeySet {
 }
 
 impl KeySet {
-    /// A set of one key, which signs everything.
+    /// A set of one key, which signs access tokens.
     pub fn new(key: Key) -> Self {
-        let key = Arc::new(key);
-        Self { access: vec![Arc::clone(&key)], refresh: Some(Arc::clone(&key)), keys: vec![key] }
+        Self::default().with_access(key)
     }
 
     /// A set of keys that verify, such as an issuer's published ones.
@@ -26,7 +25,7 @@ impl KeySet {
         Self { access: Vec::new(), refresh: None, keys: keys.into_iter().map(Arc::new).collect() }
     }
 
-    /// Adds a key that signs refresh tokens from now on.
+    /// Adds a key that signs refresh tokens from now on: see [`Key::refresh`].
     #[must_use]
     pub fn with_refresh(mut self, key: Key) -> Self {
         let key = Arc::new(key);
@@ -54,7 +53,7 @@ impl KeySet {
         self
     }
 
-    /// The key that signs refresh tokens, if this set signs. They are read by their issuer alone, and
+    /// The key that signs refresh tokens, if this set signs. They are for their issuer alone, and
     /// come out the same however often they are made, which ES256 cannot do: so this one is always
     /// an HMAC key.
     pub fn refresh(&self) -> Option<&Key> {

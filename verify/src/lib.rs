@@ -13,7 +13,7 @@
 //!     sub: Uuid::new_v4(),
 //!     aud: "tessera".into(),
 //!     iat: 1_800_000_000,
-//!     nbf: 1_800_000_000,
+//!     nbf: 1_799_999_995,
 //!     exp: 1_800_000_900,
 //!     jti: Uuid::new_v4(),
 //!     sid: Uuid::new_v4(),
@@ -26,11 +26,12 @@
 //! assert_eq!(verified, claims);
 //! ```
 //!
-//! [`Guard`] asks what an operation wants of a token: that there is one, a fresh one, one with a scope.
+//! [`Guard`] asks what an operation requires of a token: that there is one, a fresh one, one with a scope.
 //! With the feature `poem` guards are arguments of handlers: see the module `poem`.
 
 mod claims;
 mod compact;
+mod derivation;
 mod explanation;
 mod guard;
 mod jwk;
@@ -45,6 +46,7 @@ mod verifier;
 
 pub use claims::{Claims, TokenKind, TokenType};
 pub use compact::MAX_TOKEN_LENGTH;
+pub use derivation::derive;
 pub use explanation::Explanation;
 pub use guard::{Denied, Guard};
 pub use jsonwebtoken::jwk::Jwk;
@@ -52,4 +54,4 @@ pub use key::{Key, KeyError, SigningAlgorithm};
 pub use keyset::KeySet;
 pub use refusal::Refusal;
 pub use revocation::{Revocation, RevocationList};
-pub use verifier::{MAX_LEEWAY, Verifier};
+pub use verifier::{DEFAULT_LEEWAY, MAX_LEEWAY, Verifier};

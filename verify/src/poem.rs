@@ -63,7 +63,8 @@ pub struct JwtOptional(pub Option<JwtRequired>);
 #[derive(Debug, Clone)]
 pub struct FreshJwtRequired(pub JwtRequired);
 
-/// A refresh token that is accepted.
+/// A refresh token that is accepted by its signature and its times. A verifier knows them by
+/// [`Key::refresh`](crate::Key::refresh), and whether it was spent or its session ended it does not know.
 #[derive(Debug, Clone)]
 pub struct JwtRefreshTokenRequired(pub JwtRequired);
 

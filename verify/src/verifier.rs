@@ -6,6 +6,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use crate::compact::{Parts, TokenHeader};
 use crate::{Claims, KeySet, Refusal, RevocationList, TokenType};
 
+/// The leeway of a verifier that is told of none, in seconds.
+pub const DEFAULT_LEEWAY: u64 = 2;
+
 /// The largest leeway there is, in seconds.
 pub const MAX_LEEWAY: u64 = 60;
 
@@ -22,21 +25,23 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// Accepts the tokens of `issuer` for `audience` that one of `keys` signed: no leeway, access
-    /// tokens of at most a day, nothing revoked.
+    /// Accepts the tokens of `issuer` that one of `keys` signed, access tokens for `audience` and
+    /// refresh tokens for the issuer: a leeway of [`DEFAULT_LEEWAY`], access tokens of at most a day,
+    /// nothing revoked.
     pub fn new(keys: KeySet, issuer: impl Into<String>, audience: impl Into<String>) -> Self {
         Self {
             keys: RwLock::new(Arc::new(keys)),
             issuer: issuer.into(),
             audience: audience.into(),
             more_audiences: Vec::new(),
-            leeway: 0,
+            leeway: DEFAULT_LEEWAY,
             max_access_lifetime: AtomicU64::new(86_400),
             revocations: None,
         }
     }
 
-    /// How far clocks may differ, in seconds; more than [`MAX_LEEWAY`] is taken for that.
+    /// Allows the issuer's clock to be ahead by up to `seconds`: `iat` and `nbf` may lie that far ahead.
+    /// More than [`MAX_LEEWAY`] is taken for that. No leeway lets a token live longer than `exp` says.
     #[must_use]
     pub fn leeway(mut self, seconds: u64) -> Self {
         self.leeway = seconds.min(MAX_LEEWAY);
@@ -127,8 +132,8 @@ impl Verifier {
     pub fn read(&self, token: &str) -> Result<Claims, Refusal> {
         let claims = self.verify_signed(token)?;
         self.check_issuer(&claims)?;
-        let known = self.more_audiences.contains(&claims.aud);
-        if !known {
+        let is_access = claims.token_type() == TokenType::Access;
+        if !(is_access && self.more_audiences.contains(&claims.aud)) {
             self.check_audience(&claims)?;
         }
         Ok(claims)
@@ -173,7 +178,7 @@ impl Verifier {
         let key = keys.find(header.kid.as_deref())?;
         key.check(&header, &parts)?;
         let claims = Claims::parse(&parts.payload)?;
-        key.check_use(&claims)?;
+        check_type(&claims, key.token_type())?;
         require(key.audience().is_none_or(|own| own == claims.aud), Refusal::AudienceMismatch)?;
         Ok(claims)
     }
@@ -183,12 +188,16 @@ impl Verifier {
     }
 
     fn check_audience(&self, claims: &Claims) -> Result<(), Refusal> {
-        require(claims.aud == self.audience, Refusal::AudienceMismatch)
+        let expected = match claims.token_type() {
+            TokenType::Access => &self.audience,
+            TokenType::Refresh => &self.issuer,
+        };
+        require(claims.aud == *expected, Refusal::AudienceMismatch)
     }
 
-    /// RFC 7519, section 4.1.4: not accepted on or after `exp`.
+    /// RFC 7519, section 4.1.4: not accepted on or after `exp`, whatever the leeway is.
     fn check_expiry(&self, claims: &Claims, now: u64) -> Result<(), Refusal> {
-        require(now < claims.exp.saturating_add(self.leeway), Refusal::Expired)
+        require(now < claims.exp, Refusal::Expired)
     }
 
     fn check_start(&self, claims: &Claims, now: u64) -> Result<(), Refusal> {

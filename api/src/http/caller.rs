@@ -13,10 +13,8 @@ use tessera_verify::poem::bearer;
 use tessera_verify::{Claims, Refusal};
 
 use crate::app::App;
-use crate::clock;
 use crate::error::{Code, Error, Result};
 use crate::http::cookie::{self, Cookies};
-use crate::revocation;
 use crate::scope::Scope;
 use crate::service::Principal;
 use crate::session::{self, Device};
@@ -176,12 +174,7 @@ impl TokenHolder {
             }
             _ => return Err(Code::Unauthorized.into()),
         };
-        revocation::require_known(app)?;
-        let claims = app
-            .verifier
-            .verify_either(token, clock::now().seconds())
-            .map_err(|refusal| Error::token(Code::Unauthorized, refusal))?;
-        Ok(Self { claims })
+        Ok(Self { claims: session::holder(app, token).await? })
     }
 }
 

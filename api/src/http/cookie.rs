@@ -17,6 +17,7 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::config::{Config, ConfigError};
 use crate::error::{Code, Error, Result};
+use crate::key;
 use crate::session::AccessToken;
 
 /// Where the value that belongs to a cookie is repeated.
@@ -33,16 +34,9 @@ impl CsrfKeys {
     pub(crate) fn of(config: &Config) -> Result<Self, ConfigError> {
         let secret = config.signing_secret()?;
         let secrets = std::iter::once(&secret).chain(&config.app_secret_previous);
-        let key = |bytes: &[u8]| hmac::Key::new(hmac::HMAC_SHA256, bytes);
-        Ok(Self(
-            secrets
-                .map(|secret| {
-                    // A key of its own, so that no value made here is a signature of anything.
-                    let label = b"tessera cross-site request forgery";
-                    key(hmac::sign(&key(secret.expose().as_bytes()), label).as_ref())
-                })
-                .collect(),
-        ))
+        // A key of its own, so that no value made here is a signature of anything.
+        let purpose = "tessera cross-site request forgery";
+        Ok(Self(secrets.map(|secret| key::digest_key(secret, purpose)).collect()))
     }
 
     fn value(&self, session: Uuid) -> String {

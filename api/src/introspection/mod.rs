@@ -2,7 +2,7 @@
 
 pub(crate) mod http;
 
-use tessera_verify::{Claims, TokenKind};
+use tessera_verify::{Claims, TokenKind, TokenType};
 
 use crate::app::App;
 use crate::clock;
@@ -49,7 +49,9 @@ pub async fn introspect(app: &App, authority: &Authority, token: &str) -> Result
     let Ok(claims) = app.verifier.verify_any(token, clock::now().seconds()) else {
         return Ok(None);
     };
-    let is_for_all = claims.aud == app.config.jwt_audience || authority.may(Scope::SUPER);
+    let is_for_all = claims.token_type() == TokenType::Refresh
+        || claims.aud == app.config.jwt_audience
+        || authority.may(Scope::SUPER);
     let is_for_caller =
         authority.principal().is_some_and(|principal| principal.name() == claims.aud);
     if !is_for_all && !is_for_caller {

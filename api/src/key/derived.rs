@@ -4,7 +4,6 @@
 use std::fmt;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
-use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -64,13 +63,7 @@ pub fn digest_key(secret: &Secret, purpose: &str) -> hmac::Key {
 }
 
 fn derive(secret: &Secret, purpose: &[&[u8]]) -> [u8; 32] {
-    let mut key = [0; 32];
-    let extracted = Salt::new(HKDF_SHA256, b"").extract(secret.expose().as_bytes());
-    extracted
-        .expand(purpose, HKDF_SHA256)
-        .and_then(|expanded| expanded.fill(&mut key))
-        .expect("a key as long as the digest");
-    key
+    tessera_verify::derive(secret.expose().as_bytes(), purpose)
 }
 
 #[cfg(test)]

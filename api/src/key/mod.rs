@@ -2,8 +2,8 @@
 //!
 //! With HS256 that is the secret of the settings. With the other algorithms access tokens are signed
 //! by private keys that the database keeps, encrypted under a key derived from that secret, and
-//! anybody may verify them with the public ones; refresh tokens, which only Tessera reads, are still
-//! signed with the secret.
+//! anybody may verify them with the public ones. Refresh tokens, which only Tessera reads, are always
+//! signed with a key that is derived from the secret for them alone.
 
 mod derived;
 pub(crate) mod http;
@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use entity::signing_key::Model;
 use sea_orm::DatabaseTransaction;
-use tessera_verify::{Key, KeySet, MAX_LEEWAY, SigningAlgorithm, TokenType};
+use tessera_verify::{Key, KeySet, MAX_LEEWAY, SigningAlgorithm};
 
 use crate::app::App;
 use crate::audit::{self, Act, Acting, Actor, Entry};
@@ -85,15 +85,17 @@ pub struct SigningKey {
 /// [`ConfigError`] for a secret that tokens cannot be signed with.
 pub(crate) fn of_settings(config: &Config) -> Result<KeySet, ConfigError> {
     let secret = config.signing_secret()?;
-    let key = |secret: &Secret| Key::hs256(secret.expose().as_bytes());
+    let refresh = |secret: &Secret| Key::refresh(secret.expose().as_bytes());
+    let mut keys = KeySet::default().with_refresh(refresh(&secret));
+    for previous in &config.app_secret_previous {
+        keys = keys.with_previous(refresh(previous));
+    }
     if config.jwt_algorithm != SigningAlgorithm::Hs256 {
         // Whoever verified with the secret before must not make access tokens with it now.
-        let refresh = |secret: &Secret| key(secret).only_for(TokenType::Refresh);
-        let keys = KeySet::default().with_refresh(refresh(&secret));
-        let previous = config.app_secret_previous.iter();
-        return Ok(previous.fold(keys, |keys, secret| keys.with_previous(refresh(secret))));
+        return Ok(keys);
     }
-    let mut keys = KeySet::new(key(&secret));
+    let key = |secret: &Secret| Key::hs256(secret.expose().as_bytes());
+    keys = keys.with_access(key(&secret));
     for audience in &config.jwt_audiences {
         keys = keys.with_access(for_audience(&secret, audience));
     }
@@ -108,7 +110,7 @@ pub(crate) fn of_settings(config: &Config) -> Result<KeySet, ConfigError> {
 
 fn for_audience(secret: &Secret, audience: &str) -> Key {
     let secret = audience_secret(secret, audience);
-    Key::hs256(secret.expose().as_bytes()).for_audience(audience).only_for(TokenType::Access)
+    Key::hs256(secret.expose().as_bytes()).for_audience(audience)
 }
 
 /// Reads the keys of the database, and has tokens signed and checked with them from now on.
@@ -225,6 +227,7 @@ async fn create(
         created_at: now.millis(),
         active_at: active.millis(),
         retired_at: None,
+        last_signed_at: None,
     };
     store::insert(transaction, row.clone()).await?;
     Ok(row)
@@ -301,7 +304,15 @@ pub async fn list(app: &App) -> Result<Vec<SigningKey>> {
 }
 
 fn seen(row: Model, state: State) -> SigningKey {
-    let Model { kid, algorithm, sealed: _, created_at, active_at, retired_at: _ } = row;
+    let Model {
+        kid,
+        algorithm,
+        sealed: _,
+        created_at,
+        active_at,
+        retired_at: _,
+        last_signed_at: _,
+    } = row;
     let seconds = |millis| Time::from_millis(millis).seconds();
     SigningKey { kid, algorithm, state, created: seconds(created_at), active: seconds(active_at) }
 }

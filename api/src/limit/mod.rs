@@ -24,6 +24,7 @@ use crate::app::App;
 use crate::clock::{self, Time};
 use crate::config::{Config, ConfigError};
 use crate::error::{Error, Result};
+use crate::key;
 
 /// How often something may be tried, and how long it has to wait after that.
 #[derive(Debug, Clone, Copy)]
@@ -316,9 +317,7 @@ fn key(app: &App, what: &str, parts: &[&str]) -> String {
 
 /// The key of those digests.
 pub(crate) fn attempt_key(config: &Config) -> Result<hmac::Key, ConfigError> {
-    let secret = config.signing_secret()?;
-    let key = |bytes: &[u8]| hmac::Key::new(hmac::HMAC_SHA256, bytes);
-    Ok(key(hmac::sign(&key(secret.expose().as_bytes()), b"tessera attempts").as_ref()))
+    Ok(key::digest_key(&config.signing_secret()?, "tessera attempts"))
 }
 
 /// Where a request came from, as far as one caller has it for themself: of IPv6, a network of 64 bits.

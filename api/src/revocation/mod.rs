@@ -40,6 +40,9 @@ pub enum Why {
     LogoutAll,
     /// A refresh token was used that had been spent.
     Reuse,
+    /// A refresh token was used that the session has not given yet: the database was restored from an
+    /// older copy.
+    Restored,
     /// Its user has a new password.
     PasswordChange,
     /// Its user took back an address that somebody else had changed.
@@ -65,6 +68,7 @@ impl Why {
             Why::Logout => "logout",
             Why::LogoutAll => "logout-all",
             Why::Reuse => "reuse",
+            Why::Restored => "restored",
             Why::PasswordChange => "password-change",
             Why::EmailRestored => "email-restored",
             Why::Deactivated => "deactivated",

@@ -11,7 +11,8 @@ use entity::{SessionId, UserId};
 use quick_cache::sync::Cache;
 use sea_orm::DatabaseTransaction;
 
-use super::{Device, Opens, login, store};
+use super::login::{self, Opens};
+use super::{Device, store};
 use crate::app::App;
 use crate::clock::{self, Time};
 use crate::error::Result;

@@ -1,18 +1,17 @@
 //! Signing in: what a password opens.
 
-use entity::UserId;
 use entity::session::Model;
+use entity::{SessionId, UserId};
 
 use super::claims::{self, tokens};
-use super::{
-    AccessToken, Device, Opens, Tokens, access_token, browser, limits, new_session, store,
-};
+use super::{AccessToken, Device, Tokens, access_token, browser, limits, store};
 use crate::app::App;
 use crate::audit::{self, Act, Actor, Entry};
 use crate::clock::{self, Time};
 use crate::error::{Code, Error, Result};
 use crate::factor::{self, Password};
 use crate::limit;
+use crate::random;
 use crate::revocation;
 use crate::user::{self, Changes, Credentials, PasswordHash, User};
 
@@ -34,6 +33,41 @@ pub async fn login(
     let audience = claims::audience(app, audience)?;
     let (row, user, now) = begin(app, username, password, device, Opens::Tokens).await?;
     tokens(app, &row, now, true, audience, &user.scopes())
+}
+
+/// What a sign-in opens.
+pub(super) enum Opens {
+    /// A session that gives tokens.
+    Tokens,
+    /// One of a browser, which knows it by an id with this digest.
+    Browser(String),
+}
+
+fn new_session(
+    user: UserId,
+    device: Device,
+    now: Time,
+    issued_at: Time,
+    limits: store::Limits,
+) -> Model {
+    let store::Limits { idle, absolute } = limits;
+    Model {
+        id: SessionId(random::id()),
+        user_id: user,
+        created_at: now.millis(),
+        auth_time: now.millis(),
+        expires_at: now.plus_seconds(idle.min(absolute)).millis(),
+        generation: 0,
+        rotated_at: now.millis(),
+        ended_at: None,
+        ended_why: None,
+        last_used_at: now.millis(),
+        ip: device.ip,
+        user_agent: device.user_agent,
+        ended_ip: None,
+        issued_at: issued_at.millis(),
+        secret: entity::session::Secret(random::bytes::<{ claims::SECRET_LENGTH }>().to_vec()),
+    }
 }
 
 /// Opens a session for somebody with a password.

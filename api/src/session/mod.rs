@@ -16,6 +16,8 @@ mod refresh;
 mod store;
 
 pub use asker::Asker;
+pub use claims::holder;
+pub(crate) use claims::is_of_session;
 pub(crate) use end::{end_all, end_by_id, lives};
 pub use end::{end_one, end_others, logout_all};
 pub use login::{login, login_with_cookie};
@@ -37,7 +39,6 @@ use crate::clock::{self, Time};
 use crate::error::{Code, Error, Result};
 use crate::factor::Password;
 use crate::limit;
-use crate::random;
 use crate::revocation::{self, Why};
 use crate::user::{self, Credentials, User};
 
@@ -139,7 +140,8 @@ pub(crate) async fn prove(
 
 /// Whether less than half of a token's life is left.
 pub fn is_in_its_second_half(claims: &Claims) -> bool {
-    claims.exp.saturating_sub(clock::now().seconds()) * 2 < claims.exp.saturating_sub(claims.iat)
+    let left = claims.exp.saturating_sub(clock::now().seconds());
+    left.saturating_mul(2) < claims.exp.saturating_sub(claims.iat)
 }
 
 /// Another access token of the caller's session, for who keeps no refresh token; `None` when the
@@ -347,6 +349,7 @@ fn seen_from(current: Option<SessionId>, row: Model) -> Session {
         user_agent,
         ended_ip,
         issued_at: _,
+        secret: _,
     } = row;
     let seconds = |millis| Time::from_millis(millis).seconds();
     Session {
@@ -393,6 +396,9 @@ pub async fn revoke(app: &App, token: &str, device: Device) -> Result<()> {
     let now = clock::now();
     let Ok(claims) = app.verifier.read_past(token, now.seconds()) else { return Ok(()) };
     if matches!(claims.kind, TokenKind::Refresh { .. }) {
+        if !is_of_session(app, &claims).await? {
+            return Ok(());
+        }
         let transaction = app.database.begin().await?;
         let (user, session) = (UserId(claims.sub), SessionId(claims.sid));
         end(app, transaction, user, session, &Why::Revoked, device).await?;
@@ -410,16 +416,6 @@ pub async fn revoke(app: &App, token: &str, device: Device) -> Result<()> {
     end::revoke_alone(app, &claims, Revocation::Token { jti: claims.jti, until }, device).await
 }
 
-/// Whether the session that a token names is there, and of the user it names.
-///
-/// # Errors
-///
-/// When the database does not answer.
-pub(crate) async fn is_of_session(app: &App, claims: &Claims) -> Result<bool> {
-    let row = store::find(app.database.reader(), SessionId(claims.sid)).await?;
-    Ok(row.is_some_and(|row| row.user_id.0 == claims.sub))
-}
-
 /// Whose a session is, if there is one.
 pub(crate) async fn owner(
     transaction: &DatabaseTransaction,
@@ -431,38 +427,4 @@ pub(crate) async fn owner(
 fn limits(app: &App) -> store::Limits {
     let idle = app.config.refresh_token_expires;
     store::Limits { idle, absolute: app.config.session_expires }
-}
-
-/// What a sign-in opens.
-enum Opens {
-    /// A session that gives tokens.
-    Tokens,
-    /// One of a browser, which knows it by an id with this digest.
-    Browser(String),
-}
-
-fn new_session(
-    user: UserId,
-    device: Device,
-    now: Time,
-    issued_at: Time,
-    limits: store::Limits,
-) -> Model {
-    let store::Limits { idle, absolute } = limits;
-    Model {
-        id: SessionId(random::id()),
-        user_id: user,
-        created_at: now.millis(),
-        auth_time: now.millis(),
-        expires_at: now.plus_seconds(idle.min(absolute)).millis(),
-        generation: 0,
-        rotated_at: now.millis(),
-        ended_at: None,
-        ended_why: None,
-        last_used_at: now.millis(),
-        ip: device.ip,
-        user_agent: device.user_agent,
-        ended_ip: None,
-        issued_at: issued_at.millis(),
-    }
 }

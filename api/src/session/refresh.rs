@@ -3,9 +3,9 @@
 use entity::session::Model;
 use entity::{SessionId, UserId};
 use sea_orm::DatabaseTransaction;
-use tessera_verify::{Claims, Refusal, TokenKind, TokenType};
+use tessera_verify::{Claims, Refusal, Revocation, TokenKind, TokenType};
 
-use super::claims::{self, tokens};
+use super::claims::{self, is_of, tokens, warn_of_forgery};
 use super::{Device, Tokens, active_user, limits, store};
 use crate::app::App;
 use crate::audit::{self, Act, Actor, Entry};
@@ -17,7 +17,9 @@ use crate::revocation::{self, Life, Why};
 ///
 /// Presented again within the leeway after it was spent, it gives the same refresh token once more:
 /// the answer may have been lost, or two tabs may have asked at once. Later than that, two parties
-/// hold it, and its session ends (RFC 9700, section 4.14.2).
+/// hold it, and its session ends (RFC 9700, section 4.14.2). Before anything else the token's id is
+/// compared with the one that its session's row gives: a token that somebody made with `APP_SECRET` is
+/// refused and changes nothing, whatever generation it names.
 ///
 /// # Errors
 ///
@@ -45,28 +47,62 @@ pub async fn refresh(
         return Err(Code::RefreshTokenInvalid.into());
     };
     let (session, user) = (SessionId(claims.sid), UserId(claims.sub));
+    // A row's secret and user never change: this look-up and the update need no transaction.
+    let row = store::find(app.database.reader(), session).await?;
+    let row = row.ok_or(Code::RefreshTokenInvalid)?;
+    if !is_of(&row, &claims) {
+        warn_of_forgery(&claims);
+        return Err(Code::RefreshTokenInvalid.into());
+    }
     let holder = active_user(app, &claims).await?.ok_or(Code::SessionEnded)?;
     if !holder.may_act(&app.config) {
         // The token is not spent: it is good again once the address is verified.
         return Err(Error::token(Code::SessionEnded, TokenRefusal::USER_NOT_VERIFIED));
     }
+    let generation = i64::try_from(generation).ok().filter(|generation| *generation < i64::MAX);
+    let generation = generation.ok_or(Code::RefreshTokenInvalid)?;
 
-    let transaction = app.database.begin().await?;
     let now = clock::now();
-    let outcome = spend(app, &transaction, session, user, generation, device, now).await?;
+    let (limits, from) = (limits(app), device.ip.clone());
+    let writer = app.database.writer();
+    let spent = store::spend(writer, session, user, generation, now, &limits, device).await?;
+    let row = match spent {
+        Some(row) => row,
+        None => not_spent(app, session, generation, from, now).await?,
+    };
+    tokens(app, &row, now, false, audience, &holder.scopes())
+}
+
+/// Finds out why a token of a session could not be spent, and ends the session if that is a reason to.
+/// Returns the row if the token was spent just before: it has the successor.
+async fn not_spent(
+    app: &App,
+    session: SessionId,
+    generation: i64,
+    from: Option<String>,
+    now: Time,
+) -> Result<Model> {
+    let transaction = app.database.begin().await?;
+    let spent = judge(app, &transaction, session, generation, from, now).await?;
     transaction.commit().await?;
-    match outcome {
-        Spent::Now(row) | Spent::JustBefore(row) => {
-            tokens(app, &row, now, false, audience, &holder.scopes())
-        }
+    match spent {
+        Spent::JustBefore(row) => Ok(row),
         Spent::LongAgo(entries) => {
             app.revocations.apply(entries);
             tracing::warn!(
                 session.id = %session,
-                user.id = %user,
                 "a spent refresh token was used again; its session was ended"
             );
             Err(Code::RefreshTokenReused.into())
+        }
+        Spent::Ahead(entries) => {
+            app.revocations.apply(entries);
+            tracing::warn!(
+                session.id = %session,
+                "a refresh token is ahead of its session: the database was restored from an older \
+                 copy; the session was ended"
+            );
+            Err(Code::SessionEnded.into())
         }
         Spent::Never(code) => Err(code.into()),
     }
@@ -85,10 +121,18 @@ pub async fn why_not_refreshed(
     let row = store::find(app.database.reader(), SessionId(claims.sid)).await?;
     let now = clock::now();
     Ok(match row {
+        Some(row) if !is_of(&row, claims) => Some((
+            "token_not_issued",
+            "its id is not the one that its session gives: somebody else made it with APP_SECRET",
+        )),
         Some(row) if row.ended_at.is_some() => Some(("session_ended", "its session ended")),
         Some(row) if row.has_expired(now.millis()) => {
             Some(("session_expired", "its session has expired"))
         }
+        Some(row) if row.generation.cast_unsigned() < generation => Some((
+            "token_ahead",
+            "its session is older than it is: the database was restored from an older copy",
+        )),
         Some(row) if row.generation.cast_unsigned() != generation => {
             Some(("token_spent", "it was spent; within the leeway it gives its successor again"))
         }
@@ -97,63 +141,68 @@ pub async fn why_not_refreshed(
     })
 }
 
-/// What became of a refresh token that was presented.
+/// What became of a refresh token that its session gave and that is not the current one.
 enum Spent {
-    /// It was the current one; the row has its successor.
-    Now(Model),
-    /// It was the one before, and within the leeway.
+    /// It was the one before, and within the leeway; the row has its successor.
     JustBefore(Model),
     /// It was spent too long ago; the session was ended.
-    LongAgo(Vec<tessera_verify::Revocation>),
+    LongAgo(Vec<Revocation>),
+    /// The row does not know of it yet: the database was restored from an older copy, in which the
+    /// session may live although it was ended since. The session was ended.
+    Ahead(Vec<Revocation>),
     /// It cannot be spent.
     Never(Code),
 }
 
 /// Ending the session of a reused token must be committed although the caller is refused: so that
 /// is an outcome, not an error.
-async fn spend(
+async fn judge(
     app: &App,
     transaction: &DatabaseTransaction,
     session: SessionId,
-    user: UserId,
-    generation: u64,
-    device: Device,
+    generation: i64,
+    from: Option<String>,
     now: Time,
 ) -> Result<Spent> {
-    let generation = i64::try_from(generation).ok().filter(|generation| *generation < i64::MAX);
-    let Some(generation) = generation else {
-        return Ok(Spent::Never(Code::RefreshTokenInvalid));
-    };
-    let limits = limits(app);
-    let from = device.ip.clone();
-    if let Some(row) =
-        store::spend(transaction, session, user, generation, now, &limits, device).await?
-    {
-        return Ok(Spent::Now(row));
-    }
     let Some(row) = store::find_and_lock(transaction, session).await? else {
         return Ok(Spent::Never(Code::RefreshTokenInvalid));
     };
+    let leeway = app.config.refresh_reuse_leeway;
     let spent_at = Time::from_millis(row.rotated_at);
-    Ok(if row.user_id != user || row.generation < generation {
-        // A generation that is yet to come: the database was restored from an older copy.
-        Spent::Never(Code::RefreshTokenInvalid)
-    } else if row.ended_at.is_some() {
+    Ok(if row.ended_at.is_some() {
         Spent::Never(Code::SessionEnded)
     } else if row.has_expired(now.millis()) {
         Spent::Never(Code::RefreshTokenExpired)
+    } else if row.generation < generation {
+        let entry = Entry::new(Act::SessionEnd, Actor::anybody()).with("why", Why::Restored.told());
+        Spent::Ahead(end(app, transaction, &row, &Why::Restored, from, entry).await?)
     } else if row.generation == generation + 1
-        && now <= spent_at.plus_seconds(app.config.refresh_reuse_leeway)
-        && spent_at <= now.plus_seconds(app.config.refresh_reuse_leeway)
+        && now <= spent_at.plus_seconds(leeway)
+        && spent_at <= now.plus_seconds(leeway)
     {
         Spent::JustBefore(store::issue(transaction, session, now).await?.unwrap_or(row))
     } else {
-        store::end(transaction, session, user, &Why::Reuse, from, now).await?;
-        let life = Life::read(app, transaction).await?;
-        let entries = vec![life.of_session(session, Time::from_millis(row.issued_at), now)];
-        revocation::record(transaction, &entries, &Why::Reuse, now).await?;
-        let entry = Entry::new(Act::RefreshReuse, Actor::anybody()).on_user(user);
-        audit::record(transaction, entry.with("session", session.to_string())).await?;
-        Spent::LongAgo(entries)
+        let entry = Entry::new(Act::RefreshReuse, Actor::anybody());
+        Spent::LongAgo(end(app, transaction, &row, &Why::Reuse, from, entry).await?)
     })
+}
+
+/// Ends a session whose token was refused. What is returned was recorded in the transaction; the caller
+/// puts it into memory once that was committed.
+async fn end(
+    app: &App,
+    transaction: &DatabaseTransaction,
+    row: &Model,
+    why: &Why,
+    from: Option<String>,
+    entry: Entry,
+) -> Result<Vec<Revocation>> {
+    let now = clock::now();
+    store::end(transaction, row.id, row.user_id, why, from, now).await?;
+    let life = Life::read(app, transaction).await?;
+    let entries = vec![life.of_session(row.id, Time::from_millis(row.issued_at), now)];
+    revocation::record(transaction, &entries, why, now).await?;
+    let entry = entry.on_user(row.user_id).with("session", row.id.to_string());
+    audit::record(transaction, entry).await?;
+    Ok(entries)
 }

@@ -94,7 +94,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let keys = match &secret {
         Some(secret) => {
             println!("verifies HS256 with the secret of the settings or of the file");
-            KeySet::verifying([Key::hs256(secret.as_bytes())])
+            let secret = secret.as_bytes();
+            KeySet::verifying([Key::hs256(secret), Key::refresh(secret)])
         }
         None => {
             println!("verifies with the keys that {} publishes", arguments.tessera);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{block, node_folder, project, tool};
-use crate::support::{Forgery, SECRET, Server, claims_of, free_port};
+use crate::support::{Forgery, SECRET, Server, claims_of, free_port, kid_of};
 
 /// A program that serves on a port of this machine.
 struct Service {
@@ -117,7 +117,12 @@ async fn the_example_lets_pass_whom_it_says() {
     let jti = service.ask("/get-jti", Some(&person.access)).await.1;
     assert_eq!(jti["access_jti"], claims_of(&person.access)["jti"]);
     assert_eq!(service.status("/refresh-token", Some(&person.refresh)).await, 200);
-    assert_eq!(service.status("/refresh-token", Some(&person.access)).await, 401);
+    let raw = Forgery::of(&person.refresh).secret(SECRET.as_bytes());
+    let renamed = raw.clone().with_header("kid", kid_of(SECRET.as_bytes()));
+    let as_before = renamed.clone().with_header("typ", "JWT").with("aud", "tessera");
+    for other in [person.access.clone(), raw.sign(), renamed.sign(), as_before.sign()] {
+        assert_eq!(service.status("/refresh-token", Some(&other)).await, 401, "{other}");
+    }
 
     let (status, body, challenge) = service.ask("/reports", Some(&person.access)).await;
     assert_eq!((status, &body["detail"]), (403, &json!("INSUFFICIENT_SCOPE")));

@@ -40,6 +40,7 @@ async fn every_entity_is_readable(kind: Kind) {
         user_agent: Some("ü".repeat(256)),
         ended_ip: Some("x".repeat(45)),
         issued_at: i64::MAX,
+        secret: session::Secret(vec![7; 32]),
     };
     let session_id = session.id;
     session.clone().into_active_model().reset_all().insert(&connection).await.unwrap();
@@ -200,6 +201,7 @@ async fn every_entity_is_readable(kind: Kind) {
         created_at: 0,
         active_at: i64::MAX,
         retired_at: None,
+        last_signed_at: Some(i64::MAX),
     };
     row.clone().into_active_model().reset_all().insert(&connection).await.unwrap();
     assert_eq!(signing_key::Entity::find().one(&connection).await.unwrap(), Some(row));

@@ -1,9 +1,10 @@
 //! Other people's libraries accept what Tessera makes.
 
+use std::collections::BTreeMap;
 use std::process::Command;
 
-use super::{block, node_folder, project, run, text, tool};
-use crate::support::{PASSWORD, SECRET, Server};
+use super::{block, node_folder, project, read, run, text, tool};
+use crate::support::{Forgery, PASSWORD, SECRET, Server, claims_of};
 
 fn python(script: &str, environment: &[(&str, &str)]) -> String {
     let output =
@@ -34,6 +35,73 @@ except jwt.InvalidSignatureError:
     print('refused')
 ";
     assert_eq!(python(wrong, &environment), "refused");
+}
+
+/// What libraries of others make of a token, each set up as its documentation says: `accepted`, or why
+/// not.
+fn judged(token: &str, leeway: Option<u64>) -> BTreeMap<String, String> {
+    let arguments = [token.to_owned(), SECRET.to_owned()];
+    let arguments = || arguments.iter().cloned().chain(leeway.map(|leeway| leeway.to_string()));
+    let scripts = project().join("tests/tools");
+    std::fs::copy(scripts.join("libraries.mjs"), node_folder().join("libraries.mjs")).unwrap();
+    let mut node = Command::new("node");
+    node.current_dir(node_folder()).arg("libraries.mjs").args(arguments());
+    let mut python = Command::new(tool("python"));
+    python.arg(scripts.join("libraries.py")).args(arguments());
+    let mut judged = BTreeMap::new();
+    for command in [&mut node, &mut python] {
+        let output = run(command);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let told: BTreeMap<String, String> = serde_json::from_slice(&output.stdout).unwrap();
+        judged.extend(told);
+    }
+    assert_eq!(judged.len(), 9, "{judged:?}");
+    judged
+}
+
+/// They hold the secret, and none looks at the claim `type`.
+#[tokio::test]
+async fn no_library_takes_a_refresh_token_for_an_access_token() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    for (library, said) in judged(&person.access, None) {
+        assert_eq!(said, "accepted", "{library}");
+    }
+    for (library, said) in judged(&person.refresh, None) {
+        assert!(said.to_lowercase().contains("signature"), "{library}: {said}");
+    }
+}
+
+/// A library whose clock is behind sees times that lie ahead.
+#[tokio::test]
+async fn libraries_look_at_iat_and_nbf_as_the_guides_table_says() {
+    let server = Server::start().await;
+    let access = server.person("first").await.access;
+    let issued = claims_of(&access)["iat"].as_u64().unwrap();
+    let good = || Forgery::of(&access).with("nbf", issued - 5);
+    let mut expected = BTreeMap::new();
+    for claim in ["iat", "nbf"] {
+        // Some seconds pass until they look.
+        let ahead = good().with(claim, issued + 240).sign();
+        for leeway in [None, Some(300)] {
+            for (library, said) in judged(&ahead, leeway) {
+                let said = if said == "accepted" { "accepted" } else { "refused" };
+                expected.entry(library).or_insert_with(Vec::new).push(said.to_owned());
+            }
+        }
+    }
+    let page = read("docs/guide/verifying.md");
+    let (_, table) = page.split_once("<!-- leeways -->").unwrap();
+    let rows = table.lines().skip_while(|line| !line.starts_with('|')).skip(2);
+    let mut told = BTreeMap::new();
+    for row in rows.take_while(|line| line.starts_with('|')) {
+        let cells: Vec<_> = row.split('|').map(|cell| cell.trim().to_owned()).collect();
+        let with_leeway = if cells[4].starts_with("none") { "refused" } else { "accepted" };
+        let with = |cell: &str| if cell == "accepted" { "accepted" } else { with_leeway };
+        let row = [&cells[2], with(&cells[2]), &cells[3], with(&cells[3])];
+        told.insert(cells[1].clone(), row.map(ToOwned::to_owned).to_vec());
+    }
+    assert_eq!(told, expected);
 }
 
 /// Every algorithm, in Python twice and in JavaScript: with the secret, and with published keys.

@@ -16,7 +16,7 @@ pub(crate) use database::{Kind, TestDatabase};
 pub(crate) use mail::{Letter, MailServer, free_port};
 pub(crate) use proxy::Proxy;
 pub(crate) use server::{Clock, Server, Setup, command};
-pub(crate) use token::{Forgery, SECRET, claims_of, header_of};
+pub(crate) use token::{Forgery, SECRET, claims_of, header_of, kid_of, refresh_key};
 
 use serde_json::{Value, json};
 

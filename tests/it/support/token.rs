@@ -1,12 +1,12 @@
 //! Tokens as an attacker makes them: any header, any claims, any key.
 
-use aws_lc_rs::hmac;
+use aws_lc_rs::{hkdf, hmac};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use serde_json::Value;
 
 /// The `APP_SECRET` of servers in tests.
-pub(crate) const SECRET: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+pub(crate) const SECRET: &str = "5f2c9e8b71d40a36c4e7918f0b6d2a53e1f87c094b5ad6328e70c1f49d3b6a52";
 
 pub(crate) fn header_of(token: &str) -> Value {
     part(token, 0)
@@ -29,12 +29,36 @@ pub(crate) struct Forgery {
     secret: Vec<u8>,
 }
 
+/// What `APP_SECRET` derives for a use (HKDF with SHA-256, RFC 5869).
+fn derived(secret: &str, info: &str) -> Vec<u8> {
+    let mut key = [0; 32];
+    let extracted = hkdf::Salt::new(hkdf::HKDF_SHA256, b"").extract(secret.as_bytes());
+    let info = [info.as_bytes()];
+    extracted.expand(&info, hkdf::HKDF_SHA256).unwrap().fill(&mut key).unwrap();
+    key.to_vec()
+}
+
+/// What signs refresh tokens under an `APP_SECRET`.
+pub(crate) fn refresh_key(secret: &str) -> Vec<u8> {
+    derived(secret, "tessera refresh tokens")
+}
+
+/// The `kid` of an HMAC key.
+pub(crate) fn kid_of(key: &[u8]) -> String {
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), b"tessera key id");
+    BASE64.encode(tag)[..16].to_owned()
+}
+
 impl Forgery {
+    /// As its token is, signed by who holds `APP_SECRET`: with what is derived from it where it is a
+    /// refresh token.
     pub(crate) fn of(token: &str) -> Self {
+        let header = header_of(token);
+        let is_refresh = header["typ"] == "rt+jwt";
         Self {
-            header: header_of(token).to_string(),
+            header: header.to_string(),
             claims: claims_of(token).to_string(),
-            secret: SECRET.into(),
+            secret: if is_refresh { refresh_key(SECRET) } else { SECRET.into() },
         }
     }
 

@@ -1,0 +1,55 @@
+"""Verifies a token with libraries of others, each as its documentation says, with the secret, the issuer and the audience:
+`python libraries.py TOKEN SECRET [LEEWAY]`; prints what each makes of it, as JSON: "accepted", or why not.
+"""
+
+import asyncio
+import json
+import sys
+import uuid
+
+import jwt
+from authlib.jose import JsonWebToken
+from fastapi_users.authentication import JWTStrategy
+from fastapi_users.jwt import decode_jwt
+
+token, secret = sys.argv[1:3]
+leeway = int(sys.argv[3]) if len(sys.argv) > 3 else 0
+issuer, audience = "http://localhost:8000", "tessera"
+results = {}
+
+
+def ask(name, verify):
+    try:
+        verify()
+        results[name] = "accepted"
+    except Exception as error:
+        results[name] = f"{type(error).__name__}: {error}"
+
+
+def authlib():
+    options = {"iss": {"essential": True, "value": issuer}, "aud": {"essential": True, "value": audience}}
+    JsonWebToken(["HS256"]).decode(token, secret, claims_options=options).validate(leeway=leeway)
+
+
+class Users:
+    """As much of a UserManager as a strategy asks for: everybody is known."""
+
+    def parse_id(self, value):
+        return uuid.UUID(value)
+
+    async def get(self, user):
+        return user
+
+
+def fastapi_users():
+    strategy = JWTStrategy(secret, lifetime_seconds=900, token_audience=[audience])
+    if asyncio.run(strategy.read_token(token, Users())) is None:
+        # It does not say why; what it asks does.
+        decode_jwt(token, secret, [audience])
+        raise ValueError("no user")
+
+
+ask("PyJWT", lambda: jwt.decode(token, secret, algorithms=["HS256"], audience=audience, issuer=issuer, leeway=leeway))
+ask("Authlib", authlib)
+ask("FastAPI Users", fastapi_users)
+print(json.dumps(results))
