@@ -37,6 +37,7 @@ mod refresh;
 mod registration;
 mod remote;
 mod revoking;
+mod rotation;
 mod services;
 mod serving;
 mod sessions;

@@ -3,11 +3,12 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 use tokio::time::timeout;
 
-use super::load;
+use super::{load, note_signing};
 use crate::app::App;
+use crate::error::Result;
 
 const LOAD_EVERY: Duration = Duration::from_secs(10);
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -18,6 +19,9 @@ pub struct KeyChanges {
     told: AtomicI64,
     read: AtomicI64,
     news: Notify,
+    /// Held by whoever reads the keys until they are in use: of two who read at once, the one who read
+    /// first would otherwise put older keys over newer ones.
+    pub(super) loading: Mutex<()>,
 }
 
 impl KeyChanges {
@@ -40,7 +44,7 @@ pub(crate) async fn keep_loading(app: App) {
     loop {
         let _ = timeout(wait, app.key_changes.news.notified()).await;
         let told = app.key_changes.told.load(Ordering::SeqCst);
-        wait = match load(&app).await {
+        wait = match turn(&app).await {
             Ok(()) => {
                 app.key_changes.read.fetch_max(told, Ordering::SeqCst);
                 LOAD_EVERY
@@ -51,4 +55,10 @@ pub(crate) async fn keep_loading(app: App) {
             }
         };
     }
+}
+
+/// Reads the keys, and notes which of them signs here.
+async fn turn(app: &App) -> Result<()> {
+    load(app).await?;
+    note_signing(app).await
 }

@@ -32,6 +32,9 @@ use crate::revocation;
 /// was published.
 pub const PUBLISHED_BEFORE: u64 = 600;
 
+/// How often servers note that they sign with a key, in seconds.
+const NOTED_EVERY: u64 = 60;
+
 /// What a key of the database is for at this moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
@@ -113,12 +116,14 @@ fn for_audience(secret: &Secret, audience: &str) -> Key {
     Key::hs256(secret.expose().as_bytes()).for_audience(audience)
 }
 
-/// Reads the keys of the database, and has tokens signed and checked with them from now on.
+/// Reads the keys of the database, and has tokens signed and checked with them from now on. Of several
+/// at once, one begins after the other has ended.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
 pub(crate) async fn load(app: &App) -> Result<()> {
+    let _turn = app.key_changes.loading.lock().await;
     let fault = |error: ConfigError| Error::because(Code::InternalServerError, error);
     let mut keys = of_settings(&app.config).map_err(fault)?;
     let now = clock::now();
@@ -146,8 +151,25 @@ pub fn signs(app: &App) -> bool {
     app.verifier.keys().access(&app.config.jwt_audience).is_some()
 }
 
-/// Makes the first key of the algorithm of the settings, where there is none that can be used. Of
-/// replicas that start at once, one makes it.
+/// Notes, once in [`NOTED_EVERY`], which key of the database this server signs with. By that every
+/// server knows when nothing that the key signed can be valid any more, whatever its own settings are.
+///
+/// # Errors
+///
+/// When the database does not answer.
+async fn note_signing(app: &App) -> Result<()> {
+    let keys = app.verifier.keys();
+    let Some(key) = keys.access(&app.config.jwt_audience).filter(|key| key.public().is_some())
+    else {
+        return Ok(());
+    };
+    let now = clock::now();
+    let since = now.minus_seconds(NOTED_EVERY);
+    Ok(store::note_signing(app.database.writer(), key.id(), now, since).await?)
+}
+
+/// Makes the first key of the algorithm of the settings, if there is none that can be used, and notes
+/// that it signs. Of replicas that start at once, one makes it.
 ///
 /// # Errors
 ///
@@ -161,7 +183,15 @@ pub(crate) async fn prepare(app: &App) -> Result<()> {
     let mut signs = algorithm == SigningAlgorithm::Hs256;
     let rows = store::all(&transaction).await?;
     for (row, state) in with_states(app, &seals, rows, now) {
-        signs |= state == State::Active;
+        if state == State::Active {
+            signs = true;
+            let was_withdrawn = is_withdrawn(app, &row, now);
+            store::note_signing(&transaction, &row.kid, now, now).await?;
+            if was_withdrawn {
+                // The other servers must accept it again before it signs.
+                revocation::announce_keys(&transaction, now).await?;
+            }
+        }
         if state == State::Unreadable {
             tracing::warn!(
                 key.id = row.kid,
@@ -172,6 +202,7 @@ pub(crate) async fn prepare(app: &App) -> Result<()> {
     }
     if !signs {
         let row = create(&transaction, &seals[0], algorithm, now, now).await?;
+        store::note_signing(&transaction, &row.kid, now, now).await?;
         tracing::info!(key.id = row.kid, key.algorithm = row.algorithm, "a signing key was made");
     }
     transaction.commit().await?;
@@ -281,7 +312,7 @@ fn with_states(app: &App, seals: &[Seal], rows: Vec<Model>, now: Time) -> Vec<(M
             State::Active
         } else if row.active_at > now.millis() {
             State::Pending
-        } else if over && row.algorithm == own {
+        } else if (over && row.algorithm == own) || is_withdrawn(app, row, now) {
             State::Past
         } else {
             State::Verifying
@@ -290,6 +321,16 @@ fn with_states(app: &App, seals: &[Seal], rows: Vec<Model>, now: Time) -> Vec<(M
     let states: Vec<_> =
         rows.iter().enumerate().map(|(position, row)| state(position, row)).collect();
     rows.into_iter().zip(states).collect()
+}
+
+/// Whether no server has signed with a key for so long that nothing it signed can be valid: the settings
+/// have another algorithm now. A key that never signed is published for the day on which they have its
+/// own.
+fn is_withdrawn(app: &App, row: &Model, now: Time) -> bool {
+    // A server may have signed until it was about to note it again.
+    let life = app.config.access_token_expires + MAX_LEEWAY + 2 * NOTED_EVERY;
+    let last = row.last_signed_at.map(Time::from_millis);
+    last.is_some_and(|last| last.plus_seconds(life) <= now)
 }
 
 /// The keys of the database, in the order in which they begin to sign.

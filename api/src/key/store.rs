@@ -1,7 +1,7 @@
 //! The table `signing_key`.
 
 use entity::signing_key::{Column, Entity, Model};
-use sea_orm::sea_query::Expr;
+use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel,
     QueryFilter, QueryOrder,
@@ -46,6 +46,23 @@ pub(super) async fn retire(
         .col_expr(Column::RetiredAt, Expr::value(now.millis()))
         .col_expr(Column::Sealed, Expr::value(""))
         .filter(Column::Kid.eq(kid))
+        .exec(connection)
+        .await
+        .map(drop)
+}
+
+/// Notes that a key signs at an instant, unless it was noted since an earlier one.
+pub(super) async fn note_signing(
+    connection: &impl ConnectionTrait,
+    kid: &str,
+    now: Time,
+    since: Time,
+) -> Result<(), DbErr> {
+    let is_due = Column::LastSignedAt.is_null().or(Column::LastSignedAt.lt(since.millis()));
+    Entity::update_many()
+        .col_expr(Column::LastSignedAt, Expr::value(now.millis()))
+        .filter(Column::Kid.eq(kid))
+        .filter(is_due)
         .exec(connection)
         .await
         .map(drop)
