@@ -247,17 +247,26 @@ async fn a_leeway_forgives_clocks_that_differ() {
             None => setup,
         };
         let server = setup.start().await;
-        let token = server.person("first").await.access;
+        let person = server.person("first").await;
+        let token = person.access;
         for claim in ["iat", "nbf"] {
-            let ahead = |seconds: u64| Forgery::of(&token).with(claim, now() + seconds).sign();
-            server.me(&ahead(accepted)).await.expect_status(200);
-            server.me(&ahead(refused)).await.expect_reason("token_not_yet_valid");
+            let ahead =
+                |token: &str, seconds: u64| Forgery::of(token).with(claim, now() + seconds).sign();
+            server.me(&ahead(&token, accepted)).await.expect_status(200);
+            server.me(&ahead(&token, refused)).await.expect_reason("token_not_yet_valid");
+            // Whoever gave it may have a clock that is ahead.
+            server.refresh(&ahead(&person.refresh, accepted)).await.expect_status(200);
+            let early = server.refresh(&ahead(&person.refresh, refused)).await;
+            early.expect_refusal(401, "REFRESH_TOKEN_INVALID");
         }
         // No clock makes a token live longer than it says.
         let now = now();
         for late in [0, 1, 30] {
             let begun = Forgery::of(&token).with("iat", now - 60).with("nbf", now - 65);
             server.me(&begun.with("exp", now - late).sign()).await.expect_reason("token_expired");
+            let begun = Forgery::of(&person.refresh).with("iat", now - 60).with("nbf", now - 60);
+            let late = server.refresh(&begun.with("exp", now - late).sign()).await;
+            late.expect_refusal(401, "REFRESH_TOKEN_EXPIRED");
         }
     }
 }
