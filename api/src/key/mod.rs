@@ -328,7 +328,8 @@ fn with_states(app: &App, seals: &[Seal], rows: Vec<Model>, now: Time) -> Vec<(M
 /// own.
 fn is_withdrawn(app: &App, row: &Model, now: Time) -> bool {
     // A server may have signed until it was about to note it again.
-    let life = app.config.access_token_expires + MAX_LEEWAY + 2 * NOTED_EVERY;
+    let longest = app.revocations.longest_life().max(app.config.access_token_expires);
+    let life = longest + MAX_LEEWAY + 2 * NOTED_EVERY;
     let last = row.last_signed_at.map(Time::from_millis);
     last.is_some_and(|last| last.plus_seconds(life) <= now)
 }
