@@ -18,7 +18,7 @@ fn plain(request: Request) -> Request {
 
 /// What has an id in its path is tried with somebody else's: a superuser's token opens no more of
 /// other people's sessions than a user's.
-static TABLE: [Row; 51] = [
+static TABLE: [Row; 53] = [
     ("POST", "/auth/register", |r| r.json(&json!({ "email": "x", "password": "x" })), [422; 4]),
     ("POST", "/auth/jwt/login", |r| r.form(&[("username", "x"), ("password", "x")]), [400; 4]),
     ("POST", "/auth/jwt/refresh", plain, [401, 200, 401, 401]),
@@ -81,6 +81,8 @@ static TABLE: [Row; 51] = [
     ("DELETE", "/admin/services/{name}", plain, [401, 401, 403, 404]),
     ("GET", "/users/me", plain, [401, 401, 200, 200]),
     ("PATCH", "/users/me", |r| r.json(&json!({ "password": "a new one" })), [401, 401, 200, 200]),
+    ("DELETE", "/users/me/pending-email", plain, [401, 401, 404, 404]),
+    ("DELETE", "/users/me/previous-emails", plain, [401, 401, 404, 404]),
     ("GET", "/users/me/export", plain, [401, 401, 200, 200]),
     ("GET", "/users", plain, [401, 401, 403, 200]),
     ("GET", "/users/{id}", plain, [401, 401, 403, 404]),

@@ -297,3 +297,99 @@ async fn a_new_password_by_mail_deletes_the_api_tokens_of_those_who_ask_for_it()
     server.post("/auth/reset-password").json(&body).send().await.expect_status(200);
     server.me(&secret).await.expect_reason("api_token_unknown");
 }
+
+impl Server {
+    async fn cancel_links(&self, bearer: &str, token: Option<&str>) -> Answer {
+        let request = self.request("DELETE", "/users/me/previous-emails").bearer(bearer);
+        request.json(&json!({ "token": token })).send().await
+    }
+}
+
+const TOLD: &str = "was cancelled";
+
+#[tokio::test]
+async fn a_thief_does_not_cancel_the_link_that_takes_the_account_back() {
+    let server = Server::start().await;
+    let person = server.verified("first").await;
+    server.cancel_links(&person.access, None).await.expect_refusal(404, "Not Found");
+    let (access, refresh) = server.sign_in(&person.email, PASSWORD).await;
+    let thief = Person { access, refresh, ..person.clone() };
+    let letter = server.moved(&thief, "thief@user.com").await;
+    let verify = server.letter("thief@user.com", VERIFY, 1).await;
+    server.verify(&verify.token()).await.expect_status(200);
+    let day = "update former_email set created_at = created_at - 90000000";
+    let old = "update session set created_at = created_at - 432000000";
+    // Neither at once, nor a day later from a session that began with the theft.
+    for age in ["", day] {
+        if !age.is_empty() {
+            server.database.execute(age).await;
+        }
+        let refused = server.cancel_links(&thief.access, None).await;
+        refused.expect_refusal(409, "EMAIL_CHANGE_PENDING");
+        let refused = server.cancel_links(&thief.access, Some("a guess")).await;
+        refused.expect_refusal(400, "RESTORE_EMAIL_BAD_TOKEN");
+    }
+    // Nor in the first day from a session that is old.
+    server.database.execute("update former_email set created_at = created_at + 90000000").await;
+    server.database.execute(old).await;
+    let refused = server.cancel_links(&thief.access, None).await;
+    refused.expect_refusal(409, "EMAIL_CHANGE_PENDING");
+    server.restore(&letter.token()).await.expect_status(200);
+}
+
+#[tokio::test]
+async fn an_owner_cancels_the_link_with_its_token_or_from_an_old_session_and_the_address_is_told() {
+    let server = Server::start().await;
+    let person = server.verified("first").await;
+    let letter = server.moved(&person, "second@user.com").await;
+    let (_, refresh) = (&person.access, server.refresh(&person.refresh).await.expect_status(200));
+    let stale = server.cancel_links(&refresh.text("access_token"), Some(&letter.token())).await;
+    stale.expect_refusal(401, "FRESH_TOKEN_REQUIRED");
+    let other = server.verified("other").await;
+    let foreign = server.cancel_links(&other.access, Some(&letter.token())).await;
+    foreign.expect_refusal(400, "RESTORE_EMAIL_BAD_TOKEN");
+    server.cancel_links(&person.access, Some(&letter.token())).await.expect_status(204);
+    server.letter("first@user.com", TOLD, 1).await;
+    server.restore(&letter.token()).await.expect_refusal(400, "RESTORE_EMAIL_BAD_TOKEN");
+    // It is anybody's now.
+    server.register("first@user.com", PASSWORD).await.expect_status(201);
+
+    // On the page of the link, with the password.
+    server.database.execute("update \"user\" set is_verified = true").await;
+    server
+        .change_me(&person.access, &json!({ "email": "third@user.com" }))
+        .await
+        .expect_status(200);
+    let letter = server.letter("second@user.com", "another e-mail address", 1).await;
+    let mut browser = Browser::of(&server);
+    browser.sign_in("third@user.com", PASSWORD).await;
+    let page = browser.open(&letter.path()).await.expect_status(200);
+    assert!(page.body.contains("It was you who changed the address?"), "{}", page.body);
+    let token = letter.token();
+    let wrong = [("act", "cancel-link"), ("token", &*token), ("current", "a guess")];
+    let refused = browser.press("/restore-email", &wrong).await.expect_status(400);
+    assert!(refused.body.contains("password is not right"), "{}", refused.body);
+    let right = [("act", "cancel-link"), ("token", &*token), ("current", PASSWORD)];
+    let done = browser.does("/restore-email", &right).await;
+    assert!(done.body.contains("The link is cancelled"), "{}", done.body);
+    server.restore(&token).await.expect_refusal(400, "RESTORE_EMAIL_BAD_TOKEN");
+    server.letter("second@user.com", TOLD, 1).await;
+
+    // Without the link, a day after the change, in a session from long before it.
+    server.database.execute("update \"user\" set is_verified = true").await;
+    server
+        .change_me(&person.access, &json!({ "email": "fourth@user.com" }))
+        .await
+        .expect_status(200);
+    let letter = server.letter("third@user.com", "another e-mail address", 1).await;
+    server.database.execute("update former_email set created_at = created_at - 90000000").await;
+    server.database.execute("update session set created_at = created_at - 432000000").await;
+    browser.open("/account").await.expect_status(200);
+    let filled = [("act", "cancel-links"), ("current", PASSWORD)];
+    let early = browser.press("/account", &filled).await.expect_status(409);
+    assert!(early.body.contains("once the new address is confirmed"), "{}", early.body);
+    server.database.execute("update \"user\" set is_verified = true").await;
+    let done = browser.does("/account", &filled).await;
+    assert!(done.body.contains("The link is cancelled"), "{}", done.body);
+    server.restore(&letter.token()).await.expect_refusal(400, "RESTORE_EMAIL_BAD_TOKEN");
+}

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::hijack::Held;
-use crate::recovery::VERIFY;
-use crate::support::{PASSWORD, Person, Server};
+use crate::recovery::{NEW_PASSWORD, VERIFY};
+use crate::support::{Answer, Browser, Letter, PASSWORD, Person, Server};
 
 impl Server {
     /// Starts a server that requires verified addresses.
@@ -93,4 +93,131 @@ async fn whose_address_is_not_verified_any_more_is_refused_at_every_door() {
         set(false).await;
         server.logout(&person.access).await.expect_status(204);
     }
+}
+
+const NEW: &str = "Confirm the new e-mail address";
+
+impl Server {
+    /// The mail that proves a new address which somebody asks for.
+    async fn asks_for(&self, person: &Person, email: &str) -> Letter {
+        let asked = self.change_me(&person.access, &json!({ "email": email })).await;
+        assert_eq!(asked.expect_status(200).text("pending_email"), email);
+        self.letter(email, NEW, 1).await
+    }
+
+    async fn cancels(&self, bearer: &str) -> Answer {
+        self.request("DELETE", "/users/me/pending-email").bearer(bearer).send().await
+    }
+}
+
+#[tokio::test]
+async fn a_new_address_takes_over_once_it_is_proved() {
+    let server = Server::requiring().await;
+    let person = server.member("first").await;
+    let first = server.asks_for(&person, "new@user.com").await;
+    let told = server.letter(&person.email, "asked for another", 1).await;
+    assert!(!told.text.contains("new@user.com") && told.text.contains("/forgot-password"));
+    // Asking again ends the link before.
+    let second = server.asks_for(&person, "newer@user.com").await;
+    server.verify(&first.token()).await.expect_refusal(400, "VERIFY_USER_BAD_TOKEN");
+    let me = server.me(&person.access).await.expect_status(200);
+    assert_eq!((me.text("email"), &me.json["is_verified"]), (person.email.clone(), &json!(true)));
+    server.login("newer@user.com", PASSWORD).await.expect_status(400);
+    // Those who read its mail without the password do nothing on the page, and are offered no account.
+    let (token, mut browser) = (second.token(), Browser::of(&server));
+    let page = browser.open(&second.path()).await.expect_status(200);
+    assert!(page.body.contains("name=\"current\"") && !page.body.contains("take-over"));
+    let filled = [("act", "take-over"), ("token", &*token), ("password", NEW_PASSWORD)];
+    browser.press("/verify", &filled).await.expect_status(400);
+    let wrong = [("token", token.as_str()), ("current", "a guess")];
+    browser.press("/verify", &wrong).await.expect_status(400);
+    assert_eq!(server.me(&person.access).await.text("email"), person.email);
+
+    let right = [("token", token.as_str()), ("current", PASSWORD)];
+    browser.press("/verify", &right).await.expect_status(200);
+    let me = server.me(&person.access).await.expect_status(200);
+    assert_eq!(
+        (me.text("email"), &me.json["is_verified"]),
+        ("newer@user.com".into(), &json!(true))
+    );
+    server.refresh(&person.refresh).await.expect_status(200);
+    server.verify(&token).await.expect_refusal(400, "VERIFY_USER_BAD_TOKEN");
+    // The operation does it too, and the previous address takes it back.
+    let third = server.asks_for(&person, "newest@user.com").await;
+    let verified = server.verify(&third.token()).await.expect_status(200);
+    assert_eq!(verified.text("email"), "newest@user.com");
+    let back = server.letter(&person.email, "account has another", 1).await;
+    assert_eq!(server.restore(&back.token()).await.expect_status(200).text("email"), person.email);
+}
+
+#[tokio::test]
+async fn a_new_address_that_somebody_else_asked_for_ends_with_what_throws_them_out() {
+    let server = Server::requiring().await;
+    let root = server.verified_superuser("root").await;
+    for act in ["cancel", "logout-all", "password", "reset", "end", "superuser", "logout"] {
+        let person = server.member(act).await;
+        let (email, access) = (format!("new-{act}@user.com"), &person.access);
+        let letter = server.asks_for(&person, &email).await;
+        match act {
+            "cancel" => {
+                server.cancels(access).await.expect_status(204);
+                server.cancels(access).await.expect_refusal(404, "Not Found");
+            }
+            "logout-all" => {
+                server.post("/auth/jwt/logout-all").bearer(access).send().await.expect_status(204);
+            }
+            "password" => {
+                let change = json!({ "password": NEW_PASSWORD });
+                server.change_me(access, &change).await.expect_status(200);
+            }
+            "reset" => {
+                let reset = server.reset_letter(&person.email, 1).await;
+                server.reset(&reset.token(), NEW_PASSWORD).await.expect_status(200);
+            }
+            "end" => {
+                let (other, _) = server.sign_in(&person.email, PASSWORD).await;
+                let end = server.request("DELETE", "/auth/sessions").bearer(&other);
+                end.send().await.expect_status(204);
+            }
+            "superuser" => {
+                let change = json!({ "email": "set@user.com", "is_verified": true });
+                let path = format!("/users/{}", person.id);
+                let request = server.patch(&path).bearer(&root.access).json(&change);
+                request.send().await.expect_status(200);
+            }
+            // Its user signed out, and confirms from another device.
+            _ => {
+                server.logout(access).await.expect_status(204);
+                server.verify(&letter.token()).await.expect_status(200);
+                continue;
+            }
+        }
+        server.verify(&letter.token()).await.expect_refusal(400, "VERIFY_USER_BAD_TOKEN");
+        let found = format!("\"user\" where email = '{email}'");
+        assert_eq!(server.database.count(&found).await, 0, "{act}");
+    }
+}
+
+#[tokio::test]
+async fn a_new_address_that_is_somebody_elses_by_now_is_refused_and_pages_keep_the_present_one() {
+    let server = Server::requiring().await;
+    let (person, other) = (server.member("first").await, server.member("second").await);
+    let taken = server.change_me(&person.access, &json!({ "email": other.email })).await;
+    taken.expect_refusal(400, "UPDATE_USER_EMAIL_ALREADY_EXISTS");
+    let letter = server.asks_for(&person, "new@user.com").await;
+    server.register("new@user.com", PASSWORD).await.expect_status(201);
+    let refused = server.verify(&letter.token()).await;
+    refused.expect_refusal(400, "UPDATE_USER_EMAIL_ALREADY_EXISTS");
+    assert_eq!(server.me(&person.access).await.text("email"), person.email);
+
+    let mut browser = Browser::of(&server);
+    browser.sign_in(&other.email, PASSWORD).await;
+    browser.open("/account").await.expect_status(200);
+    let filled = [("act", "email"), ("email", "mine@user.com"), ("current", PASSWORD)];
+    let page = browser.does("/account", &filled).await;
+    assert!(page.body.contains("keeps its address until") && page.body.contains("mine@user.com"));
+    let page = browser.does("/account", &[("act", "cancel-email")]).await;
+    assert!(!page.body.contains("mine@user.com"), "{}", page.body);
+    let letter = server.letter("mine@user.com", NEW, 1).await;
+    server.verify(&letter.token()).await.expect_refusal(400, "VERIFY_USER_BAD_TOKEN");
 }

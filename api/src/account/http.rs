@@ -27,6 +27,20 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
     ("end_session", &[Code::Unauthorized, Code::Forbidden, Code::NotFound]),
     ("end_other_sessions", &[Code::Unauthorized, Code::Forbidden]),
     ("export_me", &[Code::Unauthorized, Code::Forbidden]),
+    ("cancel_pending_email", &[Code::Unauthorized, Code::Forbidden, Code::NotFound]),
+    (
+        "cancel_previous_emails",
+        &[
+            Code::Unauthorized,
+            Code::Forbidden,
+            Code::FreshTokenRequired,
+            Code::NotFound,
+            Code::RestoreEmailBadToken,
+            Code::EmailChangePending,
+            Code::UnsupportedMediaType,
+            Code::UnprocessableContent,
+        ],
+    ),
     (
         "delete_me",
         &[
@@ -102,6 +116,30 @@ impl Input for UpdateMeRequest {
             None => None,
         };
         Some(Wanted { email, password, name: name?, surname: surname?, website: website? })
+    }
+}
+
+/// The link that is cancelled.
+#[derive(Object)]
+#[oai(example)]
+struct CancelRequest {
+    /// The token that was mailed to the previous address.
+    #[oai(skip_serializing_if_is_none)]
+    token: Option<String>,
+}
+
+impl Example for CancelRequest {
+    fn example() -> Self {
+        Self { token: Some("0Qb5Xz1yPq7Tn3LkV9sRw2JmC6hF8gD4aE0uI5oY1tB".to_owned()) }
+    }
+}
+
+impl Input for CancelRequest {
+    type Parsed = Option<String>;
+    const ACCEPTS: Accepts = Accepts::AnyOrNothing;
+
+    fn read(fields: &mut Fields) -> Option<Option<String>> {
+        Some(fields.optional("token"))
     }
 }
 
@@ -312,6 +350,10 @@ impl Api {
     /// Changes what is said of the caller, or their e-mail address or password, which wants an access
     /// token from a sign-in. A new address is not verified. A new password ends every other session and every access
     /// token, this one included; the refresh token of this session goes on.
+    ///
+    /// If `REQUIRE_VERIFICATION` is on, a new address takes over once it is proved: the answer has the address that the
+    /// user keeps until then, and the new one as `pending_email`. `POST /auth/verify` proves it, with the token of the
+    /// mail to the new address; asking again replaces it.
     #[oai(path = "/users/me", method = "patch", operation_id = "update_me", tag = "Tag::Users")]
     async fn update_me(
         &self,
@@ -324,7 +366,7 @@ impl Api {
         let wanted = body.0;
         let ends_token = wanted.password.is_some();
         let claims = caller.claims.as_ref();
-        let user =
+        let (user, new) =
             super::change(&app, caller.user.id, Asker::of(claims), wanted, device.clone()).await?;
         // A browser has no refresh token to go on with.
         if let Some(claims) = claims.filter(|_| ends_token && caller.has_cookie) {
@@ -335,7 +377,44 @@ impl Api {
                 }
             }
         }
-        Ok(Json(UserResponse::from(&user)))
+        Ok(Json(UserResponse::with_pending(&user, new)))
+    }
+
+    /// Keep my address
+    ///
+    /// Cancels the new address that waits to be proved.
+    #[oai(
+        path = "/users/me/pending-email",
+        method = "delete",
+        operation_id = "cancel_pending_email",
+        tag = "Tag::Users"
+    )]
+    async fn cancel_pending_email(&self, app: Data<&App>, caller: UserCaller) -> Result<Done> {
+        super::cancel(&app, caller.user.id, Asker::of(caller.claims.as_ref())).await?;
+        Ok(Done::NoContent)
+    }
+
+    /// Cancel the links to previous addresses
+    ///
+    /// Cancels the links by which previous addresses of the caller take the account back within 72 hours, and tells those
+    /// addresses. Requires an access token from a sign-in. With the `token` of a link, that link is cancelled at once.
+    /// Without it, links are cancelled a day after their change at the earliest, from a session that began 72 hours
+    /// before the change, if the address of the account is verified.
+    #[oai(
+        path = "/users/me/previous-emails",
+        method = "delete",
+        operation_id = "cancel_previous_emails",
+        tag = "Tag::Users"
+    )]
+    async fn cancel_previous_emails(
+        &self,
+        app: Data<&App>,
+        caller: UserCaller,
+        body: Body<CancelRequest>,
+    ) -> Result<Done> {
+        let asker = Asker::of(caller.claims.as_ref());
+        super::cancel_links(&app, caller.user.id, asker, body.0).await?;
+        Ok(Done::NoContent)
     }
 
     /// Delete me

@@ -1,7 +1,10 @@
 //! Accounts: what people change of themselves, and what that does to their sessions.
 
+mod email;
 pub(crate) mod http;
 pub(crate) mod pages;
+
+pub use email::{cancel, cancel_links};
 
 use entity::{SessionId, UserId};
 use sea_orm::DatabaseTransaction;
@@ -21,7 +24,7 @@ use crate::mail::{self, Letter, Template};
 use crate::revocation::Why;
 use crate::session::{self, Asker, Device, Page, Session};
 use crate::token::{self, ApiToken};
-use crate::user::{self, Changes, Email, PasswordHash, User, Website, former};
+use crate::user::{self, Changes, Email, PasswordHash, User, Website, former, pending};
 
 /// What a user wants to change of themself; what is `None` stays.
 #[derive(Debug, Default)]
@@ -39,7 +42,8 @@ pub struct Wanted {
 }
 
 /// Changes a user who asks for it. An address or a password wants a fresh access token. A new address
-/// is not verified; a new password ends every other session and every access token there is.
+/// is not verified; if `REQUIRE_VERIFICATION` is on, it is returned beside the user, and takes over once it is
+/// proved. A new password ends every other session and every access token there is.
 ///
 /// # Errors
 ///
@@ -52,10 +56,13 @@ pub async fn change(
     asker: Asker<'_>,
     wanted: Wanted,
     device: Device,
-) -> Result<User> {
+) -> Result<(User, Option<Email>)> {
     let Wanted { email, password, name, surname, website } = wanted;
     if email.is_some() || password.is_some() {
         asker.require_fresh(app)?;
+    }
+    if email.is_some() && app.config.require_verification {
+        email::require_mail(app)?;
     }
     if let Some(email) = &email {
         let known = user::by_id(&app.database, id).await?.ok_or(Code::Unauthorized)?.user.email;
@@ -71,19 +78,25 @@ pub async fn change(
     let transaction = app.database.begin().await?;
     let held = hold(app, &transaction, id, asker).await?;
     let email = email.filter(|email| email.as_str() != held.email);
+    let waits = app.config.require_verification;
+    let (email, new) = if waits { (None, email) } else { (email, None) };
     let changes = Changes { email, hash, name, surname, website, ..Changes::default() };
     let kept = asker.session();
     let way = Way { own: true, kept, from: device.ip };
-    let acts = acts(&held, &changes, &Actor::user(id));
+    let mut acts = acts(&held, &changes, &Actor::user(id));
     let has_new_password = changes.hash.is_some();
     let changed = apply(app, &transaction, held, changes, way).await?;
     if has_new_password {
         asker.move_on(&transaction).await?;
     }
+    if let Some(new) = &new {
+        email::ask(app, &transaction, id, new, asker).await?;
+        acts.push(Entry::own(Act::EmailChangeAsk, id));
+    }
     audit::record_all(&transaction, acts).await?;
     transaction.commit().await?;
     applied(app, &changed);
-    Ok(changed.0)
+    Ok((changed.0, new))
 }
 
 /// What changes of a user are told as.
@@ -185,6 +198,10 @@ pub(crate) async fn apply(
     let former = held.clone();
     let (moves, has_new_password) = (changes.email.is_some(), changes.hash.is_some());
     let user = user::change(transaction, held, changes).await?;
+    if moves || has_new_password {
+        // Somebody else may have asked for it.
+        pending::forget(transaction, user.id).await?;
+    }
     if moves {
         // What a superuser decides, its former holder does not undo.
         confirmation::send_to_former(app, transaction, &former, own).await?;

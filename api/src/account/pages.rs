@@ -25,7 +25,7 @@ use crate::session::browser::{self, SignedIn};
 use crate::session::pages::device_name;
 use crate::session::{self, Asker, Device, Page};
 use crate::token::{self, Authority, Chosen};
-use crate::user::Email;
+use crate::user::{Email, former, pending};
 
 /// How many things that happened are shown.
 const EVENTS: usize = 20;
@@ -122,6 +122,7 @@ fn fields_of(act: &str) -> &'static [&'static str] {
     match act {
         "profile" => &["name", "surname", "website"],
         "email" => &["email", "current"],
+        "cancel-links" => &["current"],
         "password" => &["current", "password"],
         "create-token" => &["name", "days", "current"],
         "delete" => &["current"],
@@ -133,7 +134,7 @@ fn fields_of(act: &str) -> &'static [&'static str] {
 fn section_of(act: &str) -> &'static str {
     match act {
         "profile" => "profile",
-        "email" => "email",
+        "email" | "cancel-email" | "cancel-links" => "email",
         "password" | "not-me" => "password",
         "end-session" | "end-others" => "sessions",
         "create-token" | "delete-token" => "tokens",
@@ -186,12 +187,25 @@ async fn done(
                 return Ok(Done::Said("email-same"));
             }
             let wanted = Wanted { email: Some(email), ..Wanted::default() };
-            super::change(app, user, asker, wanted, device).await?;
-            Ok(Done::Said(if app.mailer.sends() {
-                "email-changed"
-            } else {
-                "email-changed-quietly"
+            let mails = app.mailer.sends();
+            if app.config.require_verification && !mails {
+                let sentence = "No mail is sent, so that a new address cannot be proved";
+                return Err(self::invalid("email", "email-needs-mail", sentence));
+            }
+            let (_, new) = super::change(app, user, asker, wanted, device).await?;
+            Ok(Done::Said(match new {
+                Some(_) => "email-waits",
+                None if mails => "email-changed",
+                None => "email-changed-quietly",
             }))
+        }
+        "cancel-email" => {
+            super::cancel(app, user, asker).await?;
+            Ok(Done::Said("email-cancelled"))
+        }
+        "cancel-links" => {
+            super::cancel_links(app, user, asker, None).await?;
+            Ok(Done::Said("link-cancelled"))
         }
         "password" => {
             let password = Some(Password::new(password.unwrap_or_default()));
@@ -348,8 +362,12 @@ async fn values(visitor: &Visitor, signed_in: &SignedIn) -> Result<Value> {
             }
         })
         .collect();
+    let reader = app.database.reader();
+    let previous = former::all_of(reader, user.id).await?;
     let profile = context! {
         email => &user.email,
+        pending => pending::of(reader, user.id).await?,
+        previous,
         is_verified => user.is_verified,
         name => &user.profile.name,
         surname => &user.profile.surname,

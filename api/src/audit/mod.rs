@@ -59,6 +59,12 @@ pub enum Act {
     PasswordResetMail,
     /// An address was changed.
     EmailChange,
+    /// Somebody asked for a new address, which waits to be proved.
+    EmailChangeAsk,
+    /// A new address that waited to be proved was cancelled.
+    EmailChangeCancel,
+    /// The link by which a previous address takes an account back was cancelled.
+    EmailRestoreCancel,
     /// An address was taken back.
     EmailRestore,
     /// An address was verified by a mail.
@@ -93,7 +99,7 @@ pub enum Act {
 
 impl Act {
     /// Every one.
-    pub const ALL: [Act; 32] = [
+    pub const ALL: [Act; 35] = [
         Act::Register,
         Act::RegisterRefused,
         Act::Login,
@@ -111,6 +117,9 @@ impl Act {
         Act::PasswordReset,
         Act::PasswordResetMail,
         Act::EmailChange,
+        Act::EmailChangeAsk,
+        Act::EmailChangeCancel,
+        Act::EmailRestoreCancel,
         Act::EmailRestore,
         Act::EmailVerify,
         Act::FlagsChange,
@@ -148,6 +157,9 @@ impl Act {
             Act::PasswordReset => "password-reset",
             Act::PasswordResetMail => "password-reset-mail",
             Act::EmailChange => "email-change",
+            Act::EmailChangeAsk => "email-change-ask",
+            Act::EmailChangeCancel => "email-change-cancel",
+            Act::EmailRestoreCancel => "email-restore-cancel",
             Act::EmailRestore => "email-restore",
             Act::EmailVerify => "email-verify",
             Act::FlagsChange => "flags-change",

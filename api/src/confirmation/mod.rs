@@ -10,8 +10,8 @@ mod store;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::hmac;
-use entity::UserId;
 use entity::confirmation::Model;
+use entity::{SessionId, UserId};
 use sea_orm::ConnectionTrait;
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +21,8 @@ use crate::config::Config;
 use crate::error::Result;
 use crate::mail::{self, Letter, Template};
 use crate::random;
-use crate::user::{self, Credentials, User, former};
+use crate::user::pending::{self, Pending};
+use crate::user::{self, Credentials, Email, User, former};
 
 /// How many letters and digits a token has: 256 bits.
 const TOKEN_LENGTH: usize = 43;
@@ -136,6 +137,92 @@ pub async fn send(
         moved: former::is_there(connection, id).await?,
     };
     mail::put(app, connection, id, &letter).await
+}
+
+/// Has a mail sent to the new address that a user asks for, which proves it, and one to the address they have, which
+/// tells them. Asking again ends the token before.
+///
+/// # Errors
+///
+/// When the database refuses.
+pub async fn send_to_new(
+    app: &App,
+    connection: &impl ConnectionTrait,
+    known: &Credentials,
+    email: &Email,
+    session: SessionId,
+) -> Result<()> {
+    let token = random::letters_and_digits(TOKEN_LENGTH);
+    let lives = Purpose::Verify.lives(&app.config);
+    let id = known.user.id;
+    let new = Pending {
+        user: id,
+        email: email.as_str().to_owned(),
+        bound: Purpose::ResetPassword.bound(known),
+        session,
+        expires: clock::now().plus_seconds(lives),
+    };
+    pending::put(connection, new, digest_of(&token)).await?;
+    let letter = |to: &str, template, path, lives| {
+        let to = to.to_owned();
+        Letter { to, template, path, code: None, lives, moved: false }
+    };
+    let path = format!("/verify?token={token}");
+    let proves = letter(email.as_str(), Template::NewEmail, path, Some(lives));
+    mail::put(app, connection, id, &proves).await?;
+    let path = "/forgot-password".to_owned();
+    let tells = letter(&known.user.email, Template::EmailChangeAsked, path, None);
+    mail::put(app, connection, id, &tells).await
+}
+
+/// The new address that a token proves.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn find_new(connection: &impl ConnectionTrait, token: &str) -> Result<Option<Pending>> {
+    pending::find(connection, &digest_of(token)).await
+}
+
+/// Uses the token of a new address, if it is still for this user as they are; otherwise it does nothing, and says so.
+///
+/// # Errors
+///
+/// When the database refuses.
+pub async fn spend_new(
+    connection: &impl ConnectionTrait,
+    found: &Pending,
+    token: &str,
+    known: &Credentials,
+) -> Result<bool> {
+    let fits = found.user == known.user.id && found.bound == Purpose::ResetPassword.bound(known);
+    Ok(fits && pending::take(connection, &digest_of(token)).await?)
+}
+
+/// Tells a previous address that its link to take the account back was cancelled.
+///
+/// # Errors
+///
+/// When the database refuses.
+pub async fn tell_cancelled(
+    app: &App,
+    connection: &impl ConnectionTrait,
+    former: &former::Former,
+) -> Result<()> {
+    let letter = Letter {
+        to: former.email.clone(),
+        template: Template::RestoreCancelled,
+        path: "/".to_owned(),
+        code: None,
+        lives: None,
+        moved: false,
+    };
+    mail::put(app, connection, former.user, &letter).await
+}
+
+/// Whether a token is the one with a digest.
+pub fn is_token_of(token: &str, digest: &str) -> bool {
+    digest_of(token) == digest
 }
 
 /// Has a mail sent to the address that a user has so far, with which to take it back if it is to be; the

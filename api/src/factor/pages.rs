@@ -60,7 +60,7 @@ pub(crate) async fn register(from: PeerAddress, sent: Sent<Registering>) -> Resp
         Ok(_) if app.mailer.sends() => {
             // The mail has a link, and a code for who reads it elsewhere.
             let done = visitor.text_with("registered-mail", &[("email", typed.as_str().into())]);
-            let values = context! { token => "", email => typed, code => "", own => false, strength => "", done };
+            let values = context! { token => "", email => typed, code => "", own => false, new => false, strength => "", done };
             visitor.page(StatusCode::CREATED, "verify.html", values)
         }
         Ok(_) => {

@@ -35,12 +35,25 @@ pub enum Template {
     EmailChanged,
     /// Your password was changed.
     PasswordChanged,
+    /// This is to be the new address of your account: confirm it.
+    NewEmail,
+    /// Somebody asked for another address for your account.
+    EmailChangeAsked,
+    /// The link that takes your account back was cancelled.
+    RestoreCancelled,
 }
 
 impl Template {
     /// Every one.
-    pub const ALL: [Template; 4] =
-        [Self::Verify, Self::ResetPassword, Self::EmailChanged, Self::PasswordChanged];
+    pub const ALL: [Template; 7] = [
+        Self::Verify,
+        Self::ResetPassword,
+        Self::EmailChanged,
+        Self::PasswordChanged,
+        Self::NewEmail,
+        Self::EmailChangeAsked,
+        Self::RestoreCancelled,
+    ];
 
     /// Its name: that of its folder.
     pub fn name(self) -> &'static str {
@@ -49,6 +62,9 @@ impl Template {
             Self::ResetPassword => "reset-password",
             Self::EmailChanged => "email-changed",
             Self::PasswordChanged => "password-changed",
+            Self::NewEmail => "new-email",
+            Self::EmailChangeAsked => "email-change-asked",
+            Self::RestoreCancelled => "restore-cancelled",
         }
     }
 }

@@ -21,8 +21,15 @@ macro_rules! embedded {
     };
 }
 
-const EMBEDDED: [(&str, &str, &str); 12] =
-    embedded!("verify", "reset-password", "email-changed", "password-changed");
+const EMBEDDED: [(&str, &str, &str); 21] = embedded!(
+    "verify",
+    "reset-password",
+    "email-changed",
+    "password-changed",
+    "new-email",
+    "email-change-asked",
+    "restore-cancelled"
+);
 
 /// The words of every mail.
 #[derive(Debug)]
@@ -127,7 +134,10 @@ fn samples(template: Template) -> Vec<Letter> {
             vec![sample(true, true, false), sample(true, true, true)]
         }
         Template::EmailChanged => vec![sample(false, true, false), sample(false, false, false)],
-        Template::PasswordChanged => vec![sample(false, false, false)],
+        Template::NewEmail => vec![sample(false, true, false)],
+        Template::PasswordChanged | Template::EmailChangeAsked | Template::RestoreCancelled => {
+            vec![sample(false, false, false)]
+        }
     }
 }
 

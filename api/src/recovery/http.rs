@@ -31,6 +31,7 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
         &[
             Code::VerifyUserBadToken,
             Code::VerifyUserAlreadyVerified,
+            Code::UpdateUserEmailAlreadyExists,
             Code::UnsupportedMediaType,
             Code::UnprocessableContent,
             Code::TooManyAttempts,
@@ -227,6 +228,8 @@ impl Api {
     ///
     /// With the token of the mail's link, or with its code and the address it was sent to. Each works
     /// once.
+    ///
+    /// The token of a mail to a new address (`PATCH /users/me` if `REQUIRE_VERIFICATION` is on) has that address take over.
     ///
     /// Call this only for the person who registered: anybody can register an address of somebody else. Our page
     /// `/verify` requires the account's password or its signed-in browser, and otherwise offers to set a new password. What

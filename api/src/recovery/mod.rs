@@ -24,7 +24,7 @@ use crate::revocation::Why;
 use crate::session::browser::SignedIn;
 use crate::session::{self, Asker, Device};
 use crate::token;
-use crate::user::{self, Changes, Credentials, Email, User, claim, former};
+use crate::user::{self, Changes, Credentials, Email, User, claim, former, pending};
 
 /// How long after it was asked for a mail is of use, in seconds.
 const ANSWERED_WITHIN: u64 = 3600;
@@ -102,7 +102,7 @@ pub enum Evidence<'a> {
     Browser(&'a SignedIn),
 }
 
-/// Verifies an address.
+/// Verifies an address; of a user who asked for a new one, that takes over.
 ///
 /// Without evidence that those who read the mail have the account's password, the account stays unclaimed: the next
 /// password that a mail sets ends everything that was made before it, API tokens too.
@@ -111,7 +111,8 @@ pub enum Evidence<'a> {
 ///
 /// [`Code::VerifyUserBadToken`]; [`Code::VerifyUserAlreadyVerified`] for a token that did it before;
 /// [`Code::TooManyAttempts`] for codes and passwords; [`Code::LoginBadCredentials`] for a wrong password;
-/// [`Code::FreshTokenRequired`] for a browser of another account; [`Code::ServiceBusy`].
+/// [`Code::FreshTokenRequired`] for a browser of another account; [`Code::UpdateUserEmailAlreadyExists`] for a new
+/// address that somebody else has by now; [`Code::ServiceBusy`].
 pub async fn verify(
     app: &App,
     proof: Proof,
@@ -120,7 +121,12 @@ pub async fn verify(
 ) -> Result<User> {
     let purpose = Purpose::Verify;
     let bad = || Error::from(Code::VerifyUserBadToken);
-    let found = found(app, purpose, &proof, from, bad).await?;
+    let found = match (found(app, purpose, &proof, from, bad).await, &proof) {
+        (Err(error), Proof::Token(token)) if error.code() == Code::VerifyUserBadToken => {
+            return take_new_email(app, token, evidence, from).await;
+        }
+        (found, _) => found?,
+    };
     let is_claim = !matches!(evidence, Evidence::Nothing);
     let (proven, session) = match evidence {
         Evidence::Nothing => (None, None),
@@ -170,6 +176,51 @@ pub async fn verify(
     Ok(user)
 }
 
+/// Gives a user the new address that they asked for, for those who read its mail.
+async fn take_new_email(
+    app: &App,
+    token: &str,
+    evidence: Evidence<'_>,
+    from: Option<&str>,
+) -> Result<User> {
+    let bad = || Error::from(Code::VerifyUserBadToken);
+    let found = confirmation::find_new(app.database.reader(), token).await?.ok_or_else(bad)?;
+    let is_claim = !matches!(evidence, Evidence::Nothing);
+    let proven = match evidence {
+        Evidence::Nothing => None,
+        Evidence::Password(password) => {
+            Some(session::prove(app, found.user, password, from).await?.hash)
+        }
+        Evidence::Browser(signed_in) if signed_in.user.id == found.user => None,
+        Evidence::Browser(_) => return Err(Code::FreshTokenRequired.into()),
+    };
+    let transaction = app.database.begin().await?;
+    let held = user::hold(&transaction, found.user).await?.ok_or_else(bad)?;
+    if proven.is_some_and(|proven| proven != held.hash) {
+        return Err(Code::ServiceBusy.into());
+    }
+    // Those who were thrown out since do not have it changed.
+    let stands = held.user.is_active && Asker::stands(&transaction, found.session).await?;
+    if !stands || !confirmation::spend_new(&transaction, &found, token, &held).await? {
+        return Err(bad());
+    }
+    let email: Email = found.email.parse().map_err(|_| bad())?;
+    let changes = Changes { email: Some(email), is_verified: Some(true), ..Changes::default() };
+    let way = Way { own: true, kept: None, from: from.map(ToOwned::to_owned) };
+    let changed = account::apply(app, &transaction, held.user, changes, way).await?;
+    if is_claim {
+        claim::make(&transaction, &changed.0).await?;
+    } else {
+        claim::leave_open(&transaction, &changed.0).await?;
+    }
+    let entry = |act| Entry::new(act, Actor::anybody()).on_user(changed.0.id);
+    let verified = entry(Act::EmailVerify).with("claimed", is_claim);
+    audit::record_all(&transaction, vec![entry(Act::EmailChange), verified]).await?;
+    transaction.commit().await?;
+    account::applied(app, &changed);
+    Ok(changed.0)
+}
+
 /// Fails for a confirmation that has nothing to verify any more.
 async fn require_unverified(app: &App, found: &Confirmation) -> Result<()> {
     let known = user::by_id(&app.database, found.user()).await?;
@@ -193,6 +244,8 @@ pub struct Addressee {
     /// Whether a new password ends everything that was made before it, API tokens too, whatever is asked for:
     /// nobody has shown yet that those who have the password read the mail.
     pub ends_everything: bool,
+    /// Whether the address is a new one that they asked for.
+    pub is_new: bool,
 }
 
 /// The account that a link is for, which stays as it is.
@@ -205,7 +258,17 @@ pub async fn addressee(app: &App, purpose: Purpose, token: &str) -> Result<Addre
     let bad = || Error::from(bad_token(purpose));
     let proof = Proof::Token(token.to_owned());
     let reader = app.database.reader();
-    let found = confirmation::find(app, reader, purpose, &proof).await?.ok_or_else(bad)?;
+    let Some(found) = confirmation::find(app, reader, purpose, &proof).await? else {
+        let new = confirmation::find_new(reader, token).await?;
+        let new = new.filter(|_| purpose == Purpose::Verify).ok_or_else(bad)?;
+        return Ok(Addressee {
+            user: new.user,
+            email: new.email,
+            api_tokens: 0,
+            ends_everything: false,
+            is_new: true,
+        });
+    };
     let known = user::by_id(&app.database, found.user()).await?.ok_or_else(bad)?;
     if !known.user.is_active || !found.fits(purpose, &known) {
         return Err(bad());
@@ -221,6 +284,7 @@ pub async fn addressee(app: &App, purpose: Purpose, token: &str) -> Result<Addre
         api_tokens: token::count_of(app, known.user.id).await?,
         ends_everything: !claim::is_made(reader, &known.user).await?,
         email: known.user.email,
+        is_new: false,
     })
 }
 
@@ -325,6 +389,7 @@ async fn end_for_new_password(
     // The address was shown to be theirs: what was never shown takes nothing from it.
     former::forget_unverified(transaction, held.id).await?;
     confirmation::end_unused(transaction, held.id).await?;
+    pending::forget(transaction, held.id).await?;
     let is_claimed = claim::is_made(transaction, held).await?;
     let ends_tokens = !is_claimed || ends == Ends::ApiTokensToo;
     if ends_tokens {
@@ -376,6 +441,7 @@ pub async fn restore_email(app: &App, token: &str, device: Device) -> Result<Use
     };
     let user = user::change(&transaction, held.user, changes).await.map_err(taken)?;
     token::delete_of(&transaction, user.id).await?;
+    pending::forget(&transaction, user.id).await?;
     let now = crate::clock::now();
     let why = Why::EmailRestored;
     let entries = session::end_all(app, &transaction, user.id, None, &why, device.ip, now).await?;

@@ -7,17 +7,21 @@ use poem::{Response, handler};
 use serde::Deserialize;
 
 use super::{Addressee, Ends, Evidence};
+use crate::account;
 use crate::audit::Actor;
-use crate::confirmation::{Proof, Purpose};
+use crate::confirmation::{self, Proof, Purpose};
 use crate::error::{Code, Error};
 use crate::factor::Password;
 use crate::factor::pages::{invalid, strength};
 use crate::http::caller::PeerAddress;
 use crate::http::visitor::{Asked, Sent, Visitor};
-use crate::session::Device;
+use crate::session::{Asker, Device, browser};
 
 /// The form of the page `/verify` that sets a new password.
 const TAKE_OVER: &str = "take-over";
+
+/// The form of the page `/restore-email` that cancels its link.
+const CANCEL_LINK: &str = "cancel-link";
 
 /// What a link brings.
 #[derive(Deserialize)]
@@ -157,7 +161,7 @@ impl Act {
         more: Value,
         error: Option<&Error>,
     ) -> Response {
-        let none = context! { code => "", own => false, tokens => "", deletes => "" };
+        let none = context! { code => "", own => false, new => false, tokens => "", deletes => "", cancels => "" };
         let chooses = self == Act::ResetPassword || self == Act::Verify && filled.token.is_some();
         let values = context! {
             act => self.name(),
@@ -216,7 +220,13 @@ impl Act {
             // A link that is no good stays so.
             return self.stale_link(error, visitor);
         }
-        if [Code::RestoreEmailBadToken, Code::InternalServerError].contains(&error.code()) {
+        if [
+            Code::RestoreEmailBadToken,
+            Code::UpdateUserEmailAlreadyExists,
+            Code::InternalServerError,
+        ]
+        .contains(&error.code())
+        {
             let (title, text) = (visitor.text(self.name()), visitor.told(error));
             return visitor.refusal_with(&title, &text, "", error);
         }
@@ -245,6 +255,12 @@ impl Act {
     }
 }
 
+/// What the page that confirms an address shows by whose it is.
+fn verify_values(visitor: &Visitor, found: &Addressee) -> Value {
+    let own = visitor.signed_in.as_ref().is_some_and(|signed_in| signed_in.user.id == found.user);
+    context! { own, new => found.is_new }
+}
+
 /// Whether a browser is signed in with this address.
 fn is_own(visitor: &Visitor, email: &str) -> bool {
     let own = visitor.signed_in.as_ref().map(|signed_in| signed_in.user.email.as_str());
@@ -260,7 +276,7 @@ pub(crate) async fn verify_form(visitor: Visitor, Asked(link): Asked<Link>) -> R
     };
     match super::addressee(&visitor.app, Purpose::Verify, token).await {
         Ok(found) => {
-            let more = context! { own => is_own(&visitor, &found.email) };
+            let more = verify_values(&visitor, &found);
             Act::Verify.opened(&visitor, link, Some(found.email), more)
         }
         Err(error) if error.code() == Code::VerifyUserAlreadyVerified => {
@@ -273,16 +289,19 @@ pub(crate) async fn verify_form(visitor: Visitor, Asked(link): Asked<Link>) -> R
 #[handler]
 pub(crate) async fn verify(device: Device, sent: Sent<Filled>) -> Response {
     let Sent { mut form, visitor, stale } = sent;
-    let is_own = match &form.token {
+    let more = match &form.token {
         // What the form says of the address is not asked.
         Some(token) => {
             let found = super::addressee(&visitor.app, Purpose::Verify, token).await.ok();
+            let more = found.as_ref().map(|found| verify_values(&visitor, found));
             form.email = found.map(|found| found.email);
-            form.email.as_deref().is_some_and(|email| is_own(&visitor, email))
+            more.unwrap_or_else(|| context! {})
         }
-        None => is_own(&visitor, form.email.as_deref().unwrap_or_default()),
+        None => {
+            context! { own => is_own(&visitor, form.email.as_deref().unwrap_or_default()) }
+        }
     };
-    let more = context! { own => is_own };
+    let is_own = more.get_attr("own").is_ok_and(|own| own.is_true());
     if let Some(error) = stale {
         return Act::Verify.refused(&error, &visitor, &form, more);
     }
@@ -363,22 +382,61 @@ pub(crate) async fn reset_password(device: Device, sent: Sent<Filled>) -> Respon
 }
 
 #[handler]
-pub(crate) fn restore_email_form(visitor: Visitor, Asked(link): Asked<Link>) -> Response {
-    if link.token.is_none() {
+pub(crate) async fn restore_email_form(visitor: Visitor, Asked(link): Asked<Link>) -> Response {
+    let Some(token) = &link.token else {
         let title = visitor.text(Act::RestoreEmail.name());
         return visitor.refusal(&title, Code::RestoreEmailBadToken.into());
-    }
-    Act::RestoreEmail.opened(&visitor, link, None, context! {})
+    };
+    let more = restore_values(&visitor, token).await;
+    Act::RestoreEmail.opened(&visitor, link, None, more)
+}
+
+/// Whether the page that takes an address back also offers to cancel its link: in the browser of the account.
+async fn restore_values(visitor: &Visitor, token: &str) -> Value {
+    let found = confirmation::find_former(visitor.app.database.reader(), token).await;
+    let user = found.ok().flatten().map(|found| found.user);
+    let own = visitor.signed_in.as_ref().map(|signed_in| signed_in.user.id);
+    context! { cancels => user.is_some() && user == own }
 }
 
 #[handler]
 pub(crate) async fn restore_email(device: Device, sent: Sent<Filled>) -> Response {
     let Sent { form, visitor, stale } = sent;
-    if let Some(error) = stale {
-        return Act::RestoreEmail.refused(&error, &visitor, &form, context! {});
-    }
     let token = form.token.clone().unwrap_or_default();
+    let more = restore_values(&visitor, &token).await;
+    if let Some(error) = stale {
+        return Act::RestoreEmail.refused(&error, &visitor, &form, more);
+    }
+    if form.act.as_deref() == Some(CANCEL_LINK) {
+        return cancel_link(device, visitor, form, token, more).await;
+    }
     let outcome = super::restore_email(&visitor.app, &token, device).await.map(drop);
     let form = Filled { token: Some(token), ..form };
-    Act::RestoreEmail.ended(outcome, visitor, &form, context! {}).await
+    Act::RestoreEmail.ended(outcome, visitor, &form, more).await
+}
+
+/// Cancels the link that was opened, for the user who is signed in and gives their password.
+async fn cancel_link(
+    device: Device,
+    visitor: Visitor,
+    form: Filled,
+    token: String,
+    more: Value,
+) -> Response {
+    let Some(signed_in) = &visitor.signed_in else {
+        return visitor.leads_to_login(Some("signed-out-meanwhile"));
+    };
+    let current = Password::new(form.current.clone().unwrap_or_default());
+    let cancelled = async {
+        let from = device.ip.as_deref();
+        let proven = browser::prove(&visitor.app, signed_in, current, from).await?;
+        let session = signed_in.session;
+        let asker = Asker::Browser { session, proven: Some(&proven), next: None };
+        let user = signed_in.user.id;
+        account::cancel_links(&visitor.app, user, asker, Some(token)).await
+    };
+    match cancelled.await {
+        Ok(()) => visitor.has_done("account", "email", "link-cancelled"),
+        Err(error) => Act::RestoreEmail.refused(&error, &visitor, &form, more),
+    }
 }

@@ -6,9 +6,9 @@ use tessera_verify::{Claims, Refusal};
 
 use super::{browser, store};
 use crate::app::App;
-use crate::clock;
+use crate::clock::{self, Time};
 use crate::error::{Code, Error, Result};
-use crate::revocation;
+use crate::revocation::{self, Why};
 use crate::user::{self, PasswordHash};
 
 /// What a user asks from.
@@ -71,6 +71,13 @@ impl<'a> Asker<'a> {
         }))
     }
 
+    /// When the session began; nothing for an API token.
+    pub(crate) async fn began(self, transaction: &DatabaseTransaction) -> Result<Option<Time>> {
+        let Some(session) = self.session() else { return Ok(None) };
+        let row = store::find(transaction, session).await?;
+        Ok(row.map(|row| Time::from_millis(row.created_at)))
+    }
+
     /// Holds the user, and fails for whose session has ended meanwhile.
     pub(super) async fn require_living(
         self,
@@ -115,5 +122,18 @@ impl<'a> Asker<'a> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether what a session asked for still stands: it did not end, or its user signed out there. What ends a session
+    /// otherwise takes back what somebody else may have asked for by it.
+    pub(crate) async fn stands(
+        transaction: &DatabaseTransaction,
+        session: SessionId,
+    ) -> Result<bool> {
+        let row = store::find_and_lock(transaction, session).await?;
+        let signed_out = Why::Logout.told();
+        Ok(row.is_some_and(|row| {
+            row.ended_at.is_none() || row.ended_why.as_deref() == Some(signed_out)
+        }))
     }
 }

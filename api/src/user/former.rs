@@ -26,6 +26,17 @@ pub struct Former {
     pub replaced: Time,
 }
 
+impl From<Model> for Former {
+    fn from(row: Model) -> Self {
+        Self {
+            user: row.user_id,
+            email: row.email,
+            verified: row.verified,
+            replaced: Time::from_millis(row.created_at),
+        }
+    }
+}
+
 /// Keeps the address that a user has so far, with the digest of what takes it back.
 ///
 /// # Errors
@@ -51,12 +62,7 @@ pub async fn keep(connection: &impl ConnectionTrait, held: &User, digest: String
 /// When the database does not answer.
 pub async fn find(connection: &impl ConnectionTrait, digest: &str) -> Result<Option<Former>> {
     let row = store::find_former(connection, digest, clock::now()).await?;
-    Ok(row.map(|row| Former {
-        user: row.user_id,
-        email: row.email,
-        verified: row.verified,
-        replaced: Time::from_millis(row.created_at),
-    }))
+    Ok(row.map(Former::from))
 }
 
 /// The addresses that a user may take back.
@@ -66,6 +72,28 @@ pub async fn find(connection: &impl ConnectionTrait, digest: &str) -> Result<Opt
 /// When the database does not answer.
 pub async fn all_of(connection: &impl ConnectionTrait, user: UserId) -> Result<Vec<String>> {
     Ok(store::formers_of(connection, user, clock::now()).await?)
+}
+
+/// An address that a user had, by the digest of the token that takes it back.
+pub type Linked = (String, Former);
+
+/// The addresses that a user may take back, with the digests of their tokens, the oldest first.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn links_of(connection: &impl ConnectionTrait, user: UserId) -> Result<Vec<Linked>> {
+    let rows = store::former_rows_of(connection, user, clock::now()).await?;
+    Ok(rows.into_iter().map(|row| (row.digest.clone(), Former::from(row))).collect())
+}
+
+/// Forgets an address: nobody takes it back any more.
+///
+/// # Errors
+///
+/// When the database refuses.
+pub async fn forget(connection: &impl ConnectionTrait, digest: &str) -> Result<()> {
+    Ok(store::forget_former(connection, digest).await?)
 }
 
 /// Whether a user may take back an address that was shown to be theirs.

@@ -3,7 +3,7 @@
 use poem_openapi::Object;
 use poem_openapi::types::Example;
 
-use super::{Profile, User};
+use super::{Email, Profile, User};
 
 /// A user, as they and superusers see them.
 #[derive(Debug, Object)]
@@ -19,6 +19,9 @@ pub(crate) struct UserResponse {
     is_superuser: bool,
     /// Whether the address was shown to be theirs.
     is_verified: bool,
+    /// The new address that they have just asked for, if it takes over once it is proved.
+    #[oai(skip_serializing_if_is_none)]
+    pending_email: Option<String>,
     /// Their name, if they gave one.
     #[oai(skip_serializing_if_is_none)]
     name: Option<String>,
@@ -41,11 +44,20 @@ impl Example for UserResponse {
             is_active: true,
             is_superuser: false,
             is_verified: false,
+            pending_email: None,
             name: None,
             surname: None,
             website: None,
             scopes: None,
         }
+    }
+}
+
+impl UserResponse {
+    /// A user who has just asked for a new address, if they did.
+    pub(crate) fn with_pending(user: &User, new: Option<Email>) -> Self {
+        let pending_email = new.map(|email| email.as_str().to_owned());
+        Self { pending_email, ..Self::from(user) }
     }
 }
 
@@ -60,6 +72,7 @@ impl From<&User> for UserResponse {
             is_active: *is_active,
             is_superuser: *is_superuser,
             is_verified: *is_verified,
+            pending_email: None,
             name: name.clone(),
             surname: surname.clone(),
             website: website.as_ref().map(|website| website.as_str().to_owned()),

@@ -1,4 +1,4 @@
-//! Forgetting addresses that cannot be taken back any more.
+//! Forgetting addresses that cannot be taken back, or proved, any more.
 
 use super::store;
 use crate::app::App;
@@ -7,8 +7,11 @@ use crate::purge;
 
 /// Purges once an hour, for as long as it is polled.
 pub(crate) async fn keep_purging(app: App) {
-    purge::hourly(&app, "former addresses", async |_, connection, most| {
-        store::delete_formers_expired_before(connection, clock::now(), most).await
+    purge::hourly(&app, "addresses", async |_, connection, most| {
+        let now = clock::now();
+        let formers = store::delete_formers_expired_before(connection, now, most).await?;
+        let pending = store::delete_pending_expired_before(connection, now, most).await?;
+        Ok(formers.max(pending))
     })
     .await;
 }

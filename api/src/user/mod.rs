@@ -4,6 +4,7 @@ pub mod claim;
 pub mod former;
 pub(crate) mod http;
 pub(crate) mod jobs;
+pub mod pending;
 mod store;
 
 use std::fmt;
@@ -470,6 +471,24 @@ pub async fn change(
     }
     put_profile(connection, user.id, changed.profile.clone(), changed.granted.clone()).await?;
     Ok(changed)
+}
+
+/// Fails for an address that is another user's, or that another user may still take back.
+///
+/// # Errors
+///
+/// [`Code::UpdateUserEmailAlreadyExists`].
+pub async fn require_free(
+    connection: &impl ConnectionTrait,
+    email: &Email,
+    user: UserId,
+) -> Result<()> {
+    let found = store::find_by_email(connection, email.as_str()).await?;
+    let is_taken = found.is_some_and(|(row, _)| row.id != user);
+    if is_taken || store::is_reserved(connection, email.as_str(), user, clock::now()).await? {
+        return Err(Code::UpdateUserEmailAlreadyExists.into());
+    }
+    Ok(())
 }
 
 /// Deletes a user, with everything that is theirs.

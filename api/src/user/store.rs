@@ -1,7 +1,7 @@
 //! The tables `user`, `profile` and `former_email`.
 
 use entity::user::{ActiveModel, Column, Entity, Model};
-use entity::{UserId, former_email, profile, unclaimed};
+use entity::{UserId, former_email, pending_email, profile, unclaimed};
 use sea_orm::sea_query::{
     Condition, Expr, ExprTrait, Func, LikeExpr, LockType, OnConflict, SimpleExpr,
 };
@@ -344,4 +344,95 @@ pub(super) async fn forget_unclaimed(
     user: UserId,
 ) -> Result<(), DbErr> {
     unclaimed::Entity::delete_by_id(user).exec(connection).await.map(drop)
+}
+
+pub(super) async fn put_pending(
+    connection: &impl ConnectionTrait,
+    row: pending_email::Model,
+) -> Result<(), DbErr> {
+    use pending_email::Column as P;
+    let known = OnConflict::column(P::UserId)
+        .update_columns([P::Email, P::Digest, P::Bound, P::SessionId, P::CreatedAt, P::ExpiresAt])
+        .to_owned();
+    pending_email::Entity::insert(row.into_active_model().reset_all())
+        .on_conflict(known)
+        .exec_without_returning(connection)
+        .await
+        .map(drop)
+}
+
+pub(super) async fn find_pending(
+    connection: &impl ConnectionTrait,
+    digest: &str,
+    now: Time,
+) -> Result<Option<pending_email::Model>, DbErr> {
+    pending_email::Entity::find()
+        .filter(pending_email::Column::Digest.eq(digest))
+        .filter(pending_email::Column::ExpiresAt.gt(now.millis()))
+        .one(connection)
+        .await
+}
+
+pub(super) async fn pending_of(
+    connection: &impl ConnectionTrait,
+    user: UserId,
+    now: Time,
+) -> Result<Option<String>, DbErr> {
+    let row = pending_email::Entity::find_by_id(user)
+        .filter(pending_email::Column::ExpiresAt.gt(now.millis()))
+        .one(connection)
+        .await?;
+    Ok(row.map(|row| row.email))
+}
+
+pub(super) async fn take_pending(
+    connection: &impl ConnectionTrait,
+    digest: &str,
+) -> Result<bool, DbErr> {
+    let taken = pending_email::Entity::delete_many()
+        .filter(pending_email::Column::Digest.eq(digest))
+        .exec(connection)
+        .await?;
+    Ok(taken.rows_affected == 1)
+}
+
+pub(super) async fn forget_pending(
+    connection: &impl ConnectionTrait,
+    user: UserId,
+) -> Result<bool, DbErr> {
+    let forgotten = pending_email::Entity::delete_by_id(user).exec(connection).await?;
+    Ok(forgotten.rows_affected == 1)
+}
+
+/// Deletes some that expired before an instant; says how many.
+pub(super) async fn delete_pending_expired_before(
+    connection: &impl ConnectionTrait,
+    time: Time,
+    most: u64,
+) -> Result<u64, DbErr> {
+    let expired = pending_email::Column::ExpiresAt.lt(time.millis());
+    let key = pending_email::Column::UserId;
+    delete_some::<pending_email::Entity>(connection, key, expired, most).await
+}
+
+/// The addresses that a user may take back, the oldest first.
+pub(super) async fn former_rows_of(
+    connection: &impl ConnectionTrait,
+    user: UserId,
+    now: Time,
+) -> Result<Vec<former_email::Model>, DbErr> {
+    former_email::Entity::find()
+        .filter(former_email::Column::UserId.eq(user))
+        .filter(former_email::Column::ExpiresAt.gt(now.millis()))
+        .order_by_asc(former_email::Column::CreatedAt)
+        .limit(100)
+        .all(connection)
+        .await
+}
+
+pub(super) async fn forget_former(
+    connection: &impl ConnectionTrait,
+    digest: &str,
+) -> Result<(), DbErr> {
+    former_email::Entity::delete_by_id(digest).exec(connection).await.map(drop)
 }
