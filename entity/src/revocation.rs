@@ -38,7 +38,8 @@ pub struct Model {
     pub why: String,
     /// When it happened; of a user, tokens issued up to this instant are covered.
     pub at: i64,
-    /// The session of a token that its holder revoked alone.
+    /// The session of a token that its holder revoked alone; of a token that somebody else may have made, an
+    /// id of the session and the audience.
     pub session_id: Option<SessionId>,
 }
 

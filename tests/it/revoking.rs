@@ -544,3 +544,28 @@ async fn a_backup_that_is_restored_beneath_servers_revives_nothing_and_hides_not
         }
     }
 }
+
+/// With HS256 a service makes tokens for itself, of any session that it saw: it ends none by them.
+#[tokio::test]
+async fn who_makes_tokens_for_one_audience_ends_no_session_by_revoking_them() {
+    let server = Server::setup().set("JWT_AUDIENCES", "billing").start().await;
+    let person = server.person("first").await;
+    let mut derive = crate::support::command(server.folder());
+    derive.args(["keys", "derive", "--audience", "billing"]);
+    derive.env("APP_SECRET", crate::support::SECRET).env("JWT_AUDIENCES", "billing");
+    let secret = String::from_utf8(derive.output().unwrap().stdout).unwrap().trim().to_owned();
+    let form = [("username", "first@user.com"), ("password", PASSWORD), ("audience", "billing")];
+    let given = server.post("/auth/jwt/login").form(&form).send().await.expect_status(200);
+    let own = Forgery::of(&given.text("access_token")).secret(secret.as_bytes());
+    for turn in 0..25_u128 {
+        let jti = uuid::Uuid::from_u128(0x7000_8000_0000_0000_0000 + turn).to_string();
+        let forged =
+            own.clone().with("jti", jti).with("sid", claims_of(&person.access)["sid"].clone());
+        let answer = revoke(&server, &forged.sign()).await;
+        assert_eq!(answer.status, if turn < 20 { 200 } else { 429 }, "{}", answer.body);
+    }
+    assert_eq!(server.database.count("revocation").await, 20);
+    // Nor is the session nearer its end.
+    revoke(&server, &person.access).await.expect_status(200);
+    server.refresh(&person.refresh).await.expect_status(200);
+}

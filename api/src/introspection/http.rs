@@ -17,7 +17,7 @@ use crate::session::http::EXAMPLE_TOKEN;
 
 /// The refusals of each operation, for the documents.
 pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
-    ("revoke", &[Code::InvalidRequest]),
+    ("revoke", &[Code::InvalidRequest, Code::TooManyAttempts]),
     ("introspect", &[Code::Unauthorized, Code::Forbidden, Code::InvalidRequest]),
 ];
 

@@ -1,8 +1,11 @@
 //! Ending sessions, and revoking their tokens.
 
+use std::time::Duration;
+
 use entity::{SessionId, UserId};
 use sea_orm::DatabaseTransaction;
-use tessera_verify::{Claims, Refusal, Revocation};
+use tessera_verify::{Claims, Refusal, Revocation, SigningAlgorithm};
+use uuid::Uuid;
 
 use super::asker::Asker;
 use super::{Device, store};
@@ -19,6 +22,11 @@ pub(super) const MOST_REVOKED_ALONE: u64 = 20;
 
 /// Revokes an access token alone, or ends its session if too many of its tokens were revoked alone and
 /// may still be valid.
+///
+/// # Errors
+///
+/// [`Code::TooManyAttempts`] instead of the end, for a token that the holder of an audience's secret may
+/// have made: it ends nothing but tokens.
 pub(super) async fn revoke_alone(
     app: &App,
     claims: &Claims,
@@ -36,21 +44,38 @@ pub(super) async fn revoke_alone(
     }
     let now = clock::now();
     let told = Entry::own(Act::Revoke, user);
-    let (entry, told) =
-        if revocation::count_alone(&transaction, session, now).await? < MOST_REVOKED_ALONE {
-            revocation::record_alone(&transaction, entry, session, &Why::Revoked, now).await?;
-            (entry, told.with("token", claims.jti.to_string()))
-        } else {
-            store::end(&transaction, session, user, &Why::Revoked, device.ip, now).await?;
-            let life = Life::read(app, &transaction).await?;
-            let entry = life.of_session(session, Time::from_millis(row.issued_at), now);
-            revocation::record(&transaction, &[entry], &Why::Revoked, now).await?;
-            (entry, told.with("session", session.to_string()))
-        };
+    let counted = counted_with(app, claims);
+    let is_one_more =
+        revocation::count_alone(&transaction, counted, now).await? < MOST_REVOKED_ALONE;
+    let (entry, told) = if is_one_more {
+        revocation::record_alone(&transaction, entry, counted, &Why::Revoked, now).await?;
+        (entry, told.with("token", claims.jti.to_string()))
+    } else if counted != session {
+        let wait = claims.exp.saturating_sub(now.seconds()).max(1);
+        return Err(Error::try_again_after(Duration::from_secs(wait)));
+    } else {
+        store::end(&transaction, session, user, &Why::Revoked, device.ip, now).await?;
+        let life = Life::read(app, &transaction).await?;
+        let entry = life.of_session(session, Time::from_millis(row.issued_at), now);
+        revocation::record(&transaction, &[entry], &Why::Revoked, now).await?;
+        (entry, told.with("session", session.to_string()))
+    };
     audit::record(&transaction, told).await?;
     transaction.commit().await?;
     app.revocations.apply([entry]);
     Ok(())
+}
+
+/// With which tokens one is counted that is revoked alone: with those of its session. With HS256 whoever holds
+/// the secret of another audience can make tokens for it, of any session: they are counted apart, so that
+/// they cannot end it, nor bring its end nearer.
+fn counted_with(app: &App, claims: &Claims) -> SessionId {
+    let is_own = claims.aud == app.config.jwt_audience;
+    if is_own || app.config.jwt_algorithm != SigningAlgorithm::Hs256 {
+        SessionId(claims.sid)
+    } else {
+        SessionId(Uuid::new_v5(&claims.sid, claims.aud.as_bytes()))
+    }
 }
 
 /// Ends a session, whosever it is; `None` when there is none. What is returned was
