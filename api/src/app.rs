@@ -12,7 +12,7 @@ use crate::factor::{Filter, Hasher};
 use crate::http::{CsrfKeys, Pages};
 use crate::job::Jobs;
 use crate::key::{self, KeyChanges};
-use crate::limit::{self, Blocked, MOST_BLOCKED};
+use crate::limit::{self, Acts, Blocked, MOST_BLOCKED};
 use crate::mail::{Mailer, Templates};
 use crate::revocation::Revocations;
 use crate::service::KnownServices;
@@ -63,6 +63,8 @@ pub struct Parts {
     pub attempt_key: hmac::Key,
     /// What is not tried again for a while.
     pub blocked: Blocked,
+    /// How many acts accounts may do now.
+    pub acts: Acts,
     /// When it was last written that sessions of browsers are in use.
     pub noted_sessions: NotedSessions,
     /// Which changes to the keys that sign were told, and which were read.
@@ -117,6 +119,7 @@ impl App {
             code_keys,
             attempt_key,
             blocked: Blocked::new(MOST_BLOCKED),
+            acts: Acts::default(),
             noted_sessions: NotedSessions::new(MOST_NOTED),
             key_changes: KeyChanges::default(),
             api_token_uses: Uses::default(),

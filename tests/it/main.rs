@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "what cannot be unwrapped fails its test")]
 
 mod access;
+mod acts;
 mod administration;
 mod api_tokens;
 mod audit;

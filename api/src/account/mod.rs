@@ -22,6 +22,7 @@ use crate::limit::{
 };
 use crate::mail::{self, Letter, Template};
 use crate::revocation::Why;
+use crate::service::PrincipalId;
 use crate::session::{self, Asker, Device, Page, Session};
 use crate::token::{self, ApiToken};
 use crate::user::{self, Changes, Email, PasswordHash, User, Website, former, pending};
@@ -48,8 +49,8 @@ pub struct Wanted {
 /// # Errors
 ///
 /// [`Code::FreshTokenRequired`], [`Code::UpdateUserEmailAlreadyExists`],
-/// [`Code::UpdateUserInvalidPassword`], [`Code::ServiceBusy`]; [`Code::TooManyAttempts`] for an account, or a place,
-/// that tries many addresses.
+/// [`Code::UpdateUserInvalidPassword`], [`Code::ServiceBusy`]; [`Code::TooManyAttempts`] for an account that acts too
+/// often, and for an account, or a place, that tries many addresses.
 pub async fn change(
     app: &App,
     id: UserId,
@@ -63,6 +64,11 @@ pub async fn change(
     }
     if email.is_some() && app.config.require_verification {
         email::require_mail(app)?;
+    }
+    if password.is_some() {
+        limit::password(app, id)?;
+    } else {
+        limit::act(app, PrincipalId::User(id), false)?;
     }
     if let Some(email) = &email {
         let known = user::by_id(&app.database, id).await?.ok_or(Code::Unauthorized)?.user.email;

@@ -30,6 +30,7 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
             Code::NotFound,
             Code::UnsupportedMediaType,
             Code::UnprocessableContent,
+            Code::TooManyAttempts,
         ],
     ),
     ("list_revocations", &[Code::Unauthorized, Code::Forbidden, Code::UnprocessableContent]),
@@ -54,9 +55,13 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
             Code::NotFound,
             Code::UnsupportedMediaType,
             Code::UnprocessableContent,
+            Code::TooManyAttempts,
         ],
     ),
-    ("lift_revocation", &[Code::Unauthorized, Code::Forbidden, Code::NotFound]),
+    (
+        "lift_revocation",
+        &[Code::Unauthorized, Code::Forbidden, Code::NotFound, Code::TooManyAttempts],
+    ),
 ];
 
 /// The most characters of a reason.

@@ -14,7 +14,7 @@ use tessera_verify::{Claims, Refusal};
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::audit::{self, Act, Actor, Entry};
+use crate::audit::{self, Act, Acting, Actor, Entry};
 use crate::clock::{self, MILLIS_OF_A_DAY, Time};
 use crate::error::{Code, Result, TokenRefusal};
 use crate::mail;
@@ -52,6 +52,7 @@ impl fmt::Display for Target {
 ///
 /// [`Code::NotFound`] for a session or a user there is none of.
 pub async fn revoke(app: &App, superuser: &Authority, target: Target, why: String) -> Result<()> {
+    superuser.count_act(app)?;
     let why = Why::Admin(why);
     let transaction = app.database.begin().await?;
     let of = match target {
@@ -117,6 +118,7 @@ pub async fn end_sessions(
     email: &str,
     why: String,
 ) -> Result<()> {
+    superuser.count_act(app)?;
     let user = user::by_email(&app.database, email).await?.ok_or(Code::NotFound)?.user.id;
     let why = Why::Admin(why);
     let transaction = app.database.begin().await?;

@@ -185,6 +185,13 @@ pub struct Actor(String);
 
 /// Somebody with a right to act, who may lose it while they do.
 pub trait Acting: fmt::Display + Sync {
+    /// Counts an act before it is done: nobody may write rows as fast as they can ask.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::TooManyAttempts`](crate::error::Code::TooManyAttempts), with how long to wait.
+    fn count_act(&self, app: &App) -> Result<()>;
+
     /// Fails for who lost it meanwhile, on another replica too: the tables are asked, not memory, and what they say
     /// of them stays so until the transaction ends.
     ///

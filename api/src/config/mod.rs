@@ -243,7 +243,7 @@ pub struct Config {
     #[arg(long, env = "BREACH_FILTER", global = true, value_name = "FILE")]
     pub breach_filter: Option<PathBuf>,
 
-    /// Whether attempts to sign in and to register are limited; off for benchmarks
+    /// Whether attempts to sign in and to register, and acts of accounts, are limited; off for benchmarks
     #[arg(long, env = "RATE_LIMIT", global = true, value_name = "BOOL", num_args = 1,
           default_value = "true", value_parser = BoolishValueParser::new())]
     pub rate_limit: bool,

@@ -21,7 +21,7 @@ use crate::user::{Changes, Email, Filter};
 pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
     ("list_users", &[Code::Unauthorized, Code::Forbidden, Code::UnprocessableContent]),
     ("read_user", &[Code::Unauthorized, Code::Forbidden, Code::NotFound]),
-    ("export_user", &[Code::Unauthorized, Code::Forbidden, Code::NotFound]),
+    ("export_user", &[Code::Unauthorized, Code::Forbidden, Code::NotFound, Code::TooManyAttempts]),
     (
         "update_user",
         &[
@@ -34,6 +34,7 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
             Code::LastSuperuser,
             Code::UnsupportedMediaType,
             Code::UnprocessableContent,
+            Code::TooManyAttempts,
             Code::ServiceBusy,
         ],
     ),
@@ -45,6 +46,7 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
             Code::Forbidden,
             Code::NotFound,
             Code::LastSuperuser,
+            Code::TooManyAttempts,
         ],
     ),
 ];

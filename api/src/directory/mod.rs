@@ -7,7 +7,7 @@ use sea_orm::DatabaseTransaction;
 
 use crate::account::{self, Export, Way};
 use crate::app::App;
-use crate::audit::{self, Act, Actor, Entry};
+use crate::audit::{self, Act, Acting, Actor, Entry};
 use crate::error::{Code, Error, Phrase, Result};
 use crate::factor::Password;
 use crate::scope::{MAX_SCOPES, Scope, Scopes};
@@ -46,6 +46,7 @@ pub async fn read(app: &App, id: &str) -> Result<User> {
 ///
 /// [`Code::NotFound`].
 pub async fn export(app: &App, superuser: &Authority, id: &str) -> Result<Export> {
+    superuser.count_act(app)?;
     let user = read(app, id).await?;
     let transaction = app.database.begin().await?;
     superuser.hold_with(app, &transaction, [PrincipalId::User(user.id)]).await?;
@@ -109,6 +110,7 @@ pub async fn change(app: &App, superuser: &Authority, id: &str, wanted: Wanted) 
     if changes.granted.as_ref().is_some_and(|scopes| scopes.contains(Scope::SUPER)) {
         return Err(Error::field("scopes", "super is what is_superuser gives"));
     }
+    superuser.count_act(app)?;
     let hash = match password {
         Some(password) => Some(account::hash_of(app, id, changes.email.as_ref(), password).await?),
         None => None,
@@ -173,6 +175,7 @@ async fn hold(
 pub async fn delete(app: &App, superuser: &Authority, id: &str) -> Result<()> {
     let id = parsed(id)?;
     superuser.require_fresh_for(app, id)?;
+    superuser.count_act(app)?;
     let transaction = app.database.begin().await?;
     let gone = Changes { is_active: Some(false), ..Changes::default() };
     let held = hold(app, &transaction, superuser, id, &gone).await?;

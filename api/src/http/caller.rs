@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::{Arc, Once};
 
+use entity::SessionId;
 use ipnet::IpNet;
 use poem::http::{HeaderName, header};
 use poem::web::RemoteAddr;
@@ -15,6 +16,7 @@ use tessera_verify::{Claims, Refusal};
 use crate::app::App;
 use crate::error::{Code, Error, Result};
 use crate::http::cookie::{self, Cookies};
+use crate::limit;
 use crate::scope::Scope;
 use crate::service::Principal;
 use crate::session::{self, Device};
@@ -137,6 +139,9 @@ impl SessionCaller {
 /// Lets a browser that is in use keep its session. That this could not be done is no reason to
 /// refuse what was asked.
 async fn renew(app: &App, request: &Request, claims: &Claims) {
+    if !limit::may_renew(app, SessionId(claims.sid)) {
+        return;
+    }
     match session::extend(app, claims, device(request)).await {
         Ok(Some(access)) => Cookies::of(request).keep(app, &access),
         Ok(None) => {}

@@ -16,7 +16,13 @@ use crate::user::{PasswordHash, Profile, Website};
 /// The refusals of each operation, for the documents.
 pub(crate) const REFUSALS: &[(&str, &[Code])] = &[(
     "import_users",
-    &[Code::Unauthorized, Code::Forbidden, Code::UnsupportedMediaType, Code::UnprocessableContent],
+    &[
+        Code::Unauthorized,
+        Code::Forbidden,
+        Code::UnsupportedMediaType,
+        Code::UnprocessableContent,
+        Code::TooManyAttempts,
+    ],
 )];
 
 /// Somebody who is to be a user, as they were elsewhere.

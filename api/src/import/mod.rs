@@ -61,6 +61,7 @@ pub async fn import(
     users: Vec<Imported>,
     dry_run: bool,
 ) -> Result<Vec<Outcome>> {
+    superuser.count_act(app)?;
     let transaction = app.database.begin().await?;
     superuser.hold(app, &transaction).await?;
     let (mut outcomes, mut entries) = (Vec::new(), Vec::new());

@@ -26,6 +26,7 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
             Code::Forbidden,
             Code::UnsupportedMediaType,
             Code::UnprocessableContent,
+            Code::TooManyAttempts,
         ],
     ),
     (
@@ -36,6 +37,7 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
             Code::NotFound,
             Code::KeyInUse,
             Code::UnprocessableContent,
+            Code::TooManyAttempts,
         ],
     ),
 ];

@@ -381,6 +381,7 @@ pub async fn rotate(
     let seals = seals(&app.config)?;
     let now = clock::now();
     let active = if at_once { now } else { now.plus_seconds(PUBLISHED_BEFORE) };
+    by.count_act(app)?;
     let transaction = app.database.begin().await?;
     by.hold(app, &transaction).await?;
     let row = create(&transaction, &seals[0], algorithm, now, active).await?;
@@ -404,6 +405,7 @@ pub async fn rotate(
 /// would sign if the settings named its algorithm: those of a server may.
 pub async fn retire(app: &App, by: &impl Acting, kid: &str, force: bool) -> Result<()> {
     let seals = seals(&app.config)?;
+    by.count_act(app)?;
     let transaction = app.database.begin().await?;
     by.hold(app, &transaction).await?;
     // Of two that are retired at once, one must stay.

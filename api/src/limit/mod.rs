@@ -6,10 +6,15 @@
 //! who is tried, from anywhere. The last does not hold for an address that the account was used
 //! from before: its owner gets in, whoever else tries. Unknown names are counted like known ones,
 //! so that being limited tells nothing.
+//!
+//! Those who have proved who they are have allowances for what they do with that (`acts.rs`).
 
+mod acts;
 pub(crate) mod jobs;
 pub mod mail;
 mod store;
+
+pub use acts::{Acts, act, may_renew, password, revocation};
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
@@ -95,6 +100,7 @@ pub async fn sign_in(app: &App, name: &str, from: Option<&str>) -> Result<Option
     let (pair, known) = (key(app, PAIR.what, &[&name, &from]), key(app, "known", &[&name, &from]));
     let (account, address) = (key(app, ACCOUNT.what, &[&name]), key(app, ADDRESS.what, &[&from]));
     refuse_remembered(app, [&pair, &address])?;
+    acts::sign_in(app, &pair)?;
     let is_known = is_known(app.database.reader(), &known).await?;
     let mut budgets = vec![(pair.clone(), PAIR), (address, ADDRESS)];
     if !is_known {

@@ -131,6 +131,7 @@ pub async fn hasten(app: &App, id: &str) -> Result<()> {
 /// [`Code::NotFound`] for one that there is not.
 pub async fn discard(app: &App, by: &impl Acting, id: &str) -> Result<()> {
     let id = id.parse().map_err(|_| Code::NotFound)?;
+    by.count_act(app)?;
     let transaction = app.database.begin().await?;
     by.hold(app, &transaction).await?;
     if !job::discard(&transaction, Kind::Mail, id).await? {

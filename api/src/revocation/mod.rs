@@ -252,6 +252,7 @@ pub async fn list(
 ///
 /// [`Code::NotFound`] when there is none.
 pub async fn lift(app: &App, by: &impl Acting, seq: i64) -> Result<()> {
+    by.count_act(app)?;
     let transaction = app.database.begin().await?;
     by.hold(app, &transaction).await?;
     serialise_revocations(&transaction).await?;

@@ -25,10 +25,14 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
             Code::ApiTokenInvalidScopes,
             Code::UnsupportedMediaType,
             Code::UnprocessableContent,
+            Code::TooManyAttempts,
         ],
     ),
     ("list_services", &[Code::Unauthorized, Code::Forbidden, Code::UnprocessableContent]),
-    ("delete_service", &[Code::Unauthorized, Code::Forbidden, Code::NotFound]),
+    (
+        "delete_service",
+        &[Code::Unauthorized, Code::Forbidden, Code::NotFound, Code::TooManyAttempts],
+    ),
 ];
 
 /// A service that is to be.

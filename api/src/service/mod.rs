@@ -248,6 +248,7 @@ pub async fn create(
         let reason = format!("A service cannot have the scope {}: it is people's", scope.as_str());
         return Err(Error::with_reason(Code::ApiTokenInvalidScopes, reason));
     }
+    by.count_act(app)?;
     let transaction = app.database.begin().await?;
     by.hold(app, &transaction).await?;
     let row = Model {
@@ -288,6 +289,7 @@ pub async fn list(app: &App, after: Option<String>, limit: u64) -> Result<(Vec<S
 /// [`Code::NotFound`].
 pub async fn delete(app: &App, by: &impl Acting, name: &str) -> Result<()> {
     let name: ServiceName = name.parse().map_err(|_| Code::NotFound)?;
+    by.count_act(app)?;
     let transaction = app.database.begin().await?;
     by.hold(app, &transaction).await?;
     let row = store::find_by_name(&transaction, name.as_str()).await?.ok_or(Code::NotFound)?;

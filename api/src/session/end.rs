@@ -13,6 +13,7 @@ use crate::app::App;
 use crate::audit::{self, Act, Entry};
 use crate::clock::{self, Time};
 use crate::error::{Code, Error, Result};
+use crate::limit;
 use crate::revocation::{self, Life, Why};
 use crate::user;
 
@@ -21,7 +22,8 @@ use crate::user;
 pub(super) const MOST_REVOKED_ALONE: u64 = 20;
 
 /// Revokes an access token alone, or ends its session if too many of its tokens were revoked alone and
-/// may still be valid.
+/// may still be valid. A token that is revoked alone takes from the allowance of its user, unless the holder of an
+/// audience's secret may have made it.
 ///
 /// # Errors
 ///
@@ -48,6 +50,9 @@ pub(super) async fn revoke_alone(
     let is_one_more =
         revocation::count_alone(&transaction, counted, now).await? < MOST_REVOKED_ALONE;
     let (entry, told) = if is_one_more {
+        if counted == session {
+            limit::revocation(app, user)?;
+        }
         revocation::record_alone(&transaction, entry, counted, &Why::Revoked, now).await?;
         (entry, told.with("token", claims.jti.to_string()))
     } else if counted != session {
@@ -127,6 +132,10 @@ pub async fn end_others(app: &App, user: UserId, asker: Asker<'_>, device: Devic
     asker.require_living(&transaction, user).await?;
     let now = clock::now();
     let ended = store::end_all(&transaction, user, kept, &Why::Ended, device.ip, now).await?;
+    if ended.is_empty() {
+        // Nothing happened that could be told: whoever asks again and again writes nothing.
+        return Ok(());
+    }
     let count = ended.len();
     let entries = Life::read(app, &transaction).await?.of_sessions(ended, now);
     revocation::record(&transaction, &entries, &Why::Ended, now).await?;

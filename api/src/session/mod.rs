@@ -391,7 +391,8 @@ pub async fn logout(app: &App, claims: &Claims, device: Device) -> Result<()> {
 ///
 /// # Errors
 ///
-/// When the database does not answer; nothing is revoked then.
+/// [`Code::TooManyAttempts`]: signing out and giving up the refresh token still end the session. Nothing is revoked
+/// either when the database does not answer.
 pub async fn revoke(app: &App, token: &str, device: Device) -> Result<()> {
     let now = clock::now();
     let Ok(claims) = app.verifier.read_past(token, now.seconds()) else { return Ok(()) };

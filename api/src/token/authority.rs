@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::audit::Acting;
 use crate::clock;
 use crate::error::{Code, Error, Result, TokenRefusal};
+use crate::limit;
 use crate::revocation;
 use crate::scope::{Scope, Scopes};
 use crate::service::{self, Principal, PrincipalId};
@@ -193,6 +194,12 @@ impl Authority {
 }
 
 impl Acting for Authority {
+    fn count_act(&self, app: &App) -> Result<()> {
+        let Some(own) = self.principal() else { return Ok(()) };
+        let is_service = matches!(own, Principal::Service(_));
+        limit::act(app, own.id(), is_service || own.scopes().contains(Scope::SUPER))
+    }
+
     async fn hold(&self, app: &App, transaction: &DatabaseTransaction) -> Result<()> {
         self.hold_with(app, transaction, []).await
     }

@@ -29,6 +29,7 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
             Code::ApiTokenAlreadyExists,
             Code::UnsupportedMediaType,
             Code::UnprocessableContent,
+            Code::TooManyAttempts,
         ],
     ),
     (
@@ -40,7 +41,7 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
             Code::UnprocessableContent,
         ],
     ),
-    ("delete_api_token", &[Code::Unauthorized, Code::Forbidden]),
+    ("delete_api_token", &[Code::Unauthorized, Code::Forbidden, Code::TooManyAttempts]),
     (
         "delete_api_tokens",
         &[
@@ -50,6 +51,7 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
             Code::ApiTokenNotNamed,
             Code::UnsupportedMediaType,
             Code::UnprocessableContent,
+            Code::TooManyAttempts,
         ],
     ),
     (

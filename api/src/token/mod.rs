@@ -18,7 +18,7 @@ use sea_orm::{DatabaseTransaction, SqlErr};
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::audit::{self, Act, Actor, Entry};
+use crate::audit::{self, Act, Acting, Actor, Entry};
 use crate::clock::{self, Time};
 use crate::error::{Code, Error, Phrase, Result, TokenRefusal};
 use crate::known::Known;
@@ -183,9 +183,10 @@ pub struct Made {
 ///
 /// [`Code::FreshTokenRequired`], [`Code::InsufficientScope`], [`Code::Forbidden`],
 /// [`Code::ApiTokenUserUnknown`], [`Code::ApiTokenInvalidScopes`], [`Code::ApiTokenAlreadyExists`],
-/// [`Code::ApiTokenLimitReached`].
+/// [`Code::ApiTokenLimitReached`], [`Code::TooManyAttempts`].
 pub async fn create(app: &App, authority: &Authority, wanted: Wanted) -> Result<Made> {
     authority.require_fresh_or_super(app)?;
+    authority.count_act(app)?;
     let Wanted { id, username, name, secret, expire, scopes } = wanted;
     let owner = owner(app, authority, username.as_deref()).await?;
     let allowed = owner.scopes();
@@ -416,9 +417,10 @@ pub enum Chosen {
 /// # Errors
 ///
 /// [`Code::Forbidden`] or [`Code::InsufficientScope`] where somebody else is named;
-/// [`Code::ApiTokenUserUnknown`].
+/// [`Code::ApiTokenUserUnknown`]; [`Code::TooManyAttempts`].
 pub async fn delete(app: &App, authority: &Authority, chosen: Chosen) -> Result<u64> {
     authority.require_self()?;
+    authority.count_act(app)?;
     let own = authority.principal().map(|own| own.id());
     let of = own.filter(|_| !authority.may(Scope::SUPER));
     let chosen = match chosen {

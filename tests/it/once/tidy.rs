@@ -84,12 +84,13 @@ fn a_feature_has_files_with_known_names_only() {
         // A factor's kinds stand side by side in its folder; of a session, what its tokens say and how
         // they are got and spent and how it ends are pages of their own; of revocations, what memory
         // has and how long tokens live; of API tokens, what a secret is and who asks;
-        // of limits, those of mails; of mails, their words and the ways they leave; of users, the addresses they had
+        // of limits, those of mails and of what accounts do; of mails, their words and the ways they leave; of users, the addresses they had
         // and whether their account is claimed; of the audit, its chain.
         let pages = [
             "audit/chain.rs",
             "account/email.rs",
             "key/derived.rs",
+            "limit/acts.rs",
             "limit/mail.rs",
             "mail/template.rs",
             "mail/transport.rs",

@@ -1,0 +1,370 @@
+//! How many rows one account may write: acts are limited for each account, and what throws a thief out is not.
+
+use serde_json::{Value, json};
+
+use crate::support::{Answer, Browser, PASSWORD, Person, Request, Server, claims_of, operations};
+
+/// A server with limits, which believes who says where a request comes from.
+async fn limiting() -> Server {
+    let server = Server::setup().set("RATE_LIMIT", "on").set("TRUSTED_PROXIES", "127.0.0.0/8,::1");
+    server.start().await
+}
+
+/// Asserts that this refusal says how long to wait, as programs read it.
+#[track_caller]
+fn expect_wait(answer: Answer, longest: u64) {
+    let wait: u64 = answer.header("retry-after").parse().unwrap();
+    assert!((1..=longest).contains(&wait), "{wait}");
+    answer.expect_refusal(429, "TOO_MANY_ATTEMPTS");
+}
+
+/// Repeats an act until it is refused; how often it was not. The act is given its turn.
+async fn until_refused(most: usize, mut act: impl AsyncFnMut(usize) -> Answer) -> (usize, Answer) {
+    for turn in 0..most {
+        let answer = act(turn).await;
+        if answer.status == 429 {
+            return (turn, answer);
+        }
+        assert!(answer.status < 500, "{}", answer.body);
+    }
+    panic!("not refused within {most} times");
+}
+
+impl Server {
+    /// An access and a refresh token, from a place where nobody signed in before.
+    async fn signed_in_at(&self, place: usize, email: &str) -> (String, String) {
+        let place = format!("198.51.{}.{}", place / 200, place % 200);
+        let form = [("username", email), ("password", PASSWORD)];
+        let login = self.post("/auth/jwt/login").header("X-Forwarded-For", &place);
+        let answer = login.form(&form).send().await.expect_status(200);
+        (answer.text("access_token"), answer.text("refresh_token"))
+    }
+
+    /// Spends what a user may do with their account.
+    async fn spend(&self, person: &Person) {
+        let rename = json!({ "name": "Ada" });
+        until_refused(600, async |_| self.change_me(&person.access, &rename).await).await;
+    }
+}
+
+/// Each act that an ordinary account can repeat at will. What is counted is counted before the act is looked at, so
+/// it need not succeed.
+type Act = (&'static str, fn(&Server, &Person, usize) -> Request);
+
+const ACTS: [Act; 7] = [
+    ("make an API token", |server, person, _| {
+        server.post("/auth/tokens").bearer(&person.access).json(&json!({ "expire": 1 }))
+    }),
+    ("give an API token another name", |server, person, turn| {
+        let wanted = json!({ "token": "a-secret-from-elsewhere", "name": turn.to_string() });
+        server.post("/auth/tokens").bearer(&person.access).json(&wanted)
+    }),
+    ("make and delete an API token in turn", |server, person, turn| {
+        let (made, secret) = (turn % 2 == 0, json!({ "token": "a-secret-from-elsewhere" }));
+        let request = server.request(if made { "POST" } else { "DELETE" }, "/auth/tokens");
+        request.bearer(&person.access).json(&secret)
+    }),
+    ("delete API tokens by their ids", |server, person, _| {
+        let path = format!("/auth/tokens/{}", uuid::Uuid::nil());
+        server.request("DELETE", &path).bearer(&person.access)
+    }),
+    ("delete all API tokens", |server, person, _| {
+        let all = json!({ "username": person.email });
+        server.request("DELETE", "/auth/tokens").bearer(&person.access).json(&all)
+    }),
+    ("change the name", |server, person, turn| {
+        let name = json!({ "name": turn.to_string() });
+        server.patch("/users/me").bearer(&person.access).json(&name)
+    }),
+    ("change the address", |server, person, turn| {
+        let email = json!({ "email": format!("{turn}-{}", person.email) });
+        server.patch("/users/me").bearer(&person.access).json(&email)
+    }),
+];
+
+#[tokio::test]
+async fn each_act_that_writes_rows_is_refused_after_some_and_others_may_go_on() {
+    let server = limiting().await;
+    let other = server.person("other").await;
+    for (number, (what, act)) in ACTS.into_iter().enumerate() {
+        let person = server.person(&format!("user{number}")).await;
+        let (granted, refused) =
+            until_refused(600, async |turn| act(&server, &person, turn).send().await).await;
+        // New addresses are limited more strictly, for what they tell and for the mails they are.
+        let (least, longest) = if what == "change the address" { (5, 3600) } else { (60, 1) };
+        assert!(granted >= least, "{what}: {granted}");
+        expect_wait(refused, longest);
+        // Through whatever door: an act of another kind is counted in the same place.
+        if least == 60 {
+            let (granted, refused) =
+                until_refused(60, async |_| ACTS[5].1(&server, &person, 0).send().await).await;
+            assert!(granted < 30, "{what}: {granted} more");
+            expect_wait(refused, 1);
+        }
+        ACTS[5].1(&server, &other, number).send().await.expect_status(200);
+    }
+}
+
+#[tokio::test]
+async fn access_tokens_are_given_up_so_often_and_no_oftener() {
+    let server = limiting().await;
+    let (person, other) = (server.person("first").await, server.person("other").await);
+    let revoke =
+        async |token: &str| server.post("/auth/revoke").form(&[("token", token)]).send().await;
+    let mut last = String::new();
+    let (granted, refused) = until_refused(600, async |turn| {
+        last = server.signed_in_at(turn, &person.email).await.0;
+        revoke(&last).await
+    })
+    .await;
+    assert!(granted >= 60, "{granted}");
+    expect_wait(refused, 1);
+    assert_eq!(server.me(&last).await.status, 200, "what was refused changed nothing");
+    // What is over, and what is nobody's, is nothing to do.
+    revoke("nobody's").await.expect_status(200);
+    revoke(&other.access).await.expect_status(200);
+    server.me(&other.access).await.expect_reason("token_revoked");
+    // Signing out needs no allowance, nor does giving the refresh token up.
+    server.logout(&last).await.expect_status(204);
+    let (access, refresh) = server.signed_in_at(601, &person.email).await;
+    revoke(&refresh).await.expect_status(200);
+    server.me(&access).await.expect_reason("token_revoked");
+    // Acts of other kinds are counted for themselves.
+    ACTS[0].1(&server, &person, 0).send().await.expect_status(201);
+}
+
+#[tokio::test]
+async fn a_thief_who_spends_the_allowance_does_not_keep_the_owner_from_throwing_them_out() {
+    let server = limiting().await;
+    let person = server.person("first").await;
+    let mut browser = Browser::of(&server);
+    browser.sign_in(&person.email, PASSWORD).await;
+    browser.open("/account").await.expect_status(200);
+    server.spend(&person).await;
+    let own = |method: &str, path: &str| server.request(method, path).bearer(&person.access);
+
+    // Sessions end, one and all others, from an access token and on the page.
+    let end = async |place: usize| {
+        let thief = server.signed_in_at(place, &person.email).await.0;
+        (claims_of(&thief)["sid"].as_str().unwrap().to_owned(), thief)
+    };
+    let (sid, thief) = end(1).await;
+    own("DELETE", &format!("/auth/sessions/{sid}")).send().await.expect_status(204);
+    server.me(&thief).await.expect_reason("token_revoked");
+    let (sid, thief) = end(2).await;
+    browser.does("/account", &[("act", "end-session"), ("id", &sid)]).await;
+    server.me(&thief).await.expect_reason("token_revoked");
+    let thief = end(3).await.1;
+    browser.does("/account", &[("act", "end-others")]).await;
+    server.me(&thief).await.expect_reason("token_revoked");
+
+    // A new password, by an access token and on the page.
+    let person = Person { access: server.signed_in_at(4, &person.email).await.0, ..person };
+    server.spend(&person).await;
+    let change = json!({ "password": "battery staple correct" });
+    server.change_me(&person.access, &change).await.expect_status(200);
+    let mut browser = Browser::of(&server);
+    browser.sign_in(&person.email, "battery staple correct").await;
+    browser.open("/account").await.expect_status(200);
+    let form = [("act", "password"), ("current", "battery staple correct"), ("password", PASSWORD)];
+    browser.does("/account", &form).await;
+
+    // Signing out everywhere, and a new password by mail.
+    let person = Person { access: server.signed_in_at(5, &person.email).await.0, ..person };
+    server.spend(&person).await;
+    server.post("/auth/jwt/logout-all").bearer(&person.access).send().await.expect_status(204);
+    let address = json!({ "email": person.email });
+    server.post("/auth/forgot-password").json(&address).send().await.expect_status(202);
+    let letter = server.letter(&person.email, "Choose", 1).await;
+    let reset = json!({ "token": letter.token(), "password": "battery staple correct" });
+    server.post("/auth/reset-password").json(&reset).send().await.expect_status(200);
+}
+
+#[tokio::test]
+async fn new_passwords_have_an_allowance_of_their_own() {
+    let server = limiting().await;
+    let person = server.person("first").await;
+    let mut access = String::new();
+    let (granted, refused) = until_refused(100, async |turn| {
+        // Each new password ends the access token it was set with.
+        access = server.signed_in_at(turn, &person.email).await.0;
+        server.change_me(&access, &json!({ "password": PASSWORD })).await
+    })
+    .await;
+    assert!((10..20).contains(&granted), "{granted}");
+    expect_wait(refused, 30);
+    server.change_me(&access, &json!({ "name": "Ada" })).await.expect_status(200);
+}
+
+#[tokio::test]
+async fn ending_no_session_writes_no_row() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    let rows = async || {
+        let audit = server.database.count("audit").await;
+        (audit, server.database.count("revocation").await)
+    };
+    let before = rows().await;
+    for _ in 0..3 {
+        let end = server.request("DELETE", "/auth/sessions").bearer(&person.access).send().await;
+        end.expect_status(204);
+    }
+    assert_eq!(rows().await, before);
+    server.sign_in(&person.email, PASSWORD).await;
+    let before = rows().await;
+    server.request("DELETE", "/auth/sessions").bearer(&person.access).send().await;
+    assert_eq!(rows().await, (before.0 + 1, before.1 + 1));
+}
+
+#[tokio::test]
+async fn one_who_signs_in_and_out_again_and_again_has_to_wait_and_only_where_they_are() {
+    let server = limiting().await;
+    let person = server.person("first").await;
+    let form = [("username", person.email.as_str()), ("password", PASSWORD)];
+    for door in ["/auth/jwt/login", "/auth/cookie/login"] {
+        let login =
+            |place: &str| server.post(door).header("X-Forwarded-For", place).form(&form).send();
+        let place = format!("192.0.2.{}", door.len());
+        let (granted, refused) = until_refused(600, async |_| login(&place).await).await;
+        assert!(granted >= 60, "{door}: {granted}");
+        expect_wait(refused, 1);
+        assert!(login("203.0.113.7").await.status < 300);
+    }
+    // Giving the password once more is counted with them.
+    let fresh = json!({ "password": PASSWORD });
+    let (granted, refused) = until_refused(600, async |_| {
+        let fresh = server.post("/auth/jwt/fresh").bearer(&person.access).json(&fresh);
+        fresh.header("X-Forwarded-For", "192.0.2.99").send().await
+    })
+    .await;
+    assert!(granted >= 60, "{granted}");
+    expect_wait(refused, 1);
+}
+
+#[tokio::test]
+async fn a_page_that_refuses_acts_says_how_long_to_wait() {
+    let server = limiting().await;
+    let person = server.person("first").await;
+    let mut browser = Browser::of(&server);
+    browser.sign_in(&person.email, PASSWORD).await;
+    browser.open("/account").await.expect_status(200);
+    let forms: [&[(&str, &str)]; 3] = [
+        &[("act", "profile"), ("name", "Ada")],
+        &[("act", "delete-token"), ("id", "00000000-0000-0000-0000-000000000000")],
+        &[("act", "create-token"), ("name", "ci"), ("current", PASSWORD)],
+    ];
+    for form in forms {
+        let (_, refused) =
+            until_refused(600, async |_| browser.press("/account", form).await).await;
+        assert!(refused.body.contains("Too many attempts. Try again in "), "{}", refused.body);
+        assert_eq!(refused.header("retry-after"), "1");
+    }
+}
+
+/// A method, a path and a body.
+type OnOthers = (&'static str, &'static str, fn(&Person) -> Value);
+
+/// What superusers do to others.
+const ON_OTHERS: [OnOthers; 11] = [
+    ("PATCH", "/users/{id}", |_| json!({ "name": "Ada" })),
+    ("POST", "/auth/tokens", |person| json!({ "username": person.email, "expire": 1 })),
+    ("DELETE", "/auth/tokens", |person| json!({ "username": person.email })),
+    ("POST", "/admin/services", |_| json!({ "name": "one" })),
+    ("DELETE", "/admin/services/one", |_| json!({})),
+    ("POST", "/admin/import", |_| json!({ "users": [] })),
+    (
+        "POST",
+        "/admin/revocations",
+        |_| json!({ "kind": "jti", "subject": uuid::Uuid::nil(), "why": "a test" }),
+    ),
+    ("DELETE", "/admin/revocations/999", |_| json!({})),
+    ("POST", "/admin/sessions/end", |person| json!({ "username": person.email, "why": "a test" })),
+    ("POST", "/admin/keys", |_| json!({ "algorithm": "EdDSA" })),
+    ("DELETE", "/admin/keys/none", |_| json!({})),
+];
+
+#[tokio::test]
+async fn superusers_and_services_may_do_more_and_not_without_end() {
+    let server = limiting().await;
+    let (root, other) = (server.superuser("root").await, server.superuser("other").await);
+    let person = server.person("first").await;
+    let path = format!("/users/{}", person.id);
+    let (granted, refused) = until_refused(6000, async |_| {
+        server.patch(&path).bearer(&root.access).json(&json!({})).send().await
+    })
+    .await;
+    assert!(granted >= 600, "{granted}");
+    expect_wait(refused, 1);
+    for (method, path, body) in ON_OTHERS {
+        let path = path.replace("{id}", &person.id);
+        let (granted, refused) = until_refused(600, async |_| {
+            server.request(method, &path).bearer(&root.access).json(&body(&person)).send().await
+        })
+        .await;
+        assert!(granted < 300, "{method} {path}: {granted}");
+        expect_wait(refused, 1);
+    }
+    // Another superuser, and what they do with their own account.
+    server.patch(&path).bearer(&other.access).json(&json!({})).send().await.expect_status(200);
+    server.change_me(&root.access, &json!({ "name": "Ada" })).await.expect_status(200);
+    // A service has no more than a superuser.
+    let service = server.service(&other, "billing", &["tokens:introspect"]).await;
+    let (granted, _) = until_refused(6000, async |_| {
+        let path = format!("/auth/tokens/{}", uuid::Uuid::nil());
+        server.request("DELETE", &path).bearer(&service).send().await
+    })
+    .await;
+    assert!(granted >= 600, "{granted}");
+    let known = server.post("/auth/introspect").bearer(&service);
+    known.form(&[("token", &person.access)]).send().await.expect_status(200);
+}
+
+#[tokio::test]
+async fn a_copy_of_a_cookie_in_its_second_half_is_not_renewed_without_end() {
+    let server = Server::setup().set("RATE_LIMIT", "on").set("ACCESS_TOKEN_EXPIRES", 20);
+    let server = server.start().await;
+    let person = server.person("first").await;
+    let form = [("username", person.email.as_str()), ("password", PASSWORD)];
+    let signed_in = server.post("/auth/cookie/login").form(&form).send().await.expect_status(204);
+    let cookie = signed_in.headers.get_all("set-cookie").iter();
+    let cookie = cookie.map(|cookie| cookie.to_str().unwrap().split(';').next().unwrap());
+    let cookie = cookie.collect::<Vec<_>>().join("; ");
+    let ask = async || {
+        let me = server.get("/users/me").header("cookie", &cookie).send().await.expect_status(200);
+        usize::from(me.headers.contains_key("set-cookie"))
+    };
+    tokio::time::sleep(std::time::Duration::from_millis(11_100)).await;
+    let mut renewed = 0;
+    for _ in 0..40 {
+        renewed += ask().await;
+    }
+    assert!((10..15).contains(&renewed), "{renewed}");
+}
+
+/// The operations that change something and are not limited, with what bounds them.
+const UNLIMITED: [(&str, &str, &str); 11] = [
+    ("POST", "/auth/jwt/refresh", "changes the row of its session, and adds none"),
+    ("POST", "/auth/jwt/logout", "ends a session that lives"),
+    ("POST", "/auth/jwt/logout-all", "ends the session that it is asked from"),
+    ("POST", "/auth/cookie/logout", "ends a session that lives"),
+    ("DELETE", "/auth/sessions", "writes a row only if it ends a session"),
+    ("DELETE", "/auth/sessions/{id}", "ends a session that lives"),
+    ("POST", "/auth/restore-email", "spends a link of a mail"),
+    ("POST", "/auth/introspect", "writes nothing"),
+    ("POST", "/auth/tokens/check", "writes nothing"),
+    ("POST", "/admin/tokens/explain", "writes nothing"),
+    ("DELETE", "/users/me", "ends the account"),
+];
+
+#[test]
+fn every_operation_that_changes_something_is_limited_or_has_a_reason_not_to_be() {
+    let unlimited = operations().into_iter().filter(|(method, _, operation)| {
+        method != "GET" && operation["responses"]["429"].is_null()
+    });
+    let mut unlimited: Vec<_> = unlimited.map(|(method, path, _)| (method, path)).collect();
+    let mut known: Vec<_> =
+        UNLIMITED.map(|(method, path, _)| (method.to_owned(), path.to_owned())).to_vec();
+    unlimited.sort();
+    known.sort();
+    assert_eq!(unlimited, known);
+}
