@@ -100,6 +100,7 @@ fn a_feature_has_files_with_known_names_only() {
             "revocation/memory.rs",
             "session/claims.rs",
             "session/end.rs",
+            "session/list.rs",
             "session/login.rs",
             "session/refresh.rs",
             "token/authority.rs",
