@@ -12,7 +12,7 @@ use api::http::Local;
 use clap::{Args, ValueEnum};
 use hyper::Uri;
 use reqwest::Method;
-use reqwest::header::WWW_AUTHENTICATE;
+use reqwest::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -20,6 +20,12 @@ use crate::print;
 
 /// How long replicas are waited for, until each has applied a change.
 const APPLIED_WITHIN: Duration = Duration::from_secs(3);
+
+/// How long a server may say nothing. An export takes longer than that as a whole.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The longest wait that a server which limits acts asks for and is given.
+const MOST_WAIT: Duration = Duration::from_secs(5);
 
 /// Whom to ask, and how to print the answer.
 #[derive(Debug, Args)]
@@ -160,18 +166,25 @@ impl Operator {
             }
             Asked::Server { client, url, token } => {
                 let url = url.as_str();
-                let request = client.request(method, format!("{url}{path}"));
-                let mut request = request.bearer_auth(token.expose());
-                if let Some(body) = body {
-                    request = request.json(&body);
-                }
+                let ask = || {
+                    let request = client.request(method.clone(), format!("{url}{path}"));
+                    let request = request.bearer_auth(token.expose());
+                    match &body {
+                        Some(body) => request.json(body).send(),
+                        None => request.send(),
+                    }
+                };
                 let unreachable = |error: reqwest::Error| {
                     let cause = innermost(&error);
                     Refused::fault(format!(
                         "{url} does not answer ({cause}): is TESSERA_URL right?"
                     ))
                 };
-                let response = request.send().await.map_err(unreachable)?;
+                let mut response = ask().await.map_err(unreachable)?;
+                while let Some(wait) = wait_of(&response) {
+                    sleep(wait).await;
+                    response = ask().await.map_err(unreachable)?;
+                }
                 let status = response.status().as_u16();
                 let challenge = response.headers().get(WWW_AUTHENTICATE);
                 let challenge = challenge.and_then(|value| value.to_str().ok()).map(str::to_owned);
@@ -280,11 +293,20 @@ fn client_of(url: &PublicUrl, insecure: bool) -> Result<reqwest::Client, String>
         ));
     }
     let client = reqwest::Client::builder()
-        .timeout(Duration::from_secs(20))
+        .connect_timeout(PATIENCE)
+        .read_timeout(PATIENCE)
         .redirect(reqwest::redirect::Policy::none());
     // A proxy passes on what is encrypted without reading it; it would read the rest.
     let client = if url.is_https() { client } else { client.no_proxy() };
     client.build().map_err(|error| format!("no connection can be made: {error}"))
+}
+
+/// How long to wait before it is tried again, if the server limits acts and says that it is soon.
+fn wait_of(response: &reqwest::Response) -> Option<Duration> {
+    let limited = response.status() == reqwest::StatusCode::TOO_MANY_REQUESTS;
+    let wait = response.headers().get(RETRY_AFTER).filter(|_| limited)?;
+    let wait = wait.to_str().ok()?.parse().map(Duration::from_secs).ok()?;
+    Some(wait).filter(|wait| *wait <= MOST_WAIT)
 }
 
 /// A part of a path or a query, such that it is one.

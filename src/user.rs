@@ -115,7 +115,7 @@ pub(crate) async fn run(arguments: Arguments, config: Config) -> Result<ExitCode
         Action::Export(one) => {
             let (operator, user) = find(one, config).await?;
             let path = format!("/users/{}/export", print::text(&user["id"]));
-            print::line(operator.call(Method::GET, &path, None).await?);
+            print::line(operator.call(Method::POST, &path, None).await?);
         }
         Action::Delete { yes, one } => {
             let (operator, user) = find(one, config).await?;

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use aws_lc_rs::hmac;
 use tessera_verify::{Guard, Verifier};
 
+use crate::account::Exports;
 use crate::config::{Config, ConfigError};
 use crate::database::Database;
 use crate::error::Result;
@@ -65,6 +66,8 @@ pub struct Parts {
     pub blocked: Blocked,
     /// How many acts accounts may do now.
     pub acts: Acts,
+    /// Who has an export running.
+    pub exports: Exports,
     /// When it was last written that sessions of browsers are in use.
     pub noted_sessions: NotedSessions,
     /// Which changes to the keys that sign were told, and which were read.
@@ -120,6 +123,7 @@ impl App {
             attempt_key,
             blocked: Blocked::new(MOST_BLOCKED),
             acts: Acts::default(),
+            exports: Exports::default(),
             noted_sessions: NotedSessions::new(MOST_NOTED),
             key_changes: KeyChanges::default(),
             api_token_uses: Uses::default(),

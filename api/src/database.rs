@@ -23,6 +23,9 @@ use crate::config::{self, Migrate};
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(4);
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
 
+/// How many connections there are for exports.
+const EXPORTERS: u32 = 2;
+
 /// What PostgreSQL is told of every connection. A replica that stops in the middle of a transaction
 /// must not hold its locks for ever: everybody else's sign-outs wait for them.
 const SERVER_SETTINGS: [(&str, &str); 5] = [
@@ -162,6 +165,8 @@ impl fmt::Debug for DatabaseUrl {
 pub struct Database {
     reader: DatabaseConnection,
     writer: DatabaseConnection,
+    /// Opened when it is first needed.
+    exporter: DatabaseConnection,
 }
 
 impl Database {
@@ -182,11 +187,15 @@ impl Database {
                 let writer = unlocked(|| sqlite(path, synchronous, 1, false)).await?;
                 let readers = u32::try_from(parallelism()).unwrap_or(4).max(2);
                 let reader = unlocked(|| sqlite(path, synchronous, readers, true)).await?;
-                Ok(Self { reader, writer })
+                let exporter = for_exports(sqlite(path, synchronous, EXPORTERS, true));
+                let exporter = sea_orm::Database::connect(exporter).await?;
+                Ok(Self { reader, writer, exporter })
             }
             DatabaseUrl::Postgres(url, _) => {
                 let pool = sea_orm::Database::connect(postgres(url)).await?;
-                Ok(Self { reader: pool.clone(), writer: pool })
+                let exporter = for_exports(postgres(url)).max_connections(EXPORTERS).to_owned();
+                let exporter = sea_orm::Database::connect(exporter).await?;
+                Ok(Self { reader: pool.clone(), writer: pool, exporter })
             }
         }
     }
@@ -199,6 +208,11 @@ impl Database {
     /// For single statements that write: each is a transaction of its own.
     pub fn writer(&self) -> &DatabaseConnection {
         &self.writer
+    }
+
+    /// For what reads many rows: it has connections of its own, so that single look-ups need not wait for it.
+    pub fn exporter(&self) -> &DatabaseConnection {
+        &self.exporter
     }
 
     /// Begins a transaction that may write. Dropped without a commit, it leaves nothing behind.
@@ -407,6 +421,12 @@ fn postgres(url: &str) -> ConnectOptions {
         .test_before_acquire_if_idle_for(Duration::from_secs(1))
         .idle_timeout(Duration::from_secs(300))
         .sqlx_logging(false);
+    options
+}
+
+/// Connections that are opened when they are needed, and closed when they are not.
+fn for_exports(mut options: ConnectOptions) -> ConnectOptions {
+    options.connect_lazy(true).min_connections(0).idle_timeout(Duration::from_secs(60));
     options
 }
 

@@ -349,7 +349,11 @@ def life(browser, scripts):
     sign_in(page, address, password)
     page.goto(url + "/account")
     leave = page.get_by_role("region", name="Export your data, or delete the account")
-    leave.get_by_label("Current password").fill(password)
+    with page.expect_download() as download:
+        leave.get_by_label("Current password").first.fill(password)
+        leave.get_by_role("button", name="Download your data").click()
+    assert json.load(open(download.value.path()))["user"]["email"] == address
+    leave.get_by_label("Current password").last.fill(password)
     leave.get_by_role("button", name="Delete the account").click()
     expect(page.get_by_text("Your account is deleted")).to_be_visible()
     page.goto(url + "/account")

@@ -342,7 +342,7 @@ async fn a_copy_of_a_cookie_in_its_second_half_is_not_renewed_without_end() {
 }
 
 /// The operations that change something and are not limited, with what bounds them.
-const UNLIMITED: [(&str, &str, &str); 11] = [
+const UNLIMITED: [(&str, &str, &str); 13] = [
     ("POST", "/auth/jwt/refresh", "changes the row of its session, and adds none"),
     ("POST", "/auth/jwt/logout", "ends a session that lives"),
     ("POST", "/auth/jwt/logout-all", "ends the session that it is asked from"),
@@ -353,6 +353,8 @@ const UNLIMITED: [(&str, &str, &str); 11] = [
     ("POST", "/auth/introspect", "writes nothing"),
     ("POST", "/auth/tokens/check", "writes nothing"),
     ("POST", "/admin/tokens/explain", "writes nothing"),
+    ("DELETE", "/users/me/pending-email", "takes back a change of address, and those are limited"),
+    ("DELETE", "/users/me/previous-emails", "takes back what such a change has sent"),
     ("DELETE", "/users/me", "ends the account"),
 ];
 

@@ -52,7 +52,7 @@ async fn the_life_of_a_user_is_told_with_who_whom_where_and_in_which_request() {
     let change =
         json!({ "is_superuser": true, "is_active": true, "scopes": ["authenticated", "admin"] });
     server.patch(&path).bearer(&root).json(&change).send().await.expect_status(200);
-    server.get("/users/me/export").bearer(&access).send().await.expect_status(200);
+    server.export_me(&access).await.expect_status(200);
     let logged_out = server.logout(&access).await.expect_status(204);
     let deleted = server.request("DELETE", &path).bearer(&root).send().await.expect_status(204);
 

@@ -42,7 +42,7 @@ async fn who_was_demoted_a_moment_ago_revokes_makes_and_deletes_nothing() {
         ("DELETE", &format!("/admin/keys/{kid}?force=true"), json!(null)),
         ("DELETE", &format!("/auth/tokens/{token}"), json!(null)),
         ("DELETE", &format!("/users/{}", victim.id), json!(null)),
-        ("GET", &format!("/users/{}/export", victim.id), json!(null)),
+        ("POST", &format!("/users/{}/export", victim.id), json!(null)),
         ("POST", "/admin/import", json!({ "users": [] })),
         ("POST", "/auth/tokens", json!({ "username": victim.email })),
         ("DELETE", &format!("/auth/tokens?username={}", victim.email), json!(null)),

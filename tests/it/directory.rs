@@ -340,7 +340,7 @@ async fn whoever_leaves_takes_everything_along_and_reads_it_first() {
     let moved = json!({ "email": "moved@user.com" });
     server.change_me(&person.access, &moved).await.expect_status(200);
     server.change_me(&person.access, &json!({ "email": person.email })).await.expect_status(200);
-    let export = server.get("/users/me/export").bearer(&person.access).send().await;
+    let export = server.export_me(&person.access).await;
     let export = export.expect_status(200);
     assert_eq!(export.json["former_emails"], json!(["first@user.com", "moved@user.com"]));
     assert_eq!(export.json["audit"][0]["act"], "register");

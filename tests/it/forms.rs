@@ -140,7 +140,7 @@ async fn pages_are_no_other_origins_to_read_and_superusers_places_nobodys() {
     let path = format!("/users/{}", person.id);
     let change = json!({ "scopes": ["authenticated", "admin"] });
     server.patch(&path).bearer(&root.access).json(&change).send().await.expect_status(200);
-    let export = server.get("/users/me/export").bearer(&person.access).send().await;
+    let export = server.export_me(&person.access).await;
     let acts = export.json["audit"].as_array().unwrap().clone();
     let act = acts.iter().find(|act| act["act"] == "scopes-change").unwrap();
     assert_eq!((&act["actor"], act.get("ip")), (&json!("somebody else"), None));

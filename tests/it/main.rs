@@ -18,6 +18,7 @@ mod crash;
 mod directory;
 mod errors;
 mod exchanges;
+mod export;
 mod forms;
 mod hijack;
 mod import;

@@ -265,7 +265,8 @@ async fn people_look_after_their_account_on_its_page() {
     assert!(list.body.contains("this one") && list.body.contains("Sign out everywhere else"));
     browser.does("/account", &[("act", "end-others")]).await;
     other.open("/account").await.expect_status(303);
-    let export = browser.press("/account/export", &[]).await.expect_status(200);
+    let export = browser.press("/account/export", &[("current", new)]).await;
+    let export = export.expect_status(200);
     assert_eq!(export.json["user"]["email"], person.email.as_str());
     assert!(export.header("content-disposition").starts_with("attachment"));
     assert!(browser.open("/account").await.body.contains("the password was changed"));

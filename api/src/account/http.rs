@@ -6,9 +6,10 @@ use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 
-use super::{Export, Wanted};
+use super::Wanted;
+use super::download::Download;
 use crate::app::App;
-use crate::audit::{self, Actor};
+use crate::audit;
 use crate::error::{Code, Result};
 use crate::factor::Password;
 use crate::http::Tag;
@@ -26,7 +27,16 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
     ("list_sessions", &[Code::Unauthorized, Code::Forbidden, Code::UnprocessableContent]),
     ("end_session", &[Code::Unauthorized, Code::Forbidden, Code::NotFound]),
     ("end_other_sessions", &[Code::Unauthorized, Code::Forbidden]),
-    ("export_me", &[Code::Unauthorized, Code::Forbidden]),
+    (
+        "export_me",
+        &[
+            Code::Unauthorized,
+            Code::Forbidden,
+            Code::FreshTokenRequired,
+            Code::TooManyAttempts,
+            Code::ServiceBusy,
+        ],
+    ),
     ("cancel_pending_email", &[Code::Unauthorized, Code::Forbidden, Code::NotFound]),
     (
         "cancel_previous_emails",
@@ -311,20 +321,6 @@ impl Example for ExportResponse {
     }
 }
 
-impl From<Export> for ExportResponse {
-    fn from(export: Export) -> Self {
-        let Export { user, sessions, api_tokens, former_emails, audit } = export;
-        let named = |token| ApiTokenResponse::from((token, user.email.clone()));
-        Self {
-            api_tokens: api_tokens.into_iter().map(named).collect(),
-            former_emails,
-            audit: audit.into_iter().map(ActResponse::from).collect(),
-            sessions: sessions.into_iter().map(SessionResponse::from).collect(),
-            user: UserResponse::from(&user),
-        }
-    }
-}
-
 #[derive(ApiResponse)]
 enum Done {
     /// Done.
@@ -438,19 +434,17 @@ impl Api {
     /// What is kept of me
     ///
     /// Everything: what the user says of themself, sessions, those that ended too, API tokens, and what
-    /// was done by them and on them.
+    /// was done by them and on them. Requires an access token from a sign-in. One export of a user runs at a
+    /// time, and a few an hour begin. The answer is sent as it is read: one that breaks off has no end.
     #[oai(
         path = "/users/me/export",
-        method = "get",
+        method = "post",
         operation_id = "export_me",
         tag = "Tag::Users"
     )]
-    async fn export_me(&self, app: Data<&App>, caller: UserCaller) -> Result<Json<ExportResponse>> {
-        let by = Actor::user(caller.user.id);
-        let export =
-            super::export(&app, &caller.user, Asker::of(caller.claims.as_ref()).session(), by)
-                .await?;
-        Ok(Json(export.into()))
+    async fn export_me(&self, app: Data<&App>, caller: UserCaller) -> Result<Download> {
+        let asker = Asker::of(caller.claims.as_ref());
+        Ok(Download(super::export(&app, &caller.user, asker).await?))
     }
 
     /// Where am I signed in

@@ -1,10 +1,13 @@
 //! Accounts: what people change of themselves, and what that does to their sessions.
 
+pub(crate) mod download;
 mod email;
+pub(crate) mod export;
 pub(crate) mod http;
 pub(crate) mod pages;
 
 pub use email::{cancel, cancel_links};
+pub use export::{Export, Exports};
 
 use entity::{SessionId, UserId};
 use sea_orm::DatabaseTransaction;
@@ -23,8 +26,8 @@ use crate::limit::{
 use crate::mail::{self, Letter, Template};
 use crate::revocation::Why;
 use crate::service::PrincipalId;
-use crate::session::{self, Asker, Device, Page, Session};
-use crate::token::{self, ApiToken};
+use crate::session::{self, Asker, Device};
+use crate::token;
 use crate::user::{self, Changes, Email, PasswordHash, User, Website, former, pending};
 
 /// What a user wants to change of themself; what is `None` stays.
@@ -290,53 +293,19 @@ pub(crate) async fn remove(
     Ok(entries)
 }
 
-/// Everything that is kept of a user.
-#[derive(Debug)]
-pub struct Export {
-    /// The user.
-    pub user: User,
-    /// Their sessions, those that ended too.
-    pub sessions: Vec<Session>,
-    /// Their API tokens, without their secrets.
-    pub api_tokens: Vec<ApiToken>,
-    /// The addresses they had, as long as they may take them back.
-    pub former_emails: Vec<String>,
-    /// What was done by them or on them, the oldest first.
-    pub audit: Vec<audit::Row>,
-}
-
-/// Everything that is kept of a user, for themself.
+/// Begins an export of everything that is kept of a user, for themself, who gave their password a moment ago.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
-pub async fn export(
-    app: &App,
-    user: &User,
-    current: Option<SessionId>,
-    by: Actor,
-) -> Result<Export> {
-    audit::record_alone(app, Entry::new(Act::UserExport, by).on_user(user.id)).await?;
-    all_of(app, user, current).await
-}
-
-/// The same, by who has told the audit.
-pub(crate) async fn all_of(app: &App, user: &User, current: Option<SessionId>) -> Result<Export> {
-    let mut sessions = Vec::new();
-    for ended in [false, true] {
-        let mut after = None;
-        loop {
-            let page = Page { ended, after: after.clone(), limit: 100 };
-            let (some, more) = session::list(app, user.id, current, page).await?;
-            after = some.last().map(|last| last.id.to_string());
-            sessions.extend(some);
-            if !more {
-                break;
-            }
-        }
-    }
-    let api_tokens = token::all_of(app, user.id).await?;
-    let audit = audit::all_of(app, user.id).await?;
-    let former_emails = former::all_of(app.database.reader(), user.id).await?;
-    Ok(Export { user: user.clone(), sessions, api_tokens, former_emails, audit })
+/// [`Code::FreshTokenRequired`]; [`Code::TooManyAttempts`] for one that runs already, and for more than a few an hour;
+/// [`Code::ServiceBusy`] while too many others export.
+pub async fn export(app: &App, user: &User, asker: Asker<'_>) -> Result<Export> {
+    asker.require_fresh(app)?;
+    let ready = export::ready(app, Some(PrincipalId::User(user.id)))?;
+    limit::export(app, user.id).await?;
+    let transaction = app.database.begin().await?;
+    let held = hold(app, &transaction, user.id, asker).await?;
+    audit::record(&transaction, Entry::own(Act::UserExport, user.id)).await?;
+    transaction.commit().await?;
+    Export::begin(app, ready, held, asker.session()).await
 }

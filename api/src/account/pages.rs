@@ -6,14 +6,13 @@ use entity::SessionId;
 use minijinja::{Value, context};
 use poem::http::{StatusCode, header};
 use poem::{IntoResponse, Response, handler};
-use poem_openapi::payload::Json;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::Wanted;
-use super::http::ExportResponse;
+use super::download::Download;
+use super::{Export, Wanted};
 use crate::app::App;
-use crate::audit::{self, Act, Actor};
+use crate::audit::{self, Act};
 use crate::error::{Code, Error, Phrase, Result};
 use crate::factor::Password;
 use crate::factor::pages::{invalid, strength};
@@ -30,6 +29,9 @@ use crate::user::{Email, former, pending};
 /// How many things that happened are shown.
 const EVENTS: usize = 20;
 
+/// How many previous addresses are shown.
+const PREVIOUS: u64 = 20;
+
 /// A form of the page: what it does, and with what.
 #[derive(Deserialize, Clone)]
 struct Filled {
@@ -44,9 +46,11 @@ struct Filled {
     days: Option<String>,
 }
 
-/// A form with a button alone.
+/// A form with a password alone.
 #[derive(Deserialize)]
-struct Nothing {}
+struct Given {
+    current: Option<String>,
+}
 
 /// What came of a form.
 enum Done {
@@ -90,22 +94,33 @@ pub(crate) async fn change(device: Device, posted: Posted<Filled>) -> poem::Resu
             return Ok(visitor.said(StatusCode::OK, &title, &text, "login"));
         }
         Ok(Done::Secret(secret)) => (StatusCode::CREATED, context! { secret, section }),
-        Err(error) if error.code() == Code::InternalServerError => {
-            return Ok(visitor.refusal(&visitor.text("your-account"), error));
-        }
         Err(error) => {
-            let fault = told(&visitor, &error);
-            let field = Some(field_of(&error)).filter(|field| fields_of(&form.act).contains(field));
             // What was typed stays, but for passwords.
             let Filled { act, name, surname, website, email, days, .. } = form;
             let typed = context! { name, surname, website, email, days };
-            let field = field.unwrap_or_default();
-            let values = context! { fault, faulty => act, field, section, typed };
-            let head = Head::of(&error);
-            return Ok(head.onto(shown(&visitor, &signed_in, head.status(), values).await));
+            return Ok(refused(&visitor, &signed_in, &act, error, typed).await);
         }
     };
     Ok(shown(&visitor, &signed_in, status, values).await)
+}
+
+/// The page with what is wrong with a form of it, and with what was typed.
+async fn refused(
+    visitor: &Visitor,
+    signed_in: &SignedIn,
+    act: &str,
+    error: Error,
+    typed: Value,
+) -> Response {
+    if error.code() == Code::InternalServerError {
+        return visitor.refusal(&visitor.text("your-account"), error);
+    }
+    let fault = told(visitor, &error);
+    let field = Some(field_of(&error)).filter(|field| fields_of(act).contains(field));
+    let (field, section) = (field.unwrap_or_default(), section_of(act));
+    let values = context! { fault, faulty => act, field, section, typed };
+    let head = Head::of(&error);
+    head.onto(shown(visitor, signed_in, head.status(), values).await)
 }
 
 /// Why something was refused, to somebody who is signed in: of credentials, only the password may be wrong.
@@ -125,7 +140,7 @@ fn fields_of(act: &str) -> &'static [&'static str] {
         "cancel-links" => &["current"],
         "password" => &["current", "password"],
         "create-token" => &["name", "days", "current"],
-        "delete" => &["current"],
+        "delete" | "export" => &["current"],
         _ => &[],
     }
 }
@@ -138,7 +153,7 @@ fn section_of(act: &str) -> &'static str {
         "password" | "not-me" => "password",
         "end-session" | "end-others" => "sessions",
         "create-token" | "delete-token" => "tokens",
-        "delete" => "leave",
+        "delete" | "export" => "leave",
         _ => "",
     }
 }
@@ -330,7 +345,7 @@ async fn values(visitor: &Visitor, signed_in: &SignedIn) -> Result<Value> {
             }
         })
         .collect();
-    let tokens = token::all_of(app, user.id).await?;
+    let tokens = token::live_of(app, user.id).await?;
     let tokens: Vec<_> = tokens
         .iter()
         .map(|token| {
@@ -363,7 +378,7 @@ async fn values(visitor: &Visitor, signed_in: &SignedIn) -> Result<Value> {
         })
         .collect();
     let reader = app.database.reader();
-    let previous = former::all_of(reader, user.id).await?;
+    let (previous, _) = former::some_of(reader, user.id, None, PREVIOUS).await?;
     let profile = context! {
         email => &user.email,
         pending => pending::of(reader, user.id).await?,
@@ -380,15 +395,29 @@ async fn values(visitor: &Visitor, signed_in: &SignedIn) -> Result<Value> {
 }
 
 #[handler]
-pub(crate) async fn export(posted: Posted<Nothing>) -> poem::Result<Response> {
-    let Posted { form: Nothing {}, visitor } = posted;
+pub(crate) async fn export(device: Device, posted: Posted<Given>) -> poem::Result<Response> {
+    let Posted { form: Given { current }, visitor } = posted;
     let signed_in = visitor.signed_in()?;
-    let by = Actor::user(signed_in.user.id);
-    let current = Some(signed_in.session);
-    Ok(match super::export(&visitor.app, &signed_in.user, current, by).await {
-        Ok(export) => Json(ExportResponse::from(export))
+    Ok(match exported(&visitor.app, &signed_in, current, device).await {
+        Ok(export) => Download(export)
             .with_header(header::CONTENT_DISPOSITION, "attachment; filename=\"account.json\"")
             .into_response(),
-        Err(error) => visitor.refusal(&visitor.text("your-account"), error),
+        Err(error) => refused(&visitor, &signed_in, "export", error, context! {}).await,
     })
+}
+
+async fn exported(
+    app: &App,
+    signed_in: &SignedIn,
+    current: Option<String>,
+    device: Device,
+) -> Result<Export> {
+    let from = device.ip.as_deref();
+    let proven = match current {
+        Some(current) => Some(browser::prove(app, signed_in, Password::new(current), from).await?),
+        None => None,
+    };
+    let session = signed_in.session;
+    let asker = Asker::Browser { session, proven: proven.as_ref(), next: None };
+    super::export(app, &signed_in.user, asker).await
 }

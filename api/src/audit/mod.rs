@@ -8,11 +8,12 @@ pub mod chain;
 pub(crate) mod http;
 mod store;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use entity::UserId;
 pub use entity::audit::Model as Row;
-use sea_orm::DatabaseTransaction;
+use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::task_local;
@@ -408,15 +409,35 @@ pub async fn latest_of(app: &App, user: UserId, most: usize) -> Result<Vec<Row>>
     Ok(rows.into_iter().map(|row| seen_by(&name, row)).collect())
 }
 
-/// Everything that was done by a user or on them, the oldest first, as they may see it.
+/// Some of what was done by a user or on them, the oldest first, as they may see it: at most so many rows whose places
+/// are after one and not beyond another.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn all_of(app: &App, user: UserId) -> Result<Vec<Row>> {
+pub(crate) async fn about(
+    connection: &impl ConnectionTrait,
+    user: UserId,
+    after: i64,
+    until: i64,
+    most: usize,
+) -> Result<Vec<Row>> {
     let name = format!("user:{user}");
-    let rows = store::about(app.database.reader(), &name).await?;
-    Ok(rows.into_iter().map(|row| seen_by(&name, row)).collect())
+    let limit = u64::try_from(most).unwrap_or(u64::MAX);
+    // Most rows are both. Each is found by an index of its own, in order: no page reads more than it has to.
+    let on = store::on(connection, &name, after, until, limit).await?;
+    let by = store::by(connection, &name, after, until, limit).await?;
+    let rows: BTreeMap<_, _> = on.into_iter().chain(by).map(|row| (row.seq, row)).collect();
+    Ok(rows.into_values().take(most).map(|row| seen_by(&name, row)).collect())
+}
+
+/// The place of the last row; 0 if there is none.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub(crate) async fn end(connection: &impl ConnectionTrait) -> Result<i64> {
+    Ok(store::last(connection).await?.map_or(0, |row| row.seq))
 }
 
 /// What a row says in detail under a name, where that is a text.

@@ -3,8 +3,8 @@
 use entity::audit::{Column, Entity, Model};
 use sea_orm::sea_query::{Asterisk, Expr};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, ExprTrait,
-    IntoActiveModel, QueryFilter, QueryOrder, QuerySelect,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, ExprTrait, IntoActiveModel,
+    QueryFilter, QueryOrder, QuerySelect, Select,
 };
 
 use super::Filter;
@@ -105,14 +105,33 @@ pub(super) async fn per_day(
         .await
 }
 
-/// Everything by somebody or on them.
-pub(super) async fn about(
+/// Some of what was done on somebody, the oldest first, from after one place up to another.
+pub(super) async fn on(
     connection: &impl ConnectionTrait,
     name: &str,
+    after: i64,
+    until: i64,
+    most: u64,
 ) -> Result<Vec<Model>, DbErr> {
-    Entity::find()
-        .filter(Condition::any().add(Column::Subject.eq(name)).add(Column::Actor.eq(name)))
-        .order_by_asc(Column::Seq)
+    between(Entity::find().filter(Column::Subject.eq(name)), after, until, most)
         .all(connection)
         .await
+}
+
+/// Some of what was done by somebody, the oldest first, from after one place up to another.
+pub(super) async fn by(
+    connection: &impl ConnectionTrait,
+    name: &str,
+    after: i64,
+    until: i64,
+    most: u64,
+) -> Result<Vec<Model>, DbErr> {
+    between(Entity::find().filter(Column::Actor.eq(name)), after, until, most).all(connection).await
+}
+
+fn between(rows: Select<Entity>, after: i64, until: i64, most: u64) -> Select<Entity> {
+    rows.filter(Column::Seq.gt(after))
+        .filter(Column::Seq.lte(until))
+        .order_by_asc(Column::Seq)
+        .limit(most)
 }

@@ -7,7 +7,7 @@ use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 
 use super::Wanted;
-use crate::account::http::ExportResponse;
+use crate::account::download::Download;
 use crate::app::App;
 use crate::error::{Code, Result};
 use crate::factor::Password;
@@ -21,7 +21,16 @@ use crate::user::{Changes, Email, Filter};
 pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
     ("list_users", &[Code::Unauthorized, Code::Forbidden, Code::UnprocessableContent]),
     ("read_user", &[Code::Unauthorized, Code::Forbidden, Code::NotFound]),
-    ("export_user", &[Code::Unauthorized, Code::Forbidden, Code::NotFound, Code::TooManyAttempts]),
+    (
+        "export_user",
+        &[
+            Code::Unauthorized,
+            Code::Forbidden,
+            Code::NotFound,
+            Code::TooManyAttempts,
+            Code::ServiceBusy,
+        ],
+    ),
     (
         "update_user",
         &[
@@ -208,16 +217,17 @@ impl Api {
     /// What is kept of a user
     ///
     /// Everything: what they say of themself, sessions, those that ended too, API tokens, and what was
-    /// done by them and on them.
-    #[oai(path = "/users/:id/export", method = "get", operation_id = "export_user")]
+    /// done by them and on them. A superuser has one export running at a time. The answer is sent as it is
+    /// read: one that breaks off has no end.
+    #[oai(path = "/users/:id/export", method = "post", operation_id = "export_user")]
     async fn export(
         &self,
         app: Data<&App>,
         superuser: Superuser,
         /// The user's id.
         id: Path<String>,
-    ) -> Result<Json<ExportResponse>> {
-        Ok(Json(super::export(&app, &superuser.authority, &id).await?.into()))
+    ) -> Result<Download> {
+        Ok(Download(super::export(&app, &superuser.authority, &id).await?))
     }
 
     /// Change a user

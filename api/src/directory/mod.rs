@@ -40,20 +40,22 @@ pub async fn read(app: &App, id: &str) -> Result<User> {
     Ok(found.ok_or(Code::NotFound)?.user)
 }
 
-/// Everything that is kept of a user.
+/// Begins an export of everything that is kept of a user.
 ///
 /// # Errors
 ///
-/// [`Code::NotFound`].
+/// [`Code::NotFound`]; [`Code::TooManyAttempts`] for a superuser who has one running already or acts too often;
+/// [`Code::ServiceBusy`] while too many others export.
 pub async fn export(app: &App, superuser: &Authority, id: &str) -> Result<Export> {
     superuser.count_act(app)?;
+    let ready = account::export::ready(app, superuser.principal().map(|own| own.id()))?;
     let user = read(app, id).await?;
     let transaction = app.database.begin().await?;
     superuser.hold_with(app, &transaction, [PrincipalId::User(user.id)]).await?;
     let entry = Entry::new(Act::UserExport, Actor::of(superuser)).on_user(user.id);
     audit::record(&transaction, entry).await?;
     transaction.commit().await?;
-    account::all_of(app, &user, None).await
+    Export::begin(app, ready, user, None).await
 }
 
 fn parsed(id: &str) -> Result<UserId> {

@@ -333,7 +333,7 @@ impl Code {
             Code::ServiceBusy => (
                 S::SERVICE_UNAVAILABLE,
                 "SERVICE_BUSY",
-                "Too many passwords are being checked: try again after `Retry-After` seconds.",
+                "Too many passwords are being checked, or too many exports run: try again after `Retry-After` seconds.",
             ),
             Code::ServiceUnavailable => (
                 S::SERVICE_UNAVAILABLE,

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::caller::Operator;
 use super::routes;
 use crate::app::App;
+use crate::error::Code;
 
 /// The service without a port.
 pub struct Local(Box<dyn poem::endpoint::DynEndpoint<Output = Response>>);
@@ -30,7 +31,11 @@ impl Local {
             None => request.finish(),
         };
         let mut response = self.0.get_response(request).await;
-        let body = response.take_body().into_bytes().await.unwrap_or_default();
-        (response.status().as_u16(), serde_json::from_slice(&body).unwrap_or(Value::Null))
+        let status = response.status().as_u16();
+        match response.take_body().into_bytes().await {
+            Ok(body) => (status, serde_json::from_slice(&body).unwrap_or(Value::Null)),
+            // What was sent as it was read broke off.
+            Err(_) => (Code::ServiceUnavailable.status().as_u16(), Value::Null),
+        }
     }
 }

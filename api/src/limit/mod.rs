@@ -65,6 +65,9 @@ const REGISTRATION: Budget = Budget::new("registration", 30, 60);
 const NEW_ADDRESS: Budget = Budget { longest: 3600, ..Budget::new("new-address", 5, 3600) };
 const NEW_ADDRESS_FROM: Budget = Budget::new("new-address-from", 30, 60);
 
+/// Exports of one account: after four, one in a quarter of an hour, half an hour, an hour.
+const EXPORT: Budget = Budget { longest: 3600, ..Budget::new("export", 3, 900) };
+
 /// A code has six digits: who tries eleven has one chance in a hundred thousand, and then waits for hours,
 /// until the right one or its link was used. The link works meanwhile.
 const CODE: Budget =
@@ -180,6 +183,18 @@ pub async fn new_address(app: &App, user: UserId, from: Option<&str>) -> Result<
     let account = key(app, NEW_ADDRESS.what, &[&user.to_string()]);
     let from = key(app, NEW_ADDRESS_FROM.what, &[&place(from)]);
     count(app, &mut [(account, NEW_ADDRESS), (from, NEW_ADDRESS_FROM)]).await
+}
+
+/// Counts an export of everything that is kept of a user.
+///
+/// # Errors
+///
+/// [`Code::TooManyAttempts`](crate::error::Code::TooManyAttempts), with how long to wait.
+pub async fn export(app: &App, user: UserId) -> Result<()> {
+    if !app.config.rate_limit {
+        return Ok(());
+    }
+    count(app, &mut [(key(app, EXPORT.what, &[&user.to_string()]), EXPORT)]).await
 }
 
 /// Counts a code that is tried for an e-mail address. They are so short that this is never off; from where they

@@ -2,6 +2,7 @@
 
 use entity::session::Model;
 use entity::{SessionId, UserId};
+use sea_orm::ConnectionTrait;
 
 use super::store;
 use crate::app::App;
@@ -77,10 +78,35 @@ pub async fn list(
     };
     let limit = page.limit.clamp(1, 100);
     let now = clock::now();
-    let mut rows = store::list(reader, user, page.ended, after.as_ref(), limit + 1, now).await?;
+    let after = after.as_ref().map(place_of);
+    let mut rows = store::list(reader, user, page.ended, after, limit + 1, now).await?;
     let more = u64::try_from(rows.len()).is_ok_and(|count| count > limit);
     rows.truncate(usize::try_from(limit).unwrap_or(100));
     Ok((rows.into_iter().map(|row| seen_from(current, row)).collect(), more))
+}
+
+/// Where a session stands in a list, which goes on behind it even if it is gone by then.
+pub(crate) type Place = (i64, SessionId);
+
+fn place_of(row: &Model) -> Place {
+    (row.created_at, row.id)
+}
+
+/// Some of a user's sessions, as [`list`] has them, from behind a place; and where to go on, unless there are no more.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub(crate) async fn some_of(
+    connection: &impl ConnectionTrait,
+    user: UserId,
+    current: Option<SessionId>,
+    (ended, after): (bool, Option<Place>),
+    most: u64,
+) -> Result<(Vec<Session>, Option<Place>)> {
+    let rows = store::list(connection, user, ended, after, most, clock::now()).await?;
+    let next = rows.last().map(place_of);
+    Ok((rows.into_iter().map(|row| seen_from(current, row)).collect(), next))
 }
 
 /// Everybody's sessions that live, as they look from one of them, the newest first, from after one, with whose
@@ -101,7 +127,8 @@ pub async fn list_all(
         None => None,
     };
     let limit = limit.clamp(1, 100);
-    let mut rows = store::all(reader, after.as_ref(), limit + 1, clock::now()).await?;
+    let after = after.as_ref().map(place_of);
+    let mut rows = store::all(reader, after, limit + 1, clock::now()).await?;
     let more = u64::try_from(rows.len()).is_ok_and(|count| count > limit);
     rows.truncate(usize::try_from(limit).unwrap_or(100));
     let seen = rows.into_iter().map(|row| {

@@ -22,6 +22,7 @@ pub(crate) use claims::is_of_session;
 pub(crate) use end::{end_all, end_by_id, lives};
 pub use end::{end_one, end_others, logout_all};
 pub use list::{Ended, Page, Session, count, list, list_all};
+pub(crate) use list::{Place, some_of};
 pub use login::{login, login_with_cookie};
 pub use refresh::{refresh, why_not_refreshed};
 

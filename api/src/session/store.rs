@@ -222,7 +222,7 @@ pub(super) async fn list(
     connection: &impl ConnectionTrait,
     user: UserId,
     ended: bool,
-    after: Option<&Model>,
+    after: Option<(i64, SessionId)>,
     limit: u64,
     now: Time,
 ) -> Result<Vec<Model>, DbErr> {
@@ -234,7 +234,7 @@ pub(super) async fn list(
 /// Everybody's sessions that live, the newest first.
 pub(super) async fn all(
     connection: &impl ConnectionTrait,
-    after: Option<&Model>,
+    after: Option<(i64, SessionId)>,
     limit: u64,
     now: Time,
 ) -> Result<Vec<Model>, DbErr> {
@@ -250,12 +250,11 @@ fn alive(now: Time) -> Select<Entity> {
 }
 
 /// Some of them, the newest first, from before one.
-fn newest(query: Select<Entity>, after: Option<&Model>, limit: u64) -> Select<Entity> {
+fn newest(query: Select<Entity>, after: Option<(i64, SessionId)>, limit: u64) -> Select<Entity> {
     let query = match after {
-        Some(after) => query.filter(
-            Column::CreatedAt
-                .lt(after.created_at)
-                .or(Column::CreatedAt.eq(after.created_at).and(Column::Id.lt(after.id))),
+        // The first says nothing new, but an index begins there.
+        Some((created, id)) => query.filter(Column::CreatedAt.lte(created)).filter(
+            Column::CreatedAt.lt(created).or(Column::CreatedAt.eq(created).and(Column::Id.lt(id))),
         ),
         None => query,
     };

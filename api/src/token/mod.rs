@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use entity::api_token::Model;
 use entity::{ApiTokenId, UserId};
-use sea_orm::{DatabaseTransaction, SqlErr};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, SqlErr};
 use uuid::Uuid;
 
 use crate::app::App;
@@ -364,7 +364,8 @@ async fn some(
         None => None,
     };
     let limit = limit.clamp(1, 100);
-    let mut rows = store::list(reader, of, after.as_ref(), limit + 1).await?;
+    let after = after.as_ref().map(place_of);
+    let mut rows = store::list(reader, of, after, limit + 1).await?;
     let more = u64::try_from(rows.len()).is_ok_and(|count| count > limit);
     rows.truncate(usize::try_from(limit).unwrap_or(100));
     Ok((rows.into_iter().map(ApiToken::try_from).collect::<Result<_>>()?, more))
@@ -388,15 +389,40 @@ pub async fn count(app: &App) -> Result<u64> {
     Ok(store::count_all(app.database.reader()).await?)
 }
 
-/// Every API token of a user.
+/// The API tokens of a user that have not expired, the newest first. Superusers may have made more than are listed: a
+/// thousand, ten times as many as users make themselves.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn all_of(app: &App, user: UserId) -> Result<Vec<ApiToken>> {
-    let of = Some(PrincipalId::User(user));
-    let rows = store::list(app.database.reader(), of, None, 10_000).await?;
+pub async fn live_of(app: &App, user: UserId) -> Result<Vec<ApiToken>> {
+    let rows = store::live(app.database.reader(), user, clock::now(), MOST_TOKENS * 10).await?;
     rows.into_iter().map(ApiToken::try_from).collect()
+}
+
+/// Where an API token stands in a list, which goes on behind it even if it is gone by then.
+pub(crate) type Place = (i64, ApiTokenId);
+
+fn place_of(row: &Model) -> Place {
+    (row.created_at, row.id)
+}
+
+/// Some API tokens of a user, those that have expired too, the newest first, from behind a place; and where to go on,
+/// unless there are no more.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub(crate) async fn some_of(
+    connection: &impl ConnectionTrait,
+    user: UserId,
+    after: Option<Place>,
+    most: u64,
+) -> Result<(Vec<ApiToken>, Option<Place>)> {
+    let of = Some(PrincipalId::User(user));
+    let rows = store::list(connection, of, after, most).await?;
+    let next = rows.last().map(place_of);
+    Ok((rows.into_iter().map(ApiToken::try_from).collect::<Result<_>>()?, next))
 }
 
 /// Which API tokens are to be deleted.

@@ -1,7 +1,7 @@
 //! The table `api_token`.
 
-use entity::ApiTokenId;
 use entity::api_token::{ActiveModel, Column, Entity, Model};
+use entity::{ApiTokenId, UserId};
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel,
@@ -11,6 +11,9 @@ use sea_orm::{
 use crate::clock::Time;
 use crate::database::delete_some;
 use crate::service::PrincipalId;
+
+/// How many rows one statement deletes.
+const ROWS_AT_ONCE: usize = 1000;
 
 /// Inserts a row unless its secret is there already; says whether it did.
 pub(super) async fn insert(connection: &impl ConnectionTrait, row: Model) -> Result<bool, DbErr> {
@@ -71,25 +74,40 @@ pub(super) async fn count(
     owner: PrincipalId,
     now: Time,
 ) -> Result<u64, DbErr> {
-    of(Entity::find(), Some(owner))
-        .filter(Column::ExpiresAt.is_null().or(Column::ExpiresAt.gt(now.millis())))
-        .count(connection)
+    alive(Some(owner), now).count(connection).await
+}
+
+/// A user's tokens that have not expired, the newest first.
+pub(super) async fn live(
+    connection: &impl ConnectionTrait,
+    user: UserId,
+    now: Time,
+    most: u64,
+) -> Result<Vec<Model>, DbErr> {
+    alive(Some(PrincipalId::User(user)), now)
+        .order_by_desc(Column::CreatedAt)
+        .order_by_desc(Column::Id)
+        .limit(most)
+        .all(connection)
         .await
+}
+
+fn alive(owner: Option<PrincipalId>, now: Time) -> Select<Entity> {
+    of(Entity::find(), owner)
+        .filter(Column::ExpiresAt.is_null().or(Column::ExpiresAt.gt(now.millis())))
 }
 
 /// The newest first, from after one; everybody's where nobody is named.
 pub(super) async fn list(
     connection: &impl ConnectionTrait,
     owner: Option<PrincipalId>,
-    after: Option<&Model>,
+    after: Option<(i64, ApiTokenId)>,
     limit: u64,
 ) -> Result<Vec<Model>, DbErr> {
     let mut query = of(Entity::find(), owner);
-    if let Some(after) = after {
+    if let Some((created, id)) = after {
         query = query.filter(
-            Column::CreatedAt
-                .lt(after.created_at)
-                .or(Column::CreatedAt.eq(after.created_at).and(Column::Id.lt(after.id))),
+            Column::CreatedAt.lt(created).or(Column::CreatedAt.eq(created).and(Column::Id.lt(id))),
         );
     }
     query
@@ -135,8 +153,11 @@ pub(super) async fn delete(
     // Held in one order: of two that want the same rows, each would wait for the other.
     let rows = chosen.find().order_by_asc(Column::Id).lock_exclusive().all(connection).await?;
     let deleted: Vec<_> = rows.iter().filter_map(|row| Some((row.id, owner_of(row)?))).collect();
-    let ids = deleted.iter().map(|(id, _)| *id);
-    Entity::delete_many().filter(Column::Id.is_in(ids)).exec(connection).await?;
+    // Databases bound a statement's parameters, and a user may have more tokens that have expired.
+    for some in deleted.chunks(ROWS_AT_ONCE) {
+        let ids = some.iter().map(|(id, _)| *id);
+        Entity::delete_many().filter(Column::Id.is_in(ids)).exec(connection).await?;
+    }
     Ok(deleted)
 }
 

@@ -65,13 +65,24 @@ pub async fn find(connection: &impl ConnectionTrait, digest: &str) -> Result<Opt
     Ok(row.map(Former::from))
 }
 
-/// The addresses that a user may take back.
+/// Where a former address stands among a user's.
+pub type Place = (i64, String);
+
+/// Some of the addresses that a user may take back, the oldest first, from behind a place; and where to go on, unless
+/// there are no more.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn all_of(connection: &impl ConnectionTrait, user: UserId) -> Result<Vec<String>> {
-    Ok(store::formers_of(connection, user, clock::now()).await?)
+pub async fn some_of(
+    connection: &impl ConnectionTrait,
+    user: UserId,
+    after: Option<Place>,
+    most: u64,
+) -> Result<(Vec<String>, Option<Place>)> {
+    let rows = store::formers_of(connection, user, clock::now(), after, most).await?;
+    let next = rows.last().map(|row| (row.created_at, row.digest.clone()));
+    Ok((rows.into_iter().map(|row| row.email).collect(), next))
 }
 
 /// An address that a user had, by the digest of the token that takes it back.

@@ -219,14 +219,24 @@ pub(super) async fn formers_of(
     connection: &impl ConnectionTrait,
     user: UserId,
     now: Time,
-) -> Result<Vec<String>, DbErr> {
-    former_email::Entity::find()
-        .select_only()
-        .column(former_email::Column::Email)
-        .filter(former_email::Column::UserId.eq(user))
-        .filter(former_email::Column::ExpiresAt.gt(now.millis()))
-        .order_by_asc(former_email::Column::CreatedAt)
-        .into_tuple()
+    after: Option<(i64, String)>,
+    most: u64,
+) -> Result<Vec<former_email::Model>, DbErr> {
+    use former_email::Column;
+    let mut query = former_email::Entity::find()
+        .filter(Column::UserId.eq(user))
+        .filter(Column::ExpiresAt.gt(now.millis()));
+    if let Some((created, digest)) = after {
+        query = query.filter(
+            Column::CreatedAt
+                .gt(created)
+                .or(Column::CreatedAt.eq(created).and(Column::Digest.gt(digest))),
+        );
+    }
+    query
+        .order_by_asc(Column::CreatedAt)
+        .order_by_asc(Column::Digest)
+        .limit(most)
         .all(connection)
         .await
 }

@@ -87,6 +87,8 @@ fn a_feature_has_files_with_known_names_only() {
         // of limits, those of mails and of what accounts do; of mails, their words and the ways they leave; of users, the addresses they had
         // and whether their account is claimed; of the audit, its chain.
         let pages = [
+            "account/download.rs",
+            "account/export.rs",
             "audit/chain.rs",
             "account/email.rs",
             "key/derived.rs",

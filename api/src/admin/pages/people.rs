@@ -79,7 +79,7 @@ async fn user_values(visitor: &Visitor, id: &str) -> Result<Value> {
     let all = Page { ended: false, after: None, limit: 100 };
     let current = visitor.signed_in.as_ref().map(|signed_in| signed_in.session);
     let (sessions, more_sessions) = session::list(app, user.id, current, all).await?;
-    let tokens = token::all_of(app, user.id).await?;
+    let tokens = token::live_of(app, user.id).await?;
     let tokens: Vec<_> = tokens.iter().map(|token| super::tokens::seen(token, None)).collect();
     let subject = Some(format!("user:{}", user.id));
     let filter = audit::Filter { subject, limit: 20, ..audit::Filter::default() };

@@ -248,7 +248,7 @@ error-too-many-attempts = Zu viele Versuche. Versuchen Sie es in { $minutes ->
     [one] einer Minute
    *[other] { $minutes } Minuten
   } noch einmal.
-error-service-busy = Gerade melden sich zu viele an. Versuchen Sie es in einigen Sekunden noch einmal.
+error-service-busy = Gerade tun das zu viele. Versuchen Sie es in einigen Sekunden noch einmal.
 error-service-unavailable = Das geht gerade nicht. Versuchen Sie es in einigen Sekunden noch einmal.
 error-internal-server-error = Das ist ein Fehler dieses Dienstes. Wer ihn betreibt, findet die Ursache im Protokoll.
 

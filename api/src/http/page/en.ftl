@@ -223,7 +223,7 @@ error-too-many-attempts = Too many attempts. Try again in { $minutes ->
     [one] a minute
    *[other] { $minutes } minutes
   }.
-error-service-busy = Too many people sign in at this moment. Try again in a few seconds.
+error-service-busy = Too many people do this at the moment. Try again in a few seconds.
 error-service-unavailable = This does not work at this moment. Try again in a few seconds.
 error-internal-server-error = That is a fault of this service. Its operators find the cause in the log.
 

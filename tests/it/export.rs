@@ -1,0 +1,308 @@
+//! Everything that is kept of a user: what it takes to get it, and what it takes of the server.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+use crate::support::{Answer, Browser, PASSWORD, Person, Server};
+
+/// More rows than fit into what lies between a server and a caller who takes nothing.
+const MANY: u32 = 60_000;
+
+impl Server {
+    /// Asks for what is kept of the holder of a token.
+    pub(crate) async fn export_me(&self, token: &str) -> Answer {
+        self.post("/users/me/export").bearer(token).send().await
+    }
+
+    /// Writes rows into the audit, of acts that a user did on themself.
+    async fn tell_much_of(&self, person: &Person, rows: u32) {
+        let (name, digest) = (format!("user:{}", person.id), "0".repeat(64));
+        let insert = format!(
+            "with recursive s(n) as (select 1 union all select n + 1 from s where n < {rows}) \
+             insert into audit (seq, at, act, actor, subject, ip, request, detail, digest) \
+             select (select max(seq) from audit) + n, n, 'token-create', '{name}', '{name}', \
+             '192.0.2.7', null, '{{\"api_token\":\"56df201e-2a0c-4b3a-9c6c-0f3ad7a6c1d2\"}}', \
+             '{digest}' from s"
+        );
+        assert_eq!(self.database.execute(&insert).await, u64::from(rows));
+    }
+
+    /// The most memory that it ever had, in KiB.
+    fn most_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    /// An export that has begun to arrive, and of which nothing more is taken.
+    fn slow_export(&self, token: &str) -> (u16, BufReader<TcpStream>) {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let (address, token) = (self.address, token);
+        write!(
+            stream,
+            "POST /users/me/export HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\r\n"
+        )
+        .unwrap();
+        let mut reader = BufReader::with_capacity(512, stream);
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        (line.split(' ').nth(1).unwrap().parse().unwrap(), reader)
+    }
+}
+
+/// What else there is of an answer. It is read elsewhere, so that other connections are looked after meanwhile.
+async fn rest_of(mut reader: BufReader<TcpStream>) -> Vec<u8> {
+    let (sender, read) = oneshot::channel();
+    std::thread::spawn(move || {
+        let mut rest = Vec::new();
+        let _ = reader.read_to_end(&mut rest);
+        let _ = sender.send(rest);
+    });
+    read.await.unwrap()
+}
+
+fn ends(answer: &[u8]) -> bool {
+    answer.ends_with(b"\r\n0\r\n\r\n")
+}
+
+#[tokio::test]
+async fn an_export_requires_a_password_of_a_moment_ago_through_every_door() {
+    let server = Server::setup().set("FRESH_TOKEN_EXPIRES", 2).start().await;
+    let person = server.person("first").await;
+    let secret = server.api_token(&person.access, &json!({})).await;
+    server.export_me(&secret).await.expect_refusal(401, "FRESH_TOKEN_REQUIRED");
+    server.export_me(&person.access).await.expect_status(200);
+    let refreshed = server.refresh(&person.refresh).await.text("access_token");
+    server.export_me(&refreshed).await.expect_refusal(401, "FRESH_TOKEN_REQUIRED");
+    tokio::time::sleep(Duration::from_millis(3100)).await;
+    server.export_me(&person.access).await.expect_refusal(401, "FRESH_TOKEN_REQUIRED");
+    let fresh = server.post("/auth/jwt/fresh").bearer(&person.access);
+    let fresh = fresh.json(&json!({ "password": PASSWORD })).send().await.text("access_token");
+    server.export_me(&fresh).await.expect_status(200);
+
+    let mut browser = Browser::of(&server);
+    browser.sign_in(&person.email, PASSWORD).await;
+    browser.open("/account").await.expect_status(200);
+    for fields in [&[][..], &[("current", "wrong")]] {
+        let page = browser.press("/account/export", fields).await;
+        assert!([400, 403].contains(&page.status), "{}", page.status);
+        assert!(page.header("content-type").starts_with("text/html"), "{}", page.body);
+        assert!(page.header("content-disposition").is_empty());
+        assert!(page.body.contains("assword"), "{}", page.body);
+    }
+    let export = browser.press("/account/export", &[("current", PASSWORD)]).await;
+    assert_eq!(export.expect_status(200).json["user"]["email"], person.email.as_str());
+}
+
+#[tokio::test]
+async fn what_was_thrown_out_meanwhile_exports_nothing() {
+    let server = Server::start().await;
+    let other = Server::setup().on(server.database.clone()).start().await;
+    let person = server.person("first").await;
+    server.logout(&person.access).await.expect_status(204);
+    // Another replica may not have heard of it: the tables are asked.
+    other.export_me(&person.access).await.expect_status(401);
+    assert_eq!(server.database.count("audit where act = 'user-export'").await, 0);
+}
+
+#[tokio::test]
+async fn an_export_is_posted_and_nothing_is_there_to_get() {
+    let server = Server::start().await;
+    let root = server.superuser("root").await;
+    for path in ["/users/me/export", &format!("/users/{}/export", root.id)] {
+        let get = server.get(path).bearer(&root.access).send().await.expect_status(405);
+        assert_eq!(get.header("allow"), "POST");
+        server.post(path).bearer(&root.access).send().await.expect_status(200);
+    }
+}
+
+/// With more than one page of each kind, some of which other people are told in.
+#[tokio::test]
+async fn an_export_has_every_row_once_and_in_order() {
+    let server = Server::start().await;
+    let (root, person) = (server.superuser("root").await, server.person("first").await);
+    for turn in 0..130 {
+        let (access, _) = server.sign_in(&person.email, PASSWORD).await;
+        if turn % 2 == 0 {
+            server.logout(&access).await.expect_status(204);
+        }
+    }
+    let insert = format!(
+        "with recursive s(n) as (select 1 union all select n + 1 from s where n < 250) \
+         insert into api_token (id, user_id, name, prefix, digest, scopes, created_at) \
+         select {}, user_id, 'of many', 'tsr_0000', 'digest ' || n, 'authenticated', n / 3 \
+         from s, (select user_id from session where user_id = '{}' limit 1) as one",
+        match server.database.kind() {
+            crate::support::Kind::Sqlite => "'00000000-0000-0000-0000-' || printf('%012d', n)",
+            crate::support::Kind::Postgres => {
+                "('00000000-0000-0000-0000-' || lpad(n::text, 12, '0'))::uuid"
+            }
+        },
+        person.id
+    );
+    server.database.execute(&insert).await;
+    server.tell_much_of(&person, 1200).await;
+    let path = format!("/users/{}", person.id);
+    // By somebody else on them, and by them on something else.
+    let flags = json!({ "is_verified": true });
+    server.patch(&path).bearer(&root.access).json(&flags).send().await.expect_status(200);
+    let (access, _) = server.sign_in(&person.email, PASSWORD).await;
+
+    let export = server.export_me(&access).await.expect_status(200);
+    let count = |list: &str| export.json[list].as_array().unwrap().len();
+    assert_eq!((count("sessions"), count("api_tokens")), (132, 250));
+    let acts = export.json["audit"].as_array().unwrap();
+    // One registration, 132 sign-ins, 65 sign-outs, the many, the flag, the export itself.
+    assert_eq!(acts.len(), 1 + 132 + 65 + 1200 + 1 + 1);
+    assert_eq!(acts[0]["act"], "register");
+    assert_eq!(acts[acts.len() - 1]["act"], "user-export");
+    let flags: Vec<_> = acts.iter().filter(|act| act["act"] == "flags-change").collect();
+    assert_eq!((flags.len(), &flags[0]["actor"]), (1, &json!("somebody else")));
+    let mut ids: Vec<_> = export.json["sessions"].as_array().unwrap().iter().collect();
+    ids.extend(export.json["api_tokens"].as_array().unwrap());
+    let mut ids: Vec<_> = ids.iter().map(|item| item["id"].as_str().unwrap()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 132 + 250);
+    let ended = |session: &Value| !session["ended"].is_null();
+    let sessions = export.json["sessions"].as_array().unwrap();
+    assert!(sessions[..67].iter().all(|session| !ended(session)));
+    assert!(sessions[67..].iter().all(ended));
+
+    let same = server.post(&format!("{path}/export")).bearer(&root.access).send().await;
+    let ids = |export: &Answer| {
+        let tokens = export.json["api_tokens"].as_array().unwrap().iter();
+        tokens.map(|token| token["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert!(ids(&same.expect_status(200)) == ids(&export));
+}
+
+#[tokio::test]
+async fn four_exports_at_once_hold_little_memory_and_nobody_else_up() {
+    let server = Server::start().await;
+    let mut people = Vec::new();
+    for name in ["one", "two", "three", "four"] {
+        let person = server.person(name).await;
+        server.tell_much_of(&person, MANY).await;
+        people.push(person);
+    }
+    let other = server.person("other").await;
+    let before = server.most_memory();
+    let mut exports = JoinSet::new();
+    for person in people {
+        let request = server.post("/users/me/export").bearer(&person.access);
+        exports.spawn(async move {
+            let answer = request.send().await.expect_status(200);
+            answer.json["audit"].as_array().unwrap().len()
+        });
+    }
+    while !exports.is_empty() {
+        server.me(&other.access).await.expect_status(200);
+        while let Some(done) = exports.try_join_next() {
+            assert!(done.unwrap() > 60_000);
+        }
+    }
+    let grown = server.most_memory() - before;
+    assert!(grown < 48 * 1024, "{grown} KiB");
+}
+
+#[tokio::test]
+async fn one_export_of_an_account_runs_at_a_time_and_others_are_not_held_up() {
+    let server = Server::start().await;
+    let (person, other) = (server.person("first").await, server.person("other").await);
+    server.tell_much_of(&person, MANY).await;
+    let (status, running) = server.slow_export(&person.access);
+    assert_eq!(status, 200);
+    for _ in 0..3 {
+        let again = server.export_me(&person.access).await;
+        assert_eq!(again.header("retry-after"), "10");
+        again.expect_refusal(429, "TOO_MANY_ATTEMPTS");
+    }
+    let mut browser = Browser::of(&server);
+    browser.sign_in(&person.email, PASSWORD).await;
+    browser.open("/account").await.expect_status(200);
+    browser.press("/account/export", &[("current", PASSWORD)]).await.expect_status(429);
+    server.export_me(&other.access).await.expect_status(200);
+    server.me(&person.access).await.expect_status(200);
+    // What is refused is not told as done.
+    assert_eq!(server.database.count("audit where act = 'user-export'").await, 2);
+    let whole = rest_of(running).await;
+    assert!(ends(&whole), "{}", whole.len());
+    server.export_me(&person.access).await.expect_status(200);
+}
+
+#[tokio::test]
+async fn a_few_exports_an_hour_begin_for_one_account_on_all_replicas() {
+    let setup = || Server::setup().set("RATE_LIMIT", "on");
+    let server = setup().start().await;
+    let other = setup().on(server.database.clone()).start().await;
+    let (person, stranger) = (server.person("first").await, server.person("other").await);
+    let mut granted = 0;
+    let refused = loop {
+        let asked = if granted % 2 == 0 { &server } else { &other };
+        let answer = asked.export_me(&person.access).await;
+        if answer.status == 429 {
+            break answer;
+        }
+        answer.expect_status(200);
+        granted += 1;
+        assert!(granted < 20, "exports are not limited");
+    };
+    assert_eq!(granted, 4);
+    let wait: u64 = refused.header("retry-after").parse().unwrap();
+    assert!((800..=900).contains(&wait), "{wait}");
+    server.export_me(&stranger.access).await.expect_status(200);
+}
+
+#[tokio::test]
+async fn an_export_that_breaks_off_does_not_look_whole() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    server.tell_much_of(&person, MANY).await;
+    let (status, running) = server.slow_export(&person.access);
+    assert_eq!(status, 200);
+    server.database.execute("alter table audit rename to gone").await;
+    let answer = rest_of(running).await;
+    assert!(!ends(&answer), "it says that this is the end");
+    server.log.line("that it broke off", |line| line["message"] == "an export broke off").await;
+    server.database.execute("alter table gone rename to audit").await;
+    server.export_me(&person.access).await.expect_status(200);
+}
+
+#[tokio::test]
+async fn a_caller_who_takes_nothing_loses_their_place_and_what_they_have_does_not_look_whole() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    server.tell_much_of(&person, MANY).await;
+    let (status, running) = server.slow_export(&person.access);
+    assert_eq!(status, 200);
+    server.export_me(&person.access).await.expect_status(429);
+    server.log.line("that it broke off", |line| line["message"] == "an export broke off").await;
+    server.export_me(&person.access).await.expect_status(200);
+    let answer = rest_of(running).await;
+    assert!(!ends(&answer), "it says that this is the end");
+}
+
+/// A page of an account shows what opens it, whatever else was made since.
+#[tokio::test]
+async fn tokens_that_have_expired_hide_none_that_live_on_the_page_of_an_account() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    server.api_token(&person.access, &json!({ "name": "the first" })).await;
+    server.database.execute("update api_token set created_at = 1").await;
+    for _ in 0..3 {
+        server.api_token(&person.access, &json!({ "name": "short-lived", "expire": 1 })).await;
+    }
+    server.database.execute("update api_token set expires_at = 1 where name = 'short-lived'").await;
+    let mut browser = Browser::of(&server);
+    browser.sign_in(&person.email, PASSWORD).await;
+    let page = browser.open("/account").await.expect_status(200);
+    assert!(page.body.contains("the first"));
+    assert!(!page.body.contains("short-lived"));
+}
