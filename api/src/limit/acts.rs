@@ -9,12 +9,13 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use entity::{SessionId, UserId};
 use quick_cache::sync::Cache;
 
 use crate::app::App;
+use crate::clock::Stopwatch;
 use crate::error::{Error, Result};
 use crate::service::PrincipalId;
 
@@ -50,16 +51,19 @@ const RENEWAL: Allowance = Allowance { what: "renewal", at_once: 10, every: 10_0
 /// The most allowances that are remembered; those that were not used for longest are forgotten, and full again.
 const MOST_KNOWN: usize = 50_000;
 
+/// How many milliseconds the clocks of two threads may differ by. One that differs by more was set back.
+const SET_BACK: u64 = 10_000;
+
 /// What is left of the allowances of accounts.
 pub struct Acts {
-    began: Instant,
+    began: Stopwatch,
     /// When each will be full again, in milliseconds from the beginning.
     full_at: Cache<String, Arc<AtomicU64>>,
 }
 
 impl Default for Acts {
     fn default() -> Self {
-        Self { began: Instant::now(), full_at: Cache::new(MOST_KNOWN) }
+        Self { began: Stopwatch::start(), full_at: Cache::new(MOST_KNOWN) }
     }
 }
 
@@ -84,7 +88,11 @@ impl Allowance {
     /// Takes one act at an instant, in milliseconds, from an allowance that is full again at another.
     fn take(self, full_at: &AtomicU64, now: u64) -> Result<(), Duration> {
         let latest = now.saturating_add(self.at_once * self.every);
-        let after = |full_at: u64| full_at.max(now).saturating_add(self.every);
+        let after = |full_at: u64| {
+            // Beyond that, a clock was ahead when it was written: nobody waits until it is right.
+            let is_known = full_at <= latest.saturating_add(SET_BACK);
+            full_at.max(now).min(if is_known { u64::MAX } else { now }).saturating_add(self.every)
+        };
         let taken = full_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |full_at| {
             Some(after(full_at)).filter(|after| *after <= latest)
         });
@@ -169,6 +177,15 @@ mod tests {
         now += 1000;
         assert_eq!(THREE.take(&full_at, now), Ok(()));
         assert_eq!(THREE.take(&full_at, now), Err(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn nobody_waits_for_a_clock_that_was_ahead_and_is_set_back() {
+        let full_at = AtomicU64::new(0);
+        assert_eq!(granted(&full_at, 7_200_000), 3);
+        assert_eq!(granted(&full_at, 7_199_999), 0, "two threads read the clock at once");
+        assert_eq!(granted(&full_at, 5000), 3);
+        assert_eq!(granted(&full_at, 5000), 0);
     }
 
     #[test]
