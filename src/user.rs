@@ -187,7 +187,7 @@ async fn create(config: Config, email: &str, superuser: bool) -> Result<(), Stri
     let password = Password::new(read_password()?);
     let app = api::open_or_make(config).await?;
     let (maker, profile) = (Maker::Operator { superuser }, Profile::default());
-    let user = factor::create(&app, email, password, profile, maker)
+    let user = factor::create(&app, email, password, profile, maker, None)
         .await
         .map_err(|error| error.to_string())?;
     let superuser = if superuser { "  superuser" } else { "" };

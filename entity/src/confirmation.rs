@@ -4,7 +4,7 @@ use sea_orm::entity::prelude::*;
 
 use crate::{Hidden, UserId};
 
-/// A token that was sent to a user's address; the last one for its purpose.
+/// A token that was sent to a user's address; the last one for its purpose and the client that asked for it.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "confirmation")]
@@ -24,6 +24,11 @@ pub struct Model {
     pub expires_at: i64,
     /// When it was used, if it was.
     pub used_at: Option<i64>,
+    /// The digest of what the browser or client keeps that asked for the mail; nothing if there is none, and the
+    /// mail has no code.
+    pub binding: Option<String>,
+    /// How often a code was tried for it in vain.
+    pub tries: i64,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

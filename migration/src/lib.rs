@@ -27,6 +27,7 @@ mod m20261122_000012_sample;
 mod m20261122_000013_audit_by_day;
 mod m20261128_000014_session_secret;
 mod m20261128_000015_revocation_order;
+mod m20261128_000016_code_binding;
 mod m20261128_000017_email_proof;
 mod m20261128_000019_rows_by_user;
 
@@ -51,6 +52,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000013_audit_by_day::Migration),
             Box::new(m20261128_000014_session_secret::Migration),
             Box::new(m20261128_000015_revocation_order::Migration),
+            Box::new(m20261128_000016_code_binding::Migration),
             Box::new(m20261128_000017_email_proof::Migration),
             Box::new(m20261128_000019_rows_by_user::Migration),
         ]

@@ -13,6 +13,7 @@ mod audit;
 mod authority;
 mod budgets;
 mod clocks;
+mod codes;
 mod cookies;
 mod crash;
 mod directory;

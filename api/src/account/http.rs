@@ -15,6 +15,7 @@ use crate::factor::Password;
 use crate::http::Tag;
 use crate::http::body::{Accepts, Body, Fields, Input};
 use crate::http::caller::UserCaller;
+use crate::http::code_client::CodeClient;
 use crate::http::cookie::Cookies;
 use crate::session::{self, Asker, Device, Ended, Page, Session};
 use crate::token::http::ApiTokenResponse;
@@ -357,13 +358,16 @@ impl Api {
         caller: UserCaller,
         cookies: Cookies,
         device: Device,
+        client: CodeClient,
         body: Body<UpdateMeRequest>,
     ) -> Result<Json<UserResponse>> {
         let wanted = body.0;
         let ends_token = wanted.password.is_some();
         let claims = caller.claims.as_ref();
-        let (user, new) =
-            super::change(&app, caller.user.id, Asker::of(claims), wanted, device.clone()).await?;
+        let (id, asker) = (caller.user.id, Asker::of(claims));
+        // Whoever changes no address is sent no code.
+        let client = wanted.email.as_ref().and_then(|_| client.keep());
+        let (user, new) = super::change(&app, id, asker, wanted, device.clone(), client).await?;
         // A browser has no refresh token to go on with.
         if let Some(claims) = claims.filter(|_| ends_token && caller.has_cookie) {
             match session::replace(&app, claims, device).await {

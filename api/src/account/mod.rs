@@ -16,7 +16,7 @@ use tessera_verify::Revocation;
 use crate::app::App;
 use crate::audit::{self, Act, Actor, Entry};
 use crate::clock;
-use crate::confirmation::{self, Purpose};
+use crate::confirmation::{self, Binding, Purpose};
 use crate::error::{Code, Result};
 use crate::factor::{self, Password};
 use crate::limit::{
@@ -60,6 +60,7 @@ pub async fn change(
     asker: Asker<'_>,
     wanted: Wanted,
     device: Device,
+    client: Option<Binding>,
 ) -> Result<(User, Option<Email>)> {
     let Wanted { email, password, name, surname, website } = wanted;
     if email.is_some() || password.is_some() {
@@ -91,7 +92,7 @@ pub async fn change(
     let (email, new) = if waits { (None, email) } else { (email, None) };
     let changes = Changes { email, hash, name, surname, website, ..Changes::default() };
     let kept = asker.session();
-    let way = Way { own: true, kept, from: device.ip };
+    let way = Way { own: true, kept, from: device.ip, client };
     let mut acts = acts(&held, &changes, &Actor::user(id));
     let has_new_password = changes.hash.is_some();
     let changed = apply(app, &transaction, held, changes, way).await?;
@@ -182,6 +183,8 @@ pub(crate) struct Way {
     pub(crate) kept: Option<SessionId>,
     /// The peer's address.
     pub(crate) from: Option<String>,
+    /// What binds the code of a mail to the client that changes them.
+    pub(crate) client: Option<Binding>,
 }
 
 /// Changes a user who is held: a new password, and not being active any more, end their sessions but
@@ -195,7 +198,7 @@ pub(crate) async fn apply(
     changes: Changes,
     way: Way,
 ) -> Result<(User, Vec<Revocation>)> {
-    let Way { own, kept, from } = way;
+    let Way { own, kept, from, client } = way;
     if changes.is_empty() {
         return Ok((held, Vec::new()));
     }
@@ -222,7 +225,7 @@ pub(crate) async fn apply(
             || limit::mail::may_write(app, transaction, Reason::NewAddress, &user.email).await?)
         && let Some(known) = user::by_id_in(transaction, user.id).await?
     {
-        confirmation::send(app, transaction, &known, Purpose::Verify).await?;
+        confirmation::send(app, transaction, &known, Purpose::Verify, client.as_ref()).await?;
     }
     if has_new_password
         && app.mailer.sends()

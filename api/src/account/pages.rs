@@ -13,10 +13,12 @@ use super::download::Download;
 use super::{Export, Wanted};
 use crate::app::App;
 use crate::audit::{self, Act};
+use crate::confirmation::Binding;
 use crate::error::{Code, Error, Phrase, Result};
 use crate::factor::Password;
 use crate::factor::pages::{invalid, strength};
 use crate::http::body::{SECONDS, is_line};
+use crate::http::code_client::CodeClient;
 use crate::http::page::{Frame, Head, field_of};
 use crate::http::visitor::{Posted, Visitor};
 use crate::random;
@@ -75,11 +77,18 @@ pub(crate) fn lead_to_password(frame: Frame) -> Response {
 }
 
 #[handler]
-pub(crate) async fn change(device: Device, posted: Posted<Filled>) -> poem::Result<Response> {
+pub(crate) async fn change(
+    device: Device,
+    client: CodeClient,
+    posted: Posted<Filled>,
+) -> poem::Result<Response> {
     let Posted { form, mut visitor } = posted;
     let signed_in = visitor.signed_in()?;
     let next = Some(browser::new_id()).filter(|_| form.act == "password");
-    let outcome = done(&visitor.app, &signed_in, form.clone(), next.as_deref(), device).await;
+    // Whoever changes no address is sent no code.
+    let client = if form.act == "email" { client.keep() } else { None };
+    let by = By { device, client, next: next.as_deref() };
+    let outcome = done(&visitor.app, &signed_in, form.clone(), by).await;
     if let Some(next) = next.filter(|_| outcome.is_ok()) {
         visitor.moves_to(&next);
     }
@@ -158,13 +167,16 @@ fn section_of(act: &str) -> &'static str {
     }
 }
 
-async fn done(
-    app: &App,
-    signed_in: &SignedIn,
-    form: Filled,
-    next: Option<&str>,
+/// The browser that sends a form.
+struct By<'a> {
     device: Device,
-) -> Result<Done> {
+    client: Option<Binding>,
+    /// The id it has after a new password.
+    next: Option<&'a str>,
+}
+
+async fn done(app: &App, signed_in: &SignedIn, form: Filled, by: By<'_>) -> Result<Done> {
+    let By { device, client, next } = by;
     let Filled { act, name, surname, website, email, current, password, id, days } = form;
     let user = signed_in.user.id;
     let proven = match current {
@@ -192,7 +204,7 @@ async fn done(
                 }),
                 ..Wanted::default()
             };
-            super::change(app, user, asker, wanted, device).await?;
+            super::change(app, user, asker, wanted, device, client).await?;
             Ok(Done::Said("saved"))
         }
         "email" => {
@@ -207,7 +219,7 @@ async fn done(
                 let sentence = "No mail is sent, so that a new address cannot be proved";
                 return Err(self::invalid("email", "email-needs-mail", sentence));
             }
-            let (_, new) = super::change(app, user, asker, wanted, device).await?;
+            let (_, new) = super::change(app, user, asker, wanted, device, client).await?;
             Ok(Done::Said(match new {
                 Some(_) => "email-waits",
                 None if mails => "email-changed",
@@ -224,8 +236,8 @@ async fn done(
         }
         "password" => {
             let password = Some(Password::new(password.unwrap_or_default()));
-            super::change(app, user, asker, Wanted { password, ..Wanted::default() }, device)
-                .await?;
+            let wanted = Wanted { password, ..Wanted::default() };
+            super::change(app, user, asker, wanted, device, client).await?;
             Ok(Done::Said("password-changed"))
         }
         "end-session" => {

@@ -1,9 +1,10 @@
 //! Confirmations: tokens that are sent to somebody's address, and prove that its mail is read.
 //!
-//! One lives for each purpose and user: asking again ends the one before. It is bound to what it was
-//! made for, so that a changed address, or password, ends it. Beside the token, which nobody can guess,
-//! stands a code of six digits for people who read mail on another device; how often codes may be
-//! tried is limited by who asks for them.
+//! One lives for each purpose, user and client that asked: asking again with the same browser ends the one
+//! before, and a stranger who asks ends none of the owner's. Using one ends all of its purpose. It is bound to what
+//! it was made for, so that a changed address, or password, ends it. Beside the token, which nobody can guess and
+//! which works anywhere, stands a code of six digits for people who read mail on another device. The code works
+//! only in the browser or client that asked for the mail, which has a [`Binding`], and may be tried five times.
 
 pub(crate) mod jobs;
 mod store;
@@ -22,10 +23,13 @@ use crate::error::Result;
 use crate::mail::{self, Letter, Template};
 use crate::random;
 use crate::user::pending::{self, Pending};
-use crate::user::{self, Credentials, Email, User, former};
+use crate::user::{Credentials, Email, User, former};
 
-/// How many letters and digits a token has: 256 bits.
+/// How many letters and digits a token has, and what a client keeps: 256 bits.
 const TOKEN_LENGTH: usize = 43;
+
+/// How often a code may be tried in vain; its link works after that.
+const MOST_TRIES: i64 = 5;
 
 /// What a token is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,7 +80,38 @@ pub enum Proof {
         email: String,
         /// The six digits.
         code: String,
+        /// What binds them to the client that shows them; nothing if it has nothing to show.
+        binding: Option<Binding>,
     },
+}
+
+impl Proof {
+    /// The same, shown by a client with what binds codes to it.
+    #[must_use]
+    pub fn shown_by(self, client: Option<Binding>) -> Self {
+        match self {
+            Self::Code { email, code, binding: _ } => Self::Code { email, code, binding: client },
+            Self::Token(_) => self,
+        }
+    }
+}
+
+/// What binds a code to the browser or client that asked for its mail: the digest of what that one keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Binding(String);
+
+impl Binding {
+    /// A new value for a client to keep.
+    pub fn draw() -> String {
+        random::letters_and_digits(TOKEN_LENGTH)
+    }
+
+    /// What binds codes to a client that keeps this; nothing for what was not drawn here.
+    pub fn of(kept: &str) -> Option<Self> {
+        let is_one =
+            kept.len() == TOKEN_LENGTH && kept.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        is_one.then(|| Self(digest_of(kept)))
+    }
 }
 
 /// A confirmation that fits what was shown.
@@ -100,8 +135,9 @@ impl Confirmation {
     }
 }
 
-/// Has a mail sent with a new token, which ends the one before. The user is held; the caller wakes the
-/// [`jobs`](crate::app::Parts::jobs) once the transaction was committed.
+/// Has a mail sent with a new token, which ends the one before of the same client. Without a client that asked for
+/// it the mail has no code. The user is held; the caller wakes the [`jobs`](crate::app::Parts::jobs) once the
+/// transaction was committed.
 ///
 /// # Errors
 ///
@@ -111,6 +147,7 @@ pub async fn send(
     connection: &impl ConnectionTrait,
     known: &Credentials,
     purpose: Purpose,
+    client: Option<&Binding>,
 ) -> Result<()> {
     if !app.mailer.sends() {
         return Ok(());
@@ -126,13 +163,15 @@ pub async fn send(
         code: code_digests(app, id, purpose, &code).swap_remove(0).into(),
         expires_at: clock::now().plus_seconds(lives).millis(),
         used_at: None,
+        binding: client.map(|Binding(digest)| digest.clone()),
+        tries: 0,
     };
     store::replace(connection, row).await?;
     let letter = Letter {
         to: known.user.email.clone(),
         template: purpose.template(),
         path: format!("/{}?token={token}", purpose.name()),
-        code: Some(code),
+        code: client.map(|_| code),
         lives: Some(lives),
         moved: former::is_there(connection, id).await?,
     };
@@ -264,40 +303,65 @@ pub async fn find_former(
     former::find(connection, &digest_of(token)).await
 }
 
-/// The confirmation that fits what was shown, if there is one that has not expired. Used ones too.
+/// The confirmation of a token, if there is one that has not expired. Used ones too.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
 pub async fn find(
-    app: &App,
     connection: &impl ConnectionTrait,
     purpose: Purpose,
-    proof: &Proof,
+    token: &str,
 ) -> Result<Option<Confirmation>> {
-    let row = match proof {
-        Proof::Token(token) => store::find(connection, purpose.name(), &digest_of(token)).await?,
-        Proof::Code { email, code } => {
-            let user = user::by_email(&app.database, email).await?.map(|known| known.user.id);
-            // Nobody's confirmation is looked for where there is no such user: it costs the same.
-            let is_somebody = user.is_some();
-            let user = user.unwrap_or(UserId(uuid::Uuid::nil()));
-            let expected = code_digests(app, user, purpose, code);
-            let row = store::of_user(connection, purpose.name(), user).await?;
-            row.filter(|row| is_somebody && expected.iter().any(|code| code == row.code.expose()))
-        }
-    };
+    let row = store::find(connection, purpose.name(), &digest_of(token)).await?;
     let now = clock::now().millis();
     Ok(row.filter(|row| now < row.expires_at).map(Confirmation))
 }
 
-/// Uses a confirmation; `false` where somebody else just did, or another took its place.
+/// What came of a code that was tried.
+#[derive(Debug)]
+pub struct Tried {
+    /// The confirmation, if the code is right. Used ones too.
+    pub right: Option<Confirmation>,
+    /// Whether the client that tried has a code of this user at all.
+    pub is_bound: bool,
+}
+
+/// Tries a code, which is counted before it is looked at. Where there is no such user the same is done for nobody.
+/// The caller takes back what was counted for a code that is right.
+///
+/// # Errors
+///
+/// When the database refuses.
+pub async fn attempt(
+    app: &App,
+    connection: &impl ConnectionTrait,
+    purpose: Purpose,
+    user: Option<UserId>,
+    client: Option<&Binding>,
+    code: &str,
+) -> Result<Tried> {
+    let user = user.unwrap_or(UserId(uuid::Uuid::nil()));
+    let expected = code_digests(app, user, purpose, code);
+    let binding = client.map_or("", |Binding(digest)| digest);
+    let row = store::bound(connection, purpose.name(), user, binding).await?;
+    let digest = row.as_ref().map_or("", |row| &row.digest);
+    let may = store::count_try(connection, digest, MOST_TRIES).await?;
+    let (is_bound, now) = (row.is_some(), clock::now().millis());
+    let right = row.filter(|row| {
+        may && now < row.expires_at && expected.iter().any(|code| code == row.code.expose())
+    });
+    Ok(Tried { right: right.map(Confirmation), is_bound })
+}
+
+/// Uses a confirmation, which ends all others of its user and purpose; `false` where somebody else just did, or
+/// another took its place.
 ///
 /// # Errors
 ///
 /// When the database refuses.
 pub async fn spend(connection: &impl ConnectionTrait, found: &Confirmation) -> Result<bool> {
-    Ok(store::spend(connection, &found.0.digest, clock::now()).await?)
+    Ok(store::spend(connection, &found.0, clock::now()).await?)
 }
 
 /// Ends every confirmation of a user that was not used.

@@ -128,7 +128,7 @@ pub async fn change(app: &App, superuser: &Authority, id: &str, wanted: Wanted) 
     let changes = Changes { email, hash, ..changes };
     let acts = account::acts(&held, &changes, &Actor::of(superuser));
     let own = superuser.principal().is_some_and(|own| own.id() == PrincipalId::User(id));
-    let way = Way { own, kept: None, from: None };
+    let way = Way { own, kept: None, from: None, client: None };
     if raises(&held, &changes) {
         // A cookie of the pages from before opens nothing new; tokens may what their user may, as ever.
         session::browser::sign_out_everywhere(&transaction, id).await?;

@@ -10,6 +10,7 @@ use crate::error::{Code, Result};
 use crate::http::Tag;
 use crate::http::body::{Accepts, Body, Fields, Input};
 use crate::http::caller::PeerAddress;
+use crate::http::code_client::CodeClient;
 use crate::user::http::UserResponse;
 use crate::user::{Email, Profile, Website};
 
@@ -91,16 +92,20 @@ pub(crate) struct Api;
 impl Api {
     /// Register
     ///
-    /// Makes a user of an e-mail address and a password. Addresses are compared without case.
+    /// Makes a user of an e-mail address and a password. Addresses are compared without case. The code of
+    /// the mail that follows works only in this client: it repeats `X-Code-Binding`, or the cookie
+    /// `tessera-code`. The link works anywhere.
     #[oai(path = "/auth/register", method = "post", operation_id = "register")]
     async fn register(
         &self,
         app: Data<&App>,
         from: PeerAddress,
+        client: CodeClient,
         body: Body<RegisterRequest>,
     ) -> Result<Registered> {
         let (email, password, profile) = body.0;
-        let user = super::register(&app, email, password, profile, from.0).await?;
+        let client = client.keep();
+        let user = super::register(&app, email, password, profile, from.0, client).await?;
         Ok(Registered::Created(Json(UserResponse::from(&user))))
     }
 }

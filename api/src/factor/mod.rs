@@ -21,7 +21,7 @@ use self::foreign::Foreign;
 use crate::app::App;
 use crate::audit::{self, Act, Actor, Entry};
 use crate::config::Registration;
-use crate::confirmation::{self, Purpose};
+use crate::confirmation::{self, Binding, Purpose};
 use crate::error::{Code, Error, Phrase, Result};
 use crate::limit::{self, mail::Reason};
 use crate::user::{self, Credentials, Email, PasswordHash, Profile, User};
@@ -47,12 +47,13 @@ pub async fn register(
     password: Password,
     profile: Profile,
     from: Option<String>,
+    client: Option<Binding>,
 ) -> Result<User> {
     if app.config.registration == Registration::Closed {
         return Err(Code::RegistrationClosed.into());
     }
     limit::registration(app, from.as_deref()).await?;
-    create(app, email, password, profile, Maker::Themself).await
+    create(app, email, password, profile, Maker::Themself, client).await
 }
 
 /// Who makes a user.
@@ -78,6 +79,7 @@ pub async fn create(
     password: Password,
     profile: Profile,
     maker: Maker,
+    client: Option<Binding>,
 ) -> Result<User> {
     let words = words_of(email.as_str(), &profile);
     let refusal = Code::RegisterInvalidPassword;
@@ -91,13 +93,13 @@ pub async fn create(
         profile,
         granted: User::default_scopes(),
     };
-    let mails = maker == Maker::Themself;
-    let (transaction, known) = match written(app, user.clone(), hash.clone(), mails).await {
+    let mail = (maker == Maker::Themself).then_some(client.as_ref());
+    let (transaction, known) = match written(app, user.clone(), hash.clone(), mail).await {
         Err(error) if error.code() == Code::RegisterUserAlreadyExists => {
             // As long as for somebody new: the same is written of nobody, and taken back.
             let (id, email) = (UserId(crate::random::id()), format!("{}@nobody.invalid", user.id));
             let nobody = User { id, email, ..user };
-            written(app, nobody, hash, mails).await?.0.rollback().await?;
+            written(app, nobody, hash, mail).await?.0.rollback().await?;
             let actor = match maker {
                 Maker::Themself => Actor::anybody(),
                 Maker::Operator { .. } => Actor::of(&"operator"),
@@ -118,20 +120,23 @@ pub async fn create(
     Ok(known.user)
 }
 
-/// A transaction in which a user was made, with the mail that they get.
+/// A transaction in which a user was made, with the mail that they get, if `mail` says with which client they asked.
 async fn written(
     app: &App,
     user: User,
     hash: PasswordHash,
-    mails: bool,
+    mail: Option<Option<&Binding>>,
 ) -> Result<(DatabaseTransaction, Credentials)> {
     let transaction = app.database.begin().await?;
     let user = user::create(&transaction, user, hash.clone()).await?;
     let known = Credentials { user, hash };
     // Only a mail that is written counts: whoever tries an address that is taken uses up nothing of its owner's.
     let (reason, to) = (Reason::Registration, &known.user.email);
-    if mails && app.mailer.sends() && limit::mail::may_write(app, &transaction, reason, to).await? {
-        confirmation::send(app, &transaction, &known, Purpose::Verify).await?;
+    if let Some(client) = mail
+        && app.mailer.sends()
+        && limit::mail::may_write(app, &transaction, reason, to).await?
+    {
+        confirmation::send(app, &transaction, &known, Purpose::Verify, client).await?;
     }
     Ok((transaction, known))
 }

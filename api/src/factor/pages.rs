@@ -9,6 +9,7 @@ use super::Password;
 use crate::config::Registration;
 use crate::error::{Code, Error, Phrase};
 use crate::http::caller::PeerAddress;
+use crate::http::code_client::CodeClient;
 use crate::http::page::Frame;
 use crate::http::visitor::{Sent, Visitor};
 use crate::user::{Email, Profile};
@@ -45,7 +46,11 @@ pub(crate) fn register_form(visitor: Visitor) -> Response {
 }
 
 #[handler]
-pub(crate) async fn register(from: PeerAddress, sent: Sent<Registering>) -> Response {
+pub(crate) async fn register(
+    from: PeerAddress,
+    client: CodeClient,
+    sent: Sent<Registering>,
+) -> Response {
     let Sent { form: Registering { email: typed, password }, visitor, stale } = sent;
     if let Some(error) = stale {
         return form(&visitor, &typed, Some(&error));
@@ -56,7 +61,7 @@ pub(crate) async fn register(from: PeerAddress, sent: Sent<Registering>) -> Resp
     };
     let (password, profile) = (Password::new(password), Profile::default());
     let app = &visitor.app;
-    match super::register(app, email, password, profile, from.0).await {
+    match super::register(app, email, password, profile, from.0, client.keep()).await {
         Ok(_) if app.mailer.sends() => {
             // The mail has a link, and a code for who reads it elsewhere.
             let done = visitor.text_with("registered-mail", &[("email", typed.as_str().into())]);

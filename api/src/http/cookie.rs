@@ -102,15 +102,14 @@ impl Cookies {
     /// Lets the browser keep an access token, with the value that belongs to its session.
     pub(crate) fn keep(&self, app: &App, access: &AccessToken) {
         let value = app.csrf.value(access.session.0);
-        self.lock().clear();
         self.set(app, NAME, &access.token, access.expires_in, "; HttpOnly");
         self.set(app, CSRF_NAME, &value, access.expires_in, "");
-        self.push(CSRF_HEADER, &value);
+        self.tell(CSRF_HEADER, &value);
     }
 
     /// Takes back what the browser keeps.
     pub(crate) fn forget(&self, app: &App) {
-        self.lock().clear();
+        self.lock().retain(|(name, _)| *name != CSRF_HEADER);
         self.set(app, NAME, "", 0, "; HttpOnly");
         self.set(app, CSRF_NAME, "", 0, "");
     }
@@ -118,11 +117,15 @@ impl Cookies {
     /// Lets the browser keep an id until it is closed; how long it opens anything, the table says.
     pub(crate) fn plant(&self, app: &App, name: &str, id: &str) {
         let name = full_name(app, name);
-        self.lock()
-            .retain(|(_, known)| !known.as_bytes().starts_with(format!("{name}=").as_bytes()));
         let secure = if is_secure(app) { "; Secure" } else { "" };
         let text = format!("{name}={id}; Path=/; SameSite=Lax{secure}; HttpOnly");
-        self.push(header::SET_COOKIE, &text);
+        self.push_cookie(&name, &text);
+    }
+
+    /// Tells the client something in a header of the answer.
+    pub(crate) fn tell(&self, name: HeaderName, value: &str) {
+        self.lock().retain(|(known, _)| *known != name);
+        self.push(name, value);
     }
 
     /// Lets the browser keep something for so many seconds; for none, it forgets it.
@@ -139,7 +142,14 @@ impl Cookies {
         let name = full_name(app, name);
         let secure = if is_secure(app) { "; Secure" } else { "" };
         let text = format!("{name}={value}; Max-Age={seconds}; Path=/; SameSite=Lax{secure}{more}");
-        self.push(header::SET_COOKIE, &text);
+        self.push_cookie(&name, &text);
+    }
+
+    /// Adds a cookie, in the place of one of the same name.
+    fn push_cookie(&self, name: &str, text: &str) {
+        let begin = format!("{name}=");
+        self.lock().retain(|(_, known)| !known.as_bytes().starts_with(begin.as_bytes()));
+        self.push(header::SET_COOKIE, text);
     }
 
     fn push(&self, name: HeaderName, value: &str) {

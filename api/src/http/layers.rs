@@ -183,7 +183,7 @@ impl<E: Endpoint + 'static> Layers<E> {
             headers.insert(
                 header::ACCESS_CONTROL_EXPOSE_HEADERS,
                 HeaderValue::from_static(
-                    "WWW-Authenticate, Retry-After, X-Request-Id, X-CSRF-Token",
+                    "WWW-Authenticate, Retry-After, X-Request-Id, X-CSRF-Token, X-Code-Binding",
                 ),
             );
         }
@@ -300,7 +300,8 @@ fn preflight() -> Response {
         .header(header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PATCH, PUT, DELETE")
         .header(
             header::ACCESS_CONTROL_ALLOW_HEADERS,
-            "Authorization, Content-Type, Token, X-API-Key, X-CSRF-Token, X-Request-Id",
+            "Authorization, Content-Type, Token, X-API-Key, X-Code-Binding, X-CSRF-Token, \
+             X-Request-Id",
         )
         .header(header::ACCESS_CONTROL_MAX_AGE, "600")
         .finish()

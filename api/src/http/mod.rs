@@ -3,6 +3,7 @@
 mod asset;
 pub(crate) mod body;
 pub(crate) mod caller;
+pub(crate) mod code_client;
 pub(crate) mod cookie;
 mod docs;
 mod host;

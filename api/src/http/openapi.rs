@@ -6,7 +6,7 @@
 use poem_openapi::{OpenApi, OpenApiService, Webhook};
 use serde_json::{Map, Value, json};
 
-use super::routes;
+use super::{code_client, routes};
 use crate::error::Code;
 
 /// What every operation may answer.
@@ -65,14 +65,18 @@ fn complete(method: &str, operation: &mut Value, schemas: &Value) {
     let takes_api_token = operation["security"].to_string().contains("\"ApiKey\"");
     let scope = [Code::InsufficientScope];
     let scope = if takes_api_token { &scope[..] } else { &[] };
+    // Guesses of API tokens are limited by where they come from.
+    let guesses = [Code::TooManyAttempts];
+    let guesses = if takes_api_token && !own.contains(&guesses[0]) { &guesses[..] } else { &[] };
     let codes =
-        own.iter().chain(scope).chain(csrf).chain(EVERYWHERE.iter().filter(|code| {
-            has_body || !matches!(code, Code::ContentTooLarge | Code::RequestTimeout)
-        }));
+        own.iter().chain(guesses).chain(scope).chain(csrf).chain(EVERYWHERE.iter().filter(
+            |code| has_body || !matches!(code, Code::ContentTooLarge | Code::RequestTimeout),
+        ));
     if id == "refresh" {
         // The refresh token may be the bearer, and need not.
         operation["security"] = json!([{ "Bearer": [] }, {}]);
     }
+    bind_codes(&id, operation);
     let Some(responses) = operation["responses"].as_object_mut() else { return };
     for response in responses.values_mut() {
         if response["description"] == "" {
@@ -82,6 +86,31 @@ fn complete(method: &str, operation: &mut Value, schemas: &Value) {
     }
     for code in codes {
         refuse(responses, *code);
+    }
+}
+
+/// Says which answers bring what a client keeps for the code of a mail, and which operations take it.
+fn bind_codes(id: &str, operation: &mut Value) {
+    let name = code_client::HEADER_NAME;
+    let kept = "What binds the code of the mail to this client, which repeats it with the code; browsers keep it in \
+                the cookie `tessera-code`.";
+    let asks =
+        ["register", "request_verify_token", "forgot_password", "restore_email", "update_me"];
+    let takes = ["verify", "reset_password"];
+    if asks.contains(&id) {
+        for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
+            if status.starts_with('2') {
+                response["headers"][name] = header(kept);
+            }
+        }
+    }
+    if asks.contains(&id) || takes.contains(&id) {
+        let parameter = json!({
+            "name": name, "in": "header", "required": false, "schema": { "type": "string" },
+            "description": "What the client keeps for codes, if it keeps no cookies.",
+        });
+        let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
+        operation["parameters"] = parameters.into_iter().chain([parameter]).collect();
     }
 }
 

@@ -23,7 +23,7 @@ use aws_lc_rs::hmac;
 use entity::UserId;
 use entity::attempt::Model;
 use quick_cache::sync::Cache;
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
 use crate::app::App;
 use crate::clock::{self, Time};
@@ -68,8 +68,8 @@ const NEW_ADDRESS_FROM: Budget = Budget::new("new-address-from", 30, 60);
 /// Exports of one account: after four, one in a quarter of an hour, half an hour, an hour.
 const EXPORT: Budget = Budget { longest: 3600, ..Budget::new("export", 3, 900) };
 
-/// A code has six digits: who tries eleven has one chance in a hundred thousand, and then waits for hours,
-/// until the right one or its link was used. The link works meanwhile.
+/// A code has six digits: who tries eleven has one chance in a hundred thousand. After that codes of the account are
+/// refused as wrong ones are, for hours, however many mails were asked for, until its owner uses the link of one.
 const CODE: Budget =
     Budget { longest: 86_400, counted_for: 30 * 86_400, ..Budget::new("code", 10, 3600) };
 
@@ -197,36 +197,79 @@ pub async fn export(app: &App, user: UserId) -> Result<()> {
     count(app, &mut [(key(app, EXPORT.what, &[&user.to_string()]), EXPORT)]).await
 }
 
-/// Counts a code that is tried for an e-mail address. They are so short that this is never off; from where they
-/// are tried is counted where other limits are on.
+/// Counts a code that is tried from a place, in the transaction in which it is tried. It is counted also if limits
+/// are off, so that trying costs the same, but refuses nothing then.
 ///
 /// # Errors
 ///
 /// [`Code::TooManyAttempts`](crate::error::Code::TooManyAttempts), with how long to wait.
-pub async fn code(app: &App, purpose: &str, email: &str, from: Option<&str>) -> Result<()> {
-    let mut budgets = vec![(code_key(app, purpose, email), CODE)];
+pub async fn code_from(
+    app: &App,
+    transaction: &DatabaseTransaction,
+    from: Option<&str>,
+) -> Result<()> {
+    let key = key(app, ADDRESS.what, &[&place(from)]);
+    let budget = match app.config.rate_limit {
+        true => ADDRESS,
+        false => Budget { free: i64::MAX, ..ADDRESS },
+    };
     if app.config.rate_limit {
-        budgets.push((key(app, ADDRESS.what, &[&place(from)]), ADDRESS));
+        refuse_remembered(app, [&key])?;
     }
-    count(app, &mut budgets).await
+    match one_more(transaction, &key, budget).await? {
+        Ok(row) => Ok(store::put(transaction, row).await?),
+        Err((until, now)) => {
+            app.blocked.insert(key, until);
+            Err(try_again(until, now))
+        }
+    }
 }
 
-/// Forgets the codes that were tried for an address: the right one was among them.
+/// Counts a code that is tried for an account, in the transaction in which it is tried; `false` if so many were
+/// tried that it must not be looked at. Codes are so short that this is never off. What strangers try does not
+/// count for a place that the account was used from before.
+///
+/// # Errors
+///
+/// When the database refuses.
+pub async fn code_of(
+    app: &App,
+    transaction: &DatabaseTransaction,
+    purpose: &str,
+    user: UserId,
+    email: &str,
+    from: Option<&str>,
+) -> Result<bool> {
+    let (all, here) = code_keys(app, purpose, user, from);
+    let known = key(app, "known", &[&email.to_ascii_lowercase(), &place(from)]);
+    let key = if is_known(transaction, &known).await? { here } else { all };
+    count_in(transaction, &key, CODE).await
+}
+
+/// Forgets the codes that were tried for an account: its owner has shown that the mail is theirs.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn forgive_codes(app: &App, purpose: &str, email: &str) -> Result<()> {
-    let key = code_key(app, purpose, email);
+pub async fn forgive_codes(
+    app: &App,
+    purpose: &str,
+    user: UserId,
+    from: Option<&str>,
+) -> Result<()> {
+    let (all, here) = code_keys(app, purpose, user, from);
     let transaction = app.database.begin().await?;
-    store::delete(&transaction, &key).await?;
-    transaction.commit().await?;
-    app.blocked.remove(&key);
-    Ok(())
+    for key in [all, here] {
+        store::delete(&transaction, &key).await?;
+    }
+    Ok(transaction.commit().await?)
 }
 
-fn code_key(app: &App, purpose: &str, email: &str) -> String {
-    key(app, CODE.what, &[purpose, &email.to_ascii_lowercase()])
+/// The keys of codes that are tried for an account: from anywhere, and from a place.
+fn code_keys(app: &App, purpose: &str, user: UserId, from: Option<&str>) -> (String, String) {
+    let (user, from) = (user.to_string(), place(from));
+    let all = key(app, CODE.what, &[purpose, &user]);
+    (all, key(app, CODE.what, &[purpose, &user, &from]))
 }
 
 /// As [`succeeded`], for somebody who proved who they are by other means than a password.

@@ -131,7 +131,13 @@ fn samples(template: Template) -> Vec<Letter> {
     };
     match template {
         Template::Verify | Template::ResetPassword => {
-            vec![sample(true, true, false), sample(true, true, true)]
+            vec![
+                sample(true, true, false),
+                sample(true, true, true),
+                // Asked for by somebody else: no browser may type its code.
+                sample(false, true, false),
+                sample(false, true, true),
+            ]
         }
         Template::EmailChanged => vec![sample(false, true, false), sample(false, false, false)],
         Template::NewEmail => vec![sample(false, true, false)],

@@ -14,6 +14,7 @@ use crate::factor::Password;
 use crate::http::Tag;
 use crate::http::body::{Accepts, Body, Fields, Input};
 use crate::http::caller::PeerAddress;
+use crate::http::code_client::CodeClient;
 use crate::http::null::Null;
 use crate::session::Device;
 use crate::user::Email;
@@ -161,7 +162,7 @@ fn proof(fields: &mut Fields) -> Option<Proof> {
         return fields.required("token").map(Proof::Token);
     }
     let (email, code) = (fields.required("email"), fields.required("code"));
-    Some(Proof::Code { email: email?, code: code? })
+    Some(Proof::Code { email: email?, code: code?, binding: None })
 }
 
 /// What the mail to a former address brought.
@@ -207,8 +208,9 @@ pub(crate) struct Api;
 impl Api {
     /// Send me a mail to verify my address
     ///
-    /// The answer is the same whoever has the address, and whether anybody does. Asking again ends
-    /// what the mail before brought.
+    /// The answer is the same whoever has the address, and whether anybody does. Asking again with the
+    /// same client ends what the mail before brought. The mail's code works only in this client: it
+    /// repeats `X-Code-Binding`, or the cookie `tessera-code`. The link works anywhere.
     #[oai(
         path = "/auth/request-verify-token",
         method = "post",
@@ -218,16 +220,18 @@ impl Api {
         &self,
         app: Data<&App>,
         from: PeerAddress,
+        client: CodeClient,
         body: Body<MailRequest>,
     ) -> Result<Asked> {
-        super::ask(&app, Purpose::Verify, body.0, Actor::anybody(), from.0.as_deref()).await?;
+        let (by, from, client) = (Actor::anybody(), from.0.as_deref(), client.keep());
+        super::ask(&app, Purpose::Verify, body.0, by, from, client).await?;
         Ok(Asked::Accepted(Json(Null)))
     }
 
     /// Verify my address
     ///
-    /// With the token of the mail's link, or with its code and the address it was sent to. Each works
-    /// once.
+    /// With the token of the mail's link; or with its code and the address it was sent to, in the client
+    /// that asked for the mail. Each works once. A code may be tried five times.
     ///
     /// The token of a mail to a new address (`PATCH /users/me` if `REQUIRE_VERIFICATION` is on) has that address take over.
     ///
@@ -239,33 +243,38 @@ impl Api {
         &self,
         app: Data<&App>,
         from: PeerAddress,
+        client: CodeClient,
         body: Body<VerifyRequest>,
     ) -> Result<Json<UserResponse>> {
-        let user = super::verify(&app, body.0, Evidence::Nothing, from.0.as_deref()).await?;
+        let proof = body.0.shown_by(client.shown());
+        let user = super::verify(&app, proof, Evidence::Nothing, from.0.as_deref()).await?;
         Ok(Json(UserResponse::from(&user)))
     }
 
     /// Send me a mail to choose another password
     ///
-    /// The answer is the same whoever has the address, and whether anybody does. Asking again ends
-    /// what the mail before brought.
+    /// The answer is the same whoever has the address, and whether anybody does. Asking again with the
+    /// same client ends what the mail before brought. The mail's code works only in this client: it
+    /// repeats `X-Code-Binding`, or the cookie `tessera-code`. The link works anywhere.
     #[oai(path = "/auth/forgot-password", method = "post", operation_id = "forgot_password")]
     async fn forgot_password(
         &self,
         app: Data<&App>,
         from: PeerAddress,
+        client: CodeClient,
         body: Body<MailRequest>,
     ) -> Result<Asked> {
-        super::ask(&app, Purpose::ResetPassword, body.0, Actor::anybody(), from.0.as_deref())
-            .await?;
+        let (by, from, client) = (Actor::anybody(), from.0.as_deref(), client.keep());
+        super::ask(&app, Purpose::ResetPassword, body.0, by, from, client).await?;
         Ok(Asked::Accepted(Json(Null)))
     }
 
     /// Choose another password
     ///
-    /// With the token of the mail's link, or with its code and the address it was sent to. Each works
-    /// once, and a password that is refused does not use it up. Every session and every access token
-    /// of the user ends, and the address is verified. API tokens are deleted if `delete_api_tokens` says so, and in any
+    /// With the token of the mail's link; or with its code and the address it was sent to, in the client
+    /// that asked for the mail. Each works once, and a password that is refused does not use it up. A code
+    /// may be tried five times. Every session and every access token of the user ends, and the address is
+    /// verified. API tokens are deleted if `delete_api_tokens` says so, and in any
     /// case if this is the first time that the address is proved together with a password: somebody else may have
     /// registered it.
     #[oai(path = "/auth/reset-password", method = "post", operation_id = "reset_password")]
@@ -273,9 +282,11 @@ impl Api {
         &self,
         app: Data<&App>,
         device: Device,
+        client: CodeClient,
         body: Body<ResetPasswordRequest>,
     ) -> Result<Done> {
         let (proof, password, ends) = body.0;
+        let proof = proof.shown_by(client.shown());
         super::reset_password(&app, proof, password, ends, device).await?;
         Ok(Done::Done(Json(Null)))
     }
@@ -290,8 +301,10 @@ impl Api {
         &self,
         app: Data<&App>,
         device: Device,
+        client: CodeClient,
         body: Body<RestoreEmailRequest>,
     ) -> Result<Json<UserResponse>> {
-        Ok(Json(UserResponse::from(&super::restore_email(&app, &body.0, device).await?)))
+        let user = super::restore_email(&app, &body.0, device, client.keep()).await?;
+        Ok(Json(UserResponse::from(&user)))
     }
 }

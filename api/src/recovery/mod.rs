@@ -9,17 +9,18 @@ pub(crate) mod jobs;
 pub(crate) mod pages;
 
 use entity::UserId;
-use sea_orm::DatabaseTransaction;
+use sea_orm::{DatabaseTransaction, TransactionTrait};
 use serde::{Deserialize, Serialize};
 
 use crate::account::{self, Way};
 use crate::app::App;
 use crate::audit::{self, Act, Actor, Entry};
-use crate::confirmation::{self, Confirmation, Proof, Purpose};
+use crate::confirmation::{self, Binding, Confirmation, Proof, Purpose};
 use crate::error::{Code, Error, Result};
 use crate::factor::{self, Password};
 use crate::job::{self, Kind};
 use crate::limit;
+use crate::random;
 use crate::revocation::Why;
 use crate::session::browser::SignedIn;
 use crate::session::{self, Asker, Device};
@@ -38,6 +39,9 @@ pub(crate) struct Asked {
     /// Who asked; a release before this one did not say.
     #[serde(default = "Actor::anybody")]
     by: Actor,
+    /// What binds the mail's code to the client that asked.
+    #[serde(default)]
+    client: Option<Binding>,
 }
 
 /// Has a mail sent to a user with this address, if there is one it is for.
@@ -51,13 +55,14 @@ pub async fn ask(
     email: Email,
     by: Actor,
     from: Option<&str>,
+    client: Option<Binding>,
 ) -> Result<()> {
     limit::mail::asked(app, purpose, email.as_str(), from).await?;
     if !app.mailer.sends() {
         return Ok(());
     }
     let from = from.map(ToOwned::to_owned);
-    let asked = Asked { email: email.as_str().to_owned(), purpose, from, by };
+    let asked = Asked { email: email.as_str().to_owned(), purpose, from, by, client };
     let transaction = app.database.begin().await?;
     job::put_sometime(app, &transaction, Kind::Request, &asked, ANSWERED_WITHIN).await?;
     transaction.commit().await?;
@@ -66,7 +71,7 @@ pub async fn ask(
 
 /// Sends the mail, if there is somebody it is for, and they did not get many of its kind lately.
 pub(crate) async fn answer(app: &App, asked: &Asked) -> Result<()> {
-    let Asked { email, purpose, from, by } = asked;
+    let Asked { email, purpose, from, by, client } = asked;
     let Some(known) = user::by_email(&app.database, email).await? else { return Ok(()) };
     let transaction = app.database.begin().await?;
     let Some(held) = user::hold(&transaction, known.user.id).await? else { return Ok(()) };
@@ -81,7 +86,7 @@ pub(crate) async fn answer(app: &App, asked: &Asked) -> Result<()> {
     if by_anybody && !limit::mail::may_answer(app, &transaction, *purpose, to, from).await? {
         return Ok(());
     }
-    confirmation::send(app, &transaction, &held, *purpose).await?;
+    confirmation::send(app, &transaction, &held, *purpose, client.as_ref()).await?;
     if *purpose == Purpose::ResetPassword {
         let entry = Entry::new(Act::PasswordResetMail, by.clone());
         audit::record(&transaction, entry.on_user(held.user.id)).await?;
@@ -172,7 +177,7 @@ pub async fn verify(
     audit::record(&transaction, entry.with("claimed", is_claim)).await?;
     transaction.commit().await?;
     app.known_users.forget(user.id);
-    limit::forgive_codes(app, purpose.name(), &user.email).await?;
+    limit::forgive_codes(app, purpose.name(), user.id, from).await?;
     Ok(user)
 }
 
@@ -206,7 +211,7 @@ async fn take_new_email(
     }
     let email: Email = found.email.parse().map_err(|_| bad())?;
     let changes = Changes { email: Some(email), is_verified: Some(true), ..Changes::default() };
-    let way = Way { own: true, kept: None, from: from.map(ToOwned::to_owned) };
+    let way = Way { own: true, kept: None, from: from.map(ToOwned::to_owned), client: None };
     let changed = account::apply(app, &transaction, held.user, changes, way).await?;
     if is_claim {
         claim::make(&transaction, &changed.0).await?;
@@ -256,9 +261,8 @@ pub struct Addressee {
 /// [`Code::VerifyUserAlreadyVerified`].
 pub async fn addressee(app: &App, purpose: Purpose, token: &str) -> Result<Addressee> {
     let bad = || Error::from(bad_token(purpose));
-    let proof = Proof::Token(token.to_owned());
     let reader = app.database.reader();
-    let Some(found) = confirmation::find(app, reader, purpose, &proof).await? else {
+    let Some(found) = confirmation::find(reader, purpose, token).await? else {
         let new = confirmation::find_new(reader, token).await?;
         let new = new.filter(|_| purpose == Purpose::Verify).ok_or_else(bad)?;
         return Ok(Addressee {
@@ -369,13 +373,13 @@ async fn set_password(
     let (id, was_verified) = (held.user.id, held.user.is_verified);
     let ends_tokens = end_for_new_password(&transaction, &held.user, ends).await?;
     let changes = Changes { hash: Some(hash), is_verified: Some(true), ..Changes::default() };
-    let way = Way { own: true, kept: None, from: device.ip };
+    let way = Way { own: true, kept: None, from: device.ip, client: None };
     let changed = account::apply(app, &transaction, held.user, changes, way).await?;
     audit::record_all(&transaction, acts_of_reset(id, was_verified, ends_tokens)).await?;
     transaction.commit().await?;
     account::applied(app, &changed);
     app.forget_api_tokens();
-    limit::forgive_codes(app, purpose.name(), &known.user.email).await?;
+    limit::forgive_codes(app, purpose.name(), known.user.id, from.as_deref()).await?;
     // Those who mistyped the old password often enough to wait have no reason to any more.
     limit::proved(app, &known.user.email, from.as_deref()).await
 }
@@ -416,7 +420,12 @@ fn acts_of_reset(user: UserId, was_verified: bool, ends_tokens: bool) -> Vec<Ent
 /// # Errors
 ///
 /// [`Code::RestoreEmailBadToken`].
-pub async fn restore_email(app: &App, token: &str, device: Device) -> Result<User> {
+pub async fn restore_email(
+    app: &App,
+    token: &str,
+    device: Device,
+    client: Option<Binding>,
+) -> Result<User> {
     let bad = || Error::from(Code::RestoreEmailBadToken);
     let transaction = app.database.begin().await?;
     let found = confirmation::find_former(&transaction, token).await?.ok_or_else(bad)?;
@@ -446,7 +455,7 @@ pub async fn restore_email(app: &App, token: &str, device: Device) -> Result<Use
     let why = Why::EmailRestored;
     let entries = session::end_all(app, &transaction, user.id, None, &why, device.ip, now).await?;
     let known = Credentials { user, hash: app.hasher.nobodys().clone() };
-    confirmation::send(app, &transaction, &known, Purpose::ResetPassword).await?;
+    confirmation::send(app, &transaction, &known, Purpose::ResetPassword, client.as_ref()).await?;
     let entry = Entry::new(Act::EmailRestore, Actor::anybody()).on_user(known.user.id);
     let mailed = Entry::new(Act::PasswordResetMail, Actor::anybody()).on_user(known.user.id);
     audit::record_all(&transaction, vec![entry, mailed]).await?;
@@ -464,15 +473,47 @@ async fn found(
     from: Option<&str>,
     bad: impl Fn() -> Error,
 ) -> Result<Confirmation> {
-    if let Proof::Code { email, .. } = proof {
-        limit::code(app, purpose.name(), email, from).await?;
-    }
-    let found = confirmation::find(app, app.database.reader(), purpose, proof).await?;
-    if found.is_none() && matches!(proof, Proof::Code { .. }) {
-        let entry = Entry::new(Act::CodeRefused, Actor::anybody());
-        audit::record_alone(app, entry.with("purpose", purpose.name())).await?;
-    }
+    let found = match proof {
+        Proof::Token(token) => confirmation::find(app.database.reader(), purpose, token).await?,
+        Proof::Code { email, code, binding } => {
+            found_by_code(app, purpose, email, code, binding.as_ref(), from).await?
+        }
+    };
     found.ok_or_else(bad)
+}
+
+/// What a code is for that a client tries.
+///
+/// The same is done, and takes as long, for an address that is nobody's, and for a client that has no code of this
+/// one: what was written for it is taken back, so that nothing stays but the count of the place that it came from. An
+/// account for which too many were tried is refused as a wrong code is: another answer would tell that it is there.
+async fn found_by_code(
+    app: &App,
+    purpose: Purpose,
+    email: &str,
+    code: &str,
+    client: Option<&Binding>,
+    from: Option<&str>,
+) -> Result<Option<Confirmation>> {
+    let user = user::by_email(&app.database, email).await?.map(|known| known.user.id);
+    let transaction = app.database.begin().await?;
+    limit::code_from(app, &transaction, from).await?;
+    let trial = transaction.begin().await?;
+    let tried = confirmation::attempt(app, &trial, purpose, user, client, code).await?;
+    let whose = user.filter(|_| tried.is_bound).unwrap_or(UserId(random::id()));
+    let may = limit::code_of(app, &trial, purpose.name(), whose, email, from).await?;
+    let right = tried.right.filter(|_| may);
+    if right.is_none() {
+        let entry = Entry::new(Act::CodeRefused, Actor::anybody());
+        audit::record(&trial, entry.with("purpose", purpose.name())).await?;
+    }
+    if tried.is_bound && right.is_none() {
+        trial.commit().await?;
+    } else {
+        trial.rollback().await?;
+    }
+    transaction.commit().await?;
+    Ok(right)
 }
 
 /// The user a confirmation is for, if it still fits them.

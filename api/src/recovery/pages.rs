@@ -14,6 +14,7 @@ use crate::error::{Code, Error};
 use crate::factor::Password;
 use crate::factor::pages::{invalid, strength};
 use crate::http::caller::PeerAddress;
+use crate::http::code_client::CodeClient;
 use crate::http::visitor::{Asked, Sent, Visitor};
 use crate::session::{Asker, Device, browser};
 
@@ -65,7 +66,9 @@ impl Filled {
 
     fn proof(&self) -> Proof {
         match (self.token.clone(), self.email.clone(), self.code.clone()) {
-            (None, Some(email), Some(code)) => Proof::Code { email, code: code.trim().to_owned() },
+            (None, Some(email), Some(code)) => {
+                Proof::Code { email, code: code.trim().to_owned(), binding: None }
+            }
             (token, ..) => Proof::Token(token.unwrap_or_default()),
         }
     }
@@ -85,8 +88,12 @@ pub(crate) fn forgot_password_form(visitor: Visitor) -> Response {
 }
 
 #[handler]
-pub(crate) async fn forgot_password(from: PeerAddress, sent: Sent<Filled>) -> Response {
-    ask(Purpose::ResetPassword, from, sent).await
+pub(crate) async fn forgot_password(
+    from: PeerAddress,
+    client: CodeClient,
+    sent: Sent<Filled>,
+) -> Response {
+    ask(Purpose::ResetPassword, from, client, sent).await
 }
 
 fn own_address(visitor: &Visitor) -> String {
@@ -100,11 +107,20 @@ pub(crate) fn request_verify_token_form(visitor: Visitor) -> Response {
 }
 
 #[handler]
-pub(crate) async fn request_verify_token(from: PeerAddress, sent: Sent<Filled>) -> Response {
-    ask(Purpose::Verify, from, sent).await
+pub(crate) async fn request_verify_token(
+    from: PeerAddress,
+    client: CodeClient,
+    sent: Sent<Filled>,
+) -> Response {
+    ask(Purpose::Verify, from, client, sent).await
 }
 
-async fn ask(purpose: Purpose, from: PeerAddress, sent: Sent<Filled>) -> Response {
+async fn ask(
+    purpose: Purpose,
+    from: PeerAddress,
+    client: CodeClient,
+    sent: Sent<Filled>,
+) -> Response {
     let Sent { form, visitor, stale } = sent;
     let typed = form.email.unwrap_or_default();
     if let Some(error) = stale {
@@ -117,8 +133,8 @@ async fn ask(purpose: Purpose, from: PeerAddress, sent: Sent<Filled>) -> Respons
             return asked(&visitor, purpose, &typed, Some(&error));
         }
     };
-    let from = from.0.as_deref();
-    match super::ask(&visitor.app, purpose, email, Actor::anybody(), from).await {
+    let (by, from, client) = (Actor::anybody(), from.0.as_deref(), client.keep());
+    match super::ask(&visitor.app, purpose, email, by, from, client).await {
         Ok(()) => {
             let text = format!("{}-done", place_of(purpose));
             let done = visitor.text_with(&text, &[("email", typed.as_str().into())]);
@@ -287,7 +303,7 @@ pub(crate) async fn verify_form(visitor: Visitor, Asked(link): Asked<Link>) -> R
 }
 
 #[handler]
-pub(crate) async fn verify(device: Device, sent: Sent<Filled>) -> Response {
+pub(crate) async fn verify(device: Device, client: CodeClient, sent: Sent<Filled>) -> Response {
     let Sent { mut form, visitor, stale } = sent;
     let more = match &form.token {
         // What the form says of the address is not asked.
@@ -313,7 +329,8 @@ pub(crate) async fn verify(device: Device, sent: Sent<Filled>) -> Response {
         (current, _) => Evidence::Password(Password::new(current.clone().unwrap_or_default())),
     };
     let from = device.ip.as_deref();
-    let outcome = super::verify(&visitor.app, form.proof(), evidence, from).await.map(drop);
+    let proof = form.proof().shown_by(client.shown());
+    let outcome = super::verify(&visitor.app, proof, evidence, from).await.map(drop);
     Act::Verify.ended(outcome, visitor, &form, more).await
 }
 
@@ -362,7 +379,11 @@ pub(crate) async fn reset_password_form(visitor: Visitor, Asked(link): Asked<Lin
 }
 
 #[handler]
-pub(crate) async fn reset_password(device: Device, sent: Sent<Filled>) -> Response {
+pub(crate) async fn reset_password(
+    device: Device,
+    client: CodeClient,
+    sent: Sent<Filled>,
+) -> Response {
     let Sent { form, visitor, stale } = sent;
     let more = match &form.token {
         Some(token) => {
@@ -377,7 +398,8 @@ pub(crate) async fn reset_password(device: Device, sent: Sent<Filled>) -> Respon
     let password = Password::new(form.password.clone().unwrap_or_default());
     let too = form.delete_api_tokens.is_some();
     let ends = if too { Ends::ApiTokensToo } else { Ends::SessionsOnly };
-    let outcome = super::reset_password(&visitor.app, form.proof(), password, ends, device).await;
+    let proof = form.proof().shown_by(client.shown());
+    let outcome = super::reset_password(&visitor.app, proof, password, ends, device).await;
     Act::ResetPassword.ended(outcome, visitor, &form, more).await
 }
 
@@ -400,7 +422,11 @@ async fn restore_values(visitor: &Visitor, token: &str) -> Value {
 }
 
 #[handler]
-pub(crate) async fn restore_email(device: Device, sent: Sent<Filled>) -> Response {
+pub(crate) async fn restore_email(
+    device: Device,
+    client: CodeClient,
+    sent: Sent<Filled>,
+) -> Response {
     let Sent { form, visitor, stale } = sent;
     let token = form.token.clone().unwrap_or_default();
     let more = restore_values(&visitor, &token).await;
@@ -410,7 +436,8 @@ pub(crate) async fn restore_email(device: Device, sent: Sent<Filled>) -> Respons
     if form.act.as_deref() == Some(CANCEL_LINK) {
         return cancel_link(device, visitor, form, token, more).await;
     }
-    let outcome = super::restore_email(&visitor.app, &token, device).await.map(drop);
+    let restored = super::restore_email(&visitor.app, &token, device, client.keep()).await;
+    let outcome = restored.map(drop);
     let form = Filled { token: Some(token), ..form };
     Act::RestoreEmail.ended(outcome, visitor, &form, more).await
 }

@@ -154,6 +154,8 @@ async fn every_entity_is_readable(kind: Kind) {
         code: "x".repeat(64).into(),
         expires_at: i64::MAX,
         used_at: Some(0),
+        binding: Some("b".repeat(64)),
+        tries: 2,
     };
     row.clone().into_active_model().reset_all().insert(&connection).await.unwrap();
     assert_eq!(confirmation::Entity::find().one(&connection).await.unwrap(), Some(row));

@@ -149,7 +149,9 @@ async fn user_changed(act: &Act<'_>, id: &str, form: Filled, from: Option<&str>)
         }
         "reset-mail" => {
             let email = user.email.parse().map_err(|_| Code::UnprocessableContent)?;
-            recovery::ask(app, Purpose::ResetPassword, email, Actor::of(authority), from).await?;
+            // The mail has no code: nobody's browser but the user's may have one, and it did not ask.
+            let by = Actor::of(authority);
+            recovery::ask(app, Purpose::ResetPassword, email, by, from, None).await?;
             Ok(Done::Said("reset-mail-done"))
         }
         "end-session" => end_session(act, form).await,
