@@ -18,7 +18,7 @@ use crate::mail::{Mailer, Templates};
 use crate::revocation::Revocations;
 use crate::service::KnownServices;
 use crate::session::browser::{MOST_NOTED, NotedSessions};
-use crate::token::{KnownApiTokens, Uses};
+use crate::token::{Guesses, KnownApiTokens, Uses};
 use crate::user::KnownUsers;
 
 /// The identity provider. Cheap to clone.
@@ -52,6 +52,8 @@ pub struct Parts {
     pub known_services: KnownServices,
     /// The API tokens that were shown within the last second.
     pub known_api_tokens: KnownApiTokens,
+    /// From where API tokens are guessed.
+    pub guesses: Guesses,
     /// What jobs are kept with.
     pub jobs: Jobs,
     /// Where mails go.
@@ -116,6 +118,7 @@ impl App {
             known_users: KnownUsers::default(),
             known_services: KnownServices::default(),
             known_api_tokens: KnownApiTokens::default(),
+            guesses: Guesses::default(),
             jobs,
             mailer,
             templates,

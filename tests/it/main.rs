@@ -21,6 +21,7 @@ mod errors;
 mod exchanges;
 mod export;
 mod forms;
+mod guesses;
 mod hijack;
 mod import;
 mod introspection;

@@ -26,6 +26,7 @@ use quick_cache::sync::Cache;
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
 use crate::app::App;
+use crate::audit;
 use crate::clock::{self, Time};
 use crate::config::{Config, ConfigError};
 use crate::error::{Error, Result};
@@ -67,6 +68,10 @@ const NEW_ADDRESS_FROM: Budget = Budget::new("new-address-from", 30, 60);
 
 /// Exports of one account: after four, one in a quarter of an hour, half an hour, an hour.
 const EXPORT: Budget = Budget { longest: 3600, ..Budget::new("export", 3, 900) };
+
+/// The answer to a chosen secret of an API token tells whether somebody else has it: six such answers an hour.
+const CHOSEN_SECRET: Budget = Budget { longest: 3600, ..Budget::new("chosen-secret", 5, 3600) };
+const CHOSEN_SECRET_FROM: Budget = Budget::new("chosen-secret-from", 30, 60);
 
 /// A code has six digits: who tries eleven has one chance in a hundred thousand. After that codes of the account are
 /// refused as wrong ones are, for hours, however many mails were asked for, until its owner uses the link of one.
@@ -195,6 +200,24 @@ pub async fn export(app: &App, user: UserId) -> Result<()> {
         return Ok(());
     }
     count(app, &mut [(key(app, EXPORT.what, &[&user.to_string()]), EXPORT)]).await
+}
+
+/// Counts a secret that somebody chose for an API token, before it is looked up: by the account, and by where it
+/// comes from. The caller takes it back if nobody else has it.
+///
+/// # Errors
+///
+/// [`Code::TooManyAttempts`](crate::error::Code::TooManyAttempts), with how long to wait.
+pub(crate) async fn chosen_secret(app: &App, account: &str) -> Result<Option<Attempt>> {
+    if !app.config.rate_limit {
+        return Ok(None);
+    }
+    let account = key(app, CHOSEN_SECRET.what, &[account]);
+    let from = place(audit::origin().ip.as_deref());
+    let from = key(app, CHOSEN_SECRET_FROM.what, &[&from]);
+    let mut budgets = [(account.clone(), CHOSEN_SECRET), (from.clone(), CHOSEN_SECRET_FROM)];
+    count(app, &mut budgets).await?;
+    Ok(Some(Attempt { keys: vec![account, from], pair: String::new(), known: String::new() }))
 }
 
 /// Counts a code that is tried from a place, in the transaction in which it is tried. It is counted also if limits
@@ -385,7 +408,7 @@ pub(crate) fn attempt_key(config: &Config) -> Result<hmac::Key, ConfigError> {
 }
 
 /// Where a request came from, as far as one caller has it for themself: of IPv6, a network of 64 bits.
-fn place(from: Option<&str>) -> String {
+pub(crate) fn place(from: Option<&str>) -> String {
     match from.and_then(|from| from.parse::<IpAddr>().ok()).map(|address| address.to_canonical()) {
         Some(IpAddr::V4(address)) => address.to_string(),
         Some(IpAddr::V6(address)) => {

@@ -27,9 +27,9 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
             Code::ApiTokenInvalidScopes,
             Code::ApiTokenLimitReached,
             Code::ApiTokenAlreadyExists,
+            Code::TooManyAttempts,
             Code::UnsupportedMediaType,
             Code::UnprocessableContent,
-            Code::TooManyAttempts,
         ],
     ),
     (
@@ -81,8 +81,8 @@ struct ApiTokenRequest {
     /// What its owner calls it: up to 64 characters.
     #[oai(skip_serializing_if_is_none)]
     name: Option<String>,
-    /// A secret that was made elsewhere: 16 to 256 letters, digits and `-_~+/=`. One that its owner
-    /// has already keeps its age and takes the new expiry.
+    /// A secret that was made elsewhere: 16 to 256 letters, digits and `-_~+/=`, and not easy to guess. One
+    /// that its owner has already keeps its age and takes the new expiry.
     #[oai(skip_serializing_if_is_none)]
     token: Option<String>,
     /// How long it lives, in seconds; as `API_TOKEN_EXPIRES` says, else for ever.

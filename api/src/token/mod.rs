@@ -1,12 +1,14 @@
 //! API tokens: opaque, for scripts and services; and who asks, whatever they show.
 
 mod authority;
+mod guess;
 pub(crate) mod http;
 pub(crate) mod jobs;
 mod secret;
 mod store;
 
 pub use authority::Authority;
+pub use guess::Guesses;
 pub use jobs::Uses;
 pub use secret::{Digest, Secret};
 
@@ -22,6 +24,7 @@ use crate::audit::{self, Act, Acting, Actor, Entry};
 use crate::clock::{self, Time};
 use crate::error::{Code, Error, Phrase, Result, TokenRefusal};
 use crate::known::Known;
+use crate::limit;
 use crate::random;
 use crate::revocation;
 use crate::scope::{Scope, Scopes};
@@ -98,14 +101,28 @@ impl ApiToken {
 /// The API tokens that were shown lately, by their digests.
 pub type KnownApiTokens = Known<Digest, Arc<ApiToken>>;
 
-/// Who acts with a secret, if it is accepted now.
+/// Who acts with a secret, if it is accepted now. A place that guesses is refused before anything is looked up.
 ///
 /// # Errors
 ///
-/// [`Code::Unauthorized`] with the reason.
+/// [`Code::Unauthorized`] with the reason; [`Code::TooManyAttempts`].
 pub async fn authenticate(app: &App, secret: &str) -> Result<Authority> {
     let refuse = |why: TokenRefusal| Error::token(Code::Unauthorized, why);
-    let (token, principal) = accepted(app, secret).await?.map_err(refuse)?;
+    let shown = secret.parse::<Secret>().map_err(|_| refuse(TokenRefusal::API_TOKEN_MALFORMED))?;
+    let shown = shown.digest();
+    // A busy token is known, and counts nothing.
+    let counts = app.config.rate_limit && app.known_api_tokens.get(shown).is_none();
+    let place = counts.then(|| limit::place(audit::origin().ip.as_deref()));
+    if let Some(place) = &place {
+        app.guesses.refuse(place, shown)?;
+    }
+    let accepted = accepted(app, secret).await?;
+    match (&place, &accepted) {
+        (Some(place), Ok(_)) => app.guesses.was_right(place, shown),
+        (Some(place), Err(TokenRefusal::API_TOKEN_UNKNOWN)) => app.guesses.was_wrong(place, shown),
+        _ => {}
+    }
+    let (token, principal) = accepted.map_err(refuse)?;
     let principal = principal.ok_or(Code::Unauthorized)?;
     app.api_token_uses.note(&token, clock::now());
     Ok(Authority::ApiToken { token, principal })
@@ -183,7 +200,9 @@ pub struct Made {
 ///
 /// [`Code::FreshTokenRequired`], [`Code::InsufficientScope`], [`Code::Forbidden`],
 /// [`Code::ApiTokenUserUnknown`], [`Code::ApiTokenInvalidScopes`], [`Code::ApiTokenAlreadyExists`],
-/// [`Code::ApiTokenLimitReached`], [`Code::TooManyAttempts`].
+/// [`Code::ApiTokenLimitReached`]; [`Code::UnprocessableContent`] for a secret that is easy to guess;
+/// [`Code::TooManyAttempts`] for an account that acts too often, and for one, or a place, that tries secrets of
+/// others.
 pub async fn create(app: &App, authority: &Authority, wanted: Wanted) -> Result<Made> {
     authority.require_fresh_or_super(app)?;
     authority.count_act(app)?;
@@ -196,6 +215,18 @@ pub async fn create(app: &App, authority: &Authority, wanted: Wanted) -> Result<
         return Err(Error::with_reason(Code::ApiTokenInvalidScopes, reason));
     }
 
+    let counted = match &secret {
+        Some(chosen) => {
+            require_hard_to_guess(app, chosen)?;
+            // The answer tells whether somebody else has it: counted before it is looked up.
+            let own = authority.principal().filter(|_| !authority.may(Scope::SUPER));
+            match own {
+                Some(own) => limit::chosen_secret(app, &own.id().to_string()).await?,
+                None => None,
+            }
+        }
+        None => None,
+    };
     let secret = secret.unwrap_or_else(Secret::make);
     let digest = secret.digest().to_string();
     let transaction = app.database.begin().await?;
@@ -248,9 +279,21 @@ pub async fn create(app: &App, authority: &Authority, wanted: Wanted) -> Result<
             row
         }
     };
+    limit::take_back(app, counted).await?;
     tracing::info!(api_token.id = %row.id, owner.id = %owner.id(), "an API token was made");
     let username = owner.name().to_owned();
     Ok(Made { token: row.try_into()?, username, secret })
+}
+
+/// Fails for a chosen secret that has less in it than its length promises; in development it is only said.
+fn require_hard_to_guess(app: &App, secret: &Secret) -> Result<()> {
+    let Some(fault) = secret.fault() else { return Ok(()) };
+    if app.config.dev {
+        tracing::warn!("the secret of an API token {fault}: good enough for development only");
+        return Ok(());
+    }
+    let advice = "leave it out to have one made, or send random characters";
+    Err(Error::field("token", format!("The token {fault}: {advice}")))
 }
 
 /// Somebody was deleted meanwhile, or asks twice.

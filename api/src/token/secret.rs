@@ -4,6 +4,7 @@
 //! follow from them: a scanner that finds one in a repository knows what it has found, and a typing
 //! error is told from an unknown token without a query.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -33,6 +34,29 @@ impl Secret {
     /// The text.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+
+    /// Says, of a secret that was made elsewhere and has less in it than its length promises, what is wrong with it:
+    /// as the end of a sentence. Never says the secret.
+    pub(super) fn fault(&self) -> Option<String> {
+        let text = self.0.as_bytes();
+        let made_here = self.0.starts_with(PREFIX);
+        let fewest = if text.len() < 32 { 6 } else { 8 };
+        let different = text.iter().collect::<BTreeSet<_>>().len();
+        let repeats =
+            |length: &usize| text.iter().zip(&text[*length..]).all(|(one, other)| one == other);
+        let near = text.windows(2).filter(|pair| pair[0].abs_diff(pair[1]) <= 1).count();
+        if made_here {
+            None
+        } else if different < fewest {
+            Some(format!("has {different} different characters, and must have {fewest} or more"))
+        } else if (1..=text.len() / 2).any(|length| repeats(&length)) {
+            Some("repeats a pattern".to_owned())
+        } else if near * 2 > text.len() {
+            Some("is a sequence of neighbouring characters".to_owned())
+        } else {
+            None
+        }
     }
 
     /// Whether a bearer token is meant to be one, rather than a JWT.
@@ -111,6 +135,31 @@ mod tests {
             let typed = String::from_utf8(typed).unwrap_or_default();
             assert!(typed.parse::<Secret>().is_err(), "{position}");
             assert!(typed[..position].parse::<Secret>().is_err(), "cut off at {position}");
+        }
+    }
+
+    #[test]
+    fn what_is_long_and_easy_to_guess_is_known_as_that() {
+        let easy = [
+            "a".repeat(16),
+            "=".repeat(256),
+            "ab".repeat(32),
+            "secret-".repeat(6),
+            "0123456789abcdef0123456789abcdef".to_owned(),
+            "abcdefghijklmnopqrstuvwxyz".to_owned(),
+            "f343ff34r3fg4g5g34gf34g34g3g34g4".to_owned(),
+        ];
+        for text in easy {
+            let secret = text.parse::<Secret>();
+            assert!(secret.is_ok_and(|secret| secret.fault().is_some()), "{text}");
+        }
+        for _ in 0..2000 {
+            let hex = crate::random::secret();
+            for text in [&hex, &hex[..24], &crate::random::letters_and_digits(16)] {
+                let secret = text.parse::<Secret>();
+                assert!(secret.is_ok_and(|secret| secret.fault().is_none()), "{text}");
+            }
+            assert_eq!(Secret::make().fault(), None);
         }
     }
 

@@ -106,6 +106,7 @@ fn a_feature_has_files_with_known_names_only() {
             "session/login.rs",
             "session/refresh.rs",
             "token/authority.rs",
+            "token/guess.rs",
             "token/secret.rs",
             "user/claim.rs",
             "user/former.rs",

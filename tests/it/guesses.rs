@@ -1,0 +1,147 @@
+//! API tokens cannot be guessed, and what tells of other people's is limited.
+
+use serde_json::json;
+
+use crate::support::{Answer, Server, Setup};
+
+fn setup() -> Setup {
+    Server::setup().set("RATE_LIMIT", "on").set("TRUSTED_PROXIES", "127.0.0.0/8,::1")
+}
+
+/// A secret that somebody made elsewhere, hard to guess.
+fn chosen(turn: usize) -> String {
+    format!("{turn:04}q7Zk2mVx9Lw4Rt8bNc3Hs")
+}
+
+impl Server {
+    async fn show_from(&self, from: &str, header: &str, secret: &str) -> Answer {
+        let value =
+            if header == "authorization" { format!("Bearer {secret}") } else { secret.into() };
+        let request = self.get("/users/me").header("x-forwarded-for", from);
+        request.header(header, &value).send().await
+    }
+}
+
+#[tokio::test]
+async fn guesses_of_api_tokens_are_limited_by_where_they_come_from_in_each_header() {
+    let server = setup().start().await;
+    let person = server.person("first").await;
+    let secret = server.api_token(&person.access, &json!({})).await;
+    let unused = server.api_token(&person.access, &json!({ "token": chosen(9999) })).await;
+    let inside = "192.0.2.1";
+    server.show_from(inside, "x-api-key", &secret).await.expect_status(200);
+    let headers = ["authorization", "x-api-key", "token"];
+    let mut looked_at = 0;
+    for turn in 0..130 {
+        let answer = server.show_from(inside, headers[turn % 3], &chosen(turn)).await;
+        if answer.status == 429 {
+            let wait: u64 = answer.header("retry-after").parse().unwrap();
+            assert!((1..=60).contains(&wait), "{wait}");
+            answer.expect_refusal(429, "TOO_MANY_ATTEMPTS");
+        } else {
+            answer.expect_reason("api_token_unknown");
+            looked_at += 1;
+        }
+    }
+    // One more whenever a wait was over, which doubles.
+    assert!((101..=106).contains(&looked_at), "{looked_at}");
+    let mut refused = server.show_from(inside, "token", &unused).await;
+    if refused.status == 200 {
+        // A wait was just over, and nothing was guessed since.
+        return;
+    }
+    refused = refused.expect_refusal(429, "TOO_MANY_ATTEMPTS");
+    assert!(!refused.header("retry-after").is_empty());
+    // Whoever used a token from there goes on; so do tokens from elsewhere, and sessions.
+    server.show_from(inside, "x-api-key", &secret).await.expect_status(200);
+    server.show_from("192.0.2.2", "token", &unused).await.expect_status(200);
+    let session = server.get("/users/me").header("x-forwarded-for", inside);
+    session.bearer(&person.access).send().await.expect_status(200);
+    // A token that was deleted is refused for what it is, as soon as that is known.
+    let id = "delete from api_token";
+    server.database.execute(id).await;
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    server.show_from(inside, "x-api-key", &secret).await.expect_reason("api_token_unknown");
+}
+
+/// A program that was not told of the end of its token locks nobody out who shares its address.
+#[tokio::test]
+async fn the_same_wrong_token_again_and_again_is_no_guess() {
+    let server = setup().start().await;
+    let person = server.person("first").await;
+    let secret = server.api_token(&person.access, &json!({})).await;
+    for _ in 0..150 {
+        let answer = server.show_from("192.0.2.1", "x-api-key", &chosen(1)).await;
+        answer.expect_reason("api_token_unknown");
+    }
+    server.show_from("192.0.2.1", "x-api-key", &secret).await.expect_status(200);
+}
+
+#[tokio::test]
+async fn whether_somebody_else_has_a_secret_is_told_six_times_an_hour() {
+    let server = setup().start().await;
+    let owner = server.person("owner").await;
+    for turn in 0..12 {
+        // One's own are no question, however many.
+        server.api_token(&owner.access, &json!({ "token": chosen(turn) })).await;
+        server.api_token(&owner.access, &json!({ "token": chosen(turn) })).await;
+    }
+    let prober = server.person("prober").await;
+    let probe = async |from: &str, turn: usize| {
+        let request = server.post("/auth/tokens").header("x-forwarded-for", from);
+        request.bearer(&prober.access).json(&json!({ "token": chosen(turn) })).send().await
+    };
+    for turn in 0..12 {
+        let answer = probe(&format!("192.0.2.{turn}"), turn).await;
+        match turn {
+            0..6 => answer.expect_refusal(409, "API_TOKEN_ALREADY_EXISTS"),
+            _ => answer.expect_refusal(429, "TOO_MANY_ATTEMPTS"),
+        };
+    }
+    // Nor of one that nobody has; one that is made here is no question.
+    probe("192.0.2.99", 7777).await.expect_refusal(429, "TOO_MANY_ATTEMPTS");
+    server.api_token(&prober.access, &json!({})).await;
+    server.api_token(&owner.access, &json!({ "token": chosen(0) })).await;
+}
+
+#[tokio::test]
+async fn many_questions_for_secrets_at_once_are_counted_before_they_are_answered() {
+    let server = setup().start().await;
+    let owner = server.person("owner").await;
+    server.api_token(&owner.access, &json!({ "token": chosen(0) })).await;
+    let prober = server.person("prober").await;
+    let wanted = json!({ "token": chosen(0) });
+    let asked = (0..30).map(|_| server.make_api_token(&prober.access, &wanted));
+    let answers = futures_util::future::join_all(asked).await;
+    assert!(answers.iter().filter(|answer| answer.status == 409).count() <= 6);
+    assert!(answers.iter().all(|answer| [409, 429].contains(&answer.status)));
+}
+
+#[tokio::test]
+async fn a_chosen_secret_that_is_easy_to_guess_is_refused_and_said_in_development() {
+    let easy = ["aaaaaaaaaaaaaaaaaaaaaaaa", "abababababababababababab", "abcdefghijklmnopqrstuvwx"];
+    let password = "a passphrase nobody guesses";
+    let server = Server::setup().production().set("PUBLIC_URL", "https://id.example.com");
+    let server = server.start().await;
+    server.register("first@user.com", password).await.expect_status(201);
+    let (access, _) = server.sign_in("first@user.com", password).await;
+    for token in easy {
+        let answer = server.make_api_token(&access, &json!({ "token": token })).await;
+        let detail = answer.expect_status(422).json["detail"][0].clone();
+        assert_eq!(detail["loc"], json!(["body", "token"]));
+        let message = detail["msg"].as_str().unwrap();
+        assert!(message.contains("leave it out to have one made"), "{message}");
+        assert!(!message.contains(token), "{message}");
+    }
+    for none in [" ".repeat(24), "short".to_owned()] {
+        server.make_api_token(&access, &json!({ "token": none })).await.expect_status(422);
+    }
+    server.api_token(&access, &json!({ "token": chosen(1) })).await;
+
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    let secret = server.api_token(&person.access, &json!({ "token": easy[0] })).await;
+    server.me(&secret).await.expect_status(200);
+    let log = server.log.says("good enough for development only").await;
+    assert!(!log.contains(easy[0]), "{log}");
+}
