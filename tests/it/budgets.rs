@@ -183,17 +183,22 @@ async fn a_thief_cannot_suppress_the_mail_that_tells_of_them() {
     server.letter(OWNER, TOLD, 1).await;
     let (access, refresh) = server.sign_in_from("198.51.100.2", OWNER, NEW_PASSWORD).await;
     let thief = Person { access, refresh, ..owner };
-    // Each of a few is told; what comes after has been told of often enough.
-    let mut access = thief.access.clone();
+    // Each of as many as an account may change in a row is told.
+    let (mut access, mut changed) = (thief.access.clone(), 1);
     for turn in 0..14 {
         let password = format!("{NEW_PASSWORD} {turn}");
         let thief = Person { access: access.clone(), ..thief.clone() };
         let change = json!({ "password": password });
-        server.change_from("198.51.100.2", &thief, &change).await.expect_status(200);
-        // Each from somewhere else, where a sign-in is nothing that was tried in vain.
+        let answer = server.change_from("198.51.100.2", &thief, &change).await;
+        if answer.status == 429 {
+            break;
+        }
+        answer.expect_status(200);
+        changed += 1;
         access = server.sign_in_from("198.51.100.2", OWNER, &password).await.0;
     }
-    assert_eq!(server.mails(OWNER, TOLD).await, 11);
+    assert!(changed > 5, "{changed}");
+    assert_eq!(server.mails(OWNER, TOLD).await, changed.min(11));
 }
 
 #[tokio::test]
