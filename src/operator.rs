@@ -27,6 +27,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// The longest wait that a server which limits acts asks for and is given.
 const MOST_WAIT: Duration = Duration::from_secs(5);
 
+/// What to do when a server refuses a session whose password was given too long ago.
+const STALE: &str = "TESSERA_API_TOKEN is a session's access token, and its password was given too long ago for this. \
+    Set it to a fresh one, which POST /auth/jwt/fresh gives for the password, or to an API token with the scope super; \
+    beside the database, unset TESSERA_URL and no token is needed";
+
 /// Whom to ask, and how to print the answer.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -327,7 +332,12 @@ fn answered(status: u16, answer: Value, challenge: Option<String>) -> Result<Val
     }
     let detail = &answer["detail"];
     let code = detail["code"].as_str().or(detail.as_str()).unwrap_or_default();
-    let known = Code::ALL.iter().find(|known| known.name() == code).map(|known| known.sentence());
+    let is_known = |known: &&Code| known.name() == code && known.status().as_u16() == status;
+    let known = Code::ALL.iter().find(is_known);
+    if known == Some(&Code::FreshProofRequired) {
+        return Err(Refused { status, sentence: STALE.to_owned() });
+    }
+    let known = known.map(|known| known.sentence());
     let sentence = if let Some(problems) = detail.as_array() {
         let problem = |problem: &Value| {
             let place = problem["loc"].as_array().and_then(|place| place.last());

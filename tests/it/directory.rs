@@ -175,11 +175,14 @@ async fn a_superuser_changes_themself_with_a_password_of_just_now() {
     for changes in [json!({ "password": "a thief's own" }), json!({ "email": "thief@user.com" })] {
         for token in [&stale, &secret] {
             let refused = server.change(token, &root.id, &changes).await;
-            refused.expect_refusal(401, "FRESH_TOKEN_REQUIRED");
-            server.remove(token, &root.id).await.expect_refusal(401, "FRESH_TOKEN_REQUIRED");
+            refused.expect_refusal(403, "FRESH_TOKEN_REQUIRED");
+            server.remove(token, &root.id).await.expect_refusal(403, "FRESH_TOKEN_REQUIRED");
         }
     }
-    server.change(&stale, &root.id, &json!({ "name": "Root" })).await.expect_status(200);
+    let name = json!({ "name": "Root" });
+    let refused = server.change(&stale, &root.id, &name).await;
+    refused.expect_refusal(403, "FRESH_TOKEN_REQUIRED");
+    server.change(&secret, &root.id, &name).await.expect_status(200);
     server
         .change(&root.access, &root.id, &json!({ "email": "r@user.com" }))
         .await

@@ -22,6 +22,7 @@ mod exchanges;
 mod export;
 mod forms;
 mod guesses;
+mod freshness;
 mod hijack;
 mod import;
 mod introspection;

@@ -60,7 +60,13 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
     ),
     (
         "lift_revocation",
-        &[Code::Unauthorized, Code::Forbidden, Code::NotFound, Code::TooManyAttempts],
+        &[
+            Code::Unauthorized,
+            Code::Forbidden,
+            Code::FreshProofRequired,
+            Code::NotFound,
+            Code::TooManyAttempts,
+        ],
     ),
 ];
 

@@ -14,7 +14,7 @@ use tessera_verify::{Claims, Refusal};
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::audit::{self, Act, Acting, Actor, Entry};
+use crate::audit::{self, Act, Acting, Actor, Entry, Freshness};
 use crate::clock::{self, MILLIS_OF_A_DAY, Time};
 use crate::error::{Code, Result, TokenRefusal};
 use crate::mail;
@@ -60,7 +60,8 @@ pub async fn revoke(app: &App, superuser: &Authority, target: Target, why: Strin
         Target::Session(session) => session::owner(&transaction, SessionId(session)).await?,
         Target::User(user) => Some(UserId(user)),
     };
-    superuser.hold_with(app, &transaction, of.map(PrincipalId::User)).await?;
+    let others = of.map(PrincipalId::User);
+    superuser.hold_with(app, &transaction, others, Freshness::NotRequired).await?;
     let entries = match target {
         Target::Token(jti) => {
             let now = clock::now();
@@ -122,7 +123,8 @@ pub async fn end_sessions(
     let user = user::by_email(&app.database, email).await?.ok_or(Code::NotFound)?.user.id;
     let why = Why::Admin(why);
     let transaction = app.database.begin().await?;
-    superuser.hold_with(app, &transaction, [PrincipalId::User(user)]).await?;
+    let others = [PrincipalId::User(user)];
+    superuser.hold_with(app, &transaction, others, Freshness::NotRequired).await?;
     user::hold(&transaction, user).await?.ok_or(Code::NotFound)?;
     let now = clock::now();
     let entries = session::end_all(app, &transaction, user, None, &why, None, now).await?;

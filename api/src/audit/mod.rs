@@ -184,6 +184,15 @@ impl Act {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Actor(String);
 
+/// Whether an act on others requires that its actor gave their password a short time ago.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// The act gives or takes power, or nothing brings back what it takes away.
+    Required,
+    /// The act only reads, or only ends what a new sign-in brings back.
+    NotRequired,
+}
+
 /// Somebody with a right to act, who may lose it while they do.
 pub trait Acting: fmt::Display + Sync {
     /// Counts an act before it is done: nobody may write rows as fast as they can ask.
@@ -193,16 +202,19 @@ pub trait Acting: fmt::Display + Sync {
     /// [`Code::TooManyAttempts`](crate::error::Code::TooManyAttempts), with how long to wait.
     fn count_act(&self, app: &App) -> Result<()>;
 
-    /// Fails for who lost it meanwhile, on another replica too: the tables are asked, not memory, and what they say
-    /// of them stays so until the transaction ends.
+    /// Fails for an actor who lost that right meanwhile, on another replica too, and for a session whose password was
+    /// given too long ago for the act: the tables are asked, not memory, and what they say of the actor stays so until
+    /// the transaction ends.
     ///
     /// # Errors
     ///
-    /// [`Code::Unauthorized`](crate::error::Code::Unauthorized) or [`Code::Forbidden`](crate::error::Code::Forbidden).
+    /// [`Code::Unauthorized`](crate::error::Code::Unauthorized), [`Code::Forbidden`](crate::error::Code::Forbidden) or
+    /// [`Code::FreshProofRequired`](crate::error::Code::FreshProofRequired).
     fn hold(
         &self,
         app: &App,
         transaction: &DatabaseTransaction,
+        freshness: Freshness,
     ) -> impl Future<Output = Result<()>> + Send;
 }
 

@@ -35,8 +35,8 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
         "update_user",
         &[
             Code::Unauthorized,
-            Code::FreshTokenRequired,
             Code::Forbidden,
+            Code::FreshProofRequired,
             Code::NotFound,
             Code::UpdateUserEmailAlreadyExists,
             Code::UpdateUserInvalidPassword,
@@ -51,8 +51,8 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
         "delete_user",
         &[
             Code::Unauthorized,
-            Code::FreshTokenRequired,
             Code::Forbidden,
+            Code::FreshProofRequired,
             Code::NotFound,
             Code::LastSuperuser,
             Code::TooManyAttempts,
@@ -232,9 +232,11 @@ impl Api {
 
     /// Change a user
     ///
-    /// Also their flags and scopes. One's own address and password want an access token from a sign-in
-    /// here as well. It takes effect with their next request, whatever token they have.
-    /// The last superuser who may sign in stays one.
+    /// Also their flags and scopes. A session requires that its password was given a short time ago: otherwise it
+    /// gets 403 `FRESH_TOKEN_REQUIRED`, and its user gives the password to `/auth/jwt/fresh`. API tokens with the scope
+    /// `super` do not, but for the address and the password of their own owner. It takes effect with the user's next
+    /// request, whatever token they have. Whoever loses a scope or a flag gets new access tokens by a refresh: the
+    /// old ones are revoked. The last superuser who may sign in stays one.
     #[oai(path = "/users/:id", method = "patch", operation_id = "update_user")]
     async fn update(
         &self,
@@ -252,7 +254,8 @@ impl Api {
 
     /// Delete a user
     ///
-    /// With their sessions and API tokens. The last superuser who may sign in stays.
+    /// With their sessions and API tokens. A session requires that its password was given a short time ago. The last
+    /// superuser who may sign in stays.
     #[oai(path = "/users/:id", method = "delete", operation_id = "delete_user")]
     async fn delete(
         &self,

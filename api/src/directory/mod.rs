@@ -7,7 +7,7 @@ use sea_orm::DatabaseTransaction;
 
 use crate::account::{self, Export, Way};
 use crate::app::App;
-use crate::audit::{self, Act, Acting, Actor, Entry};
+use crate::audit::{self, Act, Acting, Actor, Entry, Freshness};
 use crate::error::{Code, Error, Phrase, Result};
 use crate::factor::Password;
 use crate::scope::{MAX_SCOPES, Scope, Scopes};
@@ -51,7 +51,8 @@ pub async fn export(app: &App, superuser: &Authority, id: &str) -> Result<Export
     let ready = account::export::ready(app, superuser.principal().map(|own| own.id()))?;
     let user = read(app, id).await?;
     let transaction = app.database.begin().await?;
-    superuser.hold_with(app, &transaction, [PrincipalId::User(user.id)]).await?;
+    let others = [PrincipalId::User(user.id)];
+    superuser.hold_with(app, &transaction, others, Freshness::NotRequired).await?;
     let entry = Entry::new(Act::UserExport, Actor::of(superuser)).on_user(user.id);
     audit::record(&transaction, entry).await?;
     transaction.commit().await?;
@@ -101,14 +102,15 @@ impl Regrant {
 /// # Errors
 ///
 /// [`Code::NotFound`], [`Code::UpdateUserEmailAlreadyExists`], [`Code::UpdateUserInvalidPassword`],
-/// [`Code::LastSuperuser`], [`Code::ServiceBusy`]; [`Code::FreshTokenRequired`] for their own address and
-/// password.
+/// [`Code::LastSuperuser`], [`Code::ServiceBusy`]; [`Code::FreshProofRequired`] for a session whose password was given
+/// too long ago, and for an API token that would change its owner's address or password.
 pub async fn change(app: &App, superuser: &Authority, id: &str, wanted: Wanted) -> Result<User> {
     let Wanted { changes, password, regrant } = wanted;
     let id = parsed(id)?;
     if changes.email.is_some() || password.is_some() {
-        superuser.require_fresh_for(app, id)?;
+        superuser.require_proof_for_own(app, id)?;
     }
+    superuser.require_fresh_claims(app)?;
     if changes.granted.as_ref().is_some_and(|scopes| scopes.contains(Scope::SUPER)) {
         return Err(Error::field("scopes", "super is what is_superuser gives"));
     }
@@ -160,7 +162,7 @@ async fn hold(
     if changes.takes_superuser_from(&before) {
         user::require_another_superuser(transaction, id).await?;
     }
-    superuser.hold_with(app, transaction, [PrincipalId::User(id)]).await?;
+    superuser.hold_with(app, transaction, [PrincipalId::User(id)], Freshness::Required).await?;
     let held = user::by_id_in(transaction, id).await?.ok_or(Code::NotFound)?.user;
     if changes.takes_superuser_from(&held) && !changes.takes_superuser_from(&before) {
         // Made one in between.
@@ -173,10 +175,11 @@ async fn hold(
 ///
 /// # Errors
 ///
-/// [`Code::NotFound`], [`Code::LastSuperuser`]; [`Code::FreshTokenRequired`] for themself.
+/// [`Code::NotFound`], [`Code::LastSuperuser`]; [`Code::FreshProofRequired`] for a session whose password was given too
+/// long ago, and for an API token that would delete its owner.
 pub async fn delete(app: &App, superuser: &Authority, id: &str) -> Result<()> {
     let id = parsed(id)?;
-    superuser.require_fresh_for(app, id)?;
+    superuser.require_proof_for_own(app, id)?;
     superuser.count_act(app)?;
     let transaction = app.database.begin().await?;
     let gone = Changes { is_active: Some(false), ..Changes::default() };

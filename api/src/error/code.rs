@@ -44,6 +44,8 @@ pub enum Code {
     RefreshTokenReused,
     /// A refresh token of a session that ended.
     SessionEnded,
+    /// A session whose password was given too long ago for an act on others.
+    FreshProofRequired,
     /// A known caller who may not.
     Forbidden,
     /// A token that may less than its owner, and not this.
@@ -96,7 +98,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Code; 42] = [
+    pub const ALL: [Code; 43] = [
         Code::RegisterUserAlreadyExists,
         Code::RegisterInvalidPassword,
         Code::RegistrationClosed,
@@ -115,6 +117,7 @@ impl Code {
         Code::RefreshTokenExpired,
         Code::RefreshTokenReused,
         Code::SessionEnded,
+        Code::FreshProofRequired,
         Code::Forbidden,
         Code::InsufficientScope,
         Code::ApiTokenAlreadyExists,
@@ -232,6 +235,13 @@ impl Code {
                 S::UNAUTHORIZED,
                 "SESSION_ENDED",
                 "The session ended: signed out, password changed or user inactive. Sign in again.",
+            ),
+            // The same name as the 401 of one's own account. Front ends answer a 401 by refreshing, which would not help.
+            Code::FreshProofRequired => (
+                S::FORBIDDEN,
+                "FRESH_TOKEN_REQUIRED",
+                "A session may do this to others only soon after its password was given: give it to \
+                 `/auth/jwt/fresh`, or use an API token with the scope `super`.",
             ),
             Code::Forbidden => (
                 S::FORBIDDEN,

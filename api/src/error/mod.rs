@@ -78,6 +78,7 @@ enum Detail {
     Problems(Vec<Problem>),
     Token(TokenRefusal),
     Scope(&'static str),
+    MaxAge(u64),
     Wait(Duration),
 }
 
@@ -170,6 +171,11 @@ impl Error {
         Self { detail: Detail::Scope(scope), ..Code::InsufficientScope.into() }
     }
 
+    /// A session that may act on others only within so many seconds after its password was given.
+    pub fn fresh_proof(max_age: u64) -> Self {
+        Self { detail: Detail::MaxAge(max_age), ..Code::FreshProofRequired.into() }
+    }
+
     /// A body that says what cannot be.
     pub fn unprocessable(problems: Vec<Problem>) -> Self {
         Self { detail: Detail::Problems(problems), ..Code::UnprocessableContent.into() }
@@ -215,7 +221,11 @@ impl Error {
             return json!({ "error": name, "error_description": self.code.sentence() });
         }
         match &self.detail {
-            Detail::None | Detail::Token(_) | Detail::Scope(_) | Detail::Wait(_) => {
+            Detail::None
+            | Detail::Token(_)
+            | Detail::Scope(_)
+            | Detail::MaxAge(_)
+            | Detail::Wait(_) => {
                 json!({ "detail": name })
             }
             Detail::Reason(phrases) => {
@@ -244,6 +254,16 @@ impl Error {
             }
             Detail::Scope(scope) => {
                 let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{scope}\"");
+                return HeaderValue::try_from(challenge)
+                    .unwrap_or(HeaderValue::from_static("Bearer"));
+            }
+            // RFC 9470, section 3: how long ago the password may have been given, in seconds.
+            Detail::MaxAge(seconds) => {
+                let sentence = self.code.sentence().replace('`', "'");
+                let challenge = format!(
+                    "Bearer error=\"insufficient_user_authentication\", \
+                     error_description=\"{sentence}\", max_age=\"{seconds}\""
+                );
                 return HeaderValue::try_from(challenge)
                     .unwrap_or(HeaderValue::from_static("Bearer"));
             }
@@ -282,7 +302,8 @@ impl Error {
             .content_type("application/json")
             .body(self.body().to_string());
         let headers = response.headers_mut();
-        if status == StatusCode::UNAUTHORIZED || self.code == Code::InsufficientScope {
+        let is_challenged = [Code::InsufficientScope, Code::FreshProofRequired];
+        if status == StatusCode::UNAUTHORIZED || is_challenged.contains(&self.code) {
             headers.insert(header::WWW_AUTHENTICATE, self.challenge());
         }
         if status == StatusCode::SERVICE_UNAVAILABLE {

@@ -33,7 +33,7 @@ macro_rules! embedded {
 }
 
 /// The templates that come with the program.
-const TEMPLATES: [(&str, &str); 22] = embedded![
+const TEMPLATES: [(&str, &str); 23] = embedded![
     "layout.html",
     "macros.html",
     "account.html",
@@ -45,6 +45,7 @@ const TEMPLATES: [(&str, &str); 22] = embedded![
     "said.html",
     "verify.html",
     "admin/layout.html",
+    "admin/confirm.html",
     "admin/events.html",
     "admin/keys.html",
     "admin/mail.html",

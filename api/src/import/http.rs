@@ -19,6 +19,7 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[(
     &[
         Code::Unauthorized,
         Code::Forbidden,
+        Code::FreshProofRequired,
         Code::UnsupportedMediaType,
         Code::UnprocessableContent,
         Code::TooManyAttempts,
@@ -194,7 +195,8 @@ impl Api {
     /// Import users
     ///
     /// With the hashes of their passwords: each signs in with the password they had, and gets a hash of
-    /// this service's own. Who is here already stays as they are.
+    /// this service's own. Who is here already stays as they are. A session requires that its password was given a
+    /// short time ago, for a dry run too.
     #[oai(path = "/admin/import", method = "post", operation_id = "import_users")]
     async fn import(
         &self,

@@ -7,7 +7,7 @@ use entity::UserId;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::audit::{self, Act, Acting, Actor, Entry};
+use crate::audit::{self, Act, Acting, Actor, Entry, Freshness};
 use crate::error::Result;
 use crate::factor;
 use crate::random;
@@ -63,7 +63,7 @@ pub async fn import(
 ) -> Result<Vec<Outcome>> {
     superuser.count_act(app)?;
     let transaction = app.database.begin().await?;
-    superuser.hold(app, &transaction).await?;
+    superuser.hold(app, &transaction, Freshness::Required).await?;
     let (mut outcomes, mut entries) = (Vec::new(), Vec::new());
     for imported in users {
         let outcome = match read(imported) {

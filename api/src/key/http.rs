@@ -24,6 +24,7 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
         &[
             Code::Unauthorized,
             Code::Forbidden,
+            Code::FreshProofRequired,
             Code::UnsupportedMediaType,
             Code::UnprocessableContent,
             Code::TooManyAttempts,

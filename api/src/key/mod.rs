@@ -20,7 +20,7 @@ use sea_orm::DatabaseTransaction;
 use tessera_verify::{Key, KeySet, MAX_LEEWAY, SigningAlgorithm};
 
 use crate::app::App;
-use crate::audit::{self, Act, Acting, Actor, Entry};
+use crate::audit::{self, Act, Acting, Actor, Entry, Freshness};
 use crate::clock::{self, Time};
 use crate::config::{Config, ConfigError, Secret};
 use crate::database::serialise_revocations;
@@ -383,7 +383,7 @@ pub async fn rotate(
     let active = if at_once { now } else { now.plus_seconds(PUBLISHED_BEFORE) };
     by.count_act(app)?;
     let transaction = app.database.begin().await?;
-    by.hold(app, &transaction).await?;
+    by.hold(app, &transaction, Freshness::Required).await?;
     let row = create(&transaction, &seals[0], algorithm, now, active).await?;
     revocation::announce_keys(&transaction, now).await?;
     let entry = Entry::new(Act::KeyCreate, Actor::of(by)).on("key", &row.kid);
@@ -407,7 +407,8 @@ pub async fn retire(app: &App, by: &impl Acting, kid: &str, force: bool) -> Resu
     let seals = seals(&app.config)?;
     by.count_act(app)?;
     let transaction = app.database.begin().await?;
-    by.hold(app, &transaction).await?;
+    // A key that somebody else knows must be withdrawn at once.
+    by.hold(app, &transaction, Freshness::NotRequired).await?;
     // Of two that are retired at once, one must stay.
     serialise_revocations(&transaction).await?;
     let rows = store::all(&transaction).await?;

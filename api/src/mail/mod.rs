@@ -16,7 +16,7 @@ use sea_orm::ConnectionTrait;
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
-use crate::audit::{self, Act, Acting, Actor, Entry};
+use crate::audit::{self, Act, Acting, Actor, Entry, Freshness};
 use crate::error::{Code, Result};
 use crate::job::{self, Kind, Waiting};
 
@@ -133,7 +133,8 @@ pub async fn discard(app: &App, by: &impl Acting, id: &str) -> Result<()> {
     let id = id.parse().map_err(|_| Code::NotFound)?;
     by.count_act(app)?;
     let transaction = app.database.begin().await?;
-    by.hold(app, &transaction).await?;
+    // It may be the mail that warns of whoever discards it.
+    by.hold(app, &transaction, Freshness::Required).await?;
     if !job::discard(&transaction, Kind::Mail, id).await? {
         return Err(Code::NotFound.into());
     }

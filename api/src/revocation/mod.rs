@@ -22,7 +22,7 @@ use uuid::Uuid;
 use self::memory::entry;
 use self::store::Row;
 use crate::app::App;
-use crate::audit::{self, Act, Acting, Actor};
+use crate::audit::{self, Act, Acting, Actor, Freshness};
 use crate::clock::{self, Time};
 use crate::database::serialise_revocations;
 use crate::error::{Code, Error, Result};
@@ -51,6 +51,8 @@ pub enum Why {
     Deactivated,
     /// Its user may more than before, and signs in anew.
     Raised,
+    /// Its user may do less than before.
+    ScopesLost,
     /// Its user was deleted.
     Deleted,
     /// Its user ended it from another session.
@@ -73,6 +75,7 @@ impl Why {
             Why::EmailRestored => "email-restored",
             Why::Deactivated => "deactivated",
             Why::Raised => "raised",
+            Why::ScopesLost => "scopes-lost",
             Why::Deleted => "deleted",
             Why::Ended => "ended",
             Why::Revoked => "revoked",
@@ -254,7 +257,7 @@ pub async fn list(
 pub async fn lift(app: &App, by: &impl Acting, seq: i64) -> Result<()> {
     by.count_act(app)?;
     let transaction = app.database.begin().await?;
-    by.hold(app, &transaction).await?;
+    by.hold(app, &transaction, Freshness::Required).await?;
     serialise_revocations(&transaction).await?;
     let row = store::find(&transaction, seq).await?.ok_or(Code::NotFound)?;
     let now = clock::now();

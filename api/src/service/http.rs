@@ -21,6 +21,7 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
         &[
             Code::Unauthorized,
             Code::Forbidden,
+            Code::FreshProofRequired,
             Code::ServiceAlreadyExists,
             Code::ApiTokenInvalidScopes,
             Code::UnsupportedMediaType,
@@ -31,7 +32,13 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
     ("list_services", &[Code::Unauthorized, Code::Forbidden, Code::UnprocessableContent]),
     (
         "delete_service",
-        &[Code::Unauthorized, Code::Forbidden, Code::NotFound, Code::TooManyAttempts],
+        &[
+            Code::Unauthorized,
+            Code::Forbidden,
+            Code::FreshProofRequired,
+            Code::NotFound,
+            Code::TooManyAttempts,
+        ],
     ),
 ];
 
@@ -136,7 +143,8 @@ impl Api {
     /// Make a service
     ///
     /// A program that acts for itself: without password or address, by API tokens alone, which
-    /// `POST /auth/tokens` makes with its name as `username`.
+    /// `POST /auth/tokens` makes with its name as `username`. A session requires that its password was given a short
+    /// time ago.
     #[oai(path = "/admin/services", method = "post", operation_id = "create_service")]
     async fn create(
         &self,
@@ -170,7 +178,8 @@ impl Api {
 
     /// Delete a service
     ///
-    /// With its tokens, which are accepted nowhere any more.
+    /// With its tokens, which are accepted nowhere any more. A session requires that its password was given a short
+    /// time ago.
     #[oai(path = "/admin/services/:name", method = "delete", operation_id = "delete_service")]
     async fn delete(
         &self,

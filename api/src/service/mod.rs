@@ -13,7 +13,7 @@ use entity::{ServiceId, UserId};
 use sea_orm::{ConnectionTrait, SqlErr};
 
 use crate::app::App;
-use crate::audit::{self, Act, Acting, Actor, Entry};
+use crate::audit::{self, Act, Acting, Actor, Entry, Freshness};
 use crate::clock::{self, Time};
 use crate::error::{Code, Error, Result};
 use crate::known::Known;
@@ -250,7 +250,7 @@ pub async fn create(
     }
     by.count_act(app)?;
     let transaction = app.database.begin().await?;
-    by.hold(app, &transaction).await?;
+    by.hold(app, &transaction, Freshness::Required).await?;
     let row = Model {
         id: ServiceId(random::id()),
         name: name.0,
@@ -291,7 +291,7 @@ pub async fn delete(app: &App, by: &impl Acting, name: &str) -> Result<()> {
     let name: ServiceName = name.parse().map_err(|_| Code::NotFound)?;
     by.count_act(app)?;
     let transaction = app.database.begin().await?;
-    by.hold(app, &transaction).await?;
+    by.hold(app, &transaction, Freshness::Required).await?;
     let row = store::find_by_name(&transaction, name.as_str()).await?.ok_or(Code::NotFound)?;
     if !store::delete(&transaction, row.id).await? {
         return Err(Code::NotFound.into());

@@ -12,10 +12,11 @@ use quick_cache::sync::Cache;
 use sea_orm::DatabaseTransaction;
 
 use super::login::{self, Opens};
-use super::{Device, store};
+use super::{Asker, Device, store};
 use crate::app::App;
+use crate::audit::{self, Act, Entry};
 use crate::clock::{self, Time};
-use crate::error::Result;
+use crate::error::{Code, Result};
 use crate::factor::Password;
 use crate::random;
 use crate::revocation::Why;
@@ -32,6 +33,9 @@ pub const MOST_NOTED: usize = 20_000;
 
 /// How often it is written that a session is in use, in seconds; more often where it ends soon.
 const NOTED_EVERY: u64 = 60;
+
+/// How far the clock of the replica that took the password may be ahead of this one's, in seconds.
+const MOST_SKEW: u64 = 5;
 
 /// What a browser has that is signed in.
 #[derive(Debug, Clone)]
@@ -122,6 +126,50 @@ pub async fn prove(
     from: Option<&str>,
 ) -> Result<PasswordHash> {
     Ok(super::prove(app, signed_in.user.id, password, from).await?.hash)
+}
+
+/// Proves by their password who is signed in: for the time of the settings the session counts as fresh. The browser has
+/// another id from then on, so that a copy of its cookie does not become fresh with it. Returns what the password was held
+/// against.
+///
+/// # Errors
+///
+/// As [`prove`]; [`Code::Unauthorized`](crate::error::Code::Unauthorized) for a session that ended meanwhile.
+pub async fn freshen(
+    app: &App,
+    signed_in: &SignedIn,
+    password: Password,
+    next: &str,
+    from: Option<&str>,
+) -> Result<PasswordHash> {
+    let (session, user) = (signed_in.session, signed_in.user.id);
+    let proven = prove(app, signed_in, password, from).await?;
+    let asker = Asker::Browser { session, proven: Some(&proven), next: Some(next) };
+    let transaction = app.database.begin().await?;
+    let held = user::hold(&transaction, user).await?;
+    asker.hold(app, &transaction, user).await?;
+    if !held.is_some_and(|held| held.user.is_active) {
+        return Err(Code::Unauthorized.into());
+    }
+    store::authenticate(&transaction, session, clock::now()).await?;
+    asker.move_on(&transaction).await?;
+    let entry = Entry::own(Act::Freshen, user).with("session", session.to_string());
+    audit::record(&transaction, entry).await?;
+    transaction.commit().await?;
+    Ok(proven)
+}
+
+/// Whether the password of a session was given within the time that it counts as fresh, by the table. A time that lies
+/// ahead of the clock is none.
+pub(crate) async fn is_fresh(
+    app: &App,
+    transaction: &DatabaseTransaction,
+    session: SessionId,
+) -> Result<bool> {
+    let Some(row) = store::find(transaction, session).await? else { return Ok(false) };
+    let (given, now) = (Time::from_millis(row.auth_time), clock::now());
+    let is_past = given <= now.plus_seconds(MOST_SKEW);
+    Ok(is_past && now <= given.plus_seconds(app.config.fresh_token_expires))
 }
 
 /// Gives a session another id for its cookie, with something that a thief of the old one must not share.

@@ -9,7 +9,7 @@ use tessera_verify::{Claims, Refusal};
 
 use super::{ApiToken, store};
 use crate::app::App;
-use crate::audit::Acting;
+use crate::audit::{Acting, Freshness};
 use crate::clock;
 use crate::error::{Code, Error, Result, TokenRefusal};
 use crate::limit;
@@ -58,6 +58,16 @@ impl Authority {
             }
             Authority::ApiToken { principal, .. } => Some(principal.clone()),
             Authority::Operator => None,
+        }
+    }
+
+    /// Whether a name is the caller's own; no name is.
+    pub(super) fn is_named(&self, name: Option<&str>) -> bool {
+        let own = self.principal();
+        match (name, own) {
+            (None, own) => own.is_some(),
+            (Some(name), Some(own)) => name.eq_ignore_ascii_case(own.name()),
+            (Some(_), None) => false,
         }
     }
 
@@ -110,8 +120,8 @@ impl Authority {
         }
     }
 
-    /// Fails for a token whose password was given too long ago, and for an API token that is not a
-    /// superuser's.
+    /// Fails for an actor who may make API tokens of their own only with a password of just now, and for an API token
+    /// that is not a superuser's.
     pub(super) fn require_fresh_or_super(&self, app: &App) -> Result<()> {
         match self {
             Authority::Session { claims, .. } => {
@@ -127,37 +137,74 @@ impl Authority {
         }
     }
 
-    /// Fails for who would change their own account by the way of superusers, without a password of just
-    /// now: what wants one of everybody wants one of them.
+    /// Fails for an API token that would act on its owner's account, and for a browser that would act on its user's
+    /// without a password in the same form: the way of superusers is no way around what everybody's own account requires.
     ///
     /// # Errors
     ///
-    /// [`Code::FreshTokenRequired`].
-    pub(crate) fn require_fresh_for(&self, app: &App, user: UserId) -> Result<()> {
+    /// [`Code::FreshProofRequired`].
+    pub(crate) fn require_proof_for_own(&self, app: &App, user: UserId) -> Result<()> {
         match (self, self.principal()) {
-            (Authority::Session { claims, .. }, Some(Principal::User(own))) if own.id == user => {
-                Ok(app.guard.require_fresh(claims, clock::now().seconds())?)
-            }
-            (Authority::Browser { session, proven, .. }, Some(Principal::User(own)))
-                if own.id == user =>
+            (
+                Authority::ApiToken { .. } | Authority::Browser { proven: None, .. },
+                Some(Principal::User(own)),
+            ) if own.id == user => Err(Error::fresh_proof(app.config.fresh_token_expires)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Fails for an access token whose password was given too long ago for an act on others. It costs no query, so acts
+    /// that are expensive ask it first; [`hold_with`](Self::hold_with) asks again, of browsers too.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::FreshProofRequired`].
+    pub(crate) fn require_fresh_claims(&self, app: &App) -> Result<()> {
+        let max_age = app.config.fresh_token_expires;
+        match self {
+            Authority::Session { claims, .. }
+                if !claims.is_fresh(max_age, clock::now().seconds()) =>
             {
-                Asker::Browser { session: *session, proven: proven.as_ref(), next: None }
-                    .require_fresh(app)
-            }
-            (Authority::ApiToken { .. }, Some(Principal::User(own))) if own.id == user => {
-                Err(Code::FreshTokenRequired.into())
+                Err(Error::fresh_proof(max_age))
             }
             _ => Ok(()),
         }
     }
 
-    /// Fails for who was thrown out, made inactive or demoted meanwhile; holds those whom they act on as well. Users
-    /// come first, in one order, so that of two who act on each other neither waits for ever.
+    /// Fails for a session whose password was given too long ago for an act on others. Of a browser the table is asked:
+    /// its session is held already.
+    async fn require_fresh_proof(
+        &self,
+        app: &App,
+        transaction: &DatabaseTransaction,
+    ) -> Result<()> {
+        match self {
+            // The password was held against what the table has.
+            Authority::Browser { proven: Some(_), .. } => Ok(()),
+            Authority::Browser { session, .. } => {
+                let max_age = app.config.fresh_token_expires;
+                match session::browser::is_fresh(app, transaction, *session).await? {
+                    true => Ok(()),
+                    false => Err(Error::fresh_proof(max_age)),
+                }
+            }
+            _ => self.require_fresh_claims(app),
+        }
+    }
+
+    /// Fails for an actor who was signed out, made inactive or demoted meanwhile, and for a session whose password was
+    /// given too long ago for the act; holds those whom they act on as well. Users come first, in one order, so that of
+    /// two who act on each other neither waits for ever.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::Unauthorized`], [`Code::Forbidden`], [`Code::FreshProofRequired`].
     pub(crate) async fn hold_with(
         &self,
         app: &App,
         transaction: &DatabaseTransaction,
         others: impl IntoIterator<Item = PrincipalId>,
+        freshness: Freshness,
     ) -> Result<()> {
         let own = self.principal().map(|own| own.id());
         service::hold(transaction, own.into_iter().chain(others)).await?;
@@ -189,7 +236,11 @@ impl Authority {
         if own.is_superuser && !held.is_superuser {
             return Err(Code::Forbidden.into());
         }
-        Ok(())
+        // Last: others may have been waited for, and time went by.
+        match freshness {
+            Freshness::Required => self.require_fresh_proof(app, transaction).await,
+            Freshness::NotRequired => Ok(()),
+        }
     }
 }
 
@@ -200,8 +251,13 @@ impl Acting for Authority {
         limit::act(app, own.id(), is_service || own.scopes().contains(Scope::SUPER))
     }
 
-    async fn hold(&self, app: &App, transaction: &DatabaseTransaction) -> Result<()> {
-        self.hold_with(app, transaction, []).await
+    async fn hold(
+        &self,
+        app: &App,
+        transaction: &DatabaseTransaction,
+        freshness: Freshness,
+    ) -> Result<()> {
+        self.hold_with(app, transaction, [], freshness).await
     }
 }
 

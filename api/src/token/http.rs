@@ -23,6 +23,7 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
             Code::Unauthorized,
             Code::FreshTokenRequired,
             Code::Forbidden,
+            Code::FreshProofRequired,
             Code::ApiTokenUserUnknown,
             Code::ApiTokenInvalidScopes,
             Code::ApiTokenLimitReached,
@@ -41,12 +42,16 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
             Code::UnprocessableContent,
         ],
     ),
-    ("delete_api_token", &[Code::Unauthorized, Code::Forbidden, Code::TooManyAttempts]),
+    (
+        "delete_api_token",
+        &[Code::Unauthorized, Code::Forbidden, Code::FreshProofRequired, Code::TooManyAttempts],
+    ),
     (
         "delete_api_tokens",
         &[
             Code::Unauthorized,
             Code::Forbidden,
+            Code::FreshProofRequired,
             Code::ApiTokenUserUnknown,
             Code::ApiTokenNotNamed,
             Code::UnsupportedMediaType,
@@ -367,7 +372,9 @@ impl Api {
     /// Make an API token
     ///
     /// For scripts and services: it lives until it is deleted or expires. Its secret is shown this
-    /// once. Wants an access token from a sign-in, or an API token with the scope `super`.
+    /// once. Wants an access token from a sign-in, or an API token with the scope `super`. A session that makes one
+    /// for somebody else requires that its password was given a short time ago: otherwise it gets 403
+    /// `FRESH_TOKEN_REQUIRED`.
     #[oai(path = "/auth/tokens", method = "post", operation_id = "create_api_token")]
     async fn create(
         &self,
@@ -410,7 +417,8 @@ impl Api {
 
     /// Delete an API token
     ///
-    /// By its id. Somebody else's, and one that is none, count for nothing.
+    /// By its id. Somebody else's, and one that is none, count for nothing. A superuser deletes others' too; their
+    /// session requires that its password was given a short time ago.
     #[oai(path = "/auth/tokens/:id", method = "delete", operation_id = "delete_api_token")]
     async fn delete(
         &self,
@@ -425,7 +433,8 @@ impl Api {
 
     /// Delete API tokens
     ///
-    /// One by its secret, or all of somebody's. They are accepted nowhere any more.
+    /// One by its secret, or all of somebody's. They are accepted nowhere any more. A superuser deletes others' too;
+    /// their session requires that its password was given a short time ago.
     #[oai(path = "/auth/tokens", method = "delete", operation_id = "delete_api_tokens")]
     async fn delete_some(
         &self,

@@ -20,7 +20,7 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, SqlErr};
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::audit::{self, Act, Acting, Actor, Entry};
+use crate::audit::{self, Act, Acting, Actor, Entry, Freshness};
 use crate::clock::{self, Time};
 use crate::error::{Code, Error, Phrase, Result, TokenRefusal};
 use crate::known::Known;
@@ -198,15 +198,23 @@ pub struct Made {
 ///
 /// # Errors
 ///
-/// [`Code::FreshTokenRequired`], [`Code::InsufficientScope`], [`Code::Forbidden`],
+/// [`Code::FreshTokenRequired`] for one's own, [`Code::FreshProofRequired`] for somebody else's,
+/// [`Code::InsufficientScope`], [`Code::Forbidden`],
 /// [`Code::ApiTokenUserUnknown`], [`Code::ApiTokenInvalidScopes`], [`Code::ApiTokenAlreadyExists`],
 /// [`Code::ApiTokenLimitReached`]; [`Code::UnprocessableContent`] for a secret that is easy to guess;
 /// [`Code::TooManyAttempts`] for an account that acts too often, and for one, or a place, that tries secrets of
 /// others.
 pub async fn create(app: &App, authority: &Authority, wanted: Wanted) -> Result<Made> {
-    authority.require_fresh_or_super(app)?;
-    authority.count_act(app)?;
     let Wanted { id, username, name, secret, expire, scopes } = wanted;
+    let freshness = if authority.is_named(username.as_deref()) {
+        authority.require_fresh_or_super(app)?;
+        Freshness::NotRequired
+    } else {
+        authority.require(Scope::SUPER)?;
+        authority.require_fresh_claims(app)?;
+        Freshness::Required
+    };
+    authority.count_act(app)?;
     let owner = owner(app, authority, username.as_deref()).await?;
     let allowed = owner.scopes();
     let chosen = scopes.clone().unwrap_or_else(|| default_scopes(&owner));
@@ -232,7 +240,7 @@ pub async fn create(app: &App, authority: &Authority, wanted: Wanted) -> Result<
     let transaction = app.database.begin().await?;
     // Users first, as at a sign-in: whoever revokes everything they have comes wholly before this, or
     // wholly after.
-    authority.hold_with(app, &transaction, [owner.id()]).await?;
+    authority.hold_with(app, &transaction, [owner.id()], freshness).await?;
     let now = clock::now();
     let expire = expire.or(app.config.api_token_expires);
     let expires_at = expire.map(|seconds| now.plus_seconds(seconds).millis());
@@ -326,13 +334,12 @@ fn columns(owner: PrincipalId) -> (Option<UserId>, Option<entity::ServiceId>) {
 async fn owner(app: &App, authority: &Authority, username: Option<&str>) -> Result<Principal> {
     let own = authority.principal();
     match (username, own) {
-        (None, Some(own)) => Ok(own),
-        (Some(name), Some(own)) if name.eq_ignore_ascii_case(own.name()) => Ok(own),
+        (_, Some(own)) if authority.is_named(username) => Ok(own),
         (Some(name), _) => {
             authority.require(Scope::SUPER)?;
             service::principal_named(app, name).await?.ok_or(Code::ApiTokenUserUnknown.into())
         }
-        (None, None) => Err(Code::ApiTokenUserUnknown.into()),
+        (None, _) => Err(Code::ApiTokenUserUnknown.into()),
     }
 }
 
@@ -485,8 +492,8 @@ pub enum Chosen {
 ///
 /// # Errors
 ///
-/// [`Code::Forbidden`] or [`Code::InsufficientScope`] where somebody else is named;
-/// [`Code::ApiTokenUserUnknown`]; [`Code::TooManyAttempts`].
+/// [`Code::Forbidden`] or [`Code::InsufficientScope`] where somebody else is named; [`Code::FreshProofRequired`] for
+/// tokens of somebody else; [`Code::ApiTokenUserUnknown`]; [`Code::TooManyAttempts`].
 pub async fn delete(app: &App, authority: &Authority, chosen: Chosen) -> Result<u64> {
     authority.require_self()?;
     authority.count_act(app)?;
@@ -534,7 +541,13 @@ async fn remove(app: &App, chosen: store::Chosen, authority: Option<&Authority>)
     let transaction = app.database.begin().await?;
     if let Some(authority) = authority {
         let owner = store::owner(&transaction, &chosen).await?;
-        authority.hold_with(app, &transaction, owner).await?;
+        let own = authority.principal().map(|own| own.id());
+        // Nothing brings back what others lose here; what one has oneself may be copied, and must go at once.
+        let freshness = match owner {
+            Some(owner) if Some(owner) != own => Freshness::Required,
+            _ => Freshness::NotRequired,
+        };
+        authority.hold_with(app, &transaction, owner, freshness).await?;
     }
     let removed = store::delete(&transaction, chosen).await?;
     let count = u64::try_from(removed.len()).unwrap_or(u64::MAX);

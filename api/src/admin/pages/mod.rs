@@ -1,5 +1,6 @@
 //! The pages of the administration: who has the scope `admin` sees them, and superusers act on them.
 
+mod confirm;
 mod people;
 mod records;
 mod system;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use minijinja::{Value, context};
 use poem::http::StatusCode;
 use poem::{Response, handler};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 pub(crate) use people::{change_session, change_user, show_sessions, show_user, show_users};
 pub(crate) use records::{change_revocations, show_events, show_revocations};
@@ -24,6 +25,7 @@ use crate::account::pages::told;
 use crate::error::{Code, Error, Result};
 use crate::factor::pages::invalid;
 use crate::http::body::is_line;
+use crate::http::caller::PeerAddress;
 use crate::http::page::{Head, field_of};
 use crate::http::visitor::Visitor;
 use crate::replica;
@@ -38,8 +40,9 @@ const ROWS: u64 = 50;
 /// The days whose course is shown.
 const DAYS: u16 = 30;
 
-/// What a form says; each act wants some of it. A box that is not ticked is missing.
-#[derive(Clone, Default, Deserialize)]
+/// What a form says; each act wants some of it. A box that is not ticked is missing. It is written as what a page keeps
+/// of it: no password, and no token.
+#[derive(Clone, Default, Deserialize, Serialize)]
 struct Filled {
     act: String,
     id: Option<String>,
@@ -48,10 +51,15 @@ struct Filled {
     why: Option<String>,
     kind: Option<String>,
     subject: Option<String>,
+    #[serde(skip_serializing)]
     token: Option<String>,
     username: Option<String>,
     days: Option<String>,
+    #[serde(skip_serializing)]
     current: Option<String>,
+    /// The password with which the act is confirmed.
+    #[serde(skip_serializing)]
+    proof: Option<String>,
     algorithm: Option<String>,
     email: Option<String>,
     now: Option<String>,
@@ -121,8 +129,13 @@ struct Act<'a> {
 }
 
 impl<'a> Act<'a> {
-    /// By whoever has a scope.
-    async fn by(visitor: &'a Visitor, scope: &'static str) -> poem::Result<Self> {
+    /// By whoever has a scope, and has given their password with the form if they were asked for it.
+    async fn by(
+        visitor: &'a mut Visitor,
+        scope: &'static str,
+        form: &Filled,
+        from: &PeerAddress,
+    ) -> poem::Result<Self> {
         let mut signed_in = visitor.allowed(scope)?;
         // As the table has them: who was demoted on another replica a moment ago does nothing here.
         let user = user::by_id(&visitor.app.database, signed_in.user.id).await?;
@@ -130,11 +143,10 @@ impl<'a> Act<'a> {
         let user = user.filter(|user| user.scopes().contains(scope) || user.is_superuser);
         let refusal = || visitor.refusal(&visitor.text("not-allowed"), Code::Forbidden.into());
         signed_in.user = Arc::new(user.ok_or_else(|| poem::Error::from_response(refusal()))?);
-        let authority = Authority::Browser {
-            session: signed_in.session,
-            proven: None,
-            user: signed_in.user.clone(),
-        };
+        let proved = confirm::prove(visitor, &signed_in, form, from.0.as_deref()).await;
+        let proven = proved.map_err(poem::Error::from_response)?;
+        let authority =
+            Authority::Browser { session: signed_in.session, proven, user: signed_in.user.clone() };
         Ok(Self { visitor, signed_in, authority })
     }
 }
@@ -172,6 +184,9 @@ async fn after(
         }
         Err(error) if error.code() == Code::InternalServerError => {
             return refused(visitor, error);
+        }
+        Err(error) if error.code() == Code::FreshProofRequired => {
+            return confirm::page(visitor, form, &error).await;
         }
         Err(error) => {
             let faulty = &form.act;

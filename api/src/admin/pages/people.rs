@@ -114,10 +114,10 @@ pub(crate) async fn change_user(
     from: PeerAddress,
     posted: Posted<Filled>,
 ) -> poem::Result<Response> {
-    let Posted { form, visitor } = posted;
+    let Posted { form, mut visitor } = posted;
     // A mail that anybody may ask for harms nobody.
     let scope = if form.act == "reset-mail" { Scope::ADMIN } else { Scope::SUPER };
-    let act = Act::by(&visitor, scope).await?;
+    let act = Act::by(&mut visitor, scope, &form, &from).await?;
     let is_end = form.act == "delete";
     let outcome = user_changed(&act, &id, form.clone(), from.0.as_deref()).await;
     if is_end && outcome.is_ok() {
@@ -253,12 +253,13 @@ async fn sessions_values(visitor: &Visitor, from: From) -> Result<Value> {
 
 #[handler]
 pub(crate) async fn change_session(
-    Asked(from): Asked<From>,
+    from: PeerAddress,
+    Asked(rows): Asked<From>,
     posted: Posted<Filled>,
 ) -> poem::Result<Response> {
-    let Posted { form, visitor } = posted;
-    let act = Act::by(&visitor, Scope::SUPER).await?;
+    let Posted { form, mut visitor } = posted;
+    let act = Act::by(&mut visitor, Scope::SUPER, &form, &from).await?;
     let outcome = end_session(&act, form.clone()).await;
-    let values = sessions_values(&visitor, from);
+    let values = sessions_values(&visitor, rows);
     Ok(after(&visitor, &form, outcome, "admin/sessions.html", values).await)
 }

@@ -13,6 +13,7 @@ use crate::app::App;
 use crate::audit::{self, Row};
 use crate::error::{Code, Result};
 use crate::factor::pages::invalid;
+use crate::http::caller::PeerAddress;
 use crate::http::visitor::{Asked, Posted, Visitor};
 use crate::revocation;
 use crate::scope::Scope;
@@ -59,18 +60,19 @@ async fn revocations_values(visitor: &Visitor, from: From) -> Result<Value> {
 
 #[handler]
 pub(crate) async fn change_revocations(
-    Asked(from): Asked<From>,
+    from: PeerAddress,
+    Asked(rows): Asked<From>,
     posted: Posted<Filled>,
 ) -> poem::Result<Response> {
-    let Posted { form, visitor } = posted;
-    let act = Act::by(&visitor, Scope::SUPER).await?;
+    let Posted { form, mut visitor } = posted;
+    let act = Act::by(&mut visitor, Scope::SUPER, &form, &from).await?;
     let outcome = revocations_changed(&act, form.clone()).await;
     Ok(after(
         &visitor,
         &form,
         outcome,
         "admin/revocations.html",
-        revocations_values(&visitor, from),
+        revocations_values(&visitor, rows),
     )
     .await)
 }

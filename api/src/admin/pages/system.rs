@@ -5,6 +5,7 @@ use poem::{Response, handler};
 
 use super::{Act, Done, Filled, From, ROWS, after, next, page};
 use crate::error::{Code, Result};
+use crate::http::caller::PeerAddress;
 use crate::http::visitor::{Asked, Posted, Visitor};
 use crate::scope::Scope;
 use crate::{key, mail, replica};
@@ -43,14 +44,15 @@ async fn mail_values(visitor: &Visitor, from: From) -> Result<Value> {
 
 #[handler]
 pub(crate) async fn change_mail(
-    Asked(from): Asked<From>,
+    from: PeerAddress,
+    Asked(rows): Asked<From>,
     posted: Posted<Filled>,
 ) -> poem::Result<Response> {
-    let Posted { form, visitor } = posted;
+    let Posted { form, mut visitor } = posted;
     let scope = if form.act == "hasten" { Scope::ADMIN } else { Scope::SUPER };
-    let act = Act::by(&visitor, scope).await?;
+    let act = Act::by(&mut visitor, scope, &form, &from).await?;
     let outcome = mail_changed(&act, form.clone()).await;
-    Ok(after(&visitor, &form, outcome, "admin/mail.html", mail_values(&visitor, from)).await)
+    Ok(after(&visitor, &form, outcome, "admin/mail.html", mail_values(&visitor, rows)).await)
 }
 
 async fn mail_changed(act: &Act<'_>, form: Filled) -> Result<Done> {
@@ -93,9 +95,12 @@ async fn key_values(visitor: &Visitor) -> Result<Value> {
 }
 
 #[handler]
-pub(crate) async fn change_keys(posted: Posted<Filled>) -> poem::Result<Response> {
-    let Posted { form, visitor } = posted;
-    let act = Act::by(&visitor, Scope::SUPER).await?;
+pub(crate) async fn change_keys(
+    from: PeerAddress,
+    posted: Posted<Filled>,
+) -> poem::Result<Response> {
+    let Posted { form, mut visitor } = posted;
+    let act = Act::by(&mut visitor, Scope::SUPER, &form, &from).await?;
     let outcome = keys_changed(&act, form.clone()).await;
     Ok(after(&visitor, &form, outcome, "admin/keys.html", key_values(&visitor)).await)
 }

@@ -74,8 +74,8 @@ pub(crate) async fn change_tokens(
     Asked(rows): Asked<From>,
     posted: Posted<Filled>,
 ) -> poem::Result<Response> {
-    let Posted { form, visitor } = posted;
-    let act = Act::by(&visitor, Scope::SUPER).await?;
+    let Posted { form, mut visitor } = posted;
+    let act = Act::by(&mut visitor, Scope::SUPER, &form, &from).await?;
     let outcome = changed(&act, form.clone(), from.0.as_deref()).await;
     Ok(after(&visitor, &form, outcome, "admin/tokens.html", values(&visitor, rows)).await)
 }

@@ -423,5 +423,22 @@ delete-service-sure = Er geht mit allen seinen Token: Was sie benutzt, funktioni
 discard-sure = Sie wird nie geschickt.
 lift-sure = Was davon noch gültig ist, wird wieder angenommen.
 retire-sure = Was er signiert hat, wird sofort abgewiesen.
+confirm-title = Bestätigen Sie, dass Sie es sind
+confirm-text =
+    { $minutes ->
+        [one] Dafür müssen Sie Ihr Passwort angeben, wenn Sie es vor mehr als einer Minute zuletzt angegeben haben. Was Sie eingegeben haben, bleibt erhalten.
+       *[other] Dafür müssen Sie Ihr Passwort angeben, wenn Sie es vor mehr als { $minutes } Minuten zuletzt angegeben haben. Was Sie eingegeben haben, bleibt erhalten.
+    }
+confirm-button = Bestätigen
+confirm-back = Zurück, ohne es zu tun
+confirm-change = Die Rechte eines Kontos ändern
+confirm-delete = Ein Konto löschen
+confirm-delete-token = Ein API-Token löschen
+confirm-create-token = Ein API-Token erstellen
+confirm-create-service = Einen Dienst anlegen
+confirm-delete-service = Einen Dienst löschen
+confirm-lift = Einen Widerruf aufheben
+confirm-discard = Eine E-Mail verwerfen
+confirm-rotate = Einen Signaturschlüssel erstellen
 email-changed-quietly = Ihre Adresse ist geändert.
 signed-out-by-it = Das ist geschehen und hat Sie auch hier abgemeldet.

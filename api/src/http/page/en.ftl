@@ -398,5 +398,22 @@ delete-service-sure = It goes with all of its tokens: what uses them stops worki
 discard-sure = It is never sent.
 lift-sure = What is still valid of it is accepted again.
 retire-sure = What it signed is refused at once.
+confirm-title = Confirm that it is you
+confirm-text =
+    { $minutes ->
+        [one] This requires your password if you gave it more than a minute ago. What you typed is kept.
+       *[other] This requires your password if you gave it more than { $minutes } minutes ago. What you typed is kept.
+    }
+confirm-button = Confirm
+confirm-back = Back, without doing it
+confirm-change = Change the rights of an account
+confirm-delete = Delete an account
+confirm-delete-token = Delete an API token
+confirm-create-token = Make an API token
+confirm-create-service = Make a service
+confirm-delete-service = Delete a service
+confirm-lift = Take a revocation back
+confirm-discard = Discard a mail
+confirm-rotate = Make a signing key
 email-changed-quietly = Your address is changed.
 signed-out-by-it = That is done, and signed you out here as well.

@@ -1,0 +1,112 @@
+//! The page on which a superuser confirms an act with their password, when they gave it too long ago.
+//!
+//! It keeps what was typed in hidden fields and sends it to the same place once more, so that every form of the
+//! administration, and every button of its lists, is confirmed in the same way and without scripts.
+
+use minijinja::{Value, context};
+use poem::Response;
+use serde_json::Value as Json;
+
+use super::{Filled, refused};
+use crate::account::pages::told;
+use crate::error::{Code, Error, Result};
+use crate::factor::Password;
+use crate::http::page::Head;
+use crate::http::visitor::Visitor;
+use crate::session::browser::{self, SignedIn};
+use crate::user::{self, PasswordHash};
+
+/// The acts that may have to be confirmed.
+const ACTS: [&str; 9] = [
+    "change",
+    "delete",
+    "delete-token",
+    "create-token",
+    "create-service",
+    "delete-service",
+    "lift",
+    "discard",
+    "rotate",
+];
+
+/// Takes the password that came with a form, if one did: the session counts as fresh from then on, and the browser has
+/// another id. Returns what the password was held against; the refusal is a page.
+pub(super) async fn prove(
+    visitor: &mut Visitor,
+    signed_in: &SignedIn,
+    form: &Filled,
+    from: Option<&str>,
+) -> Result<Option<PasswordHash>, Response> {
+    let Some(proof) = &form.proof else { return Ok(None) };
+    let next = browser::new_id();
+    let outcome = match proof.is_empty() {
+        true => Err(Error::from(Code::FreshTokenRequired)),
+        false => {
+            let password = Password::new(proof.clone());
+            browser::freshen(&visitor.app, signed_in, password, &next, from).await
+        }
+    };
+    match outcome {
+        Ok(proven) => {
+            visitor.moves_to(&next);
+            Ok(Some(proven))
+        }
+        Err(error) if error.code() == Code::Unauthorized => {
+            Err(visitor.leads_to_login(Some("signed-out-meanwhile")))
+        }
+        Err(error) if error.code() == Code::InternalServerError => Err(refused(visitor, error)),
+        Err(error) => Err(page(visitor, form, &error).await),
+    }
+}
+
+/// The page that asks for the password, with all that was typed, and with what was wrong about the password if it was.
+pub(super) async fn page(visitor: &Visitor, form: &Filled, error: &Error) -> Response {
+    let about = match about(visitor, form).await {
+        Ok(about) => about,
+        Err(error) => return refused(visitor, error),
+    };
+    let fault = match error.code() {
+        Code::FreshProofRequired => String::new(),
+        _ => told(visitor, error),
+    };
+    let minutes = visitor.app.config.fresh_token_expires.div_ceil(60);
+    let field = match error.code() {
+        Code::LoginBadCredentials | Code::FreshTokenRequired => "current",
+        _ => "",
+    };
+    let head = Head::of(error);
+    let values = context! {
+        act => ACTS.into_iter().find(|act| *act == form.act),
+        faulty => &form.act,
+        field,
+        fault,
+        about,
+        minutes,
+        kept => kept(form),
+        place => visitor.place(),
+        told => "",
+        next => "",
+    };
+    head.onto(visitor.page(head.status(), "admin/confirm.html", values))
+}
+
+/// Whom or what the act is about, as far as the form or its place says.
+async fn about(visitor: &Visitor, form: &Filled) -> Result<String> {
+    let user = visitor.place().strip_prefix("admin/users/").and_then(|id| id.parse().ok());
+    if let Some(user) = user {
+        let known = user::by_id(&visitor.app.database, user).await?;
+        return Ok(known.map(|known| known.user.email).unwrap_or_default());
+    }
+    let said = [&form.username, &form.name, &form.id].into_iter().flatten();
+    Ok(said.clone().find(|said| !said.is_empty()).cloned().unwrap_or_default())
+}
+
+/// The fields of a form, but for passwords and tokens.
+fn kept(form: &Filled) -> Vec<Value> {
+    let Ok(Json::Object(fields)) = serde_json::to_value(form) else { return Vec::new() };
+    let texts = fields.into_iter().filter_map(|(name, value)| match value {
+        Json::String(text) => Some(Value::from(vec![name, text])),
+        _ => None,
+    });
+    texts.collect()
+}
