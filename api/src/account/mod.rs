@@ -188,7 +188,7 @@ pub(crate) struct Way {
 }
 
 /// Changes a user who is held: a new password, and not being active any more, end their sessions but
-/// one and every access token they got. A new address is to be verified, and the former one is told. What
+/// one and every access token they got. Losing a scope revokes every access token they got, and ends no session. A new address is to be verified, and the former one is told. What
 /// is returned besides was recorded in the transaction; the caller says [`applied`] once that was
 /// committed.
 pub(crate) async fn apply(
@@ -231,12 +231,16 @@ pub(crate) async fn apply(
         && app.mailer.sends()
         && limit::mail::may_tell(app, transaction, user.id, Event::PasswordChanged).await?
     {
-        mail::put(app, transaction, user.id, &password_changed(former.email)).await?;
+        mail::put(app, transaction, user.id, &password_changed(former.email.clone())).await?;
     }
     let entries = match why {
         Some((why, kept)) => {
             let now = clock::now();
             session::end_all(app, transaction, user.id, kept, &why, from, now).await?
+        }
+        // Services that verify on their own believe the scopes of an access token.
+        None if former.scopes().beyond(&user.scopes()).is_some() => {
+            session::revoke_access(app, transaction, user.id, &Why::ScopesLost).await?
         }
         None => Vec::new(),
     };

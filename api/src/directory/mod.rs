@@ -180,6 +180,7 @@ async fn hold(
 pub async fn delete(app: &App, superuser: &Authority, id: &str) -> Result<()> {
     let id = parsed(id)?;
     superuser.require_proof_for_own(app, id)?;
+    superuser.require_fresh_claims(app)?;
     superuser.count_act(app)?;
     let transaction = app.database.begin().await?;
     let gone = Changes { is_active: Some(false), ..Changes::default() };

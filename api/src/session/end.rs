@@ -11,7 +11,7 @@ use super::asker::Asker;
 use super::{Device, store};
 use crate::app::App;
 use crate::audit::{self, Act, Entry};
-use crate::clock::{self, Time};
+use crate::clock::{self, SKEW, Time};
 use crate::error::{Code, Error, Result};
 use crate::limit;
 use crate::revocation::{self, Life, Why};
@@ -229,6 +229,36 @@ pub(crate) async fn end_all(
     let cut_off = kept.as_ref().map_or(now, |row| Time::from_millis(row.issued_at));
     let kept = kept.map(|row| row.id);
     let ended = store::end_all(transaction, user, kept, why, from, now).await?;
+    let life = Life::read(app, transaction).await?;
+    let mut entries = life.of_sessions(ended, now);
+    entries.push(life.of_user(user, cut_off));
+    revocation::record(transaction, &entries, why, now).await?;
+    Ok(entries)
+}
+
+/// Revokes the access tokens that a user got up to now, and ends no session: a refresh gives each session a token that
+/// says what the user may do now. Once the transaction was committed, the caller puts what is returned into memory.
+///
+/// As [`end_all`] does of the session that is kept, it goes by the order that the rows keep, and ends a session whose
+/// youngest token is ahead of this clock by more than clocks may differ.
+///
+/// # Errors
+///
+/// When the database refuses.
+pub(crate) async fn revoke_access(
+    app: &App,
+    transaction: &DatabaseTransaction,
+    user: UserId,
+    why: &Why,
+) -> Result<Vec<Revocation>> {
+    let youngest = store::hold_all(transaction, user).await?;
+    // A refresh that waits for its row reads the new scopes after it. One that has changed its row before is covered.
+    let now = clock::now();
+    let latest = now.plus_seconds(SKEW);
+    let past = youngest.into_iter().filter(|issued| *issued <= latest);
+    let cut_off = past.fold(now, Time::max);
+    let ended = store::end_younger(transaction, user, cut_off, why, now).await?;
+    store::keep_all(transaction, user, cut_off).await?;
     let life = Life::read(app, transaction).await?;
     let mut entries = life.of_sessions(ended, now);
     entries.push(life.of_user(user, cut_off));

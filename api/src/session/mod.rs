@@ -19,7 +19,7 @@ mod store;
 pub use asker::Asker;
 pub use claims::holder;
 pub(crate) use claims::is_of_session;
-pub(crate) use end::{end_all, end_by_id, lives};
+pub(crate) use end::{end_all, end_by_id, lives, revoke_access};
 pub use end::{end_one, end_others, logout_all};
 pub use list::{Ended, Page, Session, count, list, list_all};
 pub(crate) use list::{Place, some_of};

@@ -12,6 +12,7 @@ use crate::audit::{self, Act, Actor, Entry};
 use crate::clock::{self, Time};
 use crate::error::{Code, Error, Result, TokenRefusal};
 use crate::revocation::{self, Life, Why};
+use crate::user;
 
 /// Exchanges a refresh token for the next pair.
 ///
@@ -70,6 +71,9 @@ pub async fn refresh(
         Some(row) => row,
         None => not_spent(app, session, generation, from, now).await?,
     };
+    // Read anew, now that the row has the token's place in their order. If the scopes that are read are old ones, whoever
+    // takes some away has yet to look at the row, and the cut-off covers the token: see `revoke_access`.
+    let holder = user::by_id(&app.database, user).await?.ok_or(Code::SessionEnded)?.user;
     tokens(app, &row, now, false, audience, &holder.scopes())
 }
 

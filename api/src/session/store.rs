@@ -198,6 +198,36 @@ pub(super) async fn end(
     Ok(rows.into_iter().next())
 }
 
+/// Holds the sessions of a user that have not ended, in one order, until the transaction ends. Returns the instant of
+/// each one's youngest access token.
+pub(super) async fn hold_all(
+    connection: &impl ConnectionTrait,
+    user: UserId,
+) -> Result<Vec<Time>, DbErr> {
+    let rows = Entity::find()
+        .filter(Column::UserId.eq(user))
+        .filter(Column::EndedAt.is_null())
+        .order_by_asc(Column::Id)
+        .lock_exclusive()
+        .all(connection)
+        .await?;
+    Ok(rows.into_iter().map(|row| Time::from_millis(row.issued_at)).collect())
+}
+
+/// As [`keep`], for every session of a user whose youngest access token is no younger than a cut-off.
+pub(super) async fn keep_all(
+    connection: &impl ConnectionTrait,
+    user: UserId,
+    cut_off: Time,
+) -> Result<(), DbErr> {
+    live(Entity::update_many(), user)
+        .col_expr(Column::IssuedAt, Expr::value(cut_off.millis()))
+        .filter(Column::IssuedAt.lte(cut_off.millis()))
+        .exec(connection)
+        .await
+        .map(drop)
+}
+
 /// Ends every session of a user but `kept`, also those that have expired by this clock: it may be ahead,
 /// and they live again once it is right. Says which had not ended before, each with the instant of its
 /// youngest access token.
@@ -214,6 +244,21 @@ pub(super) async fn end_all(
         update = update.filter(Column::Id.ne(kept));
     }
     let rows = update.exec_with_returning(connection).await?;
+    Ok(rows.into_iter().map(|row| (row.id, Time::from_millis(row.issued_at))).collect())
+}
+
+/// As [`end_all`], for the sessions whose youngest access token is younger than a cut-off.
+pub(super) async fn end_younger(
+    connection: &impl ConnectionTrait,
+    user: UserId,
+    cut_off: Time,
+    why: &Why,
+    now: Time,
+) -> Result<Vec<(SessionId, Time)>, DbErr> {
+    let rows = ended(live(Entity::update_many(), user), why, None, now)
+        .filter(Column::IssuedAt.gt(cut_off.millis()))
+        .exec_with_returning(connection)
+        .await?;
     Ok(rows.into_iter().map(|row| (row.id, Time::from_millis(row.issued_at))).collect())
 }
 
