@@ -48,6 +48,7 @@ pub mod key;
 pub mod known;
 pub mod limit;
 pub mod mail;
+pub(crate) mod notice;
 pub mod operation;
 mod purge;
 pub mod random;

@@ -32,6 +32,7 @@ mod login;
 mod logout;
 mod mail;
 mod model;
+mod notices;
 mod once;
 mod origins;
 mod outcomes;

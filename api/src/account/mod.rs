@@ -23,7 +23,7 @@ use crate::limit::{
     self,
     mail::{Event, Reason},
 };
-use crate::mail::{self, Letter, Template};
+use crate::mail::{self, Facts, Letter, Template};
 use crate::revocation::Why;
 use crate::service::PrincipalId;
 use crate::session::{self, Asker, Device};
@@ -248,9 +248,7 @@ pub(crate) async fn apply(
 }
 
 fn password_changed(to: String) -> Letter {
-    let path = "/forgot-password".to_owned();
-    let template = Template::PasswordChanged;
-    Letter { to, template, path, code: None, lives: None, moved: false }
+    Letter::telling(to, Template::PasswordChanged, "/forgot-password", Facts::new())
 }
 
 /// Deletes a user who asks for it with a fresh access token: their sessions and API tokens go with them.

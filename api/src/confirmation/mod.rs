@@ -20,7 +20,7 @@ use crate::app::App;
 use crate::clock;
 use crate::config::Config;
 use crate::error::Result;
-use crate::mail::{self, Letter, Template};
+use crate::mail::{self, Facts, Letter, Template};
 use crate::random;
 use crate::user::pending::{self, Pending};
 use crate::user::{Credentials, Email, User, former};
@@ -174,6 +174,7 @@ pub async fn send(
         code: client.map(|_| code),
         lives: Some(lives),
         moved: former::is_there(connection, id).await?,
+        facts: Facts::new(),
     };
     mail::put(app, connection, id, &letter).await
 }
@@ -204,7 +205,7 @@ pub async fn send_to_new(
     pending::put(connection, new, digest_of(&token)).await?;
     let letter = |to: &str, template, path, lives| {
         let to = to.to_owned();
-        Letter { to, template, path, code: None, lives, moved: false }
+        Letter { to, template, path, code: None, lives, moved: false, facts: Facts::new() }
     };
     let path = format!("/verify?token={token}");
     let proves = letter(email.as_str(), Template::NewEmail, path, Some(lives));
@@ -255,6 +256,7 @@ pub async fn tell_cancelled(
         code: None,
         lives: None,
         moved: false,
+        facts: Facts::new(),
     };
     mail::put(app, connection, former.user, &letter).await
 }
@@ -287,7 +289,7 @@ pub async fn send_to_former(
         (String::new(), None)
     };
     let (to, template) = (held.email.clone(), Template::EmailChanged);
-    let letter = Letter { to, template, path, code: None, lives, moved: false };
+    let letter = Letter { lives, ..Letter::telling(to, template, &path, Facts::new()) };
     mail::put(app, connection, held.id, &letter).await
 }
 

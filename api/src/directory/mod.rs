@@ -10,6 +10,7 @@ use crate::app::App;
 use crate::audit::{self, Act, Acting, Actor, Entry, Freshness};
 use crate::error::{Code, Error, Phrase, Result};
 use crate::factor::Password;
+use crate::notice;
 use crate::scope::{MAX_SCOPES, Scope, Scopes};
 use crate::service::PrincipalId;
 use crate::session;
@@ -135,12 +136,35 @@ pub async fn change(app: &App, superuser: &Authority, id: &str, wanted: Wanted) 
         // A cookie of the pages from before opens nothing new; tokens may what their user may, as ever.
         session::browser::sign_out_everywhere(&transaction, id).await?;
     }
+    let (before, sets_password) = (held.clone(), changes.hash.is_some());
     let changed = account::apply(app, &transaction, held, changes, way).await?;
+    tell_superusers(app, &transaction, superuser, &before, &changed.0, sets_password && !own)
+        .await?;
     audit::record_all(&transaction, acts).await?;
     transaction.commit().await?;
     account::applied(app, &changed);
     tracing::info!(by = %superuser, user.id = %id, "a superuser changed a user");
     Ok(changed.0)
+}
+
+/// Tells superusers by mail of one that was added, and of one whose password somebody else set.
+async fn tell_superusers(
+    app: &App,
+    transaction: &DatabaseTransaction,
+    superuser: &Authority,
+    before: &User,
+    after: &User,
+    sets_password: bool,
+) -> Result<()> {
+    let acts_as_superuser = |user: &User| user.is_active && user.is_superuser;
+    if sets_password && before.is_superuser {
+        notice::superuser_password_set(app, transaction, after, Some(&superuser.told())).await?;
+    }
+    if acts_as_superuser(after) && !acts_as_superuser(before) {
+        let added = [(after.id, after.email.clone())];
+        notice::superusers_added(app, transaction, &added, &superuser.told()).await?;
+    }
+    Ok(())
 }
 
 /// Whether somebody may more than before.

@@ -24,6 +24,7 @@ use crate::config::Registration;
 use crate::confirmation::{self, Binding, Purpose};
 use crate::error::{Code, Error, Phrase, Result};
 use crate::limit::{self, mail::Reason};
+use crate::notice;
 use crate::user::{self, Credentials, Email, PasswordHash, Profile, User};
 
 /// The dearest hash that is imported: each step doubles the quarter of a second that 12 takes.
@@ -113,6 +114,10 @@ pub async fn create(
         Maker::Themself => Actor::user(known.user.id),
         Maker::Operator { .. } => Actor::of(&"operator"),
     };
+    if known.user.is_superuser {
+        let added = [(known.user.id, known.user.email.clone())];
+        notice::superusers_added(app, &transaction, &added, notice::OPERATOR).await?;
+    }
     let entry = Entry::new(Act::Register, actor).on_user(known.user.id);
     audit::record(&transaction, entry.with("superuser", known.user.is_superuser)).await?;
     transaction.commit().await?;

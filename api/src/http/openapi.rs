@@ -151,6 +151,10 @@ fn refuse(responses: &mut Map<String, Value>, code: Code) {
     if status.as_u16() == 401 {
         response["headers"]["WWW-Authenticate"] = header("Why (RFC 6750, section 3).");
     }
+    if code == Code::FreshProofRequired {
+        let header = header("How long ago the password may have been given (RFC 9470, section 3).");
+        response["headers"]["WWW-Authenticate"] = header;
+    }
     if [429, 503].contains(&status.as_u16()) {
         response["headers"]["Retry-After"] = header("When to try again, in seconds.");
     }

@@ -10,6 +10,7 @@ use crate::app::App;
 use crate::audit::{self, Act, Acting, Actor, Entry, Freshness};
 use crate::error::Result;
 use crate::factor;
+use crate::notice;
 use crate::random;
 use crate::scope::{Scope, Scopes};
 use crate::token::Authority;
@@ -64,14 +65,16 @@ pub async fn import(
     superuser.count_act(app)?;
     let transaction = app.database.begin().await?;
     superuser.hold(app, &transaction, Freshness::Required).await?;
-    let (mut outcomes, mut entries) = (Vec::new(), Vec::new());
+    let (mut outcomes, mut entries, mut added) = (Vec::new(), Vec::new(), Vec::new());
     for imported in users {
         let outcome = match read(imported) {
             Ok((user, hash)) => {
                 let (id, is_superuser) = (user.id, user.is_superuser);
+                let acts = (user.is_active && is_superuser).then(|| user.email.clone());
                 if user::import(&transaction, user, hash).await? {
                     let entry = Entry::new(Act::UserImport, Actor::of(superuser)).on_user(id);
                     entries.push(entry.with("superuser", is_superuser));
+                    added.extend(acts.map(|email| (id, email)));
                     Outcome::Created(id)
                 } else {
                     Outcome::Known
@@ -85,8 +88,10 @@ pub async fn import(
         transaction.rollback().await?;
         return Ok(outcomes);
     }
+    notice::superusers_added(app, &transaction, &added, &superuser.told()).await?;
     audit::record_all(&transaction, entries).await?;
     transaction.commit().await?;
+    app.jobs.wake();
     Ok(outcomes)
 }
 

@@ -45,12 +45,21 @@ impl Reason {
 pub enum Event {
     /// The password was changed.
     PasswordChanged,
+    /// Another account became a superuser's, or this one.
+    SuperuserAdded,
+    /// Another superuser has another password.
+    SuperuserPassword,
+    /// An API token was made for it.
+    ApiTokenCreated,
 }
 
 impl Event {
     fn name(self) -> &'static str {
         match self {
             Self::PasswordChanged => "password-changed",
+            Self::SuperuserAdded => "superuser-added",
+            Self::SuperuserPassword => "superuser-password",
+            Self::ApiTokenCreated => "api-token-created",
         }
     }
 }

@@ -11,6 +11,8 @@ mod transport;
 pub use template::Templates;
 pub use transport::Mailer;
 
+use std::collections::BTreeMap;
+
 use entity::{JobId, UserId};
 use sea_orm::ConnectionTrait;
 use serde::{Deserialize, Serialize};
@@ -41,11 +43,17 @@ pub enum Template {
     EmailChangeAsked,
     /// The link that takes your account back was cancelled.
     RestoreCancelled,
+    /// An account became a superuser's.
+    SuperuserAdded,
+    /// A superuser has another password, which they did not set themselves.
+    SuperuserPassword,
+    /// An API token was made for your account.
+    ApiTokenCreated,
 }
 
 impl Template {
     /// Every one.
-    pub const ALL: [Template; 7] = [
+    pub const ALL: [Template; 10] = [
         Self::Verify,
         Self::ResetPassword,
         Self::EmailChanged,
@@ -53,6 +61,9 @@ impl Template {
         Self::NewEmail,
         Self::EmailChangeAsked,
         Self::RestoreCancelled,
+        Self::SuperuserAdded,
+        Self::SuperuserPassword,
+        Self::ApiTokenCreated,
     ];
 
     /// Its name: that of its folder.
@@ -65,6 +76,9 @@ impl Template {
             Self::NewEmail => "new-email",
             Self::EmailChangeAsked => "email-change-asked",
             Self::RestoreCancelled => "restore-cancelled",
+            Self::SuperuserAdded => "superuser-added",
+            Self::SuperuserPassword => "superuser-password",
+            Self::ApiTokenCreated => "api-token-created",
         }
     }
 }
@@ -84,6 +98,20 @@ pub struct Letter {
     pub lives: Option<u64>,
     /// Whether the account has this address for so short a time that it may be taken back.
     pub moved: bool,
+    /// What else it tells, by the words of its template.
+    #[serde(default)]
+    pub facts: Facts,
+}
+
+/// What a mail tells, by the words of its template.
+pub type Facts = BTreeMap<String, String>;
+
+impl Letter {
+    /// A mail that only tells something, and may lead to a page.
+    pub fn telling(to: String, template: Template, path: &str, facts: Facts) -> Self {
+        let path = path.to_owned();
+        Self { to, template, path, code: None, lives: None, moved: false, facts }
+    }
 }
 
 /// The mails that wait, the oldest first, from after one; and whether there are more.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use minijinja::{Environment, UndefinedBehavior};
 
-use super::{Letter, Template};
+use super::{Facts, Letter, Template};
 use crate::config::ConfigError;
 
 /// The parts of a mail.
@@ -21,14 +21,17 @@ macro_rules! embedded {
     };
 }
 
-const EMBEDDED: [(&str, &str, &str); 21] = embedded!(
+const EMBEDDED: [(&str, &str, &str); 30] = embedded!(
     "verify",
     "reset-password",
     "email-changed",
     "password-changed",
     "new-email",
     "email-change-asked",
-    "restore-cancelled"
+    "restore-cancelled",
+    "superuser-added",
+    "superuser-password",
+    "api-token-created"
 );
 
 /// The words of every mail.
@@ -115,6 +118,7 @@ impl Templates {
         words.extend(letter.code.as_ref().map(|_| ("page", page.to_owned())));
         words.extend(letter.lives.map(|lives| ("lifetime", lifetime(lives))));
         words.extend(letter.moved.then(|| ("moved", "yes".to_owned())));
+        words.extend(letter.facts.iter().map(|(name, fact)| (name.as_str(), fact.clone())));
         template.render(words)
     }
 }
@@ -128,6 +132,11 @@ fn samples(template: Template) -> Vec<Letter> {
         code: code.then(|| "000000".to_owned()),
         lives: lives.then_some(3600),
         moved,
+        facts: Facts::new(),
+    };
+    let telling = |names: &[&str]| {
+        let facts = names.iter().map(|name| ((*name).to_owned(), "x".to_owned())).collect();
+        Letter { facts, ..sample(false, false, false) }
     };
     match template {
         Template::Verify | Template::ResetPassword => {
@@ -144,6 +153,16 @@ fn samples(template: Template) -> Vec<Letter> {
         Template::PasswordChanged | Template::EmailChangeAsked | Template::RestoreCancelled => {
             vec![sample(false, false, false)]
         }
+        Template::SuperuserAdded => {
+            vec![telling(&["account", "by", "from"]), telling(&["account", "by"])]
+        }
+        Template::SuperuserPassword => {
+            vec![telling(&["account", "by", "from"]), telling(&["account"])]
+        }
+        Template::ApiTokenCreated => vec![
+            telling(&["name", "prefix", "scopes", "expires", "own", "from"]),
+            telling(&["prefix", "scopes"]),
+        ],
     }
 }
 
@@ -194,6 +213,9 @@ mod tests {
                 .then(|| "012345".to_owned()),
             lives: (template != Template::PasswordChanged).then_some(3600),
             moved: true,
+            facts: ["account", "by", "from", "name", "prefix", "scopes", "expires"]
+                .map(|name| (name.to_owned(), format!("{name}+<b>")))
+                .into(),
         }
     }
 

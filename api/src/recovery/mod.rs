@@ -20,6 +20,7 @@ use crate::error::{Code, Error, Result};
 use crate::factor::{self, Password};
 use crate::job::{self, Kind};
 use crate::limit;
+use crate::notice;
 use crate::random;
 use crate::revocation::Why;
 use crate::session::browser::SignedIn;
@@ -375,6 +376,7 @@ async fn set_password(
     let changes = Changes { hash: Some(hash), is_verified: Some(true), ..Changes::default() };
     let way = Way { own: true, kept: None, from: device.ip, client: None };
     let changed = account::apply(app, &transaction, held.user, changes, way).await?;
+    notice::superuser_password_set(app, &transaction, &changed.0, None).await?;
     audit::record_all(&transaction, acts_of_reset(id, was_verified, ends_tokens)).await?;
     transaction.commit().await?;
     account::applied(app, &changed);
@@ -456,6 +458,7 @@ pub async fn restore_email(
     let entries = session::end_all(app, &transaction, user.id, None, &why, device.ip, now).await?;
     let known = Credentials { user, hash: app.hasher.nobodys().clone() };
     confirmation::send(app, &transaction, &known, Purpose::ResetPassword, client.as_ref()).await?;
+    notice::superuser_password_set(app, &transaction, &known.user, None).await?;
     let entry = Entry::new(Act::EmailRestore, Actor::anybody()).on_user(known.user.id);
     let mailed = Entry::new(Act::PasswordResetMail, Actor::anybody()).on_user(known.user.id);
     audit::record_all(&transaction, vec![entry, mailed]).await?;

@@ -13,6 +13,7 @@ use crate::audit::{Acting, Freshness};
 use crate::clock;
 use crate::error::{Code, Error, Result, TokenRefusal};
 use crate::limit;
+use crate::notice;
 use crate::revocation;
 use crate::scope::{Scope, Scopes};
 use crate::service::{self, Principal, PrincipalId};
@@ -68,6 +69,17 @@ impl Authority {
             (None, own) => own.is_some(),
             (Some(name), Some(own)) => name.eq_ignore_ascii_case(own.name()),
             (Some(_), None) => false,
+        }
+    }
+
+    /// How superusers are told who it was: by an address, or an operator at the terminal.
+    pub(crate) fn told(&self) -> String {
+        match self {
+            Authority::Session { user, .. } | Authority::Browser { user, .. } => user.email.clone(),
+            Authority::ApiToken { token, principal } => {
+                format!("{}, by the API token {}…", principal.name(), token.prefix)
+            }
+            Authority::Operator => notice::OPERATOR.to_owned(),
         }
     }
 

@@ -518,6 +518,15 @@ pub async fn require_another_superuser(
     }
 }
 
+/// The superusers who may sign in, with their addresses, in the order of their ids.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn superusers(connection: &impl ConnectionTrait) -> Result<Vec<(UserId, String)>> {
+    Ok(store::find_superusers(connection).await?)
+}
+
 /// Which users are wanted.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {

@@ -94,6 +94,21 @@ pub(super) async fn find_and_lock(
     Ok(Some((user, profile)))
 }
 
+/// The superusers who may sign in, with their addresses.
+pub(super) async fn find_superusers(
+    connection: &impl ConnectionTrait,
+) -> Result<Vec<(UserId, String)>, DbErr> {
+    Entity::find()
+        .select_only()
+        .columns([Column::Id, Column::Email])
+        .filter(Column::IsSuperuser.eq(true))
+        .filter(Column::IsActive.eq(true))
+        .order_by_asc(Column::Id)
+        .into_tuple()
+        .all(connection)
+        .await
+}
+
 /// The superusers who may sign in; held, in one order, until the transaction ends.
 pub(super) async fn hold_superusers(
     connection: &impl ConnectionTrait,

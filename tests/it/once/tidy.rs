@@ -120,7 +120,7 @@ fn a_feature_has_files_with_known_names_only() {
     }
 }
 
-/// user ← audit ← revocation ← key ← job ← mail ← confirmation ← service ← limit ← factor ← session ← token ← introspection ← account
+/// user ← audit ← revocation ← key ← job ← mail ← confirmation ← service ← limit ← notice ← factor ← session ← token ← introspection ← account
 /// ← recovery ← directory ← import ← replica ← admin
 #[test]
 fn features_import_along_one_line() {
@@ -134,6 +134,7 @@ fn features_import_along_one_line() {
         "confirmation",
         "service",
         "limit",
+        "notice",
         "factor",
         "session",
         "token",
