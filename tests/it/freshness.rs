@@ -77,6 +77,7 @@ fn acts_on(victims: &Victims) -> Vec<Act> {
         json!({ "users": [{ "email": email, "hashed_password": hash }], "dry_run": dry_run })
     };
     vec![
+        ("POST", format!("{user}/export"), json!(null), 200),
         patch(json!({ "is_superuser": true })),
         patch(json!({ "is_superuser": false })),
         patch(json!({ "is_active": false })),

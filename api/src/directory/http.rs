@@ -26,6 +26,7 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
         &[
             Code::Unauthorized,
             Code::Forbidden,
+            Code::FreshProofRequired,
             Code::NotFound,
             Code::TooManyAttempts,
             Code::ServiceBusy,

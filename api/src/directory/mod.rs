@@ -45,15 +45,16 @@ pub async fn read(app: &App, id: &str) -> Result<User> {
 ///
 /// # Errors
 ///
-/// [`Code::NotFound`]; [`Code::TooManyAttempts`] for a superuser who has one running already or acts too often;
+/// [`Code::NotFound`]; [`Code::FreshProofRequired`]; [`Code::TooManyAttempts`] for a superuser who has one running already or acts too often;
 /// [`Code::ServiceBusy`] while too many others export.
 pub async fn export(app: &App, superuser: &Authority, id: &str) -> Result<Export> {
+    superuser.require_fresh_claims(app)?;
     superuser.count_act(app)?;
     let ready = account::export::ready(app, superuser.principal().map(|own| own.id()))?;
     let user = read(app, id).await?;
     let transaction = app.database.begin().await?;
     let others = [PrincipalId::User(user.id)];
-    superuser.hold_with(app, &transaction, others, Freshness::NotRequired).await?;
+    superuser.hold_with(app, &transaction, others, Freshness::Required).await?;
     let entry = Entry::new(Act::UserExport, Actor::of(superuser)).on_user(user.id);
     audit::record(&transaction, entry).await?;
     transaction.commit().await?;
