@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use entity::api_token::Model;
 use entity::{SessionId, UserId};
 use sea_orm::DatabaseTransaction;
 use tessera_verify::{Claims, Refusal};
@@ -10,7 +11,7 @@ use tessera_verify::{Claims, Refusal};
 use super::{ApiToken, store};
 use crate::app::App;
 use crate::audit::{Acting, Freshness};
-use crate::clock;
+use crate::clock::{self, Time};
 use crate::error::{Code, Error, Result, TokenRefusal};
 use crate::limit;
 use crate::notice;
@@ -60,6 +61,25 @@ impl Authority {
             Authority::ApiToken { principal, .. } => Some(principal.clone()),
             Authority::Operator => None,
         }
+    }
+
+    /// Tells a user by mail that an API token was made for them. A service has no address.
+    pub(super) async fn tell_owner(
+        &self,
+        app: &App,
+        transaction: &DatabaseTransaction,
+        owner: &Principal,
+        row: &Model,
+    ) -> Result<()> {
+        let Principal::User(user) = owner else { return Ok(()) };
+        let token = notice::NewApiToken {
+            name: row.name.as_deref(),
+            prefix: &row.prefix,
+            scopes: row.scopes.clone(),
+            expires: row.expires_at.map(|at| Time::from_millis(at).seconds()),
+            own: self.principal().is_some_and(|own| own.id() == owner.id()),
+        };
+        notice::api_token_created(app, transaction, user, token).await
     }
 
     /// Whether a name is the caller's own; no name is.

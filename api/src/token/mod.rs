@@ -25,7 +25,6 @@ use crate::clock::{self, Time};
 use crate::error::{Code, Error, Phrase, Result, TokenRefusal};
 use crate::known::Known;
 use crate::limit;
-use crate::notice;
 use crate::random;
 use crate::revocation;
 use crate::scope::{Scope, Scopes};
@@ -268,7 +267,7 @@ pub async fn create(app: &App, authority: &Authority, wanted: Wanted) -> Result<
             if count > MOST_TOKENS && !authority.may(Scope::SUPER) {
                 return Err(Code::ApiTokenLimitReached.into());
             }
-            tell_owner(app, &transaction, authority, &owner, &row).await?;
+            authority.tell_owner(app, &transaction, &owner, &row).await?;
             audit::record(&transaction, told(&row)).await?;
             transaction.commit().await?;
             app.jobs.wake();
@@ -305,25 +304,6 @@ fn require_hard_to_guess(app: &App, secret: &Secret) -> Result<()> {
     }
     let advice = "leave it out to have one made, or send random characters";
     Err(Error::field("token", format!("The token {fault}: {advice}")))
-}
-
-/// Tells a user by mail that an API token was made for them. A service has no address.
-async fn tell_owner(
-    app: &App,
-    transaction: &DatabaseTransaction,
-    authority: &Authority,
-    owner: &Principal,
-    row: &Model,
-) -> Result<()> {
-    let Principal::User(user) = owner else { return Ok(()) };
-    let token = notice::NewApiToken {
-        name: row.name.as_deref(),
-        prefix: &row.prefix,
-        scopes: row.scopes.clone(),
-        expires: row.expires_at.map(|at| Time::from_millis(at).seconds()),
-        own: authority.principal().is_some_and(|own| own.id() == owner.id()),
-    };
-    notice::api_token_created(app, transaction, user, token).await
 }
 
 /// Somebody was deleted meanwhile, or asks twice.
