@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::support::{Kind, PASSWORD, Server};
+use serde_json::Value;
+
+use crate::support::{Kind, PASSWORD, Server, claims_of};
 
 #[tokio::test]
 async fn a_sign_out_ends_every_token_of_the_session_and_no_other() {
@@ -211,6 +213,47 @@ async fn a_purge_forgets_what_expired_more_than_a_day_ago_and_no_more() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     server.me(&person.access).await.expect_reason("token_revoked");
+}
+
+/// Servers know where they are in the table by its last row: a purge that took it away would look like a backup
+/// that was restored, and tokens would be refused until all was read again.
+#[tokio::test]
+async fn a_purge_keeps_the_last_row_because_servers_know_their_place_by_it() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    let now = match server.database.kind() {
+        Kind::Sqlite => "cast(strftime('%s') as integer) * 1000",
+        Kind::Postgres => "cast(extract(epoch from now()) * 1000 as bigint)",
+    };
+    for subject in ["first", "last"] {
+        let sql = format!(
+            "insert into revocation (kind, subject, until, why, at) \
+             values ('jti', '{subject}', {now} - 172800000, 'test', 0)"
+        );
+        server.database.execute(&sql).await;
+    }
+    // A start purges.
+    let server = Server::setup().on(server.kill()).start().await;
+    let purged = |line: &Value| line["purge.what"] == "revocations";
+    assert_eq!(server.log.line("a purge", purged).await["purge.rows"], 1);
+    let left = server.database.column::<String>("select subject from revocation").await;
+    assert_eq!(left, ["last"]);
+    // What comes next is read on from there.
+    let jti = claims_of(&person.access)["jti"].as_str().unwrap().to_owned();
+    let sql = format!(
+        "insert into revocation (kind, subject, until, why, at) \
+         values ('jti', '{jti}', {now} + 3600000, 'test', 0)"
+    );
+    server.database.execute(&sql).await;
+    for turn in 0.. {
+        if server.me(&person.access).await.status == 401 {
+            break;
+        }
+        assert!(turn < 100, "the row was not read");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let log = server.log_so_far().await;
+    assert!(!log.contains("they are read again"), "{log}");
 }
 
 #[tokio::test]

@@ -2,10 +2,10 @@
 
 use entity::revocation::{ActiveModel, Column, Entity, Model, SESSION, TOKEN, USER};
 use entity::{SessionId, feed};
-use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
+use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, IntoActiveModel,
-    NotSet, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Set, Statement,
+    ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, DbBackend, DbErr, EntityTrait,
+    IntoActiveModel, NotSet, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Set, Statement,
 };
 use tessera_verify::Revocation;
 
@@ -243,11 +243,16 @@ pub(super) async fn put_feed(
         .map(drop)
 }
 
-/// Deletes some rows that nothing needs since an instant; says how many.
+/// Deletes some rows that nothing needs since an instant, and says how many. The last row of all stays: servers
+/// know their place in the table by it.
 pub(super) async fn delete_until(
     connection: &impl ConnectionTrait,
     time: Time,
     most: u64,
 ) -> Result<u64, DbErr> {
-    delete_some::<Entity>(connection, Column::Seq, Column::Until.lt(time.millis()), most).await
+    let last = Query::select().expr(Expr::col(Column::Seq).max()).from(Entity).to_owned();
+    let past = Condition::all()
+        .add(Column::Until.lt(time.millis()))
+        .add(Column::Seq.not_in_subquery(last));
+    delete_some::<Entity>(connection, Column::Seq, past, most).await
 }
