@@ -119,6 +119,8 @@ async fn a_new_address_takes_over_once_it_is_proved() {
     assert!(!told.text.contains("new@user.com") && told.text.contains("/forgot-password"));
     // Asking again ends the link before.
     let second = server.asks_for(&person, "newer@user.com").await;
+    let export = server.export_me(&person.access).await.expect_status(200);
+    assert_eq!(export.json["user"]["pending_email"], "newer@user.com");
     server.verify(&first.token()).await.expect_refusal(400, "VERIFY_USER_BAD_TOKEN");
     let me = server.me(&person.access).await.expect_status(200);
     assert_eq!((me.text("email"), &me.json["is_verified"]), (person.email.clone(), &json!(true)));

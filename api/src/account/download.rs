@@ -90,7 +90,8 @@ impl Writer {
     /// Writes the whole; or says why it broke off.
     async fn write(mut self, mut export: Export) -> Result<(), String> {
         self.put("{\"user\":").await?;
-        self.put(&UserResponse::from(&export.user).to_json_string()).await?;
+        let user = UserResponse::with_pending(&export.user, export.pending_email.take());
+        self.put(&user.to_json_string()).await?;
         let email = export.user.email.clone();
         // The lists of the document, in the order in which their pages come.
         let mut lists = ["sessions", "api_tokens", "former_emails", "audit"].into_iter();

@@ -15,7 +15,7 @@ use crate::error::{Code, Error, Result};
 use crate::service::PrincipalId;
 use crate::session::{self, Session};
 use crate::token::{self, ApiToken};
-use crate::user::{User, former};
+use crate::user::{User, former, pending};
 
 /// How many rows of the audit are read at once.
 const ACTS_AT_ONCE: usize = 500;
@@ -102,6 +102,8 @@ pub struct Export {
     app: App,
     /// The user, as they were when it began.
     pub user: User,
+    /// The new address that they wait for, when it began.
+    pub pending_email: Option<String>,
     current: Option<SessionId>,
     /// The place in the audit up to which it is read: what is told later is not waited for.
     until: i64,
@@ -117,9 +119,11 @@ impl Export {
         user: User,
         current: Option<SessionId>,
     ) -> Result<Self> {
-        let until = audit::end(app.database.exporter()).await?;
+        let connection = app.database.exporter();
+        let until = audit::end(connection).await?;
+        let pending_email = pending::of(connection, user.id).await?;
         let next = Next::Sessions { ended: false, after: None };
-        Ok(Self { app: app.clone(), user, current, until, next, _place: place })
+        Ok(Self { app: app.clone(), user, pending_email, current, until, next, _place: place })
     }
 
     /// Reads the next page; `None` after the last.

@@ -377,6 +377,7 @@ impl Api {
                 }
             }
         }
+        let new = new.map(|email| email.as_str().to_owned());
         Ok(Json(UserResponse::with_pending(&user, new)))
     }
 

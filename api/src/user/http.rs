@@ -3,7 +3,7 @@
 use poem_openapi::Object;
 use poem_openapi::types::Example;
 
-use super::{Email, Profile, User};
+use super::{Profile, User};
 
 /// A user, as they and superusers see them.
 #[derive(Debug, Object)]
@@ -19,7 +19,7 @@ pub(crate) struct UserResponse {
     is_superuser: bool,
     /// Whether the address was shown to be theirs.
     is_verified: bool,
-    /// The new address that they have just asked for, if it takes over once it is proved.
+    /// The new address that takes over once it is proved. It is in the answer to the request for it, and in an export.
     #[oai(skip_serializing_if_is_none)]
     pending_email: Option<String>,
     /// Their name, if they gave one.
@@ -54,9 +54,8 @@ impl Example for UserResponse {
 }
 
 impl UserResponse {
-    /// A user who has just asked for a new address, if they did.
-    pub(crate) fn with_pending(user: &User, new: Option<Email>) -> Self {
-        let pending_email = new.map(|email| email.as_str().to_owned());
+    /// A user with the new address that they wait for, if they do.
+    pub(crate) fn with_pending(user: &User, pending_email: Option<String>) -> Self {
         Self { pending_email, ..Self::from(user) }
     }
 }
