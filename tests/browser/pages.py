@@ -155,6 +155,37 @@ def administration(browser, scripts):
         seen(page, f"admin-{name}")
 
 
+def confirmed(browser, scripts):
+    """A superuser who gave their password too long ago is asked for it, and nothing that was typed is lost."""
+    stale = os.environ.get("STALE_URL")
+    if not stale:
+        return
+    page = browser.new_context(java_script_enabled=scripts).new_page()
+    page.goto(stale + "/login")
+    page.get_by_label("E-mail address").fill(superuser)
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_text("You are signed in as")).to_be_visible()
+    # On that server a password counts for a second.
+    page.wait_for_timeout(2100)
+    page.goto(stale + "/admin/api-tokens")
+    name = f"stale{int(scripts)}"
+    service = page.get_by_role("region", name="Make a service")
+    service.get_by_label("Name").fill(name)
+    service.get_by_role("button").click()
+    expect(page.get_by_role("heading", name="Confirm that it is you")).to_be_visible()
+    if scripts:
+        look(page, "admin-confirm")
+    page.get_by_label("Current password").fill("not this one")
+    page.get_by_role("button", name="Confirm").click()
+    expect(page.get_by_role("alert")).to_have_text("The password is not right.")
+    if scripts:
+        look(page, "admin-confirm-wrong")
+    page.get_by_label("Current password").fill(password)
+    page.get_by_role("button", name="Confirm").click()
+    expect(page.get_by_role("region", name="Services")).to_contain_text(name)
+
+
 def german(browser):
     context = browser.new_context(locale="de-CH")
     page = context.new_page()
@@ -370,6 +401,7 @@ with sync_playwright() as playwright:
         life(browser, scripts)
         hijacked(browser, scripts)
         administration(browser, scripts)
+        confirmed(browser, scripts)
     german(browser)
     browser.close()
 print(f"{looked_at} pages were looked at")
