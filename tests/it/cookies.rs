@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{Answer, PASSWORD, Request, Server, claims_of};
+use crate::support::{Answer, Forgery, PASSWORD, Request, Server, claims_of};
 
 const FORM: [(&str, &str); 2] = [("username", "first@user.com"), ("password", PASSWORD)];
 
@@ -276,6 +276,34 @@ async fn a_browser_gives_its_password_once_more() {
     let answer = browser.asks(fresh).send().await.expect_status(204);
     assert_eq!(answer.body, "", "a script could read it");
     Browser::of(&answer).asks(change()).send().await.expect_status(200);
+}
+
+/// Whoever has a copy of a cookie must not become fresh by the password that its owner gives.
+#[tokio::test]
+async fn a_renewed_cookie_is_as_fresh_as_the_one_it_replaces() {
+    let server = Server::start().await;
+    server.person("first").await;
+    let browser = Browser::sign_in(&server).await;
+    // As it is an hour after the sign-in, in the second half of its life.
+    let claims = claims_of(browser.token());
+    let (issued, given) = (claims["iat"].as_u64().unwrap(), claims["auth_time"].as_u64().unwrap());
+    let old = Forgery::of(browser.token()).with("auth_time", given - 3600);
+    let old = old.with("iat", issued - 800).with("nbf", issued - 800).with("exp", issued + 100);
+    let cookies = browser.cookies.replace(browser.token(), &old.sign());
+    let copy = Browser { cookies, csrf: browser.csrf.clone() };
+    let fresh = server.post("/auth/jwt/fresh").json(&json!({ "password": PASSWORD }));
+    browser.asks(fresh).send().await.expect_status(204);
+    let answer = copy.asks(server.get("/users/me")).send().await.expect_status(200);
+    let renewed = Browser::of(&answer);
+    assert_eq!(claims_of(renewed.token())["auth_time"], given - 3600);
+    let change = server.patch("/users/me").json(&json!({ "email": "new@user.com" }));
+    let refused = copy.is_made_to_ask(change).header("x-csrf-token", &browser.csrf).send().await;
+    refused.expect_refusal(401, "FRESH_TOKEN_REQUIRED");
+    let cookie = format!("tessera={}", renewed.token());
+    let change = server.patch("/users/me").json(&json!({ "email": "new@user.com" }));
+    let change = change.header("cookie", &format!("{cookie}; tessera-csrf={}", browser.csrf));
+    let refused = change.header("x-csrf-token", &browser.csrf).send().await;
+    refused.expect_refusal(401, "FRESH_TOKEN_REQUIRED");
 }
 
 #[tokio::test]

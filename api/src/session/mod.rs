@@ -176,7 +176,8 @@ pub async fn replace(app: &App, claims: &Claims, device: Device) -> Result<Optio
     Ok(access)
 }
 
-/// It is as fresh as the last password that was given.
+/// It is as fresh as the token that it replaces: a copy of that does not become fresh by the password that somebody else
+/// gave since.
 async fn next_of(
     app: &App,
     transaction: &DatabaseTransaction,
@@ -189,7 +190,10 @@ async fn next_of(
     let (Some(row), Some(user)) = (row, user::by_id_in(transaction, user).await?) else {
         return Ok(None);
     };
-    access_token(app, &row, clock::now(), true, &user.user).map(Some)
+    let TokenKind::Access { fresh, auth_time, .. } = claims.kind else { return Ok(None) };
+    let given = i64::try_from(auth_time.saturating_mul(1000)).unwrap_or(i64::MAX);
+    let row = Model { auth_time: row.auth_time.min(given), ..row };
+    access_token(app, &row, clock::now(), fresh, &user.user).map(Some)
 }
 
 fn access_token(
