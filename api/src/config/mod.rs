@@ -55,8 +55,8 @@ pub struct Config {
     #[arg(long, env = "PORT", global = true, default_value = "8000")]
     pub port: u16,
 
-    /// Where callers find this service: the issuer of its tokens and the base of its links, in its normal
-    /// form (https://id.example.com for HTTPS://ID.example.com:443/)
+    /// Where callers find this service: the issuer of its tokens and the base of its links. It is
+    /// used in its normal form: scheme and host in lower case, without the usual port and without a slash at the end
     #[arg(
         long,
         env = "PUBLIC_URL",

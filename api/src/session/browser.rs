@@ -116,9 +116,9 @@ pub fn keep(app: &App, signed_in: &SignedIn, device: Device) {
 ///
 /// # Errors
 ///
-/// [`Code::LoginBadCredentials`](crate::error::Code::LoginBadCredentials),
-/// [`Code::TooManyAttempts`](crate::error::Code::TooManyAttempts),
-/// [`Code::ServiceBusy`](crate::error::Code::ServiceBusy).
+/// [`Code::LoginBadCredentials`],
+/// [`Code::TooManyAttempts`],
+/// [`Code::ServiceBusy`].
 pub async fn prove(
     app: &App,
     signed_in: &SignedIn,
@@ -134,7 +134,7 @@ pub async fn prove(
 ///
 /// # Errors
 ///
-/// As [`prove`]; [`Code::Unauthorized`](crate::error::Code::Unauthorized) for a session that ended meanwhile.
+/// As [`prove`]; [`Code::Unauthorized`] for a session that ended meanwhile.
 pub async fn freshen(
     app: &App,
     signed_in: &SignedIn,

@@ -59,7 +59,7 @@ pub struct Page {
 ///
 /// # Errors
 ///
-/// [`Code::UnprocessableContent`] when `after` is no session of theirs.
+/// [`Code::UnprocessableContent`](crate::error::Code::UnprocessableContent) when `after` is no session of theirs.
 pub async fn list(
     app: &App,
     user: UserId,
