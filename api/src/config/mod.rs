@@ -4,7 +4,7 @@ mod document;
 mod mail;
 mod origin;
 mod page;
-mod secret;
+pub(crate) mod secret;
 mod value;
 
 use std::fmt;
@@ -449,7 +449,9 @@ impl Config {
             let unusable = secret::unusable(secret.expose());
             // A former secret that is easy to guess must be named while tokens move on to a better one.
             let may_be_named = unusable.is_none() && name == "APP_SECRET_PREVIOUS";
-            let Some(fault) = unusable.or_else(|| secret::guessable(secret.expose())) else {
+            let Some(fault) =
+                unusable.or_else(|| secret::guessable(secret.expose(), MIN_SECRET_LENGTH))
+            else {
                 continue;
             };
             if !self.dev && !may_be_named {

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::{EXAMPLE_SECRET, MIN_SECRET_LENGTH};
 
-/// The fewest different characters of a secret: 32 random hexadecimal digits have fewer in one of
-/// twenty million.
+/// The fewest different characters of a secret of 32 bytes and more, and for each four bytes of a shorter one a
+/// single one: 32 random hexadecimal digits have fewer in one of twenty million.
 const FEWEST_CHARACTERS: usize = 8;
 
 /// How many bytes at least follow from those before them in a text that repeats itself.
@@ -37,18 +37,19 @@ pub(super) fn unusable(secret: &str) -> Option<String> {
 }
 
 /// Says, of a secret that is long enough and has less in it than its length promises, what is wrong
-/// with it: as [`unusable`].
-pub(super) fn guessable(secret: &str) -> Option<String> {
+/// with it: as [`unusable`]. `least` is the fewest bytes that a secret of its kind has.
+pub(crate) fn guessable(secret: &str, least: usize) -> Option<String> {
     let characters: BTreeSet<char> = secret.chars().collect();
+    let fewest = FEWEST_CHARACTERS.min(secret.len() / 4);
     let lower = secret.to_ascii_lowercase();
     let fault = if secret.trim().is_empty() {
         "is nothing but white space".to_owned()
     } else if secret.trim() != secret {
         "begins or ends with white space, which other programs may cut off".to_owned()
-    } else if characters.len() < FEWEST_CHARACTERS {
-        format!("has fewer than {FEWEST_CHARACTERS} different characters")
-    } else if period(secret.as_bytes()) < MIN_SECRET_LENGTH {
-        format!("repeats a pattern of fewer than {MIN_SECRET_LENGTH} bytes")
+    } else if characters.len() < fewest {
+        format!("has fewer than {fewest} different characters")
+    } else if period(secret.as_bytes()) < least {
+        format!("repeats a pattern of fewer than {least} bytes")
     } else if is_sequence(secret.as_bytes()) {
         "is a sequence of neighbouring characters".to_owned()
     } else if PLACEHOLDERS.iter().any(|word| lower.contains(word)) {
@@ -59,11 +60,12 @@ pub(super) fn guessable(secret: &str) -> Option<String> {
     Some(fault)
 }
 
-/// The length of the shortest pattern that the text repeats to its end, for [`REPEATED`] bytes at least;
-/// the text's own length if it repeats none.
+/// The length of the shortest pattern that the text repeats to its end, for [`REPEATED`] bytes at least, or for
+/// half of a shorter text; the text's own length if it repeats none.
 fn period(text: &[u8]) -> usize {
     let repeats = |length: &usize| (*length..text.len()).all(|at| text[at] == text[at - length]);
-    (1..=text.len().saturating_sub(REPEATED)).find(repeats).unwrap_or(text.len())
+    let repeated = REPEATED.min(text.len() / 2);
+    (1..=text.len() - repeated).find(repeats).unwrap_or(text.len())
 }
 
 /// Whether most characters are the one after, the one before or the same as the last.
@@ -74,7 +76,7 @@ fn is_sequence(text: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{guessable, unusable};
+    use super::{MIN_SECRET_LENGTH, guessable, unusable};
 
     #[test]
     fn what_is_long_and_easy_to_guess_is_known_as_that() {
@@ -94,7 +96,7 @@ mod tests {
         ];
         for secret in easy {
             assert_eq!(unusable(&secret), None, "{secret}");
-            assert!(guessable(&secret).is_some(), "{secret}");
+            assert!(guessable(&secret, MIN_SECRET_LENGTH).is_some(), "{secret}");
         }
     }
 
@@ -103,10 +105,10 @@ mod tests {
         for turn in 0..2000 {
             let hex = crate::random::secret();
             for secret in [&hex, &hex[..32], &crate::random::letters_and_digits(32)] {
-                assert_eq!(guessable(secret), None, "turn {turn}: {secret}");
+                assert_eq!(guessable(secret, MIN_SECRET_LENGTH), None, "turn {turn}: {secret}");
             }
         }
         let words = "otter granite velvet lantern pickle harbour";
-        assert_eq!((unusable(words), guessable(words)), (None, None));
+        assert_eq!((unusable(words), guessable(words, MIN_SECRET_LENGTH)), (None, None));
     }
 }

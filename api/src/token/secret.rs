@@ -4,12 +4,12 @@
 //! follow from them: a scanner that finds one in a repository knows what it has found, and a typing
 //! error is told from an unknown token without a query.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
 use aws_lc_rs::digest::{SHA256, digest};
 
+use crate::config::secret::guessable;
 use crate::random;
 
 const PREFIX: &str = "tsr_";
@@ -39,24 +39,8 @@ impl Secret {
     /// Says, of a secret that was made elsewhere and has less in it than its length promises, what is wrong with it:
     /// as the end of a sentence. Never says the secret.
     pub(super) fn fault(&self) -> Option<String> {
-        let text = self.0.as_bytes();
         let made_here = self.0.starts_with(PREFIX);
-        let fewest = if text.len() < 32 { 6 } else { 8 };
-        let different = text.iter().collect::<BTreeSet<_>>().len();
-        let repeats =
-            |length: &usize| text.iter().zip(&text[*length..]).all(|(one, other)| one == other);
-        let near = text.windows(2).filter(|pair| pair[0].abs_diff(pair[1]) <= 1).count();
-        if made_here {
-            None
-        } else if different < fewest {
-            Some(format!("has {different} different characters, and must have {fewest} or more"))
-        } else if (1..=text.len() / 2).any(|length| repeats(&length)) {
-            Some("repeats a pattern".to_owned())
-        } else if near * 2 > text.len() {
-            Some("is a sequence of neighbouring characters".to_owned())
-        } else {
-            None
-        }
+        if made_here { None } else { guessable(&self.0, *LENGTHS.start()) }
     }
 
     /// Whether a bearer token is meant to be one, rather than a JWT.
