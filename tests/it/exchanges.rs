@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, MailServer, Request, Server, claims_of};
+use crate::support::{Answer, MailServer, Request, Server, claims_of, wait_for};
 
 const RECORDED: &str = include_str!("../fixtures/fastapi-users-exchanges.txt");
 
@@ -291,14 +291,15 @@ async fn the_exchanges_recorded_from_fastapi_users_are_answered_alike() {
         let answer = ask("/auth/forgot-password", email).await;
         recorded.next("POST /auth/forgot-password").same(&answer);
     }
-    let mailed = async |subject: &str, count: usize| loop {
-        let letters = mails.letters().into_iter();
-        let mut some = letters
-            .filter(|letter| letter.to == "first@user.com" && letter.subject.contains(subject));
-        if let Some(letter) = some.nth(count - 1) {
-            return letter.token();
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    let mailed = async |subject: &str, count: usize| {
+        let what = format!("mail {count}, {subject}");
+        let letter = wait_for(&what, || {
+            let letters = mails.letters().into_iter();
+            letters
+                .filter(|letter| letter.to == "first@user.com" && letter.subject.contains(subject))
+                .nth(count - 1)
+        });
+        letter.await.token()
     };
     let token = mailed("new password", 1).await;
     let reset = async |token: &str, password: &str| {

@@ -371,13 +371,15 @@ async fn set_password(
         return Err(bad());
     }
     let from = device.ip.clone();
-    let (id, was_verified) = (held.user.id, held.user.is_verified);
+    let id = held.user.id;
     let ends_tokens = end_for_new_password(&transaction, &held.user, ends).await?;
-    let changes = Changes { hash: Some(hash), is_verified: Some(true), ..Changes::default() };
+    // A mail for a new password verifies no address, as in FastAPI Users: a front end asks for that apart.
+    let is_verified = (purpose == Purpose::Verify).then_some(true);
+    let changes = Changes { hash: Some(hash), is_verified, ..Changes::default() };
     let way = Way { own: true, kept: None, from: device.ip, client: None };
     let changed = account::apply(app, &transaction, held.user, changes, way).await?;
     notice::superuser_password_set(app, &transaction, &changed.0, None).await?;
-    audit::record_all(&transaction, acts_of_reset(id, was_verified, ends_tokens)).await?;
+    audit::record_all(&transaction, acts_of_reset(id, purpose, ends_tokens)).await?;
     transaction.commit().await?;
     account::applied(app, &changed);
     app.forget_api_tokens();
@@ -406,9 +408,10 @@ async fn end_for_new_password(
 }
 
 /// The audit's entries of a new password that a mail set.
-fn acts_of_reset(user: UserId, was_verified: bool, ends_tokens: bool) -> Vec<Entry> {
+fn acts_of_reset(user: UserId, purpose: Purpose, ends_tokens: bool) -> Vec<Entry> {
     let entry = |act| Entry::new(act, Actor::anybody()).on_user(user);
-    let verified = (!was_verified).then(|| entry(Act::EmailVerify).with("claimed", true));
+    let verifies = purpose == Purpose::Verify;
+    let verified = verifies.then(|| entry(Act::EmailVerify).with("claimed", true));
     let reset = entry(Act::PasswordReset).with("api_tokens", ends_tokens);
     verified.into_iter().chain([reset]).collect()
 }

@@ -79,7 +79,7 @@ fn letters(folder: &Path) -> Vec<Letter> {
     paths.iter().map(|path| Letter::read(path)).collect()
 }
 
-async fn wait_for<T>(what: &str, find: impl Fn() -> Option<T>) -> T {
+pub(crate) async fn wait_for<T>(what: &str, find: impl Fn() -> Option<T>) -> T {
     for _ in 0..3000 {
         if let Some(found) = find() {
             return found;
