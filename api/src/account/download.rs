@@ -22,19 +22,19 @@ use crate::audit;
 use crate::token::http::ApiTokenResponse;
 use crate::user::http::UserResponse;
 
-/// How many bytes are written at once.
+/// The size of a chunk, in bytes.
 const CHUNK: usize = 16 * 1024;
 
-/// How long a caller may take nothing of it.
+/// The longest time in which a caller reads nothing before the download is cut off.
 const TAKEN_WITHIN: Duration = Duration::from_secs(30);
 
-/// How long a caller may take for all of it.
+/// The longest time that a whole download may take.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(600);
 
 /// An export that is sent as it is read.
 pub(crate) struct Download(pub(crate) Export);
 
-/// What is said to whom writes to the connection.
+/// A message to the body of the response.
 enum Piece {
     Some(Bytes),
     End,

@@ -310,7 +310,7 @@ pub enum Ends {
     ApiTokensToo,
 }
 
-/// Gives a user another password, and verifies their address: every session and every access token of theirs ends.
+/// Gives a user another password, and ends every session and every access token of theirs. It verifies no address.
 /// If nobody had shown that those who have the password read the mail, API tokens and everything that mails
 /// brought end as well: somebody else may have registered the address.
 ///
@@ -329,7 +329,7 @@ pub async fn reset_password(
 }
 
 /// Takes an account over for those who read its mail, with the token that was mailed to verify its address: as
-/// [`reset_password`], as long as the address is not verified.
+/// [`reset_password`], as long as the address is not verified, and verifies it.
 ///
 /// # Errors
 ///
