@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Browser, Kind, PASSWORD, Person, Server};
+use crate::support::{Browser, Kind, PASSWORD, Person, Server, awaited, eventually};
 
 const PAGES: [&str; 10] = [
     "/admin",
@@ -100,7 +100,7 @@ async fn who_may_more_than_before_signs_in_anew_on_the_pages() {
     thief.open("/admin").await.expect_status(303);
     // Less again: nothing is signed out, and nothing is seen.
     server.grant(&root, &person, json!({ "is_superuser": false })).await;
-    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    server.advance(std::time::Duration::from_secs(1)).await;
     browser.open("/admin").await.expect_status(403);
     browser.open("/account").await.expect_status(200);
 }
@@ -428,15 +428,12 @@ async fn what_was_counted_each_hour_is_shown_and_kept_for_four_hundred_days() {
     }
     // A start purges.
     let server = Server::setup().on(server.kill()).start().await;
-    for turn in 0.. {
+    eventually("what is old is purged", async || {
         let kept = server.database.column::<i64>("select sessions from sample").await;
-        if !kept.contains(&79) && kept.len() >= 3 {
-            assert!(kept.contains(&77) && kept.contains(&78), "{kept:?}");
-            break;
-        }
-        assert!(turn < 100, "{kept:?}");
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
+        assert!(kept.contains(&77) && kept.contains(&78), "{kept:?}");
+        !kept.contains(&79) && kept.len() >= 3
+    })
+    .await;
     let mut browser = Browser::of(&server);
     browser.sign_in(&root.email, PASSWORD).await;
     let overview = browser.open("/admin").await.expect_status(200);
@@ -500,19 +497,12 @@ async fn the_overview_counts_and_the_other_pages_show_what_the_server_is() {
         .expect_status(422);
 
     // Within a second or two it has applied everything, and says so.
-    let mut servers = browser.open("/admin/servers").await.expect_status(200);
-    for _ in 0..100 {
-        if servers.body.contains(">0</td>") {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-        servers = browser.open("/admin/servers").await.expect_status(200);
-    }
-    assert!(
-        servers.body.contains("replica-&lt;1&gt;") && servers.body.contains(">0</td>"),
-        "{}",
-        servers.body
-    );
+    let servers = awaited("everything is applied", async || {
+        let servers = browser.open("/admin/servers").await.expect_status(200);
+        Some(servers).filter(|servers| servers.body.contains(">0</td>"))
+    });
+    let servers = servers.await;
+    assert!(servers.body.contains("replica-&lt;1&gt;"), "{}", servers.body);
     let settings = browser.open("/admin/settings").await.expect_status(200);
     assert!(settings.body.contains("JWT_ALGORITHM") && settings.body.contains("environment"));
     assert!(settings.body.contains(">(secret)</td>"), "{}", settings.body);

@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::time::sleep;
 
-use crate::support::{Answer, Kind, Person, SECRET, Server};
+use crate::support::{Answer, Kind, Person, SECRET, Server, awaited};
 
 impl Server {
     /// Asks for an API token with an access token of a sign-in, or another API token.
@@ -25,7 +24,7 @@ impl Server {
         let promote = format!("update \"user\" set is_superuser = true where id = '{}'", person.id);
         assert_eq!(self.database.execute(&promote).await, 1);
         // Until what is known of them is a second old.
-        sleep(Duration::from_millis(900)).await;
+        self.advance(Duration::from_millis(900)).await;
         person
     }
 
@@ -69,7 +68,7 @@ async fn tokens_are_listed_the_newest_first_without_their_secrets() {
     let mut secrets = Vec::new();
     for name in ["one", "two", "three"] {
         secrets.push(server.api_token(&person.access, &json!({ "name": name })).await);
-        sleep(Duration::from_millis(5)).await;
+        server.passes(Duration::from_millis(5));
     }
     let page = |path: String| {
         let request = server.get(&path).bearer(&person.access);
@@ -209,11 +208,11 @@ async fn a_token_may_no_more_than_its_owner_does_at_this_moment() {
     let challenge = refused.header("www-authenticate");
     assert_eq!(challenge, "Bearer error=\"insufficient_scope\", scope=\"super\"");
     server.database.execute("update \"user\" set is_superuser = false").await;
-    sleep(Duration::from_millis(1000)).await;
+    server.advance(Duration::from_millis(1000)).await;
     admin(strong.clone()).await.expect_refusal(403, "Forbidden");
     server.me(&strong).await.expect_status(200);
     server.database.execute("update \"user\" set is_active = false").await;
-    sleep(Duration::from_millis(1000)).await;
+    server.advance(Duration::from_millis(1000)).await;
     server.me(&strong).await.expect_status(401);
     server.me(&weak).await.expect_status(401);
 }
@@ -299,7 +298,7 @@ async fn a_secret_stored_again_keeps_its_age_and_takes_the_new_expiry() {
         |expire: Value| json!({ "token": "f343ff34r3fg4g5g34gf34g34g3g34g4", "expire": expire });
     let first = server.make_api_token(&person.access, &wanted(json!(60))).await.expect_status(201);
     assert_eq!(first.text("prefix"), "f343");
-    sleep(Duration::from_millis(1100)).await;
+    server.advance(Duration::from_millis(1100)).await;
     let again = server.make_api_token(&person.access, &wanted(json!(3600))).await;
     let again = again.expect_status(201);
     assert_eq!(
@@ -349,7 +348,7 @@ async fn an_expired_token_is_refused_and_says_so() {
     let by_default = server.api_token(&person.access, &json!({})).await;
     let chosen = server.api_token(&person.access, &json!({ "expire": 3600 })).await;
     server.me(&by_default).await.expect_status(200);
-    sleep(Duration::from_millis(2100)).await;
+    server.advance(Duration::from_millis(2100)).await;
     server.me(&by_default).await.expect_reason("api_token_expired");
     server.me(&chosen).await.expect_status(200);
 }
@@ -431,32 +430,33 @@ async fn the_table_holds_a_digest_and_the_log_nothing() {
 async fn a_use_is_noted_after_the_answer_and_once_a_minute() {
     let server = Server::start().await;
     let person = server.person("first").await;
-    let secret = server.api_token(&person.access, &json!({})).await;
-    let sql = "select coalesce(last_used_at, 0) from api_token";
-    assert_eq!(server.database.column::<i64>(sql).await, [0]);
-    server.me(&secret).await.expect_status(200);
-    let noted = async || {
-        for _ in 0..200 {
-            let at = server.database.column::<i64>(sql).await[0];
-            if at > 0 {
-                return at;
-            }
-            sleep(Duration::from_millis(50)).await;
-        }
-        panic!("a use was not noted");
+    let secret = server.api_token(&person.access, &json!({ "name": "one" })).await;
+    let other = server.api_token(&person.access, &json!({ "name": "other" })).await;
+    let at = async |name: &str| {
+        let at = format!("select coalesce(last_used_at, 0) from api_token where name = '{name}'");
+        server.database.column::<i64>(&at).await[0]
     };
-    let first = noted().await;
-    sleep(Duration::from_secs(1)).await;
+    let noted = async |name: &str| {
+        server.passes(Duration::from_secs(6));
+        awaited("a use is noted", async || Some(at(name).await).filter(|at| *at > 0)).await
+    };
+    assert_eq!(at("one").await, 0);
     server.me(&secret).await.expect_status(200);
-    sleep(Duration::from_secs(6)).await;
-    assert_eq!(noted().await, first, "noted twice within a minute");
+    let first = noted("one").await;
+    server.advance(Duration::from_secs(1)).await;
+    server.me(&secret).await.expect_status(200);
+    // What was used after it is noted, and so would it have been.
+    server.me(&other).await.expect_status(200);
+    noted("other").await;
+    assert_eq!(at("one").await, first, "noted twice within a minute");
     server.database.execute("update api_token set last_used_at = last_used_at - 60000").await;
-    sleep(Duration::from_secs(1)).await;
+    server.advance(Duration::from_secs(1)).await;
     server.me(&secret).await.expect_status(200);
     // What waits to be written is, when the server is asked to stop.
     let mut server = server;
     server.terminate();
     assert!(server.ended().await.success());
+    let sql = "select last_used_at from api_token where name = 'one'";
     assert!(server.database.column::<i64>(sql).await[0] > first);
 }
 
@@ -505,7 +505,7 @@ async fn a_token_deleted_on_one_replica_is_refused_on_every_other_within_a_secon
     two.me(&secret).await.expect_status(200);
     let delete = one.request("DELETE", "/auth/tokens").bearer(&person.access);
     delete.json(&json!({ "token": secret })).send().await.expect_status(200);
-    sleep(Duration::from_millis(1000)).await;
+    two.advance(Duration::from_millis(1000)).await;
     two.me(&secret).await.expect_reason("api_token_unknown");
 }
 

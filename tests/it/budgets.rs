@@ -51,9 +51,7 @@ impl Server {
 
     /// How many mails with these words in their subject an address got, once nothing is left to be done.
     async fn mails(&self, to: &str, subject: &str) -> usize {
-        while self.database.count("job").await > 0 {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
+        self.database.has_no_job().await;
         let letters = self.outbox().into_iter();
         letters.filter(|letter| letter.to == to && letter.subject.contains(subject)).count()
     }
@@ -149,9 +147,7 @@ async fn somebody_who_registers_and_deletes_an_address_again_and_again_fills_no_
         let person = server.person_at(&from, OWNER).await;
         let request = server.request("DELETE", "/users/me").header("x-forwarded-for", &from);
         request.bearer(&person.access).send().await.expect_status(204);
-        while server.database.count("job").await > 0 {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
+        server.database.has_no_job().await;
     }
     assert_eq!(server.mails(OWNER, VERIFY).await, 11);
     // Its owner asks for one: that is another budget.

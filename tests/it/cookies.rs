@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{Answer, Forgery, PASSWORD, Request, Server, claims_of};
+use crate::support::{Answer, Forgery, PASSWORD, Request, Server, claims_of, eventually};
 
 const FORM: [(&str, &str); 2] = [("username", "first@user.com"), ("password", PASSWORD)];
 
@@ -210,7 +210,7 @@ async fn a_browser_in_use_keeps_its_session() {
     let mut browser = Browser::sign_in(&server).await;
     let first = browser.clone();
     for _ in 0..2 {
-        tokio::time::sleep(Duration::from_millis(4200)).await;
+        server.advance(Duration::from_millis(4200)).await;
         let me = browser.is_made_to_ask(server.get("/users/me")).send().await.expect_status(200);
         assert_eq!(set(&me).len(), 2, "not renewed");
         let renewed = Browser::of(&me);
@@ -238,7 +238,7 @@ async fn a_session_that_ended_is_not_renewed() {
     server.person("first").await;
     let browser = Browser::sign_in(&server).await;
     server.logout(browser.token()).await.expect_status(204);
-    tokio::time::sleep(Duration::from_millis(4200)).await;
+    server.advance(Duration::from_millis(4200)).await;
     let me = browser.is_made_to_ask(server.get("/users/me")).send().await;
     assert!(set(&me).is_empty());
 }
@@ -251,14 +251,15 @@ async fn a_copy_of_a_cookie_is_not_renewed_after_a_new_password() {
     let other = setup().on(server.database.clone()).start().await;
     server.person("first").await;
     let browser = Browser::sign_in(&server).await;
-    tokio::time::sleep(Duration::from_millis(4200)).await;
+    server.advance(Duration::from_millis(4200)).await;
     let change = server.patch("/users/me").json(&json!({ "password": "a new one" }));
     let answer = browser.asks(change).send().await.expect_status(200);
-    for _ in 0..20 {
+    eventually("the other replica hears of it", async || {
         let copy = browser.is_made_to_ask(other.get("/users/me")).send().await;
         assert!(set(&copy).is_empty(), "a thief got another");
-        tokio::time::sleep(Duration::from_millis(30)).await;
-    }
+        copy.status == 401
+    })
+    .await;
     let renewed = Browser::of(&answer);
     assert_eq!(set(&answer).len(), 2);
     renewed.asks(server.get("/users/me")).send().await.expect_status(200);
@@ -269,7 +270,7 @@ async fn a_browser_gives_its_password_once_more() {
     let server = Server::setup().set("FRESH_TOKEN_EXPIRES", 1).start().await;
     server.person("first").await;
     let browser = Browser::sign_in(&server).await;
-    tokio::time::sleep(Duration::from_millis(2100)).await;
+    server.advance(Duration::from_millis(2100)).await;
     let change = || server.patch("/users/me").json(&json!({ "email": "new@user.com" }));
     browser.asks(change()).send().await.expect_refusal(401, "FRESH_TOKEN_REQUIRED");
     let fresh = server.post("/auth/jwt/fresh").json(&json!({ "password": PASSWORD }));
@@ -338,7 +339,7 @@ async fn a_cookie_is_renewed_by_a_request_that_is_refused_too() {
     let server = Server::setup().set("ACCESS_TOKEN_EXPIRES", 6).start().await;
     server.person("first").await;
     let browser = Browser::sign_in(&server).await;
-    tokio::time::sleep(Duration::from_millis(4200)).await;
+    server.advance(Duration::from_millis(4200)).await;
     let request = browser.asks(server.request("DELETE", "/auth/sessions/x"));
     let answer = request.send().await.expect_refusal(404, "Not Found");
     assert_eq!(set(&answer).len(), 2);

@@ -1,11 +1,10 @@
 //! kill -9 in the middle of everything: what was acknowledged holds.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use crate::support::{Kind, PASSWORD, Request, Server};
+use crate::support::{Kind, PASSWORD, Request, Server, eventually};
 
 /// What the server acknowledged before it was killed.
 #[derive(Default)]
@@ -45,13 +44,8 @@ async fn nothing_acknowledged_is_lost_to_kill_9() {
         for worker in 0..8 {
             storm.spawn(rage(Arc::clone(&server), round, worker, Arc::clone(&acknowledged)));
         }
-        tokio::time::sleep(Duration::from_millis(1500)).await;
-        for _ in 0..600 {
-            if acknowledged.lock().unwrap().is_enough() {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        let rages = || acknowledged.lock().unwrap().registered.len() > 48;
+        eventually("the storm rages", async || rages()).await;
         let killed = std::process::Command::new("kill")
             .args(["-9", &server.process().to_string()])
             .status()

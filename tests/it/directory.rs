@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
 
 use crate::support::{Answer, PASSWORD, Person, Server, claims_of};
 
@@ -140,7 +139,7 @@ async fn being_made_inactive_takes_effect_with_the_next_request() {
     server.me(&secret).await.expect_status(401);
     server.refresh(&person.refresh).await.expect_status(401);
     server.login("first@user.com", PASSWORD).await.expect_refusal(400, "LOGIN_BAD_CREDENTIALS");
-    sleep(Duration::from_secs(1)).await;
+    other.catches_up().await;
     other.me(&person.access).await.expect_status(401);
     // Active again, they sign in anew: what was revoked stays so.
     server.change(&root.access, &person.id, &json!({ "is_active": true })).await;
@@ -278,7 +277,7 @@ async fn the_last_superuser_who_may_sign_in_stays_one() {
         assert_eq!(server.database.count(sql).await, 1, "{answers:?}");
         server.database.execute("update \"user\" set is_superuser = true, is_active = true").await;
         server.database.execute("delete from revocation").await;
-        sleep(Duration::from_millis(900)).await;
+        server.advance(Duration::from_millis(900)).await;
         let root = server.sign_in("root@user.com", PASSWORD).await;
         drop(root);
         if round % 2 == 1 {

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, MailServer, Request, Server, claims_of, wait_for};
+use crate::support::{Answer, MailServer, Request, Server, awaited, claims_of};
 
 const RECORDED: &str = include_str!("../fixtures/fastapi-users-exchanges.txt");
 
@@ -293,7 +293,7 @@ async fn the_exchanges_recorded_from_fastapi_users_are_answered_alike() {
     }
     let mailed = async |subject: &str, count: usize| {
         let what = format!("mail {count}, {subject}");
-        let letter = wait_for(&what, || {
+        let letter = awaited(&what, async || {
             let letters = mails.letters().into_iter();
             letters
                 .filter(|letter| letter.to == "first@user.com" && letter.subject.contains(subject))
@@ -340,7 +340,7 @@ async fn the_exchanges_recorded_from_fastapi_users_are_answered_alike() {
         .database
         .execute(&format!("update \"user\" set is_superuser = true where id = '{first}'"))
         .await;
-    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    server.advance(std::time::Duration::from_secs(1)).await;
     let read = |path: &str| server.get(path).bearer(&access);
     recorded.next("users/id super").same(&send(read(&path)).await);
     for id in ["not-a-uuid", "00000000-0000-0000-0000-000000000000"] {

@@ -80,7 +80,7 @@ async fn an_export_requires_a_password_of_a_moment_ago_through_every_door() {
     server.export_me(&person.access).await.expect_status(200);
     let refreshed = server.refresh(&person.refresh).await.text("access_token");
     server.export_me(&refreshed).await.expect_refusal(401, "FRESH_TOKEN_REQUIRED");
-    tokio::time::sleep(Duration::from_millis(3100)).await;
+    server.advance(Duration::from_millis(3100)).await;
     server.export_me(&person.access).await.expect_refusal(401, "FRESH_TOKEN_REQUIRED");
     let fresh = server.post("/auth/jwt/fresh").bearer(&person.access);
     let fresh = fresh.json(&json!({ "password": PASSWORD })).send().await.text("access_token");

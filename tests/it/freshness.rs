@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Browser, Forgery, PASSWORD, Person, Server, claims_of};
+use crate::support::{
+    Answer, Browser, Forgery, PASSWORD, Person, Server, awaited, claims_of, eventually,
+};
 use crate::terminal::{fault, remotely, tessera};
 
 /// A request to an operation, and the status it has when it is done.
@@ -424,7 +426,7 @@ async fn who_loses_a_scope_loses_the_access_tokens_that_carry_it_and_no_session(
             server.me(&access).await.expect_reason("token_revoked");
         }
         for replica in [&server, &other] {
-            replica.me_until_refused(&access).await.expect_reason("token_revoked");
+            replica.refuses(&access).await.expect_reason("token_revoked");
         }
         let next = server.refresh(&refresh).await.expect_status(200).text("access_token");
         let scopes = match door {
@@ -434,20 +436,6 @@ async fn who_loses_a_scope_loses_the_access_tokens_that_carry_it_and_no_session(
         assert_eq!(claims_of(&next)["scope"], scopes, "{door}");
         other.me(&next).await.expect_status(200);
         server.me(&secret).await.expect_status(200);
-    }
-}
-
-impl Server {
-    /// Asks who a token speaks of until it is refused.
-    async fn me_until_refused(&self, token: &str) -> Answer {
-        for _ in 0..200 {
-            let answer = self.me(token).await;
-            if answer.status == 401 {
-                return answer;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-        panic!("the token is accepted for ever");
     }
 }
 
@@ -479,7 +467,7 @@ async fn a_refresh_during_a_demotion_gives_no_token_with_the_lost_scope_that_is_
             let carries = claims_of(&token)["scope"].as_str().unwrap().contains("super");
             if carries {
                 for replica in [&server, &other] {
-                    replica.me_until_refused(&token).await;
+                    replica.refuses(&token).await;
                 }
             }
         }
@@ -489,13 +477,11 @@ async fn a_refresh_during_a_demotion_gives_no_token_with_the_lost_scope_that_is_
 }
 
 async fn refresh_once(server: &Server, refresh: &mut String) -> String {
-    let mut answer = server.refresh(refresh).await;
     // On a machine that has much to do, two servers may wait for one file for too long.
-    while answer.status == 503 {
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-        answer = server.refresh(refresh).await;
-    }
-    let answer = answer.expect_status(200);
+    let answer = awaited("the server is not busy", async || {
+        Some(server.refresh(refresh).await).filter(|answer| answer.status != 503)
+    });
+    let answer = answer.await.expect_status(200);
     *refresh = answer.text("refresh_token");
     answer.text("access_token")
 }
@@ -503,12 +489,7 @@ async fn refresh_once(server: &Server, refresh: &mut String) -> String {
 impl Server {
     /// Until this replica knows somebody as a superuser.
     async fn me_as_superuser(&self, token: &str) {
-        for _ in 0..200 {
-            if self.me(token).await.json["is_superuser"] == true {
-                return;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-        panic!("the replica does not hear of it");
+        let knows = async || self.me(token).await.json["is_superuser"] == true;
+        eventually("the replica hears of it", knows).await;
     }
 }

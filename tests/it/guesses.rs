@@ -60,7 +60,7 @@ async fn guesses_of_api_tokens_are_limited_by_where_they_come_from_in_each_heade
     // A token that was deleted is refused for what it is, as soon as that is known.
     let id = "delete from api_token";
     server.database.execute(id).await;
-    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    server.advance(std::time::Duration::from_secs(1)).await;
     server.show_from(inside, "x-api-key", &secret).await.expect_reason("api_token_unknown");
 }
 

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::time::sleep;
 
 use crate::support::{Answer, Forgery, Server, claims_of};
 
@@ -46,7 +45,7 @@ async fn an_active_token_is_told_with_what_it_says() {
             let sql =
                 format!("update \"user\" set is_verified = {verified} where id = '{}'", person.id);
             server.database.execute(&sql).await;
-            sleep(Duration::from_millis(900)).await;
+            server.advance(Duration::from_millis(900)).await;
             let told = server.introspect(&service, token).await;
             assert_eq!(told.json["email_verified"], verified, "{}", told.body);
         }
@@ -78,7 +77,7 @@ async fn of_any_other_token_nothing_is_told() {
     let of_inactive = server.api_token(&inactive.access, &json!({})).await;
     let off = format!("update \"user\" set is_active = false where id = '{}'", inactive.id);
     server.database.execute(&off).await;
-    sleep(Duration::from_millis(1100)).await;
+    server.advance(Duration::from_millis(1100)).await;
     let expired = Forgery::of(&person.access).with("iat", now - 900).with("nbf", now - 900);
     let tokens = [
         gone.access,

@@ -1,15 +1,12 @@
 //! What signs tokens: keys of the database, their rotation, and secrets of single audiences.
 
-use std::time::Duration;
-
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
-use tokio::time::sleep;
 
 use crate::support::{
-    Answer, Forgery, PASSWORD, Person, SECRET, Server, TestDatabase, claims_of, command, header_of,
-    kid_of, refresh_key,
+    Answer, Forgery, PASSWORD, Person, SECRET, Server, TestDatabase, awaited, claims_of, command,
+    eventually, header_of, kid_of, refresh_key,
 };
 
 const ALGORITHMS: [&str; 3] = ["RS256", "ES256", "EdDSA"];
@@ -167,7 +164,7 @@ async fn the_next_key_is_published_before_it_signs_and_the_last_one_verifies_on(
     assert_eq!(active.text("state"), "active");
     let (access, _) = one.sign_in("root@user.com", PASSWORD).await;
     assert_eq!(header_of(&access)["kid"], active.json["kid"]);
-    sleep(Duration::from_millis(1200)).await;
+    two.catches_up().await;
     for server in [&one, &two] {
         // What the first one signed is good until it expires.
         server.me(&root.access).await.expect_status(200);
@@ -182,7 +179,7 @@ async fn the_next_key_is_published_before_it_signs_and_the_last_one_verifies_on(
 
     one.retire(&access, &first).await.expect_status(204);
     one.me(&root.access).await.expect_reason("key_unknown");
-    sleep(Duration::from_millis(1200)).await;
+    two.catches_up().await;
     two.me(&root.access).await.expect_reason("key_unknown");
     two.me(&access).await.expect_status(200);
     assert_eq!(two.jwks().await.len(), 2);
@@ -298,15 +295,11 @@ async fn looking_at_keys_makes_none_and_the_servers_key_is_not_retired_by_mistak
     let (well, said) = tessera(SECRET, "HS256", &["keys", "retire", &kid, "--force"]);
     assert!(well, "{said}");
     // Nothing signs now, and the server says so.
-    for turn in 0.. {
+    let ready = awaited("a server that cannot sign is not ready", async || {
         let ready = server.get("/health/ready").send().await;
-        if ready.status == 503 {
-            assert_eq!(ready.json["keys"], "unavailable");
-            break;
-        }
-        assert!(turn < 100, "a server that cannot sign is ready");
-        sleep(Duration::from_millis(50)).await;
-    }
+        Some(ready).filter(|ready| ready.status == 503)
+    });
+    assert_eq!(ready.await.json["keys"], "unavailable");
 }
 
 #[tokio::test]
@@ -506,17 +499,14 @@ async fn keys_are_managed_at_the_terminal() {
     assert!(well, "{made}");
     let made: Value = serde_json::from_str(&made).unwrap();
     assert_eq!(made["replicas"].as_object().unwrap().values().next(), Some(&json!(true)));
-    for turn in 0.. {
+    eventually("the server learns of the new key", async || {
         let (access, _) = server.sign_in(&person.email, PASSWORD).await;
-        if header_of(&access)["kid"] == made["kid"] {
-            break;
-        }
-        assert!(turn < 50, "the server never learnt of the new key");
-        sleep(Duration::from_millis(50)).await;
-    }
+        header_of(&access)["kid"] == made["kid"]
+    })
+    .await;
     let (well, refused) = keys(&["retire", made["kid"].as_str().unwrap()]);
     assert!(!well && refused.contains("make another that signs at once"), "{refused}");
     assert!(keys(&["retire", &old]).0);
-    sleep(Duration::from_millis(1000)).await;
+    server.catches_up().await;
     server.me(&person.access).await.expect_reason("key_unknown");
 }

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
 
 use crate::support::{Answer, PASSWORD, Server, TestDatabase};
 
@@ -56,7 +55,7 @@ async fn guesses_are_limited_and_unknown_names_are_told_the_same() {
     }
     // Its owner gets in from elsewhere, and from here once the time is over.
     server.login_from("192.0.2.2", "first@user.com", PASSWORD).await.expect_status(200);
-    sleep(Duration::from_millis(2100)).await;
+    server.advance(Duration::from_millis(2100)).await;
     server.login_from("192.0.2.1", "first@user.com", PASSWORD).await.expect_status(200);
     // Success takes back what was counted.
     assert_eq!(server.guess("192.0.2.1", "first@user.com").await, 6);
@@ -66,7 +65,7 @@ async fn guesses_are_limited_and_unknown_names_are_told_the_same() {
 async fn waiting_grows_with_every_further_guess() {
     let server = limiting().await;
     assert_eq!(server.guess("192.0.2.1", "first@user.com").await, 6);
-    sleep(Duration::from_millis(2100)).await;
+    server.advance(Duration::from_millis(2100)).await;
     let answer = server.login_from("192.0.2.1", "first@user.com", "wrong").await;
     answer.expect_status(400);
     let refused =
@@ -101,7 +100,7 @@ async fn limits_outlive_a_restart_and_hold_on_every_replica() {
     for _ in 0..3 {
         server.guess("192.0.2.1", "first@user.com").await;
         server.database.execute("update attempt set blocked_until = 0").await;
-        sleep(Duration::from_millis(10)).await;
+        server.passes(Duration::from_millis(10));
     }
     server.database.execute("update attempt set count = 20").await;
     let server = on(server.kill()).await;

@@ -1,10 +1,8 @@
 //! `POST /auth/jwt/logout` and `/auth/jwt/logout-all`, and what becomes of tokens then.
 
-use std::time::Duration;
-
 use serde_json::Value;
 
-use crate::support::{Kind, PASSWORD, Server, claims_of};
+use crate::support::{Kind, PASSWORD, Server, claims_of, eventually};
 
 #[tokio::test]
 async fn a_sign_out_ends_every_token_of_the_session_and_no_other() {
@@ -78,13 +76,7 @@ async fn a_sign_out_reaches_the_other_replicas() {
     one.logout(&person.access).await.expect_status(204);
     // The session's row is the truth on every replica at once.
     other.refresh(&person.refresh).await.expect_refusal(401, "SESSION_ENDED");
-    for turn in 0.. {
-        if other.me(&person.access).await.status == 401 {
-            break;
-        }
-        assert!(turn < 100, "the other replica never learnt of it");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    other.refuses(&person.access).await;
 }
 
 #[tokio::test]
@@ -203,15 +195,12 @@ async fn a_purge_forgets_what_expired_more_than_a_day_ago_and_no_more() {
     }
     // A start purges.
     let server = Server::setup().on(server.kill()).start().await;
-    for turn in 0.. {
+    eventually("the old one is purged", async || {
         let left = server.database.column::<String>("select subject from revocation").await;
-        if !left.contains(&"old".to_owned()) {
-            assert!(left.contains(&"young".to_owned()), "{left:?}");
-            break;
-        }
-        assert!(turn < 100, "nothing was purged: {left:?}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+        assert!(left.contains(&"young".to_owned()), "{left:?}");
+        !left.contains(&"old".to_owned())
+    })
+    .await;
     server.me(&person.access).await.expect_reason("token_revoked");
 }
 
@@ -245,13 +234,7 @@ async fn a_purge_keeps_the_last_row_because_servers_know_their_place_by_it() {
          values ('jti', '{jti}', {now} + 3600000, 'test', 0)"
     );
     server.database.execute(&sql).await;
-    for turn in 0.. {
-        if server.me(&person.access).await.status == 401 {
-            break;
-        }
-        assert!(turn < 100, "the row was not read");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    server.refuses(&person.access).await;
     let log = server.log_so_far().await;
     assert!(!log.contains("they are read again"), "{log}");
 }

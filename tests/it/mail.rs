@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::{Browser, MailServer, PASSWORD, Server, Setup, free_port};
+use crate::support::{Browser, MailServer, PASSWORD, Server, Setup, eventually, free_port};
 
 const FROM: &str = "Example <accounts@example.com>";
 
@@ -95,9 +95,7 @@ async fn a_server_killed_between_a_registration_and_its_mail_loses_nothing() {
     assert!(database.count("job").await >= 1);
     let mails = MailServer::start_on(port, &[]);
     let server = setup(port).on(database).start().await;
-    while mails.letters().len() < 2 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    eventually("both mails come", async || mails.letters().len() == 2).await;
     let letters = mails.letters();
     let of = |words: &str| letters.iter().find(|letter| letter.subject.contains(words)).unwrap();
     let (letter, _) = (of("Confirm"), of("new password"));
@@ -114,9 +112,7 @@ async fn of_two_replicas_one_delivers_a_mail() {
         let server = [&one, &other][turn % 2];
         server.register(&format!("user{turn}@user.com"), PASSWORD).await.expect_status(201);
     }
-    while one.database.count("job").await > 0 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    one.database.has_no_job().await;
     assert_eq!(mails.letters().len(), 12);
 }
 
@@ -125,9 +121,7 @@ async fn a_mail_that_cannot_be_delivered_is_given_up_when_it_is_of_no_use() {
     let server = setup(free_port()).start().await;
     server.register("first@user.com", PASSWORD).await.expect_status(201);
     server.database.execute("update job set expires_at = 1000, due_at = 0").await;
-    while server.database.count("job").await > 0 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    server.database.has_no_job().await;
     server.log.says("it is given up").await;
 }
 
@@ -136,9 +130,7 @@ async fn a_mailbox_that_is_none_is_not_tried_again() {
     let mails = MailServer::start(&["--refuse=1", "--code=550"]);
     let server = setup(mails.port).start().await;
     server.register("first@user.com", PASSWORD).await.expect_status(201);
-    while server.database.count("job").await > 0 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    server.database.has_no_job().await;
     server.log.says("the mail server answered 550").await;
     assert!(mails.letters().is_empty());
 }

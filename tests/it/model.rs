@@ -185,7 +185,7 @@ fn lives(leeway: u64) {
             for act in &acts {
                 world.act(act).await;
                 // Without a leeway a token is spent in the millisecond after.
-                tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+                server.passes(std::time::Duration::from_millis(2));
             }
             world.check().await;
         };

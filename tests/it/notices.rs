@@ -6,7 +6,7 @@ use std::process::Stdio;
 use serde_json::json;
 
 use crate::recovery::RESET;
-use crate::support::{Browser, Letter, PASSWORD, SECRET, Server, command};
+use crate::support::{Browser, Letter, PASSWORD, SECRET, Server};
 
 const ADDED: &str = "superuser was added";
 const SET: &str = "password of a superuser was changed";
@@ -16,18 +16,15 @@ const TOKEN: &str = "API token was made";
 impl Server {
     /// The mails with these words in their subject that an address got, once nothing is left to be sent.
     async fn told(&self, to: &str, subject: &str) -> Vec<Letter> {
-        while self.database.count("job").await > 0 {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
+        self.database.has_no_job().await;
         let is_one = |letter: &Letter| letter.to == to && letter.subject.contains(subject);
         self.outbox().into_iter().filter(is_one).collect()
     }
 
     /// Runs a command beside this server's database, with the secret and the settings of the server.
     fn operate(&self, arguments: &[&str], typed: &str) {
-        let mut operator = command(self.folder());
-        operator.args(arguments).env("DATABASE_URL", self.database.url());
-        operator.env("TESSERA_DEV", "true").env("APP_SECRET", SECRET);
+        let mut operator = self.beside();
+        operator.args(arguments).env("APP_SECRET", SECRET);
         operator.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = operator.spawn().unwrap();
         child.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();

@@ -242,7 +242,7 @@ async fn a_token_spent_long_ago_ends_the_session() {
     let server = Server::setup().set("REFRESH_REUSE_LEEWAY", 1).start().await;
     let person = server.person("first").await;
     let next = server.refresh(&person.refresh).await.expect_status(200);
-    tokio::time::sleep(Duration::from_millis(1100)).await;
+    server.advance(Duration::from_millis(1100)).await;
     server.refresh(&person.refresh).await.expect_refusal(401, "REFRESH_TOKEN_REUSED");
     server.refresh(&next.text("refresh_token")).await.expect_refusal(401, "SESSION_ENDED");
     server.refresh(&person.refresh).await.expect_refusal(401, "SESSION_ENDED");
@@ -342,7 +342,7 @@ async fn a_session_is_its_users_alone() {
 async fn an_expired_token_says_so() {
     let server = Server::setup().set("REFRESH_TOKEN_EXPIRES", 1).start().await;
     let person = server.person("first").await;
-    tokio::time::sleep(Duration::from_millis(2000)).await;
+    server.advance(Duration::from_millis(2000)).await;
     server.refresh(&person.refresh).await.expect_refusal(401, "REFRESH_TOKEN_EXPIRED");
 }
 
@@ -351,10 +351,10 @@ async fn an_inactive_user_cannot_stay_signed_in() {
     let server = Server::start().await;
     let person = server.person("first").await;
     server.database.execute("update \"user\" set is_active = false").await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    server.advance(Duration::from_secs(1)).await;
     server.refresh(&person.refresh).await.expect_refusal(401, "SESSION_ENDED");
     server.database.execute("update \"user\" set is_active = true").await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    server.advance(Duration::from_secs(1)).await;
     server.refresh(&person.refresh).await.expect_status(200);
 }
 
@@ -365,7 +365,7 @@ async fn a_deleted_user_cannot_stay_signed_in() {
     server.database.execute("delete from session").await;
     server.refresh(&person.refresh).await.expect_refusal(401, "REFRESH_TOKEN_INVALID");
     server.database.execute("delete from \"user\"").await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    server.advance(Duration::from_secs(1)).await;
     server.refresh(&person.refresh).await.expect_status(401);
     server.me(&person.access).await.expect_status(401);
 }

@@ -2,14 +2,12 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Forgery, Kind, PASSWORD, Person, Server, claims_of};
+use crate::support::{
+    Answer, Forgery, Kind, PASSWORD, Person, Server, awaited, claims_of, eventually,
+};
 
 async fn superuser(server: &Server) -> Person {
-    let root = server.person("root").await;
-    let sql = format!("update \"user\" set is_superuser = true where id = '{}'", root.id);
-    assert_eq!(server.database.execute(&sql).await, 1);
-    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-    root
+    server.superuser("root").await
 }
 
 async fn revoke(server: &Server, token: &str) -> Answer {
@@ -140,20 +138,15 @@ async fn a_revocation_is_lifted_on_every_replica() {
         by_hand(&server, &root, "jti", jti).await.expect_status(204);
     }
     let wait_for = async |status: u16| {
-        for _ in 0..100 {
-            if other.me(&person.access).await.status == status {
-                return;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
-        panic!("the other replica never answered {status}");
+        let answers = async || other.me(&person.access).await.status == status;
+        eventually(&format!("the other replica answers {status}"), answers).await;
     };
     wait_for(401).await;
     let rows = listed(&server, &root).await;
     lift(&server, &root, &rows[0]["seq"]).await.expect_status(204);
     lift(&server, &root, &rows[0]["seq"]).await.expect_refusal(404, "Not Found");
     // The other of the two holds on.
-    tokio::time::sleep(std::time::Duration::from_millis(1200)).await;
+    other.catches_up().await;
     server.me(&person.access).await.expect_reason("token_revoked");
     other.me(&person.access).await.expect_reason("token_revoked");
     lift(&server, &root, &rows[1]["seq"]).await.expect_status(204);
@@ -326,7 +319,7 @@ async fn a_token_is_explained_as_it_is_decided() {
     assert_eq!(explain(&person.access).await.text("reason"), "token_revoked");
     let sql = format!("update \"user\" set is_active = false where id = '{}'", person.id);
     server.database.execute(&sql).await;
-    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    server.advance(std::time::Duration::from_secs(1)).await;
     let again = Forgery::of(&person.access).with("sid", root.id.clone()).sign();
     assert_eq!(explain(&again).await.text("reason"), "user_inactive");
     server.me(&again).await.expect_refusal(401, "Unauthorized");
@@ -338,7 +331,7 @@ async fn a_former_superuser_may_not() {
     let server = Server::start().await;
     let root = superuser(&server).await;
     server.database.execute("update \"user\" set is_superuser = false").await;
-    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    server.advance(std::time::Duration::from_secs(1)).await;
     let list = server.get("/admin/revocations").bearer(&root.access).send().await;
     list.expect_refusal(403, "Forbidden");
     let forged = Forgery::of(&root.access).with("scope", "admin super").with("is_superuser", true);
@@ -471,16 +464,12 @@ async fn a_backup_that_is_restored_beneath_servers_revives_nothing_and_hides_not
     let two = Server::setup().on(one.database.clone()).start().await;
     let database = one.database.clone();
     let refused = async |server: &Server, token: &str| {
-        for turn in 0.. {
+        let answer = awaited("the server learns of it", async || {
             let answer = server.me(token).await;
-            if answer.status == 401 {
-                answer.expect_reason("token_revoked");
-                return;
-            }
-            assert!([200, 503].contains(&answer.status), "{}", answer.body);
-            assert!(turn < 500, "the server never learnt of it");
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
+            assert!([200, 401, 503].contains(&answer.status), "{}", answer.body);
+            Some(answer).filter(|answer| answer.status == 401)
+        });
+        answer.await.expect_reason("token_revoked");
     };
     for round in 0..3 {
         let mut people = Vec::new();
@@ -515,16 +504,11 @@ async fn a_backup_that_is_restored_beneath_servers_revives_nothing_and_hides_not
         database.execute(&sequence).await;
         // Their places were others' a moment ago.
         for person in &people[3..5] {
-            for turn in 0.. {
-                // While a server reads the rows again, it says that it does not know.
-                let answer = one.logout(&person.access).await;
-                if answer.status != 503 {
-                    answer.expect_status(204);
-                    break;
-                }
-                assert!(turn < 500, "the server answers nobody");
-                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-            }
+            // While a server reads the rows again, it says that it does not know.
+            let answer = awaited("the server answers", async || {
+                Some(one.logout(&person.access).await).filter(|answer| answer.status != 503)
+            });
+            answer.await.expect_status(204);
         }
         let seqs = database.column::<i64>("select seq from revocation order by seq desc").await;
         assert_eq!(seqs[..2], [last + 2, last + 1]);
@@ -534,13 +518,8 @@ async fn a_backup_that_is_restored_beneath_servers_revives_nothing_and_hides_not
             }
         }
         for server in [&one, &two] {
-            for turn in 0.. {
-                if server.me(&people[5].access).await.status == 200 {
-                    break;
-                }
-                assert!(turn < 500, "the server answers nobody");
-                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-            }
+            let answers = async || server.me(&people[5].access).await.status == 200;
+            eventually("the server answers", answers).await;
         }
     }
 }

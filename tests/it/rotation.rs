@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
 
 use crate::keys::{again, with};
-use crate::support::{PASSWORD, Server, header_of};
+use crate::support::{PASSWORD, Server, eventually, header_of};
 
 /// What a key signed is accepted for as long as it can live, and the key is published for as long, and no
 /// longer: by whatever settings the servers that are left have.
@@ -36,13 +35,8 @@ async fn keys_of_an_algorithm_that_was_left_are_withdrawn_once_nothing_they_sign
     let back = again("EdDSA", server.database.clone()).await;
     let (access, _) = back.sign_in(&person.email, PASSWORD).await;
     assert_eq!(header_of(&access)["kid"], kid);
-    for turn in 0.. {
-        if server.me(&access).await.status == 200 {
-            break;
-        }
-        assert!(turn < 100, "the other server never accepts the key again");
-        sleep(Duration::from_millis(50)).await;
-    }
+    let accepts = async || server.me(&access).await.status == 200;
+    eventually("the other server accepts the key again", accepts).await;
     assert_eq!(server.jwks().await, back.jwks().await);
 }
 
@@ -54,22 +48,15 @@ async fn a_key_is_not_withdrawn_while_a_server_signs_with_it() {
     let long_ago = "update signing_key set last_signed_at = last_signed_at - 2000000, \
                     active_at = active_at - 2000000, created_at = created_at - 2000000";
     late.database.execute(long_ago).await;
-    for turn in 0.. {
-        let noted = "signing_key where last_signed_at > active_at + 1000000";
-        if late.database.count(noted).await == 2 {
-            break;
-        }
-        assert!(turn < 600, "a server does not note that it signs");
-        sleep(Duration::from_millis(50)).await;
-    }
+    // Each notes once a minute that it signs.
+    late.passes(Duration::from_secs(60));
+    let noted = "signing_key where last_signed_at > active_at + 1000000";
+    let both = async || late.database.count(noted).await == 2;
+    eventually("the servers note that they sign", both).await;
     let person = late.person("first").await;
-    for turn in 0.. {
-        if new.me(&person.access).await.status == 200 {
-            break;
-        }
-        assert!(turn < 600, "the key is not accepted again");
-        sleep(Duration::from_millis(50)).await;
-    }
+    new.passes(Duration::from_secs(10));
+    let accepts = async || new.me(&person.access).await.status == 200;
+    eventually("the key is accepted again", accepts).await;
     assert_eq!(new.jwks().await.len(), 2);
 }
 

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::time::sleep;
 
 use crate::support::Server;
 
@@ -32,7 +31,7 @@ async fn whether_a_token_is_accepted_is_told_to_who_may_ask() {
         .database
         .execute("update \"user\" set is_active = false where is_superuser = false")
         .await;
-    sleep(Duration::from_millis(1000)).await;
+    server.advance(Duration::from_millis(1000)).await;
     assert_eq!(check(checker, secret).await.json, json!({ "valid": false }));
 }
 
@@ -65,10 +64,10 @@ async fn a_service_acts_by_its_tokens_alone_and_dies_with_them() {
     let listed = server.get("/admin/services").bearer(&root.access).send().await;
     assert_eq!(listed.json["items"][0]["name"], "billing");
     server.database.execute("update service set is_active = false").await;
-    sleep(Duration::from_millis(1000)).await;
+    server.advance(Duration::from_millis(1000)).await;
     server.get("/auth/tokens").bearer(&secret).send().await.expect_status(401);
     server.database.execute("update service set is_active = true").await;
-    sleep(Duration::from_millis(1000)).await;
+    server.advance(Duration::from_millis(1000)).await;
     server.get("/auth/tokens").bearer(&secret).send().await.expect_status(200);
     let delete = || server.request("DELETE", "/admin/services/billing").bearer(&root.access);
     delete().send().await.expect_status(204);
@@ -83,7 +82,7 @@ async fn why_an_api_token_is_refused_is_told_to_superusers() {
     let person = server.person("first").await;
     let good = server.api_token(&person.access, &json!({})).await;
     let expired = server.api_token(&person.access, &json!({ "expire": 1 })).await;
-    sleep(Duration::from_millis(1100)).await;
+    server.advance(Duration::from_millis(1100)).await;
     let unknown = "unknown-unknown-unknown";
     for (token, reason, words) in [
         (good.as_str(), Value::Null, "accepted: an API token of first@user.com, which may auth"),

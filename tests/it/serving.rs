@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use crate::support::{PASSWORD, Server};
+use crate::support::{PASSWORD, Server, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn heads_are_limited_in_size_and_number() {
@@ -70,6 +70,7 @@ async fn slow_callers_are_let_go_and_hold_nobody_up() {
                 return sent;
             }
             sent += 1;
+            // Slow is what it is.
             std::thread::sleep(Duration::from_millis(200));
         }
         sent
@@ -94,6 +95,7 @@ async fn a_server_out_of_descriptors_waits_and_recovers() {
     let server = Server::setup().under("ulimit -n 64").start().await;
     let before = server.cpu_ticks();
     let idle: Vec<_> = (0..200).filter_map(|_| TcpStream::connect(server.address).ok()).collect();
+    // So long it may spin, and does not.
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert!(server.cpu_ticks() - before < 100, "it spins");
     drop(idle);
@@ -108,6 +110,8 @@ async fn silent_callers_do_not_lock_out_those_who_speak() {
     let address = server.address;
     let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let stopped = std::sync::Arc::clone(&stop);
+    let rounds = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let round = std::sync::Arc::clone(&rounds);
     let silence = std::thread::spawn(move || {
         let mut streams: Vec<TcpStream> = Vec::new();
         while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
@@ -120,10 +124,15 @@ async fn silent_callers_do_not_lock_out_those_who_speak() {
                 let _ = stream.write_all(b"GET /");
                 streams.push(stream);
             }
+            round.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            // They come again soon, and leave the server the processor.
             std::thread::sleep(Duration::from_millis(50));
         }
     });
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    eventually("as many are silent as there can be", async || {
+        rounds.load(std::sync::atomic::Ordering::Relaxed) > 15
+    })
+    .await;
     for _ in 0..3 {
         let live = server.get("/health/live").header("connection", "close").send();
         let live = tokio::time::timeout(Duration::from_secs(20), live).await;
@@ -218,6 +227,7 @@ async fn a_stop_answers_what_is_in_flight_and_waits_for_nobody_else() {
     half.write_all(b"GET /health/live HTTP/1.1\r\nHo").unwrap();
     let form = [("username", "first@user.com"), ("password", PASSWORD)];
     let in_flight = tokio::spawn(server.post("/auth/jwt/login").form(&form).send());
+    // Until it is being answered, of which nothing tells.
     tokio::time::sleep(Duration::from_millis(100)).await;
     server.terminate();
     in_flight.await.unwrap().expect_status(200);

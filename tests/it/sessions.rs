@@ -21,7 +21,7 @@ async fn the_password_makes_a_stale_session_fresh() {
     let stale = server.refresh(&person.refresh).await.text("access_token");
     let change = json!({ "email": "new@user.com" });
     server.change_me(&stale, &change).await.expect_refusal(401, "FRESH_TOKEN_REQUIRED");
-    tokio::time::sleep(Duration::from_millis(1100)).await;
+    server.advance(Duration::from_millis(1100)).await;
 
     let fresh = |password: &str| {
         server.post("/auth/jwt/fresh").bearer(&stale).json(&json!({ "password": password }))
@@ -44,7 +44,7 @@ async fn the_password_makes_a_stale_session_fresh() {
 async fn a_token_is_fresh_for_a_while_only() {
     let server = Server::setup().set("FRESH_TOKEN_EXPIRES", 1).start().await;
     let person = server.person("first").await;
-    tokio::time::sleep(Duration::from_millis(2100)).await;
+    server.advance(Duration::from_millis(2100)).await;
     let change = json!({ "email": "new@user.com" });
     server.change_me(&person.access, &change).await.expect_refusal(401, "FRESH_TOKEN_REQUIRED");
     server.me(&person.access).await.expect_status(200);
@@ -183,7 +183,7 @@ async fn an_old_copy_that_was_used_is_shown_to_its_user() {
     let server = Server::setup().set("REFRESH_REUSE_LEEWAY", 0).start().await;
     let person = server.person("first").await;
     server.refresh(&person.refresh).await.expect_status(200);
-    tokio::time::sleep(Duration::from_millis(20)).await;
+    server.passes(Duration::from_millis(20));
     server.refresh(&person.refresh).await.expect_refusal(401, "REFRESH_TOKEN_REUSED");
     let (access, _) = server.sign_in(&person.email, PASSWORD).await;
     let ended = items(&sessions(&server, &access, "?ended=true").await);
@@ -207,7 +207,7 @@ async fn a_session_lasts_no_longer_than_its_limit_however_often_it_is_refreshed(
     assert!(next.json["refresh_expires_in"].as_u64().unwrap() <= 3);
     let next = next.text("refresh_token");
     assert_eq!(claims_of(&next)["exp"], begun["exp"]);
-    tokio::time::sleep(Duration::from_millis(3100)).await;
+    server.advance(Duration::from_millis(3100)).await;
     server.refresh(&next).await.expect_refusal(401, "REFRESH_TOKEN_EXPIRED");
 }
 
@@ -217,7 +217,7 @@ async fn no_access_token_outlives_its_session() {
     let person = server.person("first").await;
     let claims = claims_of(&person.access);
     assert_eq!(claims["exp"].as_u64().unwrap() - claims["iat"].as_u64().unwrap(), 3);
-    tokio::time::sleep(Duration::from_millis(3100)).await;
+    server.advance(Duration::from_millis(3100)).await;
     server.me(&person.access).await.expect_reason("token_expired");
     let body = json!({ "password": PASSWORD });
     let fresh = server.post("/auth/jwt/fresh").bearer(&person.access).json(&body).send().await;
@@ -229,7 +229,7 @@ async fn a_refresh_moves_the_idle_limit() {
     let server = Server::setup().set("REFRESH_TOKEN_EXPIRES", 3).start().await;
     let mut token = server.person("first").await.refresh;
     for _ in 0..3 {
-        tokio::time::sleep(Duration::from_millis(1500)).await;
+        server.advance(Duration::from_millis(1500)).await;
         token = server.refresh(&token).await.expect_status(200).text("refresh_token");
     }
 }

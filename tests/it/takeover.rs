@@ -196,13 +196,9 @@ async fn who_changes_a_password_again_and_again_fills_no_box_and_keeps_nobody_fr
         let ask = json!({ "email": "newcomer@user.com" });
         server.post("/auth/forgot-password").json(&ask).send().await;
     }
-    while server.database.count("job").await > 0 {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    server.database.has_no_job().await;
     server.register("newcomer@user.com", PASSWORD).await.expect_status(201);
-    while server.database.count("job").await > 0 {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    server.database.has_no_job().await;
     let to = |email: &str| server.outbox().iter().filter(|letter| letter.to == email).count();
     // A registration's mail and ten that tell of a password; what was asked for before they were there
     // keeps no newcomer from theirs.
@@ -222,9 +218,7 @@ async fn an_account_cannot_be_used_to_fill_a_strangers_box() {
         }
     }
     assert!(answers.contains(&429), "{answers:?}");
-    while server.database.count("job").await > 0 {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    server.database.has_no_job().await;
     let count = server.outbox().iter().filter(|letter| letter.to == "victim@user.com").count();
     assert!(count <= 14, "{count}");
 }

@@ -15,13 +15,13 @@ async fn a_flag_changed_by_hand_shows_within_a_second_with_an_old_token() {
         format!("update \"user\" set {flag} = {value} where id = '{}'", person.id)
     };
     assert_eq!(server.database.execute(&set("is_superuser", true)).await, 1);
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    server.advance(Duration::from_secs(1)).await;
     assert_eq!(server.me(&person.access).await.json["is_superuser"], true);
     server.database.execute(&set("is_active", false)).await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    server.advance(Duration::from_secs(1)).await;
     server.me(&person.access).await.expect_refusal(401, "Unauthorized");
     server.database.execute(&set("is_active", true)).await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    server.advance(Duration::from_secs(1)).await;
     server.me(&person.access).await.expect_status(200);
 }
 

@@ -30,7 +30,7 @@ impl Server {
         let person = self.member(name).await;
         let sql = format!("update \"user\" set is_superuser = true where id = '{}'", person.id);
         self.database.execute(&sql).await;
-        tokio::time::sleep(Duration::from_millis(900)).await;
+        self.advance(Duration::from_millis(900)).await;
         person
     }
 }
@@ -48,7 +48,7 @@ async fn whose_address_is_not_verified_any_more_is_refused_at_every_door() {
                 let id = &person.id;
                 let sql = format!("update \"user\" set is_verified = {verified} where id = '{id}'");
                 server.database.execute(&sql).await;
-                tokio::time::sleep(Duration::from_millis(900)).await;
+                server.advance(Duration::from_millis(900)).await;
             } else {
                 let change = json!({ "is_verified": verified });
                 let path = format!("/users/{}", person.id);

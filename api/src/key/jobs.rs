@@ -8,9 +8,12 @@ use tokio::time::timeout;
 
 use super::{load, note_signing};
 use crate::app::App;
+use crate::clock::Stopwatch;
 use crate::error::Result;
 
+/// How often keys are read without news, and how often it is looked whether it is time.
 const LOAD_EVERY: Duration = Duration::from_secs(10);
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// Which changes to the keys were told of, by their places in the sequence, and which were read.
@@ -41,8 +44,13 @@ impl KeyChanges {
 /// Reads the keys again for as long as it is polled.
 pub(crate) async fn keep_loading(app: App) {
     let mut wait = LOAD_EVERY;
+    let mut last = Stopwatch::start();
     loop {
-        let _ = timeout(wait, app.key_changes.news.notified()).await;
+        let news = timeout(LOOK_EVERY, app.key_changes.news.notified()).await;
+        if news.is_err() && last.elapsed() < wait {
+            continue;
+        }
+        last = Stopwatch::start();
         let told = app.key_changes.told.load(Ordering::SeqCst);
         wait = match turn(&app).await {
             Ok(()) => {

@@ -9,11 +9,13 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::{ApiToken, store};
 use crate::app::App;
-use crate::clock::{self, Time};
+use crate::clock::{self, Stopwatch, Time};
 use crate::error::Result;
 use crate::purge;
 
+/// How often uses are written, and how often it is looked whether it is time.
 const NOTE_EVERY: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// A use is noted when the last one that was is so long ago, in seconds.
 const NOTED_FOR: u64 = 60;
@@ -48,11 +50,15 @@ impl Uses {
 
 /// Writes uses every few seconds, for as long as it is polled.
 pub(crate) async fn keep_noting(app: App) {
-    let mut ticks = interval(NOTE_EVERY);
+    let mut ticks = interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut last = Stopwatch::start();
     loop {
         ticks.tick().await;
-        write_uses(&app).await;
+        if last.elapsed() >= NOTE_EVERY {
+            last = Stopwatch::start();
+            write_uses(&app).await;
+        }
     }
 }
 

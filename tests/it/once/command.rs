@@ -56,7 +56,7 @@ async fn an_operator_promotes_a_user_whose_token_works_on() {
     let promoted =
         tessera(server.folder(), &["user", "promote", "FIRST@user.com", "--database-url", url]);
     assert!(promoted.status.success(), "{}", text(&promoted.stderr));
-    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    server.advance(std::time::Duration::from_secs(1)).await;
     assert_eq!(server.me(&person.access).await.json["is_superuser"], true);
     let nobody =
         tessera(server.folder(), &["user", "promote", "nobody@user.com", "--database-url", url]);

@@ -2,12 +2,11 @@
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::{block, node_folder, project, tool};
-use crate::support::{Forgery, SECRET, Server, claims_of, free_port, kid_of};
+use crate::support::{Forgery, SECRET, Server, claims_of, eventually, free_port, kid_of};
 
 /// A program that serves on a port of this machine.
 struct Service {
@@ -28,16 +27,14 @@ impl Service {
         let child = command.stdout(Stdio::null()).stdin(Stdio::null()).spawn().unwrap();
         let url = format!("http://127.0.0.1:{port}");
         let mut service = Self { child, url, client: reqwest::Client::new() };
-        for _ in 0..1200 {
-            if service.client.get(&service.url).send().await.is_ok() {
-                return service;
-            }
+        eventually(&format!("{command:?} answers"), async || {
             if let Some(status) = service.child.try_wait().unwrap() {
                 panic!("{command:?} ended: {status}");
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        panic!("{command:?} does not answer");
+            service.client.get(&service.url).send().await.is_ok()
+        })
+        .await;
+        service
     }
 
     /// The status, the body and the challenge of an operation with a token.

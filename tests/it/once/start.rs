@@ -8,7 +8,7 @@ use std::time::Duration;
 use sea_orm::{ConnectionTrait, TransactionTrait};
 
 use super::{run, text};
-use crate::support::{Kind, PASSWORD, SECRET, Server, TestDatabase, command};
+use crate::support::{Kind, PASSWORD, SECRET, Server, TestDatabase, awaited, command};
 
 /// What a server that does not start says.
 pub(super) fn refused(folder: &Path, settings: &[(&str, &str)], arguments: &[&str]) -> String {
@@ -334,6 +334,7 @@ async fn kill_9_in_a_migration_heals_at_the_next_start() {
                 .stderr(Stdio::null())
                 .spawn()
                 .unwrap();
+            // The kill comes at one of several moments of the migration, and no event tells of them.
             tokio::time::sleep(Duration::from_millis(pause)).await;
             let _ = child.kill();
             child.wait().unwrap();
@@ -383,14 +384,14 @@ async fn a_start_waits_for_another_that_migrates_and_can_be_stopped_meanwhile() 
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    database.waits_for_a_lock().await;
     run(Command::new("kill").arg(stopped.id().to_string()));
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    let ended = stopped.try_wait().unwrap();
-    let _ = stopped.kill();
-    assert!(ended.is_some_and(|status| status.success()), "deaf to SIGTERM: {ended:?}");
+    let ended = awaited("it hears SIGTERM", async || stopped.try_wait().unwrap()).await;
+    assert!(ended.success(), "{ended:?}");
 
     let waiting = tokio::spawn(Server::setup().on(database.clone()).start());
+    database.waits_for_a_lock().await;
+    // Longer than any statement of a request may take, by PostgreSQL's clock, which nobody moves.
     tokio::time::sleep(Duration::from_secs(6)).await;
     assert!(!waiting.is_finished());
     migrating.rollback().await.unwrap();

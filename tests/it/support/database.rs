@@ -5,6 +5,8 @@ use std::sync::Arc;
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement, TryGetable};
 use tempfile::TempDir;
 
+use super::Clock;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Sqlite,
@@ -41,6 +43,7 @@ struct Held {
     url: String,
     name: String,
     folder: TempDir,
+    clock: Clock,
 }
 
 impl TestDatabase {
@@ -59,11 +62,16 @@ impl TestDatabase {
                 format!("{}/{name}", postgres())
             }
         };
-        Self(Arc::new(Held { kind, url, name, folder }))
+        Self(Arc::new(Held { kind, url, name, folder, clock: Clock::ahead_by(0) }))
     }
 
     pub(crate) fn kind(&self) -> Kind {
         self.0.kind
+    }
+
+    /// The clock of its servers, unless they have one of their own.
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.0.clock
     }
 
     /// As `DATABASE_URL` takes it.

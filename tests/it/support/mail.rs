@@ -3,12 +3,11 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use mail_parser::{HeaderValue, Message, MessageParser};
 use tempfile::TempDir;
 
-use super::Server;
+use super::{Server, awaited};
 use crate::once::tool;
 
 /// A mail that somebody got.
@@ -79,16 +78,6 @@ fn letters(folder: &Path) -> Vec<Letter> {
     paths.iter().map(|path| Letter::read(path)).collect()
 }
 
-pub(crate) async fn wait_for<T>(what: &str, find: impl Fn() -> Option<T>) -> T {
-    for _ in 0..3000 {
-        if let Some(found) = find() {
-            return found;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("{what} did not come");
-}
-
 impl Server {
     /// The mails this development server wrote, the oldest first.
     pub(crate) fn outbox(&self) -> Vec<Letter> {
@@ -97,7 +86,7 @@ impl Server {
 
     /// The `count`th mail to an address with these words in its subject.
     pub(crate) async fn letter(&self, to: &str, subject: &str, count: usize) -> Letter {
-        wait_for(&format!("mail {count} to {to} ({subject})"), || {
+        awaited(&format!("mail {count} to {to} ({subject})"), async || {
             let found = self.outbox().into_iter();
             found
                 .filter(|letter| letter.to == to && letter.subject.contains(subject))
@@ -145,7 +134,7 @@ impl MailServer {
 
     /// The first mail to an address.
     pub(crate) async fn letter(&self, to: &str) -> Letter {
-        wait_for(&format!("a mail to {to}"), || {
+        awaited(&format!("a mail to {to}"), async || {
             self.letters().into_iter().find(|letter| letter.to == to)
         })
         .await

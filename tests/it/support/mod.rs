@@ -8,15 +8,17 @@ mod mail;
 mod proxy;
 mod server;
 mod token;
+mod wait;
 
 pub(crate) use answer::{Answer, Request};
 pub(crate) use browser::Browser;
 pub(crate) use contract::operations;
 pub(crate) use database::{Kind, TestDatabase};
-pub(crate) use mail::{Letter, MailServer, free_port, wait_for};
+pub(crate) use mail::{Letter, MailServer, free_port};
 pub(crate) use proxy::Proxy;
 pub(crate) use server::{Clock, Server, Setup, command};
 pub(crate) use token::{Forgery, SECRET, claims_of, header_of, kid_of, refresh_key};
+pub(crate) use wait::{awaited, eventually};
 
 use serde_json::{Value, json};
 

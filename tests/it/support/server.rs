@@ -4,13 +4,14 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::token::SECRET;
-use super::{Kind, Request, TestDatabase};
+use super::wait::Waiting;
+use super::{Kind, Request, TestDatabase, awaited};
 
 /// The binary, in a folder, with no setting from this process's environment.
 pub(crate) fn command(folder: &std::path::Path) -> Command {
@@ -49,6 +50,20 @@ impl Clock {
         write!(new, "{millis}").unwrap();
         std::fs::rename(new.path(), self.0.path()).unwrap();
         let _ = new.keep();
+    }
+}
+
+impl Clock {
+    /// Moves it on.
+    pub(crate) fn advance(&self, time: Duration) {
+        let ahead = std::fs::read_to_string(self.path()).unwrap();
+        let millis = i64::try_from(time.as_millis()).unwrap();
+        self.set(ahead.parse::<i64>().unwrap() + millis);
+    }
+
+    /// The file that a server reads, in development, as the setting `TESSERA_CLOCK_FILE` says.
+    pub(crate) fn path(&self) -> &std::path::Path {
+        self.0.path()
     }
 }
 
@@ -109,15 +124,15 @@ impl Setup {
             None => command(folder.path()),
         };
         command.args(["serve", "--port=0"]);
+        let clock = self.clock.unwrap_or_else(|| database.clock().clone());
         if self.dev {
-            command.arg("--dev").env("BCRYPT_COST", "4");
+            command.arg("--dev").env("BCRYPT_COST", "4").env("TESSERA_CLOCK_FILE", clock.path());
         }
         command
             // Tests try more often than people; those about limits set this.
             .env("RATE_LIMIT", "off")
             .env("APP_SECRET", SECRET)
             .env("DATABASE_URL", self.url.as_deref().unwrap_or(database.url()))
-            .envs(self.clock.as_ref().map(|clock| ("TESSERA_CLOCK_FILE", clock.0.path())))
             .envs(self.settings)
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
@@ -125,29 +140,29 @@ impl Setup {
         let log = Log::default();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let kept = log.clone();
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 kept.0.lock().unwrap().push(line);
             }
         });
-        let began = Instant::now();
+        let waiting = Waiting::begin();
         let address = loop {
             if let Some(line) = log.objects().iter().find(|line| line["message"] == "listening") {
                 break line["address"].as_str().unwrap().parse().unwrap();
             }
             if let Some(status) = child.try_wait().unwrap() {
-                std::thread::sleep(Duration::from_millis(50));
+                // Its last line says why.
+                reader.join().unwrap();
                 panic!("the server did not start: {status}\n{}", log.text());
             }
-            assert!(began.elapsed() < Duration::from_secs(60), "no start:\n{}", log.text());
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            waiting.a_moment("the server listens").await;
         };
         let client = reqwest::Client::builder()
             .timeout(Duration::from_secs(60))
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .unwrap();
-        Server { child, address, client, database, log, folder, _clock: self.clock }
+        Server { child, address, client, database, log, folder, clock }
     }
 }
 
@@ -159,8 +174,7 @@ pub(crate) struct Server {
     pub(crate) database: TestDatabase,
     pub(crate) log: Log,
     folder: TempDir,
-    /// Kept for as long as the process reads it.
-    _clock: Option<Clock>,
+    pub(super) clock: Clock,
 }
 
 impl Server {
@@ -182,6 +196,14 @@ impl Server {
 
     pub(crate) fn folder(&self) -> &std::path::Path {
         self.folder.path()
+    }
+
+    /// A command beside this server, in development: on its database and by its clock.
+    pub(crate) fn beside(&self) -> Command {
+        let mut command = command(self.folder());
+        command.env("DATABASE_URL", self.database.url()).env("TESSERA_DEV", "true");
+        command.env("TESSERA_CLOCK_FILE", self.clock.path());
+        command
     }
 
     pub(crate) fn process(&self) -> u32 {
@@ -217,13 +239,7 @@ impl Server {
 
     /// How it ended, once it has.
     pub(crate) async fn ended(&mut self) -> ExitStatus {
-        for _ in 0..6000 {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("the server did not end");
+        awaited("the server ends", async || self.child.try_wait().unwrap()).await
     }
 
     /// The CPU time it has used, in clock ticks.
@@ -298,13 +314,7 @@ impl Log {
     }
 
     async fn until<T>(&self, what: &str, look: impl Fn(&Self) -> Option<T>) -> T {
-        for _ in 0..6000 {
-            if let Some(seen) = look(self) {
-                return seen;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("the log does not say {what:?}:\n{}", self.text())
+        awaited(&format!("the log says {what:?}"), async || look(self)).await
     }
 
     fn text(&self) -> String {
