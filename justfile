@@ -4,7 +4,7 @@
 serve *arguments:
     cargo run -- serve --dev {{arguments}}
 
-# Run every test, or those whose names contain a word.
+# Run the tests, or those whose names contain a word; with --all those that take long as well.
 test *words:
     scripts/test {{words}}
 

@@ -1,6 +1,5 @@
 //! What happened: told once, in the transaction of the act, in a chain.
 
-use futures_util::StreamExt;
 use serde_json::{Value, json};
 
 use crate::support::{PASSWORD, Server};
@@ -130,41 +129,6 @@ async fn an_act_that_is_not_committed_is_not_told_and_none_is_told_twice() {
         ["register-refused"],
         "the refusal is told, and no registration"
     );
-}
-
-#[tokio::test]
-async fn a_chain_of_many_writers_on_three_replicas_is_whole() {
-    let one = Server::start().await;
-    let two = Server::setup().on(one.database.clone()).start().await;
-    let three = Server::setup().on(one.database.clone()).start().await;
-    let servers = [&one, &two, &three];
-    let people = futures_util::future::join_all((0..6).map(|turn| {
-        let server = servers[turn % 3];
-        async move { server.person(&format!("person{turn}")).await }
-    }));
-    let people = people.await;
-    // Fifteen at once: as many as find a place to be hashed in.
-    let (servers, people) = (&servers, &people);
-    let lives = futures_util::stream::iter((0..60).map(|turn| {
-        let (server, person) = (servers[turn % 3], &people[turn % 6]);
-        async move {
-            let (access, _) = server.sign_in(&person.email, PASSWORD).await;
-            match turn % 3 {
-                0 => server.logout(&access).await.expect_status(204),
-                1 => {
-                    let path = "/auth/sessions";
-                    server.request("DELETE", path).bearer(&access).send().await
-                }
-                _ => server.post("/auth/revoke").form(&[("token", &*access)]).send().await,
-            }
-        }
-    }));
-    lives.buffer_unordered(15).collect::<Vec<_>>().await;
-    let verified = json_of(&tessera(&one, &["audit", "verify", "--output", "json"]));
-    assert_eq!(verified["whole"], true, "{verified}");
-    // 6 registrations, 66 sign-ins, and what ended: a few sessions were ended by others first.
-    assert!(verified["seq"].as_i64().unwrap() > 100, "{verified}");
-    assert_eq!(one.database.count("audit").await, verified["seq"].as_i64().unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,14 +7,10 @@ use crate::support::{Clock, Kind, PASSWORD, Person, Server, TestDatabase, claims
 const HOUR: i64 = 3_600_000;
 
 /// What a new password is in these tests.
-const NEW: &str = "another correct horse";
+pub(crate) const NEW: &str = "another correct horse";
 
 async fn server(clock: &Clock) -> Server {
     Server::setup().clock(clock).set("REFRESH_TOKEN_EXPIRES", 3600).start().await
-}
-
-async fn replica(clock: &Clock, database: &TestDatabase) -> Server {
-    Server::setup().clock(clock).set("JWT_LEEWAY", 2).on(database.clone()).start().await
 }
 
 /// By a clock that is two hours ahead the other session has expired; what ends every session ends it too.
@@ -92,51 +88,6 @@ async fn a_clock_that_was_ahead_makes_nobody_wait() {
     let server = Server::setup().clock(&clock).on(server.kill()).start().await;
     for token in [&person.access, &kept.text("access_token")] {
         server.me(token).await.expect_reason("token_revoked");
-    }
-}
-
-/// Whatever the clock of the replica that signed them, a new password ends every older access token, and
-/// tokens that are younger are accepted everywhere at once.
-#[tokio::test]
-async fn a_new_password_is_ordered_among_tokens_on_replicas_whose_clocks_differ() {
-    let database = TestDatabase::create(Kind::from_environment()).await;
-    let one = replica(&Clock::ahead_by(0), &database).await;
-    for skew in [300, -300, 1900, -1900] {
-        let other = replica(&Clock::ahead_by(skew), &one.database).await;
-        let person = one.person(&format!("by{skew}")).await;
-        let mut password = PASSWORD.to_owned();
-        for round in 0..6 {
-            let (changer, signer) = if round % 2 == 0 { (&one, &other) } else { (&other, &one) };
-            let (access, refresh) = signer.sign_in(&person.email, &password).await;
-            let mut older = vec![access.clone()];
-            let mut refresh = refresh;
-            for server in [&one, &other, signer] {
-                let next = server.refresh(&refresh).await.expect_status(200);
-                // Once more within the leeway: an access token without another generation.
-                let again = server.refresh(&refresh).await.expect_status(200);
-                older.extend([next.text("access_token"), again.text("access_token")]);
-                refresh = next.text("refresh_token");
-            }
-            for token in &older {
-                one.me(token).await.expect_status(200);
-                other.me(token).await.expect_status(200);
-            }
-            password = format!("{NEW} {skew} {round}");
-            let body = json!({ "password": password });
-            changer.change_me(&access, &body).await.expect_status(200);
-            // The session goes on, and so does whoever signs in, on both, at once.
-            let next = signer.refresh(&refresh).await.expect_status(200);
-            let (third, _) = signer.sign_in(&person.email, &password).await;
-            let (fourth, _) = changer.sign_in(&person.email, &password).await;
-            for token in older {
-                changer.me(&token).await.expect_reason("token_revoked");
-                signer.refuses(&token).await.expect_reason("token_revoked");
-            }
-            for token in [next.text("access_token"), third, fourth] {
-                one.me(&token).await.expect_status(200);
-                other.me(&token).await.expect_status(200);
-            }
-        }
     }
 }
 

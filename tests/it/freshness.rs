@@ -2,9 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{
-    Answer, Browser, Forgery, PASSWORD, Person, Server, awaited, claims_of, eventually,
-};
+use crate::support::{Answer, Browser, Forgery, PASSWORD, Person, Server, claims_of};
 use crate::terminal::{fault, remotely, tessera};
 
 /// A request to an operation, and the status it has when it is done.
@@ -436,60 +434,5 @@ async fn who_loses_a_scope_loses_the_access_tokens_that_carry_it_and_no_session(
         assert_eq!(claims_of(&next)["scope"], scopes, "{door}");
         other.me(&next).await.expect_status(200);
         server.me(&secret).await.expect_status(200);
-    }
-}
-
-/// A refresh on a replica that knew the user a moment ago must not sign what was taken since.
-#[tokio::test]
-async fn a_refresh_during_a_demotion_gives_no_token_with_the_lost_scope_that_is_accepted() {
-    let server = Server::start().await;
-    let other = Server::setup().on(server.database.clone()).start().await;
-    let root = server.superuser("root").await;
-    let person = server.person("first").await;
-    let path = format!("/users/{}", person.id);
-    let flag = |is: bool| json!({ "is_superuser": is });
-    let mut refresh = person.refresh.clone();
-    for round in 0..12 {
-        server.patch(&path).bearer(&root.access).json(&flag(true)).send().await.expect_status(200);
-        other.me_as_superuser(&refresh_once(&other, &mut refresh).await).await;
-        let mut tokens = Vec::new();
-        let (demoted, ()) = tokio::join!(
-            server.patch(&path).bearer(&root.access).json(&flag(false)).send(),
-            async {
-                for _ in 0..4 {
-                    tokens.push(refresh_once(&other, &mut refresh).await);
-                }
-            },
-        );
-        demoted.expect_status(200);
-        tokens.push(refresh_once(&other, &mut refresh).await);
-        for token in tokens {
-            let carries = claims_of(&token)["scope"].as_str().unwrap().contains("super");
-            if carries {
-                for replica in [&server, &other] {
-                    replica.refuses(&token).await;
-                }
-            }
-        }
-        let last = refresh_once(&other, &mut refresh).await;
-        assert_eq!(claims_of(&last)["scope"], "authenticated", "round {round}");
-    }
-}
-
-async fn refresh_once(server: &Server, refresh: &mut String) -> String {
-    // On a machine that has much to do, two servers may wait for one file for too long.
-    let answer = awaited("the server is not busy", async || {
-        Some(server.refresh(refresh).await).filter(|answer| answer.status != 503)
-    });
-    let answer = answer.await.expect_status(200);
-    *refresh = answer.text("refresh_token");
-    answer.text("access_token")
-}
-
-impl Server {
-    /// Until this replica knows somebody as a superuser.
-    async fn me_as_superuser(&self, token: &str) {
-        let knows = async || self.me(token).await.json["is_superuser"] == true;
-        eventually("the replica hears of it", knows).await;
     }
 }

@@ -1,7 +1,8 @@
 //! The service seen from outside: the real binary, a real port, a database of its own per test.
 //!
 //! `TEST_DATABASE` (`sqlite` or `postgres`) says where the tests keep their tables; `scripts/test`
-//! runs all of them on both, but for those below `once`, which need no second time.
+//! runs all of them on both, but for those below `once`, which need no second time, and those below `storm`
+//! and `foreign`, which take long and run with `--all`.
 
 #![expect(clippy::unwrap_used, reason = "what cannot be unwrapped fails its test")]
 
@@ -15,11 +16,11 @@ mod budgets;
 mod clocks;
 mod codes;
 mod cookies;
-mod crash;
 mod directory;
 mod errors;
 mod exchanges;
 mod export;
+mod foreign;
 mod forms;
 mod freshness;
 mod guesses;
@@ -31,13 +32,11 @@ mod limits;
 mod login;
 mod logout;
 mod mail;
-mod model;
 mod notices;
 mod once;
 mod origins;
 mod outcomes;
 mod pages;
-mod races;
 mod recovery;
 mod refresh;
 mod registration;
@@ -47,6 +46,7 @@ mod rotation;
 mod services;
 mod serving;
 mod sessions;
+mod storm;
 mod support;
 mod takeover;
 mod terminal;

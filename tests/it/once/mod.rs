@@ -2,27 +2,23 @@
 
 mod appearance;
 mod away;
-mod browser;
 mod command;
 mod generated;
-mod guards;
 mod hidden;
-mod readme;
 mod schema;
 mod start;
 mod tidy;
-mod verifiers;
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
 /// The project's folder.
-fn project() -> PathBuf {
+pub(crate) fn project() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// A file of the project.
-fn read(path: &str) -> String {
+pub(crate) fn read(path: &str) -> String {
     std::fs::read_to_string(project().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
@@ -34,20 +30,13 @@ pub(crate) fn tool(name: &str) -> PathBuf {
 }
 
 #[expect(clippy::disallowed_methods, reason = "tests have settings too")]
-fn tools() -> PathBuf {
+pub(crate) fn tools() -> PathBuf {
     std::env::var_os("TEST_TOOLS")
         .map_or_else(|| project().join("target/test-tools/venv/bin"), PathBuf::from)
 }
 
-/// Where Node finds what `scripts/test` installed.
-fn node_folder() -> PathBuf {
-    let folder = tools().join("../../node");
-    assert!(folder.join("node_modules/jose").exists(), "jose is missing: run scripts/test");
-    folder
-}
-
 /// The fenced block of a page behind the comment `<!-- name -->`.
-fn block(page: &str, name: &str) -> String {
+pub(crate) fn block(page: &str, name: &str) -> String {
     let text = read(page);
     let (_, rest) = text
         .split_once(&format!("<!-- {name} -->"))
@@ -58,10 +47,10 @@ fn block(page: &str, name: &str) -> String {
 }
 
 /// Runs a command to its end; what it wrote, and whether it did well.
-fn run(command: &mut Command) -> Output {
+pub(crate) fn run(command: &mut Command) -> Output {
     command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"))
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

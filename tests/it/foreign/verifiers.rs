@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
-use super::{block, node_folder, project, read, run, text, tool};
+use super::node_folder;
+use crate::once::{block, project, read, run, text, tool};
 use crate::support::{Forgery, PASSWORD, SECRET, Server, claims_of};
 
 fn python(script: &str, environment: &[(&str, &str)]) -> String {

@@ -5,7 +5,8 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
-use super::{block, node_folder, project, tool};
+use super::node_folder;
+use crate::once::{block, project, tool};
 use crate::support::{Forgery, SECRET, Server, claims_of, eventually, free_port, kid_of};
 
 /// A program that serves on a port of this machine.

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use super::{run, text, tool, tools};
+use crate::once::{run, text, tool, tools};
 use crate::support::command;
 
 /// A development server on the port that the README's lines name.
@@ -35,7 +35,7 @@ impl Drop for Walked {
 }
 
 fn block(name: &str) -> String {
-    super::block("README.md", name)
+    crate::once::block("README.md", name)
 }
 
 /// Types a block into a terminal, as a newcomer would; what was printed.

@@ -2,7 +2,8 @@
 
 use std::process::Command;
 
-use super::{node_folder, project, run, text, tool};
+use super::node_folder;
+use crate::once::{project, run, text, tool};
 use crate::support::{PASSWORD, Server};
 
 #[tokio::test(flavor = "multi_thread")]

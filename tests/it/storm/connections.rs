@@ -1,0 +1,124 @@
+//! Callers who are slow, silent or many.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use crate::support::{Server, eventually};
+
+/// Silent, half a head, a drip, half a body, idle after an answer: all of them at once, and others
+/// are served all the while.
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_callers_are_let_go_and_hold_nobody_up() {
+    let server = Server::start().await;
+    let body = "POST /auth/register HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+                Content-Length: 100\r\n\r\n{";
+    let starts = [
+        "",
+        "GET /health/live HTTP/1.1\r\nHo",
+        body,
+        "GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n",
+    ];
+    let mut slow = Vec::new();
+    for start in starts.iter().cycle().take(100) {
+        let mut stream = TcpStream::connect(server.address).unwrap();
+        stream.write_all(start.as_bytes()).unwrap();
+        slow.push((*start, stream));
+    }
+    let address = server.address;
+    let drip = std::thread::spawn(move || {
+        let mut stream = TcpStream::connect(address).unwrap();
+        let mut sent = 0;
+        for byte in b"GET /health/live HTTP/1.1\r\n".iter().chain(b"X: y\r\n".iter().cycle()) {
+            if stream.write_all(&[*byte]).is_err() || sent > 300 {
+                return sent;
+            }
+            sent += 1;
+            // Slow is what it is.
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        sent
+    });
+    let person = server.person("first").await;
+    server.me(&person.access).await.expect_status(200);
+    for (start, mut stream) in slow {
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap_or_else(|_| panic!("held on to: {start:?}"));
+        if start == body {
+            assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+            assert!(answer.contains(r#"{"detail":"REQUEST_TIMEOUT"}"#), "{answer}");
+        }
+    }
+    assert!(drip.join().unwrap() <= 300, "a drip was listened to for ever");
+    server.me(&person.access).await.expect_status(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_out_of_descriptors_waits_and_recovers() {
+    let server = Server::setup().under("ulimit -n 64").start().await;
+    let before = server.cpu_ticks();
+    let idle: Vec<_> = (0..200).filter_map(|_| TcpStream::connect(server.address).ok()).collect();
+    // So long it may spin, and does not.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(server.cpu_ticks() - before < 100, "it spins");
+    drop(idle);
+    server.get("/health/live").send().await.expect_status(200);
+    server.person("first").await;
+}
+
+/// More silent callers than there are places, who come again as soon as they are let go.
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_callers_do_not_lock_out_those_who_speak() {
+    let server = Server::setup().under("ulimit -n 192").start().await;
+    let address = server.address;
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let stopped = std::sync::Arc::clone(&stop);
+    let rounds = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let round = std::sync::Arc::clone(&rounds);
+    let silence = std::thread::spawn(move || {
+        let mut streams: Vec<TcpStream> = Vec::new();
+        while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
+            streams.retain_mut(|stream| {
+                let _ = stream.set_nonblocking(true);
+                !matches!(stream.read(&mut [0]), Ok(0))
+            });
+            while streams.len() < 500 {
+                let Ok(mut stream) = TcpStream::connect(address) else { break };
+                let _ = stream.write_all(b"GET /");
+                streams.push(stream);
+            }
+            round.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            // They come again soon, and leave the server the processor.
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    });
+    eventually("as many are silent as there can be", async || {
+        rounds.load(std::sync::atomic::Ordering::Relaxed) > 15
+    })
+    .await;
+    for _ in 0..3 {
+        let live = server.get("/health/live").header("connection", "close").send();
+        let live = tokio::time::timeout(Duration::from_secs(20), live).await;
+        live.expect("locked out").expect_status(200);
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    silence.join().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thousands_of_idle_connections_starve_nobody() {
+    let server = Server::start().await;
+    let mut idle = Vec::new();
+    for _ in 0..2000 {
+        let Ok(stream) = tokio::net::TcpStream::connect(server.address).await else { break };
+        idle.push(stream);
+    }
+    assert!(idle.len() > 400, "this machine allows {} connections only", idle.len());
+    let person = server.person("first").await;
+    server.me(&person.access).await.expect_status(200);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.process())).unwrap();
+    let resident = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
+    let kilobytes: u64 = resident.split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert!(kilobytes < 300_000, "{resident}");
+}

@@ -1,0 +1,10 @@
+//! Storms, floods and long races: `scripts/test --all` runs them, on both databases.
+
+mod connections;
+mod crash;
+mod exports;
+mod model;
+mod once;
+mod races;
+mod replicas;
+mod sign_ins;

@@ -1,0 +1,147 @@
+//! Replicas on one database at which many ask at once.
+
+use futures_util::StreamExt;
+use serde_json::json;
+
+use crate::clocks::NEW;
+use crate::support::{Clock, Kind, PASSWORD, Server, TestDatabase, awaited, claims_of, eventually};
+use crate::terminal::{json_of, tessera};
+
+async fn replica(clock: &Clock, database: &TestDatabase) -> Server {
+    Server::setup().clock(clock).set("JWT_LEEWAY", 2).on(database.clone()).start().await
+}
+
+/// Whatever the clock of the replica that signed them, a new password ends every older access token, and
+/// tokens that are younger are accepted everywhere at once.
+#[tokio::test]
+async fn a_new_password_is_ordered_among_tokens_on_replicas_whose_clocks_differ() {
+    let database = TestDatabase::create(Kind::from_environment()).await;
+    let one = replica(&Clock::ahead_by(0), &database).await;
+    for skew in [300, -300, 1900, -1900] {
+        let other = replica(&Clock::ahead_by(skew), &one.database).await;
+        let person = one.person(&format!("by{skew}")).await;
+        let mut password = PASSWORD.to_owned();
+        for round in 0..6 {
+            let (changer, signer) = if round % 2 == 0 { (&one, &other) } else { (&other, &one) };
+            let (access, refresh) = signer.sign_in(&person.email, &password).await;
+            let mut older = vec![access.clone()];
+            let mut refresh = refresh;
+            for server in [&one, &other, signer] {
+                let next = server.refresh(&refresh).await.expect_status(200);
+                // Once more within the leeway: an access token without another generation.
+                let again = server.refresh(&refresh).await.expect_status(200);
+                older.extend([next.text("access_token"), again.text("access_token")]);
+                refresh = next.text("refresh_token");
+            }
+            for token in &older {
+                one.me(token).await.expect_status(200);
+                other.me(token).await.expect_status(200);
+            }
+            password = format!("{NEW} {skew} {round}");
+            let body = json!({ "password": password });
+            changer.change_me(&access, &body).await.expect_status(200);
+            // The session goes on, and so does whoever signs in, on both, at once.
+            let next = signer.refresh(&refresh).await.expect_status(200);
+            let (third, _) = signer.sign_in(&person.email, &password).await;
+            let (fourth, _) = changer.sign_in(&person.email, &password).await;
+            for token in older {
+                changer.me(&token).await.expect_reason("token_revoked");
+                signer.refuses(&token).await.expect_reason("token_revoked");
+            }
+            for token in [next.text("access_token"), third, fourth] {
+                one.me(&token).await.expect_status(200);
+                other.me(&token).await.expect_status(200);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_chain_of_many_writers_on_three_replicas_is_whole() {
+    let one = Server::start().await;
+    let two = Server::setup().on(one.database.clone()).start().await;
+    let three = Server::setup().on(one.database.clone()).start().await;
+    let servers = [&one, &two, &three];
+    let people = futures_util::future::join_all((0..6).map(|turn| {
+        let server = servers[turn % 3];
+        async move { server.person(&format!("person{turn}")).await }
+    }));
+    let people = people.await;
+    // Fifteen at once: as many as find a place to be hashed in.
+    let (servers, people) = (&servers, &people);
+    let lives = futures_util::stream::iter((0..60).map(|turn| {
+        let (server, person) = (servers[turn % 3], &people[turn % 6]);
+        async move {
+            let (access, _) = server.sign_in(&person.email, PASSWORD).await;
+            match turn % 3 {
+                0 => server.logout(&access).await.expect_status(204),
+                1 => {
+                    let path = "/auth/sessions";
+                    server.request("DELETE", path).bearer(&access).send().await
+                }
+                _ => server.post("/auth/revoke").form(&[("token", &*access)]).send().await,
+            }
+        }
+    }));
+    lives.buffer_unordered(15).collect::<Vec<_>>().await;
+    let verified = json_of(&tessera(&one, &["audit", "verify", "--output", "json"]));
+    assert_eq!(verified["whole"], true, "{verified}");
+    // 6 registrations, 66 sign-ins, and what ended: a few sessions were ended by others first.
+    assert!(verified["seq"].as_i64().unwrap() > 100, "{verified}");
+    assert_eq!(one.database.count("audit").await, verified["seq"].as_i64().unwrap());
+}
+
+/// A refresh on a replica that knew the user a moment ago must not sign what was taken since.
+#[tokio::test]
+async fn a_refresh_during_a_demotion_gives_no_token_with_the_lost_scope_that_is_accepted() {
+    let server = Server::start().await;
+    let other = Server::setup().on(server.database.clone()).start().await;
+    let root = server.superuser("root").await;
+    let person = server.person("first").await;
+    let path = format!("/users/{}", person.id);
+    let flag = |is: bool| json!({ "is_superuser": is });
+    let mut refresh = person.refresh.clone();
+    for round in 0..12 {
+        server.patch(&path).bearer(&root.access).json(&flag(true)).send().await.expect_status(200);
+        other.me_as_superuser(&refresh_once(&other, &mut refresh).await).await;
+        let mut tokens = Vec::new();
+        let (demoted, ()) = tokio::join!(
+            server.patch(&path).bearer(&root.access).json(&flag(false)).send(),
+            async {
+                for _ in 0..4 {
+                    tokens.push(refresh_once(&other, &mut refresh).await);
+                }
+            },
+        );
+        demoted.expect_status(200);
+        tokens.push(refresh_once(&other, &mut refresh).await);
+        for token in tokens {
+            let carries = claims_of(&token)["scope"].as_str().unwrap().contains("super");
+            if carries {
+                for replica in [&server, &other] {
+                    replica.refuses(&token).await;
+                }
+            }
+        }
+        let last = refresh_once(&other, &mut refresh).await;
+        assert_eq!(claims_of(&last)["scope"], "authenticated", "round {round}");
+    }
+}
+
+async fn refresh_once(server: &Server, refresh: &mut String) -> String {
+    // On a machine that has much to do, two servers may wait for one file for too long.
+    let answer = awaited("the server is not busy", async || {
+        Some(server.refresh(refresh).await).filter(|answer| answer.status != 503)
+    });
+    let answer = answer.await.expect_status(200);
+    *refresh = answer.text("refresh_token");
+    answer.text("access_token")
+}
+
+impl Server {
+    /// Until this replica knows somebody as a superuser.
+    async fn me_as_superuser(&self, token: &str) {
+        let knows = async || self.me(token).await.json["is_superuser"] == true;
+        eventually("the replica hears of it", knows).await;
+    }
+}
