@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, MailServer, Request, Server, awaited, claims_of};
+use crate::support::{Answer, MailServer, Request, Server, awaited, claims_of, eventually};
 
 const RECORDED: &str = include_str!("../fixtures/fastapi-users-exchanges.txt");
 
@@ -340,8 +340,9 @@ async fn the_exchanges_recorded_from_fastapi_users_are_answered_alike() {
         .database
         .execute(&format!("update \"user\" set is_superuser = true where id = '{first}'"))
         .await;
-    server.advance(std::time::Duration::from_secs(1)).await;
     let read = |path: &str| server.get(path).bearer(&access);
+    let is_known = async || read(&path).send().await.status == 200;
+    eventually("they are known as a superuser", is_known).await;
     recorded.next("users/id super").same(&send(read(&path)).await);
     for id in ["not-a-uuid", "00000000-0000-0000-0000-000000000000"] {
         let path = format!("/users/{id}");

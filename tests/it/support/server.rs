@@ -162,7 +162,7 @@ impl Setup {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .unwrap();
-        Server { child, address, client, database, log, folder, clock }
+        Server { child, address, client, database, log, folder, clock, dev: self.dev }
     }
 }
 
@@ -175,6 +175,7 @@ pub(crate) struct Server {
     pub(crate) log: Log,
     folder: TempDir,
     pub(super) clock: Clock,
+    pub(super) dev: bool,
 }
 
 impl Server {
