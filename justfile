@@ -14,8 +14,8 @@ update:
 
 # Measure, beside the limits of the machine.
 bench:
-    cargo bench --profile perf --bench service
-    cargo bench --profile perf --bench timing
+    cargo bench --bench service
+    cargo bench --bench timing
 
 # Do what the gate does.
 gate:

@@ -1,7 +1,7 @@
 //! How fast Tessera is, beside the least a service on the same framework does, and beside the
 //! password hash it cannot do without.
 //!
-//! `cargo bench --profile perf --bench service`; `benches/README.md` says how to read the tables.
+//! `cargo bench --bench service`; `benches/README.md` says how to read the tables.
 
 use std::fmt::{Display, Write as _};
 use std::fs;

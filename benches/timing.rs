@@ -1,6 +1,6 @@
 //! Whether the time of an answer tells who exists.
 //!
-//! `cargo bench --profile perf --bench timing`; `benches/README.md` says how to read the table.
+//! `cargo bench --bench timing`; `benches/README.md` says how to read the table.
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
