@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use api::audit::Act;
-use api::audit::chain::{self, Break, Follower};
-use api::config::Config;
+use api::base::config::Config;
+use api::platform::audit::Act;
+use api::platform::audit::chain::{self, Break, Follower};
 use chrono::{DateTime, NaiveDate};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 
-use api::factor::Builder;
+use api::identity::factor::Builder;
 use clap::{Args, Subcommand};
 
 use crate::print;

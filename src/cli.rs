@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use api::config::Config;
+use api::base::config::Config;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -86,12 +86,12 @@ pub(crate) fn definition() -> clap::Command {
 pub(crate) fn refuse(error: &clap::Error) -> ExitCode {
     let value_is_at_fault =
         matches!(error.kind(), ErrorKind::ValueValidation | ErrorKind::InvalidValue);
-    let not_text = api::config::not_text();
+    let not_text = api::base::config::not_text();
     if error.kind() == ErrorKind::InvalidUtf8 && !not_text.is_empty() {
         eprintln!("error: {} must be UTF-8 text", not_text.join(", "));
         return ExitCode::from(2);
     }
-    let settings = api::config::definitions();
+    let settings = api::base::config::definitions();
     let is_setting = |argument: &str| {
         let name = argument.split([' ', '[', '=']).next().unwrap_or_default();
         settings
@@ -112,7 +112,7 @@ pub(crate) fn refuse(error: &clap::Error) -> ExitCode {
                 argument.split([' ', '[', '=']).next().unwrap_or_default().trim_start_matches('-');
             let variable = if name == "dev" { "tessera-dev" } else { name };
             let variable = variable.to_ascii_uppercase().replace('-', "_");
-            let help = api::config::definitions()
+            let help = api::base::config::definitions()
                 .get_arguments()
                 .find(|argument| argument.get_long() == Some(name))
                 .and_then(|argument| argument.get_help().map(ToString::to_string))

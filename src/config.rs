@@ -22,7 +22,7 @@ enum Action {
 
 pub(crate) fn run(arguments: &Arguments, matches: &ArgMatches, from_file: &[String]) {
     let Action::Print { origin } = arguments.action;
-    for setting in api::config::settings(matches, from_file) {
+    for setting in api::base::config::settings(matches, from_file) {
         if origin {
             print::line(format!("{:<26} {:<12} {}", setting.name, setting.origin, setting.value));
         } else {

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use api::config::Config;
+use api::base::config::Config;
 use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper::{Request, StatusCode, body::Bytes, header};

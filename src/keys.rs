@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use api::config::Config;
-use api::key;
+use api::base::config::Config;
+use api::platform::key;
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::json;
@@ -115,7 +115,7 @@ pub(crate) async fn run(arguments: Arguments, config: Config) -> Result<ExitCode
             if !config.jwt_audiences.contains(&audience) {
                 eprintln!("note: no tokens are made for {audience} until JWT_AUDIENCES names it");
             }
-            print::line(key::audience_secret(&secret, &audience).expose());
+            print::line(api::base::derived_key::audience_secret(&secret, &audience).expose());
         }
     }
     Ok(ExitCode::SUCCESS)

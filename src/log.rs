@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 
-use api::config::{Config, LogFormat};
+use api::base::config::{Config, LogFormat};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt;
 

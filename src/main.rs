@@ -29,13 +29,13 @@ mod user;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use api::config::Config;
+use api::base::config::Config;
 use clap::FromArgMatches;
 use cli::{Cli, Command};
 
 fn main() -> ExitCode {
     let run = || {
-        let from_file = api::config::load_env_file().map_err(|error| error.to_string())?;
+        let from_file = api::base::config::load_env_file().map_err(|error| error.to_string())?;
         execute(std::env::args_os(), &from_file)
     };
     run().unwrap_or_else(|fault: String| {
@@ -62,7 +62,7 @@ fn execute(
     let complete = || config.complete().map_err(|error| error.to_string());
     match command {
         Command::Serve => {
-            let shown = api::config::settings(&matches, from_file);
+            let shown = api::base::config::settings(&matches, from_file);
             block_on(serve::run(Config { shown, ..complete()? }))??;
         }
         Command::Migrate(arguments) => block_on(migrate::run(arguments, complete()?))??,

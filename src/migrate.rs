@@ -1,6 +1,6 @@
 //! `tessera migrate`
 
-use api::config::Config;
+use api::base::config::Config;
 use clap::{Args, Subcommand};
 
 use crate::print;

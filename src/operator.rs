@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use api::app::App;
-use api::config::{Config, PublicUrl, Secret};
-use api::error::Code;
-use api::http::Local;
+use api::base::config::{Config, PublicUrl, Secret};
+use api::base::error::Code;
+use api::local::Local;
 use clap::{Args, ValueEnum};
 use hyper::Uri;
 use reqwest::Method;
@@ -368,7 +368,7 @@ fn described(challenge: &str) -> Option<&str> {
 
 /// Fails where a server is named for a command that works beside the database alone.
 pub(crate) fn require_no_server(command: &str) -> Result<(), String> {
-    if api::config::server_is_named() {
+    if api::base::config::server_is_named() {
         return Err(format!(
             "`tessera {command}` works on the database of its own settings: unset TESSERA_URL"
         ));

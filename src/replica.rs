@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use api::config::Config;
+use api::base::config::Config;
 use clap::{Args, Subcommand};
 use reqwest::Method;
 

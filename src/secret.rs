@@ -18,6 +18,6 @@ enum Action {
 
 pub(crate) fn run(arguments: &Arguments) {
     match arguments.action {
-        Action::Generate => print::line(api::random::secret()),
+        Action::Generate => print::line(api::base::random::secret()),
     }
 }

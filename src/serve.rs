@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 
-use api::config::Config;
+use api::base::config::Config;
 use api::http::{Bound, serve};
 use tokio::signal::unix::{SignalKind, signal};
 

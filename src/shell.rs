@@ -29,7 +29,7 @@ pub(crate) fn run(settings: &[OsString], from_file: &[String]) -> Result<ExitCod
         .build();
     let mut editor: Editor<Words, DefaultHistory> = Editor::with_config(config).map_err(fault)?;
     editor.set_helper(Some(Words { root: cli::definition() }));
-    let history = api::config::state_folder().map(|folder| folder.join("history"));
+    let history = api::base::config::state_folder().map(|folder| folder.join("history"));
     if let Some(history) = &history {
         // There is none the first time.
         let _ = editor.load_history(history);

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use api::config::{Config, Migrate, Secret};
+use api::base::config::{Config, Migrate, Secret};
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::json;

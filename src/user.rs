@@ -3,9 +3,10 @@
 use std::io::{IsTerminal, Write, stdin, stdout};
 use std::process::ExitCode;
 
-use api::config::Config;
-use api::factor::{self, Maker, Password};
-use api::user::{Email, Profile};
+use api::base::config::Config;
+use api::identity::factor::Password;
+use api::identity::user::{Email, Profile};
+use api::self_service::registration::{self, Maker};
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -187,7 +188,7 @@ async fn create(config: Config, email: &str, superuser: bool) -> Result<(), Stri
     let password = Password::new(read_password()?);
     let app = api::open_or_make(config).await?;
     let (maker, profile) = (Maker::Operator { superuser }, Profile::default());
-    let user = factor::create(&app, email, password, profile, maker, None)
+    let user = registration::create(&app, email, password, profile, maker, None)
         .await
         .map_err(|error| error.to_string())?;
     let superuser = if superuser { "  superuser" } else { "" };

@@ -5,21 +5,22 @@ use std::sync::{Arc, OnceLock};
 use aws_lc_rs::hmac;
 use tessera_verify::{Guard, Verifier};
 
-use crate::account::Exports;
-use crate::config::{Config, ConfigError};
-use crate::database::Database;
-use crate::error::Result;
-use crate::factor::{Filter, Hasher};
+use crate::access::api_token::{Guesses, KnownApiTokens, Uses};
+use crate::access::session::browser::{MOST_NOTED, NotedSessions};
+use crate::base::config::{Config, ConfigError};
+use crate::base::database::Database;
+use crate::base::derived_key;
+use crate::base::error::Result;
 use crate::http::{CsrfKeys, Pages};
-use crate::job::Jobs;
-use crate::key::{self, KeyChanges};
-use crate::limit::{self, Acts, Blocked, MOST_BLOCKED};
-use crate::mail::{Mailer, Templates};
-use crate::revocation::Revocations;
-use crate::service::KnownServices;
-use crate::session::browser::{MOST_NOTED, NotedSessions};
-use crate::token::{Guesses, KnownApiTokens, Uses};
-use crate::user::KnownUsers;
+use crate::identity::factor::{Filter, Hasher};
+use crate::identity::service::KnownServices;
+use crate::identity::user::KnownUsers;
+use crate::platform::job::Jobs;
+use crate::platform::key::{self, KeyChanges};
+use crate::platform::mail::{Mailer, Templates};
+use crate::platform::rate_limit::{self, Acts, Blocked, MOST_BLOCKED};
+use crate::platform::revocation::Revocations;
+use crate::self_service::account::Exports;
 
 /// The identity provider. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -97,13 +98,14 @@ impl App {
         let verifier = Arc::new(verifier(&config, &revocations)?);
         let guard = Guard::new(Arc::clone(&verifier)).fresh_for(config.fresh_token_expires);
         let csrf = CsrfKeys::of(&config)?;
-        let attempt_key = limit::attempt_key(&config)?;
+        let attempt_key = rate_limit::attempt_key(&config)?;
         let jobs = Jobs::of(&config)?;
         let mailer = Mailer::of(&config)?;
         let templates = Templates::read(config.mail.mail_templates.as_deref())?;
         let secret = config.signing_secret()?;
         let secrets = std::iter::once(&secret).chain(&config.app_secret_previous);
-        let code_keys = secrets.map(|secret| key::digest_key(secret, "tessera codes")).collect();
+        let code_keys =
+            secrets.map(|secret| derived_key::digest_key(secret, "tessera codes")).collect();
         let hasher = Hasher::start(config.bcrypt_cost);
         Ok(Self(Arc::new(Parts {
             config,

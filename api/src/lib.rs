@@ -1,69 +1,36 @@
 //! The identity provider: registers people, proves who they are, issues tokens, takes them back.
 //!
-//! By feature; a feature's rules are its `mod.rs`, its queries `store.rs`, its JSON `http.rs`:
+//! Wings, and features within a wing; each wing imports only those before it:
 //!
-//! | module | what |
+//! | module | holds |
 //! |---|---|
-//! | [`user`] | people: who you are |
-//! | [`audit`] | who did what, when |
-//! | [`key`] | what signs tokens, and what verifies them |
-//! | [`factor`] | passwords: how you prove it |
-//! | [`limit`] | how often passwords may be tried |
-//! | [`session`] | sign in, stay signed in, sign out: what you get |
-//! | [`job`] | what is done after the answer |
-//! | [`mail`] | what people are told |
-//! | [`confirmation`] | what they prove by it |
-//! | [`service`] | programs that act for themselves |
-//! | [`token`] | API tokens, and who asks |
-//! | [`introspection`] | what services ask of a token |
-//! | [`account`] | what people change of themselves |
-//! | [`recovery`] | what they do by a mail they got |
-//! | [`directory`] | what superusers do with accounts |
-//! | [`import`] | users from elsewhere |
-//! | [`admin`] | what superusers do otherwise |
-//! | [`revocation`] | what is not accepted any more |
-//! | [`replica`] | which servers are on line |
-//! | [`operation`] | how the service is |
-//! | [`http`] | what every request passes; all routes in one list |
-//! | [`app`], [`config`], [`database`], [`error`] | what rules are given, and how they refuse |
-//! | [`scope`] | what callers may do |
-//! | [`clock`], [`random`] | the only places that read the clock and draw randomness |
+//! | [`base`] | clock, randomness, settings, database, errors: it knows no feature |
+//! | [`http`] | every request passes here: server, layers, bodies, cookies, pages |
+//! | [`platform`] | audit, revocations, keys, jobs, mails, rate limits, replicas |
+//! | [`identity`] | users and services, and how they prove who they are |
+//! | [`access`] | sessions and API tokens, callers, introspection |
+//! | [`self_service`] | people and their own accounts |
+//! | [`admin`] | administrators and the accounts of others |
+//! | [`routes`] | every route: it sees everything, and nobody imports it |
+//!
+//! A feature's rules are its `mod.rs`, its queries `store.rs`, its JSON `http.rs`, its HTML `pages.rs`.
 
-pub mod account;
+pub mod access;
 pub mod admin;
 pub mod app;
-pub mod audit;
-pub mod clock;
-pub mod config;
-pub mod confirmation;
-pub mod database;
-pub mod directory;
-pub mod error;
-pub mod factor;
+pub mod base;
 pub mod http;
-pub mod import;
-pub mod introspection;
-pub mod job;
-pub mod key;
-pub mod known;
-pub mod limit;
-pub mod mail;
-pub(crate) mod notice;
-pub mod operation;
-mod purge;
-pub mod random;
-pub mod recovery;
-pub mod replica;
-pub mod revocation;
-pub mod scope;
-pub mod service;
-pub mod session;
-pub mod token;
-pub mod user;
+pub mod identity;
+pub mod local;
+pub mod platform;
+mod routes;
+pub mod self_service;
 
 use app::App;
-use config::{Config, ConfigError};
-use database::Database;
+use base::clock;
+use base::config::{Config, ConfigError};
+use base::database::Database;
+use platform::{key, revocation};
 
 /// Connects, brings the schema up to date as the settings ask, makes the first key where one is needed,
 /// and reads what was revoked: what a server starts with.

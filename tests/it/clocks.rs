@@ -227,6 +227,6 @@ async fn the_clock_cannot_be_moved_in_production() {
     let output = command.env("APP_SECRET", crate::support::SECRET).output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success() && text.contains("TESSERA_CLOCK_FILE"), "{text}");
-    let shown: Value = json!(api::config::example());
+    let shown: Value = json!(api::base::config::example());
     assert!(!shown.as_str().unwrap().contains("TESSERA_CLOCK_FILE"));
 }

@@ -16,8 +16,8 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::error::{Code, Error, Problem, Result};
-use crate::scope::{MAX_SCOPES, Scope, Scopes};
+use crate::base::error::{Code, Error, Problem, Result};
+use crate::base::scope::{MAX_SCOPES, Scope, Scopes};
 
 /// The most characters of a person's name.
 const MAX_NAME: usize = 100;

@@ -14,11 +14,11 @@ use poem::http::{HeaderMap, HeaderName, HeaderValue, header};
 use poem::{FromRequest, Request, RequestBody};
 use uuid::Uuid;
 
+use crate::access::session::AccessToken;
 use crate::app::App;
-use crate::config::{Config, ConfigError};
-use crate::error::{Code, Error, Result};
-use crate::key;
-use crate::session::AccessToken;
+use crate::base::config::{Config, ConfigError};
+use crate::base::derived_key;
+use crate::base::error::{Code, Error, Result};
 
 /// Where the value that belongs to a cookie is repeated.
 pub(crate) const CSRF_HEADER: HeaderName = HeaderName::from_static("x-csrf-token");
@@ -36,7 +36,7 @@ impl CsrfKeys {
         let secrets = std::iter::once(&secret).chain(&config.app_secret_previous);
         // A key of its own, so that no value made here is a signature of anything.
         let purpose = "tessera cross-site request forgery";
-        Ok(Self(secrets.map(|secret| key::digest_key(secret, purpose)).collect()))
+        Ok(Self(secrets.map(|secret| derived_key::digest_key(secret, purpose)).collect()))
     }
 
     fn value(&self, session: Uuid) -> String {

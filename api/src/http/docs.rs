@@ -6,11 +6,11 @@ use poem::{Endpoint, Request, Response, endpoint::make_sync};
 use super::asset::Asset;
 
 /// The page. The library's own inlines 1.6 MB of script, which no strict policy lets run.
-pub(super) const PAGE: &str = include_str!("docs/index.html");
+pub(crate) const PAGE: &str = include_str!("docs/index.html");
 /// What starts it.
-pub(super) const START: &str = include_str!("docs/start.js");
+pub(crate) const START: &str = include_str!("docs/start.js");
 /// How it looks beyond the library's style.
-pub(super) const STYLE: &str = include_str!("docs/page.css");
+pub(crate) const STYLE: &str = include_str!("docs/page.css");
 
 /// Swagger UI sets style attributes and draws icons from data URLs; no script but ours runs.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
@@ -18,13 +18,13 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'u
                       base-uri 'none'; frame-ancestors 'none'";
 
 /// The parts of Swagger UI, out of the page that the framework embeds.
-pub(super) struct Swagger {
-    pub(super) script: String,
-    pub(super) style: String,
+pub(crate) struct Swagger {
+    pub(crate) script: String,
+    pub(crate) style: String,
 }
 
 impl Swagger {
-    pub(super) fn of(page: &str) -> Self {
+    pub(crate) fn of(page: &str) -> Self {
         let part = |tag: &str| {
             let (_, rest) = page.split_once(&format!("<{tag} charset=\"UTF-8\">"))?;
             Some(rest.split_once(&format!("</{tag}>"))?.0.to_owned())
@@ -37,7 +37,7 @@ impl Swagger {
 }
 
 /// A part of it, to be served.
-pub(super) fn asset(
+pub(crate) fn asset(
     content_type: &'static str,
     content: impl Into<Bytes>,
 ) -> impl Endpoint<Output = Response> {

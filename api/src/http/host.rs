@@ -10,7 +10,7 @@ use poem::Request;
 use poem::http::uri::{Authority, Scheme};
 use poem::http::{Version, header};
 
-use crate::error::{Code, Result};
+use crate::base::error::{Code, Result};
 
 /// Refuses a request that does not name its host exactly once (RFC 9112, section 3.2). HTTP/1.0 need
 /// not name any. Allocates nothing: every request passes here.

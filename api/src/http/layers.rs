@@ -14,17 +14,16 @@ use poem::{Body, Endpoint, IntoResponse, Request, Response};
 use poem_openapi::error::ParseParamError;
 use tokio::time::timeout;
 
-use super::caller::peer_address;
 use super::cookie::Cookies;
 use super::host;
 use super::page::{self, Frame};
-use super::routes::Paths;
-use super::visitor::Visitor;
+use super::page_request::Visitor;
+use super::paths::Paths;
+use super::peer::peer_address;
 use crate::app::App;
-use crate::audit::{self, Origin};
-use crate::config;
-use crate::error::{Cause, Code, Error, Problem, Result};
-use crate::random;
+use crate::base::error::{Cause, Code, Error, Problem, Result};
+use crate::base::{config, random};
+use crate::platform::audit::{self, Origin};
 
 /// The largest body, in bytes.
 const MAX_BODY: usize = 64 * 1024;
@@ -51,7 +50,7 @@ const DEFAULTS: [(HeaderName, HeaderValue); 5] = [
 ];
 
 /// The routes with everything around them.
-pub(super) struct Layers<E> {
+pub(crate) struct Layers<E> {
     app: App,
     routes: Arc<E>,
     paths: Paths,
@@ -61,7 +60,7 @@ pub(super) struct Layers<E> {
 }
 
 impl<E: Endpoint + 'static> Layers<E> {
-    pub(super) fn new(routes: E, paths: Paths, app: App) -> Self {
+    pub(crate) fn new(routes: E, paths: Paths, app: App) -> Self {
         let config = &app.config;
         let cors_origins = config.cors_origins.clone();
         let proxies = config.trusted_proxies.clone();

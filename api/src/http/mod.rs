@@ -1,28 +1,29 @@
 //! What every request passes on its way to a feature, and every answer on its way back.
 
-mod asset;
+pub(crate) mod asset;
 pub(crate) mod body;
-pub(crate) mod caller;
-pub(crate) mod code_client;
 pub(crate) mod cookie;
-mod docs;
+pub(crate) mod docs;
 mod host;
-mod layers;
-mod local;
+pub(crate) mod layers;
 pub(crate) mod null;
-mod openapi;
+pub(crate) mod openapi;
 pub(crate) mod page;
-mod routes;
-mod server;
-pub(crate) mod visitor;
+pub(crate) mod page_request;
+pub(crate) mod paths;
+pub(crate) mod peer;
+pub(crate) mod server;
 
 pub use cookie::CsrfKeys;
-pub use local::Local;
 pub use openapi::document;
 pub use page::Pages;
 pub use server::{Bound, serve};
 
+use poem::Request;
 use poem_openapi::Tags;
+
+use crate::app::App;
+use crate::base::error::{Code, Error, Result};
 
 /// What operations have to do with.
 #[derive(Tags)]
@@ -39,4 +40,15 @@ pub(crate) enum Tag {
     Admin,
     /// How the service is.
     Operation,
+}
+
+/// The service that a request is for.
+///
+/// # Errors
+///
+/// [`Code::InternalServerError`] for a route without one.
+pub(crate) fn app(request: &Request) -> Result<&App> {
+    request
+        .data::<App>()
+        .ok_or_else(|| Error::because(Code::InternalServerError, "a route without its App"))
 }

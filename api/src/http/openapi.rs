@@ -6,8 +6,9 @@
 use poem_openapi::{OpenApi, OpenApiService, Webhook};
 use serde_json::{Map, Value, json};
 
-use super::{code_client, routes};
-use crate::error::Code;
+use crate::base::error::Code;
+use crate::identity::verification::client as code_client;
+use crate::routes;
 
 /// What every operation may answer.
 const EVERYWHERE: [Code; 4] = [
@@ -22,11 +23,11 @@ pub fn document() -> String {
     to_yaml(&document_of(&routes::operations()))
 }
 
-pub(super) fn to_yaml(document: &Value) -> String {
+pub(crate) fn to_yaml(document: &Value) -> String {
     serde_yaml::to_string(document).expect("a JSON value is YAML")
 }
 
-pub(super) fn document_of<T: OpenApi, W: Webhook>(service: &OpenApiService<T, W>) -> Value {
+pub(crate) fn document_of<T: OpenApi, W: Webhook>(service: &OpenApiService<T, W>) -> Value {
     let mut document: Value =
         serde_json::from_str(&service.spec()).expect("the framework writes JSON");
     document["components"]["schemas"]["Error"] = error_schema();

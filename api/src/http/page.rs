@@ -19,8 +19,8 @@ use self::place::Places;
 use self::text::Texts;
 use super::asset::Asset;
 use crate::app::App;
-use crate::config::{ConfigError, PageSettings};
-use crate::error::{Cause, Code, Error, Result};
+use crate::base::config::{ConfigError, PageSettings};
+use crate::base::error::{Cause, Code, Error, Result};
 
 /// How pages look.
 const STYLE: &str = include_str!("page/style.css");
@@ -215,7 +215,7 @@ fn text_of(
 
 /// Whether somebody looks who reads pages, rather than a program that reads answers: browsers want HTML before
 /// anything else.
-pub(super) fn is_wanted(request: &Request) -> bool {
+pub(crate) fn is_wanted(request: &Request) -> bool {
     let accepted = request.header(header::ACCEPT).unwrap_or_default();
     let mut first = accepted.split(',').next().unwrap_or_default().split(';').map(str::trim);
     let is_html = first.next().is_some_and(|kind| kind.eq_ignore_ascii_case("text/html"));
@@ -278,12 +278,12 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
-    pub(super) fn of(request: &Request) -> Result<Self> {
+    pub(crate) fn of(request: &Request) -> Result<Self> {
         Self::at(request.data::<App>().ok_or(Code::InternalServerError)?, request)
     }
 
     /// Where a request leads, of a service that it does not know yet.
-    pub(super) fn at(app: &App, request: &Request) -> Result<Self> {
+    pub(crate) fn at(app: &App, request: &Request) -> Result<Self> {
         let accepted = request.header(header::ACCEPT_LANGUAGE).unwrap_or_default();
         let language = pages(app)?.texts.chosen(accepted).to_owned();
         let depth = request.uri().path().matches('/').count().clamp(1, 16) - 1;
@@ -296,12 +296,12 @@ impl Frame {
     }
 
     /// For somebody who is known, with what their forms repeat.
-    pub(super) fn read_by(&mut self, signed_in: Value, csrf: &str) {
+    pub(crate) fn read_by(&mut self, signed_in: Value, csrf: &str) {
         self.reader = context! { signed_in, csrf };
     }
 
     /// Says in a part of the page what was done, by the name of its text.
-    pub(super) fn says(&mut self, section: &str, name: &str) {
+    pub(crate) fn says(&mut self, section: &str, name: &str) {
         self.said = context! { done => self.text(name), section };
     }
 
@@ -490,17 +490,17 @@ fn pages(app: &App) -> Result<&Pages> {
 }
 
 #[handler]
-pub(super) fn serve_style(request: &Request, frame: Frame) -> Result<Response> {
+pub(crate) fn serve_style(request: &Request, frame: Frame) -> Result<Response> {
     Ok(pages(&frame.app)?.style.answer(request))
 }
 
 #[handler]
-pub(super) fn serve_strength(request: &Request, frame: Frame) -> Result<Response> {
+pub(crate) fn serve_strength(request: &Request, frame: Frame) -> Result<Response> {
     Ok(pages(&frame.app)?.strength.answer(request))
 }
 
 #[handler]
-pub(super) fn serve_logo(request: &Request, frame: Frame) -> poem::Result<Response> {
+pub(crate) fn serve_logo(request: &Request, frame: Frame) -> poem::Result<Response> {
     let logo = pages(&frame.app)?.logo.as_ref().ok_or(NotFoundError)?;
     Ok(logo.answer(request))
 }

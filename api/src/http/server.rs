@@ -21,13 +21,14 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
 
-use super::routes;
+use crate::access::{api_token, session};
+use crate::admin;
 use crate::app::App;
-use crate::replica::jobs::Member;
-use crate::{
-    admin, confirmation, factor, key, limit, mail, recovery, replica, revocation, session, token,
-    user,
-};
+use crate::identity::{factor, user, verification};
+use crate::platform::replica::jobs::Member;
+use crate::platform::{key, mail, rate_limit, replica, revocation};
+use crate::routes;
+use crate::self_service::recovery;
 
 /// How long a request's head may take, and a connection be idle.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
@@ -83,18 +84,18 @@ pub async fn serve(app: App, bound: Bound, shutdown: impl Future<Output = ()>) {
         tokio::spawn(revocation::jobs::keep_purging(app.clone())),
         tokio::spawn(session::jobs::keep_purging(app.clone())),
         tokio::spawn(key::jobs::keep_loading(app.clone())),
-        tokio::spawn(token::jobs::keep_noting(app.clone())),
-        tokio::spawn(token::jobs::keep_purging(app.clone())),
+        tokio::spawn(api_token::jobs::keep_noting(app.clone())),
+        tokio::spawn(api_token::jobs::keep_purging(app.clone())),
         tokio::spawn(member.clone().keep_reporting(app.clone())),
         tokio::spawn(replica::jobs::keep_purging(app.clone())),
-        tokio::spawn(limit::jobs::keep_purging(app.clone())),
+        tokio::spawn(rate_limit::jobs::keep_purging(app.clone())),
         tokio::spawn(mail::jobs::keep_delivering(app.clone())),
         tokio::spawn(recovery::jobs::keep_answering(app.clone())),
-        tokio::spawn(confirmation::jobs::keep_purging(app.clone())),
+        tokio::spawn(verification::jobs::keep_purging(app.clone())),
         tokio::spawn(user::jobs::keep_purging(app.clone())),
         tokio::spawn(factor::jobs::keep_learning(app.clone())),
-        tokio::spawn(admin::jobs::keep_counting(app.clone())),
-        tokio::spawn(admin::jobs::keep_purging(app.clone())),
+        tokio::spawn(admin::overview::jobs::keep_counting(app.clone())),
+        tokio::spawn(admin::overview::jobs::keep_purging(app.clone())),
     ];
     let service = Arc::new(routes::service(app.clone()));
     let (stop, stopping) = watch::channel(());
@@ -124,7 +125,7 @@ pub async fn serve(app: App, bound: Bound, shutdown: impl Future<Output = ()>) {
         tracing::warn!("some requests were still in flight at the end");
     }
     background.iter().for_each(tokio::task::JoinHandle::abort);
-    token::jobs::write_uses(&app).await;
+    api_token::jobs::write_uses(&app).await;
     member.leave(&app).await;
 }
 

@@ -1,7 +1,7 @@
 //! Files that are made from the code are committed, and are what the code makes. `UPDATE=1` with
 //! the same tests writes them.
 
-use api::error::Code;
+use api::base::error::Code;
 
 use super::{project, run, text};
 use crate::support::command;
@@ -39,7 +39,7 @@ fn openapi_yaml_is_what_the_code_answers() {
 
 #[test]
 fn env_example_has_every_setting() {
-    compare(".env.example", &api::config::example());
+    compare(".env.example", &api::base::config::example());
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn the_guide_has_every_error_code() {
     for refusal in tessera_verify::Refusal::ALL {
         page += &format!("| `{}` | {refusal} |\n", refusal.reason());
     }
-    for refusal in api::error::TokenRefusal::OF_API_TOKENS {
+    for refusal in api::base::error::TokenRefusal::OF_API_TOKENS {
         page += &format!("| `{}` | {} |\n", refusal.reason, refusal.sentence);
     }
     compare("docs/guide/errors.md", &page);
@@ -252,7 +252,7 @@ fn the_guide_has_every_setting() {
                     with where it came from. This page is made from the code.\n\n\
                     | variable | flag | default | what it is |\n|---|---|---|---|\n"
             .to_owned();
-    for argument in api::config::definitions().get_arguments() {
+    for argument in api::base::config::definitions().get_arguments() {
         let Some(name) = argument.get_env() else { continue };
         if argument.is_hide_set() {
             continue;

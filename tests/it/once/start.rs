@@ -41,7 +41,7 @@ fn a_missing_weak_or_known_secret_is_refused_outside_development_with_what_to_do
         (&[("APP_SECRET", &SECRET[..31])], "APP_SECRET is shorter than 32 bytes"),
         (&[("APP_SECRET_FILE", file)], "APP_SECRET is shorter than 32 bytes"),
         (
-            &[("APP_SECRET", api::config::EXAMPLE_SECRET)],
+            &[("APP_SECRET", api::base::config::EXAMPLE_SECRET)],
             "APP_SECRET is the example's, which everybody knows",
         ),
         (

@@ -8,13 +8,13 @@ use poem::Response;
 use serde_json::Value as Json;
 
 use super::{Filled, refused};
-use crate::account::pages::told;
-use crate::error::{Code, Error, Result};
-use crate::factor::Password;
+use crate::access::session::browser::{self, SignedIn};
+use crate::base::error::{Code, Error, Result};
 use crate::http::page::Head;
-use crate::http::visitor::Visitor;
-use crate::session::browser::{self, SignedIn};
-use crate::user::{self, PasswordHash};
+use crate::http::page_request::Visitor;
+use crate::identity::factor::Password;
+use crate::identity::user::{self, PasswordHash};
+use crate::self_service::account::pages::told;
 
 /// The acts that may have to be confirmed.
 const ACTS: [&str; 9] = [

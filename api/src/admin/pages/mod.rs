@@ -20,19 +20,19 @@ pub(crate) use system::{
 };
 pub(crate) use tokens::{change_tokens, show_tokens};
 
-use super::{Day, overview};
-use crate::account::pages::told;
-use crate::error::{Code, Error, Result};
-use crate::factor::pages::invalid;
+use crate::access::caller::Authority;
+use crate::access::session::browser::SignedIn;
+use crate::admin::overview::{Day, overview};
+use crate::base::error::{Code, Error, Result};
+use crate::base::scope::Scope;
 use crate::http::body::is_line;
-use crate::http::caller::PeerAddress;
 use crate::http::page::{Head, field_of};
-use crate::http::visitor::Visitor;
-use crate::replica;
-use crate::scope::Scope;
-use crate::session::browser::SignedIn;
-use crate::token::Authority;
-use crate::user;
+use crate::http::page_request::Visitor;
+use crate::http::peer::PeerAddress;
+use crate::identity::user;
+use crate::platform::replica;
+use crate::self_service::account::pages::told;
+use crate::self_service::registration::pages::invalid;
 
 /// How many rows a page has.
 const ROWS: u64 = 50;

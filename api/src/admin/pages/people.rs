@@ -6,20 +6,21 @@ use poem::{Response, handler};
 use serde::Deserialize;
 
 use super::{Act, BY_BUTTON, Done, Filled, From, ROWS, after, next, page, why};
-use crate::admin::{self, Target};
-use crate::audit::{self, Actor};
-use crate::confirmation::Purpose;
-use crate::directory::{self, Regrant};
-use crate::error::{Code, Error, Result};
-use crate::factor::pages::invalid;
-use crate::http::caller::PeerAddress;
-use crate::http::visitor::{Asked, Posted, Visitor};
-use crate::recovery;
-use crate::scope::{MAX_SCOPES, Scope, Scopes};
-use crate::session::pages::device_name;
-use crate::session::{self, Page, Session};
-use crate::token::{self, Chosen};
-use crate::user::{Changes, Filter, User};
+use crate::access::api_token::{self, Chosen};
+use crate::access::session::pages::device_name;
+use crate::access::session::{self, Page, Session};
+use crate::admin;
+use crate::admin::revocation::Target;
+use crate::admin::user::Regrant;
+use crate::base::error::{Code, Error, Result};
+use crate::base::scope::{MAX_SCOPES, Scope, Scopes};
+use crate::http::page_request::{Asked, Posted, Visitor};
+use crate::http::peer::PeerAddress;
+use crate::identity::user::{Changes, Filter, User};
+use crate::identity::verification::Purpose;
+use crate::platform::audit::{self, Actor};
+use crate::self_service::recovery;
+use crate::self_service::registration::pages::invalid;
 
 /// Which users are looked for.
 #[derive(Debug, Deserialize)]
@@ -46,7 +47,7 @@ async fn users_values(visitor: &Visitor, sought: Sought) -> Result<Value> {
         is_superuser: (state == "superuser").then_some(true),
         is_verified: (state == "not-verified").then_some(false),
     };
-    let (users, more) = directory::list(&visitor.app, filter, after.as_deref(), ROWS).await?;
+    let (users, more) = admin::user::list(&visitor.app, filter, after.as_deref(), ROWS).await?;
     let last = users.last().filter(|_| more).map(|last| last.email.clone());
     let next = next(last, &[("q", q.as_deref()), ("state", Some(&state))]);
     let users: Vec<_> = users.iter().map(seen).collect();
@@ -75,11 +76,11 @@ pub(crate) async fn show_user(visitor: Visitor, Path(id): Path<String>) -> poem:
 
 async fn user_values(visitor: &Visitor, id: &str) -> Result<Value> {
     let app = &visitor.app;
-    let user = directory::read(app, id).await?;
+    let user = admin::user::read(app, id).await?;
     let all = Page { ended: false, after: None, limit: 100 };
     let current = visitor.signed_in.as_ref().map(|signed_in| signed_in.session);
     let (sessions, more_sessions) = session::list(app, user.id, current, all).await?;
-    let tokens = token::live_of(app, user.id).await?;
+    let tokens = api_token::live_of(app, user.id).await?;
     let tokens: Vec<_> = tokens.iter().map(|token| super::tokens::seen(token, None)).collect();
     let subject = Some(format!("user:{}", user.id));
     let filter = audit::Filter { subject, limit: 20, ..audit::Filter::default() };
@@ -128,7 +129,7 @@ pub(crate) async fn change_user(
 
 async fn user_changed(act: &Act<'_>, id: &str, form: Filled, from: Option<&str>) -> Result<Done> {
     let (app, authority) = (&act.visitor.app, &act.authority);
-    let user = directory::read(app, id).await?;
+    let user = admin::user::read(app, id).await?;
     match form.act.as_str() {
         "change" => {
             // What was sent otherwise than the form showed it is to be changed, and nothing else: of two who change
@@ -143,8 +144,8 @@ async fn user_changed(act: &Act<'_>, id: &str, form: Filled, from: Option<&str>)
                 ..Changes::default()
             };
             let regrant = Some(regrant(&form)?);
-            let wanted = directory::Wanted { changes, regrant, ..directory::Wanted::default() };
-            directory::change(app, authority, id, wanted).await?;
+            let wanted = admin::user::Wanted { changes, regrant, ..admin::user::Wanted::default() };
+            admin::user::change(app, authority, id, wanted).await?;
             Ok(Done::Said("saved"))
         }
         "reset-mail" => {
@@ -156,16 +157,17 @@ async fn user_changed(act: &Act<'_>, id: &str, form: Filled, from: Option<&str>)
         }
         "end-session" => end_session(act, form).await,
         "end-sessions" => {
-            admin::end_sessions(app, authority, &user.email, why(form.why)?).await?;
+            admin::revocation::end_sessions(app, authority, &user.email, why(form.why)?).await?;
             Ok(Done::Said("sessions-ended"))
         }
         "revoke-all" => {
-            admin::revoke(app, authority, Target::User(user.id.0), why(form.why)?).await?;
+            admin::revocation::revoke(app, authority, Target::User(user.id.0), why(form.why)?)
+                .await?;
             Ok(Done::Said("revoked-all"))
         }
         "delete-token" => {
             let chosen = Chosen::Id(form.id.unwrap_or_default());
-            if token::delete(app, authority, chosen).await? == 0 {
+            if api_token::delete(app, authority, chosen).await? == 0 {
                 return Err(Code::NotFound.into());
             }
             Ok(Done::Said("token-deleted"))
@@ -175,7 +177,7 @@ async fn user_changed(act: &Act<'_>, id: &str, form: Filled, from: Option<&str>)
             if !typed.eq_ignore_ascii_case(&user.email) {
                 return Err(invalid("email", "confirm-wrong", "The address is not the user's"));
             }
-            directory::delete(app, authority, id).await?;
+            admin::user::delete(app, authority, id).await?;
             Ok(Done::Said("saved"))
         }
         _ => Err(Code::UnprocessableContent.into()),
@@ -223,7 +225,7 @@ async fn end_session(act: &Act<'_>, form: Filled) -> Result<Done> {
     let session = form.id.unwrap_or_default().parse().map_err(|_| Code::NotFound)?;
     let target = Target::Session(session);
     let why = BY_BUTTON.to_owned();
-    admin::revoke(&act.visitor.app, &act.authority, target, why).await?;
+    admin::revocation::revoke(&act.visitor.app, &act.authority, target, why).await?;
     Ok(Done::Said("session-ended"))
 }
 
@@ -241,7 +243,7 @@ async fn sessions_values(visitor: &Visitor, from: From) -> Result<Value> {
     let current = visitor.signed_in.as_ref().map(|signed_in| signed_in.session);
     let (sessions, more) = session::list_all(app, current, after, ROWS).await?;
     let ids = sessions.iter().map(|(_, user)| *user).collect();
-    let emails = crate::user::emails(&app.database, ids).await?;
+    let emails = crate::identity::user::emails(&app.database, ids).await?;
     let email = |id| emails.iter().find(|(known, _)| *known == id).map_or("", |(_, email)| email);
     let last = sessions.last().filter(|_| more).map(|(session, _)| session.id.to_string());
     let sessions: Vec<_> = sessions

@@ -8,17 +8,18 @@ use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
 use super::{Act, Done, Filled, From, ROWS, after, next, page, why};
-use crate::admin::{self, Target};
+use crate::admin;
+use crate::admin::revocation::Target;
 use crate::app::App;
-use crate::audit::{self, Row};
-use crate::error::{Code, Result};
-use crate::factor::pages::invalid;
-use crate::http::caller::PeerAddress;
-use crate::http::visitor::{Asked, Posted, Visitor};
-use crate::revocation;
-use crate::scope::Scope;
-use crate::service::{self, PrincipalId};
-use crate::user;
+use crate::base::error::{Code, Result};
+use crate::base::scope::Scope;
+use crate::http::page_request::{Asked, Posted, Visitor};
+use crate::http::peer::PeerAddress;
+use crate::identity::service::{self, PrincipalId};
+use crate::identity::user;
+use crate::platform::audit::{self, Row};
+use crate::platform::revocation;
+use crate::self_service::registration::pages::invalid;
 
 #[handler]
 pub(crate) async fn show_revocations(
@@ -90,17 +91,17 @@ async fn revocations_changed(act: &Act<'_>, form: Filled) -> Result<Done> {
                 Some("sub") => Target::User(id),
                 _ => return Err(Code::UnprocessableContent.into()),
             };
-            admin::revoke(app, &act.authority, target, why(form.why)?).await?;
+            admin::revocation::revoke(app, &act.authority, target, why(form.why)?).await?;
             Ok(Done::Said("revoked"))
         }
         "lift" => {
             let seq = form.id.unwrap_or_default().parse().map_err(|_| Code::NotFound)?;
-            admin::lift(app, &act.authority, seq).await?;
+            admin::revocation::lift(app, &act.authority, seq).await?;
             Ok(Done::Said("lifted"))
         }
         "explain" => {
             let token = form.token.unwrap_or_default();
-            Ok(Done::Told(admin::explain(app, token.trim()).await?.sentence))
+            Ok(Done::Told(admin::revocation::explain(app, token.trim()).await?.sentence))
         }
         _ => Err(Code::UnprocessableContent.into()),
     }

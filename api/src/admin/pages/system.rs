@@ -4,11 +4,11 @@ use minijinja::{Value, context};
 use poem::{Response, handler};
 
 use super::{Act, Done, Filled, From, ROWS, after, next, page};
-use crate::error::{Code, Result};
-use crate::http::caller::PeerAddress;
-use crate::http::visitor::{Asked, Posted, Visitor};
-use crate::scope::Scope;
-use crate::{key, mail, replica};
+use crate::base::error::{Code, Result};
+use crate::base::scope::Scope;
+use crate::http::page_request::{Asked, Posted, Visitor};
+use crate::http::peer::PeerAddress;
+use crate::platform::{key, mail, replica};
 
 #[handler]
 pub(crate) async fn show_mails(

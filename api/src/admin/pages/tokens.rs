@@ -4,18 +4,18 @@ use minijinja::{Value, context};
 use poem::{Response, handler};
 
 use super::{Act, Done, Filled, From, ROWS, after, next, page, people};
-use crate::account::pages::{line, once, seconds_of};
-use crate::error::{Code, Result};
-use crate::factor::Password;
-use crate::factor::pages::invalid;
-use crate::http::caller::PeerAddress;
-use crate::http::visitor::{Asked, Posted, Visitor};
-use crate::random;
-use crate::scope::Scope;
-use crate::service;
-use crate::service::PrincipalId;
-use crate::session::browser;
-use crate::token::{self, ApiToken, Authority, Chosen};
+use crate::access::api_token::{self, ApiToken, Chosen};
+use crate::access::caller::Authority;
+use crate::access::session::browser;
+use crate::base::error::{Code, Result};
+use crate::base::random;
+use crate::base::scope::Scope;
+use crate::http::page_request::{Asked, Posted, Visitor};
+use crate::http::peer::PeerAddress;
+use crate::identity::factor::Password;
+use crate::identity::service::{self, PrincipalId};
+use crate::self_service::account::pages::{line, once, seconds_of};
+use crate::self_service::registration::pages::invalid;
 
 #[handler]
 pub(crate) async fn show_tokens(
@@ -27,7 +27,7 @@ pub(crate) async fn show_tokens(
 
 async fn values(visitor: &Visitor, from: From) -> Result<Value> {
     let app = &visitor.app;
-    let (tokens, more) = token::list_all(app, from.after.clone(), ROWS).await?;
+    let (tokens, more) = api_token::list_all(app, from.after.clone(), ROWS).await?;
     let last = tokens.last().filter(|_| more).map(|(token, _)| token.id.to_string());
     let (services, more_services) = service::list(app, None, 100).await?;
     let services: Vec<_> = services
@@ -86,7 +86,7 @@ async fn changed(act: &Act<'_>, form: Filled, from: Option<&str>) -> Result<Done
     match form.act.as_str() {
         "delete-token" => {
             let chosen = Chosen::Id(form.id.unwrap_or_default());
-            if token::delete(app, &act.authority, chosen).await? == 0 {
+            if api_token::delete(app, &act.authority, chosen).await? == 0 {
                 return Err(Code::NotFound.into());
             }
             Ok(Done::Said("token-deleted"))
@@ -109,7 +109,7 @@ async fn changed(act: &Act<'_>, form: Filled, from: Option<&str>) -> Result<Done
                 proven: Some(proven),
                 user: act.signed_in.user.clone(),
             };
-            let wanted = token::Wanted {
+            let wanted = api_token::Wanted {
                 id: once(form.id)?,
                 username: form.username,
                 name: line("name", Some(name), 64)?,
@@ -120,7 +120,7 @@ async fn changed(act: &Act<'_>, form: Filled, from: Option<&str>) -> Result<Done
                     scopes => Some(people::scopes(scopes)?),
                 },
             };
-            let made = token::create(app, &authority, wanted).await?;
+            let made = api_token::create(app, &authority, wanted).await?;
             Ok(Done::Secret(made.secret.expose().to_owned()))
         }
         _ => Err(Code::UnprocessableContent.into()),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use unicode_segmentation::UnicodeSegmentation;
 
-use crate::config::{Color, ConfigError};
+use crate::base::config::{Color, ConfigError};
 use crate::http::asset::Asset;
 
 /// The least contrast of text with what it stands on (WCAG 2, AA).

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use maxminddb::{PathElement, Reader};
 
-use crate::config::ConfigError;
+use crate::base::config::ConfigError;
 
 /// What is known of addresses.
 pub(super) struct Places(Reader<Vec<u8>>);

@@ -6,7 +6,7 @@ use std::path::Path;
 use fluent_bundle::concurrent::FluentBundle;
 use fluent_bundle::{FluentArgs, FluentResource, FluentValue};
 
-use crate::config::ConfigError;
+use crate::base::config::ConfigError;
 
 /// The languages that come with the program. What another one lacks is said in the first.
 const EMBEDDED: [(&str, &str); 2] =
@@ -174,8 +174,8 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
-    use crate::audit::Act;
-    use crate::error::Code;
+    use crate::base::error::Code;
+    use crate::platform::audit::Act;
 
     fn texts() -> Texts {
         Texts::read(None).unwrap_or_else(|error| panic!("{error}"))

@@ -1,0 +1,156 @@
+//! What an API token looks like, and what is kept of it.
+//!
+//! Those that are made here are `tsr_`, 43 letters and digits that nobody can guess, and six that
+//! follow from them: a scanner that finds one in a repository knows what it has found, and a typing
+//! error is told from an unknown token without a query.
+
+use std::fmt;
+use std::str::FromStr;
+
+use aws_lc_rs::digest::{SHA256, digest};
+
+use crate::base::config::secret::guessable;
+use crate::base::random;
+
+const PREFIX: &str = "tsr_";
+const BODY: usize = 43;
+const CHECKSUM: usize = 6;
+
+/// The fewest and the most characters of a secret that was made elsewhere.
+const LENGTHS: std::ops::RangeInclusive<usize> = 16..=256;
+
+/// The secret of an API token. Shown to who made it, once, and never printed.
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl Secret {
+    /// A new one, of 256 random bits.
+    pub(super) fn make() -> Self {
+        let body = random::letters_and_digits(BODY);
+        let checksum = checksum(&body);
+        Self(format!("{PREFIX}{body}{checksum}"))
+    }
+
+    /// The text.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Says, of a secret that was made elsewhere and has less in it than its length promises, what is wrong with it:
+    /// as the end of a sentence. Never says the secret.
+    pub(super) fn fault(&self) -> Option<String> {
+        let made_here = self.0.starts_with(PREFIX);
+        if made_here { None } else { guessable(&self.0, *LENGTHS.start()) }
+    }
+
+    /// Whether a bearer token is meant to be one, rather than a JWT.
+    pub fn is_meant_by(token: &str) -> bool {
+        token.starts_with(PREFIX) || token.parse::<Self>().is_ok()
+    }
+
+    /// What is kept of it.
+    pub(super) fn digest(&self) -> Digest {
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(digest(&SHA256, self.0.as_bytes()).as_ref());
+        Digest(bytes)
+    }
+
+    /// Its beginning, to know it by: four characters that tell nothing of the rest.
+    pub(super) fn prefix(&self) -> &str {
+        let length = if self.0.starts_with(PREFIX) { PREFIX.len() + 4 } else { 4 };
+        &self.0[..length]
+    }
+}
+
+impl FromStr for Secret {
+    /// What is wrong, for people.
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Some(rest) = text.strip_prefix(PREFIX) {
+            let alphanumeric = rest.bytes().all(|byte| byte.is_ascii_alphanumeric());
+            if !alphanumeric || rest.len() != BODY + CHECKSUM {
+                return Err("A token that begins with tsr_ has 49 letters and digits after that");
+            }
+            let (body, end) = rest.split_at(BODY);
+            if checksum(body) != end {
+                return Err("The last characters do not follow from the others: a typing error?");
+            }
+            return Ok(Self(text.to_owned()));
+        }
+        // No dot, so that none is ever taken for a JWT (RFC 6750 allows the rest).
+        let known = |byte: u8| byte.is_ascii_alphanumeric() || b"-_~+/=".contains(&byte);
+        if LENGTHS.contains(&text.len()) && text.bytes().all(known) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err("A token is 16 to 256 letters, digits and -_~+/=")
+        }
+    }
+}
+
+/// The digest of a secret: who reads the table has no token.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Digest([u8; 32]);
+
+impl fmt::Display for Digest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+    }
+}
+
+fn checksum(body: &str) -> String {
+    let digest = digest(&SHA256, body.as_bytes());
+    let number = digest.as_ref()[..4].iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+    random::in_letters_and_digits(number, CHECKSUM)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Secret;
+
+    #[test]
+    fn a_secret_is_read_back_and_one_with_a_typing_error_is_not() {
+        let secret = Secret::make();
+        assert!(secret.expose().parse::<Secret>().is_ok());
+        assert_eq!(secret.expose().len(), 53);
+        for position in 4..53 {
+            let mut typed: Vec<u8> = secret.expose().bytes().collect();
+            typed[position] = if typed[position] == b'a' { b'b' } else { b'a' };
+            let typed = String::from_utf8(typed).unwrap_or_default();
+            assert!(typed.parse::<Secret>().is_err(), "{position}");
+            assert!(typed[..position].parse::<Secret>().is_err(), "cut off at {position}");
+        }
+    }
+
+    #[test]
+    fn what_is_long_and_easy_to_guess_is_known_as_that() {
+        let easy = [
+            "a".repeat(16),
+            "=".repeat(256),
+            "ab".repeat(32),
+            "secret-".repeat(6),
+            "0123456789abcdef0123456789abcdef".to_owned(),
+            "abcdefghijklmnopqrstuvwxyz".to_owned(),
+            "f343ff34r3fg4g5g34gf34g34g3g34g4".to_owned(),
+        ];
+        for text in easy {
+            let secret = text.parse::<Secret>();
+            assert!(secret.is_ok_and(|secret| secret.fault().is_some()), "{text}");
+        }
+        for _ in 0..2000 {
+            let hex = crate::base::random::secret();
+            for text in [&hex, &hex[..24], &crate::base::random::letters_and_digits(16)] {
+                let secret = text.parse::<Secret>();
+                assert!(secret.is_ok_and(|secret| secret.fault().is_none()), "{text}");
+            }
+            assert_eq!(Secret::make().fault(), None);
+        }
+    }
+
+    /// Scanners look for it. Computed with Python's `hashlib`.
+    #[test]
+    fn the_checksum_never_changes() {
+        let known = "tsr_0000000000000000000000000000000000000000000";
+        assert_eq!(super::checksum(&known[4..]), "3O9xIA");
+    }
+}

@@ -1,0 +1,195 @@
+//! The table `api_token`.
+
+use entity::api_token::{ActiveModel, Column, Entity, Model};
+use entity::{ApiTokenId, UserId};
+use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel,
+    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select,
+};
+
+use crate::base::clock::Time;
+use crate::base::database::delete_some;
+use crate::identity::service::PrincipalId;
+
+/// How many rows one statement deletes.
+const ROWS_AT_ONCE: usize = 1000;
+
+/// Inserts a row unless its secret is there already; says whether it did.
+pub(super) async fn insert(connection: &impl ConnectionTrait, row: Model) -> Result<bool, DbErr> {
+    let unless_known = OnConflict::column(Column::Digest).do_nothing().to_owned();
+    let inserted = Entity::insert(row.into_active_model().reset_all())
+        .on_conflict(unless_known)
+        .exec_without_returning(connection)
+        .await?;
+    Ok(inserted == 1)
+}
+
+pub(super) async fn update(connection: &impl ConnectionTrait, row: Model) -> Result<Model, DbErr> {
+    let id = row.id;
+    let mut changed: ActiveModel = row.into_active_model().reset_all();
+    changed.id = sea_orm::Unchanged(id);
+    changed.update(connection).await
+}
+
+pub(super) async fn find_by_digest(
+    connection: &impl ConnectionTrait,
+    digest: &str,
+) -> Result<Option<Model>, DbErr> {
+    Entity::find().filter(Column::Digest.eq(digest)).one(connection).await
+}
+
+pub(super) async fn find(
+    connection: &impl ConnectionTrait,
+    id: ApiTokenId,
+    owner: Option<PrincipalId>,
+) -> Result<Option<Model>, DbErr> {
+    of(Entity::find_by_id(id), owner).one(connection).await
+}
+
+/// Whether a row is there, and stays there until the transaction ends.
+pub(crate) async fn hold(connection: &impl ConnectionTrait, id: ApiTokenId) -> Result<bool, DbErr> {
+    Ok(Entity::find_by_id(id).lock_exclusive().one(connection).await?.is_some())
+}
+
+/// Whose the tokens are, if there are some.
+pub(super) async fn owner(
+    connection: &impl ConnectionTrait,
+    chosen: &Chosen,
+) -> Result<Option<PrincipalId>, DbErr> {
+    if let Chosen::Owner(owner) = chosen {
+        return Ok(Some(*owner));
+    }
+    Ok(chosen.find().one(connection).await?.as_ref().and_then(owner_of))
+}
+
+fn owner_of(row: &Model) -> Option<PrincipalId> {
+    let service = row.service_id.map(PrincipalId::Service);
+    row.user_id.map(PrincipalId::User).or(service)
+}
+
+/// How many tokens of an owner have not expired.
+pub(super) async fn count(
+    connection: &impl ConnectionTrait,
+    owner: PrincipalId,
+    now: Time,
+) -> Result<u64, DbErr> {
+    alive(Some(owner), now).count(connection).await
+}
+
+/// A user's tokens that have not expired, the newest first.
+pub(super) async fn live(
+    connection: &impl ConnectionTrait,
+    user: UserId,
+    now: Time,
+    most: u64,
+) -> Result<Vec<Model>, DbErr> {
+    alive(Some(PrincipalId::User(user)), now)
+        .order_by_desc(Column::CreatedAt)
+        .order_by_desc(Column::Id)
+        .limit(most)
+        .all(connection)
+        .await
+}
+
+fn alive(owner: Option<PrincipalId>, now: Time) -> Select<Entity> {
+    of(Entity::find(), owner)
+        .filter(Column::ExpiresAt.is_null().or(Column::ExpiresAt.gt(now.millis())))
+}
+
+/// The newest first, from after one; everybody's where nobody is named.
+pub(super) async fn list(
+    connection: &impl ConnectionTrait,
+    owner: Option<PrincipalId>,
+    after: Option<(i64, ApiTokenId)>,
+    limit: u64,
+) -> Result<Vec<Model>, DbErr> {
+    let mut query = of(Entity::find(), owner);
+    if let Some((created, id)) = after {
+        query = query.filter(
+            Column::CreatedAt.lt(created).or(Column::CreatedAt.eq(created).and(Column::Id.lt(id))),
+        );
+    }
+    query
+        .order_by_desc(Column::CreatedAt)
+        .order_by_desc(Column::Id)
+        .limit(limit)
+        .all(connection)
+        .await
+}
+
+pub(super) async fn count_all(connection: &impl ConnectionTrait) -> Result<u64, DbErr> {
+    Entity::find().count(connection).await
+}
+
+/// Which rows are to be deleted.
+pub(super) enum Chosen {
+    /// One by its id, if it is this owner's.
+    Id(ApiTokenId, Option<PrincipalId>),
+    /// One by its secret's digest, if it is this owner's.
+    Digest(String, Option<PrincipalId>),
+    /// All of an owner's.
+    Owner(PrincipalId),
+}
+
+impl Chosen {
+    fn find(&self) -> Select<Entity> {
+        let (find, owner) = match self {
+            Self::Id(id, owner) => (Entity::find_by_id(*id), *owner),
+            Self::Digest(digest, owner) => {
+                (Entity::find().filter(Column::Digest.eq(digest)), *owner)
+            }
+            Self::Owner(owner) => (Entity::find(), Some(*owner)),
+        };
+        of(find, owner)
+    }
+}
+
+/// Deletes rows; says which, and whose they were.
+pub(super) async fn delete(
+    connection: &impl ConnectionTrait,
+    chosen: Chosen,
+) -> Result<Vec<(ApiTokenId, PrincipalId)>, DbErr> {
+    // Held in one order: of two that want the same rows, each would wait for the other.
+    let rows = chosen.find().order_by_asc(Column::Id).lock_exclusive().all(connection).await?;
+    let deleted: Vec<_> = rows.iter().filter_map(|row| Some((row.id, owner_of(row)?))).collect();
+    // Databases bound a statement's parameters, and a user may have more tokens that have expired.
+    for some in deleted.chunks(ROWS_AT_ONCE) {
+        let ids = some.iter().map(|(id, _)| *id);
+        Entity::delete_many().filter(Column::Id.is_in(ids)).exec(connection).await?;
+    }
+    Ok(deleted)
+}
+
+/// Notes that a token was used, unless that was noted within the minute before.
+pub(super) async fn note_use(
+    connection: &impl ConnectionTrait,
+    id: ApiTokenId,
+    at: Time,
+) -> Result<(), DbErr> {
+    let minute_before = at.minus_seconds(60).millis();
+    Entity::update_many()
+        .col_expr(Column::LastUsedAt, Expr::value(at.millis()))
+        .filter(Column::Id.eq(id))
+        .filter(Column::LastUsedAt.is_null().or(Column::LastUsedAt.lte(minute_before)))
+        .exec(connection)
+        .await
+        .map(drop)
+}
+
+/// Deletes some rows that expired before an instant; says how many.
+pub(super) async fn delete_expired_before(
+    connection: &impl ConnectionTrait,
+    time: Time,
+    most: u64,
+) -> Result<u64, DbErr> {
+    delete_some::<Entity>(connection, Column::Id, Column::ExpiresAt.lt(time.millis()), most).await
+}
+
+fn of<Q: QueryFilter>(query: Q, owner: Option<PrincipalId>) -> Q {
+    match owner {
+        Some(PrincipalId::User(id)) => query.filter(Column::UserId.eq(id)),
+        Some(PrincipalId::Service(id)) => query.filter(Column::ServiceId.eq(id)),
+        None => query,
+    }
+}

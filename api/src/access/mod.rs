@@ -1,0 +1,8 @@
+//! What a proof opens: sessions, API tokens, and what others ask of them.
+//!
+//! Within this wing: session ← api_token ← caller ← introspection.
+
+pub mod api_token;
+pub mod caller;
+pub mod introspection;
+pub mod session;

@@ -1,0 +1,212 @@
+//! Sessions of browsers: what a cookie opens on the pages.
+//!
+//! The cookie has an id nobody can guess, and the table its digest. The session is one like any other: it
+//! stands in the list, ends from elsewhere, and with a new password. It is looked up at each page, so that
+//! it ends at once, on every replica.
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use entity::{SessionId, UserId};
+use quick_cache::sync::Cache;
+use sea_orm::DatabaseTransaction;
+
+use super::login::{self, Opens};
+use super::{Asker, Device, store};
+use crate::app::App;
+use crate::base::clock::{self, Time};
+use crate::base::error::{Code, Result};
+use crate::base::random;
+use crate::identity::factor::Password;
+use crate::identity::user::{self, PasswordHash, User};
+use crate::platform::audit::{self, Act, Entry};
+use crate::platform::revocation::Why;
+
+/// How many letters and digits an id has: 256 bits.
+const ID_LENGTH: usize = 43;
+
+/// When it was last written that sessions of browsers are in use, by this replica.
+pub type NotedSessions = Cache<SessionId, Time>;
+
+/// The most of these that are remembered.
+pub const MOST_NOTED: usize = 20_000;
+
+/// How often it is written that a session is in use, in seconds; more often where it ends soon.
+const NOTED_EVERY: u64 = 60;
+
+/// How far the clock of the replica that took the password may be ahead of this one's, in seconds.
+const MOST_SKEW: u64 = 5;
+
+/// What a browser has that is signed in.
+#[derive(Debug, Clone)]
+pub struct SignedIn {
+    /// Its session.
+    pub session: SessionId,
+    /// Whose it is.
+    pub user: Arc<User>,
+    last_used: Time,
+}
+
+/// A new id for a cookie, whether somebody is signed in by it or not.
+pub fn new_id() -> String {
+    random::letters_and_digits(ID_LENGTH)
+}
+
+/// Signs somebody in; the id for the cookie is a new one, whatever the browser had.
+///
+/// # Errors
+///
+/// As [`login`](super::login()).
+pub async fn sign_in(
+    app: &App,
+    username: &str,
+    password: Password,
+    device: Device,
+) -> Result<String> {
+    let id = new_id();
+    let opens = Opens::Browser(digest_of(&id));
+    login::begin(app, username, password, device, opens).await?;
+    Ok(id)
+}
+
+/// Who is signed in by an id, at this moment.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn find(app: &App, id: &str) -> Result<Option<SignedIn>> {
+    if id.len() != ID_LENGTH {
+        return Ok(None);
+    }
+    let row = store::of_browser(app.database.reader(), &digest_of(id), clock::now()).await?;
+    let Some(row) = row else { return Ok(None) };
+    let user = user::current(app, row.user_id).await?.filter(|user| user.may_act(&app.config));
+    let last_used = Time::from_millis(row.last_used_at);
+    Ok(user.map(|user| SignedIn { session: row.id, user, last_used }))
+}
+
+/// Lets a session that is in use go on, once a minute at most. Nobody waits for it.
+pub fn keep(app: &App, signed_in: &SignedIn, device: Device) {
+    let now = clock::now();
+    let every = NOTED_EVERY.min(app.config.browser_session_idle_expires / 4);
+    if signed_in.last_used.plus_seconds(every) > now {
+        return;
+    }
+    // Of many pages at once one writes.
+    let since = app.noted_sessions.get(&signed_in.session);
+    if since.is_some_and(|since| since.plus_seconds(every) > now && since <= now) {
+        return;
+    }
+    app.noted_sessions.insert(signed_in.session, now);
+    let (app, session, user) = (app.clone(), signed_in.session, signed_in.user.id);
+    tokio::spawn(async move {
+        let noted = async {
+            let transaction = app.database.begin().await?;
+            let limits = limits(&app);
+            store::extend(&transaction, session, user, now, &limits, device).await?;
+            transaction.commit().await
+        };
+        if let Err(error) = noted.await {
+            tracing::warn!(error.cause = %error, "it could not be noted that a session is in use");
+        }
+    });
+}
+
+/// What the password of who is signed in is held against, if it is theirs.
+///
+/// # Errors
+///
+/// [`Code::LoginBadCredentials`],
+/// [`Code::TooManyAttempts`],
+/// [`Code::ServiceBusy`].
+pub async fn prove(
+    app: &App,
+    signed_in: &SignedIn,
+    password: Password,
+    from: Option<&str>,
+) -> Result<PasswordHash> {
+    Ok(super::prove(app, signed_in.user.id, password, from).await?.hash)
+}
+
+/// Proves by their password who is signed in: for the time of the settings the session counts as fresh. The browser has
+/// another id from then on, so that a copy of its cookie does not become fresh with it. Returns what the password was held
+/// against.
+///
+/// # Errors
+///
+/// As [`prove`]; [`Code::Unauthorized`] for a session that ended meanwhile.
+pub async fn freshen(
+    app: &App,
+    signed_in: &SignedIn,
+    password: Password,
+    next: &str,
+    from: Option<&str>,
+) -> Result<PasswordHash> {
+    let (session, user) = (signed_in.session, signed_in.user.id);
+    let proven = prove(app, signed_in, password, from).await?;
+    let asker = Asker::Browser { session, proven: Some(&proven), next: Some(next) };
+    let transaction = app.database.begin().await?;
+    let held = user::hold(&transaction, user).await?;
+    asker.hold(app, &transaction, user).await?;
+    if !held.is_some_and(|held| held.user.is_active) {
+        return Err(Code::Unauthorized.into());
+    }
+    store::authenticate(&transaction, session, clock::now()).await?;
+    asker.move_on(&transaction).await?;
+    let entry = Entry::own(Act::Freshen, user).with("session", session.to_string());
+    audit::record(&transaction, entry).await?;
+    transaction.commit().await?;
+    Ok(proven)
+}
+
+/// Whether the password of a session was given within the time that it counts as fresh, by the table. A time that lies
+/// ahead of the clock is none.
+pub(crate) async fn is_fresh(
+    app: &App,
+    transaction: &DatabaseTransaction,
+    session: SessionId,
+) -> Result<bool> {
+    let Some(row) = store::find(transaction, session).await? else { return Ok(false) };
+    let (given, now) = (Time::from_millis(row.auth_time), clock::now());
+    let is_past = given <= now.plus_seconds(MOST_SKEW);
+    Ok(is_past && now <= given.plus_seconds(app.config.fresh_token_expires))
+}
+
+/// Gives a session another id for its cookie, with something that a thief of the old one must not share.
+pub(super) async fn rename(
+    transaction: &DatabaseTransaction,
+    session: SessionId,
+    id: &str,
+) -> Result<()> {
+    Ok(store::rename_in_browser(transaction, session, digest_of(id)).await?)
+}
+
+/// Signs a browser out.
+///
+/// # Errors
+///
+/// When the database does not answer: the session goes on then.
+pub async fn sign_out(app: &App, signed_in: &SignedIn, device: Device) -> Result<()> {
+    let (session, user) = (signed_in.session, signed_in.user.id);
+    let transaction = app.database.begin().await?;
+    super::end(app, transaction, user, session, &Why::Logout, device).await.map(drop)
+}
+
+/// Signs every browser of somebody out who may more than before: a cookie of theirs that somebody else has
+/// opens nothing new.
+pub(crate) async fn sign_out_everywhere(
+    transaction: &DatabaseTransaction,
+    user: UserId,
+) -> Result<()> {
+    Ok(store::end_in_browsers(transaction, user, &Why::Raised, clock::now()).await?)
+}
+
+/// How long a browser stays signed in.
+pub(super) fn limits(app: &App) -> store::Limits {
+    let idle = app.config.browser_session_idle_expires;
+    store::Limits { idle, absolute: app.config.browser_session_expires }
+}
+
+fn digest_of(id: &str) -> String {
+    digest(&SHA256, id.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}

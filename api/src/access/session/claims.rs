@@ -1,0 +1,199 @@
+//! What the tokens of a session say.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use aws_lc_rs::{constant_time, hmac};
+use entity::SessionId;
+use entity::session::Model;
+use tessera_verify::{Claims, TokenKind, TokenType};
+use uuid::{Builder, Uuid};
+
+use super::{Tokens, store};
+use crate::app::App;
+use crate::base::clock::{self, Time};
+use crate::base::error::{Code, Error, Result};
+use crate::base::random;
+use crate::base::scope::Scopes;
+use crate::platform::revocation;
+
+/// How long before its issue an access token begins to be valid, in seconds: the clocks of those who
+/// verify it may be behind.
+const VALID_BEFORE: u64 = 5;
+
+/// How many bytes a session's secret has.
+pub(super) const SECRET_LENGTH: usize = 32;
+
+/// How often a refresh token that somebody else made is logged at most, in milliseconds: whoever makes
+/// one can make many.
+const WARN_EVERY: i64 = 60_000;
+
+/// The tokens of a session as its row stands.
+pub(super) fn tokens(
+    app: &App,
+    row: &Model,
+    now: Time,
+    fresh: bool,
+    audience: &str,
+    scopes: &Scopes,
+) -> Result<Tokens> {
+    let access = access_claims(app, row, now, fresh, audience, scopes);
+    let refresh = refresh_claims(app, row)?;
+    Ok(Tokens {
+        access_token: sign(app, &access)?,
+        expires_in: access.exp.saturating_sub(access.iat),
+        refresh_token: sign(app, &refresh)?,
+        refresh_expires_in: refresh.exp.saturating_sub(now.seconds()),
+    })
+}
+
+/// A token that says this, signed with the key that is for it.
+pub(super) fn sign(app: &App, claims: &Claims) -> Result<String> {
+    if matches!(claims.kind, TokenKind::Access { .. }) {
+        revocation::require_noted_life(app)?;
+    }
+    let keys = app.verifier.keys();
+    let key = match claims.kind {
+        TokenKind::Access { .. } => keys.access(&claims.aud),
+        TokenKind::Refresh { .. } => keys.refresh(),
+    };
+    let none = || Error::because(Code::InternalServerError, "no key signs such a token");
+    Ok(key.ok_or_else(none)?.sign(claims)?)
+}
+
+/// The audience that was asked for, if tokens are made for it.
+pub(super) fn audience<'a>(app: &'a App, asked: Option<&'a str>) -> Result<&'a str> {
+    let own = app.config.jwt_audience.as_str();
+    match asked {
+        Some(asked)
+            if asked != own && !app.config.jwt_audiences.iter().any(|known| known == asked) =>
+        {
+            Err(Error::field("audience", "No tokens are made for this audience"))
+        }
+        asked => Ok(asked.unwrap_or(own)),
+    }
+}
+
+pub(super) fn access_claims(
+    app: &App,
+    row: &Model,
+    now: Time,
+    fresh: bool,
+    audience: &str,
+    scopes: &Scopes,
+) -> Claims {
+    let given = Time::from_millis(row.auth_time);
+    let recently = now <= given.plus_seconds(app.config.fresh_token_expires);
+    let kind = TokenKind::Access {
+        fresh: fresh && recently,
+        auth_time: Time::from_millis(row.auth_time).seconds(),
+        scope: scopes.to_string(),
+    };
+    // No token outlives its session.
+    let end = Time::from_millis(row.expires_at).seconds();
+    let exp = now.plus_seconds(app.config.access_token_expires).seconds().min(end);
+    Claims {
+        iss: app.config.public_url.as_str().to_owned(),
+        sub: row.user_id.0,
+        aud: audience.to_owned(),
+        iat: now.seconds(),
+        nbf: now.minus_seconds(VALID_BEFORE).seconds(),
+        exp,
+        // The row has the order of its tokens: a cut-off covers those before it, whatever clocks say.
+        jti: random::id_at(Time::from_millis(row.issued_at)),
+        sid: row.id.0,
+        kind,
+    }
+}
+
+/// A function of the row alone: the same on every replica, however often it is asked.
+fn refresh_claims(app: &App, row: &Model) -> Result<Claims> {
+    let generation = row.generation.cast_unsigned();
+    let none = || Error::because(Code::InternalServerError, "a session without a secret");
+    let issued = Time::from_millis(row.rotated_at).seconds();
+    Ok(Claims {
+        iss: app.config.public_url.as_str().to_owned(),
+        sub: row.user_id.0,
+        aud: app.config.public_url.as_str().to_owned(),
+        iat: issued,
+        nbf: issued,
+        exp: Time::from_millis(row.expires_at).seconds(),
+        jti: refresh_id(row, generation).ok_or_else(none)?,
+        sid: row.id.0,
+        kind: TokenKind::Refresh { generation },
+    })
+}
+
+/// The id of a session's refresh token of a generation: HMAC-SHA-256 over the generation (eight bytes,
+/// the most significant first) under the session's secret. Its first 16 bytes are the claim `jti`, as
+/// a version 8 UUID (RFC 9562, section 5.8): 122 bits that nobody knows without the row.
+///
+/// `None` for a row without a secret, which a server of an older release wrote.
+fn refresh_id(row: &Model, generation: u64) -> Option<Uuid> {
+    let secret = Some(row.secret.0.as_slice()).filter(|secret| secret.len() == SECRET_LENGTH)?;
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
+    let tag = hmac::sign(&key, &generation.to_be_bytes());
+    let first = tag.as_ref().first_chunk::<16>()?;
+    Some(Builder::from_custom_bytes(*first).into_uuid())
+}
+
+/// Whether a token belongs to the user of this session and, if it is a refresh token, is one that the
+/// session gave or will give: `APP_SECRET` signs such a token, and only the row knows its id. The ids
+/// are compared in constant time.
+pub(super) fn is_of(row: &Model, claims: &Claims) -> bool {
+    let is_issued = match claims.kind {
+        TokenKind::Access { .. } => true,
+        TokenKind::Refresh { generation } => refresh_id(row, generation).is_some_and(|id| {
+            constant_time::verify_slices_are_equal(id.as_bytes(), claims.jti.as_bytes()).is_ok()
+        }),
+    };
+    is_issued && row.user_id.0 == claims.sub
+}
+
+/// Whether the session that a token names is there, and the token belongs to it: see [`is_of`].
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub(crate) async fn is_of_session(app: &App, claims: &Claims) -> Result<bool> {
+    let row = store::find(app.database.reader(), SessionId(claims.sid)).await?;
+    let is_of = row.as_ref().is_some_and(|row| is_of(row, claims));
+    if row.is_some() && !is_of && claims.token_type() == TokenType::Refresh {
+        warn_of_forgery(claims);
+    }
+    Ok(is_of)
+}
+
+/// The claims of an access or a refresh token that is accepted: for ending what it belongs to.
+///
+/// # Errors
+///
+/// [`Code::Unauthorized`]; [`Code::ServiceUnavailable`] while it cannot be known what was revoked.
+pub async fn holder(app: &App, token: &str) -> Result<Claims> {
+    revocation::require_known(app)?;
+    let claims = app
+        .verifier
+        .verify_either(token, clock::now().seconds())
+        .map_err(|refusal| Error::token(Code::Unauthorized, refusal))?;
+    if claims.token_type() == TokenType::Refresh && !is_of_session(app, &claims).await? {
+        return Err(Code::Unauthorized.into());
+    }
+    Ok(claims)
+}
+
+/// Logs that a refresh token has a good signature and is not its session's, at most once in
+/// [`WARN_EVERY`].
+pub(super) fn warn_of_forgery(claims: &Claims) {
+    static LAST: AtomicI64 = AtomicI64::new(i64::MIN);
+    let now = clock::now().millis();
+    let is_due = |last: i64| {
+        (now.saturating_sub(last).unsigned_abs() >= WARN_EVERY.unsigned_abs()).then_some(now)
+    };
+    if LAST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_due).is_ok() {
+        tracing::warn!(
+            session.id = %claims.sid,
+            user.id = %claims.sub,
+            "a refresh token has a good signature and is not its session's: somebody else made it \
+             with APP_SECRET, or the database was restored from an older copy"
+        );
+    }
+}

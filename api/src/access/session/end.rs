@@ -1,0 +1,267 @@
+//! Ending sessions, and revoking their tokens.
+
+use std::time::Duration;
+
+use entity::{SessionId, UserId};
+use sea_orm::DatabaseTransaction;
+use tessera_verify::{Claims, Refusal, Revocation, SigningAlgorithm};
+use uuid::Uuid;
+
+use super::asker::Asker;
+use super::{Device, store};
+use crate::app::App;
+use crate::base::clock::{self, SKEW, Time};
+use crate::base::error::{Code, Error, Result};
+use crate::identity::user;
+use crate::platform::audit::{self, Act, Entry};
+use crate::platform::rate_limit;
+use crate::platform::revocation::{self, Life, Why};
+
+/// How many access tokens of one session may be revoked alone before the session ends instead: so one
+/// sign-in cannot fill the table, and the memory of every server.
+pub(super) const MOST_REVOKED_ALONE: u64 = 20;
+
+/// Revokes an access token alone, or ends its session if too many of its tokens were revoked alone and
+/// may still be valid. A token that is revoked alone takes from the allowance of its user, unless the holder of an
+/// audience's secret may have made it.
+///
+/// # Errors
+///
+/// [`Code::TooManyAttempts`] instead of the end, for a token that the holder of an audience's secret may
+/// have made: it ends nothing but tokens.
+pub(super) async fn revoke_alone(
+    app: &App,
+    claims: &Claims,
+    entry: Revocation,
+    device: Device,
+) -> Result<()> {
+    let (user, session) = (UserId(claims.sub), SessionId(claims.sid));
+    let transaction = app.database.begin().await?;
+    // Held: of many at once each counts those before it.
+    let row = store::find_and_lock(&transaction, session).await?;
+    let Some(row) = row.filter(|row| row.user_id == user) else { return Ok(()) };
+    // Another request, or another server, may have revoked it meanwhile.
+    if revocation::is_revoked(app, &transaction, claims).await? {
+        return Ok(());
+    }
+    let now = clock::now();
+    let told = Entry::own(Act::Revoke, user);
+    let counted = counted_with(app, claims);
+    let is_one_more =
+        revocation::count_alone(&transaction, counted, now).await? < MOST_REVOKED_ALONE;
+    let (entry, told) = if is_one_more {
+        if counted == session {
+            rate_limit::revocation(app, user)?;
+        }
+        revocation::record_alone(&transaction, entry, counted, &Why::Revoked, now).await?;
+        (entry, told.with("token", claims.jti.to_string()))
+    } else if counted != session {
+        let wait = claims.exp.saturating_sub(now.seconds()).max(1);
+        return Err(Error::try_again_after(Duration::from_secs(wait)));
+    } else {
+        store::end(&transaction, session, user, &Why::Revoked, device.ip, now).await?;
+        let life = Life::read(app, &transaction).await?;
+        let entry = life.of_session(session, Time::from_millis(row.issued_at), now);
+        revocation::record(&transaction, &[entry], &Why::Revoked, now).await?;
+        (entry, told.with("session", session.to_string()))
+    };
+    audit::record(&transaction, told).await?;
+    transaction.commit().await?;
+    app.revocations.apply([entry]);
+    Ok(())
+}
+
+/// With which tokens one is counted that is revoked alone: with those of its session. With HS256 whoever holds
+/// the secret of another audience can make tokens for it, of any session: they are counted apart, so that
+/// they cannot end it, nor bring its end nearer.
+fn counted_with(app: &App, claims: &Claims) -> SessionId {
+    let is_own = claims.aud == app.config.jwt_audience;
+    if is_own || app.config.jwt_algorithm != SigningAlgorithm::Hs256 {
+        SessionId(claims.sid)
+    } else {
+        SessionId(Uuid::new_v5(&claims.sid, claims.aud.as_bytes()))
+    }
+}
+
+/// Ends a session, whosever it is; `None` when there is none. What is returned was
+/// recorded in the transaction; the caller puts it into memory once that was committed.
+pub(crate) async fn end_by_id(
+    app: &App,
+    transaction: &DatabaseTransaction,
+    session: SessionId,
+    why: &Why,
+    from: Option<String>,
+    now: Time,
+) -> Result<Option<Vec<Revocation>>> {
+    let Some(row) = store::find_and_lock(transaction, session).await? else { return Ok(None) };
+    store::end(transaction, session, row.user_id, why, from, now).await?;
+    let life = Life::read(app, transaction).await?;
+    let entries = vec![life.of_session(session, Time::from_millis(row.issued_at), now)];
+    revocation::record(transaction, &entries, why, now).await?;
+    Ok(Some(entries))
+}
+
+/// Ends a session of a user by its id.
+///
+/// # Errors
+///
+/// [`Code::NotFound`] when it is somebody else's, over already, or none.
+pub async fn end_one(
+    app: &App,
+    user: UserId,
+    asker: Asker<'_>,
+    id: &str,
+    device: Device,
+) -> Result<()> {
+    let id = id.parse().map_err(|_| Code::NotFound)?;
+    let transaction = app.database.begin().await?;
+    asker.require_living(&transaction, user).await?;
+    let ended = end(app, transaction, user, id, &Why::Ended, device).await?;
+    if ended { Ok(()) } else { Err(Code::NotFound.into()) }
+}
+
+/// Ends every session of a user but the one they ask from, if they do from one.
+///
+/// # Errors
+///
+/// [`Code::Unauthorized`] when that one is over; nothing is ended when the database does not
+/// answer.
+pub async fn end_others(app: &App, user: UserId, asker: Asker<'_>, device: Device) -> Result<()> {
+    let kept = asker.session();
+    let transaction = app.database.begin().await?;
+    asker.require_living(&transaction, user).await?;
+    let now = clock::now();
+    let ended = store::end_all(&transaction, user, kept, &Why::Ended, device.ip, now).await?;
+    if ended.is_empty() {
+        // Nothing happened that could be told: whoever asks again and again writes nothing.
+        return Ok(());
+    }
+    let count = ended.len();
+    let entries = Life::read(app, &transaction).await?.of_sessions(ended, now);
+    revocation::record(&transaction, &entries, &Why::Ended, now).await?;
+    let entry = Entry::own(Act::SessionEnd, user).with("sessions", count);
+    audit::record(&transaction, entry).await?;
+    transaction.commit().await?;
+    app.revocations.apply(entries);
+    Ok(())
+}
+
+/// Ends a session of a user; `false` when there was nothing to end.
+pub(super) async fn end(
+    app: &App,
+    transaction: DatabaseTransaction,
+    user: UserId,
+    session: SessionId,
+    why: &Why,
+    device: Device,
+) -> Result<bool> {
+    let now = clock::now();
+    let Some(row) = store::end(&transaction, session, user, why, device.ip, now).await? else {
+        return Ok(false);
+    };
+    let life = Life::read(app, &transaction).await?;
+    let entries = [life.of_session(session, Time::from_millis(row.issued_at), now)];
+    revocation::record(&transaction, &entries, why, now).await?;
+    let act = match why {
+        Why::Logout => Act::Logout,
+        Why::Revoked => Act::Revoke,
+        _ => Act::SessionEnd,
+    };
+    let entry = Entry::own(act, user).with("session", session.to_string());
+    audit::record(&transaction, entry).await?;
+    transaction.commit().await?;
+    app.revocations.apply(entries);
+    Ok(true)
+}
+
+/// Ends every session of the user a token speaks of.
+///
+/// # Errors
+///
+/// [`Code::Unauthorized`] when the token's session is over already; nothing is ended when the
+/// database does not answer.
+pub async fn logout_all(app: &App, claims: &Claims, device: Device) -> Result<()> {
+    let transaction = app.database.begin().await?;
+    let user = UserId(claims.sub);
+    // Held, so that a sign-in is wholly before this or wholly after.
+    let held = user::hold(&transaction, user).await?;
+    // A session that ended has no say in those that live on.
+    if held.is_none() || !lives(&transaction, claims).await? {
+        return Err(Error::token(Code::Unauthorized, Refusal::Revoked));
+    }
+    let now = clock::now();
+    let entries = end_all(app, &transaction, user, None, &Why::LogoutAll, device.ip, now).await?;
+    audit::record(&transaction, Entry::own(Act::LogoutAll, user)).await?;
+    transaction.commit().await?;
+    app.revocations.apply(entries);
+    Ok(())
+}
+
+/// Whether the session that a token belongs to lives, and does so until the transaction ends.
+pub(crate) async fn lives(transaction: &DatabaseTransaction, claims: &Claims) -> Result<bool> {
+    Asker::Token(claims).lives(transaction, UserId(claims.sub)).await
+}
+
+/// Ends the sessions of a user but one, and every access token the user got up to now. Once the
+/// transaction was committed, the caller puts what is returned into memory.
+///
+/// Each session that ends is revoked by itself, whatever the times of its tokens. What remains is the
+/// session that is kept: of its tokens those are revoked that were issued before, by the order that its row
+/// keeps. If its youngest token is ahead of this clock by more than clocks may differ, a clock is or
+/// was wrong: a cut-off that covers the token would lie ahead as well. Then the session ends too.
+///
+/// # Errors
+///
+/// When the database refuses.
+pub(crate) async fn end_all(
+    app: &App,
+    transaction: &DatabaseTransaction,
+    user: UserId,
+    kept: Option<SessionId>,
+    why: &Why,
+    from: Option<String>,
+    now: Time,
+) -> Result<Vec<Revocation>> {
+    let kept = match kept {
+        Some(session) => store::keep(transaction, session, user, now).await?,
+        None => None,
+    };
+    let cut_off = kept.as_ref().map_or(now, |row| Time::from_millis(row.issued_at));
+    let kept = kept.map(|row| row.id);
+    let ended = store::end_all(transaction, user, kept, why, from, now).await?;
+    let life = Life::read(app, transaction).await?;
+    let mut entries = life.of_sessions(ended, now);
+    entries.push(life.of_user(user, cut_off));
+    revocation::record(transaction, &entries, why, now).await?;
+    Ok(entries)
+}
+
+/// Revokes the access tokens that a user got up to now, and ends no session: a refresh gives each session a token that
+/// says what the user may do now. Once the transaction was committed, the caller puts what is returned into memory.
+///
+/// As [`end_all`] does of the session that is kept, it goes by the order that the rows keep, and ends a session whose
+/// youngest token is ahead of this clock by more than clocks may differ.
+///
+/// # Errors
+///
+/// When the database refuses.
+pub(crate) async fn revoke_access(
+    app: &App,
+    transaction: &DatabaseTransaction,
+    user: UserId,
+    why: &Why,
+) -> Result<Vec<Revocation>> {
+    let youngest = store::hold_all(transaction, user).await?;
+    // A refresh that waits for its row reads the new scopes after it. One that has changed its row before is covered.
+    let now = clock::now();
+    let latest = now.plus_seconds(SKEW);
+    let past = youngest.into_iter().filter(|issued| *issued <= latest);
+    let cut_off = past.fold(now, Time::max);
+    let ended = store::end_younger(transaction, user, cut_off, why, now).await?;
+    store::keep_all(transaction, user, cut_off).await?;
+    let life = Life::read(app, transaction).await?;
+    let mut entries = life.of_sessions(ended, now);
+    entries.push(life.of_user(user, cut_off));
+    revocation::record(transaction, &entries, why, now).await?;
+    Ok(entries)
+}

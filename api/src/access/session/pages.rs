@@ -1,0 +1,186 @@
+//! Signing in and out with a browser.
+
+use minijinja::context;
+use poem::http::StatusCode;
+use poem::{Response, handler};
+use serde::Deserialize;
+
+use super::Device;
+use super::browser;
+use crate::base::config::Registration;
+use crate::base::error::{Code, Error};
+use crate::http::page::Frame;
+use crate::http::page_request::{Asked, Posted, Sent, Visitor, next_place};
+use crate::identity::factor::Password;
+
+/// What leads to a sign-in.
+#[derive(Deserialize)]
+struct Led {
+    next: Option<String>,
+}
+
+/// What somebody fills in to sign in.
+#[derive(Deserialize)]
+struct SignIn {
+    email: String,
+    password: String,
+    next: Option<String>,
+}
+
+/// What somebody fills in to sign out: nothing.
+#[derive(Deserialize)]
+struct SignOut {}
+
+#[handler]
+pub(crate) fn lead_to_login(frame: Frame) -> Response {
+    frame.leads_to("login")
+}
+
+#[handler]
+pub(crate) fn login_form(visitor: Visitor, Asked(led): Asked<Led>) -> Response {
+    if visitor.signed_in.is_some() {
+        return visitor.leads_to(next_place(led.next.as_deref()));
+    }
+    form(&visitor, "", led.next.as_deref(), None)
+}
+
+#[handler]
+pub(crate) async fn login(device: Device, sent: Sent<SignIn>) -> Response {
+    let Sent { form: SignIn { email, password, next }, mut visitor, stale } = sent;
+    let next = next.as_deref();
+    if let Some(error) = stale {
+        // Signed in with another window.
+        if visitor.signed_in.is_some() {
+            return visitor.leads_to(next_place(next));
+        }
+        return form(&visitor, &email, next, Some(&error));
+    }
+    let app = visitor.app.clone();
+    match browser::sign_in(&app, &email, Password::new(password), device.clone()).await {
+        Ok(id) => {
+            // Whoever was signed in here is not any more: nobody could sign them out again.
+            if let Some(before) = &visitor.signed_in
+                && let Err(error) = browser::sign_out(&app, before, device).await
+            {
+                return visitor.refusal(&visitor.text("sign-in"), error);
+            }
+            visitor.moves_to(&id);
+            visitor.leads_to(next_place(next))
+        }
+        Err(error) => form(&visitor, &email, next, Some(&error)),
+    }
+}
+
+fn form(visitor: &Visitor, email: &str, next: Option<&str>, error: Option<&Error>) -> Response {
+    let app = &visitor.app;
+    let not_verified = error.is_some_and(|error| error.code() == Code::LoginUserNotVerified);
+    let fault = error.map(|error| match error.code() {
+        Code::LoginUserNotVerified => visitor.text("sign-in-not-verified"),
+        _ => visitor.told(error),
+    });
+    let values = context! {
+        email,
+        next,
+        fault,
+        registration => app.config.registration == Registration::Open,
+        mails => app.mailer.sends(),
+        not_verified,
+    };
+    visitor.form("login.html", values, error)
+}
+
+#[handler]
+pub(crate) async fn logout(device: Device, posted: Posted<SignOut>) -> Response {
+    let Posted { form: SignOut {}, mut visitor } = posted;
+    if let Some(signed_in) = &visitor.signed_in
+        && let Err(error) = browser::sign_out(&visitor.app, signed_in, device).await
+    {
+        return visitor.refusal(&visitor.text("sign-out"), error);
+    }
+    // What forms of this browser repeated is worth nothing any more.
+    visitor.moves_to(&browser::new_id());
+    visitor.leads_to("login")
+}
+
+#[handler]
+pub(crate) fn home(visitor: Visitor) -> poem::Result<Response> {
+    let signed_in = visitor.signed_in()?;
+    let mails = visitor.app.mailer.sends();
+    let values = context! { is_verified => signed_in.user.is_verified, mails };
+    Ok(visitor.page(StatusCode::OK, "home.html", values))
+}
+
+/// What a program is that calls itself so, for people: its name and what it runs on.
+pub(crate) fn device_name(user_agent: &str) -> Option<String> {
+    // Most call themselves what others are as well: the first that fits is it.
+    let first = |known: &[(&str, &'static str)]| {
+        known.iter().find(|(mark, _)| user_agent.contains(mark)).map(|(_, name)| *name)
+    };
+    let program = first(&[
+        ("Edg", "Edge"),
+        ("OPR/", "Opera"),
+        ("SamsungBrowser/", "Samsung Internet"),
+        ("Firefox/", "Firefox"),
+        ("FxiOS/", "Firefox"),
+        ("CriOS/", "Chrome"),
+        ("Chromium/", "Chromium"),
+        ("Chrome/", "Chrome"),
+        ("Safari/", "Safari"),
+        ("curl/", "curl"),
+        ("HTTPie/", "HTTPie"),
+        ("python-", "Python"),
+        ("Python", "Python"),
+        ("okhttp/", "Android"),
+        ("Go-http-client/", "Go"),
+    ]);
+    let system = first(&[
+        ("Windows", "Windows"),
+        ("iPhone", "iPhone"),
+        ("iPad", "iPad"),
+        ("Android", "Android"),
+        ("CrOS", "ChromeOS"),
+        ("Mac OS X", "macOS"),
+        ("Linux", "Linux"),
+    ]);
+    match (program, system) {
+        (Some(program), Some(system)) if program != system => Some(format!("{program}, {system}")),
+        (Some(name), _) | (None, Some(name)) => Some(name.to_owned()),
+        (None, None) => user_agent
+            .split(['/', ' '])
+            .next()
+            .filter(|name| !name.is_empty())
+            .map(ToOwned::to_owned),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::device_name;
+
+    #[test]
+    fn a_device_is_named_as_its_owner_would() {
+        for (user_agent, name) in [
+            (
+                "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+                "Firefox, Linux",
+            ),
+            (
+                "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36 Edg/140.0.0.0",
+                "Edge, Windows",
+            ),
+            (
+                "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Safari/605.1.15",
+                "Safari, macOS",
+            ),
+            (
+                "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) CriOS/140.0 Mobile/15E148 Safari/604.1",
+                "Chrome, iPhone",
+            ),
+            ("curl/8.5.0", "curl"),
+            ("my-script/1.0", "my-script"),
+        ] {
+            assert_eq!(device_name(user_agent).as_deref(), Some(name), "{user_agent}");
+        }
+        assert_eq!(device_name(""), None);
+    }
+}

@@ -1,0 +1,375 @@
+//! The table `session`.
+
+use entity::session::{ActiveModel, Column, Entity, Model};
+use entity::{SessionId, UserId, browser_session};
+use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait, Query, SimpleExpr};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, JoinType,
+    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select, UpdateMany,
+};
+
+use super::Device;
+use crate::base::clock::{SKEW, Time};
+use crate::base::database::delete_some;
+use crate::platform::revocation::Why;
+
+/// How long a session lasts.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// From its last refresh, in seconds.
+    pub(super) idle: u64,
+    /// From its beginning, in seconds.
+    pub(super) absolute: u64,
+}
+
+impl Limits {
+    /// When a session that is refreshed now expires: the earlier of the two limits.
+    fn expiry(&self, now: Time) -> SimpleExpr {
+        let idle = now.plus_seconds(self.idle).millis();
+        let age = Time::from_millis(0).plus_seconds(self.absolute).millis();
+        let absolute = Expr::col(Column::CreatedAt).add(age);
+        CaseStatement::new()
+            .case(absolute.clone().lt(idle), absolute)
+            .finally(Expr::value(idle))
+            .into()
+    }
+}
+
+pub(super) async fn open(connection: &impl ConnectionTrait, row: Model) -> Result<Model, DbErr> {
+    row.into_active_model().reset_all().insert(connection).await
+}
+
+/// Lets a browser know a session by an id with this digest.
+pub(super) async fn open_in_browser(
+    connection: &impl ConnectionTrait,
+    digest: String,
+    session_id: SessionId,
+) -> Result<(), DbErr> {
+    let row = browser_session::Model { digest, session_id };
+    row.into_active_model().reset_all().insert(connection).await.map(drop)
+}
+
+/// Lets a browser know a session by another id.
+pub(super) async fn rename_in_browser(
+    connection: &impl ConnectionTrait,
+    session: SessionId,
+    digest: String,
+) -> Result<(), DbErr> {
+    browser_session::Entity::update_many()
+        .col_expr(browser_session::Column::Digest, Expr::value(digest))
+        .filter(browser_session::Column::SessionId.eq(session))
+        .exec(connection)
+        .await
+        .map(drop)
+}
+
+/// The session that lives at an instant and that a browser knows by an id with this digest.
+pub(super) async fn of_browser(
+    connection: &impl ConnectionTrait,
+    digest: &str,
+    now: Time,
+) -> Result<Option<Model>, DbErr> {
+    let beside = Entity::belongs_to(browser_session::Entity)
+        .from(Column::Id)
+        .to(browser_session::Column::SessionId)
+        .into();
+    Entity::find()
+        .join(JoinType::InnerJoin, beside)
+        .filter(browser_session::Column::Digest.eq(digest))
+        .filter(Column::EndedAt.is_null())
+        .filter(Column::ExpiresAt.gt(now.millis()))
+        .one(connection)
+        .await
+}
+
+pub(super) async fn find_and_lock(
+    connection: &impl ConnectionTrait,
+    id: SessionId,
+) -> Result<Option<Model>, DbErr> {
+    Entity::find_by_id(id).lock_exclusive().one(connection).await
+}
+
+/// Moves a session on from `generation` to the next. Of any number of callers with one generation,
+/// one gets the row; the others, and everybody after the end, get nothing.
+pub(super) async fn spend(
+    connection: &impl ConnectionTrait,
+    id: SessionId,
+    user: UserId,
+    generation: i64,
+    now: Time,
+    limits: &Limits,
+    device: Device,
+) -> Result<Option<Model>, DbErr> {
+    let rows = live(Entity::update_many(), user)
+        .col_expr(Column::Generation, Expr::value(generation + 1))
+        .col_expr(Column::RotatedAt, Expr::value(now.millis()))
+        .col_expr(Column::LastUsedAt, Expr::value(now.millis()))
+        .col_expr(Column::IssuedAt, next_issue(now))
+        .col_expr(Column::ExpiresAt, limits.expiry(now))
+        .col_expr(Column::Ip, Expr::value(device.ip))
+        .col_expr(Column::UserAgent, Expr::value(device.user_agent))
+        .filter(Column::Id.eq(id))
+        .filter(Column::Generation.eq(generation))
+        .filter(Column::ExpiresAt.gt(now.millis()))
+        .exec_with_returning(connection)
+        .await?;
+    Ok(rows.into_iter().next())
+}
+
+/// Moves a session's limits on without a refresh; nothing is returned for one that is over.
+pub(super) async fn extend(
+    connection: &impl ConnectionTrait,
+    id: SessionId,
+    user: UserId,
+    now: Time,
+    limits: &Limits,
+    device: Device,
+) -> Result<Option<Model>, DbErr> {
+    let rows = live(Entity::update_many(), user)
+        .col_expr(Column::LastUsedAt, Expr::value(now.millis()))
+        .col_expr(Column::IssuedAt, next_issue(now))
+        .col_expr(Column::ExpiresAt, limits.expiry(now))
+        .col_expr(Column::Ip, Expr::value(device.ip))
+        .col_expr(Column::UserAgent, Expr::value(device.user_agent))
+        .filter(Column::Id.eq(id))
+        .filter(Column::ExpiresAt.gt(now.millis()))
+        .exec_with_returning(connection)
+        .await?;
+    Ok(rows.into_iter().next())
+}
+
+/// The place of a session's next access token in their order: now, or after the one before, whatever
+/// the clock says.
+fn next_issue(now: Time) -> SimpleExpr {
+    CaseStatement::new()
+        .case(Column::IssuedAt.gte(now.millis()), Expr::col(Column::IssuedAt).add(1))
+        .finally(Expr::value(now.millis()))
+        .into()
+}
+
+/// Gives a session that is held a further access token, without spending a refresh token.
+pub(super) async fn issue(
+    connection: &impl ConnectionTrait,
+    id: SessionId,
+    now: Time,
+) -> Result<Option<Model>, DbErr> {
+    let rows = Entity::update_many()
+        .col_expr(Column::IssuedAt, next_issue(now))
+        .filter(Column::Id.eq(id))
+        .exec_with_returning(connection)
+        .await?;
+    Ok(rows.into_iter().next())
+}
+
+/// Lets a session go on whose access tokens up to now are revoked: its row then says up to which
+/// instant. `None` if it has ended, is not this user's, or gave a token whose instant is ahead of the
+/// clock by more than clocks may differ.
+pub(super) async fn keep(
+    connection: &impl ConnectionTrait,
+    id: SessionId,
+    user: UserId,
+    now: Time,
+) -> Result<Option<Model>, DbErr> {
+    let cut_off = CaseStatement::new()
+        .case(Column::IssuedAt.gt(now.millis()), Expr::col(Column::IssuedAt))
+        .finally(Expr::value(now.millis()));
+    let rows = live(Entity::update_many(), user)
+        .col_expr(Column::IssuedAt, cut_off.into())
+        .filter(Column::Id.eq(id))
+        .filter(Column::IssuedAt.lte(now.plus_seconds(SKEW).millis()))
+        .exec_with_returning(connection)
+        .await?;
+    Ok(rows.into_iter().next())
+}
+
+/// Ends a session; says how it was, or `None` when it had ended, or is not this user's.
+pub(super) async fn end(
+    connection: &impl ConnectionTrait,
+    id: SessionId,
+    user: UserId,
+    why: &Why,
+    from: Option<String>,
+    now: Time,
+) -> Result<Option<Model>, DbErr> {
+    let rows = ended(live(Entity::update_many(), user), why, from, now)
+        .filter(Column::Id.eq(id))
+        .exec_with_returning(connection)
+        .await?;
+    Ok(rows.into_iter().next())
+}
+
+/// Holds the sessions of a user that have not ended, in one order, until the transaction ends. Returns the instant of
+/// each one's youngest access token.
+pub(super) async fn hold_all(
+    connection: &impl ConnectionTrait,
+    user: UserId,
+) -> Result<Vec<Time>, DbErr> {
+    let rows = Entity::find()
+        .filter(Column::UserId.eq(user))
+        .filter(Column::EndedAt.is_null())
+        .order_by_asc(Column::Id)
+        .lock_exclusive()
+        .all(connection)
+        .await?;
+    Ok(rows.into_iter().map(|row| Time::from_millis(row.issued_at)).collect())
+}
+
+/// As [`keep`], for every session of a user whose youngest access token is no younger than a cut-off.
+pub(super) async fn keep_all(
+    connection: &impl ConnectionTrait,
+    user: UserId,
+    cut_off: Time,
+) -> Result<(), DbErr> {
+    live(Entity::update_many(), user)
+        .col_expr(Column::IssuedAt, Expr::value(cut_off.millis()))
+        .filter(Column::IssuedAt.lte(cut_off.millis()))
+        .exec(connection)
+        .await
+        .map(drop)
+}
+
+/// Ends every session of a user but `kept`, also those that have expired by this clock: it may be ahead,
+/// and they live again once it is right. Says which had not ended before, each with the instant of its
+/// youngest access token.
+pub(super) async fn end_all(
+    connection: &impl ConnectionTrait,
+    user: UserId,
+    kept: Option<SessionId>,
+    why: &Why,
+    from: Option<String>,
+    now: Time,
+) -> Result<Vec<(SessionId, Time)>, DbErr> {
+    let mut update = ended(live(Entity::update_many(), user), why, from, now);
+    if let Some(kept) = kept {
+        update = update.filter(Column::Id.ne(kept));
+    }
+    let rows = update.exec_with_returning(connection).await?;
+    Ok(rows.into_iter().map(|row| (row.id, Time::from_millis(row.issued_at))).collect())
+}
+
+/// As [`end_all`], for the sessions whose youngest access token is younger than a cut-off.
+pub(super) async fn end_younger(
+    connection: &impl ConnectionTrait,
+    user: UserId,
+    cut_off: Time,
+    why: &Why,
+    now: Time,
+) -> Result<Vec<(SessionId, Time)>, DbErr> {
+    let rows = ended(live(Entity::update_many(), user), why, None, now)
+        .filter(Column::IssuedAt.gt(cut_off.millis()))
+        .exec_with_returning(connection)
+        .await?;
+    Ok(rows.into_iter().map(|row| (row.id, Time::from_millis(row.issued_at))).collect())
+}
+
+/// A user's sessions, the newest first: those that live, or those that ended.
+pub(super) async fn list(
+    connection: &impl ConnectionTrait,
+    user: UserId,
+    ended: bool,
+    after: Option<(i64, SessionId)>,
+    limit: u64,
+    now: Time,
+) -> Result<Vec<Model>, DbErr> {
+    let query =
+        if ended { Entity::find().filter(Column::EndedAt.is_not_null()) } else { alive(now) };
+    newest(query.filter(Column::UserId.eq(user)), after, limit).all(connection).await
+}
+
+/// Everybody's sessions that live, the newest first.
+pub(super) async fn all(
+    connection: &impl ConnectionTrait,
+    after: Option<(i64, SessionId)>,
+    limit: u64,
+    now: Time,
+) -> Result<Vec<Model>, DbErr> {
+    newest(alive(now), after, limit).all(connection).await
+}
+
+pub(super) async fn count(connection: &impl ConnectionTrait, now: Time) -> Result<u64, DbErr> {
+    alive(now).count(connection).await
+}
+
+fn alive(now: Time) -> Select<Entity> {
+    Entity::find().filter(Column::EndedAt.is_null()).filter(Column::ExpiresAt.gt(now.millis()))
+}
+
+/// Some of them, the newest first, from before one.
+fn newest(query: Select<Entity>, after: Option<(i64, SessionId)>, limit: u64) -> Select<Entity> {
+    let query = match after {
+        // The first says nothing new, but an index begins there.
+        Some((created, id)) => query.filter(Column::CreatedAt.lte(created)).filter(
+            Column::CreatedAt.lt(created).or(Column::CreatedAt.eq(created).and(Column::Id.lt(id))),
+        ),
+        None => query,
+    };
+    query.order_by_desc(Column::CreatedAt).order_by_desc(Column::Id).limit(limit)
+}
+
+/// Ends the sessions that a user has in browsers.
+pub(super) async fn end_in_browsers(
+    connection: &impl ConnectionTrait,
+    user: UserId,
+    why: &Why,
+    now: Time,
+) -> Result<(), DbErr> {
+    let in_browsers = Query::select()
+        .column(browser_session::Column::SessionId)
+        .from(browser_session::Entity)
+        .to_owned();
+    ended(live(Entity::update_many(), user), why, None, now)
+        .filter(Column::Id.in_subquery(in_browsers))
+        .exec(connection)
+        .await
+        .map(drop)
+}
+
+pub(super) async fn find(
+    connection: &impl ConnectionTrait,
+    id: SessionId,
+) -> Result<Option<Model>, DbErr> {
+    Entity::find_by_id(id).one(connection).await
+}
+
+/// Notes that the user of a session gave their password, for which it gives an access token.
+pub(super) async fn authenticate(
+    connection: &impl ConnectionTrait,
+    id: SessionId,
+    now: Time,
+) -> Result<(), DbErr> {
+    Entity::update_many()
+        .col_expr(Column::AuthTime, Expr::value(now.millis()))
+        .col_expr(Column::IssuedAt, next_issue(now))
+        .col_expr(Column::LastUsedAt, Expr::value(now.millis()))
+        .filter(Column::Id.eq(id))
+        .exec(connection)
+        .await
+        .map(drop)
+}
+
+/// Deletes some rows that expired before an instant; says how many.
+pub(super) async fn delete_expired_before(
+    connection: &impl ConnectionTrait,
+    time: Time,
+    most: u64,
+) -> Result<u64, DbErr> {
+    delete_some::<Entity>(connection, Column::Id, Column::ExpiresAt.lt(time.millis()), most).await
+}
+
+fn live(update: UpdateMany<Entity>, user: UserId) -> UpdateMany<Entity> {
+    update.filter(Column::UserId.eq(user)).filter(Column::EndedAt.is_null())
+}
+
+fn ended(
+    update: UpdateMany<Entity>,
+    why: &Why,
+    from: Option<String>,
+    now: Time,
+) -> UpdateMany<Entity> {
+    update.set(ActiveModel {
+        ended_at: sea_orm::Set(Some(now.millis())),
+        ended_why: sea_orm::Set(Some(why.told().to_owned())),
+        ended_ip: sea_orm::Set(from),
+        ..Default::default()
+    })
+}

@@ -1,0 +1,3 @@
+//! The audit, read over HTTP by superusers.
+
+pub(crate) mod http;

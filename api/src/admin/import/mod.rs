@@ -1,0 +1,123 @@
+//! Importing: users from elsewhere, with their ids and the hashes of their passwords. Who is here already
+//! stays as they are, so that importing twice changes nothing.
+
+pub(crate) mod http;
+
+use entity::UserId;
+use uuid::Uuid;
+
+use crate::access::caller::Authority;
+use crate::app::App;
+use crate::base::error::Result;
+use crate::base::random;
+use crate::base::scope::{Scope, Scopes};
+use crate::identity::user::{self, Email, PasswordHash, Profile, User};
+use crate::identity::{alert, factor};
+use crate::platform::audit::{self, Act, Acting, Actor, Entry, Freshness};
+
+/// The most users that are imported at once.
+pub const MOST_AT_ONCE: usize = 500;
+
+/// Somebody who is to be a user, as they were elsewhere.
+#[derive(Debug)]
+pub struct Imported {
+    /// Their id there.
+    pub id: Option<Uuid>,
+    /// Their address.
+    pub email: String,
+    /// Their password's hash.
+    pub hash: PasswordHash,
+    /// Whether they may sign in.
+    pub is_active: bool,
+    /// Whether they may do what superusers may.
+    pub is_superuser: bool,
+    /// Whether the address was shown to be theirs.
+    pub is_verified: bool,
+    /// What they say of themself.
+    pub profile: Profile,
+    /// What they may do; what everybody may, if nothing is said.
+    pub scopes: Option<Scopes>,
+}
+
+/// What became of somebody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// They are a user now.
+    Created(UserId),
+    /// They were one before: by their address, or by their id.
+    Known,
+    /// They cannot be one, for this reason.
+    Refused(&'static str),
+}
+
+/// Makes users; of a dry run, says what would become of them. All of them are made, or none.
+///
+/// # Errors
+///
+/// When the database refuses.
+pub async fn import(
+    app: &App,
+    superuser: &Authority,
+    users: Vec<Imported>,
+    dry_run: bool,
+) -> Result<Vec<Outcome>> {
+    superuser.count_act(app)?;
+    let transaction = app.database.begin().await?;
+    superuser.hold(app, &transaction, Freshness::Required).await?;
+    let (mut outcomes, mut entries, mut added) = (Vec::new(), Vec::new(), Vec::new());
+    for imported in users {
+        let outcome = match read(imported) {
+            Ok((user, hash)) => {
+                let (id, is_superuser) = (user.id, user.is_superuser);
+                let acts = (user.is_active && is_superuser).then(|| user.email.clone());
+                if user::import(&transaction, user, hash).await? {
+                    let entry = Entry::new(Act::UserImport, Actor::of(superuser)).on_user(id);
+                    entries.push(entry.with("superuser", is_superuser));
+                    added.extend(acts.map(|email| (id, email)));
+                    Outcome::Created(id)
+                } else {
+                    Outcome::Known
+                }
+            }
+            Err(fault) => Outcome::Refused(fault),
+        };
+        outcomes.push(outcome);
+    }
+    if dry_run {
+        transaction.rollback().await?;
+        return Ok(outcomes);
+    }
+    alert::superusers_added(app, &transaction, &added, &superuser.told()).await?;
+    audit::record_all(&transaction, entries).await?;
+    transaction.commit().await?;
+    app.jobs.wake();
+    Ok(outcomes)
+}
+
+fn read(imported: Imported) -> Result<(User, PasswordHash), &'static str> {
+    let Imported { id, email, hash, is_active, is_superuser, is_verified, profile, scopes } =
+        imported;
+    let email: Email = email.parse()?;
+    if !factor::is_readable(&hash) {
+        return Err(
+            "The password's hash is of no kind that is known here, or would take too long.",
+        );
+    }
+    if id.is_some_and(|id| id.is_nil()) {
+        return Err("The id is nobody's.");
+    }
+    let granted = scopes.unwrap_or_else(User::default_scopes);
+    if granted.contains(Scope::SUPER) {
+        return Err("The scope super is what is_superuser gives.");
+    }
+    let user = User {
+        id: UserId(id.unwrap_or_else(random::id)),
+        email: email.as_str().to_owned(),
+        is_active,
+        is_superuser,
+        is_verified,
+        profile,
+        granted,
+    };
+    Ok((user, hash))
+}

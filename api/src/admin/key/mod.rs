@@ -1,0 +1,3 @@
+//! Signing keys: what superusers do with them.
+
+pub(crate) mod http;

@@ -1,0 +1,3 @@
+//! The replicas, listed for superusers.
+
+pub(crate) mod http;

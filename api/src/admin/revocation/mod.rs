@@ -1,0 +1,218 @@
+//! Superusers revoke by hand, take that back, and ask why a token is refused.
+
+pub(crate) mod http;
+
+use std::fmt;
+
+use entity::{SessionId, UserId};
+use tessera_verify::{Claims, Refusal};
+use uuid::Uuid;
+
+use crate::access::api_token::{self, Secret};
+use crate::access::caller::Authority;
+use crate::access::session::{self, Page, Session};
+use crate::app::App;
+use crate::base::clock::{self};
+use crate::base::error::{Code, Result, TokenRefusal};
+use crate::identity::service::PrincipalId;
+use crate::identity::user;
+use crate::platform::audit::{self, Act, Acting, Actor, Entry, Freshness};
+use crate::platform::revocation::{self, Life, Why};
+
+/// What a superuser revokes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// One token, by its `jti`.
+    Token(Uuid),
+    /// A session with its tokens.
+    Session(Uuid),
+    /// Every session and every API token of a user, and every access token they got up to now.
+    User(Uuid),
+}
+
+/// As `jti:…`, `sid:…` or `sub:…`, for the log.
+impl fmt::Display for Target {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Token(id) => write!(formatter, "jti:{id}"),
+            Target::Session(id) => write!(formatter, "sid:{id}"),
+            Target::User(id) => write!(formatter, "sub:{id}"),
+        }
+    }
+}
+
+/// Revokes something, on every replica.
+///
+/// # Errors
+///
+/// [`Code::NotFound`] for a session or a user there is none of.
+pub async fn revoke(app: &App, superuser: &Authority, target: Target, why: String) -> Result<()> {
+    superuser.count_act(app)?;
+    let why = Why::Admin(why);
+    let transaction = app.database.begin().await?;
+    let of = match target {
+        Target::Token(_) => None,
+        Target::Session(session) => session::owner(&transaction, SessionId(session)).await?,
+        Target::User(user) => Some(UserId(user)),
+    };
+    let others = of.map(PrincipalId::User);
+    superuser.hold_with(app, &transaction, others, Freshness::NotRequired).await?;
+    let entries = match target {
+        Target::Token(jti) => {
+            let now = clock::now();
+            let life = Life::read(app, &transaction).await?;
+            let entries = vec![life.of_token(app, jti, now)];
+            revocation::record(&transaction, &entries, &why, now).await?;
+            entries
+        }
+        Target::Session(session) => {
+            let now = clock::now();
+            session::end_by_id(app, &transaction, SessionId(session), &why, None, now)
+                .await?
+                .ok_or(Code::NotFound)?
+        }
+        Target::User(user) => {
+            let user = UserId(user);
+            user::hold(&transaction, user).await?.ok_or(Code::NotFound)?;
+            let now = clock::now();
+            api_token::delete_of(&transaction, user).await?;
+            session::end_all(app, &transaction, user, None, &why, None, now).await?
+        }
+    };
+    let entry = Entry::new(Act::AdminRevoke, Actor::of(superuser));
+    let entry = match target {
+        Target::Token(id) => entry.on("token", id),
+        Target::Session(id) => entry.on("session", id),
+        Target::User(id) => entry.on_user(UserId(id)),
+    };
+    audit::record(&transaction, entry.with("why", why.as_str())).await?;
+    transaction.commit().await?;
+    app.revocations.apply(entries);
+    app.forget_api_tokens();
+    tracing::info!(by = %superuser, revoked = %target, "a superuser revoked something");
+    Ok(())
+}
+
+/// The sessions of a user, the newest first, and whether there are more.
+///
+/// # Errors
+///
+/// [`Code::NotFound`] for a user there is none of.
+pub async fn sessions(app: &App, email: &str, page: Page) -> Result<(Vec<Session>, bool)> {
+    let user = user::by_email(&app.database, email).await?.ok_or(Code::NotFound)?.user;
+    session::list(app, user.id, None, page).await
+}
+
+/// Ends every session of a user, and every access token they got up to now; their API tokens stay.
+///
+/// # Errors
+///
+/// [`Code::NotFound`] for a user there is none of.
+pub async fn end_sessions(
+    app: &App,
+    superuser: &Authority,
+    email: &str,
+    why: String,
+) -> Result<()> {
+    superuser.count_act(app)?;
+    let user = user::by_email(&app.database, email).await?.ok_or(Code::NotFound)?.user.id;
+    let why = Why::Admin(why);
+    let transaction = app.database.begin().await?;
+    let others = [PrincipalId::User(user)];
+    superuser.hold_with(app, &transaction, others, Freshness::NotRequired).await?;
+    user::hold(&transaction, user).await?.ok_or(Code::NotFound)?;
+    let now = clock::now();
+    let entries = session::end_all(app, &transaction, user, None, &why, None, now).await?;
+    let entry = Entry::new(Act::SessionEnd, Actor::of(superuser)).on_user(user);
+    audit::record(&transaction, entry.with("why", why.as_str())).await?;
+    transaction.commit().await?;
+    app.revocations.apply(entries);
+    tracing::info!(by = %superuser, user.id = %user, "a superuser ended every session of a user");
+    Ok(())
+}
+
+/// What becomes of a token, and why.
+#[derive(Debug, Clone)]
+pub struct Explained {
+    /// Whether it is accepted where its kind is.
+    pub accepted: bool,
+    /// The stable name of the reason, where it is refused.
+    pub reason: Option<&'static str>,
+    /// One sentence, with times.
+    pub sentence: String,
+    /// What it says, where it is one of ours.
+    pub claims: Option<Claims>,
+}
+
+/// Why a token, JWT or API token, is or is not accepted: by the checks that decide it, and of its
+/// user.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn explain(app: &App, token: &str) -> Result<Explained> {
+    if Secret::is_meant_by(token) {
+        return explain_api_token(app, token).await;
+    }
+    let explanation = app.verifier.explain(token, clock::now().seconds());
+    let (mut reason, mut sentence) =
+        (explanation.refusal.map(Refusal::reason), explanation.to_string());
+    if let (None, Some(claims)) = (reason, &explanation.claims) {
+        match session::active_user(app, claims).await? {
+            None => {
+                reason = Some("user_inactive");
+                sentence =
+                    "refused (user_inactive): its user is inactive, or there is none".to_owned();
+            }
+            Some(user) if !user.may_act(&app.config) => {
+                let TokenRefusal { reason: name, sentence: words } =
+                    TokenRefusal::USER_NOT_VERIFIED;
+                reason = Some(name);
+                sentence = format!("refused ({name}): {words}");
+            }
+            Some(_) => {}
+        }
+    }
+    if let (None, Some(claims)) = (reason, &explanation.claims)
+        && let Some((name, words)) = session::why_not_refreshed(app, claims).await?
+    {
+        reason = Some(name);
+        sentence = format!("refused ({name}): {words}");
+    }
+    Ok(Explained { accepted: reason.is_none(), reason, sentence, claims: explanation.claims })
+}
+
+async fn explain_api_token(app: &App, secret: &str) -> Result<Explained> {
+    let (reason, sentence) = match api_token::accepted(app, secret).await? {
+        Ok((token, Some(owner))) => {
+            let expiry = match token.expires {
+                Some(expires) => format!("until {expires}"),
+                None => "until it is deleted".to_owned(),
+            };
+            let scopes = token.scopes.within(&owner.scopes());
+            (
+                None,
+                format!("accepted: an API token of {}, which may {scopes}, {expiry}", owner.name()),
+            )
+        }
+        Ok((_, None)) => {
+            let sentence = "refused (user_inactive): its owner is inactive, or there is none";
+            (Some("user_inactive"), sentence.to_owned())
+        }
+        Err(TokenRefusal { reason, sentence }) => {
+            (Some(reason), format!("refused ({reason}): {sentence}"))
+        }
+    };
+    Ok(Explained { accepted: reason.is_none(), reason, sentence, claims: None })
+}
+
+/// Takes a revocation back, on every replica.
+///
+/// # Errors
+///
+/// [`Code::NotFound`] when there is none.
+pub async fn lift(app: &App, superuser: &Authority, seq: i64) -> Result<()> {
+    revocation::lift(app, superuser, seq).await?;
+    tracing::info!(by = %superuser, revocation.seq = seq, "a superuser lifted a revocation");
+    Ok(())
+}

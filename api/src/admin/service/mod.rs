@@ -1,0 +1,3 @@
+//! Services: what superusers do with them.
+
+pub(crate) mod http;

@@ -1,0 +1,222 @@
+//! The directory: what superusers do with other people's accounts.
+
+pub(crate) mod http;
+
+use entity::UserId;
+use sea_orm::DatabaseTransaction;
+
+use crate::access::caller::Authority;
+use crate::access::session;
+use crate::app::App;
+use crate::base::error::{Code, Error, Phrase, Result};
+use crate::base::scope::{MAX_SCOPES, Scope, Scopes};
+use crate::identity::alert;
+use crate::identity::factor::Password;
+use crate::identity::service::PrincipalId;
+use crate::identity::user::{self, Changes, Filter, User};
+use crate::platform::audit::{self, Act, Acting, Actor, Entry, Freshness};
+use crate::self_service::account::{self, Export, Way};
+
+/// Users by address, and whether there are more.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn list(
+    app: &App,
+    filter: Filter,
+    after: Option<&str>,
+    limit: u64,
+) -> Result<(Vec<User>, bool)> {
+    user::list(&app.database, filter, after, limit).await
+}
+
+/// A user.
+///
+/// # Errors
+///
+/// [`Code::NotFound`] for an id of nobody, and for what is no id.
+pub async fn read(app: &App, id: &str) -> Result<User> {
+    let found = user::by_id(&app.database, parsed(id)?).await?;
+    Ok(found.ok_or(Code::NotFound)?.user)
+}
+
+/// Begins an export of everything that is kept of a user.
+///
+/// # Errors
+///
+/// [`Code::NotFound`]; [`Code::FreshProofRequired`]; [`Code::TooManyAttempts`] for a superuser who has one running already or acts too often;
+/// [`Code::ServiceBusy`] while too many others export.
+pub async fn export(app: &App, superuser: &Authority, id: &str) -> Result<Export> {
+    superuser.require_fresh_claims(app)?;
+    superuser.count_act(app)?;
+    let ready = account::export::ready(app, superuser.principal().map(|own| own.id()))?;
+    let user = read(app, id).await?;
+    let transaction = app.database.begin().await?;
+    let others = [PrincipalId::User(user.id)];
+    superuser.hold_with(app, &transaction, others, Freshness::Required).await?;
+    let entry = Entry::new(Act::UserExport, Actor::of(superuser)).on_user(user.id);
+    audit::record(&transaction, entry).await?;
+    transaction.commit().await?;
+    Export::begin(app, ready, user, None).await
+}
+
+fn parsed(id: &str) -> Result<UserId> {
+    id.parse().map_err(|_| Code::NotFound.into())
+}
+
+/// What a superuser wants of a user.
+#[derive(Default)]
+pub struct Wanted {
+    /// What is to be as said.
+    pub changes: Changes,
+    /// Another password.
+    pub password: Option<Password>,
+    /// What changes about the scopes, where they are not to be as said: of two who change different ones neither
+    /// undoes the other's.
+    pub regrant: Option<Regrant>,
+}
+
+/// A change of somebody's scopes, whatever they are.
+#[derive(Debug, Default)]
+pub struct Regrant {
+    /// Those they get.
+    pub added: Scopes,
+    /// Those they lose.
+    pub taken: Scopes,
+}
+
+impl Regrant {
+    fn of(&self, held: &Scopes) -> Result<Scopes> {
+        let kept = held.iter().filter(|scope| !self.taken.contains(scope.as_str()));
+        let granted: Vec<_> = kept.chain(self.added.iter()).cloned().collect();
+        let granted: Scopes = granted.into_iter().collect();
+        if granted.iter().count() > MAX_SCOPES {
+            let phrase = Phrase::new("scopes-wrong", "These are too many scopes").about("scopes");
+            return Err(Error::with_phrases(Code::UnprocessableContent, vec![phrase]));
+        }
+        Ok(granted)
+    }
+}
+
+/// Changes a user: a new password and being made inactive end every session they have.
+///
+/// # Errors
+///
+/// [`Code::NotFound`], [`Code::UpdateUserEmailAlreadyExists`], [`Code::UpdateUserInvalidPassword`],
+/// [`Code::LastSuperuser`], [`Code::ServiceBusy`]; [`Code::FreshProofRequired`] for a session whose password was given
+/// too long ago, and for an API token that would change its owner's address or password.
+pub async fn change(app: &App, superuser: &Authority, id: &str, wanted: Wanted) -> Result<User> {
+    let Wanted { changes, password, regrant } = wanted;
+    let id = parsed(id)?;
+    if changes.email.is_some() || password.is_some() {
+        superuser.require_proof_for_own(app, id)?;
+    }
+    superuser.require_fresh_claims(app)?;
+    if changes.granted.as_ref().is_some_and(|scopes| scopes.contains(Scope::SUPER)) {
+        return Err(Error::field("scopes", "super is what is_superuser gives"));
+    }
+    superuser.count_act(app)?;
+    let hash = match password {
+        Some(password) => Some(account::hash_of(app, id, changes.email.as_ref(), password).await?),
+        None => None,
+    };
+    let transaction = app.database.begin().await?;
+    let held = hold(app, &transaction, superuser, id, &changes).await?;
+    let granted = match regrant {
+        Some(regrant) => Some(regrant.of(&held.granted)?),
+        None => changes.granted,
+    };
+    let changes = Changes { granted, ..changes };
+    let email = changes.email.filter(|email| email.as_str() != held.email);
+    let changes = Changes { email, hash, ..changes };
+    let acts = account::acts(&held, &changes, &Actor::of(superuser));
+    let own = superuser.principal().is_some_and(|own| own.id() == PrincipalId::User(id));
+    let way = Way { own, kept: None, from: None, client: None };
+    if raises(&held, &changes) {
+        // A cookie of the pages from before opens nothing new; tokens may what their user may, as ever.
+        session::browser::sign_out_everywhere(&transaction, id).await?;
+    }
+    let (before, sets_password) = (held.clone(), changes.hash.is_some());
+    let changed = account::apply(app, &transaction, held, changes, way).await?;
+    tell_superusers(app, &transaction, superuser, &before, &changed.0, sets_password && !own)
+        .await?;
+    audit::record_all(&transaction, acts).await?;
+    transaction.commit().await?;
+    account::applied(app, &changed);
+    tracing::info!(by = %superuser, user.id = %id, "a superuser changed a user");
+    Ok(changed.0)
+}
+
+/// Tells superusers by mail of one that was added, and of one whose password somebody else set.
+async fn tell_superusers(
+    app: &App,
+    transaction: &DatabaseTransaction,
+    superuser: &Authority,
+    before: &User,
+    after: &User,
+    sets_password: bool,
+) -> Result<()> {
+    let acts_as_superuser = |user: &User| user.is_active && user.is_superuser;
+    if sets_password && before.is_superuser {
+        alert::superuser_password_set(app, transaction, after, Some(&superuser.told())).await?;
+    }
+    if acts_as_superuser(after) && !acts_as_superuser(before) {
+        let added = [(after.id, after.email.clone())];
+        alert::superusers_added(app, transaction, &added, &superuser.told()).await?;
+    }
+    Ok(())
+}
+
+/// Whether somebody may more than before.
+fn raises(held: &User, changes: &Changes) -> bool {
+    let scopes = changes.granted.as_ref().and_then(|granted| granted.beyond(&held.granted));
+    scopes.is_some() || changes.is_superuser == Some(true) && !held.is_superuser
+}
+
+/// A user who is about to be changed, held until the transaction ends; and so is whoever changes them,
+/// who may still do that: the tables are asked, not what was known when they asked.
+async fn hold(
+    app: &App,
+    transaction: &DatabaseTransaction,
+    superuser: &Authority,
+    id: UserId,
+    changes: &Changes,
+) -> Result<User> {
+    let before = user::by_id_in(transaction, id).await?.ok_or(Code::NotFound)?.user;
+    if changes.takes_superuser_from(&before) {
+        user::require_another_superuser(transaction, id).await?;
+    }
+    superuser.hold_with(app, transaction, [PrincipalId::User(id)], Freshness::Required).await?;
+    let held = user::by_id_in(transaction, id).await?.ok_or(Code::NotFound)?.user;
+    if changes.takes_superuser_from(&held) && !changes.takes_superuser_from(&before) {
+        // Made one in between.
+        user::require_another_superuser(transaction, id).await?;
+    }
+    Ok(held)
+}
+
+/// Deletes a user, with everything that is theirs.
+///
+/// # Errors
+///
+/// [`Code::NotFound`], [`Code::LastSuperuser`]; [`Code::FreshProofRequired`] for a session whose password was given too
+/// long ago, and for an API token that would delete its owner.
+pub async fn delete(app: &App, superuser: &Authority, id: &str) -> Result<()> {
+    let id = parsed(id)?;
+    superuser.require_proof_for_own(app, id)?;
+    superuser.require_fresh_claims(app)?;
+    superuser.count_act(app)?;
+    let transaction = app.database.begin().await?;
+    let gone = Changes { is_active: Some(false), ..Changes::default() };
+    let held = hold(app, &transaction, superuser, id, &gone).await?;
+    let entries = account::remove(app, &transaction, held, None).await?;
+    let entry = Entry::new(Act::UserDelete, Actor::of(superuser)).on_user(id);
+    audit::record(&transaction, entry).await?;
+    transaction.commit().await?;
+    app.revocations.apply(entries);
+    app.known_users.forget(id);
+    app.forget_api_tokens();
+    tracing::info!(by = %superuser, user.id = %id, "a superuser deleted a user");
+    Ok(())
+}

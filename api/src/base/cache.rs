@@ -1,0 +1,72 @@
+//! What was read from the database within the last second, so that a busy token costs one query a
+//! second.
+//!
+//! People change rows by hand in SQL and expect to see it: nothing is kept for longer.
+
+use std::fmt;
+use std::hash::Hash;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use quick_cache::sync::Cache;
+
+use crate::base::clock::Stopwatch;
+
+const KNOWN_FOR: Duration = Duration::from_millis(800);
+const MOST_KNOWN: usize = 50_000;
+
+/// Rows by their keys. `V` is cheap to clone.
+pub struct Known<K, V> {
+    rows: Cache<K, (Stopwatch, V)>,
+    version: AtomicU64,
+}
+
+/// When a read began, and what had been forgotten by then.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Since(u64, Stopwatch);
+
+impl<K: Copy + Eq + Hash, V: Clone> Default for Known<K, V> {
+    fn default() -> Self {
+        Self { rows: Cache::new(MOST_KNOWN), version: AtomicU64::new(0) }
+    }
+}
+
+impl<K: Copy + Eq + Hash, V: Clone> Known<K, V> {
+    pub(crate) fn get(&self, key: K) -> Option<V> {
+        let (since, row) = self.rows.get(&key)?;
+        (since.elapsed() < KNOWN_FOR).then_some(row)
+    }
+
+    /// To be asked before a row is read.
+    pub(crate) fn since(&self) -> Since {
+        Since(self.version.load(Ordering::SeqCst), Stopwatch::start())
+    }
+
+    /// Keeps what was read, unless something was changed since the read began.
+    pub(crate) fn put(&self, key: K, row: V, Since(version, since): Since) {
+        if self.version.load(Ordering::SeqCst) == version {
+            self.rows.insert(key, (since, row));
+            if self.version.load(Ordering::SeqCst) != version {
+                self.rows.remove(&key);
+            }
+        }
+    }
+
+    /// Forgets a row that was changed.
+    pub(crate) fn forget(&self, key: K) {
+        self.version.fetch_add(1, Ordering::SeqCst);
+        self.rows.remove(&key);
+    }
+
+    /// Forgets all of them.
+    pub(crate) fn forget_all(&self) {
+        self.version.fetch_add(1, Ordering::SeqCst);
+        self.rows.clear();
+    }
+}
+
+impl<K, V> fmt::Debug for Known<K, V> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Known(…)")
+    }
+}

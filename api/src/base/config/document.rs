@@ -1,0 +1,103 @@
+//! The settings, shown: to operators, and as `.env.example`.
+
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, Command};
+
+use super::{Config, EXAMPLE_SECRET};
+use crate::base::database::DatabaseUrl;
+
+/// A setting as it stands, for people.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    /// The environment variable's name.
+    pub name: String,
+    /// Its value; of a secret, only that there is one.
+    pub value: String,
+    /// Where the value came from: `flag`, `environment`, `.env`, `default` or `unset`.
+    pub origin: &'static str,
+}
+
+const SECRETS: [&str; 4] = ["app_secret", "app_secret_previous", "database_url", "mail_url"];
+
+/// The settings as `matches` holds them, in the order of their definition. `from_file` names the
+/// environment variables that `.env` set.
+pub fn settings(matches: &ArgMatches, from_file: &[String]) -> Vec<Setting> {
+    definitions()
+        .get_arguments()
+        .filter(|argument| !argument.is_hide_set())
+        .filter_map(|argument| {
+            let id = argument.get_id().as_str();
+            let name = argument.get_env()?.to_string_lossy().into_owned();
+            let values = matches.get_raw(id).map(|values| {
+                values.map(|value| value.to_string_lossy()).collect::<Vec<_>>().join(",")
+            });
+            let origin = match matches.value_source(id) {
+                Some(ValueSource::CommandLine) => "flag",
+                Some(ValueSource::EnvVariable) if from_file.contains(&name) => ".env",
+                Some(ValueSource::EnvVariable) => "environment",
+                Some(_) => "default",
+                None => "unset",
+            };
+            let value = match values {
+                Some(url) if id == "database_url" => {
+                    url.parse::<DatabaseUrl>().map_or("(secret)".to_owned(), |url| url.to_string())
+                }
+                Some(value) if SECRETS.contains(&id) && !value.is_empty() => "(secret)".to_owned(),
+                Some(value) => value,
+                None => String::new(),
+            };
+            Some(Setting { name, value, origin })
+        })
+        .collect()
+}
+
+/// The definition of every setting, as clap knows it.
+pub fn definitions() -> Command {
+    Config::augment_args(Command::new("settings"))
+}
+
+/// The text of `.env.example`: every setting with its help and its default.
+pub fn example() -> String {
+    let mut text = "# Every setting of Tessera. `cp .env.example .env` is a working start for \
+                    development.\n# A flag goes before the environment, the environment before \
+                    this file, this file before the default.\n"
+        .to_owned();
+    for argument in definitions().get_arguments().filter(|argument| !argument.is_hide_set()) {
+        let Some(name) = argument.get_env().map(|name| name.to_string_lossy().into_owned()) else {
+            continue;
+        };
+        text.push('\n');
+        for line in wrap(&argument.get_help().map(ToString::to_string).unwrap_or_default()) {
+            text += &format!("# {line}\n");
+        }
+        let choices = argument.get_possible_values();
+        if choices.iter().any(|choice| choice.get_name() != "true" && choice.get_name() != "false")
+        {
+            let names: Vec<_> = choices.iter().map(|choice| choice.get_name()).collect();
+            text += &format!("# One of: {}\n", names.join(", "));
+        }
+        let default = argument.get_default_values().first().map(|value| value.to_string_lossy());
+        text += &match argument.get_id().as_str() {
+            "dev" => format!("{name}=true\n"),
+            "app_secret" => format!("{name}={EXAMPLE_SECRET}\n"),
+            _ => format!("# {name}={}\n", default.unwrap_or_default()),
+        };
+    }
+    text
+}
+
+fn wrap(text: &str) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let line = lines.last_mut().expect("there is a line");
+        if !line.is_empty() && line.len() + word.len() >= 96 {
+            lines.push(word.to_owned());
+        } else {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    lines
+}

@@ -1,0 +1,435 @@
+//! Where the tables are: connections, transactions, and bringing the schema up to date.
+
+use std::fmt;
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use sea_orm::sea_query::IntoCondition;
+use sea_orm::sqlx::Connection;
+use sea_orm::sqlx::postgres::PgConnectOptions;
+use sea_orm::sqlx::sqlite::{SqliteConnection, SqliteJournalMode, SqliteSynchronous};
+use sea_orm::{
+    ColumnTrait, ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction,
+    DbBackend, DbErr, EntityTrait, QueryFilter, QuerySelect, QueryTrait, SqliteTransactionMode,
+    TransactionOptions, TransactionTrait, sqlx,
+};
+
+use crate::base::config::{self, Migrate};
+
+/// How long to wait for a connection. Together with a statement's time it stays below a request's.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(4);
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// How many connections there are for exports.
+const EXPORTERS: u32 = 2;
+
+/// What PostgreSQL is told of every connection. A replica that stops in the middle of a transaction
+/// must not hold its locks for ever: everybody else's sign-outs wait for them.
+const SERVER_SETTINGS: [(&str, &str); 5] = [
+    ("statement_timeout", "4s"),
+    ("idle_in_transaction_session_timeout", "5s"),
+    ("tcp_keepalives_idle", "10"),
+    ("tcp_keepalives_interval", "5"),
+    ("tcp_user_timeout", "15s"),
+];
+
+/// The keys of PostgreSQL's advisory locks that are ours.
+const MIGRATION_LOCK: i64 = 0x7465_7373_0001;
+const REVOCATION_LOCK: i64 = 0x7465_7373_0002;
+const AUDIT_LOCK: i64 = 0x7465_7373_0003;
+
+/// A `DATABASE_URL` in any of the spellings people bring.
+#[derive(Clone)]
+pub enum DatabaseUrl {
+    /// A file.
+    Sqlite(PathBuf),
+    /// A server, as `postgres://…`, with its options parsed.
+    Postgres(String, Box<PgConnectOptions>),
+}
+
+impl DatabaseUrl {
+    /// Fails where there is no such file: who looks at a database has the wrong folder then, and must not
+    /// be told of an empty one.
+    ///
+    /// # Errors
+    ///
+    /// A sentence for the operator.
+    pub fn require_there(&self) -> Result<(), String> {
+        match self {
+            Self::Sqlite(path) if !path.exists() => Err(format!(
+                "there is no database {}: say DATABASE_URL as the server does, or go to its folder",
+                path.display()
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Where a secret is kept that was made for this database.
+    pub fn secret_path(&self) -> PathBuf {
+        match self {
+            Self::Sqlite(path) => path.with_extension("secret"),
+            Self::Postgres(..) => PathBuf::from("tessera.secret"),
+        }
+    }
+}
+
+impl FromStr for DatabaseUrl {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (scheme, rest) = text
+            .split_once(':')
+            .ok_or("DATABASE_URL is not of the form sqlite:///./file.db or postgres://…")?;
+        // SQLAlchemy names its driver too: `sqlite+aiosqlite`, `postgresql+asyncpg`.
+        match scheme.split('+').next().unwrap_or_default() {
+            "sqlite" => {
+                let path = rest.split('?').next().unwrap_or_default();
+                let path = match path.strip_prefix("//") {
+                    // Three slashes are relative and four absolute, as SQLAlchemy has it.
+                    Some(path) => path.strip_prefix('/').unwrap_or(path),
+                    None => path,
+                };
+                if path.is_empty() || path.contains(":memory:") {
+                    return Err("DATABASE_URL names no file: use sqlite:///./tessera.db");
+                }
+                Ok(Self::Sqlite(PathBuf::from(path)))
+            }
+            "postgres" | "postgresql" => parse_postgres(format!("postgres:{rest}")),
+            _ => Err("DATABASE_URL is neither sqlite nor postgres"),
+        }
+    }
+}
+
+/// What a URL of PostgreSQL may say behind the question mark. Others are refused here, by the
+/// setting's name: the library would write them to the log.
+const POSTGRES_PARAMETERS: [&str; 10] = [
+    "application_name",
+    "dbname",
+    "host",
+    "hostaddr",
+    "password",
+    "port",
+    "sslmode",
+    "sslrootcert",
+    "statement-cache-capacity",
+    "user",
+];
+
+fn parse_postgres(url: String) -> Result<DatabaseUrl, &'static str> {
+    let parameters = url.split_once('?').map_or("", |(_, parameters)| parameters);
+    let known = |parameter: &str| {
+        POSTGRES_PARAMETERS.contains(&parameter.split('=').next().unwrap_or_default())
+    };
+    if !parameters.split('&').all(|parameter| parameter.is_empty() || known(parameter)) {
+        return Err("DATABASE_URL has a parameter that PostgreSQL's URLs do not have");
+    }
+    match url.parse::<PgConnectOptions>() {
+        Ok(options) if url.starts_with("postgres://") => {
+            Ok(DatabaseUrl::Postgres(url, Box::new(options)))
+        }
+        _ => Err("DATABASE_URL is not of the form postgres://user:password@host/database"),
+    }
+}
+
+/// Where the database is, without what opens it.
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(formatter, "sqlite:///{}", path.display()),
+            Self::Postgres(_, options) => write!(
+                formatter,
+                "postgres://{}:(secret)@{}:{}/{}",
+                options.get_username(),
+                options.get_host(),
+                options.get_port(),
+                options.get_database().unwrap_or_default()
+            ),
+        }
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(formatter, "Sqlite({})", path.display()),
+            Self::Postgres(..) => formatter.write_str("Postgres(…)"),
+        }
+    }
+}
+
+/// A database that answers.
+#[derive(Debug, Clone)]
+pub struct Database {
+    reader: DatabaseConnection,
+    writer: DatabaseConnection,
+    /// Opened when it is first needed.
+    exporter: DatabaseConnection,
+}
+
+impl Database {
+    /// Connects; makes a SQLite file where there is none.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer within some seconds.
+    pub async fn connect(
+        url: &DatabaseUrl,
+        synchronous: config::SqliteSynchronous,
+    ) -> Result<Self, DbErr> {
+        match url {
+            DatabaseUrl::Sqlite(path) => {
+                make_private(path);
+                // SQLite has one writer at a time. A pool of one lets writers wait their turn in
+                // order, where several connections would fail each other with "database is locked".
+                let writer = unlocked(|| sqlite(path, synchronous, 1, false)).await?;
+                let readers = u32::try_from(parallelism()).unwrap_or(4).max(2);
+                let reader = unlocked(|| sqlite(path, synchronous, readers, true)).await?;
+                let exporter = for_exports(sqlite(path, synchronous, EXPORTERS, true));
+                let exporter = sea_orm::Database::connect(exporter).await?;
+                Ok(Self { reader, writer, exporter })
+            }
+            DatabaseUrl::Postgres(url, _) => {
+                let pool = sea_orm::Database::connect(postgres(url)).await?;
+                let exporter = for_exports(postgres(url)).max_connections(EXPORTERS).to_owned();
+                let exporter = sea_orm::Database::connect(exporter).await?;
+                Ok(Self { reader: pool.clone(), writer: pool, exporter })
+            }
+        }
+    }
+
+    /// For single look-ups.
+    pub fn reader(&self) -> &DatabaseConnection {
+        &self.reader
+    }
+
+    /// For single statements that write: each is a transaction of its own.
+    pub fn writer(&self) -> &DatabaseConnection {
+        &self.writer
+    }
+
+    /// For what reads many rows: it has connections of its own, so that single look-ups need not wait for it.
+    pub fn exporter(&self) -> &DatabaseConnection {
+        &self.exporter
+    }
+
+    /// Begins a transaction that may write. Dropped without a commit, it leaves nothing behind.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer in time.
+    pub async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
+        // A deferred transaction that reads before it writes fails at once when another writes.
+        let options = TransactionOptions {
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        };
+        self.writer.begin_with_options(options).await
+    }
+
+    /// Whether the database answers, to those who write too.
+    ///
+    /// # Errors
+    ///
+    /// When it does not.
+    pub async fn ping(&self) -> Result<(), DbErr> {
+        self.reader.execute_unprepared("select 1").await?;
+        self.begin().await?.rollback().await
+    }
+
+    /// Brings the schema up to date, whole or not at all; others that start at once wait.
+    ///
+    /// # Errors
+    ///
+    /// When the database refuses.
+    pub async fn migrate(&self) -> Result<(), DbErr> {
+        let transaction = self.begin().await?;
+        if transaction.get_database_backend() == DbBackend::Postgres {
+            // Changing a large table takes its time, and so does waiting for who does.
+            transaction
+                .execute_unprepared(
+                    "set local statement_timeout = 0; set local lock_timeout = 0; \
+                     set local idle_in_transaction_session_timeout = 0",
+                )
+                .await?;
+        }
+        lock(&transaction, MIGRATION_LOCK).await?;
+        migration::up(&transaction).await?;
+        transaction.commit().await
+    }
+
+    /// The migrations with whether each was applied. Writes nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the database refuses.
+    pub async fn migrations(&self) -> Result<Vec<(String, bool)>, DbErr> {
+        // Rolled back: asking makes the table that remembers them.
+        let transaction = self.begin().await?;
+        let statuses = migration::status(&transaction).await?;
+        transaction.rollback().await?;
+        Ok(statuses)
+    }
+
+    /// Does what a start with `when` asks.
+    ///
+    /// # Errors
+    ///
+    /// A sentence for the operator.
+    pub async fn prepare(&self, when: Migrate) -> Result<(), String> {
+        match when {
+            Migrate::Auto => self.migrate().await.map_err(|error| {
+                format!("the database schema could not be brought up to date: {error}")
+            }),
+            Migrate::Check => {
+                let migrations = self
+                    .migrations()
+                    .await
+                    .map_err(|error| format!("the database schema could not be read: {error}"))?;
+                match migrations.iter().find(|(_, applied)| !applied) {
+                    Some((name, _)) => Err(format!(
+                        "the database schema is behind at {name}: run `tessera migrate up`"
+                    )),
+                    None => Ok(()),
+                }
+            }
+            Migrate::Off => Ok(()),
+        }
+    }
+}
+
+/// Deletes some of the rows that a condition holds for, by their key; says how many.
+///
+/// # Errors
+///
+/// When the database refuses.
+pub(crate) async fn delete_some<E: EntityTrait>(
+    connection: &impl ConnectionTrait,
+    key: E::Column,
+    condition: impl IntoCondition,
+    most: u64,
+) -> Result<u64, DbErr> {
+    let some = E::find().select_only().column(key).filter(condition).limit(most).into_query();
+    let deleted = E::delete_many().filter(key.in_subquery(some)).exec(connection).await?;
+    Ok(deleted.rows_affected)
+}
+
+/// Makes the transaction's order among those that write revocations the order of their commits: on
+/// PostgreSQL a sequence alone would let a reader see 8 before 7, and never look for 7 again.
+///
+/// # Errors
+///
+/// When the database refuses.
+pub(crate) async fn serialise_revocations(transaction: &DatabaseTransaction) -> Result<(), DbErr> {
+    lock(transaction, REVOCATION_LOCK).await
+}
+
+/// Makes those that tell of acts wait for each other: each row follows from the one before.
+///
+/// # Errors
+///
+/// When the database refuses.
+pub(crate) async fn serialise_audit(transaction: &DatabaseTransaction) -> Result<(), DbErr> {
+    lock(transaction, AUDIT_LOCK).await
+}
+
+async fn lock(transaction: &DatabaseTransaction, key: i64) -> Result<(), DbErr> {
+    if transaction.get_database_backend() == DbBackend::Postgres {
+        transaction.execute_unprepared(&format!("select pg_advisory_xact_lock({key})")).await?;
+    }
+    Ok(())
+}
+
+/// Connects to a SQLite file that others may be opening for the first time: while one of them turns its
+/// journal into a write-ahead log, SQLite refuses the others at once, whatever their patience.
+async fn unlocked(options: impl Fn() -> ConnectOptions) -> Result<DatabaseConnection, DbErr> {
+    for _ in 0..100 {
+        match sea_orm::Database::connect(options()).await {
+            Err(error) if error.to_string().contains("database is locked") => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            connected => return connected,
+        }
+    }
+    sea_orm::Database::connect(options()).await
+}
+
+/// A new database file is its owner's alone: it holds every password's hash. SQLite gives the
+/// files beside it the same permissions; where this cannot be, connecting says why.
+fn make_private(path: &Path) {
+    let _ = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+}
+
+fn sqlite(
+    path: &Path,
+    synchronous: config::SqliteSynchronous,
+    connections: u32,
+    read_only: bool,
+) -> ConnectOptions {
+    let path = path.to_owned();
+    let mut options = ConnectOptions::new("sqlite://file-is-set-below.db");
+    options
+        .max_connections(connections)
+        .min_connections(1)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .test_before_acquire(false)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .sqlx_logging(false)
+        .map_sqlx_sqlite_opts(move |options| {
+            let options = options
+                .filename(&path)
+                .create_if_missing(true)
+                .journal_mode(SqliteJournalMode::Wal)
+                .synchronous(match synchronous {
+                    config::SqliteSynchronous::Full => SqliteSynchronous::Full,
+                    config::SqliteSynchronous::Normal => SqliteSynchronous::Normal,
+                })
+                .busy_timeout(STATEMENT_TIMEOUT)
+                .foreign_keys(true);
+            if read_only { options.pragma("query_only", "on") } else { options }
+        })
+        .map_sqlx_sqlite_before_acquire(|connection, _| {
+            Box::pin(is_between_transactions(connection))
+        });
+    options
+}
+
+/// Whether a connection that was given back is in no transaction.
+///
+/// When a commit fails, as on a full disk, SQLite rolls back by itself, and the driver goes on
+/// counting a transaction that is none. What is written next would be a savepoint in a transaction
+/// that nobody commits: acknowledged, and lost at the end of the process. Such a connection is
+/// closed instead.
+async fn is_between_transactions(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    if connection.is_in_transaction() {
+        // A transaction that was dropped is rolled back in its turn: this waits for that.
+        connection.ping().await?;
+    }
+    Ok(!connection.is_in_transaction())
+}
+
+fn postgres(url: &str) -> ConnectOptions {
+    let mut options = ConnectOptions::new(url);
+    options
+        .max_connections(u32::try_from(parallelism() * 4).unwrap_or(8).max(8))
+        .connect_timeout(ACQUIRE_TIMEOUT)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .map_sqlx_postgres_opts(|options| options.options(SERVER_SETTINGS))
+        .test_before_acquire_if_idle_for(Duration::from_secs(1))
+        .idle_timeout(Duration::from_secs(300))
+        .sqlx_logging(false);
+    options
+}
+
+/// Connections that are opened when they are needed, and closed when they are not.
+fn for_exports(mut options: ConnectOptions) -> ConnectOptions {
+    options.connect_lazy(true).min_connections(0).idle_timeout(Duration::from_secs(60));
+    options
+}
+
+fn parallelism() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from)
+}

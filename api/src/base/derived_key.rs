@@ -1,0 +1,107 @@
+//! Keys that are derived from the secret of the settings, each for one purpose (RFC 5869): who has one
+//! knows neither the secret nor any other.
+
+use std::fmt;
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
+use aws_lc_rs::hmac;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::base::config::{Config, Secret};
+
+/// What is kept in the database under one `APP_SECRET`, for one purpose, is encrypted with.
+pub struct Seal(RandomizedNonceKey);
+
+impl fmt::Debug for Seal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Seal(…)")
+    }
+}
+
+/// What private keys are kept under.
+pub(crate) const SIGNING_KEYS: &str = "tessera signing keys";
+
+impl Seal {
+    /// That of a secret for a purpose.
+    pub fn of(secret: &Secret, purpose: &str) -> Self {
+        let key = derive(secret, &[purpose.as_bytes()]);
+        Self(RandomizedNonceKey::new(&AES_256_GCM, &key).expect("a key of 32 bytes"))
+    }
+
+    /// What is encrypted and bound to its name.
+    pub fn seal(&self, name: &str, content: Vec<u8>) -> String {
+        let mut sealed = content;
+        let nonce = self
+            .0
+            .seal_in_place_append_tag(Aad::from(name.as_bytes()), &mut sealed)
+            .expect("some kilobytes are not too long");
+        STANDARD.encode([&nonce.as_ref()[..], &sealed].concat())
+    }
+
+    /// What was sealed under this name with the same secret and for the same purpose.
+    pub fn open(&self, name: &str, sealed: &str) -> Option<Vec<u8>> {
+        let mut sealed = STANDARD.decode(sealed).ok()?;
+        let nonce = Nonce::try_assume_unique_for_key(sealed.get(..12)?).ok()?;
+        let content =
+            self.0.open_in_place(nonce, Aad::from(name.as_bytes()), sealed.get_mut(12..)?).ok()?;
+        Some(content.to_vec())
+    }
+}
+
+/// The secret that signs tokens for one audience: text, whose bytes as they are make the key, as
+/// with `APP_SECRET`. A service that has it can make tokens for itself and for nobody else.
+pub fn audience_secret(secret: &Secret, audience: &str) -> Secret {
+    let key = derive(secret, &[b"tessera audience ", audience.as_bytes()]);
+    let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    Secret::new(&hex)
+}
+
+/// The key of digests that are worth nothing without the secret, for a purpose.
+pub fn digest_key(secret: &Secret, purpose: &str) -> hmac::Key {
+    hmac::Key::new(hmac::HMAC_SHA256, &derive(secret, &[purpose.as_bytes()]))
+}
+
+fn derive(secret: &Secret, purpose: &[&[u8]]) -> [u8; 32] {
+    tessera_verify::derive(secret.expose().as_bytes(), purpose)
+}
+
+/// The seal of the secret that signs, then those of previous ones, for a purpose.
+pub(crate) fn seals_of(secret: &Secret, config: &Config, purpose: &str) -> Vec<Seal> {
+    let secrets = std::iter::once(secret).chain(&config.app_secret_previous);
+    secrets.map(|secret| Seal::of(secret, purpose)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Seal, audience_secret};
+    use crate::base::config::Secret;
+
+    #[test]
+    fn what_is_sealed_opens_under_its_name_and_secret_alone() {
+        let secret = Secret::new("one secret");
+        let seal = Seal::of(&secret, "one purpose");
+        let sealed = seal.seal("name", b"private".to_vec());
+        assert_eq!(seal.open("name", &sealed).as_deref(), Some(&b"private"[..]));
+        assert_ne!(seal.seal("name", b"private".to_vec()), sealed);
+        assert!(seal.open("another name", &sealed).is_none());
+        assert!(Seal::of(&secret, "another").open("name", &sealed).is_none());
+        let other = Seal::of(&Secret::new("another secret"), "one purpose");
+        assert!(other.open("name", &sealed).is_none());
+        assert!(seal.open("name", &sealed[..20]).is_none());
+        assert!(seal.open("name", "").is_none());
+    }
+
+    /// Services keep it: it must come out the same for ever. Computed with Python's `hmac`.
+    #[test]
+    fn an_audiences_secret_never_changes() {
+        let secret =
+            Secret::new("0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef");
+        let billing = audience_secret(&secret, "billing");
+        assert_eq!(
+            billing.expose(),
+            "0335159ad3242b8267b55e20fbae7572a8db372f66bd40d0c9d34205473e71d3"
+        );
+        assert_ne!(billing.expose(), audience_secret(&secret, "billings").expose());
+    }
+}

@@ -1,0 +1,12 @@
+//! What anything may use, and what knows no feature: clock, randomness, settings, database, errors.
+//!
+//! Within this wing: random and clock ← config ← error ← database and everything else.
+
+pub mod cache;
+pub mod clock;
+pub mod config;
+pub mod database;
+pub mod derived_key;
+pub mod error;
+pub mod random;
+pub mod scope;

@@ -1,0 +1,108 @@
+//! The one place that draws random bytes, from the operating system.
+
+use std::fmt::Write;
+
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use aws_lc_rs::rsa::KeySize;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, RsaKeyPair,
+};
+use tessera_verify::SigningAlgorithm;
+use uuid::{NoContext, Timestamp, Uuid};
+
+use crate::base::clock::Time;
+
+/// A random id.
+#[expect(clippy::disallowed_methods, reason = "this is the place")]
+pub fn id() -> Uuid {
+    Uuid::new_v4()
+}
+
+/// A random id that tells the millisecond it was made in (RFC 9562, section 5.7).
+#[expect(clippy::disallowed_methods, reason = "this is the place")]
+pub fn id_at(time: Time) -> Uuid {
+    let nanos = u32::try_from(time.millis().rem_euclid(1000) * 1_000_000).unwrap_or_default();
+    Uuid::new_v7(Timestamp::from_unix(NoContext, time.seconds(), nanos))
+}
+
+/// Bytes nobody can guess.
+///
+/// # Panics
+///
+/// When the operating system has no randomness: nothing safe can be done then.
+pub fn bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    SystemRandom::new().fill(&mut bytes).expect("the operating system gives random bytes");
+    bytes
+}
+
+/// A secret of 32 bytes in hexadecimal, as `openssl rand -hex 32` prints.
+pub fn secret() -> String {
+    bytes::<32>().iter().fold(String::with_capacity(64), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+const LETTERS_AND_DIGITS: &[u8; 62] =
+    b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// Letters and digits nobody can guess, each of 62 as likely as any other: 5.95 bits.
+pub fn letters_and_digits(count: usize) -> String {
+    let mut text = String::with_capacity(count);
+    while text.len() < count {
+        // Bytes from 248 on would make the first letters likelier.
+        let drawn = bytes::<64>().into_iter().filter(|byte| *byte < 248);
+        let room = count - text.len();
+        text.extend(
+            drawn.take(room).map(|byte| char::from(LETTERS_AND_DIGITS[usize::from(byte) % 62])),
+        );
+    }
+    text
+}
+
+/// A number in letters and digits, the most significant first: its last `count`.
+pub fn in_letters_and_digits(number: u64, count: usize) -> String {
+    let digit = |power| number / 62_u64.pow(power) % 62;
+    let powers = (0..u32::try_from(count).unwrap_or_default()).rev();
+    powers
+        .map(|power| char::from(LETTERS_AND_DIGITS[usize::try_from(digit(power)).unwrap_or(0)]))
+        .collect()
+}
+
+/// A new private key in PKCS #8.
+///
+/// # Panics
+///
+/// For HS256, whose keys are secrets; and when the operating system has no randomness.
+pub fn private_key(algorithm: SigningAlgorithm) -> Vec<u8> {
+    let random = SystemRandom::new();
+    let made = match algorithm {
+        SigningAlgorithm::Hs256 => None,
+        SigningAlgorithm::Rs256 => RsaKeyPair::generate(KeySize::Rsa2048)
+            .and_then(|pair| AsDer::<Pkcs8V1Der<'_>>::as_der(&pair))
+            .map(|der| der.as_ref().to_vec())
+            .ok(),
+        SigningAlgorithm::Es256 => {
+            EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random)
+                .map(|document| document.as_ref().to_vec())
+                .ok()
+        }
+        SigningAlgorithm::EdDsa => Ed25519KeyPair::generate_pkcs8v1(&random)
+            .map(|document| document.as_ref().to_vec())
+            .ok(),
+    };
+    made.expect("a private key is made of random bytes")
+}
+
+/// Six digits, each number as likely as any other.
+pub fn digits() -> String {
+    loop {
+        let number = u32::from_be_bytes(bytes());
+        // The last numbers would make the first codes likelier.
+        if number < u32::MAX / 1_000_000 * 1_000_000 {
+            return format!("{:06}", number % 1_000_000);
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Which paths there are, and which methods each allows.
+
+use poem::http::HeaderValue;
+use serde_json::Value;
+
+/// Which paths there are, and for which methods: first those of operations, then those of pages.
+pub(crate) struct Paths {
+    known: Vec<(String, HeaderValue)>,
+    operations: usize,
+}
+
+impl Paths {
+    pub(crate) fn of(document: &Value, pages: &[(&str, &str)]) -> Self {
+        let operations = document["paths"].as_object().into_iter().flatten().map(|(path, item)| {
+            let methods: Vec<_> = item
+                .as_object()
+                .into_iter()
+                .flatten()
+                .map(|(method, _)| method.to_ascii_uppercase())
+                .collect();
+            (path.clone(), HeaderValue::try_from(methods.join(", ")))
+        });
+        let pages = pages
+            .iter()
+            .map(|(path, methods)| ((*path).to_owned(), HeaderValue::try_from(*methods)));
+        let written = |(path, methods): (String, Result<_, _>)| Some((path, methods.ok()?));
+        let mut known: Vec<_> = operations.filter_map(written).collect();
+        let operations = known.len();
+        known.extend(pages.filter_map(written));
+        Self { known, operations }
+    }
+
+    /// Whether operations are there, which answer programs.
+    pub(crate) fn is_of_operations(&self, path: &str) -> bool {
+        self.place(path).is_some_and(|place| place < self.operations)
+    }
+
+    /// What is there, as the document writes it: `/auth/sessions/{id}`.
+    pub(crate) fn pattern(&self, path: &str) -> Option<&str> {
+        self.find(path).map(|(pattern, _)| pattern.as_str())
+    }
+
+    /// The methods of what is there, for the header `Allow`.
+    pub(crate) fn allowed(&self, path: &str) -> Option<HeaderValue> {
+        self.find(path).map(|(_, methods)| methods.clone())
+    }
+
+    fn find(&self, path: &str) -> Option<&(String, HeaderValue)> {
+        self.known.get(self.place(path)?)
+    }
+
+    fn place(&self, path: &str) -> Option<usize> {
+        self.known.iter().position(|(pattern, _)| {
+            let (mut pattern, mut path) = (pattern.split('/'), path.split('/'));
+            loop {
+                match (pattern.next(), path.next()) {
+                    (None, None) => return true,
+                    (Some(known), Some(given)) if known == given => {}
+                    (Some(known), Some(given)) if known.starts_with('{') && !given.is_empty() => {}
+                    _ => return false,
+                }
+            }
+        })
+    }
+}

@@ -1,0 +1,94 @@
+//! How people prove who they are: passwords, so far.
+
+mod breach;
+mod foreign;
+mod hasher;
+pub(crate) mod jobs;
+mod pace;
+mod password;
+mod strength;
+
+pub use breach::{Builder, Filter};
+pub use hasher::{Hasher, Place};
+pub use password::Password;
+
+use self::foreign::Foreign;
+use crate::app::App;
+use crate::base::error::{Code, Error, Phrase, Result};
+use crate::identity::user::{PasswordHash, Profile};
+
+/// The dearest hash that is imported: each step doubles the quarter of a second that 12 takes.
+const MOST_COST: u32 = 14;
+
+/// As many characters as the column has.
+const LONGEST_HASH: usize = 1024;
+
+/// The most characters a password may have.
+const MAX_PASSWORD_LENGTH: usize = 1024;
+
+/// The hash of a password somebody chose, if the rules let it through. `words` are those of its owner,
+/// which anybody would try first.
+///
+/// # Errors
+///
+/// `refusal` with the rule that is broken; [`Code::ServiceBusy`].
+pub async fn hash_new(
+    app: &App,
+    password: Password,
+    words: Vec<String>,
+    refusal: Code,
+) -> Result<PasswordHash> {
+    let config = &app.config;
+    let fewest = usize::from(config.password_min_length);
+    let length = password.characters();
+    if length > MAX_PASSWORD_LENGTH {
+        let sentence = format!("Password should be at most {MAX_PASSWORD_LENGTH} characters");
+        let phrase = Phrase::with_number("password-too-long", sentence, MAX_PASSWORD_LENGTH);
+        return Err(Error::with_phrases(refusal, vec![phrase]));
+    }
+    if length < fewest {
+        if !config.dev || length == 0 {
+            let fewest = if config.dev { 1 } else { fewest };
+            let sentence = format!("Password should be at least {fewest} characters");
+            let phrase = Phrase::with_number("password-too-short", sentence, fewest);
+            return Err(Error::with_phrases(refusal, vec![phrase]));
+        }
+        tracing::warn!(
+            password.characters = length,
+            "a password is shorter than {fewest} characters: good enough for development only"
+        );
+    }
+    let filter =
+        app.breach_filter().map_err(|fault| Error::because(Code::InternalServerError, fault))?;
+    if filter.is_some_and(|filter| filter.contains(&password)) {
+        if !config.dev {
+            let reason = "Password was found in a list of stolen ones. Choose one that you use nowhere else.";
+            return Err(Error::with_phrases(refusal, vec![Phrase::new("password-stolen", reason)]));
+        }
+        tracing::warn!("a password is in BREACH_FILTER: good enough for development only");
+    }
+    let place = app.hasher.reserve()?;
+    let least = if config.dev { 0 } else { config.password_min_score };
+    let hashed = app.hasher.hash_new(place, password, words, least).await?;
+    hashed.map_err(|phrases| Error::with_phrases(refusal, phrases))
+}
+
+/// Whether passwords can be held against a hash, in a time that can be borne.
+pub fn is_readable(hash: &PasswordHash) -> bool {
+    let text = hash.expose();
+    if text.len() > LONGEST_HASH || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return false;
+    }
+    match hash.cost() {
+        Some(cost) => cost <= MOST_COST && password::is_well_formed(hash),
+        None => Foreign::read(hash.expose()).is_some(),
+    }
+}
+
+/// What somebody who knows a user would try first.
+pub fn words_of(email: &str, profile: &Profile) -> Vec<String> {
+    let Profile { name, surname, website } = profile;
+    let website = website.as_ref().map(|website| website.as_str().to_owned());
+    let said = [name.clone(), surname.clone(), website].into_iter().flatten();
+    std::iter::once(email.to_owned()).chain(said).collect()
+}

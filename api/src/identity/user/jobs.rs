@@ -1,0 +1,17 @@
+//! Forgetting addresses that cannot be taken back, or proved, any more.
+
+use super::store;
+use crate::app::App;
+use crate::base::clock;
+use crate::platform::job::purge;
+
+/// Purges once an hour, for as long as it is polled.
+pub(crate) async fn keep_purging(app: App) {
+    purge::hourly(&app, "addresses", async |_, connection, most| {
+        let now = clock::now();
+        let formers = store::delete_formers_expired_before(connection, now, most).await?;
+        let pending = store::delete_pending_expired_before(connection, now, most).await?;
+        Ok(formers.max(pending))
+    })
+    .await;
+}

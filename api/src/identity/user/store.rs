@@ -1,0 +1,463 @@
+//! The tables `user`, `profile` and `former_email`.
+
+use entity::user::{ActiveModel, Column, Entity, Model};
+use entity::{UserId, former_email, pending_email, profile, unclaimed};
+use sea_orm::sea_query::{
+    Condition, Expr, ExprTrait, Func, LikeExpr, LockType, OnConflict, SimpleExpr,
+};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, IntoActiveModel,
+    JoinType, Order, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select, SelectTwo, Set,
+    Unchanged,
+};
+
+use super::{Filter, PasswordHash, User};
+use crate::base::clock::Time;
+use crate::base::database::delete_some;
+
+type Row = (Model, Option<profile::Model>);
+
+/// Users with what lies beside them.
+fn with_profile(users: Select<Entity>) -> SelectTwo<Entity, profile::Entity> {
+    let beside =
+        Entity::belongs_to(profile::Entity).from(Column::Id).to(profile::Column::UserId).into();
+    users.join(JoinType::LeftJoin, beside).select_also(profile::Entity)
+}
+
+pub(super) async fn insert(connection: &impl ConnectionTrait, row: Model) -> Result<(), DbErr> {
+    // An active model made of a model has nothing to insert until it is told so.
+    row.into_active_model().reset_all().insert(connection).await.map(drop)
+}
+
+/// Inserts a row, unless there is one with its address or id.
+pub(super) async fn insert_unless_there(
+    connection: &impl ConnectionTrait,
+    row: Model,
+) -> Result<bool, DbErr> {
+    let inserted = Entity::insert(row.into_active_model().reset_all())
+        .on_conflict(OnConflict::new().do_nothing().to_owned())
+        .exec_without_returning(connection)
+        .await?;
+    Ok(inserted == 1)
+}
+
+/// Inserts what lies beside a user, or overwrites it; where there is nothing to say, it may be missing.
+pub(super) async fn put_profile(
+    connection: &impl ConnectionTrait,
+    row: profile::Model,
+) -> Result<(), DbErr> {
+    let profile::Model { user_id, name, surname, website, scopes } = &row;
+    if name.is_none() && surname.is_none() && website.is_none() && scopes.is_none() {
+        return profile::Entity::delete_by_id(*user_id).exec(connection).await.map(drop);
+    }
+    use profile::Column as P;
+    let known = OnConflict::column(P::UserId)
+        .update_columns([P::Name, P::Surname, P::Website, P::Scopes])
+        .to_owned();
+    profile::Entity::insert(row.into_active_model().reset_all())
+        .on_conflict(known)
+        .exec_without_returning(connection)
+        .await
+        .map(drop)
+}
+
+pub(super) async fn find(
+    connection: &impl ConnectionTrait,
+    id: UserId,
+) -> Result<Option<Row>, DbErr> {
+    with_profile(Entity::find_by_id(id)).one(connection).await
+}
+
+pub(super) async fn find_emails(
+    connection: &impl ConnectionTrait,
+    ids: Vec<UserId>,
+) -> Result<Vec<(UserId, String)>, DbErr> {
+    Entity::find()
+        .select_only()
+        .columns([Column::Id, Column::Email])
+        .filter(Column::Id.is_in(ids))
+        .into_tuple()
+        .all(connection)
+        .await
+}
+
+/// Weaker than a lock against deletion: rows that name the user may be inserted meanwhile, which
+/// would otherwise wait here while they hold what the holder of this lock wants next.
+pub(super) async fn find_and_lock(
+    connection: &impl ConnectionTrait,
+    id: UserId,
+) -> Result<Option<Row>, DbErr> {
+    let user = Entity::find_by_id(id).lock(LockType::NoKeyUpdate).one(connection).await?;
+    let Some(user) = user else { return Ok(None) };
+    // Asked for by itself: PostgreSQL locks no row that may be missing.
+    let profile = profile::Entity::find_by_id(id).one(connection).await?;
+    Ok(Some((user, profile)))
+}
+
+/// The superusers who may sign in, with their addresses.
+pub(super) async fn find_superusers(
+    connection: &impl ConnectionTrait,
+) -> Result<Vec<(UserId, String)>, DbErr> {
+    Entity::find()
+        .select_only()
+        .columns([Column::Id, Column::Email])
+        .filter(Column::IsSuperuser.eq(true))
+        .filter(Column::IsActive.eq(true))
+        .order_by_asc(Column::Id)
+        .into_tuple()
+        .all(connection)
+        .await
+}
+
+/// The superusers who may sign in; held, in one order, until the transaction ends.
+pub(super) async fn hold_superusers(
+    connection: &impl ConnectionTrait,
+) -> Result<Vec<UserId>, DbErr> {
+    let rows = Entity::find()
+        .filter(Column::IsSuperuser.eq(true))
+        .filter(Column::IsActive.eq(true))
+        .order_by_asc(Column::Id)
+        .lock(LockType::NoKeyUpdate)
+        .all(connection)
+        .await?;
+    Ok(rows.into_iter().map(|row| row.id).collect())
+}
+
+pub(super) async fn delete(connection: &impl ConnectionTrait, id: UserId) -> Result<(), DbErr> {
+    Entity::delete_by_id(id).exec(connection).await.map(drop)
+}
+
+/// By address as the unique index orders them, from after one.
+pub(super) async fn list(
+    connection: &impl ConnectionTrait,
+    filter: &Filter,
+    after: Option<&str>,
+    limit: u64,
+) -> Result<Vec<Row>, DbErr> {
+    let Filter { contains, is_active, is_superuser, is_verified } = filter;
+    let folded = folded_email(connection);
+    let mut query = with_profile(Entity::find());
+    if let Some(text) = contains {
+        // As the database folds what it is compared with.
+        let text = match connection.get_database_backend() {
+            DbBackend::Postgres => text.to_lowercase(),
+            _ => text.to_ascii_lowercase(),
+        };
+        // What is typed is text, not a pattern.
+        let escaped = text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+        let pattern = LikeExpr::new(format!("%{escaped}%")).escape('\\');
+        let lower = |column: SimpleExpr| SimpleExpr::from(Func::lower(column));
+        let name = lower(Expr::col((profile::Entity, profile::Column::Name)));
+        let surname = lower(Expr::col((profile::Entity, profile::Column::Surname)));
+        query = query.filter(
+            Condition::any()
+                .add(folded.clone().like(pattern.clone()))
+                .add(name.like(pattern.clone()))
+                .add(surname.like(pattern)),
+        );
+    }
+    for (column, wanted) in [
+        (Column::IsActive, is_active),
+        (Column::IsSuperuser, is_superuser),
+        (Column::IsVerified, is_verified),
+    ] {
+        if let Some(wanted) = wanted {
+            query = query.filter(column.eq(*wanted));
+        }
+    }
+    if let Some(after) = after {
+        query = query.filter(folded.clone().gt(after.to_ascii_lowercase()));
+    }
+    QueryOrder::order_by(query, folded, Order::Asc).limit(limit).all(connection).await
+}
+
+pub(super) async fn count(connection: &impl ConnectionTrait) -> Result<u64, DbErr> {
+    Entity::find().count(connection).await
+}
+
+/// The address as the unique index has it.
+fn folded_email(connection: &impl ConnectionTrait) -> SimpleExpr {
+    match connection.get_database_backend() {
+        DbBackend::Postgres => Expr::cust(r#"lower("user"."email" collate "C")"#),
+        _ => Func::lower(Expr::col((Entity, Column::Email))).into(),
+    }
+}
+
+/// Compares as the unique index does, so that it is used.
+pub(super) async fn find_by_email(
+    connection: &impl ConnectionTrait,
+    email: &str,
+) -> Result<Option<Row>, DbErr> {
+    let column = folded_email(connection);
+    let found = Entity::find().filter(column.eq(email.to_ascii_lowercase()));
+    with_profile(found).one(connection).await
+}
+
+pub(super) async fn update(
+    connection: &impl ConnectionTrait,
+    user: &User,
+    hash: Option<PasswordHash>,
+) -> Result<(), DbErr> {
+    let mut row = ActiveModel {
+        id: Unchanged(user.id),
+        email: Set(user.email.clone()),
+        is_active: Set(user.is_active),
+        is_superuser: Set(user.is_superuser),
+        is_verified: Set(user.is_verified),
+        ..Default::default()
+    };
+    if let Some(hash) = hash {
+        row.hashed_password = Set(hash.expose().to_owned().into());
+    }
+    row.update(connection).await.map(drop)
+}
+
+pub(super) async fn keep_former(
+    connection: &impl ConnectionTrait,
+    row: former_email::Model,
+) -> Result<(), DbErr> {
+    row.into_active_model().reset_all().insert(connection).await.map(drop)
+}
+
+pub(super) async fn find_former(
+    connection: &impl ConnectionTrait,
+    digest: &str,
+    now: Time,
+) -> Result<Option<former_email::Model>, DbErr> {
+    former_email::Entity::find_by_id(digest)
+        .filter(former_email::Column::ExpiresAt.gt(now.millis()))
+        .one(connection)
+        .await
+}
+
+pub(super) async fn formers_of(
+    connection: &impl ConnectionTrait,
+    user: UserId,
+    now: Time,
+    after: Option<(i64, String)>,
+    most: u64,
+) -> Result<Vec<former_email::Model>, DbErr> {
+    use former_email::Column;
+    let mut query = former_email::Entity::find()
+        .filter(Column::UserId.eq(user))
+        .filter(Column::ExpiresAt.gt(now.millis()));
+    if let Some((created, digest)) = after {
+        query = query.filter(
+            Column::CreatedAt
+                .gt(created)
+                .or(Column::CreatedAt.eq(created).and(Column::Digest.gt(digest))),
+        );
+    }
+    query
+        .order_by_asc(Column::CreatedAt)
+        .order_by_asc(Column::Digest)
+        .limit(most)
+        .all(connection)
+        .await
+}
+
+/// Whether an address may still be taken back by somebody else.
+pub(super) async fn is_reserved(
+    connection: &impl ConnectionTrait,
+    email: &str,
+    user: UserId,
+    now: Time,
+) -> Result<bool, DbErr> {
+    let column = match connection.get_database_backend() {
+        DbBackend::Postgres => Expr::cust(r#"lower("former_email"."email" collate "C")"#),
+        _ => Func::lower(Expr::col((former_email::Entity, former_email::Column::Email))).into(),
+    };
+    let found = former_email::Entity::find()
+        .filter(column.eq(email.to_ascii_lowercase()))
+        .filter(former_email::Column::UserId.ne(user))
+        .filter(former_email::Column::Verified.eq(true))
+        .filter(former_email::Column::ExpiresAt.gt(now.millis()))
+        .one(connection)
+        .await?;
+    Ok(found.is_some())
+}
+
+pub(super) async fn forget_unverified_formers(
+    connection: &impl ConnectionTrait,
+    user: UserId,
+) -> Result<(), DbErr> {
+    former_email::Entity::delete_many()
+        .filter(former_email::Column::UserId.eq(user))
+        .filter(former_email::Column::Verified.eq(false))
+        .exec(connection)
+        .await
+        .map(drop)
+}
+
+pub(super) async fn has_former(
+    connection: &impl ConnectionTrait,
+    user: UserId,
+    verified: &[bool],
+    now: Time,
+) -> Result<bool, DbErr> {
+    let found = former_email::Entity::find()
+        .filter(former_email::Column::UserId.eq(user))
+        .filter(former_email::Column::Verified.is_in(verified.iter().copied()))
+        .filter(former_email::Column::ExpiresAt.gt(now.millis()))
+        .one(connection)
+        .await?;
+    Ok(found.is_some())
+}
+
+/// The hashes of some users that are not of this cost.
+pub(super) async fn hashes_of_other_costs(
+    connection: &impl ConnectionTrait,
+    cost: u32,
+    most: u64,
+) -> Result<Vec<String>, DbErr> {
+    Entity::find()
+        .select_only()
+        .column(Column::HashedPassword)
+        .filter(Column::HashedPassword.not_like(format!("$2b${cost:02}$%")))
+        .limit(most)
+        .into_tuple()
+        .all(connection)
+        .await
+}
+
+pub(super) async fn forget_formers(
+    connection: &impl ConnectionTrait,
+    user: UserId,
+    since: Time,
+) -> Result<(), DbErr> {
+    former_email::Entity::delete_many()
+        .filter(former_email::Column::UserId.eq(user))
+        .filter(former_email::Column::CreatedAt.gte(since.millis()))
+        .exec(connection)
+        .await
+        .map(drop)
+}
+
+/// Deletes some that expired before an instant; says how many.
+pub(super) async fn delete_formers_expired_before(
+    connection: &impl ConnectionTrait,
+    time: Time,
+    most: u64,
+) -> Result<u64, DbErr> {
+    let expired = former_email::Column::ExpiresAt.lt(time.millis());
+    let key = former_email::Column::Digest;
+    delete_some::<former_email::Entity>(connection, key, expired, most).await
+}
+
+/// Notes that an account's address was verified by a mail alone, unless that is noted.
+pub(super) async fn note_unclaimed(
+    connection: &impl ConnectionTrait,
+    row: unclaimed::Model,
+) -> Result<(), DbErr> {
+    let known = OnConflict::column(unclaimed::Column::UserId).do_nothing().to_owned();
+    unclaimed::Entity::insert(row.into_active_model().reset_all())
+        .on_conflict(known)
+        .exec_without_returning(connection)
+        .await
+        .map(drop)
+}
+
+pub(super) async fn is_unclaimed(
+    connection: &impl ConnectionTrait,
+    user: UserId,
+) -> Result<bool, DbErr> {
+    Ok(unclaimed::Entity::find_by_id(user).one(connection).await?.is_some())
+}
+
+pub(super) async fn forget_unclaimed(
+    connection: &impl ConnectionTrait,
+    user: UserId,
+) -> Result<(), DbErr> {
+    unclaimed::Entity::delete_by_id(user).exec(connection).await.map(drop)
+}
+
+pub(super) async fn put_pending(
+    connection: &impl ConnectionTrait,
+    row: pending_email::Model,
+) -> Result<(), DbErr> {
+    use pending_email::Column as P;
+    let known = OnConflict::column(P::UserId)
+        .update_columns([P::Email, P::Digest, P::Bound, P::SessionId, P::CreatedAt, P::ExpiresAt])
+        .to_owned();
+    pending_email::Entity::insert(row.into_active_model().reset_all())
+        .on_conflict(known)
+        .exec_without_returning(connection)
+        .await
+        .map(drop)
+}
+
+pub(super) async fn find_pending(
+    connection: &impl ConnectionTrait,
+    digest: &str,
+    now: Time,
+) -> Result<Option<pending_email::Model>, DbErr> {
+    pending_email::Entity::find()
+        .filter(pending_email::Column::Digest.eq(digest))
+        .filter(pending_email::Column::ExpiresAt.gt(now.millis()))
+        .one(connection)
+        .await
+}
+
+pub(super) async fn pending_of(
+    connection: &impl ConnectionTrait,
+    user: UserId,
+    now: Time,
+) -> Result<Option<String>, DbErr> {
+    let row = pending_email::Entity::find_by_id(user)
+        .filter(pending_email::Column::ExpiresAt.gt(now.millis()))
+        .one(connection)
+        .await?;
+    Ok(row.map(|row| row.email))
+}
+
+pub(super) async fn take_pending(
+    connection: &impl ConnectionTrait,
+    digest: &str,
+) -> Result<bool, DbErr> {
+    let taken = pending_email::Entity::delete_many()
+        .filter(pending_email::Column::Digest.eq(digest))
+        .exec(connection)
+        .await?;
+    Ok(taken.rows_affected == 1)
+}
+
+pub(super) async fn forget_pending(
+    connection: &impl ConnectionTrait,
+    user: UserId,
+) -> Result<bool, DbErr> {
+    let forgotten = pending_email::Entity::delete_by_id(user).exec(connection).await?;
+    Ok(forgotten.rows_affected == 1)
+}
+
+/// Deletes some that expired before an instant; says how many.
+pub(super) async fn delete_pending_expired_before(
+    connection: &impl ConnectionTrait,
+    time: Time,
+    most: u64,
+) -> Result<u64, DbErr> {
+    let expired = pending_email::Column::ExpiresAt.lt(time.millis());
+    let key = pending_email::Column::UserId;
+    delete_some::<pending_email::Entity>(connection, key, expired, most).await
+}
+
+/// The addresses that a user may take back, the oldest first.
+pub(super) async fn former_rows_of(
+    connection: &impl ConnectionTrait,
+    user: UserId,
+    now: Time,
+) -> Result<Vec<former_email::Model>, DbErr> {
+    former_email::Entity::find()
+        .filter(former_email::Column::UserId.eq(user))
+        .filter(former_email::Column::ExpiresAt.gt(now.millis()))
+        .order_by_asc(former_email::Column::CreatedAt)
+        .limit(100)
+        .all(connection)
+        .await
+}
+
+pub(super) async fn forget_former(
+    connection: &impl ConnectionTrait,
+    digest: &str,
+) -> Result<(), DbErr> {
+    former_email::Entity::delete_by_id(digest).exec(connection).await.map(drop)
+}

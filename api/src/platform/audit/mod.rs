@@ -1,0 +1,466 @@
+//! The audit: who did what to whom, from where and when.
+//!
+//! Rows are appended in the transaction of the act they tell of, so that neither is there without the
+//! other, and each holds a digest of itself and of the row before: who alters one would have to alter
+//! all that follow. No secret, no password and no address is in it.
+
+pub mod chain;
+mod store;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use entity::UserId;
+pub use entity::audit::Model as Row;
+use sea_orm::{ConnectionTrait, DatabaseTransaction};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::task_local;
+
+use crate::app::App;
+use crate::base::clock;
+use crate::base::database::serialise_audit;
+use crate::base::error::Result;
+
+/// What was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Act {
+    /// Somebody registered, or an operator made a user.
+    Register,
+    /// Somebody wanted to register an address that is a user's.
+    RegisterRefused,
+    /// Somebody signed in.
+    Login,
+    /// Somebody gave a wrong password, or is nobody.
+    LoginRefused,
+    /// Somebody gave their password again.
+    Freshen,
+    /// A spent refresh token was used: its session ended.
+    RefreshReuse,
+    /// Somebody signed out.
+    Logout,
+    /// Somebody signed out everywhere.
+    LogoutAll,
+    /// Sessions were ended.
+    SessionEnd,
+    /// A token was given up.
+    Revoke,
+    /// A superuser revoked something.
+    AdminRevoke,
+    /// A superuser took a revocation back.
+    AdminLift,
+    /// Somebody gave a wrong code of a mail.
+    CodeRefused,
+    /// A password was changed.
+    PasswordChange,
+    /// A password was set by a mail.
+    PasswordReset,
+    /// A mail was sent, with which to set a password.
+    PasswordResetMail,
+    /// An address was changed.
+    EmailChange,
+    /// Somebody asked for a new address, which waits to be proved.
+    EmailChangeAsk,
+    /// A new address that waited to be proved was cancelled.
+    EmailChangeCancel,
+    /// The link by which a previous address takes an account back was cancelled.
+    EmailRestoreCancel,
+    /// An address was taken back.
+    EmailRestore,
+    /// An address was verified by a mail.
+    EmailVerify,
+    /// Flags were changed.
+    FlagsChange,
+    /// Scopes were changed.
+    ScopesChange,
+    /// A mail that waited was thrown away.
+    MailDrop,
+    /// A user was deleted.
+    UserDelete,
+    /// Somebody read everything that is kept of a user.
+    UserExport,
+    /// A user was imported.
+    UserImport,
+    /// An API token was made, or a known one made anew.
+    TokenCreate,
+    /// API tokens were deleted.
+    TokenDelete,
+    /// A service was made.
+    ServiceCreate,
+    /// A service was deleted.
+    ServiceDelete,
+    /// A signing key was made.
+    KeyCreate,
+    /// A signing key was retired.
+    KeyRetire,
+    /// Signing keys were sealed anew.
+    KeyReseal,
+}
+
+impl Act {
+    /// Every one.
+    pub const ALL: [Act; 35] = [
+        Act::Register,
+        Act::RegisterRefused,
+        Act::Login,
+        Act::LoginRefused,
+        Act::Freshen,
+        Act::RefreshReuse,
+        Act::Logout,
+        Act::LogoutAll,
+        Act::SessionEnd,
+        Act::Revoke,
+        Act::AdminRevoke,
+        Act::AdminLift,
+        Act::CodeRefused,
+        Act::PasswordChange,
+        Act::PasswordReset,
+        Act::PasswordResetMail,
+        Act::EmailChange,
+        Act::EmailChangeAsk,
+        Act::EmailChangeCancel,
+        Act::EmailRestoreCancel,
+        Act::EmailRestore,
+        Act::EmailVerify,
+        Act::FlagsChange,
+        Act::ScopesChange,
+        Act::MailDrop,
+        Act::UserDelete,
+        Act::UserExport,
+        Act::UserImport,
+        Act::TokenCreate,
+        Act::TokenDelete,
+        Act::ServiceCreate,
+        Act::ServiceDelete,
+        Act::KeyCreate,
+        Act::KeyRetire,
+        Act::KeyReseal,
+    ];
+
+    /// Its name in the table.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Act::Register => "register",
+            Act::RegisterRefused => "register-refused",
+            Act::Login => "login",
+            Act::LoginRefused => "login-refused",
+            Act::Freshen => "freshen",
+            Act::RefreshReuse => "refresh-reuse",
+            Act::Logout => "logout",
+            Act::LogoutAll => "logout-all",
+            Act::SessionEnd => "session-end",
+            Act::Revoke => "revoke",
+            Act::AdminRevoke => "admin-revoke",
+            Act::AdminLift => "admin-lift",
+            Act::CodeRefused => "code-refused",
+            Act::PasswordChange => "password-change",
+            Act::PasswordReset => "password-reset",
+            Act::PasswordResetMail => "password-reset-mail",
+            Act::EmailChange => "email-change",
+            Act::EmailChangeAsk => "email-change-ask",
+            Act::EmailChangeCancel => "email-change-cancel",
+            Act::EmailRestoreCancel => "email-restore-cancel",
+            Act::EmailRestore => "email-restore",
+            Act::EmailVerify => "email-verify",
+            Act::FlagsChange => "flags-change",
+            Act::ScopesChange => "scopes-change",
+            Act::MailDrop => "mail-drop",
+            Act::UserDelete => "user-delete",
+            Act::UserExport => "user-export",
+            Act::UserImport => "user-import",
+            Act::TokenCreate => "token-create",
+            Act::TokenDelete => "token-delete",
+            Act::ServiceCreate => "service-create",
+            Act::ServiceDelete => "service-delete",
+            Act::KeyCreate => "key-create",
+            Act::KeyRetire => "key-retire",
+            Act::KeyReseal => "key-reseal",
+        }
+    }
+}
+
+/// Who does something, as the table says it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Actor(String);
+
+/// Whether an act on others requires that its actor gave their password a short time ago.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// The act gives or takes power, or nothing brings back what it takes away.
+    Required,
+    /// The act only reads, or only ends what a new sign-in brings back.
+    NotRequired,
+}
+
+/// Somebody with a right to act, who may lose it while they do.
+pub trait Acting: fmt::Display + Sync {
+    /// Counts an act before it is done: nobody may write rows as fast as they can ask.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::TooManyAttempts`](crate::base::error::Code::TooManyAttempts), with how long to wait.
+    fn count_act(&self, app: &App) -> Result<()>;
+
+    /// Fails for an actor who lost that right meanwhile, on another replica too, and for a session whose password was
+    /// given too long ago for the act: the tables are asked, not memory, and what they say of the actor stays so until
+    /// the transaction ends.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::Unauthorized`](crate::base::error::Code::Unauthorized), [`Code::Forbidden`](crate::base::error::Code::Forbidden) or
+    /// [`Code::FreshProofRequired`](crate::base::error::Code::FreshProofRequired).
+    fn hold(
+        &self,
+        app: &App,
+        transaction: &DatabaseTransaction,
+        freshness: Freshness,
+    ) -> impl Future<Output = Result<()>> + Send;
+}
+
+impl Actor {
+    /// Whoever has something that was sent to a user, or is one without having shown it.
+    pub fn anybody() -> Self {
+        Self("anybody".to_owned())
+    }
+
+    /// A user.
+    pub fn user(id: UserId) -> Self {
+        Self(format!("user:{id}"))
+    }
+
+    /// As somebody with a right to it is written.
+    pub fn of(who: &impl fmt::Display) -> Self {
+        Self(who.to_string())
+    }
+}
+
+/// An act that is to be told.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    act: Act,
+    actor: Actor,
+    subject: Option<String>,
+    detail: Value,
+}
+
+impl Entry {
+    /// By somebody, on nobody in particular.
+    pub fn new(act: Act, actor: Actor) -> Self {
+        Self { act, actor, subject: None, detail: json!({}) }
+    }
+
+    /// By a user, on themself.
+    pub fn own(act: Act, user: UserId) -> Self {
+        Self::new(act, Actor::user(user)).on_user(user)
+    }
+
+    /// On a user.
+    pub fn on_user(self, user: UserId) -> Self {
+        self.on("user", user)
+    }
+
+    /// On something else.
+    pub fn on(self, kind: &str, id: impl fmt::Display) -> Self {
+        Self { subject: Some(format!("{kind}:{id}")), ..self }
+    }
+
+    /// With more to say: no secret, and nothing a stranger typed.
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.detail[name] = value.into();
+        self
+    }
+}
+
+/// Where a request came from, and which it is.
+#[derive(Debug, Clone, Default)]
+pub struct Origin {
+    /// The peer's address.
+    pub ip: Option<String>,
+    /// The id of the request, which the log has too.
+    pub request: Option<String>,
+}
+
+task_local! {
+    /// As with what is logged, whatever is done for a request is told with where it came from; no rule
+    /// between the two needs it.
+    static ORIGIN: Origin;
+}
+
+/// Does something for a request.
+pub(crate) async fn within<T>(origin: Origin, work: impl Future<Output = T>) -> T {
+    ORIGIN.scope(origin, work).await
+}
+
+/// Where what is being done was asked for from.
+pub(crate) fn origin() -> Origin {
+    ORIGIN.try_with(Clone::clone).unwrap_or_default()
+}
+
+/// Tells of an act in its transaction, as the last thing before it is committed: from here on every
+/// other transaction that tells of something waits.
+///
+/// # Errors
+///
+/// When the database refuses.
+pub async fn record(transaction: &DatabaseTransaction, entry: Entry) -> Result<()> {
+    record_all(transaction, vec![entry]).await
+}
+
+/// As [`record`], several.
+///
+/// # Errors
+///
+/// When the database refuses.
+pub async fn record_all(transaction: &DatabaseTransaction, entries: Vec<Entry>) -> Result<()> {
+    if entries.is_empty() {
+        return Ok(());
+    }
+    serialise_audit(transaction).await?;
+    let last = store::last(transaction).await?;
+    let (mut seq, mut digest) =
+        last.map_or((0, chain::BEGINNING.to_owned()), |row| (row.seq, row.digest));
+    let Origin { ip, request } = origin();
+    let mut rows = Vec::new();
+    for Entry { act, actor, subject, detail } in entries {
+        seq += 1;
+        let row = Row {
+            seq,
+            at: clock::now().millis(),
+            act: act.name().to_owned(),
+            actor: actor.0,
+            subject,
+            ip: ip.clone(),
+            request: request.clone(),
+            detail: detail.to_string(),
+            digest: String::new(),
+        };
+        digest = chain::Link::from(&row).digest(&digest);
+        rows.push(Row { digest: digest.clone(), ..row });
+    }
+    Ok(store::insert(transaction, rows).await?)
+}
+
+/// Tells of an act that changes nothing else.
+///
+/// # Errors
+///
+/// When the database refuses.
+pub async fn record_alone(app: &App, entry: Entry) -> Result<()> {
+    let transaction = app.database.begin().await?;
+    record(&transaction, entry).await?;
+    Ok(transaction.commit().await?)
+}
+
+/// Which rows are wanted.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Those of an act.
+    pub act: Option<String>,
+    /// Those by somebody, as `user:…`.
+    pub actor: Option<String>,
+    /// Those on somebody or something, as `user:…`.
+    pub subject: Option<String>,
+    /// Those at an instant or after it, in milliseconds since the epoch.
+    pub since: Option<i64>,
+    /// The oldest first.
+    pub oldest_first: bool,
+    /// The place of the last one that is known.
+    pub after: Option<i64>,
+    /// At most so many: 1 to 1000.
+    pub limit: u64,
+}
+
+/// Some rows, the newest first unless it is said otherwise; and whether there are more.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn list(app: &App, filter: Filter) -> Result<(Vec<Row>, bool)> {
+    let texts = [&filter.act, &filter.actor, &filter.subject];
+    // Nothing is called that, and PostgreSQL would call it a fault.
+    if texts.into_iter().flatten().any(|text| text.contains('\0')) {
+        return Ok((Vec::new(), false));
+    }
+    let limit = filter.limit.clamp(1, 1000);
+    let mut rows = store::list(app.database.reader(), &filter, limit + 1).await?;
+    let more = u64::try_from(rows.len()).is_ok_and(|count| count > limit);
+    rows.truncate(usize::try_from(limit).unwrap_or(1000));
+    Ok((rows, more))
+}
+
+/// The place of the last row of an act, if there is one.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn last(app: &App, act: Act) -> Result<Option<i64>> {
+    Ok(store::last_of(app.database.reader(), act.name()).await?)
+}
+
+/// How often something was done on each day from an instant on, in milliseconds since the epoch: the act,
+/// the day since the epoch, and how often. Days on which nothing was done are left out.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn per_day(app: &App, acts: &[Act], since: i64) -> Result<Vec<(String, i64, i64)>> {
+    let acts = acts.iter().map(|act| act.name()).collect();
+    Ok(store::per_day(app.database.reader(), acts, since).await?)
+}
+
+/// What was done on a user lately, the latest first, as they may see it.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn latest_of(app: &App, user: UserId, most: usize) -> Result<Vec<Row>> {
+    let most = u64::try_from(most).unwrap_or(u64::MAX);
+    let name = format!("user:{user}");
+    let rows = store::latest_about(app.database.reader(), &name, most).await?;
+    Ok(rows.into_iter().map(|row| seen_by(&name, row)).collect())
+}
+
+/// Some of what was done by a user or on them, the oldest first, as they may see it: at most so many rows whose places
+/// are after one and not beyond another.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub(crate) async fn about(
+    connection: &impl ConnectionTrait,
+    user: UserId,
+    after: i64,
+    until: i64,
+    most: usize,
+) -> Result<Vec<Row>> {
+    let name = format!("user:{user}");
+    let limit = u64::try_from(most).unwrap_or(u64::MAX);
+    // Most rows are both. Each is found by an index of its own, in order: no page reads more than it has to.
+    let on = store::on(connection, &name, after, until, limit).await?;
+    let by = store::by(connection, &name, after, until, limit).await?;
+    let rows: BTreeMap<_, _> = on.into_iter().chain(by).map(|row| (row.seq, row)).collect();
+    Ok(rows.into_values().take(most).map(|row| seen_by(&name, row)).collect())
+}
+
+/// The place of the last row; 0 if there is none.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub(crate) async fn end(connection: &impl ConnectionTrait) -> Result<i64> {
+    Ok(store::last(connection).await?.map_or(0, |row| row.seq))
+}
+
+/// What a row says in detail under a name, where that is a text.
+pub fn detail(row: &Row, name: &str) -> Option<String> {
+    let detail: Value = serde_json::from_str(&row.detail).ok()?;
+    detail[name].as_str().map(ToOwned::to_owned)
+}
+
+/// Where others were who did something, and which superuser it was, is theirs.
+fn seen_by(name: &str, row: Row) -> Row {
+    if row.actor == name || row.actor == "anybody" {
+        return row;
+    }
+    Row { actor: "somebody else".to_owned(), ip: None, request: None, ..row }
+}

@@ -1,0 +1,137 @@
+//! The table `audit`: only `insert` writes it.
+
+use entity::audit::{Column, Entity, Model};
+use sea_orm::sea_query::{Asterisk, Expr};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, ExprTrait, IntoActiveModel,
+    QueryFilter, QueryOrder, QuerySelect, Select,
+};
+
+use super::Filter;
+use crate::base::clock::MILLIS_OF_A_DAY;
+
+/// As many rows as have fewer values than a statement may.
+const AT_ONCE: usize = 1000;
+
+pub(super) async fn last(connection: &impl ConnectionTrait) -> Result<Option<Model>, DbErr> {
+    Entity::find().order_by_desc(Column::Seq).one(connection).await
+}
+
+pub(super) async fn insert(
+    connection: &impl ConnectionTrait,
+    rows: Vec<Model>,
+) -> Result<(), DbErr> {
+    let mut rows = rows.into_iter().map(|row| row.into_active_model().reset_all()).peekable();
+    while rows.peek().is_some() {
+        let some: Vec<_> = rows.by_ref().take(AT_ONCE).collect();
+        Entity::insert_many(some).exec_without_returning(connection).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn list(
+    connection: &impl ConnectionTrait,
+    filter: &Filter,
+    limit: u64,
+) -> Result<Vec<Model>, DbErr> {
+    let Filter { act, actor, subject, since, oldest_first, after, limit: _ } = filter;
+    let mut query = Entity::find();
+    for (column, wanted) in [(Column::Act, act), (Column::Actor, actor), (Column::Subject, subject)]
+    {
+        if let Some(wanted) = wanted {
+            query = query.filter(column.eq(wanted));
+        }
+    }
+    if let Some(since) = since {
+        query = query.filter(Column::At.gte(*since));
+    }
+    query = match (after, oldest_first) {
+        (Some(after), true) => query.filter(Column::Seq.gt(*after)),
+        (Some(after), false) => query.filter(Column::Seq.lt(*after)),
+        (None, _) => query,
+    };
+    query = if *oldest_first {
+        query.order_by_asc(Column::Seq)
+    } else {
+        query.order_by_desc(Column::Seq)
+    };
+    query.limit(limit).all(connection).await
+}
+
+pub(super) async fn last_of(
+    connection: &impl ConnectionTrait,
+    act: &str,
+) -> Result<Option<i64>, DbErr> {
+    let found = Entity::find().filter(Column::Act.eq(act)).order_by_desc(Column::Seq);
+    Ok(found.one(connection).await?.map(|row| row.seq))
+}
+
+/// What was done on somebody lately, the latest first.
+pub(super) async fn latest_about(
+    connection: &impl ConnectionTrait,
+    name: &str,
+    most: u64,
+) -> Result<Vec<Model>, DbErr> {
+    Entity::find()
+        .filter(Column::Subject.eq(name))
+        .order_by_desc(Column::Seq)
+        .limit(most)
+        .all(connection)
+        .await
+}
+
+/// How often something was done on each day from an instant on: the act, the day since the epoch, and how
+/// often.
+pub(super) async fn per_day(
+    connection: &impl ConnectionTrait,
+    acts: Vec<&str>,
+    since: i64,
+) -> Result<Vec<(String, i64, i64)>, DbErr> {
+    // Whole numbers divide to whole numbers on both databases. Without parameters, by which PostgreSQL would not
+    // know it again.
+    let day = Expr::cust(format!("\"at\" / {MILLIS_OF_A_DAY}"));
+    Entity::find()
+        .select_only()
+        .column(Column::Act)
+        .column_as(day.clone(), "day")
+        // Of whole rows, so that an index of act and time answers.
+        .column_as(Expr::col(Asterisk).count(), "often")
+        .filter(Column::At.gte(since))
+        .filter(Column::Act.is_in(acts))
+        .group_by(Column::Act)
+        .group_by(day)
+        .into_tuple()
+        .all(connection)
+        .await
+}
+
+/// Some of what was done on somebody, the oldest first, from after one place up to another.
+pub(super) async fn on(
+    connection: &impl ConnectionTrait,
+    name: &str,
+    after: i64,
+    until: i64,
+    most: u64,
+) -> Result<Vec<Model>, DbErr> {
+    between(Entity::find().filter(Column::Subject.eq(name)), after, until, most)
+        .all(connection)
+        .await
+}
+
+/// Some of what was done by somebody, the oldest first, from after one place up to another.
+pub(super) async fn by(
+    connection: &impl ConnectionTrait,
+    name: &str,
+    after: i64,
+    until: i64,
+    most: u64,
+) -> Result<Vec<Model>, DbErr> {
+    between(Entity::find().filter(Column::Actor.eq(name)), after, until, most).all(connection).await
+}
+
+fn between(rows: Select<Entity>, after: i64, until: i64, most: u64) -> Select<Entity> {
+    rows.filter(Column::Seq.gt(after))
+        .filter(Column::Seq.lte(until))
+        .order_by_asc(Column::Seq)
+        .limit(most)
+}

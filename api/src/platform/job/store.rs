@@ -1,0 +1,117 @@
+//! The table `job`.
+
+use entity::JobId;
+use entity::job::{Column, Entity, Model};
+use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel,
+    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+};
+
+use crate::base::clock::Time;
+
+pub(super) async fn insert(connection: &impl ConnectionTrait, row: Model) -> Result<(), DbErr> {
+    row.into_active_model().reset_all().insert(connection).await.map(drop)
+}
+
+/// Some jobs whose time has come, the longest due first.
+pub(super) async fn due(
+    connection: &impl ConnectionTrait,
+    kind: &str,
+    now: Time,
+    most: u64,
+) -> Result<Vec<Model>, DbErr> {
+    Entity::find()
+        .filter(Column::Kind.eq(kind))
+        .filter(Column::DueAt.lte(now.millis()))
+        .order_by_asc(Column::DueAt)
+        .limit(most)
+        .all(connection)
+        .await
+}
+
+/// Takes a job, unless another replica did.
+pub(super) async fn lease(
+    connection: &impl ConnectionTrait,
+    id: JobId,
+    due_at: i64,
+    until: Time,
+) -> Result<bool, DbErr> {
+    let leased = Entity::update_many()
+        .col_expr(Column::DueAt, Expr::value(until.millis()))
+        .filter(Column::Id.eq(id))
+        .filter(Column::DueAt.eq(due_at))
+        .exec(connection)
+        .await?;
+    Ok(leased.rows_affected == 1)
+}
+
+/// Has a job tried again later, unless its lease ended.
+pub(super) async fn put_off(
+    connection: &impl ConnectionTrait,
+    id: JobId,
+    leased_until: i64,
+    next: Time,
+) -> Result<(), DbErr> {
+    Entity::update_many()
+        .col_expr(Column::DueAt, Expr::value(next.millis()))
+        .col_expr(Column::Attempts, Expr::col(Column::Attempts).add(1))
+        .filter(Column::Id.eq(id))
+        .filter(Column::DueAt.eq(leased_until))
+        .exec(connection)
+        .await
+        .map(drop)
+}
+
+pub(super) async fn delete(connection: &impl ConnectionTrait, id: JobId) -> Result<(), DbErr> {
+    Entity::delete_by_id(id).exec(connection).await.map(drop)
+}
+
+/// Deletes a job of a kind; says whether it was there.
+pub(super) async fn discard(
+    connection: &impl ConnectionTrait,
+    kind: &str,
+    id: JobId,
+) -> Result<bool, DbErr> {
+    let delete = Entity::delete_by_id(id).filter(Column::Kind.eq(kind));
+    Ok(delete.exec(connection).await?.rows_affected == 1)
+}
+
+/// Those of a kind, the oldest first, from after one.
+pub(super) async fn list(
+    connection: &impl ConnectionTrait,
+    kind: &str,
+    after: Option<JobId>,
+    limit: u64,
+) -> Result<Vec<Model>, DbErr> {
+    let mut query = Entity::find().filter(Column::Kind.eq(kind));
+    if let Some(after) = after {
+        query = query.filter(Column::Id.gt(after));
+    }
+    query.order_by_asc(Column::Id).limit(limit).all(connection).await
+}
+
+pub(super) async fn count(connection: &impl ConnectionTrait, kind: &str) -> Result<u64, DbErr> {
+    Entity::find().filter(Column::Kind.eq(kind)).count(connection).await
+}
+
+/// Has a job tried at once that waits for longer than until an instant; says whether it is there.
+pub(super) async fn hasten(
+    connection: &impl ConnectionTrait,
+    kind: &str,
+    id: JobId,
+    now: Time,
+    until: Time,
+) -> Result<bool, DbErr> {
+    let found = Entity::find_by_id(id).filter(Column::Kind.eq(kind)).one(connection).await?;
+    if found.is_none() {
+        return Ok(false);
+    }
+    Entity::update_many()
+        .col_expr(Column::DueAt, Expr::value(now.millis()))
+        .filter(Column::Id.eq(id))
+        .filter(Column::DueAt.gt(until.millis()))
+        .exec(connection)
+        .await?;
+    Ok(true)
+}

@@ -1,0 +1,432 @@
+//! Keys: what signs tokens, and what verifies them.
+//!
+//! With HS256 that is the secret of the settings. With the other algorithms access tokens are signed
+//! by private keys that the database keeps, encrypted under a key derived from that secret, and
+//! anybody may verify them with the public ones. Refresh tokens, which only Tessera reads, are always
+//! signed with a key that is derived from the secret for them alone.
+
+pub(crate) mod http;
+pub(crate) mod jobs;
+mod store;
+
+pub use jobs::KeyChanges;
+
+use std::sync::Arc;
+
+use entity::signing_key::Model;
+use sea_orm::DatabaseTransaction;
+use tessera_verify::{Key, KeySet, MAX_LEEWAY, SigningAlgorithm};
+
+use crate::app::App;
+use crate::base::clock::{self, Time};
+use crate::base::config::{Config, ConfigError, Secret};
+use crate::base::database::serialise_revocations;
+use crate::base::derived_key::{self, Seal, audience_secret, seals_of};
+use crate::base::error::{Code, Error, Result};
+use crate::base::random;
+use crate::platform::audit::{self, Act, Acting, Actor, Entry, Freshness};
+use crate::platform::revocation;
+
+/// How long a key is published before it signs, in seconds: twice as long as services may keep what
+/// was published.
+pub const PUBLISHED_BEFORE: u64 = 600;
+
+/// How often servers note that they sign with a key, in seconds.
+const NOTED_EVERY: u64 = 60;
+
+/// What a key of the database is for at this moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// It is published, and signs later.
+    Pending,
+    /// It signs.
+    Active,
+    /// It signs no more; what it signed is accepted.
+    Verifying,
+    /// Nothing that it signed can still be valid.
+    Past,
+    /// It was retired by hand, and what it signed is not accepted.
+    Retired,
+    /// It was kept under another secret, and cannot be used.
+    Unreadable,
+}
+
+impl State {
+    /// The name of the state, in lower case.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            State::Pending => "pending",
+            State::Active => "active",
+            State::Verifying => "verifying",
+            State::Past => "past",
+            State::Retired => "retired",
+            State::Unreadable => "unreadable",
+        }
+    }
+}
+
+/// A key of the database, without what is private. Instants are seconds since the epoch.
+#[derive(Debug, Clone)]
+pub struct SigningKey {
+    /// Its name, as `kid` says it.
+    pub kid: String,
+    /// What it signs with.
+    pub algorithm: String,
+    /// What it is for at this moment.
+    pub state: State,
+    /// When it was made.
+    pub created: u64,
+    /// When it begins to sign.
+    pub active: u64,
+}
+
+/// The keys that the settings give: they need no database.
+///
+/// # Errors
+///
+/// [`ConfigError`] for a secret that tokens cannot be signed with.
+pub(crate) fn of_settings(config: &Config) -> Result<KeySet, ConfigError> {
+    let secret = config.signing_secret()?;
+    let refresh = |secret: &Secret| Key::refresh(secret.expose().as_bytes());
+    let mut keys = KeySet::default().with_refresh(refresh(&secret));
+    for previous in &config.app_secret_previous {
+        keys = keys.with_previous(refresh(previous));
+    }
+    if config.jwt_algorithm != SigningAlgorithm::Hs256 {
+        // Whoever verified with the secret before must not make access tokens with it now.
+        return Ok(keys);
+    }
+    let key = |secret: &Secret| Key::hs256(secret.expose().as_bytes());
+    keys = keys.with_access(key(&secret));
+    for audience in &config.jwt_audiences {
+        keys = keys.with_access(for_audience(&secret, audience));
+    }
+    for previous in &config.app_secret_previous {
+        keys = keys.with_previous(key(previous));
+        for audience in &config.jwt_audiences {
+            keys = keys.with_previous(for_audience(previous, audience));
+        }
+    }
+    Ok(keys)
+}
+
+fn for_audience(secret: &Secret, audience: &str) -> Key {
+    let secret = audience_secret(secret, audience);
+    Key::hs256(secret.expose().as_bytes()).for_audience(audience)
+}
+
+/// Reads the keys of the database, and has tokens signed and checked with them from now on. Of several
+/// at once, one begins after the other has ended.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub(crate) async fn load(app: &App) -> Result<()> {
+    let _turn = app.key_changes.loading.lock().await;
+    let fault = |error: ConfigError| Error::because(Code::InternalServerError, error);
+    let mut keys = of_settings(&app.config).map_err(fault)?;
+    let now = clock::now();
+    let seals = seals(&app.config)?;
+    let rows = store::all(app.database.reader()).await?;
+    for (row, state) in with_states(app, &seals, rows, now) {
+        let Some(key) = opened(&seals, &row) else { continue };
+        keys = match state {
+            State::Active => keys.with_access(key),
+            State::Pending | State::Verifying => keys.with_previous(key),
+            _ => keys,
+        };
+    }
+    if keys.access(&app.config.jwt_audience).is_none() {
+        tracing::error!(
+            "no key signs: those of the database were kept under another APP_SECRET, or retired"
+        );
+    }
+    app.verifier.replace_keys(keys);
+    Ok(())
+}
+
+/// Whether there is a key that signs access tokens.
+pub fn signs(app: &App) -> bool {
+    app.verifier.keys().access(&app.config.jwt_audience).is_some()
+}
+
+/// Notes, once in [`NOTED_EVERY`], which key of the database this server signs with. By that every
+/// server knows when nothing that the key signed can be valid any more, whatever its own settings are.
+///
+/// # Errors
+///
+/// When the database does not answer.
+async fn note_signing(app: &App) -> Result<()> {
+    let keys = app.verifier.keys();
+    let Some(key) = keys.access(&app.config.jwt_audience).filter(|key| key.public().is_some())
+    else {
+        return Ok(());
+    };
+    let now = clock::now();
+    let since = now.minus_seconds(NOTED_EVERY);
+    Ok(store::note_signing(app.database.writer(), key.id(), now, since).await?)
+}
+
+/// Makes the first key of the algorithm of the settings, if there is none that can be used, and notes
+/// that it signs. Of replicas that start at once, one makes it.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub(crate) async fn prepare(app: &App) -> Result<()> {
+    let seals = seals(&app.config)?;
+    let algorithm = app.config.jwt_algorithm;
+    let transaction = app.database.begin().await?;
+    serialise_revocations(&transaction).await?;
+    let now = clock::now();
+    let mut signs = algorithm == SigningAlgorithm::Hs256;
+    let rows = store::all(&transaction).await?;
+    for (row, state) in with_states(app, &seals, rows, now) {
+        if state == State::Active {
+            signs = true;
+            let was_withdrawn = is_withdrawn(app, &row, now);
+            store::note_signing(&transaction, &row.kid, now, now).await?;
+            if was_withdrawn {
+                // The other servers must accept it again before it signs.
+                revocation::announce_keys(&transaction, now).await?;
+            }
+        }
+        if state == State::Unreadable {
+            tracing::warn!(
+                key.id = row.kid,
+                "a signing key was kept under another APP_SECRET, and its tokens are not accepted; \
+                 APP_SECRET_PREVIOUS may name that secret"
+            );
+        }
+    }
+    if !signs {
+        let row = create(&transaction, &seals[0], algorithm, now, now).await?;
+        store::note_signing(&transaction, &row.kid, now, now).await?;
+        tracing::info!(key.id = row.kid, key.algorithm = row.algorithm, "a signing key was made");
+    }
+    transaction.commit().await?;
+    Ok(())
+}
+
+/// Keeps under the current secret what was kept under a previous one; says how many keys that were.
+/// Servers that know the previous one alone cannot use them any more: so this is asked for, once
+/// every server knows both.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn reseal(app: &App) -> Result<u64> {
+    let seals = seals(&app.config)?;
+    let transaction = app.database.begin().await?;
+    serialise_revocations(&transaction).await?;
+    let mut resealed = 0;
+    for row in store::all(&transaction).await? {
+        if seals[0].open(&row.kid, row.sealed.expose()).is_none()
+            && let Some(private) = unsealed(&seals, &row)
+        {
+            let sealed = seals[0].seal(&row.kid, private);
+            store::reseal(&transaction, &row.kid, sealed).await?;
+            resealed += 1;
+        }
+    }
+    if resealed > 0 {
+        let entry = Entry::new(Act::KeyReseal, Actor::of(&"operator"));
+        audit::record(&transaction, entry.with("keys", resealed)).await?;
+    }
+    transaction.commit().await?;
+    Ok(resealed)
+}
+
+async fn create(
+    transaction: &DatabaseTransaction,
+    seal: &Seal,
+    algorithm: SigningAlgorithm,
+    now: Time,
+    active: Time,
+) -> Result<Model> {
+    let fault = |error| Error::because(Code::InternalServerError, error);
+    // Looking for primes takes a while.
+    #[expect(clippy::disallowed_methods, reason = "superusers alone ask for it, and seldom")]
+    let made = tokio::task::spawn_blocking(move || random::private_key(algorithm)).await;
+    let private = made.map_err(|error| Error::because(Code::InternalServerError, error))?;
+    let kid = Key::from_pkcs8(algorithm, &private).map_err(fault)?.id().to_owned();
+    let row = Model {
+        sealed: seal.seal(&kid, private).into(),
+        kid,
+        algorithm: algorithm.name().to_owned(),
+        created_at: now.millis(),
+        active_at: active.millis(),
+        retired_at: None,
+        last_signed_at: None,
+    };
+    store::insert(transaction, row.clone()).await?;
+    Ok(row)
+}
+
+/// The current secret's seal, then those of previous ones.
+fn seals(config: &Config) -> Result<Vec<Seal>> {
+    let fault = |error: ConfigError| Error::because(Code::InternalServerError, error);
+    let secret = config.signing_secret().map_err(fault)?;
+    Ok(seals_of(&secret, config, derived_key::SIGNING_KEYS))
+}
+
+fn unsealed(seals: &[Seal], row: &Model) -> Option<Vec<u8>> {
+    seals.iter().find_map(|seal| seal.open(&row.kid, row.sealed.expose()))
+}
+
+fn opened(seals: &[Seal], row: &Model) -> Option<Arc<Key>> {
+    let key = Key::from_pkcs8(row.algorithm.parse().ok()?, &unsealed(seals, row)?).ok()?;
+    Some(Arc::new(key))
+}
+
+/// The rows in the order in which they begin to sign, each with what it is for now.
+fn with_states(app: &App, seals: &[Seal], rows: Vec<Model>, now: Time) -> Vec<(Model, State)> {
+    let readable: Vec<_> = rows.iter().map(|row| unsealed(seals, row).is_some()).collect();
+    let own = app.config.jwt_algorithm.name();
+    let mut usable = (0..rows.len()).filter(|position| {
+        let row = &rows[*position];
+        row.algorithm == own && row.retired_at.is_none() && readable[*position]
+    });
+    // The first one need not wait: nothing else signs.
+    let first = usable.next();
+    let active = first.map(|first| {
+        usable.rfind(|position| rows[*position].active_at <= now.millis()).unwrap_or(first)
+    });
+    // What a key signed lives for as long as an access token from when the next one took over.
+    let life = app.revocations.longest_life().max(app.config.access_token_expires) + MAX_LEEWAY;
+    let taken_over = active.map(|active| Time::from_millis(rows[active].active_at));
+    let over = taken_over.is_some_and(|time| time.plus_seconds(life) <= now);
+    let state = |position: usize, row: &Model| {
+        if row.retired_at.is_some() {
+            State::Retired
+        } else if !readable[position] {
+            State::Unreadable
+        } else if active == Some(position) {
+            State::Active
+        } else if row.active_at > now.millis() {
+            State::Pending
+        } else if (over && row.algorithm == own) || is_withdrawn(app, row, now) {
+            State::Past
+        } else {
+            State::Verifying
+        }
+    };
+    let states: Vec<_> =
+        rows.iter().enumerate().map(|(position, row)| state(position, row)).collect();
+    rows.into_iter().zip(states).collect()
+}
+
+/// Whether no server has signed with a key for so long that nothing it signed can be valid: the settings
+/// have another algorithm now. A key that never signed is published for the day on which they have its
+/// own.
+fn is_withdrawn(app: &App, row: &Model, now: Time) -> bool {
+    // A server may have signed until it was about to note it again.
+    let longest = app.revocations.longest_life().max(app.config.access_token_expires);
+    let life = longest + MAX_LEEWAY + 2 * NOTED_EVERY;
+    let last = row.last_signed_at.map(Time::from_millis);
+    last.is_some_and(|last| last.plus_seconds(life) <= now)
+}
+
+/// The keys of the database, in the order in which they begin to sign.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn list(app: &App) -> Result<Vec<SigningKey>> {
+    let rows = store::all(app.database.reader()).await?;
+    let keys = with_states(app, &seals(&app.config)?, rows, clock::now());
+    Ok(keys.into_iter().map(|(row, state)| seen(row, state)).collect())
+}
+
+fn seen(row: Model, state: State) -> SigningKey {
+    let Model {
+        kid,
+        algorithm,
+        sealed: _,
+        created_at,
+        active_at,
+        retired_at: _,
+        last_signed_at: _,
+    } = row;
+    let seconds = |millis| Time::from_millis(millis).seconds();
+    SigningKey { kid, algorithm, state, created: seconds(created_at), active: seconds(active_at) }
+}
+
+/// Makes the next key. It is published at once, and signs once services had the time to read it;
+/// with `now`, at once.
+///
+/// # Errors
+///
+/// [`Code::UnprocessableContent`] where no algorithm is given and the settings have none with keys.
+pub async fn rotate(
+    app: &App,
+    by: &impl Acting,
+    algorithm: Option<SigningAlgorithm>,
+    at_once: bool,
+) -> Result<SigningKey> {
+    let algorithm = algorithm.unwrap_or(app.config.jwt_algorithm);
+    if algorithm == SigningAlgorithm::Hs256 {
+        return Err(Error::field(
+            "algorithm",
+            "HS256 signs with APP_SECRET: name another algorithm",
+        ));
+    }
+    let seals = seals(&app.config)?;
+    let now = clock::now();
+    let active = if at_once { now } else { now.plus_seconds(PUBLISHED_BEFORE) };
+    by.count_act(app)?;
+    let transaction = app.database.begin().await?;
+    by.hold(app, &transaction, Freshness::Required).await?;
+    let row = create(&transaction, &seals[0], algorithm, now, active).await?;
+    revocation::announce_keys(&transaction, now).await?;
+    let entry = Entry::new(Act::KeyCreate, Actor::of(by)).on("key", &row.kid);
+    audit::record(&transaction, entry.with("algorithm", &*row.algorithm)).await?;
+    transaction.commit().await?;
+    load(app).await?;
+    tracing::info!(key.id = row.kid, key.algorithm = row.algorithm, "a signing key was made");
+    let kid = row.kid.clone();
+    let made = list(app).await?.into_iter().find(|key| key.kid == kid);
+    made.ok_or(Error::from(Code::InternalServerError))
+}
+
+/// Retires a key: what it signed is not accepted any more, at once, and what is private of it is
+/// forgotten.
+///
+/// # Errors
+///
+/// [`Code::NotFound`]; [`Code::KeyInUse`] for the one that signs, and unless `force`d for the one that
+/// would sign if the settings named its algorithm: those of a server may.
+pub async fn retire(app: &App, by: &impl Acting, kid: &str, force: bool) -> Result<()> {
+    let seals = seals(&app.config)?;
+    by.count_act(app)?;
+    let transaction = app.database.begin().await?;
+    // A key that somebody else knows must be withdrawn at once.
+    by.hold(app, &transaction, Freshness::NotRequired).await?;
+    // Of two that are retired at once, one must stay.
+    serialise_revocations(&transaction).await?;
+    let rows = store::all(&transaction).await?;
+    let keys = with_states(app, &seals, rows, clock::now());
+    let (_, state) = keys.iter().find(|(row, _)| row.kid == kid).ok_or(Code::NotFound)?;
+    let now = clock::now();
+    let would_sign = |algorithm: &str| {
+        let usable = keys.iter().filter(|(row, state)| {
+            row.algorithm == algorithm && ![State::Retired, State::Unreadable].contains(state)
+        });
+        let active = usable.clone().rfind(|(row, _)| row.active_at <= now.millis());
+        active.or(usable.clone().next()).map(|(row, _)| row.kid.as_str())
+    };
+    let algorithm = &keys.iter().find(|(row, _)| row.kid == kid).ok_or(Code::NotFound)?.0.algorithm;
+    match state {
+        State::Retired => return Err(Code::NotFound.into()),
+        State::Active => return Err(Code::KeyInUse.into()),
+        _ if !force && would_sign(algorithm) == Some(kid) => return Err(Code::KeyInUse.into()),
+        _ => {}
+    }
+    store::retire(&transaction, kid, now).await?;
+    revocation::announce_keys(&transaction, now).await?;
+    audit::record(&transaction, Entry::new(Act::KeyRetire, Actor::of(by)).on("key", kid)).await?;
+    transaction.commit().await?;
+    load(app).await?;
+    tracing::info!(key.id = kid, "a signing key was retired");
+    Ok(())
+}

@@ -1,0 +1,69 @@
+//! The table `signing_key`.
+
+use entity::signing_key::{Column, Entity, Model};
+use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel,
+    QueryFilter, QueryOrder,
+};
+
+use crate::base::clock::Time;
+
+/// In the order in which they begin to sign.
+pub(super) async fn all(connection: &impl ConnectionTrait) -> Result<Vec<Model>, DbErr> {
+    Entity::find()
+        .order_by_asc(Column::ActiveAt)
+        .order_by_asc(Column::CreatedAt)
+        .order_by_asc(Column::Kid)
+        .all(connection)
+        .await
+}
+
+pub(super) async fn insert(connection: &impl ConnectionTrait, row: Model) -> Result<(), DbErr> {
+    row.into_active_model().reset_all().insert(connection).await.map(drop)
+}
+
+pub(super) async fn reseal(
+    connection: &impl ConnectionTrait,
+    kid: &str,
+    sealed: String,
+) -> Result<(), DbErr> {
+    Entity::update_many()
+        .col_expr(Column::Sealed, Expr::value(sealed))
+        .filter(Column::Kid.eq(kid))
+        .exec(connection)
+        .await
+        .map(drop)
+}
+
+/// Notes that a key was retired, and forgets what is private of it.
+pub(super) async fn retire(
+    connection: &impl ConnectionTrait,
+    kid: &str,
+    now: Time,
+) -> Result<(), DbErr> {
+    Entity::update_many()
+        .col_expr(Column::RetiredAt, Expr::value(now.millis()))
+        .col_expr(Column::Sealed, Expr::value(""))
+        .filter(Column::Kid.eq(kid))
+        .exec(connection)
+        .await
+        .map(drop)
+}
+
+/// Notes that a key signs at an instant, unless it was noted since an earlier one.
+pub(super) async fn note_signing(
+    connection: &impl ConnectionTrait,
+    kid: &str,
+    now: Time,
+    since: Time,
+) -> Result<(), DbErr> {
+    let is_due = Column::LastSignedAt.is_null().or(Column::LastSignedAt.lt(since.millis()));
+    Entity::update_many()
+        .col_expr(Column::LastSignedAt, Expr::value(now.millis()))
+        .filter(Column::Kid.eq(kid))
+        .filter(is_due)
+        .exec(connection)
+        .await
+        .map(drop)
+}

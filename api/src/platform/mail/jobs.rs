@@ -1,0 +1,19 @@
+//! Delivering.
+
+use super::Letter;
+use crate::app::App;
+use crate::platform::job::{self, Failure, Job, Kind};
+
+/// Delivers mails as they come, for as long as it is polled.
+pub(crate) async fn keep_delivering(app: App) {
+    job::keep_working(app, Kind::Mail, deliver).await;
+}
+
+async fn deliver(app: &App, job: Job<Letter>) -> Result<(), Failure> {
+    let letter = job.work;
+    let link = format!("{}{}", app.config.public_url.as_str(), letter.path);
+    let words = app.templates.render(&letter, &link).map_err(Failure::Again)?;
+    app.mailer.send(&job.id.to_string(), &letter, words, &link).await?;
+    tracing::info!(job.id = %job.id, mail.template = letter.template.name(), "a mail was sent");
+    Ok(())
+}

@@ -1,0 +1,48 @@
+//! The table `replica`.
+
+use entity::ReplicaId;
+use entity::replica::{Column, Entity, Model};
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel,
+    QueryFilter, QueryOrder,
+};
+
+use crate::base::clock::Time;
+use crate::base::database::delete_some;
+
+/// Inserts a row, or overwrites the one there is.
+pub(super) async fn put(connection: &impl ConnectionTrait, row: Model) -> Result<(), DbErr> {
+    let known = OnConflict::column(Column::Id)
+        .update_columns([Column::Name, Column::Seq, Column::SeenAt])
+        .to_owned();
+    Entity::insert(row.into_active_model().reset_all())
+        .on_conflict(known)
+        .exec_without_returning(connection)
+        .await
+        .map(drop)
+}
+
+pub(super) async fn seen_since(
+    connection: &impl ConnectionTrait,
+    time: Time,
+) -> Result<Vec<Model>, DbErr> {
+    Entity::find()
+        .filter(Column::SeenAt.gte(time.millis()))
+        .order_by_asc(Column::Name)
+        .all(connection)
+        .await
+}
+
+pub(super) async fn delete(connection: &impl ConnectionTrait, id: ReplicaId) -> Result<(), DbErr> {
+    Entity::delete_by_id(id).exec(connection).await.map(drop)
+}
+
+/// Deletes some rows that were last seen before an instant; says how many.
+pub(super) async fn delete_seen_before(
+    connection: &impl ConnectionTrait,
+    time: Time,
+    most: u64,
+) -> Result<u64, DbErr> {
+    delete_some::<Entity>(connection, Column::Id, Column::SeenAt.lt(time.millis()), most).await
+}

@@ -1,0 +1,305 @@
+//! Revocations: the jti blacklist and its kin, in the table and in memory.
+//!
+//! The table is the truth, and every replica follows it by its sequence. Memory answers requests:
+//! no query tells whether a token was revoked.
+
+pub(crate) mod jobs;
+mod life;
+mod memory;
+mod store;
+
+pub use life::Life;
+pub(crate) use life::{life_is_noted, note_life, require_noted_life};
+pub use memory::Revocations;
+pub(crate) use memory::load;
+
+use entity::revocation::{API_TOKEN, KEY, LIFT, Model, SESSION, TOKEN, USER};
+use entity::{SessionId, UserId};
+use sea_orm::{ConnectionTrait, DatabaseTransaction};
+use tessera_verify::{Claims, Revocation, RevocationList};
+use uuid::Uuid;
+
+use self::memory::entry;
+use self::store::Row;
+use crate::app::App;
+use crate::base::clock::{self, Time};
+use crate::base::database::serialise_revocations;
+use crate::base::error::{Code, Error, Result};
+use crate::platform::audit::{self, Act, Acting, Actor, Freshness};
+
+/// How long a row outlives what it covers, in seconds: a clock that jumps ahead and back must not revive a
+/// token.
+const GRACE: u64 = 86_400;
+
+/// What happened that something was revoked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Why {
+    /// Its user signed out.
+    Logout,
+    /// Its user signed out everywhere.
+    LogoutAll,
+    /// A refresh token was used that had been spent.
+    Reuse,
+    /// A refresh token was used that the session has not given yet: the database was restored from an
+    /// older copy.
+    Restored,
+    /// Its user has a new password.
+    PasswordChange,
+    /// Its user took back an address that somebody else had changed.
+    EmailRestored,
+    /// Its user may not sign in any more.
+    Deactivated,
+    /// Its user may more than before, and signs in anew.
+    Raised,
+    /// Its user may do less than before.
+    ScopesLost,
+    /// Its user was deleted.
+    Deleted,
+    /// Its user ended it from another session.
+    Ended,
+    /// Its holder gave it up (RFC 7009).
+    Revoked,
+    /// A superuser did it, with these words.
+    Admin(String),
+}
+
+impl Why {
+    /// The word that the user of a session is told: what a superuser wrote is for superusers.
+    pub const fn told(&self) -> &'static str {
+        match self {
+            Why::Logout => "logout",
+            Why::LogoutAll => "logout-all",
+            Why::Reuse => "reuse",
+            Why::Restored => "restored",
+            Why::PasswordChange => "password-change",
+            Why::EmailRestored => "email-restored",
+            Why::Deactivated => "deactivated",
+            Why::Raised => "raised",
+            Why::ScopesLost => "scopes-lost",
+            Why::Deleted => "deleted",
+            Why::Ended => "ended",
+            Why::Revoked => "revoked",
+            Why::Admin(_) => "admin",
+        }
+    }
+
+    /// The words that are stored.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Why::Admin(words) => words,
+            _ => self.told(),
+        }
+    }
+}
+
+/// Fails where this replica cannot know what was revoked: a wrong yes is worse than no answer.
+///
+/// # Errors
+///
+/// [`Code::ServiceUnavailable`].
+pub fn require_known(app: &App) -> Result<()> {
+    if !app.config.blacklist_enabled || app.revocations.are_known() {
+        Ok(())
+    } else {
+        Err(Error::from(Code::ServiceUnavailable))
+    }
+}
+
+/// Writes entries in the transaction of the act that caused them, as its last statement. Once it
+/// was committed, the caller puts them into memory.
+///
+/// # Errors
+///
+/// When the database refuses.
+pub(crate) async fn record(
+    transaction: &DatabaseTransaction,
+    entries: &[Revocation],
+    why: &Why,
+    now: Time,
+) -> Result<()> {
+    if entries.is_empty() {
+        return Ok(());
+    }
+    serialise_revocations(transaction).await?;
+    store::insert(transaction, entries, None, why.as_str(), now).await?;
+    Ok(())
+}
+
+/// As [`record`], of a token of a session that is revoked alone.
+///
+/// # Errors
+///
+/// When the database refuses.
+pub(crate) async fn record_alone(
+    transaction: &DatabaseTransaction,
+    entry: Revocation,
+    session: SessionId,
+    why: &Why,
+    now: Time,
+) -> Result<()> {
+    serialise_revocations(transaction).await?;
+    store::insert(transaction, &[entry], Some(session), why.as_str(), now).await?;
+    Ok(())
+}
+
+/// How many tokens of a session were revoked alone and may still be valid.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub(crate) async fn count_alone(
+    transaction: &DatabaseTransaction,
+    session: SessionId,
+    now: Time,
+) -> Result<u64> {
+    Ok(store::count_alone(transaction, session, now).await?)
+}
+
+/// The place of a new session's first access token in the order of its user's: now, or after the latest
+/// cut-off, whose clock may have been ahead. The user is held: no other cut-off comes in between.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub(crate) async fn next_issue(
+    app: &App,
+    transaction: &DatabaseTransaction,
+    user: UserId,
+    now: Time,
+) -> Result<Time> {
+    let newer = RevocationList::new();
+    let rows = store::of(transaction, app.revocations.applied(), &[user.to_string()]).await?;
+    rows.into_iter().map(Row::from).filter_map(entry).for_each(|entry| newer.add(entry));
+    let known = app.revocations.list();
+    let cut_off = known.issued_by(&user.0).max(newer.issued_by(&user.0));
+    let after = cut_off.map(|cut_off| i64::try_from(cut_off).unwrap_or(i64::MAX).saturating_add(1));
+    Ok(after.map_or(now, |after| now.max(Time::from_millis(after))))
+}
+
+/// Tells every replica, in the transaction that changed API tokens or their owners, as its last
+/// statement, to forget what it knows of them.
+///
+/// # Errors
+///
+/// When the database refuses.
+pub(crate) async fn announce(
+    transaction: &DatabaseTransaction,
+    subject: Uuid,
+    now: Time,
+) -> Result<()> {
+    serialise_revocations(transaction).await?;
+    let subject = subject.to_string();
+    Ok(store::insert_note(transaction, API_TOKEN, subject, now.millis(), "changed", now).await?)
+}
+
+/// Tells every replica, in the transaction that changed the keys that sign, as its last statement, to
+/// read them again.
+///
+/// # Errors
+///
+/// When the database refuses.
+pub(crate) async fn announce_keys(transaction: &DatabaseTransaction, now: Time) -> Result<()> {
+    serialise_revocations(transaction).await?;
+    let subject = "keys".to_owned();
+    Ok(store::insert_note(transaction, KEY, subject, now.millis(), "changed", now).await?)
+}
+
+/// What was revoked, as an operator sees it. Instants are seconds since the epoch.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Its place in the sequence.
+    pub seq: i64,
+    /// What `subject` is: `jti`, `sid`, `sub`, or `lift` for the end of another.
+    pub kind: String,
+    /// The id of a token, a session or a user.
+    pub subject: String,
+    /// What happened.
+    pub why: String,
+    /// When it happened.
+    pub at: u64,
+    /// When the last token it covers has expired.
+    pub until: u64,
+}
+
+/// The kinds of entries that cover tokens. Others tell replicas what to read again.
+pub const COVERING: [&str; 3] = [TOKEN, SESSION, USER];
+
+/// What was revoked, the latest first, from before `before`; and whether there is more. Of some kinds alone, if any are
+/// given.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn list(
+    app: &App,
+    kinds: Option<&[&str]>,
+    before: Option<i64>,
+    limit: u64,
+) -> Result<(Vec<Entry>, bool)> {
+    let limit = limit.clamp(1, 100);
+    let mut rows = store::before(app.database.reader(), kinds, before, limit + 1).await?;
+    let more = u64::try_from(rows.len()).is_ok_and(|count| count > limit);
+    rows.truncate(usize::try_from(limit).unwrap_or(100));
+    let seconds = |millis| Time::from_millis(millis).seconds();
+    let entries = rows.into_iter().map(|row| {
+        let Model { seq, kind, subject, until, why, at, session_id: _ } = row;
+        Entry { seq, kind, subject, why, at: seconds(at), until: seconds(until) }
+    });
+    Ok((entries.collect(), more))
+}
+
+/// Takes an entry back, on every replica within a second; others for the same id hold on. A session
+/// that ended stays ended: only its access tokens are accepted again.
+///
+/// # Errors
+///
+/// [`Code::NotFound`] when there is none.
+pub async fn lift(app: &App, by: &impl Acting, seq: i64) -> Result<()> {
+    by.count_act(app)?;
+    let transaction = app.database.begin().await?;
+    by.hold(app, &transaction, Freshness::Required).await?;
+    serialise_revocations(&transaction).await?;
+    let row = store::find(&transaction, seq).await?.ok_or(Code::NotFound)?;
+    let now = clock::now();
+    if !COVERING.contains(&row.kind.as_str()) {
+        return Err(Code::NotFound.into());
+    }
+    store::delete(&transaction, seq).await?;
+    let subject = format!("{}:{}", row.kind, row.subject);
+    let entry = audit::Entry::new(Act::AdminLift, Actor::of(by)).on(&row.kind, &row.subject);
+    store::insert_note(&transaction, LIFT, subject, row.until, "lifted", now).await?;
+    audit::record(&transaction, entry).await?;
+    // Memory learns of it as every replica's does, in the order of the sequence.
+    transaction.commit().await?;
+    Ok(())
+}
+
+/// Whether a token was revoked, by what memory knows and by what was committed since.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub(crate) async fn is_revoked(
+    app: &App,
+    connection: &impl ConnectionTrait,
+    claims: &Claims,
+) -> Result<bool> {
+    if !app.config.blacklist_enabled {
+        return Ok(false);
+    }
+    let last_seq = app.revocations.applied();
+    let subjects = [claims.jti, claims.sid, claims.sub].map(|id| id.to_string());
+    let newer = RevocationList::new();
+    let rows = store::of(connection, last_seq, &subjects).await?;
+    rows.into_iter().map(Row::from).filter_map(entry).for_each(|entry| newer.add(entry));
+    Ok(app.verifier.is_revoked(claims) || newer.covers(claims))
+}
+
+/// The last place in the sequence that was committed; 0 before the first.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub(crate) async fn last_seq(app: &App) -> Result<i64> {
+    Ok(store::last_seq(app.database.reader()).await?)
+}

@@ -1,0 +1,258 @@
+//! The table `revocation`.
+
+use entity::revocation::{ActiveModel, Column, Entity, Model, SESSION, TOKEN, USER};
+use entity::{SessionId, feed};
+use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, DbBackend, DbErr, EntityTrait,
+    IntoActiveModel, NotSet, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Set, Statement,
+};
+use tessera_verify::Revocation;
+
+use crate::base::clock::Time;
+use crate::base::database::delete_some;
+
+/// How many rows one statement inserts: databases bound a statement's parameters.
+const ROWS_AT_ONCE: usize = 1000;
+
+pub(super) async fn insert(
+    connection: &impl ConnectionTrait,
+    entries: &[Revocation],
+    session: Option<SessionId>,
+    why: &str,
+    now: Time,
+) -> Result<(), DbErr> {
+    let row = |entry: &Revocation| {
+        let (kind, subject, until, at) = match *entry {
+            Revocation::Token { jti, until } => (TOKEN, jti, until, now.millis()),
+            Revocation::Session { sid, until } => (SESSION, sid, until, now.millis()),
+            Revocation::User { sub, issued_by, until } => {
+                (USER, sub, until, issued_by.cast_signed())
+            }
+        };
+        ActiveModel {
+            seq: NotSet,
+            kind: Set(kind.to_owned()),
+            subject: Set(subject.to_string()),
+            until: Set(until.saturating_mul(1000).cast_signed()),
+            why: Set(why.to_owned()),
+            at: Set(at),
+            session_id: Set(session),
+        }
+    };
+    for entries in entries.chunks(ROWS_AT_ONCE) {
+        Entity::insert_many(entries.iter().map(row)).exec_without_returning(connection).await?;
+    }
+    Ok(())
+}
+
+/// Rows, the latest first; of some kinds alone, if any are given.
+pub(super) async fn before(
+    connection: &impl ConnectionTrait,
+    kinds: Option<&[&str]>,
+    seq: Option<i64>,
+    limit: u64,
+) -> Result<Vec<Model>, DbErr> {
+    let mut query = Entity::find().order_by_desc(Column::Seq).limit(limit);
+    if let Some(kinds) = kinds {
+        query = query.filter(Column::Kind.is_in(kinds.iter().copied()));
+    }
+    if let Some(seq) = seq {
+        query = query.filter(Column::Seq.lt(seq));
+    }
+    query.all(connection).await
+}
+
+pub(super) async fn last_seq(connection: &impl ConnectionTrait) -> Result<i64, DbErr> {
+    let last: Option<i64> = Entity::find()
+        .select_only()
+        .column(Column::Seq)
+        .order_by_desc(Column::Seq)
+        .limit(1)
+        .into_tuple()
+        .one(connection)
+        .await?;
+    Ok(last.unwrap_or(0))
+}
+
+pub(super) async fn find(
+    connection: &impl ConnectionTrait,
+    seq: i64,
+) -> Result<Option<Model>, DbErr> {
+    Entity::find_by_id(seq).one(connection).await
+}
+
+/// The rows after `seq` for these ids.
+pub(super) async fn of(
+    connection: &impl ConnectionTrait,
+    seq: i64,
+    subjects: &[String],
+) -> Result<Vec<Model>, DbErr> {
+    Entity::find()
+        .filter(Column::Seq.gt(seq))
+        .filter(Column::Subject.is_in(subjects))
+        .all(connection)
+        .await
+}
+
+pub(super) async fn delete(connection: &impl ConnectionTrait, seq: i64) -> Result<(), DbErr> {
+    Entity::delete_by_id(seq).exec(connection).await.map(drop)
+}
+
+/// Inserts a row that says something other than that a token is not accepted.
+pub(super) async fn insert_note(
+    connection: &impl ConnectionTrait,
+    kind: &str,
+    subject: String,
+    until: i64,
+    why: &str,
+    now: Time,
+) -> Result<(), DbErr> {
+    let row = ActiveModel {
+        seq: NotSet,
+        kind: Set(kind.to_owned()),
+        subject: Set(subject),
+        until: Set(until),
+        why: Set(why.to_owned()),
+        at: Set(now.millis()),
+        session_id: Set(None),
+    };
+    Entity::insert(row).exec_without_returning(connection).await.map(drop)
+}
+
+/// What memory has of a row: its place, what it says, and until and since when. With the subject these
+/// tell it from a row that has the same place in another past.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Row {
+    pub(super) seq: i64,
+    pub(super) kind: String,
+    pub(super) subject: String,
+    pub(super) until: i64,
+    pub(super) at: i64,
+}
+
+impl Row {
+    const COLUMNS: [Column; 5] =
+        [Column::Seq, Column::Kind, Column::Subject, Column::Until, Column::At];
+
+    fn of((seq, kind, subject, until, at): (i64, String, String, i64, i64)) -> Self {
+        Self { seq, kind, subject, until, at }
+    }
+}
+
+impl From<Model> for Row {
+    fn from(row: Model) -> Self {
+        let Model { seq, kind, subject, until, why: _, at, session_id: _ } = row;
+        Self { seq, kind, subject, until, at }
+    }
+}
+
+/// Some rows from `seq` on, that one with them, in the order of the sequence.
+pub(super) async fn from(
+    connection: &impl ConnectionTrait,
+    seq: i64,
+    limit: u64,
+) -> Result<Vec<Row>, DbErr> {
+    let rows = Entity::find()
+        .select_only()
+        .columns(Row::COLUMNS)
+        .filter(Column::Seq.gte(seq))
+        .order_by_asc(Column::Seq)
+        .limit(limit)
+        .into_tuple()
+        .all(connection)
+        .await?;
+    Ok(rows.into_iter().map(Row::of).collect())
+}
+
+/// The row with the highest place.
+pub(super) async fn last(connection: &impl ConnectionTrait) -> Result<Option<Row>, DbErr> {
+    let row = Entity::find()
+        .select_only()
+        .columns(Row::COLUMNS)
+        .order_by_desc(Column::Seq)
+        .limit(1)
+        .into_tuple()
+        .one(connection)
+        .await?;
+    Ok(row.map(Row::of))
+}
+
+/// Some rows up to a place whose `until` and place come after `after`, in that order: by an index, so that
+/// rows nobody needs are not read.
+pub(super) async fn lasting(
+    connection: &impl ConnectionTrait,
+    after: (i64, i64),
+    up_to: i64,
+    limit: u64,
+) -> Result<Vec<Row>, DbErr> {
+    let place = Expr::tuple([Expr::col(Column::Until), Expr::col(Column::Seq)]);
+    let rows = Entity::find()
+        .select_only()
+        .columns(Row::COLUMNS)
+        .filter(place.gt(Expr::tuple([Expr::value(after.0), Expr::value(after.1)])))
+        .filter(Column::Seq.lte(up_to))
+        .order_by_asc(Column::Until)
+        .order_by_asc(Column::Seq)
+        .limit(limit)
+        .into_tuple()
+        .all(connection)
+        .await?;
+    Ok(rows.into_iter().map(Row::of).collect())
+}
+
+/// The database's clock, if it has one of its own.
+pub(super) async fn clock(connection: &impl ConnectionTrait) -> Result<Option<Time>, DbErr> {
+    if connection.get_database_backend() != DbBackend::Postgres {
+        return Ok(None);
+    }
+    let now = "select cast(extract(epoch from statement_timestamp()) * 1000 as bigint)";
+    let row = connection.query_one_raw(Statement::from_string(DbBackend::Postgres, now)).await?;
+    row.map(|row| row.try_get_by_index(0).map(Time::from_millis)).transpose()
+}
+
+/// How many tokens of a session were revoked alone and may still be valid.
+pub(super) async fn count_alone(
+    connection: &impl ConnectionTrait,
+    session: SessionId,
+    now: Time,
+) -> Result<u64, DbErr> {
+    Entity::find()
+        .filter(Column::SessionId.eq(session))
+        .filter(Column::Until.gt(now.millis()))
+        .count(connection)
+        .await
+}
+
+pub(super) async fn feed(connection: &impl ConnectionTrait) -> Result<Option<feed::Model>, DbErr> {
+    feed::Entity::find_by_id(feed::ONLY).one(connection).await
+}
+
+/// Inserts the row, or overwrites the one there is.
+pub(super) async fn put_feed(
+    connection: &impl ConnectionTrait,
+    row: feed::Model,
+) -> Result<(), DbErr> {
+    let known = OnConflict::column(feed::Column::Id)
+        .update_columns([feed::Column::Longest, feed::Column::LongestUntil])
+        .to_owned();
+    feed::Entity::insert(row.into_active_model().reset_all())
+        .on_conflict(known)
+        .exec_without_returning(connection)
+        .await
+        .map(drop)
+}
+
+/// Deletes some rows that nothing needs since an instant, and says how many. The last row of all stays: servers
+/// know their place in the table by it.
+pub(super) async fn delete_until(
+    connection: &impl ConnectionTrait,
+    time: Time,
+    most: u64,
+) -> Result<u64, DbErr> {
+    let last = Query::select().expr(Expr::col(Column::Seq).max()).from(Entity).to_owned();
+    let past = Condition::all()
+        .add(Column::Until.lt(time.millis()))
+        .add(Column::Seq.not_in_subquery(last));
+    delete_some::<Entity>(connection, Column::Seq, past, most).await
+}

@@ -1,0 +1,164 @@
+//! The download of an export: one JSON document, written as it is read.
+//!
+//! A task reads and writes it, because a caller may take nothing for a long time: the task gives up then, with its
+//! place among the exports. What breaks off has no end, which HTTP tells the caller: it is not taken for the whole.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream;
+use poem::http::header;
+use poem::{Body, IntoResponse, Response};
+use poem_openapi::ApiResponse;
+use poem_openapi::payload::Json;
+use poem_openapi::registry::{MetaResponses, Registry};
+use poem_openapi::types::ToJSON;
+use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::time::timeout;
+
+use super::export::{Export, Part};
+use super::http::{ActResponse, ExportResponse, SessionResponse};
+use crate::access::api_token::http::ApiTokenResponse;
+use crate::identity::user::http::UserResponse;
+use crate::platform::audit;
+
+/// The size of a chunk, in bytes.
+const CHUNK: usize = 16 * 1024;
+
+/// The longest time in which a caller reads nothing before the download is cut off.
+const TAKEN_WITHIN: Duration = Duration::from_secs(30);
+
+/// The longest time that a whole download may take.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(600);
+
+/// An export that is sent as it is read.
+pub(crate) struct Download(pub(crate) Export);
+
+/// A message to the body of the response.
+enum Piece {
+    Some(Bytes),
+    End,
+}
+
+impl IntoResponse for Download {
+    fn into_response(self) -> Response {
+        let (sender, receiver) = mpsc::channel(1);
+        // Whatever the log says of it is known by its request.
+        let request = audit::origin().request.unwrap_or_default();
+        tokio::spawn(async move {
+            let user = self.0.user.id;
+            let broke = match timeout(WRITTEN_WITHIN, Writer::new(sender).write(self.0)).await {
+                Ok(Ok(())) => return,
+                Ok(Err(cause)) => cause,
+                Err(_) => format!("it took longer than {} seconds", WRITTEN_WITHIN.as_secs()),
+            };
+            tracing::warn!(
+                request.id = request, user.id = %user, error.cause = broke,
+                "an export broke off"
+            );
+        });
+        Response::builder()
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Body::from_bytes_stream(stream::unfold(Some(receiver), next)))
+    }
+}
+
+/// The next bytes for the connection. Where the writer went without saying that this is the end, it is an error: the
+/// connection is cut.
+async fn next(
+    receiver: Option<Receiver<Piece>>,
+) -> Option<(Result<Bytes, std::io::Error>, Option<Receiver<Piece>>)> {
+    let mut receiver = receiver?;
+    match receiver.recv().await {
+        Some(Piece::Some(bytes)) => Some((Ok(bytes), Some(receiver))),
+        Some(Piece::End) => None,
+        None => Some((Err(std::io::Error::other("the export broke off")), None)),
+    }
+}
+
+/// Writes a document, some bytes at a time.
+struct Writer {
+    sender: Sender<Piece>,
+    waiting: Vec<u8>,
+}
+
+impl Writer {
+    fn new(sender: Sender<Piece>) -> Self {
+        Self { sender, waiting: Vec::new() }
+    }
+
+    /// Writes the whole; or says why it broke off.
+    async fn write(mut self, mut export: Export) -> Result<(), String> {
+        self.put("{\"user\":").await?;
+        let user = UserResponse::with_pending(&export.user, export.pending_email.take());
+        self.put(&user.to_json_string()).await?;
+        let email = export.user.email.clone();
+        // The lists of the document, in the order in which their pages come.
+        let mut lists = ["sessions", "api_tokens", "former_emails", "audit"].into_iter();
+        let (mut open, mut is_first) = (None, true);
+        while let Some(part) = export.read().await.map_err(|error| error.to_string())? {
+            let (list, items) = items_of(part, &email);
+            while open != Some(list) {
+                let end = if open.is_some() { "]" } else { "" };
+                open = lists.next();
+                let name = open.ok_or("pages came out of order")?;
+                self.put(&format!("{end},\"{name}\":[")).await?;
+                is_first = true;
+            }
+            for item in items {
+                if !std::mem::take(&mut is_first) {
+                    self.put(",").await?;
+                }
+                self.put(&item).await?;
+            }
+        }
+        self.put("]}").await?;
+        self.send().await?;
+        self.hand_over(Piece::End).await
+    }
+
+    async fn put(&mut self, text: &str) -> Result<(), String> {
+        self.waiting.extend_from_slice(text.as_bytes());
+        if self.waiting.len() < CHUNK { Ok(()) } else { self.send().await }
+    }
+
+    async fn send(&mut self) -> Result<(), String> {
+        let bytes = std::mem::take(&mut self.waiting).into();
+        self.hand_over(Piece::Some(bytes)).await
+    }
+
+    async fn hand_over(&self, piece: Piece) -> Result<(), String> {
+        match timeout(TAKEN_WITHIN, self.sender.send(piece)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err("the caller went away".to_owned()),
+            Err(_) => Err(format!("the caller took nothing for {} s", TAKEN_WITHIN.as_secs())),
+        }
+    }
+}
+
+/// The list that a page belongs to, and its items as JSON.
+fn items_of(part: Part, email: &str) -> (&'static str, Vec<String>) {
+    fn texts<T: ToJSON>(items: impl IntoIterator<Item = T>) -> Vec<String> {
+        items.into_iter().map(|item| item.to_json_string()).collect()
+    }
+    match part {
+        Part::Sessions(some) => ("sessions", texts(some.into_iter().map(SessionResponse::from))),
+        Part::ApiTokens(some) => {
+            let named = some.into_iter().map(|token| (token, email.to_owned()));
+            ("api_tokens", texts(named.map(ApiTokenResponse::from)))
+        }
+        Part::FormerEmails(some) => ("former_emails", texts(some)),
+        Part::Audit(some) => ("audit", texts(some.into_iter().map(ActResponse::from))),
+    }
+}
+
+/// In the document, it is what it is once it arrived.
+impl ApiResponse for Download {
+    fn meta() -> MetaResponses {
+        Json::<ExportResponse>::meta()
+    }
+
+    fn register(registry: &mut Registry) {
+        <Json<ExportResponse> as ApiResponse>::register(registry);
+    }
+}

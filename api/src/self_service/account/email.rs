@@ -1,0 +1,127 @@
+//! The addresses of a user: a new one that waits to be proved, and the links by which previous ones take the account
+//! back.
+
+use entity::UserId;
+use sea_orm::DatabaseTransaction;
+
+use super::hold;
+use crate::access::session::Asker;
+use crate::app::App;
+use crate::base::clock;
+use crate::base::error::{Code, Error, Phrase, Result};
+use crate::identity::user::former::{self, Former, TAKEN_BACK_WITHIN};
+use crate::identity::user::{self, Email, pending};
+use crate::identity::verification;
+use crate::platform::audit::{self, Act, Entry};
+use crate::platform::rate_limit;
+use crate::platform::rate_limit::mail::Reason;
+
+/// How long a link is good in any case, in seconds from the change: its holder has a day to read their mail.
+const KEPT_AT_LEAST: u64 = 24 * 3600;
+
+/// Fails if no mail is sent: a new address could never be proved.
+///
+/// # Errors
+///
+/// [`Code::UnprocessableContent`].
+pub(super) fn require_mail(app: &App) -> Result<()> {
+    if app.mailer.sends() {
+        return Ok(());
+    }
+    let sentence = "This service requires verified addresses and sends no mail: ask an administrator to set yours";
+    Err(Error::field("email", sentence))
+}
+
+/// Has a new address wait until it is proved. The user is held.
+///
+/// # Errors
+///
+/// [`Code::UpdateUserEmailAlreadyExists`]; [`Code::TooManyAttempts`] if that address got many such mails.
+pub(super) async fn ask(
+    app: &App,
+    transaction: &DatabaseTransaction,
+    id: UserId,
+    email: &Email,
+    asker: Asker<'_>,
+) -> Result<()> {
+    let session = asker.session().ok_or(Code::FreshTokenRequired)?;
+    user::require_free(transaction, email, id).await?;
+    if !rate_limit::mail::may_write(app, transaction, Reason::NewAddress, email.as_str()).await? {
+        return Err(Code::TooManyAttempts.into());
+    }
+    let known = user::by_id_in(transaction, id).await?.ok_or(Code::Unauthorized)?;
+    verification::send_to_new(app, transaction, &known, email, session).await
+}
+
+/// Cancels the new address that a user waits for.
+///
+/// # Errors
+///
+/// [`Code::NotFound`] if there is none; [`Code::Unauthorized`] for a session that ended meanwhile.
+pub async fn cancel(app: &App, id: UserId, asker: Asker<'_>) -> Result<()> {
+    let transaction = app.database.begin().await?;
+    hold(app, &transaction, id, asker).await?;
+    if !pending::forget(&transaction, id).await? {
+        return Err(Code::NotFound.into());
+    }
+    audit::record(&transaction, Entry::own(Act::EmailChangeCancel, id)).await?;
+    Ok(transaction.commit().await?)
+}
+
+/// Cancels links by which previous addresses take the account back, for a user who has just given their password. Their
+/// holders are told.
+///
+/// A thief who knows the password must not cancel the link that was sent against them. So a link is cancelled at
+/// once by those who show its token, who read the mail of the previous address. Without it, a session cancels it that
+/// began 72 hours before the change, and not before a day has passed since; the present address is proved then.
+///
+/// # Errors
+///
+/// [`Code::FreshTokenRequired`]; [`Code::NotFound`] if there is no link; [`Code::RestoreEmailBadToken`];
+/// [`Code::EmailChangePending`] if it is too early, or the session too young.
+pub async fn cancel_links(
+    app: &App,
+    id: UserId,
+    asker: Asker<'_>,
+    token: Option<String>,
+) -> Result<()> {
+    asker.require_fresh(app)?;
+    let transaction = app.database.begin().await?;
+    let held = hold(app, &transaction, id, asker).await?;
+    let links = former::links_of(&transaction, id).await?;
+    let chosen: Vec<_> = match &token {
+        Some(token) => {
+            let is_its = |digest: &str| verification::is_token_of(token, digest);
+            let chosen: Vec<_> = links.into_iter().filter(|(digest, _)| is_its(digest)).collect();
+            if chosen.is_empty() {
+                return Err(Code::RestoreEmailBadToken.into());
+            }
+            chosen
+        }
+        None if links.is_empty() => return Err(Code::NotFound.into()),
+        None => {
+            let began = asker.began(&transaction).await?;
+            let may = |former: &Former| {
+                let old = began
+                    .is_some_and(|began| began.plus_seconds(TAKEN_BACK_WITHIN) <= former.replaced);
+                old && former.replaced.plus_seconds(KEPT_AT_LEAST) <= clock::now()
+            };
+            links.into_iter().filter(|(_, former)| held.is_verified && may(former)).collect()
+        }
+    };
+    if chosen.is_empty() {
+        let sentence = "A link is cancelled with its token; or, a day after the change, from a session that \
+                        began 72 hours before it, once the new address is verified";
+        let phrase = Phrase::new("cancel-too-soon", sentence);
+        return Err(Error::with_phrases(Code::EmailChangePending, vec![phrase]));
+    }
+    for (digest, former) in &chosen {
+        former::forget(&transaction, digest).await?;
+        verification::tell_cancelled(app, &transaction, former).await?;
+    }
+    let entry = Entry::own(Act::EmailRestoreCancel, id).with("links", chosen.len());
+    audit::record(&transaction, entry.with("by_link", token.is_some())).await?;
+    transaction.commit().await?;
+    app.jobs.wake();
+    Ok(())
+}

@@ -1,0 +1,526 @@
+//! `/users/me`, and `/auth/sessions`.
+
+use poem::web::Data;
+use poem_openapi::param::{Path, Query};
+use poem_openapi::payload::Json;
+use poem_openapi::types::Example;
+use poem_openapi::{ApiResponse, Object, OpenApi};
+
+use super::Wanted;
+use super::download::Download;
+use crate::access::api_token::http::ApiTokenResponse;
+use crate::access::caller::http::UserCaller;
+use crate::access::session::{self, Asker, Device, Ended, Page, Session};
+use crate::app::App;
+use crate::base::error::{Code, Result};
+use crate::http::Tag;
+use crate::http::body::{Accepts, Body, Fields, Input};
+use crate::http::cookie::Cookies;
+use crate::identity::factor::Password;
+use crate::identity::user::Email;
+use crate::identity::user::http::UserResponse;
+use crate::identity::verification::client::CodeClient;
+use crate::platform::audit;
+
+/// The refusals of each operation, for the documents.
+pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
+    ("read_me", &[Code::Unauthorized, Code::Forbidden]),
+    ("list_sessions", &[Code::Unauthorized, Code::Forbidden, Code::UnprocessableContent]),
+    ("end_session", &[Code::Unauthorized, Code::Forbidden, Code::NotFound]),
+    ("end_other_sessions", &[Code::Unauthorized, Code::Forbidden]),
+    (
+        "export_me",
+        &[
+            Code::Unauthorized,
+            Code::Forbidden,
+            Code::FreshTokenRequired,
+            Code::TooManyAttempts,
+            Code::ServiceBusy,
+        ],
+    ),
+    ("cancel_pending_email", &[Code::Unauthorized, Code::Forbidden, Code::NotFound]),
+    (
+        "cancel_previous_emails",
+        &[
+            Code::Unauthorized,
+            Code::Forbidden,
+            Code::FreshTokenRequired,
+            Code::NotFound,
+            Code::RestoreEmailBadToken,
+            Code::EmailChangePending,
+            Code::UnsupportedMediaType,
+            Code::UnprocessableContent,
+        ],
+    ),
+    (
+        "delete_me",
+        &[
+            Code::Unauthorized,
+            Code::Forbidden,
+            Code::FreshTokenRequired,
+            Code::LastSuperuser,
+            Code::EmailChangePending,
+        ],
+    ),
+    (
+        "update_me",
+        &[
+            Code::Unauthorized,
+            Code::Forbidden,
+            Code::FreshTokenRequired,
+            Code::UpdateUserEmailAlreadyExists,
+            Code::UpdateUserInvalidPassword,
+            Code::UnsupportedMediaType,
+            Code::UnprocessableContent,
+            Code::TooManyAttempts,
+            Code::ServiceBusy,
+        ],
+    ),
+];
+
+/// What a user changes of themself. What is missing stays; other members, the flags among them, are
+/// ignored.
+#[derive(Object)]
+#[oai(example)]
+struct UpdateMeRequest {
+    /// A new e-mail address. It is not verified.
+    #[oai(skip_serializing_if_is_none)]
+    email: Option<String>,
+    /// A new password.
+    #[oai(skip_serializing_if_is_none)]
+    password: Option<String>,
+    /// Their name: up to 100 characters; null or nothing takes it away.
+    #[oai(skip_serializing_if_is_none)]
+    name: Option<String>,
+    /// Their surname: up to 100 characters; null or nothing takes it away.
+    #[oai(skip_serializing_if_is_none)]
+    surname: Option<String>,
+    /// Their page: a URL of up to 256 characters; null or nothing takes it away.
+    #[oai(skip_serializing_if_is_none)]
+    website: Option<String>,
+}
+
+impl Example for UpdateMeRequest {
+    fn example() -> Self {
+        Self {
+            email: None,
+            password: Some("battery staple correct".to_owned()),
+            name: None,
+            surname: None,
+            website: None,
+        }
+    }
+}
+
+impl Input for UpdateMeRequest {
+    type Parsed = Wanted;
+    const ACCEPTS: Accepts = Accepts::Json;
+
+    fn read(fields: &mut Fields) -> Option<Wanted> {
+        let email = fields.optional("email").map(|text| fields.email::<Email>("email", &text));
+        let password = fields.optional("password").map(Password::new);
+        let name = fields.person("name");
+        let surname = fields.person("surname");
+        let website = fields.maybe_parsed("website");
+        let email = match email {
+            Some(email) => Some(email?),
+            None => None,
+        };
+        Some(Wanted { email, password, name: name?, surname: surname?, website: website? })
+    }
+}
+
+/// The link that is cancelled.
+#[derive(Object)]
+#[oai(example)]
+struct CancelRequest {
+    /// The token that was mailed to the previous address.
+    #[oai(skip_serializing_if_is_none)]
+    token: Option<String>,
+}
+
+impl Example for CancelRequest {
+    fn example() -> Self {
+        Self { token: Some("0Qb5Xz1yPq7Tn3LkV9sRw2JmC6hF8gD4aE0uI5oY1tB".to_owned()) }
+    }
+}
+
+impl Input for CancelRequest {
+    type Parsed = Option<String>;
+    const ACCEPTS: Accepts = Accepts::AnyOrNothing;
+
+    fn read(fields: &mut Fields) -> Option<Option<String>> {
+        Some(fields.optional("token"))
+    }
+}
+
+/// A session of a user. Instants are seconds since the epoch.
+#[derive(Object)]
+#[oai(rename = "Session", example)]
+pub(crate) struct SessionResponse {
+    /// Its id: the `sid` of its tokens.
+    id: String,
+    /// When it began.
+    created: u64,
+    /// When it last gave tokens.
+    last_used: u64,
+    /// When its refresh token expires.
+    expires: u64,
+    /// How often it was refreshed.
+    generation: i64,
+    /// The address it was last used from.
+    #[oai(skip_serializing_if_is_none)]
+    ip: Option<String>,
+    /// What program last used it, as that program says.
+    #[oai(skip_serializing_if_is_none)]
+    user_agent: Option<String>,
+    /// Whether it is the one that asks.
+    current: bool,
+    /// When it ended, if it did.
+    #[oai(skip_serializing_if_is_none)]
+    ended: Option<u64>,
+    /// What ended it: `logout`, `logout-all`, `ended`, `revoked`, `password-change`, `email-restored`, `deactivated`, `admin`, or
+    /// `reuse`, which is an old copy of its refresh token, used from `ended_ip`.
+    #[oai(skip_serializing_if_is_none)]
+    ended_why: Option<String>,
+    /// The address that what ended it came from.
+    #[oai(skip_serializing_if_is_none)]
+    ended_ip: Option<String>,
+}
+
+impl Example for SessionResponse {
+    fn example() -> Self {
+        Self {
+            id: "0a0a8bf6-9a0e-4d0c-8f0e-5f0f4f6a2f11".to_owned(),
+            created: 1_795_306_672,
+            last_used: 1_795_310_272,
+            expires: 1_797_902_272,
+            generation: 4,
+            ip: Some("192.0.2.7".to_owned()),
+            user_agent: Some("Mozilla/5.0 (X11; Linux x86_64)".to_owned()),
+            current: true,
+            ended: None,
+            ended_why: None,
+            ended_ip: None,
+        }
+    }
+}
+
+impl From<Session> for SessionResponse {
+    fn from(session: Session) -> Self {
+        let Session { id, created, last_used, expires, generation, ip, user_agent, current, ended } =
+            session;
+        let (ended, ended_why, ended_ip) = match ended {
+            Some(Ended { at, why, ip }) => (Some(at), Some(why), ip),
+            None => (None, None, None),
+        };
+        Self {
+            id: id.to_string(),
+            created,
+            last_used,
+            expires,
+            generation,
+            ip,
+            user_agent,
+            current,
+            ended,
+            ended_why,
+            ended_ip,
+        }
+    }
+}
+
+/// Some sessions of a user.
+#[derive(Object)]
+#[oai(rename = "Sessions", example)]
+pub(crate) struct SessionsResponse {
+    /// The newest first.
+    items: Vec<SessionResponse>,
+    /// What to give as `after` for more; null when there are none.
+    next: Option<String>,
+}
+
+impl Example for SessionsResponse {
+    fn example() -> Self {
+        Self { items: vec![SessionResponse::example()], next: None }
+    }
+}
+
+impl From<(Vec<Session>, bool)> for SessionsResponse {
+    fn from((sessions, more): (Vec<Session>, bool)) -> Self {
+        let next = sessions.last().filter(|_| more).map(|last| last.id.to_string());
+        Self { items: sessions.into_iter().map(SessionResponse::from).collect(), next }
+    }
+}
+
+/// Something that was done by a user or on them.
+#[derive(Object)]
+#[oai(rename = "Act", example)]
+pub(crate) struct ActResponse {
+    /// When, in milliseconds since the epoch.
+    at: i64,
+    /// What.
+    act: String,
+    /// Who did it.
+    actor: String,
+    /// On whom or what it was done.
+    #[oai(skip_serializing_if_is_none)]
+    subject: Option<String>,
+    /// From where.
+    #[oai(skip_serializing_if_is_none)]
+    ip: Option<String>,
+    /// What else there is to say: the text of a JSON object.
+    detail: String,
+}
+
+impl Example for ActResponse {
+    fn example() -> Self {
+        let user = "user:56df201e-2a0c-4b3a-9c6c-0f3ad7a6c1d2";
+        Self {
+            at: 1_795_306_672_123,
+            act: "login".to_owned(),
+            actor: user.to_owned(),
+            subject: Some(user.to_owned()),
+            ip: Some("192.0.2.7".to_owned()),
+            detail: r#"{"session":"0a0a8bf6-9a0e-4d0c-8f0e-5f0f4f6a2f11"}"#.to_owned(),
+        }
+    }
+}
+
+impl From<audit::Row> for ActResponse {
+    fn from(row: audit::Row) -> Self {
+        let audit::Row { seq: _, at, act, actor, subject, ip, request: _, detail, digest: _ } = row;
+        Self { at, act, actor, subject, ip, detail }
+    }
+}
+
+/// Everything that is kept of a user.
+#[derive(Object)]
+#[oai(rename = "Export", example)]
+pub(crate) struct ExportResponse {
+    /// The user.
+    user: UserResponse,
+    /// Their sessions, those that ended too.
+    sessions: Vec<SessionResponse>,
+    /// Their API tokens, without their secrets.
+    api_tokens: Vec<ApiTokenResponse>,
+    /// The addresses they had, as long as they may take them back.
+    former_emails: Vec<String>,
+    /// What was done by them or on them, the oldest first.
+    audit: Vec<ActResponse>,
+}
+
+impl Example for ExportResponse {
+    fn example() -> Self {
+        Self {
+            user: UserResponse::example(),
+            sessions: vec![SessionResponse::example()],
+            api_tokens: vec![ApiTokenResponse::example()],
+            former_emails: vec!["former@user.com".to_owned()],
+            audit: vec![ActResponse::example()],
+        }
+    }
+}
+
+#[derive(ApiResponse)]
+enum Done {
+    /// Done.
+    #[oai(status = 204)]
+    NoContent,
+}
+
+pub(crate) struct Api;
+
+#[OpenApi]
+impl Api {
+    /// Who am I
+    ///
+    /// The user the token speaks of, as the database has them: a flag that was changed a
+    /// second ago shows here with an old token.
+    #[oai(path = "/users/me", method = "get", operation_id = "read_me", tag = "Tag::Users")]
+    async fn read_me(&self, caller: UserCaller) -> Result<Json<UserResponse>> {
+        Ok(Json(UserResponse::from(caller.user.as_ref())))
+    }
+
+    /// Change me
+    ///
+    /// Changes what is said of the caller, or their e-mail address or password, which wants an access
+    /// token from a sign-in. A new address is not verified. A new password ends every other session and every access
+    /// token, this one included; the refresh token of this session goes on.
+    ///
+    /// If `REQUIRE_VERIFICATION` is on, a new address takes over once it is proved: the answer has the address that the
+    /// user keeps until then, and the new one as `pending_email`. `POST /auth/verify` proves it, with the token of the
+    /// mail to the new address; asking again replaces it.
+    #[oai(path = "/users/me", method = "patch", operation_id = "update_me", tag = "Tag::Users")]
+    async fn update_me(
+        &self,
+        app: Data<&App>,
+        caller: UserCaller,
+        cookies: Cookies,
+        device: Device,
+        client: CodeClient,
+        body: Body<UpdateMeRequest>,
+    ) -> Result<Json<UserResponse>> {
+        let wanted = body.0;
+        let ends_token = wanted.password.is_some();
+        let claims = caller.claims.as_ref();
+        let (id, asker) = (caller.user.id, Asker::of(claims));
+        // Whoever changes no address is sent no code.
+        let client = wanted.email.as_ref().and_then(|_| client.keep());
+        let (user, new) = super::change(&app, id, asker, wanted, device.clone(), client).await?;
+        // A browser has no refresh token to go on with.
+        if let Some(claims) = claims.filter(|_| ends_token && caller.has_cookie) {
+            match session::replace(&app, claims, device).await {
+                Ok(access) => access.iter().for_each(|access| cookies.keep(&app, access)),
+                Err(error) => {
+                    tracing::warn!(error.cause = %error, "a cookie could not be replaced")
+                }
+            }
+        }
+        let new = new.map(|email| email.as_str().to_owned());
+        Ok(Json(UserResponse::with_pending(&user, new)))
+    }
+
+    /// Keep my address
+    ///
+    /// Cancels the new address that waits to be proved.
+    #[oai(
+        path = "/users/me/pending-email",
+        method = "delete",
+        operation_id = "cancel_pending_email",
+        tag = "Tag::Users"
+    )]
+    async fn cancel_pending_email(&self, app: Data<&App>, caller: UserCaller) -> Result<Done> {
+        super::cancel(&app, caller.user.id, Asker::of(caller.claims.as_ref())).await?;
+        Ok(Done::NoContent)
+    }
+
+    /// Cancel the links to previous addresses
+    ///
+    /// Cancels the links by which previous addresses of the caller take the account back within 72 hours, and tells those
+    /// addresses. Requires an access token from a sign-in. With the `token` of a link, that link is cancelled at once.
+    /// Without it, links are cancelled a day after their change at the earliest, from a session that began 72 hours
+    /// before the change, if the address of the account is verified.
+    #[oai(
+        path = "/users/me/previous-emails",
+        method = "delete",
+        operation_id = "cancel_previous_emails",
+        tag = "Tag::Users"
+    )]
+    async fn cancel_previous_emails(
+        &self,
+        app: Data<&App>,
+        caller: UserCaller,
+        body: Body<CancelRequest>,
+    ) -> Result<Done> {
+        let asker = Asker::of(caller.claims.as_ref());
+        super::cancel_links(&app, caller.user.id, asker, body.0).await?;
+        Ok(Done::NoContent)
+    }
+
+    /// Delete me
+    ///
+    /// With sessions and API tokens. Wants an access token from a sign-in. The last superuser stays.
+    #[oai(path = "/users/me", method = "delete", operation_id = "delete_me", tag = "Tag::Users")]
+    async fn delete_me(
+        &self,
+        app: Data<&App>,
+        caller: UserCaller,
+        cookies: Cookies,
+        device: Device,
+    ) -> Result<Done> {
+        super::delete(&app, Asker::of(caller.claims.as_ref()), caller.user.id, device).await?;
+        if caller.has_cookie {
+            cookies.forget(&app);
+        }
+        Ok(Done::NoContent)
+    }
+
+    /// What is kept of me
+    ///
+    /// Everything: what the user says of themself, sessions, those that ended too, API tokens, and what
+    /// was done by them and on them. Requires an access token from a sign-in. One export of a user runs at a
+    /// time, and a few an hour begin. The answer is sent as it is read: one that breaks off has no end.
+    #[oai(
+        path = "/users/me/export",
+        method = "post",
+        operation_id = "export_me",
+        tag = "Tag::Users"
+    )]
+    async fn export_me(&self, app: Data<&App>, caller: UserCaller) -> Result<Download> {
+        let asker = Asker::of(caller.claims.as_ref());
+        Ok(Download(super::export(&app, &caller.user, asker).await?))
+    }
+
+    /// Where am I signed in
+    ///
+    /// The caller's sessions, the newest first; with `ended=true` those that ended, and why.
+    #[oai(
+        path = "/auth/sessions",
+        method = "get",
+        operation_id = "list_sessions",
+        tag = "Tag::Auth"
+    )]
+    async fn list_sessions(
+        &self,
+        app: Data<&App>,
+        caller: UserCaller,
+        /// Those that ended, rather than those that live.
+        ended: Query<Option<bool>>,
+        /// At most so many, 20 if not given; less than 1 is taken for 1, more than 100 for 100.
+        limit: Query<Option<u64>>,
+        /// The `next` of the page before.
+        after: Query<Option<String>>,
+    ) -> Result<Json<SessionsResponse>> {
+        let page = Page {
+            ended: ended.0.unwrap_or(false),
+            after: after.0.filter(|after| !after.is_empty()),
+            limit: limit.0.unwrap_or(20),
+        };
+        let current = Asker::of(caller.claims.as_ref()).session();
+        let some = session::list(&app, caller.user.id, current, page).await?;
+        Ok(Json(some.into()))
+    }
+
+    /// Sign out there
+    ///
+    /// Ends one session of the caller. Once this is answered, none of its tokens is accepted.
+    #[oai(
+        path = "/auth/sessions/:id",
+        method = "delete",
+        operation_id = "end_session",
+        tag = "Tag::Auth"
+    )]
+    async fn end_session(
+        &self,
+        app: Data<&App>,
+        caller: UserCaller,
+        device: Device,
+        /// The session's id.
+        id: Path<String>,
+    ) -> Result<Done> {
+        let asker = Asker::of(caller.claims.as_ref());
+        session::end_one(&app, caller.user.id, asker, &id, device).await?;
+        Ok(Done::NoContent)
+    }
+
+    /// Sign out everywhere else
+    ///
+    /// Ends every session of the caller but the one that asks.
+    #[oai(
+        path = "/auth/sessions",
+        method = "delete",
+        operation_id = "end_other_sessions",
+        tag = "Tag::Auth"
+    )]
+    async fn end_other_sessions(
+        &self,
+        app: Data<&App>,
+        caller: UserCaller,
+        device: Device,
+    ) -> Result<Done> {
+        session::end_others(&app, caller.user.id, Asker::of(caller.claims.as_ref()), device)
+            .await?;
+        Ok(Done::NoContent)
+    }
+}

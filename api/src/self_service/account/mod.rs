@@ -1,0 +1,315 @@
+//! Accounts: what people change of themselves, and what that does to their sessions.
+
+pub(crate) mod download;
+mod email;
+pub(crate) mod export;
+pub(crate) mod http;
+pub(crate) mod pages;
+
+pub use email::{cancel, cancel_links};
+pub use export::{Export, Exports};
+
+use entity::{SessionId, UserId};
+use sea_orm::DatabaseTransaction;
+use tessera_verify::Revocation;
+
+use crate::access::api_token;
+use crate::access::session::{self, Asker, Device};
+use crate::app::App;
+use crate::base::clock;
+use crate::base::error::{Code, Result};
+use crate::identity::factor::{self, Password};
+use crate::identity::service::PrincipalId;
+use crate::identity::user::{self, Changes, Email, PasswordHash, User, Website, former, pending};
+use crate::identity::verification::{self, Binding, Purpose};
+use crate::platform::audit::{self, Act, Actor, Entry};
+use crate::platform::mail::{self, Facts, Letter, Template};
+use crate::platform::rate_limit;
+use crate::platform::rate_limit::mail::{Event, Reason};
+use crate::platform::revocation::Why;
+
+/// What a user wants to change of themself; what is `None` stays.
+#[derive(Debug, Default)]
+pub struct Wanted {
+    /// A new address, which is not verified.
+    pub email: Option<Email>,
+    /// A new password.
+    pub password: Option<Password>,
+    /// Another name, or none.
+    pub name: Option<Option<String>>,
+    /// Another surname, or none.
+    pub surname: Option<Option<String>>,
+    /// Another page, or none.
+    pub website: Option<Option<Website>>,
+}
+
+/// Changes a user who asks for it. An address or a password wants a fresh access token. A new address
+/// is not verified; if `REQUIRE_VERIFICATION` is on, it is returned beside the user, and takes over once it is
+/// proved. A new password ends every other session and every access token there is.
+///
+/// # Errors
+///
+/// [`Code::FreshTokenRequired`], [`Code::UpdateUserEmailAlreadyExists`],
+/// [`Code::UpdateUserInvalidPassword`], [`Code::ServiceBusy`]; [`Code::TooManyAttempts`] for an account that acts too
+/// often, and for an account, or a place, that tries many addresses.
+pub async fn change(
+    app: &App,
+    id: UserId,
+    asker: Asker<'_>,
+    wanted: Wanted,
+    device: Device,
+    client: Option<Binding>,
+) -> Result<(User, Option<Email>)> {
+    let Wanted { email, password, name, surname, website } = wanted;
+    if email.is_some() || password.is_some() {
+        asker.require_fresh(app)?;
+    }
+    if email.is_some() && app.config.require_verification {
+        email::require_mail(app)?;
+    }
+    if password.is_some() {
+        rate_limit::password(app, id)?;
+    } else {
+        rate_limit::act(app, PrincipalId::User(id), false)?;
+    }
+    if let Some(email) = &email {
+        let known = user::by_id(&app.database, id).await?.ok_or(Code::Unauthorized)?.user.email;
+        if email.as_str() != known {
+            rate_limit::new_address(app, id, device.ip.as_deref()).await?;
+        }
+    }
+    let hash = match password {
+        Some(password) => Some(hash_of(app, id, email.as_ref(), password).await?),
+        None => None,
+    };
+
+    let transaction = app.database.begin().await?;
+    let held = hold(app, &transaction, id, asker).await?;
+    let email = email.filter(|email| email.as_str() != held.email);
+    let waits = app.config.require_verification;
+    let (email, new) = if waits { (None, email) } else { (email, None) };
+    let changes = Changes { email, hash, name, surname, website, ..Changes::default() };
+    let kept = asker.session();
+    let way = Way { own: true, kept, from: device.ip, client };
+    let mut acts = acts(&held, &changes, &Actor::user(id));
+    let has_new_password = changes.hash.is_some();
+    let changed = apply(app, &transaction, held, changes, way).await?;
+    if has_new_password {
+        asker.move_on(&transaction).await?;
+    }
+    if let Some(new) = &new {
+        email::ask(app, &transaction, id, new, asker).await?;
+        acts.push(Entry::own(Act::EmailChangeAsk, id));
+    }
+    audit::record_all(&transaction, acts).await?;
+    transaction.commit().await?;
+    applied(app, &changed);
+    Ok((changed.0, new))
+}
+
+/// What changes of a user are told as.
+pub(crate) fn acts(held: &User, changes: &Changes, actor: &Actor) -> Vec<Entry> {
+    let entry = |act| Entry::new(act, actor.clone()).on_user(held.id);
+    let mut acts = Vec::new();
+    if changes.hash.is_some() {
+        acts.push(entry(Act::PasswordChange));
+    }
+    if changes.email.is_some() {
+        acts.push(entry(Act::EmailChange));
+    }
+    let flags = [
+        ("is_active", changes.is_active, held.is_active),
+        ("is_superuser", changes.is_superuser, held.is_superuser),
+        ("is_verified", changes.is_verified, held.is_verified),
+    ];
+    let flags = flags.into_iter().filter_map(|(name, to, from)| Some((name, to?, from)));
+    let mut flags = flags.filter(|(_, to, from)| to != from).peekable();
+    if flags.peek().is_some() {
+        acts.push(flags.fold(entry(Act::FlagsChange), |entry, (name, to, _)| entry.with(name, to)));
+    }
+    if let Some(granted) = changes.granted.as_ref().filter(|granted| **granted != held.granted) {
+        let (from, to) = (held.granted.to_string(), granted.to_string());
+        acts.push(entry(Act::ScopesChange).with("from", from).with("to", to));
+    }
+    acts
+}
+
+/// Puts into memory what [`apply`] recorded, once that was committed.
+pub(crate) fn applied(app: &App, (user, entries): &(User, Vec<Revocation>)) {
+    app.revocations.apply(entries.iter().cloned());
+    app.known_users.forget(user.id);
+    app.jobs.wake();
+}
+
+/// The hash of a password that is to be a user's.
+pub(crate) async fn hash_of(
+    app: &App,
+    id: UserId,
+    email: Option<&Email>,
+    password: Password,
+) -> Result<PasswordHash> {
+    let known = user::by_id(&app.database, id).await?;
+    let mut words: Vec<_> = email.iter().map(|email| email.as_str().to_owned()).collect();
+    if let Some(known) = known {
+        words.extend(factor::words_of(&known.user.email, &known.user.profile));
+    }
+    let refusal = Code::UpdateUserInvalidPassword;
+    factor::hash_new(app, password, words, refusal).await
+}
+
+/// A user who may still do what their token lets them do.
+///
+/// While a password was hashed, the token may have been revoked, by another replica too. Who was just
+/// thrown out must not set the next password: so the tables are asked, not memory.
+async fn hold(
+    app: &App,
+    transaction: &DatabaseTransaction,
+    id: UserId,
+    asker: Asker<'_>,
+) -> Result<User> {
+    let held = user::hold(transaction, id).await?.ok_or(Code::Unauthorized)?;
+    asker.hold(app, transaction, id).await?;
+    if held.user.may_act(&app.config) { Ok(held.user) } else { Err(Code::Unauthorized.into()) }
+}
+
+/// By whom and from where a user is changed.
+#[derive(Debug)]
+pub(crate) struct Way {
+    /// Whether it is the user who does it.
+    pub(crate) own: bool,
+    /// The session that stays.
+    pub(crate) kept: Option<SessionId>,
+    /// The peer's address.
+    pub(crate) from: Option<String>,
+    /// What binds the code of a mail to the client that changes them.
+    pub(crate) client: Option<Binding>,
+}
+
+/// Changes a user who is held: a new password, and not being active any more, end their sessions but
+/// one and every access token they got. Losing a scope revokes every access token they got, and ends no session. A new address is to be verified, and the former one is told. What
+/// is returned besides was recorded in the transaction; the caller says [`applied`] once that was
+/// committed.
+pub(crate) async fn apply(
+    app: &App,
+    transaction: &DatabaseTransaction,
+    held: User,
+    changes: Changes,
+    way: Way,
+) -> Result<(User, Vec<Revocation>)> {
+    let Way { own, kept, from, client } = way;
+    if changes.is_empty() {
+        return Ok((held, Vec::new()));
+    }
+    let why = match (&changes.hash, changes.is_active) {
+        (_, Some(false)) if held.is_active => Some((Why::Deactivated, None)),
+        (Some(_), _) => Some((Why::PasswordChange, kept)),
+        _ => None,
+    };
+    let former = held.clone();
+    let (moves, has_new_password) = (changes.email.is_some(), changes.hash.is_some());
+    let user = user::change(transaction, held, changes).await?;
+    if moves || has_new_password {
+        // Somebody else may have asked for it.
+        pending::forget(transaction, user.id).await?;
+    }
+    if moves {
+        // What a superuser decides, its former holder does not undo.
+        verification::send_to_former(app, transaction, &former, own).await?;
+    }
+    if moves
+        && !user.is_verified
+        && app.mailer.sends()
+        && (!own
+            || rate_limit::mail::may_write(app, transaction, Reason::NewAddress, &user.email)
+                .await?)
+        && let Some(known) = user::by_id_in(transaction, user.id).await?
+    {
+        verification::send(app, transaction, &known, Purpose::Verify, client.as_ref()).await?;
+    }
+    if has_new_password
+        && app.mailer.sends()
+        && rate_limit::mail::may_tell(app, transaction, user.id, Event::PasswordChanged).await?
+    {
+        mail::put(app, transaction, user.id, &password_changed(former.email.clone())).await?;
+    }
+    let entries = match why {
+        Some((why, kept)) => {
+            let now = clock::now();
+            session::end_all(app, transaction, user.id, kept, &why, from, now).await?
+        }
+        // Services that verify on their own believe the scopes of an access token.
+        None if former.scopes().beyond(&user.scopes()).is_some() => {
+            session::revoke_access(app, transaction, user.id, &Why::ScopesLost).await?
+        }
+        None => Vec::new(),
+    };
+    Ok((user, entries))
+}
+
+fn password_changed(to: String) -> Letter {
+    Letter::telling(to, Template::PasswordChanged, "/forgot-password", Facts::new())
+}
+
+/// Deletes a user who asks for it with a fresh access token: their sessions and API tokens go with them.
+///
+/// # Errors
+///
+/// [`Code::FreshTokenRequired`]; [`Code::LastSuperuser`]; [`Code::EmailChangePending`] while a former address that
+/// was verified may take the account back.
+pub async fn delete(app: &App, asker: Asker<'_>, id: UserId, device: Device) -> Result<()> {
+    asker.require_fresh(app)?;
+    let transaction = app.database.begin().await?;
+    if former::is_verified(&transaction, id).await? {
+        // Who took over the account would take away with it what its owner takes it back by.
+        return Err(Code::EmailChangePending.into());
+    }
+    let before = user::by_id_in(&transaction, id).await?.ok_or(Code::Unauthorized)?.user;
+    if before.is_superuser {
+        user::require_another_superuser(&transaction, id).await?;
+    }
+    let held = hold(app, &transaction, id, asker).await?;
+    if held.is_superuser && !before.is_superuser {
+        // Made one in between.
+        user::require_another_superuser(&transaction, id).await?;
+    }
+    let entries = remove(app, &transaction, held, device.ip).await?;
+    audit::record(&transaction, Entry::own(Act::UserDelete, id)).await?;
+    transaction.commit().await?;
+    app.revocations.apply(entries);
+    app.known_users.forget(id);
+    app.forget_api_tokens();
+    Ok(())
+}
+
+/// Deletes a user who is held, with everything that is theirs.
+pub(crate) async fn remove(
+    app: &App,
+    transaction: &DatabaseTransaction,
+    held: User,
+    from: Option<String>,
+) -> Result<Vec<Revocation>> {
+    // Services that verify on their own know the user's tokens: those are revoked one last time.
+    let now = clock::now();
+    api_token::delete_of(transaction, held.id).await?;
+    let why = Why::Deleted;
+    let entries = session::end_all(app, transaction, held.id, None, &why, from, now).await?;
+    user::delete(transaction, held.id).await?;
+    Ok(entries)
+}
+
+/// Begins an export of everything that is kept of a user, for themself, who gave their password a moment ago.
+///
+/// # Errors
+///
+/// [`Code::FreshTokenRequired`]; [`Code::TooManyAttempts`] for one that runs already, and for more than a few an hour;
+/// [`Code::ServiceBusy`] while too many others export.
+pub async fn export(app: &App, user: &User, asker: Asker<'_>) -> Result<Export> {
+    asker.require_fresh(app)?;
+    let ready = export::ready(app, Some(PrincipalId::User(user.id)))?;
+    rate_limit::export(app, user.id).await?;
+    let transaction = app.database.begin().await?;
+    let held = hold(app, &transaction, user.id, asker).await?;
+    audit::record(&transaction, Entry::own(Act::UserExport, user.id)).await?;
+    transaction.commit().await?;
+    Export::begin(app, ready, held, asker.session()).await
+}

@@ -1,0 +1,533 @@
+//! Recovery: what people do by a mail they got. They show that an address is theirs, choose another
+//! password, and take back an account whose address somebody changed.
+//!
+//! Asking for a mail is one row, the same for anybody: whether there is such a user is found out
+//! afterwards, so that neither the answer nor its time tells.
+
+pub(crate) mod http;
+pub(crate) mod jobs;
+pub(crate) mod pages;
+
+use entity::UserId;
+use sea_orm::{DatabaseTransaction, TransactionTrait};
+use serde::{Deserialize, Serialize};
+
+use crate::access::api_token;
+use crate::access::session::browser::SignedIn;
+use crate::access::session::{self, Asker, Device};
+use crate::app::App;
+use crate::base::error::{Code, Error, Result};
+use crate::base::random;
+use crate::identity::alert;
+use crate::identity::factor::{self, Password};
+use crate::identity::user::{self, Changes, Credentials, Email, User, claim, former, pending};
+use crate::identity::verification::{self, Binding, Confirmation, Proof, Purpose};
+use crate::platform::audit::{self, Act, Actor, Entry};
+use crate::platform::job::{self, Kind};
+use crate::platform::rate_limit;
+use crate::platform::revocation::Why;
+use crate::self_service::account::{self, Way};
+
+/// How long after it was asked for a mail is of use, in seconds.
+const ANSWERED_WITHIN: u64 = 3600;
+
+/// A mail that somebody asked for.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Asked {
+    email: String,
+    purpose: Purpose,
+    from: Option<String>,
+    /// Who asked; a release before this one did not say.
+    #[serde(default = "Actor::anybody")]
+    by: Actor,
+    /// What binds the mail's code to the client that asked.
+    #[serde(default)]
+    client: Option<Binding>,
+}
+
+/// Has a mail sent to a user with this address, if there is one it is for.
+///
+/// # Errors
+///
+/// [`Code::TooManyAttempts`], whether there is such a user or not, for a place that asks too often.
+pub async fn ask(
+    app: &App,
+    purpose: Purpose,
+    email: Email,
+    by: Actor,
+    from: Option<&str>,
+    client: Option<Binding>,
+) -> Result<()> {
+    rate_limit::mail::asked(app, purpose, email.as_str(), from).await?;
+    if !app.mailer.sends() {
+        return Ok(());
+    }
+    let from = from.map(ToOwned::to_owned);
+    let asked = Asked { email: email.as_str().to_owned(), purpose, from, by, client };
+    let transaction = app.database.begin().await?;
+    job::put_sometime(app, &transaction, Kind::Request, &asked, ANSWERED_WITHIN).await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+/// Sends the mail, if there is somebody it is for, and they did not get many of its kind lately.
+pub(crate) async fn answer(app: &App, asked: &Asked) -> Result<()> {
+    let Asked { email, purpose, from, by, client } = asked;
+    let Some(known) = user::by_email(&app.database, email).await? else { return Ok(()) };
+    let transaction = app.database.begin().await?;
+    let Some(held) = user::hold(&transaction, known.user.id).await? else { return Ok(()) };
+    let nothing_to_verify = *purpose == Purpose::Verify && held.user.is_verified;
+    let moved = held.user.email != known.user.email;
+    if !held.user.is_active || nothing_to_verify || moved {
+        return Ok(());
+    }
+    // A superuser is not kept from it by what strangers asked for.
+    let (to, from) = (&held.user.email, from.as_deref());
+    let by_anybody = *by == Actor::anybody();
+    if by_anybody && !rate_limit::mail::may_answer(app, &transaction, *purpose, to, from).await? {
+        return Ok(());
+    }
+    verification::send(app, &transaction, &held, *purpose, client.as_ref()).await?;
+    if *purpose == Purpose::ResetPassword {
+        let entry = Entry::new(Act::PasswordResetMail, by.clone());
+        audit::record(&transaction, entry.on_user(held.user.id)).await?;
+    }
+    transaction.commit().await?;
+    app.jobs.wake();
+    Ok(())
+}
+
+/// What those who confirm an address show beside the mail's token or code.
+#[derive(Debug)]
+pub enum Evidence<'a> {
+    /// Nothing. Those who know the account's password may be others than those who confirm.
+    Nothing,
+    /// The account's password.
+    Password(Password),
+    /// A browser that is signed in.
+    Browser(&'a SignedIn),
+}
+
+/// Verifies an address; of a user who asked for a new one, that takes over.
+///
+/// Without evidence that those who read the mail have the account's password, the account stays unclaimed: the next
+/// password that a mail sets ends everything that was made before it, API tokens too.
+///
+/// # Errors
+///
+/// [`Code::VerifyUserBadToken`]; [`Code::VerifyUserAlreadyVerified`] for a token that did it before;
+/// [`Code::TooManyAttempts`] for codes and passwords; [`Code::LoginBadCredentials`] for a wrong password;
+/// [`Code::FreshTokenRequired`] for a browser of another account; [`Code::UpdateUserEmailAlreadyExists`] for a new
+/// address that somebody else has by now; [`Code::ServiceBusy`].
+pub async fn verify(
+    app: &App,
+    proof: Proof,
+    evidence: Evidence<'_>,
+    from: Option<&str>,
+) -> Result<User> {
+    let purpose = Purpose::Verify;
+    let bad = || Error::from(Code::VerifyUserBadToken);
+    let found = match (found(app, purpose, &proof, from, bad).await, &proof) {
+        (Err(error), Proof::Token(token)) if error.code() == Code::VerifyUserBadToken => {
+            return take_new_email(app, token, evidence, from).await;
+        }
+        (found, _) => found?,
+    };
+    let is_claim = !matches!(evidence, Evidence::Nothing);
+    let (proven, session) = match evidence {
+        Evidence::Nothing => (None, None),
+        Evidence::Password(password) => {
+            // A link that does nothing must not let anybody try passwords.
+            require_unverified(app, &found).await?;
+            (Some(session::prove(app, found.user(), password, from).await?.hash), None)
+        }
+        Evidence::Browser(signed_in) if signed_in.user.id == found.user() => {
+            (None, Some(signed_in.session))
+        }
+        Evidence::Browser(_) => {
+            require_unverified(app, &found).await?;
+            return Err(Code::FreshTokenRequired.into());
+        }
+    };
+    let transaction = app.database.begin().await?;
+    let held = hold(&transaction, &found, purpose).await?.ok_or_else(bad)?;
+    if held.user.is_verified {
+        return Err(Code::VerifyUserAlreadyVerified.into());
+    }
+    if proven.is_some_and(|proven| proven != held.hash) {
+        // The password was changed, or hashed anew, meanwhile.
+        return Err(Code::ServiceBusy.into());
+    }
+    if let Some(session) = session {
+        let asker = Asker::Browser { session, proven: None, next: None };
+        if !asker.lives(&transaction, held.user.id).await? {
+            return Err(Code::FreshTokenRequired.into());
+        }
+    }
+    if !verification::spend(&transaction, &found).await? {
+        return Err(bad());
+    }
+    let changes = Changes { is_verified: Some(true), ..Changes::default() };
+    let user = user::change(&transaction, held.user, changes).await?;
+    if is_claim {
+        claim::make(&transaction, &user).await?;
+    } else {
+        claim::leave_open(&transaction, &user).await?;
+    }
+    let entry = Entry::new(Act::EmailVerify, Actor::anybody()).on_user(user.id);
+    audit::record(&transaction, entry.with("claimed", is_claim)).await?;
+    transaction.commit().await?;
+    app.known_users.forget(user.id);
+    rate_limit::forgive_codes(app, purpose.name(), user.id, from).await?;
+    Ok(user)
+}
+
+/// Gives a user the new address that they asked for, for those who read its mail.
+async fn take_new_email(
+    app: &App,
+    token: &str,
+    evidence: Evidence<'_>,
+    from: Option<&str>,
+) -> Result<User> {
+    let bad = || Error::from(Code::VerifyUserBadToken);
+    let found = verification::find_new(app.database.reader(), token).await?.ok_or_else(bad)?;
+    let is_claim = !matches!(evidence, Evidence::Nothing);
+    let proven = match evidence {
+        Evidence::Nothing => None,
+        Evidence::Password(password) => {
+            Some(session::prove(app, found.user, password, from).await?.hash)
+        }
+        Evidence::Browser(signed_in) if signed_in.user.id == found.user => None,
+        Evidence::Browser(_) => return Err(Code::FreshTokenRequired.into()),
+    };
+    let transaction = app.database.begin().await?;
+    let held = user::hold(&transaction, found.user).await?.ok_or_else(bad)?;
+    if proven.is_some_and(|proven| proven != held.hash) {
+        return Err(Code::ServiceBusy.into());
+    }
+    // Those who were thrown out since do not have it changed.
+    let stands = held.user.is_active && Asker::stands(&transaction, found.session).await?;
+    if !stands || !verification::spend_new(&transaction, &found, token, &held).await? {
+        return Err(bad());
+    }
+    let email: Email = found.email.parse().map_err(|_| bad())?;
+    let changes = Changes { email: Some(email), is_verified: Some(true), ..Changes::default() };
+    let way = Way { own: true, kept: None, from: from.map(ToOwned::to_owned), client: None };
+    let changed = account::apply(app, &transaction, held.user, changes, way).await?;
+    if is_claim {
+        claim::make(&transaction, &changed.0).await?;
+    } else {
+        claim::leave_open(&transaction, &changed.0).await?;
+    }
+    let entry = |act| Entry::new(act, Actor::anybody()).on_user(changed.0.id);
+    let verified = entry(Act::EmailVerify).with("claimed", is_claim);
+    audit::record_all(&transaction, vec![entry(Act::EmailChange), verified]).await?;
+    transaction.commit().await?;
+    account::applied(app, &changed);
+    Ok(changed.0)
+}
+
+/// Fails for a confirmation that has nothing to verify any more.
+async fn require_unverified(app: &App, found: &Confirmation) -> Result<()> {
+    let known = user::by_id(&app.database, found.user()).await?;
+    let known = known.filter(|known| known.user.is_active && found.fits(Purpose::Verify, known));
+    let known = known.ok_or(Code::VerifyUserBadToken)?;
+    if known.user.is_verified {
+        return Err(Code::VerifyUserAlreadyVerified.into());
+    }
+    if found.is_used() { Err(Code::VerifyUserBadToken.into()) } else { Ok(()) }
+}
+
+/// An account that a link is for.
+#[derive(Debug)]
+pub struct Addressee {
+    /// The user.
+    pub user: UserId,
+    /// Their address.
+    pub email: String,
+    /// The number of their API tokens.
+    pub api_tokens: u64,
+    /// Whether a new password ends everything that was made before it, API tokens too, whatever is asked for:
+    /// nobody has shown yet that those who have the password read the mail.
+    pub ends_everything: bool,
+    /// Whether the address is a new one that they asked for.
+    pub is_new: bool,
+}
+
+/// The account that a link is for, which stays as it is.
+///
+/// # Errors
+///
+/// [`Code::ResetPasswordBadToken`] or [`Code::VerifyUserBadToken`], by the purpose;
+/// [`Code::VerifyUserAlreadyVerified`].
+pub async fn addressee(app: &App, purpose: Purpose, token: &str) -> Result<Addressee> {
+    let bad = || Error::from(bad_token(purpose));
+    let reader = app.database.reader();
+    let Some(found) = verification::find(reader, purpose, token).await? else {
+        let new = verification::find_new(reader, token).await?;
+        let new = new.filter(|_| purpose == Purpose::Verify).ok_or_else(bad)?;
+        return Ok(Addressee {
+            user: new.user,
+            email: new.email,
+            api_tokens: 0,
+            ends_everything: false,
+            is_new: true,
+        });
+    };
+    let known = user::by_id(&app.database, found.user()).await?.ok_or_else(bad)?;
+    if !known.user.is_active || !found.fits(purpose, &known) {
+        return Err(bad());
+    }
+    if purpose == Purpose::Verify && known.user.is_verified {
+        return Err(Code::VerifyUserAlreadyVerified.into());
+    }
+    if found.is_used() {
+        return Err(bad());
+    }
+    Ok(Addressee {
+        user: known.user.id,
+        api_tokens: api_token::count_of(app, known.user.id).await?,
+        ends_everything: !claim::is_made(reader, &known.user).await?,
+        email: known.user.email,
+        is_new: false,
+    })
+}
+
+/// The refusal of what a mail brought, for its purpose.
+fn bad_token(purpose: Purpose) -> Code {
+    match purpose {
+        Purpose::Verify => Code::VerifyUserBadToken,
+        Purpose::ResetPassword => Code::ResetPasswordBadToken,
+    }
+}
+
+/// What a new password ends besides sessions and access tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ends {
+    /// Nothing, if the account is claimed.
+    SessionsOnly,
+    /// API tokens.
+    ApiTokensToo,
+}
+
+/// Gives a user another password, and ends every session and every access token of theirs. It verifies no address.
+/// If nobody had shown that those who have the password read the mail, API tokens and everything that mails
+/// brought end as well: somebody else may have registered the address.
+///
+/// # Errors
+///
+/// [`Code::ResetPasswordBadToken`]; [`Code::ResetPasswordInvalidPassword`], and the token stays good;
+/// [`Code::TooManyAttempts`] for codes; [`Code::ServiceBusy`].
+pub async fn reset_password(
+    app: &App,
+    proof: Proof,
+    password: Password,
+    ends: Ends,
+    device: Device,
+) -> Result<()> {
+    set_password(app, Purpose::ResetPassword, proof, password, ends, device).await
+}
+
+/// Takes an account over for those who read its mail, with the token that was mailed to verify its address: as
+/// [`reset_password`], as long as the address is not verified, and verifies it.
+///
+/// # Errors
+///
+/// [`Code::VerifyUserBadToken`], [`Code::VerifyUserAlreadyVerified`]; [`Code::ResetPasswordInvalidPassword`], and
+/// the token stays good; [`Code::ServiceBusy`].
+pub async fn take_over(app: &App, token: String, password: Password, device: Device) -> Result<()> {
+    let proof = Proof::Token(token);
+    set_password(app, Purpose::Verify, proof, password, Ends::ApiTokensToo, device).await
+}
+
+async fn set_password(
+    app: &App,
+    purpose: Purpose,
+    proof: Proof,
+    password: Password,
+    ends: Ends,
+    device: Device,
+) -> Result<()> {
+    let bad = || Error::from(bad_token(purpose));
+    let found = found(app, purpose, &proof, device.ip.as_deref(), bad).await?;
+    // Asked before the password is hashed: those who have no token make nobody work.
+    if purpose == Purpose::Verify {
+        require_unverified(app, &found).await?;
+    }
+    let known = user::by_id(&app.database, found.user()).await?.ok_or_else(bad)?;
+    if found.is_used() || !known.user.is_active || !found.fits(purpose, &known) {
+        return Err(bad());
+    }
+    let words = factor::words_of(&known.user.email, &known.user.profile);
+    let refusal = Code::ResetPasswordInvalidPassword;
+    let hash = factor::hash_new(app, password, words, refusal).await?;
+
+    let transaction = app.database.begin().await?;
+    let held = hold(&transaction, &found, purpose).await?.ok_or_else(bad)?;
+    if purpose == Purpose::Verify && held.user.is_verified {
+        return Err(Code::VerifyUserAlreadyVerified.into());
+    }
+    if !verification::spend(&transaction, &found).await? {
+        return Err(bad());
+    }
+    let from = device.ip.clone();
+    let id = held.user.id;
+    let ends_tokens = end_for_new_password(&transaction, &held.user, ends).await?;
+    // A mail for a new password verifies no address, as in FastAPI Users: a front end asks for that apart.
+    let is_verified = (purpose == Purpose::Verify).then_some(true);
+    let changes = Changes { hash: Some(hash), is_verified, ..Changes::default() };
+    let way = Way { own: true, kept: None, from: device.ip, client: None };
+    let changed = account::apply(app, &transaction, held.user, changes, way).await?;
+    alert::superuser_password_set(app, &transaction, &changed.0, None).await?;
+    audit::record_all(&transaction, acts_of_reset(id, purpose, ends_tokens)).await?;
+    transaction.commit().await?;
+    account::applied(app, &changed);
+    app.forget_api_tokens();
+    rate_limit::forgive_codes(app, purpose.name(), known.user.id, from.as_deref()).await?;
+    // Those who mistyped the old password often enough to wait have no reason to any more.
+    rate_limit::proved(app, &known.user.email, from.as_deref()).await
+}
+
+/// Ends what must not outlive a new password that a mail sets, beside sessions; says whether API tokens are among it.
+async fn end_for_new_password(
+    transaction: &DatabaseTransaction,
+    held: &User,
+    ends: Ends,
+) -> Result<bool> {
+    // The address was shown to be theirs: what was never shown takes nothing from it.
+    former::forget_unverified(transaction, held.id).await?;
+    verification::end_unused(transaction, held.id).await?;
+    pending::forget(transaction, held.id).await?;
+    let is_claimed = claim::is_made(transaction, held).await?;
+    let ends_tokens = !is_claimed || ends == Ends::ApiTokensToo;
+    if ends_tokens {
+        api_token::delete_of(transaction, held.id).await?;
+    }
+    claim::make(transaction, held).await?;
+    Ok(ends_tokens)
+}
+
+/// The audit's entries of a new password that a mail set.
+fn acts_of_reset(user: UserId, purpose: Purpose, ends_tokens: bool) -> Vec<Entry> {
+    let entry = |act| Entry::new(act, Actor::anybody()).on_user(user);
+    let verifies = purpose == Purpose::Verify;
+    let verified = verifies.then(|| entry(Act::EmailVerify).with("claimed", true));
+    let reset = entry(Act::PasswordReset).with("api_tokens", ends_tokens);
+    verified.into_iter().chain([reset]).collect()
+}
+
+/// Gives an account the address again that it had before, and ends everything by which somebody else may
+/// act for it: sessions, access tokens, API tokens, mails on their way, and the password, which they know. A
+/// mail with which to choose another follows.
+///
+/// An address that was never shown to be anybody's does not take the account from one that was.
+///
+/// # Errors
+///
+/// [`Code::RestoreEmailBadToken`].
+pub async fn restore_email(
+    app: &App,
+    token: &str,
+    device: Device,
+    client: Option<Binding>,
+) -> Result<User> {
+    let bad = || Error::from(Code::RestoreEmailBadToken);
+    let transaction = app.database.begin().await?;
+    let found = verification::find_former(&transaction, token).await?.ok_or_else(bad)?;
+    let held = user::hold(&transaction, found.user).await?.ok_or_else(bad)?;
+    // Again: somebody else may have used it while this waited.
+    let found = verification::find_former(&transaction, token).await?.ok_or_else(bad)?;
+    if !held.user.is_active || held.user.is_verified && !found.verified {
+        return Err(bad());
+    }
+    let email = found.email.parse().map_err(|_| bad())?;
+    former::forget_since(&transaction, &found).await?;
+    // Who reads its mail has shown that it is theirs.
+    let changes = Changes {
+        email: Some(email),
+        hash: Some(app.hasher.nobodys().clone()),
+        is_verified: Some(true),
+        ..Changes::default()
+    };
+    let taken = |error: Error| match error.code() {
+        Code::UpdateUserEmailAlreadyExists => bad(),
+        _ => error,
+    };
+    let user = user::change(&transaction, held.user, changes).await.map_err(taken)?;
+    api_token::delete_of(&transaction, user.id).await?;
+    pending::forget(&transaction, user.id).await?;
+    let now = crate::base::clock::now();
+    let why = Why::EmailRestored;
+    let entries = session::end_all(app, &transaction, user.id, None, &why, device.ip, now).await?;
+    let known = Credentials { user, hash: app.hasher.nobodys().clone() };
+    verification::send(app, &transaction, &known, Purpose::ResetPassword, client.as_ref()).await?;
+    alert::superuser_password_set(app, &transaction, &known.user, None).await?;
+    let entry = Entry::new(Act::EmailRestore, Actor::anybody()).on_user(known.user.id);
+    let mailed = Entry::new(Act::PasswordResetMail, Actor::anybody()).on_user(known.user.id);
+    audit::record_all(&transaction, vec![entry, mailed]).await?;
+    transaction.commit().await?;
+    account::applied(app, &(known.user.clone(), entries));
+    app.forget_api_tokens();
+    Ok(known.user)
+}
+
+/// What fits what was shown. Codes are counted before they are looked at.
+async fn found(
+    app: &App,
+    purpose: Purpose,
+    proof: &Proof,
+    from: Option<&str>,
+    bad: impl Fn() -> Error,
+) -> Result<Confirmation> {
+    let found = match proof {
+        Proof::Token(token) => verification::find(app.database.reader(), purpose, token).await?,
+        Proof::Code { email, code, binding } => {
+            found_by_code(app, purpose, email, code, binding.as_ref(), from).await?
+        }
+    };
+    found.ok_or_else(bad)
+}
+
+/// What a code is for that a client tries.
+///
+/// The same is done, and takes as long, for an address that is nobody's, and for a client that has no code of this
+/// one: what was written for it is taken back, so that nothing stays but the count of the place that it came from. An
+/// account for which too many were tried is refused as a wrong code is: another answer would tell that it is there.
+async fn found_by_code(
+    app: &App,
+    purpose: Purpose,
+    email: &str,
+    code: &str,
+    client: Option<&Binding>,
+    from: Option<&str>,
+) -> Result<Option<Confirmation>> {
+    let user = user::by_email(&app.database, email).await?.map(|known| known.user.id);
+    let transaction = app.database.begin().await?;
+    rate_limit::code_from(app, &transaction, from).await?;
+    let trial = transaction.begin().await?;
+    let tried = verification::attempt(app, &trial, purpose, user, client, code).await?;
+    let whose = user.filter(|_| tried.is_bound).unwrap_or(UserId(random::id()));
+    let may = rate_limit::code_of(app, &trial, purpose.name(), whose, email, from).await?;
+    let right = tried.right.filter(|_| may);
+    if right.is_none() {
+        let entry = Entry::new(Act::CodeRefused, Actor::anybody());
+        audit::record(&trial, entry.with("purpose", purpose.name())).await?;
+    }
+    if tried.is_bound && right.is_none() {
+        trial.commit().await?;
+    } else {
+        trial.rollback().await?;
+    }
+    transaction.commit().await?;
+    Ok(right)
+}
+
+/// The user a confirmation is for, if it still fits them.
+async fn hold(
+    transaction: &DatabaseTransaction,
+    found: &Confirmation,
+    purpose: Purpose,
+) -> Result<Option<Credentials>> {
+    let held = user::hold(transaction, found.user()).await?;
+    Ok(held.filter(|held| held.user.is_active && found.fits(purpose, held)))
+}

@@ -1,0 +1,111 @@
+//! `/auth/register`.
+
+use poem::web::Data;
+use poem_openapi::payload::Json;
+use poem_openapi::{ApiResponse, Object, OpenApi};
+
+use crate::app::App;
+use crate::base::error::{Code, Result};
+use crate::http::Tag;
+use crate::http::body::{Accepts, Body, Fields, Input};
+use crate::http::peer::PeerAddress;
+use crate::identity::factor::Password;
+use crate::identity::user::http::UserResponse;
+use crate::identity::user::{Email, Profile, Website};
+use crate::identity::verification::client::CodeClient;
+
+/// The refusals of each operation, for the documents.
+pub(crate) const REFUSALS: &[(&str, &[Code])] = &[(
+    "register",
+    &[
+        Code::RegisterUserAlreadyExists,
+        Code::RegisterInvalidPassword,
+        Code::RegistrationClosed,
+        Code::UnsupportedMediaType,
+        Code::UnprocessableContent,
+        Code::TooManyAttempts,
+        Code::ServiceBusy,
+    ],
+)];
+
+/// Who wants to be a user. Other members, the flags among them, are ignored.
+#[derive(Object)]
+#[oai(example)]
+struct RegisterRequest {
+    /// The e-mail address to sign in with.
+    email: String,
+    /// The password to sign in with.
+    password: String,
+    /// Their name: up to 100 characters.
+    #[oai(skip_serializing_if_is_none)]
+    name: Option<String>,
+    /// Their surname: up to 100 characters.
+    #[oai(skip_serializing_if_is_none)]
+    surname: Option<String>,
+    /// Their page: a URL of up to 256 characters.
+    #[oai(skip_serializing_if_is_none)]
+    website: Option<String>,
+}
+
+impl poem_openapi::types::Example for RegisterRequest {
+    fn example() -> Self {
+        Self {
+            email: "first@user.com".to_owned(),
+            password: "correct horse battery".to_owned(),
+            name: None,
+            surname: None,
+            website: None,
+        }
+    }
+}
+
+impl Input for RegisterRequest {
+    type Parsed = (Email, Password, Profile);
+    const ACCEPTS: Accepts = Accepts::Json;
+
+    fn read(fields: &mut Fields) -> Option<Self::Parsed> {
+        let email = fields.required("email");
+        let password = fields.required("password");
+        let name = fields.person("name");
+        let surname = fields.person("surname");
+        let website = fields.maybe_parsed::<Website>("website");
+        let email = email.and_then(|email| fields.email("email", &email));
+        let profile = Profile {
+            name: name?.flatten(),
+            surname: surname?.flatten(),
+            website: website?.flatten(),
+        };
+        Some((email?, Password::new(password?), profile))
+    }
+}
+
+#[derive(ApiResponse)]
+enum Registered {
+    /// The new user.
+    #[oai(status = 201)]
+    Created(Json<UserResponse>),
+}
+
+pub(crate) struct Api;
+
+#[OpenApi(tag = "Tag::Auth")]
+impl Api {
+    /// Register
+    ///
+    /// Makes a user of an e-mail address and a password. Addresses are compared without case. The code of
+    /// the mail that follows works only in this client: it repeats `X-Code-Binding`, or the cookie
+    /// `tessera-code`. The link works anywhere.
+    #[oai(path = "/auth/register", method = "post", operation_id = "register")]
+    async fn register(
+        &self,
+        app: Data<&App>,
+        from: PeerAddress,
+        client: CodeClient,
+        body: Body<RegisterRequest>,
+    ) -> Result<Registered> {
+        let (email, password, profile) = body.0;
+        let client = client.keep();
+        let user = super::register(&app, email, password, profile, from.0, client).await?;
+        Ok(Registered::Created(Json(UserResponse::from(&user))))
+    }
+}

@@ -1,0 +1,128 @@
+//! Registration: an address and a password become a user.
+
+pub(crate) mod http;
+pub(crate) mod pages;
+
+use entity::UserId;
+use sea_orm::DatabaseTransaction;
+
+use crate::app::App;
+use crate::base::config::Registration;
+use crate::base::error::{Code, Result};
+use crate::base::random;
+use crate::identity::alert;
+use crate::identity::factor::{Password, hash_new, words_of};
+use crate::identity::user::{self, Credentials, Email, PasswordHash, Profile, User};
+use crate::identity::verification::{self, Binding, Purpose};
+use crate::platform::audit::{self, Act, Actor, Entry};
+use crate::platform::rate_limit::{self, mail::Reason};
+
+/// Makes a user of somebody who asks for it.
+///
+/// # Errors
+///
+/// [`Code::RegistrationClosed`], [`Code::RegisterInvalidPassword`],
+/// [`Code::RegisterUserAlreadyExists`], [`Code::TooManyAttempts`].
+pub async fn register(
+    app: &App,
+    email: Email,
+    password: Password,
+    profile: Profile,
+    from: Option<String>,
+    client: Option<Binding>,
+) -> Result<User> {
+    if app.config.registration == Registration::Closed {
+        return Err(Code::RegistrationClosed.into());
+    }
+    rate_limit::registration(app, from.as_deref()).await?;
+    create(app, email, password, profile, Maker::Themself, client).await
+}
+
+/// Who makes a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Maker {
+    /// The user: what they say of their address is not verified.
+    Themself,
+    /// An operator, who vouches for the address.
+    Operator {
+        /// Whether the user may do what superusers may.
+        superuser: bool,
+    },
+}
+
+/// Makes a user, whoever asks for it. Who does so for themself gets a mail to verify their address.
+///
+/// # Errors
+///
+/// [`Code::RegisterInvalidPassword`], [`Code::RegisterUserAlreadyExists`], [`Code::ServiceBusy`].
+pub async fn create(
+    app: &App,
+    email: Email,
+    password: Password,
+    profile: Profile,
+    maker: Maker,
+    client: Option<Binding>,
+) -> Result<User> {
+    let words = words_of(email.as_str(), &profile);
+    let refusal = Code::RegisterInvalidPassword;
+    let hash = hash_new(app, password, words, refusal).await?;
+    let user = User {
+        id: UserId(random::id()),
+        email: email.as_str().to_owned(),
+        is_active: true,
+        is_superuser: maker == Maker::Operator { superuser: true },
+        is_verified: maker != Maker::Themself,
+        profile,
+        granted: User::default_scopes(),
+    };
+    let mail = (maker == Maker::Themself).then_some(client.as_ref());
+    let (transaction, known) = match written(app, user.clone(), hash.clone(), mail).await {
+        Err(error) if error.code() == Code::RegisterUserAlreadyExists => {
+            // As long as for somebody new: the same is written of nobody, and taken back.
+            let (id, email) = (UserId(random::id()), format!("{}@nobody.invalid", user.id));
+            let nobody = User { id, email, ..user };
+            written(app, nobody, hash, mail).await?.0.rollback().await?;
+            let actor = match maker {
+                Maker::Themself => Actor::anybody(),
+                Maker::Operator { .. } => Actor::of(&"operator"),
+            };
+            audit::record_alone(app, Entry::new(Act::RegisterRefused, actor)).await?;
+            return Err(error);
+        }
+        written => written?,
+    };
+    let actor = match maker {
+        Maker::Themself => Actor::user(known.user.id),
+        Maker::Operator { .. } => Actor::of(&"operator"),
+    };
+    if known.user.is_superuser {
+        let added = [(known.user.id, known.user.email.clone())];
+        alert::superusers_added(app, &transaction, &added, alert::OPERATOR).await?;
+    }
+    let entry = Entry::new(Act::Register, actor).on_user(known.user.id);
+    audit::record(&transaction, entry.with("superuser", known.user.is_superuser)).await?;
+    transaction.commit().await?;
+    app.jobs.wake();
+    Ok(known.user)
+}
+
+/// A transaction in which a user was made, with the mail that they get, if `mail` says with which client they asked.
+async fn written(
+    app: &App,
+    user: User,
+    hash: PasswordHash,
+    mail: Option<Option<&Binding>>,
+) -> Result<(DatabaseTransaction, Credentials)> {
+    let transaction = app.database.begin().await?;
+    let user = user::create(&transaction, user, hash.clone()).await?;
+    let known = Credentials { user, hash };
+    // Only a mail that is written counts: whoever tries an address that is taken uses up nothing of its owner's.
+    let (reason, to) = (Reason::Registration, &known.user.email);
+    if let Some(client) = mail
+        && app.mailer.sends()
+        && rate_limit::mail::may_write(app, &transaction, reason, to).await?
+    {
+        verification::send(app, &transaction, &known, Purpose::Verify, client).await?;
+    }
+    Ok((transaction, known))
+}
