@@ -16,10 +16,10 @@ use crate::identity::factor::{Filter, Hasher};
 use crate::identity::service::KnownServices;
 use crate::identity::user::KnownUsers;
 use crate::platform::job::Jobs;
-use crate::platform::key::{self, KeyChanges};
 use crate::platform::mail::{Mailer, Templates};
 use crate::platform::rate_limit::{self, Acts, Blocked, MOST_BLOCKED};
 use crate::platform::revocation::Revocations;
+use crate::platform::{key, notice, replica};
 use crate::self_service::account::Exports;
 
 /// The identity provider. Cheap to clone.
@@ -73,8 +73,12 @@ pub struct Parts {
     pub exports: Exports,
     /// When it was last written that sessions of browsers are in use.
     pub noted_sessions: NotedSessions,
-    /// Which changes to the keys that sign were told, and which were read.
-    pub key_changes: KeyChanges,
+    /// The turn of those who read the keys that sign.
+    pub key_loading: key::Loading,
+    /// The handlers of notices, and how far they were read.
+    pub notices: notice::State,
+    /// How far this replica has come.
+    pub replica_place: replica::Place,
     /// When API tokens were used, as far as that is not written yet.
     pub api_token_uses: Uses,
 }
@@ -88,12 +92,16 @@ impl std::ops::Deref for App {
 }
 
 impl App {
-    /// Puts the parts together around a database whose schema is up to date.
+    /// Puts the parts together around a database whose schema is up to date, with the features' handlers of notices.
     ///
     /// # Errors
     ///
     /// [`ConfigError`] for a secret that tokens cannot be signed with.
-    pub fn new(config: Config, database: Database) -> Result<Self, ConfigError> {
+    pub fn new(
+        config: Config,
+        database: Database,
+        handlers: &'static [notice::Handler],
+    ) -> Result<Self, ConfigError> {
         let revocations = Revocations::new(config.revocation_max_staleness);
         let verifier = Arc::new(verifier(&config, &revocations)?);
         let guard = Guard::new(Arc::clone(&verifier)).fresh_for(config.fresh_token_expires);
@@ -130,7 +138,9 @@ impl App {
             acts: Acts::default(),
             exports: Exports::default(),
             noted_sessions: NotedSessions::new(MOST_NOTED),
-            key_changes: KeyChanges::default(),
+            key_loading: key::Loading::default(),
+            notices: notice::State::new(handlers),
+            replica_place: replica::Place::default(),
             api_token_uses: Uses::default(),
         })))
     }

@@ -44,7 +44,7 @@ pub async fn start(config: Config) -> Result<App, String> {
     let app = assemble(config).await?;
     app.breach_filter().map_err(fault)?;
     app.pages().map_err(fault)?;
-    within(revocation::note_life(&app), "it could not be noted how long tokens live").await?;
+    within(revocation::jobs::note_life(&app), "it could not be noted how long tokens live").await?;
     within(key::prepare(&app), "the first signing key could not be made").await?;
     within(key::load(&app), "the signing keys could not be read").await?;
     if !app.config.blacklist_enabled {
@@ -93,7 +93,8 @@ async fn assemble(config: Config) -> Result<App, String> {
     }
     let database = connect(&config).await?;
     database.prepare(config.migrate).await?;
-    let app = App::new(config, database).map_err(fault)?;
+    let app = App::new(config, database, routes::NOTICES).map_err(fault)?;
+    within(platform::notice::begin(&app), "the notices could not be read").await?;
     // However many there are: only each answer of the database must come in time.
     revocation::load(&app, app.database.reader())
         .await

@@ -10,8 +10,17 @@ use crate::base::error::Code;
 use crate::http::layers::Layers;
 use crate::http::paths::Paths;
 use crate::http::{docs, openapi, page};
+use crate::identity::service;
+use crate::platform::notice::Handler;
 use crate::platform::{health, key};
 use crate::self_service::{account, recovery, registration};
+
+/// What each feature does when a notice arrives.
+pub(crate) const NOTICES: &[Handler] = &[
+    Handler { kind: key::CHANGED, act: |app| Box::pin(key::load(app)) },
+    Handler { kind: service::CHANGED, act: |app| Box::pin(service::forget(app)) },
+    Handler { kind: service::CHANGED, act: |app| Box::pin(api_token::forget(app)) },
+];
 
 /// The operations of each feature.
 pub(crate) fn operations() -> OpenApiService<impl OpenApi, ()> {

@@ -13,6 +13,7 @@ pub mod former_email;
 mod hidden;
 mod id;
 pub mod job;
+pub mod notice;
 pub mod pending_email;
 pub mod profile;
 pub mod replica;

@@ -11,12 +11,6 @@ pub const SESSION: &str = "sid";
 /// Every access token that a user, by their `sub`, got up to an instant.
 pub const USER: &str = "sub";
 
-/// A change to API tokens or their owners: what is known of them is to be read again.
-pub const API_TOKEN: &str = "api";
-
-/// A change to the keys that sign: they are to be read again.
-pub const KEY: &str = "kid";
-
 /// The end of what was revoked, whose kind and id, joined by a colon, are the subject.
 pub const LIFT: &str = "lift";
 
@@ -28,7 +22,7 @@ pub struct Model {
     /// Its place in the sequence, in the order of the commits.
     #[sea_orm(primary_key)]
     pub seq: i64,
-    /// What `subject` is: [`TOKEN`], [`SESSION`], [`USER`], [`API_TOKEN`], [`KEY`] or [`LIFT`]; a newer release may know more.
+    /// What `subject` is: [`TOKEN`], [`SESSION`], [`USER`] or [`LIFT`]; a newer release may know more.
     pub kind: String,
     /// The id of a token, a session or a user.
     pub subject: String,

@@ -4,6 +4,9 @@ use sea_orm::entity::prelude::*;
 
 use crate::Hidden;
 
+/// The purpose of a key that signs access tokens.
+pub const ACCESS: &str = "access";
+
 /// A private key, encrypted.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -12,6 +15,8 @@ pub struct Model {
     /// Its name, as tokens say it: the thumbprint of the public key.
     #[sea_orm(primary_key, auto_increment = false)]
     pub kid: String,
+    /// What it signs: [`ACCESS`]; a newer release may know more.
+    pub purpose: String,
     /// What it signs with: RS256, ES256 or EdDSA.
     pub algorithm: String,
     /// The private key under a key derived from the secret of the settings; nothing once retired.

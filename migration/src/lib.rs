@@ -30,6 +30,8 @@ mod m20261128_000015_revocation_order;
 mod m20261128_000016_code_binding;
 mod m20261128_000017_email_proof;
 mod m20261128_000019_rows_by_user;
+mod m20261128_000020_notice;
+mod m20261128_000021_key_purpose;
 
 struct Migrator;
 
@@ -55,6 +57,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000016_code_binding::Migration),
             Box::new(m20261128_000017_email_proof::Migration),
             Box::new(m20261128_000019_rows_by_user::Migration),
+            Box::new(m20261128_000020_notice::Migration),
+            Box::new(m20261128_000021_key_purpose::Migration),
         ]
     }
 }

@@ -397,14 +397,14 @@ async fn sessions_tokens_services_and_revocations_are_ended_and_made_on_the_page
     assert!(lifted.body.contains("Taken back"), "{}", lifted.body);
     browser.press("/admin/revoked", &lift).await.expect_status(404);
 
-    // What tells replicas to read API tokens again takes no place on a page.
+    // What only ends other entries takes no place on a page.
     browser.does("/admin/revoked", &revoke).await;
     server
         .database
         .execute(
             "insert into revocation (kind, subject, \"until\", why, \"at\") \
              with recursive n (x) as (select 1 union all select x + 1 from n where x < 60) \
-             select 'api', 'x', 4102444800000, 'read again', 0 from n",
+             select 'lift', 'jti:x', 4102444800000, 'read again', 0 from n",
         )
         .await;
     let list = browser.open("/admin/revoked").await.expect_status(200);

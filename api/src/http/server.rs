@@ -79,7 +79,8 @@ pub async fn serve(app: App, bound: Bound, shutdown: impl Future<Output = ()>) {
     let name = || format!("{}:{port}", gethostname::gethostname().to_string_lossy());
     let member = Member::new(app.config.replica_name.clone().unwrap_or_else(name));
     let background = [
-        tokio::spawn(revocation::jobs::keep_following(app.clone())),
+        tokio::spawn(replica::jobs::keep_following(app.clone())),
+        tokio::spawn(replica::jobs::keep_purging_notices(app.clone())),
         tokio::spawn(revocation::jobs::keep_noting_life(app.clone())),
         tokio::spawn(revocation::jobs::keep_purging(app.clone())),
         tokio::spawn(session::jobs::keep_purging(app.clone())),

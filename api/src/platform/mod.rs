@@ -1,12 +1,14 @@
 //! What an act leaves behind and needs: audit, revocations, keys, jobs, mails, rate limits, replicas.
 //!
-//! Within this wing: audit ← revocation ← key ← job ← mail ← rate_limit ← replica ← health.
+//! Within this wing: audit ← revocation ← notice ← unit_of_work ← key ← job ← mail ← rate_limit ← replica ← health.
 
 pub mod audit;
 pub mod health;
 pub mod job;
 pub mod key;
 pub mod mail;
+pub mod notice;
 pub mod rate_limit;
 pub mod replica;
 pub mod revocation;
+pub mod unit_of_work;

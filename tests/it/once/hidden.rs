@@ -39,7 +39,11 @@ const PUBLIC: [(&str, &str, &str); 9] = [
     ("audit/chain.rs", "digest", "`audit verify` prints it"),
     ("entity/src/audit.rs", "digest", "`audit verify` prints it"),
     ("config/page.rs", "link", "every page shows whom to ask"),
-    ("rate_limit/mod.rs", "keys", "made with a key, of what is no secret: who tried what from where"),
+    (
+        "rate_limit/mod.rs",
+        "keys",
+        "made with a key, of what is no secret: who tried what from where",
+    ),
     (
         "entity/src/attempt.rs",
         "key",

@@ -197,6 +197,7 @@ async fn every_entity_is_readable(kind: Kind) {
     assert!(replica::Entity::find().all(&connection).await.unwrap().contains(&row));
 
     let row = signing_key::Model {
+        purpose: signing_key::ACCESS.to_owned(),
         kid: "x".repeat(64),
         algorithm: "EdDSA".to_owned(),
         sealed: "x".repeat(4096).into(),

@@ -28,7 +28,8 @@ use crate::base::random;
 use crate::base::scope::{Scope, Scopes};
 use crate::identity::service::{self, Principal, PrincipalId};
 use crate::platform::audit::{self, Act, Acting, Actor, Entry, Freshness};
-use crate::platform::{rate_limit, revocation};
+use crate::platform::notice;
+use crate::platform::rate_limit;
 
 /// The most API tokens one user or service has, unless a superuser makes more.
 const MOST_TOKENS: u64 = 100;
@@ -282,7 +283,7 @@ pub async fn create(app: &App, authority: &Authority, wanted: Wanted) -> Result<
             row.name = name.or(row.name);
             row.scopes = scopes.map_or(row.scopes, |scopes| scopes.to_string());
             let row = store::update(&transaction, row).await?;
-            revocation::announce(&transaction, row.id.0, now).await?;
+            notice::write(&transaction, &[service::CHANGED]).await?;
             audit::record(&transaction, told(&row)).await?;
             transaction.commit().await?;
             app.forget_api_tokens();
@@ -521,6 +522,16 @@ pub async fn delete(app: &App, authority: &Authority, chosen: Chosen) -> Result<
     remove(app, chosen, Some(authority)).await
 }
 
+/// Forgets the API tokens in memory: some were changed.
+///
+/// # Errors
+///
+/// None.
+pub(crate) async fn forget(app: &App) -> Result<()> {
+    app.known_api_tokens.forget_all();
+    Ok(())
+}
+
 /// Deletes an API token for whoever holds its secret (RFC 7009).
 ///
 /// # Errors
@@ -554,8 +565,10 @@ async fn remove(app: &App, chosen: store::Chosen, authority: Option<&Authority>)
     let removed = store::delete(&transaction, chosen).await?;
     let count = u64::try_from(removed.len()).unwrap_or(u64::MAX);
     // One entry is enough: replicas forget all they know of API tokens.
-    let Some((first, _)) = removed.first() else { return Ok(0) };
-    revocation::announce(&transaction, first.0, clock::now()).await?;
+    if removed.is_empty() {
+        return Ok(0);
+    }
+    notice::write(&transaction, &[service::CHANGED]).await?;
     let entries = removed.iter().map(|(id, owner)| {
         let entry = Entry::new(Act::TokenDelete, by.clone());
         on(entry, *owner).with("api_token", id.to_string())

@@ -19,7 +19,11 @@ use crate::base::random;
 use crate::base::scope::Scopes;
 use crate::identity::user::{self, User};
 use crate::platform::audit::{self, Act, Acting, Actor, Entry, Freshness};
-use crate::platform::revocation;
+use crate::platform::notice::Kind;
+use crate::platform::unit_of_work::UnitOfWork;
+
+/// The notice that API tokens, or users or services that own some, were changed: every replica forgets those it knows.
+pub(crate) const CHANGED: Kind = Kind("principal");
 
 /// A service as the rules see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -232,6 +236,16 @@ async fn current(app: &App, id: ServiceId) -> Result<Option<Arc<Service>>> {
     Ok(Some(service))
 }
 
+/// Forgets the services in memory: some were changed.
+///
+/// # Errors
+///
+/// None.
+pub(crate) async fn forget(app: &App) -> Result<()> {
+    app.known_services.forget_all();
+    Ok(())
+}
+
 /// Makes a service.
 ///
 /// # Errors
@@ -289,17 +303,16 @@ pub async fn list(app: &App, after: Option<String>, limit: u64) -> Result<(Vec<S
 pub async fn delete(app: &App, by: &impl Acting, name: &str) -> Result<()> {
     let name: ServiceName = name.parse().map_err(|_| Code::NotFound)?;
     by.count_act(app)?;
-    let transaction = app.database.begin().await?;
-    by.hold(app, &transaction, Freshness::Required).await?;
-    let row = store::find_by_name(&transaction, name.as_str()).await?.ok_or(Code::NotFound)?;
-    if !store::delete(&transaction, row.id).await? {
+    let mut work = UnitOfWork::begin(app).await?;
+    by.hold(app, &work, Freshness::Required).await?;
+    let row = store::find_by_name(&*work, name.as_str()).await?.ok_or(Code::NotFound)?;
+    if !store::delete(&*work, row.id).await? {
         return Err(Code::NotFound.into());
     }
-    revocation::announce(&transaction, row.id.0, clock::now()).await?;
+    work.notify(CHANGED);
     let entry = Entry::new(Act::ServiceDelete, Actor::of(by)).on("service", row.id);
-    audit::record(&transaction, entry).await?;
-    transaction.commit().await?;
-    app.forget_api_tokens();
+    work.record(entry);
+    work.commit().await?;
     tracing::info!(service.id = %row.id, "a service was deleted");
     Ok(())
 }

@@ -306,12 +306,22 @@ pub async fn record(transaction: &DatabaseTransaction, entry: Entry) -> Result<(
     record_all(transaction, vec![entry]).await
 }
 
-/// As [`record`], several.
+/// As [`write`], until every rule has a unit of work.
 ///
 /// # Errors
 ///
 /// When the database refuses.
 pub async fn record_all(transaction: &DatabaseTransaction, entries: Vec<Entry>) -> Result<()> {
+    write(transaction, entries).await
+}
+
+/// Writes entries in the transaction of the acts that they tell of, as the last thing before it is committed: from here
+/// on every other transaction that writes entries waits.
+///
+/// # Errors
+///
+/// When the database refuses.
+pub(super) async fn write(transaction: &DatabaseTransaction, entries: Vec<Entry>) -> Result<()> {
     if entries.is_empty() {
         return Ok(());
     }

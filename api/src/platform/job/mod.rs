@@ -26,6 +26,7 @@ use crate::base::config::{Config, ConfigError};
 use crate::base::derived_key::{Seal, seals_of};
 use crate::base::error::{Code, Error, Result};
 use crate::base::{clock, random};
+use crate::platform::unit_of_work::UnitOfWork;
 
 /// How often the table is asked whether something is due.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -200,9 +201,9 @@ async fn due(app: &App, kind: Kind) -> Result<Vec<Model>> {
     let mut leased = Vec::new();
     for row in due {
         // Each by itself: who deletes a user locks their jobs in another order.
-        let transaction = app.database.begin().await?;
-        if store::lease(&transaction, row.id, row.due_at, until).await? {
-            transaction.commit().await?;
+        let work = UnitOfWork::begin(app).await?;
+        if store::lease(&*work, row.id, row.due_at, until).await? {
+            work.commit().await?;
             leased.push(Model { due_at: until.millis(), ..row });
         }
     }
@@ -268,12 +269,12 @@ where
 
 /// Forgets a job, or has it tried again.
 async fn finish(app: &App, row: &Model, next: Option<clock::Time>) -> Result<()> {
-    let transaction = app.database.begin().await?;
+    let work = UnitOfWork::begin(app).await?;
     match next {
-        None => store::delete(&transaction, row.id).await?,
-        Some(next) => store::put_off(&transaction, row.id, row.due_at, next).await?,
+        None => store::delete(&*work, row.id).await?,
+        Some(next) => store::put_off(&*work, row.id, row.due_at, next).await?,
     }
-    Ok(transaction.commit().await?)
+    work.commit().await
 }
 
 /// A job that waits. Instants are seconds since the epoch.

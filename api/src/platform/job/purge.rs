@@ -8,6 +8,7 @@ use tokio::time::{interval, sleep};
 
 use crate::app::App;
 use crate::base::error::Result;
+use crate::platform::unit_of_work::UnitOfWork;
 
 const PURGE_EVERY: Duration = Duration::from_secs(3600);
 
@@ -40,9 +41,9 @@ where
 {
     let mut purged = 0;
     loop {
-        let transaction = app.database.begin().await?;
-        let deleted = delete(app, &transaction, BATCH).await?;
-        transaction.commit().await?;
+        let work = UnitOfWork::begin(app).await?;
+        let deleted = delete(app, &*work, BATCH).await?;
+        work.commit().await?;
         purged += deleted;
         if deleted < BATCH {
             return Ok(purged);

@@ -9,11 +9,9 @@ pub(crate) mod http;
 pub(crate) mod jobs;
 mod store;
 
-pub use jobs::KeyChanges;
-
 use std::sync::Arc;
 
-use entity::signing_key::Model;
+use entity::signing_key::{ACCESS, Model};
 use sea_orm::DatabaseTransaction;
 use tessera_verify::{Key, KeySet, MAX_LEEWAY, SigningAlgorithm};
 
@@ -24,8 +22,9 @@ use crate::base::database::serialise_revocations;
 use crate::base::derived_key::{self, Seal, audience_secret, seals_of};
 use crate::base::error::{Code, Error, Result};
 use crate::base::random;
-use crate::platform::audit::{self, Act, Acting, Actor, Entry, Freshness};
-use crate::platform::revocation;
+use crate::platform::audit::{Act, Acting, Actor, Entry, Freshness};
+use crate::platform::notice::Kind;
+use crate::platform::unit_of_work::{UnitOfWork, statement};
 
 /// How long a key is published before it signs, in seconds: twice as long as services may keep what
 /// was published.
@@ -33,6 +32,17 @@ pub const PUBLISHED_BEFORE: u64 = 600;
 
 /// How often servers note that they sign with a key, in seconds.
 const NOTED_EVERY: u64 = 60;
+
+/// What is kept in memory of keys, besides those that the verifier has.
+#[derive(Debug, Default)]
+pub struct Loading {
+    /// Held by whoever reads the keys until they are in use: of two who read at once, the one who read first would
+    /// otherwise put older keys over newer ones.
+    turn: tokio::sync::Mutex<()>,
+}
+
+/// The notice that keys were changed: every replica reads them again.
+pub(crate) const CHANGED: Kind = Kind("key");
 
 /// What a key of the database is for at this moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,7 +132,7 @@ fn for_audience(secret: &Secret, audience: &str) -> Key {
 ///
 /// When the database does not answer.
 pub(crate) async fn load(app: &App) -> Result<()> {
-    let _turn = app.key_changes.loading.lock().await;
+    let _turn = app.key_loading.turn.lock().await;
     let fault = |error: ConfigError| Error::because(Code::InternalServerError, error);
     let mut keys = of_settings(&app.config).map_err(fault)?;
     let now = clock::now();
@@ -164,7 +174,7 @@ async fn note_signing(app: &App) -> Result<()> {
     };
     let now = clock::now();
     let since = now.minus_seconds(NOTED_EVERY);
-    Ok(store::note_signing(app.database.writer(), key.id(), now, since).await?)
+    Ok(store::note_signing(statement(app), key.id(), now, since).await?)
 }
 
 /// Makes the first key of the algorithm of the settings, if there is none that can be used, and notes
@@ -176,19 +186,19 @@ async fn note_signing(app: &App) -> Result<()> {
 pub(crate) async fn prepare(app: &App) -> Result<()> {
     let seals = seals(&app.config)?;
     let algorithm = app.config.jwt_algorithm;
-    let transaction = app.database.begin().await?;
-    serialise_revocations(&transaction).await?;
+    let mut work = UnitOfWork::begin(app).await?;
+    serialise_revocations(&work).await?;
     let now = clock::now();
     let mut signs = algorithm == SigningAlgorithm::Hs256;
-    let rows = store::all(&transaction).await?;
+    let rows = store::all(&*work).await?;
     for (row, state) in with_states(app, &seals, rows, now) {
         if state == State::Active {
             signs = true;
             let was_withdrawn = is_withdrawn(app, &row, now);
-            store::note_signing(&transaction, &row.kid, now, now).await?;
+            store::note_signing(&*work, &row.kid, now, now).await?;
             if was_withdrawn {
                 // The other servers must accept it again before it signs.
-                revocation::announce_keys(&transaction, now).await?;
+                work.notify(CHANGED);
             }
         }
         if state == State::Unreadable {
@@ -200,12 +210,11 @@ pub(crate) async fn prepare(app: &App) -> Result<()> {
         }
     }
     if !signs {
-        let row = create(&transaction, &seals[0], algorithm, now, now).await?;
-        store::note_signing(&transaction, &row.kid, now, now).await?;
+        let row = create(&work, &seals[0], algorithm, now, now).await?;
+        store::note_signing(&*work, &row.kid, now, now).await?;
         tracing::info!(key.id = row.kid, key.algorithm = row.algorithm, "a signing key was made");
     }
-    transaction.commit().await?;
-    Ok(())
+    work.commit().await
 }
 
 /// Keeps under the current secret what was kept under a previous one; says how many keys that were.
@@ -217,23 +226,23 @@ pub(crate) async fn prepare(app: &App) -> Result<()> {
 /// When the database does not answer.
 pub async fn reseal(app: &App) -> Result<u64> {
     let seals = seals(&app.config)?;
-    let transaction = app.database.begin().await?;
-    serialise_revocations(&transaction).await?;
+    let mut work = UnitOfWork::begin(app).await?;
+    serialise_revocations(&work).await?;
     let mut resealed = 0;
-    for row in store::all(&transaction).await? {
+    for row in store::all_of_any_purpose(&*work).await? {
         if seals[0].open(&row.kid, row.sealed.expose()).is_none()
             && let Some(private) = unsealed(&seals, &row)
         {
             let sealed = seals[0].seal(&row.kid, private);
-            store::reseal(&transaction, &row.kid, sealed).await?;
+            store::reseal(&*work, &row.kid, sealed).await?;
             resealed += 1;
         }
     }
     if resealed > 0 {
         let entry = Entry::new(Act::KeyReseal, Actor::of(&"operator"));
-        audit::record(&transaction, entry.with("keys", resealed)).await?;
+        work.record(entry.with("keys", resealed));
     }
-    transaction.commit().await?;
+    work.commit().await?;
     Ok(resealed)
 }
 
@@ -253,6 +262,7 @@ async fn create(
     let row = Model {
         sealed: seal.seal(&kid, private).into(),
         kid,
+        purpose: ACCESS.to_owned(),
         algorithm: algorithm.name().to_owned(),
         created_at: now.millis(),
         active_at: active.millis(),
@@ -341,6 +351,7 @@ pub async fn list(app: &App) -> Result<Vec<SigningKey>> {
 fn seen(row: Model, state: State) -> SigningKey {
     let Model {
         kid,
+        purpose: _,
         algorithm,
         sealed: _,
         created_at,
@@ -375,14 +386,13 @@ pub async fn rotate(
     let now = clock::now();
     let active = if at_once { now } else { now.plus_seconds(PUBLISHED_BEFORE) };
     by.count_act(app)?;
-    let transaction = app.database.begin().await?;
-    by.hold(app, &transaction, Freshness::Required).await?;
-    let row = create(&transaction, &seals[0], algorithm, now, active).await?;
-    revocation::announce_keys(&transaction, now).await?;
+    let mut work = UnitOfWork::begin(app).await?;
+    by.hold(app, &work, Freshness::Required).await?;
+    let row = create(&work, &seals[0], algorithm, now, active).await?;
+    work.notify(CHANGED);
     let entry = Entry::new(Act::KeyCreate, Actor::of(by)).on("key", &row.kid);
-    audit::record(&transaction, entry.with("algorithm", &*row.algorithm)).await?;
-    transaction.commit().await?;
-    load(app).await?;
+    work.record(entry.with("algorithm", &*row.algorithm));
+    work.commit().await?;
     tracing::info!(key.id = row.kid, key.algorithm = row.algorithm, "a signing key was made");
     let kid = row.kid.clone();
     let made = list(app).await?.into_iter().find(|key| key.kid == kid);
@@ -399,12 +409,12 @@ pub async fn rotate(
 pub async fn retire(app: &App, by: &impl Acting, kid: &str, force: bool) -> Result<()> {
     let seals = seals(&app.config)?;
     by.count_act(app)?;
-    let transaction = app.database.begin().await?;
+    let mut work = UnitOfWork::begin(app).await?;
     // A key that somebody else knows must be withdrawn at once.
-    by.hold(app, &transaction, Freshness::NotRequired).await?;
+    by.hold(app, &work, Freshness::NotRequired).await?;
     // Of two that are retired at once, one must stay.
-    serialise_revocations(&transaction).await?;
-    let rows = store::all(&transaction).await?;
+    serialise_revocations(&work).await?;
+    let rows = store::all(&*work).await?;
     let keys = with_states(app, &seals, rows, clock::now());
     let (_, state) = keys.iter().find(|(row, _)| row.kid == kid).ok_or(Code::NotFound)?;
     let now = clock::now();
@@ -422,11 +432,10 @@ pub async fn retire(app: &App, by: &impl Acting, kid: &str, force: bool) -> Resu
         _ if !force && would_sign(algorithm) == Some(kid) => return Err(Code::KeyInUse.into()),
         _ => {}
     }
-    store::retire(&transaction, kid, now).await?;
-    revocation::announce_keys(&transaction, now).await?;
-    audit::record(&transaction, Entry::new(Act::KeyRetire, Actor::of(by)).on("key", kid)).await?;
-    transaction.commit().await?;
-    load(app).await?;
+    store::retire(&*work, kid, now).await?;
+    work.notify(CHANGED);
+    work.record(Entry::new(Act::KeyRetire, Actor::of(by)).on("key", kid));
+    work.commit().await?;
     tracing::info!(key.id = kid, "a signing key was retired");
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! The table `signing_key`.
 
-use entity::signing_key::{Column, Entity, Model};
+use entity::signing_key::{ACCESS, Column, Entity, Model};
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel,
@@ -9,14 +9,23 @@ use sea_orm::{
 
 use crate::base::clock::Time;
 
-/// In the order in which they begin to sign.
+/// Those that sign access tokens, in the order in which they begin to sign. Keys of purposes that this release does
+/// not know are passed over.
 pub(super) async fn all(connection: &impl ConnectionTrait) -> Result<Vec<Model>, DbErr> {
     Entity::find()
+        .filter(Column::Purpose.eq(ACCESS))
         .order_by_asc(Column::ActiveAt)
         .order_by_asc(Column::CreatedAt)
         .order_by_asc(Column::Kid)
         .all(connection)
         .await
+}
+
+/// Those of every purpose.
+pub(super) async fn all_of_any_purpose(
+    connection: &impl ConnectionTrait,
+) -> Result<Vec<Model>, DbErr> {
+    Entity::find().all(connection).await
 }
 
 pub(super) async fn insert(connection: &impl ConnectionTrait, row: Model) -> Result<(), DbErr> {

@@ -19,8 +19,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::app::App;
 use crate::base::error::{Code, Result};
-use crate::platform::audit::{self, Act, Acting, Actor, Entry, Freshness};
+use crate::platform::audit::{Act, Acting, Actor, Entry, Freshness};
 use crate::platform::job::{self, Kind, Waiting};
+use crate::platform::unit_of_work::UnitOfWork;
 
 /// How long a mail that only tells something is tried to be delivered, in seconds.
 const TELLS_FOR: u64 = 3 * 86_400;
@@ -143,13 +144,12 @@ pub async fn count(app: &App) -> Result<u64> {
 /// [`Code::NotFound`] when there is none.
 pub async fn hasten(app: &App, id: &str) -> Result<()> {
     let id = id.parse().map_err(|_| Code::NotFound)?;
-    let transaction = app.database.begin().await?;
-    if !job::hasten(&transaction, Kind::Mail, id).await? {
+    let mut work = UnitOfWork::begin(app).await?;
+    if !job::hasten(&work, Kind::Mail, id).await? {
         return Err(Code::NotFound.into());
     }
-    transaction.commit().await?;
-    app.jobs.wake();
-    Ok(())
+    work.wake_jobs();
+    work.commit().await
 }
 
 /// Throws a mail away that waits.
@@ -160,14 +160,14 @@ pub async fn hasten(app: &App, id: &str) -> Result<()> {
 pub async fn discard(app: &App, by: &impl Acting, id: &str) -> Result<()> {
     let id = id.parse().map_err(|_| Code::NotFound)?;
     by.count_act(app)?;
-    let transaction = app.database.begin().await?;
+    let mut work = UnitOfWork::begin(app).await?;
     // It may be the mail that warns of whoever discards it.
-    by.hold(app, &transaction, Freshness::Required).await?;
-    if !job::discard(&transaction, Kind::Mail, id).await? {
+    by.hold(app, &work, Freshness::Required).await?;
+    if !job::discard(&work, Kind::Mail, id).await? {
         return Err(Code::NotFound.into());
     }
-    audit::record(&transaction, Entry::new(Act::MailDrop, Actor::of(by)).on("mail", id)).await?;
-    Ok(transaction.commit().await?)
+    work.record(Entry::new(Act::MailDrop, Actor::of(by)).on("mail", id));
+    work.commit().await
 }
 
 /// Has a mail sent once the transaction was committed, which the caller then says

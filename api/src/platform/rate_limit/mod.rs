@@ -31,6 +31,7 @@ use crate::base::config::{Config, ConfigError};
 use crate::base::derived_key;
 use crate::base::error::{Error, Result};
 use crate::platform::audit;
+use crate::platform::unit_of_work::UnitOfWork;
 
 /// How often something may be tried, and how long it has to wait after that.
 #[derive(Debug, Clone, Copy)]
@@ -132,11 +133,11 @@ async fn is_known(connection: &impl ConnectionTrait, key: &str) -> Result<bool> 
 /// When the database does not answer.
 pub async fn take_back(app: &App, attempt: Option<Attempt>) -> Result<()> {
     let Some(attempt) = attempt else { return Ok(()) };
-    let transaction = app.database.begin().await?;
+    let work = UnitOfWork::begin(app).await?;
     for key in &attempt.keys {
-        store::take_back(&transaction, key, true).await?;
+        store::take_back(&*work, key, true).await?;
     }
-    transaction.commit().await?;
+    work.commit().await?;
     attempt.keys.iter().for_each(|key| drop(app.blocked.remove(key)));
     Ok(())
 }
@@ -148,18 +149,18 @@ pub async fn take_back(app: &App, attempt: Option<Attempt>) -> Result<()> {
 /// When the database does not answer.
 pub async fn succeeded(app: &App, attempt: Option<Attempt>) -> Result<()> {
     let Some(Attempt { keys, pair, known }) = attempt else { return Ok(()) };
-    let transaction = app.database.begin().await?;
+    let work = UnitOfWork::begin(app).await?;
     for key in keys {
         if key == pair {
-            store::delete(&transaction, &key).await?;
+            store::delete(&*work, &key).await?;
             app.blocked.remove(&key);
         } else {
-            store::take_back(&transaction, &key, false).await?;
+            store::take_back(&*work, &key, false).await?;
         }
     }
     let expires_at = clock::now().plus_seconds(KNOWN_FOR).millis();
-    store::put(&transaction, Model { key: known, count: 0, blocked_until: 0, expires_at }).await?;
-    Ok(transaction.commit().await?)
+    store::put(&*work, Model { key: known, count: 0, blocked_until: 0, expires_at }).await?;
+    work.commit().await
 }
 
 /// Counts a registration.
@@ -281,11 +282,11 @@ pub async fn forgive_codes(
     from: Option<&str>,
 ) -> Result<()> {
     let (all, here) = code_keys(app, purpose, user, from);
-    let transaction = app.database.begin().await?;
+    let work = UnitOfWork::begin(app).await?;
     for key in [all, here] {
-        store::delete(&transaction, &key).await?;
+        store::delete(&*work, &key).await?;
     }
-    Ok(transaction.commit().await?)
+    work.commit().await
 }
 
 /// The keys of codes that are tried for an account: from anywhere, and from a place.
@@ -314,10 +315,10 @@ async fn count(app: &App, budgets: &mut [(String, Budget)]) -> Result<()> {
     refuse_remembered(app, budgets.iter().map(|(key, _)| key))?;
     // In one order: of two that want the same rows, each would wait for the other.
     budgets.sort_by(|one, other| one.0.cmp(&other.0));
-    let transaction = app.database.begin().await?;
+    let work = UnitOfWork::begin(app).await?;
     let mut counted = Vec::new();
     for (key, budget) in budgets.iter() {
-        match one_more(&transaction, key, *budget).await? {
+        match one_more(&*work, key, *budget).await? {
             Ok(row) => counted.push(row),
             Err((until, now)) => {
                 app.blocked.insert(key.clone(), until);
@@ -326,9 +327,9 @@ async fn count(app: &App, budgets: &mut [(String, Budget)]) -> Result<()> {
         }
     }
     for row in counted {
-        store::put(&transaction, row).await?;
+        store::put(&*work, row).await?;
     }
-    Ok(transaction.commit().await?)
+    work.commit().await
 }
 
 /// Counts one in a budget, in the transaction of what is counted; `false`, and nothing is counted, if it is used

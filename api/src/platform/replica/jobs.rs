@@ -1,21 +1,76 @@
-//! Saying that this replica is on line, and forgetting those that are long gone.
+//! Following what other replicas revoke and change, saying how far this replica has come, and forgetting replicas that
+//! are long gone.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use entity::ReplicaId;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{leave, report, store};
+use super::{last_place, leave, report, store};
 use crate::app::App;
 use crate::base::clock::{self, Stopwatch};
+use crate::base::error::Result;
 use crate::base::random;
 use crate::platform::job::purge;
+use crate::platform::notice;
+use crate::platform::revocation::memory;
 
+const FOLLOW_EVERY: Duration = Duration::from_millis(500);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 const REPORT_EVERY: Duration = Duration::from_secs(5);
 
 /// How long a replica that stopped without a word is remembered, in seconds.
 const KEPT_FOR: u64 = 86_400;
+
+/// How long notices are kept, in seconds: a replica that reads none for longer than that acts on all of them.
+const NOTICES_KEPT_FOR: u64 = 3600;
+
+/// How far this replica has come: the place up to which it has applied every revocation and every notice.
+#[derive(Debug, Default)]
+pub struct Place(AtomicI64);
+
+impl Place {
+    fn get(&self) -> i64 {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    fn set(&self, place: i64) {
+        self.0.store(place, Ordering::SeqCst);
+    }
+}
+
+/// Keeps memory in step with the tables of revocations and of notices, for as long as it is polled.
+pub(crate) async fn keep_following(app: App) {
+    let mut ticks = interval(FOLLOW_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut well = true;
+    loop {
+        ticks.tick().await;
+        let outcome = follow(&app).await;
+        match (&outcome, well) {
+            (Err(fault), true) => tracing::warn!(
+                error.cause = %fault,
+                "revocations cannot be read; tokens are refused once that lasts"
+            ),
+            (Ok(()), false) => tracing::info!("revocations can be read again"),
+            _ => {}
+        }
+        well = outcome.is_ok();
+    }
+}
+
+/// Reads both tables. Their last places are asked first, in one statement: what stands there has been applied at the
+/// end.
+async fn follow(app: &App) -> Result<()> {
+    let place = last_place(app).await;
+    if memory::follow(app, app.database.reader()).await? {
+        notice::act_on_all(app).await?;
+    }
+    notice::follow(app).await?;
+    app.replica_place.set(place?);
+    Ok(())
+}
 
 /// This server among those on its database.
 #[derive(Debug, Clone)]
@@ -38,7 +93,7 @@ impl Member {
         let mut last: Option<(i64, Stopwatch)> = None;
         loop {
             ticks.tick().await;
-            let seq = app.key_changes.applied(app.revocations.applied());
+            let seq = app.replica_place.get();
             if last.is_some_and(|(known, at)| known == seq && at.elapsed() < REPORT_EVERY) {
                 continue;
             }
@@ -56,6 +111,14 @@ impl Member {
             tracing::debug!(error.cause = %error, "this replica could not say that it stops");
         }
     }
+}
+
+/// Purges notices once an hour, for as long as it is polled.
+pub(crate) async fn keep_purging_notices(app: App) {
+    purge::hourly(&app, "notices", async |_, connection, max| {
+        notice::delete_before(connection, clock::now().minus_seconds(NOTICES_KEPT_FOR), max).await
+    })
+    .await;
 }
 
 /// Purges once an hour, for as long as it is polled.

@@ -1,7 +1,9 @@
-//! Replicas: which servers are on line, and how far each has applied what was revoked.
+//! Replicas: which servers are on line, and how far each has applied what others revoked and changed.
 
 pub(crate) mod jobs;
 mod store;
+
+pub use jobs::Place;
 
 use entity::ReplicaId;
 use entity::replica::Model;
@@ -9,7 +11,7 @@ use entity::replica::Model;
 use crate::app::App;
 use crate::base::clock::{self, Time};
 use crate::base::error::Result;
-use crate::platform::revocation;
+use crate::platform::unit_of_work::UnitOfWork;
 
 /// A replica counts as on line for so long after it was last heard of, in seconds.
 const ON_LINE_FOR: u64 = 15;
@@ -40,23 +42,29 @@ impl From<Model> for Replica {
 /// When the database does not answer.
 pub async fn list(app: &App) -> Result<(Vec<Replica>, i64)> {
     // Asked first: what is written meanwhile is not waited for.
-    let seq = revocation::last_seq(app).await?;
+    let seq = last_place(app).await?;
     let since = clock::now().minus_seconds(ON_LINE_FOR);
     let rows = store::seen_since(app.database.reader(), since).await?;
     Ok((rows.into_iter().map(Replica::from).collect(), seq))
 }
 
+/// The last place that was committed: that of the revocations and that of the notices added up, as of one instant. A
+/// replica that has come so far has applied both.
+async fn last_place(app: &App) -> Result<i64> {
+    Ok(store::last_place(app.database.reader()).await?)
+}
+
 /// Says that this replica is on line, and how far it has come.
 async fn report(app: &App, id: ReplicaId, name: &str, seq: i64) -> Result<()> {
-    let transaction = app.database.begin().await?;
+    let work = UnitOfWork::begin(app).await?;
     let row = Model { id, name: name.to_owned(), seq, seen_at: clock::now().millis() };
-    store::put(&transaction, row).await?;
-    Ok(transaction.commit().await?)
+    store::put(&*work, row).await?;
+    work.commit().await
 }
 
 /// Says that a replica is not on line any more.
 async fn leave(app: &App, id: ReplicaId) -> Result<()> {
-    let transaction = app.database.begin().await?;
-    store::delete(&transaction, id).await?;
-    Ok(transaction.commit().await?)
+    let work = UnitOfWork::begin(app).await?;
+    store::delete(&*work, id).await?;
+    work.commit().await
 }

@@ -5,7 +5,7 @@ use entity::replica::{Column, Entity, Model};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel,
-    QueryFilter, QueryOrder,
+    QueryFilter, QueryOrder, Statement,
 };
 
 use crate::base::clock::Time;
@@ -21,6 +21,15 @@ pub(super) async fn put(connection: &impl ConnectionTrait, row: Model) -> Result
         .exec_without_returning(connection)
         .await
         .map(drop)
+}
+
+/// The last places of the revocations and of the notices, added up, as one statement sees them.
+pub(super) async fn last_place(connection: &impl ConnectionTrait) -> Result<i64, DbErr> {
+    let sql = "select cast(coalesce((select max(seq) from revocation), 0) \
+               + coalesce((select max(seq) from notice), 0) as bigint)";
+    let backend = connection.get_database_backend();
+    let row = connection.query_one_raw(Statement::from_string(backend, sql)).await?;
+    row.map_or(Ok(0), |row| row.try_get_by_index(0))
 }
 
 pub(super) async fn seen_since(

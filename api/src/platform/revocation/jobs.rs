@@ -1,38 +1,21 @@
-//! Following the table, purging it, and noting how long tokens live.
+//! Purging the table, and noting how long tokens live.
 
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{GRACE, life, memory, store};
+use super::life::next_note;
+use super::{GRACE, store};
 use crate::app::App;
-use crate::base::clock;
+use crate::base::clock::{self, Stopwatch};
+use crate::base::database::serialise_revocations;
+use crate::base::error::Result;
 use crate::platform::job::purge;
+use crate::platform::unit_of_work::UnitOfWork;
 
-const FOLLOW_EVERY: Duration = Duration::from_millis(500);
 /// How often a server looks whether its note is due, and how old that may be.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 const NOTED_FOR: Duration = Duration::from_secs(30);
-
-/// Keeps memory in step with the table, for as long as it is polled.
-pub(crate) async fn keep_following(app: App) {
-    let mut ticks = interval(FOLLOW_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut well = true;
-    loop {
-        ticks.tick().await;
-        let outcome = memory::follow(&app, app.database.reader()).await;
-        match (&outcome, well) {
-            (Err(fault), true) => tracing::warn!(
-                error.cause = %fault,
-                "revocations cannot be read; tokens are refused once that lasts"
-            ),
-            (Ok(()), false) => tracing::info!("revocations can be read again"),
-            _ => {}
-        }
-        well = outcome.is_ok();
-    }
-}
 
 /// Notes how long the tokens of this server live, and learns of others', for as long as it is polled.
 pub(crate) async fn keep_noting_life(app: App) {
@@ -43,7 +26,7 @@ pub(crate) async fn keep_noting_life(app: App) {
         if app.revocations.noted_ago().is_some_and(|ago| ago < NOTED_FOR) {
             continue;
         }
-        if let Err(error) = life::note_life(&app).await {
+        if let Err(error) = note_life(&app).await {
             tracing::debug!(error.cause = %error, "it could not be noted how long tokens live");
         }
     }
@@ -55,4 +38,27 @@ pub(crate) async fn keep_purging(app: App) {
         store::delete_until(connection, clock::now().minus_seconds(GRACE), most).await
     })
     .await;
+}
+
+/// Notes how long the tokens live that this server signs, before it signs any; and learns of the longest
+/// life that others noted.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub(crate) async fn note_life(app: &App) -> Result<()> {
+    let began = Stopwatch::start();
+    let own = app.config.access_token_expires;
+    let work = UnitOfWork::begin(app).await?;
+    serialise_revocations(&work).await?;
+    let known = store::feed(&*work).await?;
+    let noted = next_note(known.as_ref(), own, clock::now());
+    if known.as_ref() != Some(&noted) {
+        store::put_feed(&*work, noted.clone()).await?;
+    }
+    work.commit().await?;
+    let longest = noted.longest.unsigned_abs().max(own);
+    app.verifier.replace_max_access_lifetime(longest);
+    app.revocations.noted(began, longest);
+    Ok(())
 }

@@ -14,8 +14,7 @@ use uuid::Uuid;
 
 use super::{GRACE, store};
 use crate::app::App;
-use crate::base::clock::{self, Stopwatch, Time};
-use crate::base::database::serialise_revocations;
+use crate::base::clock::Time;
 use crate::base::error::{Code, Error, Result};
 
 /// How long a longer life stays noted after the server that needs it was last heard of, besides that
@@ -84,31 +83,8 @@ impl Life {
     }
 }
 
-/// Notes how long the tokens live that this server signs, before it signs any; and learns of the longest
-/// life that others noted.
-///
-/// # Errors
-///
-/// When the database does not answer.
-pub(crate) async fn note_life(app: &App) -> Result<()> {
-    let began = Stopwatch::start();
-    let own = app.config.access_token_expires;
-    let transaction = app.database.begin().await?;
-    serialise_revocations(&transaction).await?;
-    let known = store::feed(&transaction).await?;
-    let noted = next_note(known.as_ref(), own, clock::now());
-    if known.as_ref() != Some(&noted) {
-        store::put_feed(&transaction, noted.clone()).await?;
-    }
-    transaction.commit().await?;
-    let longest = noted.longest.unsigned_abs().max(own);
-    app.verifier.replace_max_access_lifetime(longest);
-    app.revocations.noted(began, longest);
-    Ok(())
-}
-
 /// What is to be noted by a server whose tokens live for `own` seconds.
-fn next_note(known: Option<&Model>, own: u64, now: Time) -> Model {
+pub(super) fn next_note(known: Option<&Model>, own: u64, now: Time) -> Model {
     let own_until = now.plus_seconds(own.saturating_add(NOTED_FOR)).millis();
     let own = i64::try_from(own).unwrap_or(i64::MAX);
     match known {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use entity::revocation::{API_TOKEN, KEY, LIFT, SESSION, TOKEN, USER};
+use entity::revocation::{LIFT, SESSION, TOKEN, USER};
 use sea_orm::{ConnectionTrait, DbErr};
 use tessera_verify::{Revocation, RevocationList};
 use tokio::time::timeout;
@@ -161,24 +161,23 @@ async fn load_within(app: &App, connection: &impl ConnectionTrait, within: Durat
         began = Stopwatch::start();
     }
     known.list.recall(since);
-    let seq = last.as_ref().map_or(0, |row| row.seq);
     known.move_to(last);
-    app.forget_api_tokens();
-    app.key_changes.tell(seq);
-    catch_up(app, connection, within, began).await
+    catch_up(app, connection, within, began).await.map(drop)
 }
 
-/// Reads what was committed to the table since the last time.
+/// Reads what was committed to the table since the last time; says whether the table was of another past and was read
+/// whole.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
-pub(super) async fn follow(app: &App, connection: &impl ConnectionTrait) -> Result<()> {
+pub(crate) async fn follow(app: &App, connection: &impl ConnectionTrait) -> Result<bool> {
     if app.revocations.are_dropped_too_far() {
         tracing::warn!("the clock was set back: revocations that were dropped are read again");
-        return load_within(app, connection, FOLLOW_WITHIN).await;
+        load_within(app, connection, FOLLOW_WITHIN).await?;
+        return Ok(true);
     }
-    catch_up(app, connection, FOLLOW_WITHIN, Stopwatch::start()).await?;
+    let was_whole = catch_up(app, connection, FOLLOW_WITHIN, Stopwatch::start()).await?;
     let dropped = get(&app.revocations.dropped);
     if dropped.is_none_or(|dropped| dropped.elapsed() > DROP_EVERY) {
         let time = in_time(FOLLOW_WITHIN, drop_time(app, connection)).await?;
@@ -190,7 +189,7 @@ pub(super) async fn follow(app: &App, connection: &impl ConnectionTrait) -> Resu
             tracing::debug!(revocations = dropped, "revocations were dropped from memory");
         }
     }
-    Ok(())
+    Ok(was_whole)
 }
 
 async fn catch_up(
@@ -198,7 +197,7 @@ async fn catch_up(
     connection: &impl ConnectionTrait,
     within: Duration,
     mut began: Stopwatch,
-) -> Result<()> {
+) -> Result<bool> {
     let known = &app.revocations;
     loop {
         let place = get(&known.place);
@@ -211,7 +210,8 @@ async fn catch_up(
                 "the revocations are not those that were followed, as after a backup was restored: \
                  they are read again"
             );
-            return Box::pin(load_within(app, connection, within)).await;
+            Box::pin(load_within(app, connection, within)).await?;
+            return Ok(true);
         };
         let last = rows.last().cloned();
         for row in rows {
@@ -223,7 +223,7 @@ async fn catch_up(
         }
         if !is_full {
             set(&known.read, Some(began));
-            return Ok(());
+            return Ok(false);
         }
         began = Stopwatch::start();
     }
@@ -253,13 +253,6 @@ async fn apply_row(
     within: Duration,
     row: Row,
 ) -> Result<()> {
-    // With everything a user has, their API tokens go as well.
-    if row.kind == API_TOKEN || row.kind == USER {
-        app.forget_api_tokens();
-    }
-    if row.kind == KEY {
-        app.key_changes.tell(row.seq);
-    }
     if row.kind == LIFT {
         let Some(lifted) = lifted(row.clone()) else { return Ok(()) };
         // What else there is of it holds on. It is read first: a database that goes away here must not
@@ -268,7 +261,7 @@ async fn apply_row(
         let rest = in_time(within, store::of(connection, 0, &[subject])).await?;
         app.revocations.list.lift(lifted);
         app.revocations.apply(rest.into_iter().map(Row::from).filter(covers).filter_map(entry));
-    } else if ![API_TOKEN, KEY].contains(&row.kind.as_str()) {
+    } else {
         app.revocations.apply(entry(row));
     }
     Ok(())
@@ -303,9 +296,9 @@ fn lifted(row: Row) -> Option<Revocation> {
     entry(Row { kind: kind.to_owned(), subject: subject.to_owned(), ..row })
 }
 
-/// Whether a row covers tokens, or may: the others say what is to be read again.
+/// Whether a row covers tokens, or may.
 fn covers(row: &Row) -> bool {
-    ![API_TOKEN, KEY, LIFT].contains(&row.kind.as_str())
+    row.kind != LIFT
 }
 
 /// A row as an entry of the list. One that a newer release wrote and this one does not know is

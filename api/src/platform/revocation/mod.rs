@@ -5,19 +5,18 @@
 
 pub(crate) mod jobs;
 mod life;
-mod memory;
+pub(crate) mod memory;
 mod store;
 
 pub use life::Life;
-pub(crate) use life::{life_is_noted, note_life, require_noted_life};
+pub(crate) use life::{life_is_noted, require_noted_life};
 pub use memory::Revocations;
 pub(crate) use memory::load;
 
-use entity::revocation::{API_TOKEN, KEY, LIFT, Model, SESSION, TOKEN, USER};
+use entity::revocation::{Model, SESSION, TOKEN, USER};
 use entity::{SessionId, UserId};
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use tessera_verify::{Claims, Revocation, RevocationList};
-use uuid::Uuid;
 
 use self::memory::entry;
 use self::store::Row;
@@ -105,31 +104,37 @@ pub fn require_known(app: &App) -> Result<()> {
     }
 }
 
-/// Writes entries in the transaction of the act that caused them, as its last statement. Once it
-/// was committed, the caller puts them into memory.
+/// Writes entries in the transaction of the act that caused them; a token that is revoked alone is counted with those of
+/// a session.
 ///
 /// # Errors
 ///
 /// When the database refuses.
+pub(super) async fn write(
+    transaction: &DatabaseTransaction,
+    entries: &[Revocation],
+    session: Option<SessionId>,
+    reason: &Why,
+    at: Time,
+) -> Result<()> {
+    if entries.is_empty() {
+        return Ok(());
+    }
+    serialise_revocations(transaction).await?;
+    Ok(store::insert(transaction, entries, session, reason.as_str(), at).await?)
+}
+
+/// As [`write`], until every rule has a unit of work.
 pub(crate) async fn record(
     transaction: &DatabaseTransaction,
     entries: &[Revocation],
     why: &Why,
     now: Time,
 ) -> Result<()> {
-    if entries.is_empty() {
-        return Ok(());
-    }
-    serialise_revocations(transaction).await?;
-    store::insert(transaction, entries, None, why.as_str(), now).await?;
-    Ok(())
+    write(transaction, entries, None, why, now).await
 }
 
-/// As [`record`], of a token of a session that is revoked alone.
-///
-/// # Errors
-///
-/// When the database refuses.
+/// As [`write`], until every rule has a unit of work.
 pub(crate) async fn record_alone(
     transaction: &DatabaseTransaction,
     entry: Revocation,
@@ -137,9 +142,7 @@ pub(crate) async fn record_alone(
     why: &Why,
     now: Time,
 ) -> Result<()> {
-    serialise_revocations(transaction).await?;
-    store::insert(transaction, &[entry], Some(session), why.as_str(), now).await?;
-    Ok(())
+    write(transaction, &[entry], Some(session), why, now).await
 }
 
 /// How many tokens of a session were revoked alone and may still be valid.
@@ -174,34 +177,6 @@ pub(crate) async fn next_issue(
     let cut_off = known.issued_by(&user.0).max(newer.issued_by(&user.0));
     let after = cut_off.map(|cut_off| i64::try_from(cut_off).unwrap_or(i64::MAX).saturating_add(1));
     Ok(after.map_or(now, |after| now.max(Time::from_millis(after))))
-}
-
-/// Tells every replica, in the transaction that changed API tokens or their owners, as its last
-/// statement, to forget what it knows of them.
-///
-/// # Errors
-///
-/// When the database refuses.
-pub(crate) async fn announce(
-    transaction: &DatabaseTransaction,
-    subject: Uuid,
-    now: Time,
-) -> Result<()> {
-    serialise_revocations(transaction).await?;
-    let subject = subject.to_string();
-    Ok(store::insert_note(transaction, API_TOKEN, subject, now.millis(), "changed", now).await?)
-}
-
-/// Tells every replica, in the transaction that changed the keys that sign, as its last statement, to
-/// read them again.
-///
-/// # Errors
-///
-/// When the database refuses.
-pub(crate) async fn announce_keys(transaction: &DatabaseTransaction, now: Time) -> Result<()> {
-    serialise_revocations(transaction).await?;
-    let subject = "keys".to_owned();
-    Ok(store::insert_note(transaction, KEY, subject, now.millis(), "changed", now).await?)
 }
 
 /// What was revoked, as an operator sees it. Instants are seconds since the epoch.
@@ -267,7 +242,7 @@ pub async fn lift(app: &App, by: &impl Acting, seq: i64) -> Result<()> {
     store::delete(&transaction, seq).await?;
     let subject = format!("{}:{}", row.kind, row.subject);
     let entry = audit::Entry::new(Act::AdminLift, Actor::of(by)).on(&row.kind, &row.subject);
-    store::insert_note(&transaction, LIFT, subject, row.until, "lifted", now).await?;
+    store::insert_lift(&transaction, subject, row.until, now).await?;
     audit::record(&transaction, entry).await?;
     // Memory learns of it as every replica's does, in the order of the sequence.
     transaction.commit().await?;
@@ -293,13 +268,4 @@ pub(crate) async fn is_revoked(
     let rows = store::of(connection, last_seq, &subjects).await?;
     rows.into_iter().map(Row::from).filter_map(entry).for_each(|entry| newer.add(entry));
     Ok(app.verifier.is_revoked(claims) || newer.covers(claims))
-}
-
-/// The last place in the sequence that was committed; 0 before the first.
-///
-/// # Errors
-///
-/// When the database does not answer.
-pub(crate) async fn last_seq(app: &App) -> Result<i64> {
-    Ok(store::last_seq(app.database.reader()).await?)
 }

@@ -1,6 +1,6 @@
 //! The table `revocation`.
 
-use entity::revocation::{ActiveModel, Column, Entity, Model, SESSION, TOKEN, USER};
+use entity::revocation::{ActiveModel, Column, Entity, LIFT, Model, SESSION, TOKEN, USER};
 use entity::{SessionId, feed};
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query};
 use sea_orm::{
@@ -63,18 +63,6 @@ pub(super) async fn before(
     query.all(connection).await
 }
 
-pub(super) async fn last_seq(connection: &impl ConnectionTrait) -> Result<i64, DbErr> {
-    let last: Option<i64> = Entity::find()
-        .select_only()
-        .column(Column::Seq)
-        .order_by_desc(Column::Seq)
-        .limit(1)
-        .into_tuple()
-        .one(connection)
-        .await?;
-    Ok(last.unwrap_or(0))
-}
-
 pub(super) async fn find(
     connection: &impl ConnectionTrait,
     seq: i64,
@@ -99,21 +87,19 @@ pub(super) async fn delete(connection: &impl ConnectionTrait, seq: i64) -> Resul
     Entity::delete_by_id(seq).exec(connection).await.map(drop)
 }
 
-/// Inserts a row that says something other than that a token is not accepted.
-pub(super) async fn insert_note(
+/// Inserts a row that ends another.
+pub(super) async fn insert_lift(
     connection: &impl ConnectionTrait,
-    kind: &str,
     subject: String,
     until: i64,
-    why: &str,
     now: Time,
 ) -> Result<(), DbErr> {
     let row = ActiveModel {
         seq: NotSet,
-        kind: Set(kind.to_owned()),
+        kind: Set(LIFT.to_owned()),
         subject: Set(subject),
         until: Set(until),
-        why: Set(why.to_owned()),
+        why: Set("lifted".to_owned()),
         at: Set(now.millis()),
         session_id: Set(None),
     };

@@ -1,0 +1,161 @@
+//! One act: a database transaction, and all that must happen with its commit.
+//!
+//! A rule collects what follows from its act: revocations, notices to other replicas, audit entries, cache entries to
+//! forget, jobs to wake. [`UnitOfWork::commit`] writes them in the one right order and applies them to memory
+//! afterwards, so that no rule can forget a part. There is no other way to commit.
+
+use std::ops::Deref;
+
+use entity::{SessionId, UserId};
+use sea_orm::{DatabaseConnection, DatabaseTransaction};
+use tessera_verify::Revocation;
+
+use crate::app::App;
+use crate::base::clock::Time;
+use crate::base::error::Result;
+use crate::platform::audit::{self, Entry};
+use crate::platform::notice::{self, Kind};
+use crate::platform::revocation::{self, Why};
+
+/// A transaction, and what follows from it. If it is dropped, the transaction is rolled back and nothing follows.
+#[must_use = "an act that is not committed did nothing"]
+pub struct UnitOfWork<'a> {
+    app: &'a App,
+    transaction: DatabaseTransaction,
+    revocations: Vec<Revoked>,
+    notices: Vec<Kind>,
+    entries: Vec<Entry>,
+    users: Vec<UserId>,
+    wakes_jobs: bool,
+}
+
+/// Revocations of one reason.
+struct Revoked {
+    entries: Vec<Revocation>,
+    /// The session of a token that is revoked alone.
+    session: Option<SessionId>,
+    reason: Why,
+    at: Time,
+}
+
+/// Statements run in the transaction.
+impl Deref for UnitOfWork<'_> {
+    type Target = DatabaseTransaction;
+
+    fn deref(&self) -> &DatabaseTransaction {
+        &self.transaction
+    }
+}
+
+impl<'a> UnitOfWork<'a> {
+    /// Begins a transaction that may write.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer.
+    pub(crate) async fn begin(app: &'a App) -> Result<Self> {
+        Ok(Self {
+            app,
+            transaction: app.database.begin().await?,
+            revocations: Vec::new(),
+            notices: Vec::new(),
+            entries: Vec::new(),
+            users: Vec::new(),
+            wakes_jobs: false,
+        })
+    }
+
+    /// Revokes: from the commit on here, and within a second on every other replica.
+    #[expect(dead_code, reason = "rules move to units of work one by one")]
+    pub(crate) fn revoke(
+        &mut self,
+        entries: impl IntoIterator<Item = Revocation>,
+        reason: &Why,
+        at: Time,
+    ) {
+        let entries = entries.into_iter().collect();
+        self.revocations.push(Revoked { entries, session: None, reason: reason.clone(), at });
+    }
+
+    /// Revokes one token alone, which is counted with those of a session.
+    #[expect(dead_code, reason = "rules move to units of work one by one")]
+    pub(crate) fn revoke_alone(
+        &mut self,
+        entry: Revocation,
+        session: SessionId,
+        reason: &Why,
+        at: Time,
+    ) {
+        let (entries, reason) = (vec![entry], reason.clone());
+        self.revocations.push(Revoked { entries, session: Some(session), reason, at });
+    }
+
+    /// Has every replica, this one too, act on a notice.
+    pub(crate) fn notify(&mut self, kind: Kind) {
+        if !self.notices.contains(&kind) {
+            self.notices.push(kind);
+        }
+    }
+
+    /// Adds an entry to the audit.
+    pub(crate) fn record(&mut self, entry: Entry) {
+        self.entries.push(entry);
+    }
+
+    /// Forgets what the cache of this replica has of a user. Others read the row again within a second.
+    #[expect(dead_code, reason = "rules move to units of work one by one")]
+    pub(crate) fn forget_user(&mut self, user: UserId) {
+        self.users.push(user);
+    }
+
+    /// Has this replica look for jobs at once.
+    pub(crate) fn wake_jobs(&mut self) {
+        self.wakes_jobs = true;
+    }
+
+    /// Writes what was collected, commits, and applies it to memory.
+    ///
+    /// Revocations and notices come first, under one lock that gives them numbers in the order of the commits. The
+    /// audit comes last: every other act that records something waits from there to the commit. Memory follows the
+    /// commit: what it refuses was committed before.
+    ///
+    /// # Errors
+    ///
+    /// When the database refuses: then nothing of the act remains.
+    pub(crate) async fn commit(self) -> Result<()> {
+        let Self { app, transaction, revocations, notices, entries, users, wakes_jobs } = self;
+        for Revoked { entries, session, reason, at } in &revocations {
+            revocation::write(&transaction, entries, *session, reason, *at).await?;
+        }
+        if !notices.is_empty() {
+            notice::write(&transaction, &notices).await?;
+        }
+        audit::write(&transaction, entries).await?;
+        transaction.commit().await?;
+        app.revocations.apply(revocations.into_iter().flat_map(|revoked| revoked.entries));
+        users.into_iter().for_each(|user| app.known_users.forget(user));
+        if wakes_jobs {
+            app.jobs.wake();
+        }
+        // The act is done, whatever comes of this: other replicas, and this one again, read the notices every half second.
+        if let Err(error) = notice::act(app, &notices).await {
+            tracing::warn!(error.cause = %error, "a notice could not be acted on yet");
+        }
+        Ok(())
+    }
+
+    /// Takes everything back.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer.
+    #[expect(dead_code, reason = "rules move to units of work one by one")]
+    pub(crate) async fn rollback(self) -> Result<()> {
+        Ok(self.transaction.rollback().await?)
+    }
+}
+
+/// The connection for one statement that causes nothing else. A test lists those who call this.
+pub(crate) fn statement(app: &App) -> &DatabaseConnection {
+    app.database.writer()
+}
