@@ -178,3 +178,17 @@ fn lints_are_expected_with_a_reason_and_nothing_is_left_to_do() {
         }
     }
 }
+
+/// Tests wait for an event or move the clock of their server; where neither will do, a comment says why.
+#[test]
+fn a_test_that_sleeps_says_why() {
+    for (path, source) in sources("tests") {
+        if path.ends_with("tidy.rs") {
+            continue;
+        }
+        for (before, line) in source.lines().zip(source.lines().skip(1)) {
+            let says_why = before.trim_start().starts_with("//");
+            assert!(says_why || !line.contains("sleep("), "{} sleeps: {line}", path.display());
+        }
+    }
+}
