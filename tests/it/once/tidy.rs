@@ -115,7 +115,7 @@ fn a_feature_has_files_with_known_names_only() {
             "session/claims.rs",
             "session/end.rs",
             "session/list.rs",
-            "session/login.rs",
+            "session/open.rs",
             "session/refresh.rs",
             "verification/client.rs",
             "api_token/guess.rs",

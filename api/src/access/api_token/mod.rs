@@ -290,7 +290,7 @@ pub async fn create(app: &App, authority: &Authority, wanted: Wanted) -> Result<
             row
         }
     };
-    rate_limit::take_back(app, counted).await?;
+    rate_limit::refund(app, counted).await?;
     tracing::info!(api_token.id = %row.id, owner.id = %owner.id(), "an API token was made");
     let username = owner.name().to_owned();
     Ok(Made { token: row.try_into()?, username, secret })

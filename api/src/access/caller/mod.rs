@@ -17,8 +17,9 @@ use crate::base::clock::{self, Time};
 use crate::base::error::{Code, Error, Result, TokenRefusal};
 use crate::base::scope::{Scope, Scopes};
 use crate::identity::alert;
+use crate::identity::factor::Authentication;
 use crate::identity::service::{self, Principal, PrincipalId};
-use crate::identity::user::{self, PasswordHash, User};
+use crate::identity::user::{self, User};
 use crate::platform::audit::{Acting, Freshness};
 use crate::platform::{rate_limit, revocation};
 
@@ -43,8 +44,8 @@ pub enum Authority {
     Browser {
         /// The session.
         session: SessionId,
-        /// What the password that they gave with it was held against.
-        proven: Option<PasswordHash>,
+        /// The proof that they gave with it.
+        proven: Option<Authentication>,
         /// The user.
         user: Arc<User>,
     },

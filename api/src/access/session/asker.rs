@@ -8,7 +8,8 @@ use super::{browser, store};
 use crate::app::App;
 use crate::base::clock::{self, Time};
 use crate::base::error::{Code, Error, Result};
-use crate::identity::user::{self, PasswordHash};
+use crate::identity::factor::Authentication;
+use crate::identity::user;
 use crate::platform::revocation::{self, Why};
 
 /// What a user asks from.
@@ -20,8 +21,8 @@ pub enum Asker<'a> {
     Browser {
         /// The session.
         session: SessionId,
-        /// What the password that they gave with it was held against.
-        proven: Option<&'a PasswordHash>,
+        /// The proof that they gave with it.
+        proven: Option<&'a Authentication>,
         /// The id that the browser has next, if the password changes.
         next: Option<&'a str>,
     },
@@ -107,7 +108,7 @@ impl<'a> Asker<'a> {
         if let Self::Browser { proven: Some(proven), .. } = self {
             // Somebody else may have changed it since: the old one proves nothing any more.
             let held = user::by_id_in(transaction, user).await?;
-            if held.is_none_or(|held| held.hash != *proven) {
+            if !held.is_some_and(|held| proven.holds_for(&held)) {
                 return Err(Code::LoginBadCredentials.into());
             }
         }

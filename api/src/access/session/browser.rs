@@ -11,14 +11,14 @@ use entity::{SessionId, UserId};
 use quick_cache::sync::Cache;
 use sea_orm::DatabaseTransaction;
 
-use super::login::{self, Opens};
+use super::open::{SessionKind, open};
 use super::{Asker, Device, store};
 use crate::app::App;
 use crate::base::clock::{self, Time};
 use crate::base::error::{Code, Result};
 use crate::base::random;
-use crate::identity::factor::Password;
-use crate::identity::user::{self, PasswordHash, User};
+use crate::identity::factor::Authentication;
+use crate::identity::user::{self, User};
 use crate::platform::audit::{self, Act, Entry};
 use crate::platform::revocation::Why;
 
@@ -52,20 +52,14 @@ pub fn new_id() -> String {
     random::letters_and_digits(ID_LENGTH)
 }
 
-/// Signs somebody in; the id for the cookie is a new one, whatever the browser had.
+/// Signs in someone who has proved who they are; the id for the cookie is a new one, whatever the browser had.
 ///
 /// # Errors
 ///
-/// As [`login`](super::login()).
-pub async fn sign_in(
-    app: &App,
-    username: &str,
-    password: Password,
-    device: Device,
-) -> Result<String> {
+/// As [`login`](super::login).
+pub async fn sign_in(app: &App, authentication: Authentication, device: Device) -> Result<String> {
     let id = new_id();
-    let opens = Opens::Browser(digest_of(&id));
-    login::begin(app, username, password, device, opens).await?;
+    open(app, authentication, device, SessionKind::Browser(digest_of(&id))).await?;
     Ok(id)
 }
 
@@ -112,51 +106,32 @@ pub fn keep(app: &App, signed_in: &SignedIn, device: Device) {
     });
 }
 
-/// What the password of who is signed in is held against, if it is theirs.
+/// Lets a session count as fresh, for the time of the settings, because its user has proved once more who they are. The
+/// browser has another id from then on, so that a copy of its cookie does not become fresh with it.
 ///
 /// # Errors
 ///
-/// [`Code::LoginBadCredentials`],
-/// [`Code::TooManyAttempts`],
-/// [`Code::ServiceBusy`].
-pub async fn prove(
-    app: &App,
-    signed_in: &SignedIn,
-    password: Password,
-    from: Option<&str>,
-) -> Result<PasswordHash> {
-    Ok(super::prove(app, signed_in.user.id, password, from).await?.hash)
-}
-
-/// Proves by their password who is signed in: for the time of the settings the session counts as fresh. The browser has
-/// another id from then on, so that a copy of its cookie does not become fresh with it. Returns what the password was held
-/// against.
-///
-/// # Errors
-///
-/// As [`prove`]; [`Code::Unauthorized`] for a session that ended meanwhile.
+/// [`Code::LoginBadCredentials`] for a proof that was overtaken; [`Code::Unauthorized`] for a session that ended
+/// meanwhile.
 pub async fn freshen(
     app: &App,
     signed_in: &SignedIn,
-    password: Password,
+    authentication: &Authentication,
     next: &str,
-    from: Option<&str>,
-) -> Result<PasswordHash> {
+) -> Result<()> {
     let (session, user) = (signed_in.session, signed_in.user.id);
-    let proven = prove(app, signed_in, password, from).await?;
-    let asker = Asker::Browser { session, proven: Some(&proven), next: Some(next) };
+    let asker = Asker::Browser { session, proven: Some(authentication), next: Some(next) };
     let transaction = app.database.begin().await?;
     let held = user::hold(&transaction, user).await?;
     asker.hold(app, &transaction, user).await?;
     if !held.is_some_and(|held| held.user.is_active) {
         return Err(Code::Unauthorized.into());
     }
-    store::authenticate(&transaction, session, clock::now()).await?;
+    store::authenticate(&transaction, session, authentication.at()).await?;
     asker.move_on(&transaction).await?;
     let entry = Entry::own(Act::Freshen, user).with("session", session.to_string());
     audit::record(&transaction, entry).await?;
-    transaction.commit().await?;
-    Ok(proven)
+    Ok(transaction.commit().await?)
 }
 
 /// Whether the password of a session was given within the time that it counts as fresh, by the table. A time that lies

@@ -33,7 +33,7 @@ pub(super) fn tokens(
     row: &Model,
     now: Time,
     fresh: bool,
-    audience: &str,
+    audience: Audience<'_>,
     scopes: &Scopes,
 ) -> Result<Tokens> {
     let access = access_claims(app, row, now, fresh, audience, scopes);
@@ -60,16 +60,30 @@ pub(super) fn sign(app: &App, claims: &Claims) -> Result<String> {
     Ok(key.ok_or_else(none)?.sign(claims)?)
 }
 
-/// The audience that was asked for, if tokens are made for it.
-pub(super) fn audience<'a>(app: &'a App, asked: Option<&'a str>) -> Result<&'a str> {
-    let own = app.config.jwt_audience.as_str();
-    match asked {
-        Some(asked)
-            if asked != own && !app.config.jwt_audiences.iter().any(|known| known == asked) =>
-        {
-            Err(Error::field("audience", "No tokens are made for this audience"))
+/// Those whom an access token is for: an audience that tokens are made for.
+#[derive(Debug, Clone, Copy)]
+pub struct Audience<'a>(&'a str);
+
+impl<'a> Audience<'a> {
+    /// The first of the settings.
+    pub fn own(app: &'a App) -> Self {
+        Self(&app.config.jwt_audience)
+    }
+
+    /// The one that was asked for; the first of the settings if none was.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::UnprocessableContent`] if no tokens are made for it.
+    pub fn parse(app: &'a App, requested: Option<&'a str>) -> Result<Self> {
+        let own = Self::own(app);
+        let Some(requested) = requested.filter(|requested| *requested != own.0) else {
+            return Ok(own);
+        };
+        if !app.config.jwt_audiences.iter().any(|known| known == requested) {
+            return Err(Error::field("audience", "No tokens are made for this audience"));
         }
-        asked => Ok(asked.unwrap_or(own)),
+        Ok(Self(requested))
     }
 }
 
@@ -78,7 +92,7 @@ pub(super) fn access_claims(
     row: &Model,
     now: Time,
     fresh: bool,
-    audience: &str,
+    audience: Audience<'_>,
     scopes: &Scopes,
 ) -> Claims {
     let given = Time::from_millis(row.auth_time);
@@ -94,7 +108,7 @@ pub(super) fn access_claims(
     Claims {
         iss: app.config.public_url.as_str().to_owned(),
         sub: row.user_id.0,
-        aud: audience.to_owned(),
+        aud: audience.0.to_owned(),
         iat: now.seconds(),
         nbf: now.minus_seconds(VALID_BEFORE).seconds(),
         exp,

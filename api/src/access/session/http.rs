@@ -5,14 +5,15 @@ use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 
-use super::{AccessToken, Device, Tokens};
+use super::{AccessToken, Audience, Device, Tokens};
 use crate::access::caller::http::{BearerToken, CookieHolder, SessionCaller, TokenHolder};
 use crate::app::App;
 use crate::base::error::{Code, Result};
 use crate::http::Tag;
 use crate::http::body::{Accepts, Body, Fields, Input};
 use crate::http::cookie::{Cookies, OwnPage};
-use crate::identity::factor::Password;
+use crate::identity::factor::password_check::{self, Account};
+use crate::identity::factor::{Authentication, Password};
 
 /// The refusals of each operation, for the documents.
 pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
@@ -259,6 +260,18 @@ enum Done {
     NoContent,
 }
 
+/// Proves who signs in, by their password.
+async fn prove(
+    app: &App,
+    username: &str,
+    password: Password,
+    device: &Device,
+) -> Result<Authentication> {
+    super::require_ready(app)?;
+    let account = Account::Address(username);
+    password_check::prove(app, account, password, device.ip.as_deref()).await
+}
+
 pub(crate) struct Api;
 
 #[OpenApi(tag = "Tag::Auth")]
@@ -274,7 +287,9 @@ impl Api {
         body: Body<LoginRequest>,
     ) -> Result<Json<TokenResponse>> {
         let (username, password, audience) = body.0;
-        let tokens = super::login(&app, &username, password, audience.as_deref(), device).await?;
+        let audience = Audience::parse(&app, audience.as_deref())?;
+        let authentication = prove(&app, &username, password, &device).await?;
+        let tokens = super::login(&app, authentication, audience, device).await?;
         Ok(Json(tokens.into()))
     }
 
@@ -309,7 +324,9 @@ impl Api {
         device: Device,
         body: Body<FreshRequest>,
     ) -> Result<Freshened> {
-        let access = super::freshen(&app, &caller.claims, body.0, device.ip).await?;
+        let (account, ip) = (Account::of(&caller.claims), device.ip.as_deref());
+        let authentication = password_check::prove(&app, account, body.0, ip).await?;
+        let access = super::freshen(&app, &caller.claims, &authentication).await?;
         if caller.has_cookie {
             // A script that could read the token could take it away.
             cookies.keep(&app, &access);
@@ -358,7 +375,8 @@ impl Api {
         body: Body<LoginRequest>,
     ) -> Result<Done> {
         let (username, password, _) = body.0;
-        let access = super::login_with_cookie(&app, &username, password, device).await?;
+        let authentication = prove(&app, &username, password, &device).await?;
+        let access = super::login_with_cookie(&app, authentication, device).await?;
         cookies.keep(&app, &access);
         Ok(Done::NoContent)
     }

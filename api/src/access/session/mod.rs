@@ -11,19 +11,20 @@ mod end;
 pub(crate) mod http;
 pub(crate) mod jobs;
 mod list;
-mod login;
+mod open;
 pub(crate) mod pages;
 mod refresh;
 mod store;
 
 pub use asker::Asker;
-pub use claims::holder;
 pub(crate) use claims::is_of_session;
+pub use claims::{Audience, holder};
 pub(crate) use end::{end_all, end_by_id, lives, revoke_access};
 pub use end::{end_one, end_others, logout_all};
 pub use list::{Ended, Page, Session, count, list, list_all};
 pub(crate) use list::{Place, some_of};
-pub use login::{login, login_with_cookie};
+pub(crate) use open::require_ready;
+pub use open::{login, login_with_cookie};
 pub use refresh::{refresh, why_not_refreshed};
 
 use std::sync::Arc;
@@ -35,14 +36,12 @@ use tessera_verify::{Claims, MAX_LEEWAY, Refusal, Revocation, TokenKind};
 
 use self::claims::access_claims;
 use self::end::end;
-use self::login::{admit, refused};
 use crate::app::App;
 use crate::base::clock::{self, Time};
 use crate::base::error::{Code, Error, Result};
-use crate::identity::factor::Password;
-use crate::identity::user::{self, Credentials, User};
+use crate::identity::factor::Authentication;
+use crate::identity::user::{self, User};
 use crate::platform::audit::{self, Act, Entry};
-use crate::platform::rate_limit;
 use crate::platform::revocation::{self, Why};
 
 /// Where a request came from, and with what.
@@ -78,67 +77,40 @@ pub struct AccessToken {
     pub expires_in: u64,
 }
 
-/// A fresh access token of the caller's session, for their password.
+/// Gives a fresh access token of the caller's session to someone who has proved once more who they are.
 ///
 /// # Errors
 ///
-/// [`Code::LoginBadCredentials`] for a wrong password, [`Code::Unauthorized`] when the session is
-/// over, [`Code::TooManyAttempts`], [`Code::ServiceBusy`].
+/// [`Code::Unauthorized`] when the session is over; [`Code::ServiceBusy`] when the proof was overtaken.
 pub async fn freshen(
     app: &App,
     claims: &Claims,
-    password: Password,
-    from: Option<String>,
+    authentication: &Authentication,
 ) -> Result<AccessToken> {
-    let id = UserId(claims.sub);
+    let (session, user) = (SessionId(claims.sid), UserId(claims.sub));
     let gone = || Error::token(Code::Unauthorized, Refusal::Revoked);
-    let found = prove(app, id, password, from.as_deref()).await?;
     let transaction = app.database.begin().await?;
     // As at a sign-in: the password may have been changed, and the session ended, meanwhile.
-    let held = user::hold(&transaction, id).await?.ok_or_else(gone)?;
-    if !held.user.may_act(&app.config) || !lives(&transaction, claims).await? {
+    let locked = user::hold(&transaction, user).await?.ok_or_else(gone)?;
+    if !locked.user.may_act(&app.config) || !lives(&transaction, claims).await? {
         return Err(gone());
     }
     if revocation::is_revoked(app, &transaction, claims).await? {
         return Err(gone());
     }
-    if held.hash != found.hash {
+    if !authentication.holds_for(&locked) {
         // Hashed anew by a sign-in, for another password would have ended the session.
         return Err(Code::ServiceBusy.into());
     }
-    let now = clock::now();
-    let session = SessionId(claims.sid);
-    store::authenticate(&transaction, session, now).await?;
+    let at = authentication.at();
+    store::authenticate(&transaction, session, at).await?;
     let row = store::find(&transaction, session).await?.ok_or_else(gone)?;
     // Made before the commit: a cut-off that comes after it must cover it.
-    let access = access_token(app, &row, now, true, &held.user)?;
-    let entry = Entry::own(Act::Freshen, id).with("session", session.to_string());
+    let access = access_token(app, &row, at, true, &locked.user)?;
+    let entry = Entry::own(Act::Freshen, user).with("session", session.to_string());
     audit::record(&transaction, entry).await?;
     transaction.commit().await?;
     Ok(access)
-}
-
-/// A user whose password was given once more; what it was held against.
-pub(crate) async fn prove(
-    app: &App,
-    id: UserId,
-    password: Password,
-    from: Option<&str>,
-) -> Result<Credentials> {
-    let gone = || Error::token(Code::Unauthorized, Refusal::Revoked);
-    let found = user::by_id(&app.database, id).await?.ok_or_else(gone)?;
-    let (attempt, place) = admit(app, &found.user.email, from).await?;
-    match app.hasher.matches(place, password, Some(found.hash.clone())).await {
-        Ok(true) => {}
-        Ok(false) => return Err(refused(app, Some(id), Code::LoginBadCredentials).await),
-        // Nobody looked at it.
-        Err(error) => {
-            rate_limit::take_back(app, attempt).await?;
-            return Err(error);
-        }
-    }
-    rate_limit::succeeded(app, attempt).await?;
-    Ok(found)
 }
 
 /// Whether less than half of a token's life is left.
@@ -203,7 +175,7 @@ fn access_token(
     fresh: bool,
     user: &User,
 ) -> Result<AccessToken> {
-    let access = access_claims(app, row, now, fresh, &app.config.jwt_audience, &user.scopes());
+    let access = access_claims(app, row, now, fresh, Audience::own(app), &user.scopes());
     let token = claims::sign(app, &access)?;
     Ok(AccessToken { session: row.id, token, expires_in: access.exp.saturating_sub(access.iat) })
 }

@@ -7,11 +7,13 @@ use serde::Deserialize;
 
 use super::Device;
 use super::browser;
+use crate::app::App;
 use crate::base::config::Registration;
-use crate::base::error::{Code, Error};
+use crate::base::error::{Code, Error, Result};
 use crate::http::page::Frame;
 use crate::http::page_request::{Asked, Posted, Sent, Visitor, next_place};
 use crate::identity::factor::Password;
+use crate::identity::factor::password_check::{self, Account};
 
 /// What leads to a sign-in.
 #[derive(Deserialize)]
@@ -56,7 +58,7 @@ pub(crate) async fn login(device: Device, sent: Sent<SignIn>) -> Response {
         return form(&visitor, &email, next, Some(&error));
     }
     let app = visitor.app.clone();
-    match browser::sign_in(&app, &email, Password::new(password), device.clone()).await {
+    match sign_in(&app, &email, Password::new(password), device.clone()).await {
         Ok(id) => {
             // Whoever was signed in here is not any more: nobody could sign them out again.
             if let Some(before) = &visitor.signed_in
@@ -69,6 +71,15 @@ pub(crate) async fn login(device: Device, sent: Sent<SignIn>) -> Response {
         }
         Err(error) => form(&visitor, &email, next, Some(&error)),
     }
+}
+
+/// Signs in someone who gives their password; returns the id for the cookie.
+async fn sign_in(app: &App, email: &str, password: Password, device: Device) -> Result<String> {
+    super::require_ready(app)?;
+    let account = Account::Address(email);
+    let authentication =
+        password_check::prove(app, account, password, device.ip.as_deref()).await?;
+    browser::sign_in(app, authentication, device).await
 }
 
 fn form(visitor: &Visitor, email: &str, next: Option<&str>, error: Option<&Error>) -> Response {

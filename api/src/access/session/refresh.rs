@@ -5,7 +5,7 @@ use entity::{SessionId, UserId};
 use sea_orm::DatabaseTransaction;
 use tessera_verify::{Claims, Refusal, Revocation, TokenKind, TokenType};
 
-use super::claims::{self, is_of, tokens, warn_of_forgery};
+use super::claims::{Audience, is_of, tokens, warn_of_forgery};
 use super::{Device, Tokens, active_user, limits, store};
 use crate::app::App;
 use crate::base::clock::{self, Time};
@@ -32,7 +32,7 @@ pub async fn refresh(
     audience: Option<&str>,
     device: Device,
 ) -> Result<Tokens> {
-    let audience = claims::audience(app, audience)?;
+    let audience = Audience::parse(app, audience)?;
     revocation::require_known(app)?;
     revocation::require_noted_life(app)?;
     let now = clock::now();

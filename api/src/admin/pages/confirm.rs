@@ -9,11 +9,13 @@ use serde_json::Value as Json;
 
 use super::{Filled, refused};
 use crate::access::session::browser::{self, SignedIn};
+use crate::app::App;
 use crate::base::error::{Code, Error, Result};
 use crate::http::page::Head;
 use crate::http::page_request::Visitor;
-use crate::identity::factor::Password;
-use crate::identity::user::{self, PasswordHash};
+use crate::identity::factor::password_check::{self, Account};
+use crate::identity::factor::{Authentication, Password};
+use crate::identity::user;
 use crate::self_service::account::pages::told;
 
 /// The acts that may have to be confirmed.
@@ -30,20 +32,20 @@ const ACTS: [&str; 9] = [
 ];
 
 /// Takes the password that came with a form, if one did: the session counts as fresh from then on, and the browser has
-/// another id. Returns what the password was held against; the refusal is a page.
+/// another id. Returns the proof; the refusal is a page.
 pub(super) async fn prove(
     visitor: &mut Visitor,
     signed_in: &SignedIn,
     form: &Filled,
     from: Option<&str>,
-) -> Result<Option<PasswordHash>, Response> {
+) -> Result<Option<Authentication>, Response> {
     let Some(proof) = &form.proof else { return Ok(None) };
     let next = browser::new_id();
     let outcome = match proof.is_empty() {
         true => Err(Error::from(Code::FreshTokenRequired)),
         false => {
             let password = Password::new(proof.clone());
-            browser::freshen(&visitor.app, signed_in, password, &next, from).await
+            freshen(&visitor.app, signed_in, password, &next, from).await
         }
     };
     match outcome {
@@ -57,6 +59,20 @@ pub(super) async fn prove(
         Err(error) if error.code() == Code::InternalServerError => Err(refused(visitor, error)),
         Err(error) => Err(page(visitor, form, &error).await),
     }
+}
+
+/// Proves once more who is signed in, and lets the session count as fresh.
+async fn freshen(
+    app: &App,
+    signed_in: &SignedIn,
+    password: Password,
+    next: &str,
+    from: Option<&str>,
+) -> Result<Authentication> {
+    let account = Account::User(signed_in.user.id);
+    let authentication = password_check::prove(app, account, password, from).await?;
+    browser::freshen(app, signed_in, &authentication, next).await?;
+    Ok(authentication)
 }
 
 /// The page that asks for the password, with all that was typed, and with what was wrong about the password if it was.

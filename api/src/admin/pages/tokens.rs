@@ -6,13 +6,13 @@ use poem::{Response, handler};
 use super::{Act, Done, Filled, From, ROWS, after, next, page, people};
 use crate::access::api_token::{self, ApiToken, Chosen};
 use crate::access::caller::Authority;
-use crate::access::session::browser;
 use crate::base::error::{Code, Result};
 use crate::base::random;
 use crate::base::scope::Scope;
 use crate::http::page_request::{Asked, Posted, Visitor};
 use crate::http::peer::PeerAddress;
 use crate::identity::factor::Password;
+use crate::identity::factor::password_check::{self, Account};
 use crate::identity::service::{self, PrincipalId};
 use crate::self_service::account::pages::{line, once, seconds_of};
 use crate::self_service::registration::pages::invalid;
@@ -103,7 +103,8 @@ async fn changed(act: &Act<'_>, form: Filled, from: Option<&str>) -> Result<Done
         }
         "create-token" => {
             let current = Password::new(form.current.unwrap_or_default());
-            let proven = browser::prove(app, &act.signed_in, current, from).await?;
+            let account = Account::User(act.signed_in.user.id);
+            let proven = password_check::prove(app, account, current, from).await?;
             let authority = Authority::Browser {
                 session: act.signed_in.session,
                 proven: Some(proven),

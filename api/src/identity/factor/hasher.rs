@@ -30,17 +30,17 @@ const BEGIN_WITHIN: Duration = Duration::from_secs(4);
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// A place in the queue of the hashing threads, until the work is done or given up.
+/// The permit to queue work for the hashing threads, until that is done or given up.
 #[derive(Debug)]
-pub struct Place(#[expect(dead_code, reason = "held for its end")] OwnedSemaphorePermit);
+pub struct HashPermit(#[expect(dead_code, reason = "held for its end")] OwnedSemaphorePermit);
 
 /// As many hashing threads as cores, behind a bounded queue.
 #[derive(Debug)]
 pub struct Hasher {
     queue: Sender<Job>,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     cost: u32,
-    nobody: PasswordHash,
+    dummy: PasswordHash,
     dearest: Arc<AtomicU32>,
     pace: Pace,
 }
@@ -50,7 +50,7 @@ impl Hasher {
     pub fn start(cost: u32) -> Self {
         let workers = thread::available_parallelism().map_or(2, usize::from);
         let (queue, jobs) = channel::<Job>();
-        let places = Arc::new(Semaphore::new(workers * (1 + QUEUE_PER_WORKER)));
+        let permits = Arc::new(Semaphore::new(workers * (1 + QUEUE_PER_WORKER)));
         let jobs = Arc::new(Mutex::new(jobs));
         for _ in 0..workers {
             let jobs = Arc::clone(&jobs);
@@ -59,21 +59,21 @@ impl Hasher {
                 .spawn(move || work(&jobs))
                 .expect("the operating system gives a thread");
         }
-        let nobody = PasswordHash::new(format!("$2b${cost:02}${}", ".".repeat(53)));
+        let dummy = PasswordHash::new(format!("$2b${cost:02}${}", ".".repeat(53)));
         let dearest = Arc::new(AtomicU32::new(cost));
-        Self { queue, places, cost, nobody, dearest, pace: Pace::default() }
+        Self { queue, permits, cost, dummy, dearest, pace: Pace::default() }
     }
 
-    /// A place in the queue. Taken before anything else is done for a password, so that who is turned
-    /// away costs next to nothing.
+    /// Reserves a place in the queue. This comes before anything else that is done for a password, so that a request
+    /// that is turned away costs next to nothing.
     ///
     /// # Errors
     ///
     /// [`Code::ServiceBusy`] when there is none.
-    pub fn reserve(&self) -> Result<Place> {
-        Arc::clone(&self.places)
+    pub fn reserve(&self) -> Result<HashPermit> {
+        Arc::clone(&self.permits)
             .try_acquire_owned()
-            .map(Place)
+            .map(HashPermit)
             .map_err(|_| Code::ServiceBusy.into())
     }
 
@@ -85,13 +85,13 @@ impl Hasher {
     /// When the hashing threads are gone.
     pub async fn hash_new(
         &self,
-        place: Place,
+        permit: HashPermit,
         password: Password,
         words: Vec<String>,
         least: u8,
     ) -> Result<Result<PasswordHash, Vec<Phrase>>> {
         let cost = self.cost;
-        self.run(place, move || match password.fault(&words, least) {
+        self.run(permit, move || match password.fault(&words, least) {
             Some(fault) => Err(fault),
             None => Ok(password.hash(cost, random::bytes())),
         })
@@ -99,8 +99,8 @@ impl Hasher {
     }
 
     /// A hash that no password has, and that takes as long as any.
-    pub fn nobodys(&self) -> &PasswordHash {
-        &self.nobody
+    pub fn dummy_hash(&self) -> &PasswordHash {
+        &self.dummy
     }
 
     /// The hash of a password that is in use already.
@@ -108,9 +108,9 @@ impl Hasher {
     /// # Errors
     ///
     /// When the hashing threads are gone.
-    pub async fn hash(&self, place: Place, password: Password) -> Result<PasswordHash> {
+    pub async fn hash(&self, permit: HashPermit, password: Password) -> Result<PasswordHash> {
         let cost = self.cost;
-        self.run(place, move || password.hash(cost, random::bytes())).await
+        self.run(permit, move || password.hash(cost, random::bytes())).await
     }
 
     /// Whether a hash is cheaper to try passwords on than those that are made now.
@@ -128,14 +128,14 @@ impl Hasher {
     /// When the hashing threads are gone.
     pub async fn matches(
         &self,
-        place: Place,
+        permit: HashPermit,
         password: Password,
         hash: Option<PasswordHash>,
     ) -> Result<bool> {
         let known = hash.is_some();
-        let hash = hash.unwrap_or_else(|| self.nobody.clone());
+        let hash = hash.unwrap_or_else(|| self.dummy.clone());
         let kind = self.kind_of(&hash);
-        let (matches, took) = self.check(place, password, hash).await?;
+        let (matches, took) = self.check(permit, password, hash).await?;
         sleep(self.pace.note(&kind, took)).await;
         Ok(matches && known)
     }
@@ -157,12 +157,12 @@ impl Hasher {
 
     async fn check(
         &self,
-        place: Place,
+        permit: HashPermit,
         password: Password,
         hash: PasswordHash,
     ) -> Result<(bool, Duration)> {
         let (dearest, configured) = (Arc::clone(&self.dearest), self.cost);
-        self.run(place, move || {
+        self.run(permit, move || {
             let began = Instant::now();
             let matches = password.matches(&hash);
             // One row that is far too dear must not slow everybody down.
@@ -187,13 +187,13 @@ impl Hasher {
 
     async fn run<T: Send + 'static>(
         &self,
-        place: Place,
+        permit: HashPermit,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T> {
         let (reply, answer) = oneshot::channel();
         let queued = Stopwatch::start();
         let job: Job = Box::new(move || {
-            let _place = place;
+            let _permit = permit;
             // Nobody waits for it any more: the caller ran out of time.
             if !reply.is_closed() {
                 let in_time = queued.elapsed() <= BEGIN_WITHIN;

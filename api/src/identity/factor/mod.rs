@@ -1,15 +1,22 @@
-//! How people prove who they are: passwords, so far.
+//! How people prove who they are: by passwords, so far.
+//!
+//! Each kind of proof is a file here. It counts the attempts, checks them, has the audit record those that are refused,
+//! and ends in an [`Authentication`].
 
+mod authentication;
 mod breach;
 mod foreign;
 mod hasher;
 pub(crate) mod jobs;
 mod pace;
 mod password;
+pub mod password_check;
 mod strength;
 
+pub(crate) use authentication::refuse;
+pub use authentication::{Authentication, Method};
 pub use breach::{Builder, Filter};
-pub use hasher::{Hasher, Place};
+pub use hasher::{HashPermit, Hasher};
 pub use password::Password;
 
 use self::foreign::Foreign;
@@ -67,9 +74,9 @@ pub async fn hash_new(
         }
         tracing::warn!("a password is in BREACH_FILTER: good enough for development only");
     }
-    let place = app.hasher.reserve()?;
+    let permit = app.hasher.reserve()?;
     let least = if config.dev { 0 } else { config.password_min_score };
-    let hashed = app.hasher.hash_new(place, password, words, least).await?;
+    let hashed = app.hasher.hash_new(permit, password, words, least).await?;
     hashed.map_err(|phrases| Error::with_phrases(refusal, phrases))
 }
 

@@ -126,16 +126,16 @@ async fn is_known(connection: &impl ConnectionTrait, key: &str) -> Result<bool> 
     Ok(row.is_some_and(|row| row.expires_at > clock::now().millis()))
 }
 
-/// Takes back what was counted for an attempt that came to nothing: there was no time to look at it.
+/// Refunds what was counted for an attempt that came to nothing: there was no time to look at it.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn take_back(app: &App, attempt: Option<Attempt>) -> Result<()> {
+pub async fn refund(app: &App, attempt: Option<Attempt>) -> Result<()> {
     let Some(attempt) = attempt else { return Ok(()) };
     let work = UnitOfWork::begin(app).await?;
     for key in &attempt.keys {
-        store::take_back(&*work, key, true).await?;
+        store::refund(&*work, key, true).await?;
     }
     work.commit().await?;
     attempt.keys.iter().for_each(|key| drop(app.blocked.remove(key)));
@@ -155,7 +155,7 @@ pub async fn succeeded(app: &App, attempt: Option<Attempt>) -> Result<()> {
             store::delete(&*work, &key).await?;
             app.blocked.remove(&key);
         } else {
-            store::take_back(&*work, &key, false).await?;
+            store::refund(&*work, &key, false).await?;
         }
     }
     let expires_at = clock::now().plus_seconds(KNOWN_FOR).millis();

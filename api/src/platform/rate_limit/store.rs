@@ -42,7 +42,7 @@ pub(super) async fn put(connection: &impl ConnectionTrait, row: Model) -> Result
 }
 
 /// Counts one less; and has nobody wait any more, if that came of the one.
-pub(super) async fn take_back(
+pub(super) async fn refund(
     connection: &impl ConnectionTrait,
     key: &str,
     frees: bool,

@@ -23,6 +23,7 @@ use crate::http::body::{SECONDS, is_line};
 use crate::http::page::{Frame, Head, field_of};
 use crate::http::page_request::{Posted, Visitor};
 use crate::identity::factor::Password;
+use crate::identity::factor::password_check::{self, Account};
 use crate::identity::user::{Email, former, pending};
 use crate::identity::verification::Binding;
 use crate::identity::verification::client::CodeClient;
@@ -183,7 +184,8 @@ async fn done(app: &App, signed_in: &SignedIn, form: Filled, by: By<'_>) -> Resu
     let proven = match current {
         Some(current) => {
             let from = device.ip.as_deref();
-            Some(browser::prove(app, signed_in, Password::new(current), from).await?)
+            let account = Account::User(user);
+            Some(password_check::prove(app, account, Password::new(current), from).await?)
         }
         None => None,
     };
@@ -427,7 +429,10 @@ async fn exported(
 ) -> Result<Export> {
     let from = device.ip.as_deref();
     let proven = match current {
-        Some(current) => Some(browser::prove(app, signed_in, Password::new(current), from).await?),
+        Some(current) => {
+            let account = Account::User(signed_in.user.id);
+            Some(password_check::prove(app, account, Password::new(current), from).await?)
+        }
         None => None,
     };
     let session = signed_in.session;

@@ -19,6 +19,7 @@ use crate::app::App;
 use crate::base::error::{Code, Error, Result};
 use crate::base::random;
 use crate::identity::alert;
+use crate::identity::factor::password_check::{self, Account};
 use crate::identity::factor::{self, Password};
 use crate::identity::user::{self, Changes, Credentials, Email, User, claim, former, pending};
 use crate::identity::verification::{self, Binding, Confirmation, Proof, Purpose};
@@ -139,7 +140,8 @@ pub async fn verify(
         Evidence::Password(password) => {
             // A link that does nothing must not let anybody try passwords.
             require_unverified(app, &found).await?;
-            (Some(session::prove(app, found.user(), password, from).await?.hash), None)
+            let account = Account::User(found.user());
+            (Some(password_check::prove(app, account, password, from).await?), None)
         }
         Evidence::Browser(signed_in) if signed_in.user.id == found.user() => {
             (None, Some(signed_in.session))
@@ -154,7 +156,7 @@ pub async fn verify(
     if held.user.is_verified {
         return Err(Code::VerifyUserAlreadyVerified.into());
     }
-    if proven.is_some_and(|proven| proven != held.hash) {
+    if proven.is_some_and(|proven| !proven.holds_for(&held)) {
         // The password was changed, or hashed anew, meanwhile.
         return Err(Code::ServiceBusy.into());
     }
@@ -195,14 +197,15 @@ async fn take_new_email(
     let proven = match evidence {
         Evidence::Nothing => None,
         Evidence::Password(password) => {
-            Some(session::prove(app, found.user, password, from).await?.hash)
+            let account = Account::User(found.user);
+            Some(password_check::prove(app, account, password, from).await?)
         }
         Evidence::Browser(signed_in) if signed_in.user.id == found.user => None,
         Evidence::Browser(_) => return Err(Code::FreshTokenRequired.into()),
     };
     let transaction = app.database.begin().await?;
     let held = user::hold(&transaction, found.user).await?.ok_or_else(bad)?;
-    if proven.is_some_and(|proven| proven != held.hash) {
+    if proven.is_some_and(|proven| !proven.holds_for(&held)) {
         return Err(Code::ServiceBusy.into());
     }
     // Those who were thrown out since do not have it changed.
@@ -445,7 +448,7 @@ pub async fn restore_email(
     // Who reads its mail has shown that it is theirs.
     let changes = Changes {
         email: Some(email),
-        hash: Some(app.hasher.nobodys().clone()),
+        hash: Some(app.hasher.dummy_hash().clone()),
         is_verified: Some(true),
         ..Changes::default()
     };
@@ -459,7 +462,7 @@ pub async fn restore_email(
     let now = crate::base::clock::now();
     let why = Why::EmailRestored;
     let entries = session::end_all(app, &transaction, user.id, None, &why, device.ip, now).await?;
-    let known = Credentials { user, hash: app.hasher.nobodys().clone() };
+    let known = Credentials { user, hash: app.hasher.dummy_hash().clone() };
     verification::send(app, &transaction, &known, Purpose::ResetPassword, client.as_ref()).await?;
     alert::superuser_password_set(app, &transaction, &known.user, None).await?;
     let entry = Entry::new(Act::EmailRestore, Actor::anybody()).on_user(known.user.id);

@@ -7,11 +7,12 @@ use poem::{Response, handler};
 use serde::Deserialize;
 
 use super::{Addressee, Ends, Evidence};
-use crate::access::session::{Asker, Device, browser};
+use crate::access::session::{Asker, Device};
 use crate::base::error::{Code, Error};
 use crate::http::page_request::{Asked, Sent, Visitor};
 use crate::http::peer::PeerAddress;
 use crate::identity::factor::Password;
+use crate::identity::factor::password_check::{self, Account};
 use crate::identity::verification::client::CodeClient;
 use crate::identity::verification::{self, Proof, Purpose};
 use crate::platform::audit::Actor;
@@ -456,10 +457,11 @@ async fn cancel_link(
     let current = Password::new(form.current.clone().unwrap_or_default());
     let cancelled = async {
         let from = device.ip.as_deref();
-        let proven = browser::prove(&visitor.app, signed_in, current, from).await?;
+        let user = signed_in.user.id;
+        let account = Account::User(user);
+        let proven = password_check::prove(&visitor.app, account, current, from).await?;
         let session = signed_in.session;
         let asker = Asker::Browser { session, proven: Some(&proven), next: None };
-        let user = signed_in.user.id;
         account::cancel_links(&visitor.app, user, asker, Some(token)).await
     };
     match cancelled.await {
