@@ -64,7 +64,7 @@ pub async fn introspect(app: &App, authority: &Authority, token: &str) -> Result
     if !session::is_of_session(app, &claims).await? {
         return Ok(None);
     }
-    if session::why_not_refreshed(app, &claims).await?.is_some() {
+    if session::explain_refresh(app, &claims).await?.is_some() {
         return Ok(None);
     }
     let (kind, scope) = match &claims.kind {

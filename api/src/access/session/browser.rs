@@ -13,6 +13,7 @@ use sea_orm::DatabaseTransaction;
 
 use super::open::{SessionKind, open};
 use super::{Asker, Device, store};
+use crate::access::grant::Limits;
 use crate::app::App;
 use crate::base::clock::{self, Time};
 use crate::base::error::{Code, Result};
@@ -177,9 +178,9 @@ pub(crate) async fn sign_out_everywhere(
 }
 
 /// How long a browser stays signed in.
-pub(super) fn limits(app: &App) -> store::Limits {
+pub(super) fn limits(app: &App) -> Limits {
     let idle = app.config.browser_session_idle_expires;
-    store::Limits { idle, absolute: app.config.browser_session_expires }
+    Limits { idle, absolute: app.config.browser_session_expires }
 }
 
 fn digest_of(id: &str) -> String {

@@ -2,13 +2,12 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use aws_lc_rs::{constant_time, hmac};
 use entity::SessionId;
 use entity::session::Model;
 use tessera_verify::{Claims, TokenKind, TokenType};
-use uuid::{Builder, Uuid};
 
 use super::{Tokens, store};
+use crate::access::grant::{Grant, RefreshToken};
 use crate::app::App;
 use crate::base::clock::{self, Time};
 use crate::base::error::{Code, Error, Result};
@@ -19,9 +18,6 @@ use crate::platform::revocation;
 /// How long before its issue an access token begins to be valid, in seconds: the clocks of those who
 /// verify it may be behind.
 const VALID_BEFORE: u64 = 5;
-
-/// How many bytes a session's secret has.
-pub(super) const SECRET_LENGTH: usize = 32;
 
 /// How often a refresh token that somebody else made is logged at most, in milliseconds: whoever makes
 /// one can make many.
@@ -131,36 +127,19 @@ fn refresh_claims(app: &App, row: &Model) -> Result<Claims> {
         iat: issued,
         nbf: issued,
         exp: Time::from_millis(row.expires_at).seconds(),
-        jti: refresh_id(row, generation).ok_or_else(none)?,
+        jti: Grant::from(row).token_id(generation).ok_or_else(none)?,
         sid: row.id.0,
         kind: TokenKind::Refresh { generation },
     })
 }
 
-/// The id of a session's refresh token of a generation: HMAC-SHA-256 over the generation (eight bytes,
-/// the most significant first) under the session's secret. Its first 16 bytes are the claim `jti`, as
-/// a version 8 UUID (RFC 9562, section 5.8): 122 bits that nobody knows without the row.
-///
-/// `None` for a row without a secret, which a server of an older release wrote.
-fn refresh_id(row: &Model, generation: u64) -> Option<Uuid> {
-    let secret = Some(row.secret.0.as_slice()).filter(|secret| secret.len() == SECRET_LENGTH)?;
-    let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
-    let tag = hmac::sign(&key, &generation.to_be_bytes());
-    let first = tag.as_ref().first_chunk::<16>()?;
-    Some(Builder::from_custom_bytes(*first).into_uuid())
-}
-
-/// Whether a token belongs to the user of this session and, if it is a refresh token, is one that the
-/// session gave or will give: `APP_SECRET` signs such a token, and only the row knows its id. The ids
-/// are compared in constant time.
-pub(super) fn is_of(row: &Model, claims: &Claims) -> bool {
-    let is_issued = match claims.kind {
-        TokenKind::Access { .. } => true,
-        TokenKind::Refresh { generation } => refresh_id(row, generation).is_some_and(|id| {
-            constant_time::verify_slices_are_equal(id.as_bytes(), claims.jti.as_bytes()).is_ok()
-        }),
-    };
-    is_issued && row.user_id.0 == claims.sub
+/// Whether a token belongs to the user of this session and, if it is a refresh token, is one that the session gave or
+/// will give.
+fn is_of(row: &Model, claims: &Claims) -> bool {
+    match RefreshToken::of(claims) {
+        Some(token) => Grant::from(row).gives(&token),
+        None => row.user_id.0 == claims.sub,
+    }
 }
 
 /// Whether the session that a token names is there, and the token belongs to it: see [`is_of`].

@@ -25,7 +25,7 @@ pub use list::{Ended, Page, Session, count, list, list_all};
 pub(crate) use list::{Place, some_of};
 pub(crate) use open::require_ready;
 pub use open::{login, login_with_cookie};
-pub use refresh::{refresh, why_not_refreshed};
+pub use refresh::{explain_refresh, refresh};
 
 use std::sync::Arc;
 
@@ -36,6 +36,7 @@ use tessera_verify::{Claims, MAX_LEEWAY, Refusal, Revocation, TokenKind};
 
 use self::claims::access_claims;
 use self::end::end;
+use crate::access::grant::Limits;
 use crate::app::App;
 use crate::base::clock::{self, Time};
 use crate::base::error::{Code, Error, Result};
@@ -256,7 +257,7 @@ pub(crate) async fn owner(
     Ok(store::find(transaction, session).await?.map(|row| row.user_id))
 }
 
-fn limits(app: &App) -> store::Limits {
+fn limits(app: &App) -> Limits {
     let idle = app.config.refresh_token_expires;
-    store::Limits { idle, absolute: app.config.session_expires }
+    Limits { idle, absolute: app.config.session_expires }
 }

@@ -4,8 +4,9 @@ use entity::SessionId;
 use entity::session::Model;
 use sea_orm::DatabaseTransaction;
 
-use super::claims::{self, Audience, tokens};
+use super::claims::{Audience, tokens};
 use super::{AccessToken, Device, Tokens, access_token, browser, limits, store};
+use crate::access::grant::{Limits, SECRET_LENGTH};
 use crate::app::App;
 use crate::base::clock::Time;
 use crate::base::error::{Code, Result};
@@ -132,8 +133,8 @@ async fn insert(
     Ok(Opened { row, user, at })
 }
 
-fn new_row(user: &User, device: Device, at: Time, issued_at: Time, limits: store::Limits) -> Model {
-    let store::Limits { idle, absolute } = limits;
+fn new_row(user: &User, device: Device, at: Time, issued_at: Time, limits: Limits) -> Model {
+    let Limits { idle, absolute } = limits;
     Model {
         id: SessionId(random::id()),
         user_id: user.id,
@@ -149,6 +150,6 @@ fn new_row(user: &User, device: Device, at: Time, issued_at: Time, limits: store
         user_agent: device.user_agent,
         ended_ip: None,
         issued_at: issued_at.millis(),
-        secret: entity::session::Secret(random::bytes::<{ claims::SECRET_LENGTH }>().to_vec()),
+        secret: entity::session::Secret(random::bytes::<SECRET_LENGTH>().to_vec()),
     }
 }

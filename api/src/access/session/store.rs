@@ -2,38 +2,17 @@
 
 use entity::session::{ActiveModel, Column, Entity, Model};
 use entity::{SessionId, UserId, browser_session};
-use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait, Query, SimpleExpr};
+use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait, Query};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, JoinType,
     PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select, UpdateMany,
 };
 
 use super::Device;
+use crate::access::grant::{Limits, next_issue};
 use crate::base::clock::{SKEW, Time};
 use crate::base::database::delete_some;
 use crate::platform::revocation::Why;
-
-/// How long a session lasts.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
-    /// From its last refresh, in seconds.
-    pub(super) idle: u64,
-    /// From its beginning, in seconds.
-    pub(super) absolute: u64,
-}
-
-impl Limits {
-    /// When a session that is refreshed now expires: the earlier of the two limits.
-    fn expiry(&self, now: Time) -> SimpleExpr {
-        let idle = now.plus_seconds(self.idle).millis();
-        let age = Time::from_millis(0).plus_seconds(self.absolute).millis();
-        let absolute = Expr::col(Column::CreatedAt).add(age);
-        CaseStatement::new()
-            .case(absolute.clone().lt(idle), absolute)
-            .finally(Expr::value(idle))
-            .into()
-    }
-}
 
 pub(super) async fn open(connection: &impl ConnectionTrait, row: Model) -> Result<Model, DbErr> {
     row.into_active_model().reset_all().insert(connection).await
@@ -89,33 +68,6 @@ pub(super) async fn find_and_lock(
     Entity::find_by_id(id).lock_exclusive().one(connection).await
 }
 
-/// Moves a session on from `generation` to the next. Of any number of callers with one generation,
-/// one gets the row; the others, and everybody after the end, get nothing.
-pub(super) async fn spend(
-    connection: &impl ConnectionTrait,
-    id: SessionId,
-    user: UserId,
-    generation: i64,
-    now: Time,
-    limits: &Limits,
-    device: Device,
-) -> Result<Option<Model>, DbErr> {
-    let rows = live(Entity::update_many(), user)
-        .col_expr(Column::Generation, Expr::value(generation + 1))
-        .col_expr(Column::RotatedAt, Expr::value(now.millis()))
-        .col_expr(Column::LastUsedAt, Expr::value(now.millis()))
-        .col_expr(Column::IssuedAt, next_issue(now))
-        .col_expr(Column::ExpiresAt, limits.expiry(now))
-        .col_expr(Column::Ip, Expr::value(device.ip))
-        .col_expr(Column::UserAgent, Expr::value(device.user_agent))
-        .filter(Column::Id.eq(id))
-        .filter(Column::Generation.eq(generation))
-        .filter(Column::ExpiresAt.gt(now.millis()))
-        .exec_with_returning(connection)
-        .await?;
-    Ok(rows.into_iter().next())
-}
-
 /// Moves a session's limits on without a refresh; nothing is returned for one that is over.
 pub(super) async fn extend(
     connection: &impl ConnectionTrait,
@@ -136,15 +88,6 @@ pub(super) async fn extend(
         .exec_with_returning(connection)
         .await?;
     Ok(rows.into_iter().next())
-}
-
-/// The place of a session's next access token in their order: now, or after the one before, whatever
-/// the clock says.
-fn next_issue(now: Time) -> SimpleExpr {
-    CaseStatement::new()
-        .case(Column::IssuedAt.gte(now.millis()), Expr::col(Column::IssuedAt).add(1))
-        .finally(Expr::value(now.millis()))
-        .into()
 }
 
 /// Gives a session that is held a further access token, without spending a refresh token.
@@ -188,10 +131,10 @@ pub(super) async fn end(
     id: SessionId,
     user: UserId,
     why: &Why,
-    from: Option<String>,
+    ip: Option<String>,
     now: Time,
 ) -> Result<Option<Model>, DbErr> {
-    let rows = ended(live(Entity::update_many(), user), why, from, now)
+    let rows = ended(live(Entity::update_many(), user), why, ip, now)
         .filter(Column::Id.eq(id))
         .exec_with_returning(connection)
         .await?;
@@ -236,10 +179,10 @@ pub(super) async fn end_all(
     user: UserId,
     kept: Option<SessionId>,
     why: &Why,
-    from: Option<String>,
+    ip: Option<String>,
     now: Time,
 ) -> Result<Vec<(SessionId, Time)>, DbErr> {
-    let mut update = ended(live(Entity::update_many(), user), why, from, now);
+    let mut update = ended(live(Entity::update_many(), user), why, ip, now);
     if let Some(kept) = kept {
         update = update.filter(Column::Id.ne(kept));
     }
@@ -363,13 +306,13 @@ fn live(update: UpdateMany<Entity>, user: UserId) -> UpdateMany<Entity> {
 fn ended(
     update: UpdateMany<Entity>,
     why: &Why,
-    from: Option<String>,
+    ip: Option<String>,
     now: Time,
 ) -> UpdateMany<Entity> {
     update.set(ActiveModel {
         ended_at: sea_orm::Set(Some(now.millis())),
         ended_why: sea_orm::Set(Some(why.told().to_owned())),
-        ended_ip: sea_orm::Set(from),
+        ended_ip: sea_orm::Set(ip),
         ..Default::default()
     })
 }

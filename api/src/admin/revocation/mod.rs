@@ -174,7 +174,7 @@ pub async fn explain(app: &App, token: &str) -> Result<Explained> {
         }
     }
     if let (None, Some(claims)) = (reason, &explanation.claims)
-        && let Some((name, words)) = session::why_not_refreshed(app, claims).await?
+        && let Some((name, words)) = session::explain_refresh(app, claims).await?
     {
         reason = Some(name);
         sentence = format!("refused ({name}): {words}");

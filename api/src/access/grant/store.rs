@@ -1,0 +1,59 @@
+//! The columns of grants, in the table `session`.
+
+use entity::SessionId;
+use entity::session::{Column, Entity, Model};
+use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait, SimpleExpr};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter};
+
+use super::{LastUse, Limits, RefreshToken};
+use crate::base::clock::Time;
+
+impl Limits {
+    /// When a grant that is used now expires: the earlier of the two limits.
+    pub(crate) fn expiry(&self, now: Time) -> SimpleExpr {
+        let idle = now.plus_seconds(self.idle).millis();
+        let age = Time::from_millis(0).plus_seconds(self.absolute).millis();
+        let absolute = Expr::col(Column::CreatedAt).add(age);
+        CaseStatement::new()
+            .case(absolute.clone().lt(idle), absolute)
+            .finally(Expr::value(idle))
+            .into()
+    }
+}
+
+/// Spends a refresh token: moves its grant on from the token's generation to the next. Of any number of callers with one
+/// generation, one gets the row; the others, and everybody after the end, get nothing.
+pub(crate) async fn spend(
+    connection: &impl ConnectionTrait,
+    id: SessionId,
+    token: &RefreshToken,
+    limits: &Limits,
+    last_use: LastUse,
+) -> Result<Option<Model>, DbErr> {
+    let Some((generation, next)) = token.generations() else { return Ok(None) };
+    let LastUse { at, ip, user_agent } = last_use;
+    let rows = Entity::update_many()
+        .col_expr(Column::Generation, Expr::value(next))
+        .col_expr(Column::RotatedAt, Expr::value(at.millis()))
+        .col_expr(Column::LastUsedAt, Expr::value(at.millis()))
+        .col_expr(Column::IssuedAt, next_issue(at))
+        .col_expr(Column::ExpiresAt, limits.expiry(at))
+        .col_expr(Column::Ip, Expr::value(ip))
+        .col_expr(Column::UserAgent, Expr::value(user_agent))
+        .filter(Column::UserId.eq(token.user))
+        .filter(Column::EndedAt.is_null())
+        .filter(Column::Id.eq(id))
+        .filter(Column::Generation.eq(generation))
+        .filter(Column::ExpiresAt.gt(at.millis()))
+        .exec_with_returning(connection)
+        .await?;
+    Ok(rows.into_iter().next())
+}
+
+/// The place of a grant's next access token in their order: now, or after the one before, whatever the clock says.
+pub(crate) fn next_issue(now: Time) -> SimpleExpr {
+    CaseStatement::new()
+        .case(Column::IssuedAt.gte(now.millis()), Expr::col(Column::IssuedAt).add(1))
+        .finally(Expr::value(now.millis()))
+        .into()
+}
