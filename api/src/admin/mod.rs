@@ -4,10 +4,11 @@
 
 pub(crate) mod audit;
 pub mod import;
-pub(crate) mod key;
+pub mod key;
+pub mod mail;
 pub mod overview;
 pub(crate) mod pages;
 pub(crate) mod replica;
 pub mod revocation;
-pub(crate) mod service;
+pub mod service;
 pub mod user;

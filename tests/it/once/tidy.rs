@@ -94,7 +94,8 @@ fn a_feature_has_files_with_known_names_only() {
         let feature = is_of_a_feature(&path);
         // A factor's kinds stand side by side in its folder; of a session, what its tokens say and how
         // they are got and spent and how it ends are pages of their own; of revocations, what memory
-        // has and how long tokens live; of API tokens, what a secret is and who asks;
+        // has and how long tokens live; of API tokens, what a secret is; of callers,
+        // what of them is locked and their narrower forms;
         // of limits, those of mails and of what accounts do; of mails, their words and the ways they leave; of users, the addresses they had
         // and whether their account is claimed; of the audit, its chain.
         let pages = [
@@ -107,9 +108,11 @@ fn a_feature_has_files_with_known_names_only() {
             "rate_limit/mail.rs",
             "mail/template.rs",
             "mail/transport.rs",
-            "session/asker.rs",
+            "session/live.rs",
             "session/browser.rs",
             "platform/unit_of_work.rs",
+            "caller/lock.rs",
+            "caller/narrow.rs",
             "revocation/life.rs",
             "revocation/memory.rs",
             "session/claims.rs",

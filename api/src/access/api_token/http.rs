@@ -7,7 +7,7 @@ use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 
 use super::{ApiToken, Chosen, Made, Page, Secret, Wanted};
-use crate::access::caller::http::Caller;
+use crate::access::caller::Caller;
 use crate::app::App;
 use crate::base::clock;
 use crate::base::error::{Code, Result};
@@ -382,7 +382,7 @@ impl Api {
         caller: Caller,
         body: Body<ApiTokenRequest>,
     ) -> Result<Created> {
-        let made = super::create(&app, &caller.authority, body.0).await?;
+        let made = super::create(&app, &caller, body.0).await?;
         Ok(Created::Token(Json(made.into())))
     }
 
@@ -409,7 +409,7 @@ impl Api {
             after: after.0.filter(|after| !after.is_empty()),
             limit: limit.0.unwrap_or(20),
         };
-        let (tokens, more) = super::list(&app, &caller.authority, page).await?;
+        let (tokens, more) = super::list(&app, &caller, page).await?;
         let next = tokens.last().filter(|_| more).map(|(last, _)| last.id.to_string());
         let items = tokens.into_iter().map(ApiTokenResponse::from).collect();
         Ok(Json(ApiTokensResponse { items, next }))
@@ -427,7 +427,7 @@ impl Api {
         /// The token's id.
         id: Path<String>,
     ) -> Result<Json<RemovedResponse>> {
-        let removed = super::delete(&app, &caller.authority, Chosen::Id(id.0)).await?;
+        let removed = super::delete(&app, &caller, Chosen::Id(id.0)).await?;
         Ok(Json(RemovedResponse { removed }))
     }
 
@@ -450,7 +450,7 @@ impl Api {
             (None, Some(username)) => Chosen::Username(username),
             _ => return Err(Code::ApiTokenNotNamed.into()),
         };
-        let removed = super::delete(&app, &caller.authority, chosen).await?;
+        let removed = super::delete(&app, &caller, chosen).await?;
         Ok(Json(RemovedResponse { removed }))
     }
 
@@ -464,7 +464,7 @@ impl Api {
         caller: Caller,
         body: Body<CheckRequest>,
     ) -> Result<Json<CheckedResponse>> {
-        caller.authority.require(Scope::CHECK)?;
+        caller.require(Scope::CHECK)?;
         let found = super::check(&app, &body.0).await?;
         Ok(Json(match found {
             Some((token, principal)) => CheckedResponse {

@@ -1,4 +1,4 @@
-//! API tokens: opaque, for scripts and services; and who asks, whatever they show.
+//! API tokens: opaque, for scripts and services.
 
 mod guess;
 pub(crate) mod http;
@@ -6,7 +6,7 @@ pub(crate) mod jobs;
 mod secret;
 mod store;
 
-pub(crate) use store::hold;
+pub(crate) use store::lock;
 
 pub use guess::Guesses;
 pub use jobs::Uses;
@@ -19,15 +19,16 @@ use entity::{ApiTokenId, UserId};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, SqlErr};
 use uuid::Uuid;
 
-use crate::access::caller::Authority;
+use crate::access::caller::{Caller, Requires};
 use crate::app::App;
 use crate::base::cache::Known;
 use crate::base::clock::{self, Time};
 use crate::base::error::{Code, Error, Phrase, Result, TokenRefusal};
 use crate::base::random;
 use crate::base::scope::{Scope, Scopes};
+use crate::identity::alert;
 use crate::identity::service::{self, Principal, PrincipalId};
-use crate::platform::audit::{self, Act, Acting, Actor, Entry, Freshness};
+use crate::platform::audit::{self, Act, Actor, Entry};
 use crate::platform::notice;
 use crate::platform::rate_limit;
 
@@ -102,12 +103,12 @@ impl ApiToken {
 /// The API tokens that were shown lately, by their digests.
 pub type KnownApiTokens = Known<Digest, Arc<ApiToken>>;
 
-/// Who acts with a secret, if it is accepted now. A place that guesses is refused before anything is looked up.
+/// The API token of a secret and its owner, if it is accepted now. A place that guesses is refused before anything is looked up.
 ///
 /// # Errors
 ///
 /// [`Code::Unauthorized`] with the reason; [`Code::TooManyAttempts`].
-pub async fn authenticate(app: &App, secret: &str) -> Result<Authority> {
+pub async fn authenticate(app: &App, secret: &str) -> Result<(Arc<ApiToken>, Principal)> {
     let refuse = |why: TokenRefusal| Error::token(Code::Unauthorized, why);
     let shown = secret.parse::<Secret>().map_err(|_| refuse(TokenRefusal::API_TOKEN_MALFORMED))?;
     let shown = shown.digest();
@@ -126,7 +127,7 @@ pub async fn authenticate(app: &App, secret: &str) -> Result<Authority> {
     let (token, principal) = accepted.map_err(refuse)?;
     let principal = principal.ok_or(Code::Unauthorized)?;
     app.api_token_uses.note(&token, clock::now());
-    Ok(Authority::ApiToken { token, principal })
+    Ok((token, principal))
 }
 
 /// The API token of a secret, with its owner if they are active; or why there is none.
@@ -205,18 +206,18 @@ pub struct Made {
 /// [`Code::ApiTokenLimitReached`]; [`Code::UnprocessableContent`] for a secret that is easy to guess;
 /// [`Code::TooManyAttempts`] for an account that acts too often, and for one, or a place, that tries secrets of
 /// others.
-pub async fn create(app: &App, authority: &Authority, wanted: Wanted) -> Result<Made> {
+pub async fn create(app: &App, caller: &Caller, wanted: Wanted) -> Result<Made> {
     let Wanted { id, username, name, secret, expire, scopes } = wanted;
-    let freshness = if authority.is_named(username.as_deref()) {
-        authority.require_fresh_or_super(app)?;
-        Freshness::NotRequired
+    let requires = if caller.is_named(username.as_deref()) {
+        caller.require_fresh_or_super(app)?;
+        Requires::Rights
     } else {
-        authority.require(Scope::SUPER)?;
-        authority.require_fresh_claims(app)?;
-        Freshness::Required
+        caller.require(Scope::SUPER)?;
+        caller.require_fresh_claims(app)?;
+        Requires::FreshProof
     };
-    authority.count_act(app)?;
-    let owner = owner(app, authority, username.as_deref()).await?;
+    caller.count_act(app)?;
+    let owner = owner(app, caller, username.as_deref()).await?;
     let allowed = owner.scopes();
     let chosen = scopes.clone().unwrap_or_else(|| default_scopes(&owner));
     if let Some(scope) = chosen.beyond(&allowed) {
@@ -228,7 +229,7 @@ pub async fn create(app: &App, authority: &Authority, wanted: Wanted) -> Result<
         Some(chosen) => {
             require_hard_to_guess(app, chosen)?;
             // The answer tells whether somebody else has it: counted before it is looked up.
-            let own = authority.principal().filter(|_| !authority.may(Scope::SUPER));
+            let own = caller.principal().filter(|_| !caller.may(Scope::SUPER));
             match own {
                 Some(own) => rate_limit::chosen_secret(app, &own.id().to_string()).await?,
                 None => None,
@@ -241,7 +242,7 @@ pub async fn create(app: &App, authority: &Authority, wanted: Wanted) -> Result<
     let transaction = app.database.begin().await?;
     // Users first, as at a sign-in: whoever revokes everything they have comes wholly before this, or
     // wholly after.
-    authority.hold_with(app, &transaction, [owner.id()], freshness).await?;
+    caller.lock(app, &transaction, [owner.id()], requires).await?;
     let now = clock::now();
     let expire = expire.or(app.config.api_token_expires);
     let expires_at = expire.map(|seconds| now.plus_seconds(seconds).millis());
@@ -259,16 +260,16 @@ pub async fn create(app: &App, authority: &Authority, wanted: Wanted) -> Result<
         last_used_at: None,
     };
     let told = |row: &Model| {
-        let entry = Entry::new(Act::TokenCreate, Actor::of(authority));
+        let entry = Entry::new(Act::TokenCreate, Actor::of(caller));
         on(entry, owner.id()).with("api_token", row.id.to_string()).with("scopes", &*row.scopes)
     };
     let row = match store::insert(&transaction, row.clone()).await.map_err(not_inserted)? {
         true => {
             let count = store::count(&transaction, owner.id(), now).await?;
-            if count > MOST_TOKENS && !authority.may(Scope::SUPER) {
+            if count > MOST_TOKENS && !caller.may(Scope::SUPER) {
                 return Err(Code::ApiTokenLimitReached.into());
             }
-            authority.tell_owner(app, &transaction, &owner, &row).await?;
+            tell_owner(app, &transaction, caller, &owner, &row).await?;
             audit::record(&transaction, told(&row)).await?;
             transaction.commit().await?;
             app.jobs.wake();
@@ -294,6 +295,25 @@ pub async fn create(app: &App, authority: &Authority, wanted: Wanted) -> Result<
     tracing::info!(api_token.id = %row.id, owner.id = %owner.id(), "an API token was made");
     let username = owner.name().to_owned();
     Ok(Made { token: row.try_into()?, username, secret })
+}
+
+/// Tells a user by mail that an API token was made for them. A service has no address.
+async fn tell_owner(
+    app: &App,
+    transaction: &DatabaseTransaction,
+    caller: &Caller,
+    owner: &Principal,
+    row: &Model,
+) -> Result<()> {
+    let Principal::User(user) = owner else { return Ok(()) };
+    let token = alert::NewApiToken {
+        name: row.name.as_deref(),
+        prefix: &row.prefix,
+        scopes: row.scopes.clone(),
+        expires: row.expires_at.map(|at| Time::from_millis(at).seconds()),
+        own: caller.is_user(user.id),
+    };
+    alert::api_token_created(app, transaction, user, token).await
 }
 
 /// Fails for a chosen secret that has less in it than its length promises; in development it is only said.
@@ -334,12 +354,12 @@ fn columns(owner: PrincipalId) -> (Option<UserId>, Option<entity::ServiceId>) {
 }
 
 /// Whose tokens are meant: the caller's, unless somebody is named; others are for superusers.
-async fn owner(app: &App, authority: &Authority, username: Option<&str>) -> Result<Principal> {
-    let own = authority.principal();
+async fn owner(app: &App, caller: &Caller, username: Option<&str>) -> Result<Principal> {
+    let own = caller.principal();
     match (username, own) {
-        (_, Some(own)) if authority.is_named(username) => Ok(own),
+        (_, Some(own)) if caller.is_named(username) => Ok(own),
         (Some(name), _) => {
-            authority.require(Scope::SUPER)?;
+            caller.require(Scope::SUPER)?;
             service::principal_named(app, name).await?.ok_or(Code::ApiTokenUserUnknown.into())
         }
         (None, _) => Err(Code::ApiTokenUserUnknown.into()),
@@ -367,16 +387,16 @@ pub struct Page {
 /// [`Code::ApiTokenUserUnknown`]; [`Code::UnprocessableContent`] when `after` is none of them.
 pub async fn list(
     app: &App,
-    authority: &Authority,
+    caller: &Caller,
     page: Page,
 ) -> Result<(Vec<(ApiToken, String)>, bool)> {
-    authority.require_self()?;
+    caller.require_self()?;
     let Page { username, all, after, limit } = page;
     if all {
-        authority.require(Scope::SUPER)?;
+        caller.require(Scope::SUPER)?;
         return list_all(app, after, limit).await;
     }
-    let owner = owner(app, authority, username.as_deref()).await?;
+    let owner = owner(app, caller, username.as_deref()).await?;
     let (tokens, more) = some(app, Some(owner.id()), after, limit).await?;
     Ok((tokens.into_iter().map(|token| (token, owner.name().to_owned())).collect(), more))
 }
@@ -497,11 +517,11 @@ pub enum Chosen {
 ///
 /// [`Code::Forbidden`] or [`Code::InsufficientScope`] where somebody else is named; [`Code::FreshProofRequired`] for
 /// tokens of somebody else; [`Code::ApiTokenUserUnknown`]; [`Code::TooManyAttempts`].
-pub async fn delete(app: &App, authority: &Authority, chosen: Chosen) -> Result<u64> {
-    authority.require_self()?;
-    authority.count_act(app)?;
-    let own = authority.principal().map(|own| own.id());
-    let of = own.filter(|_| !authority.may(Scope::SUPER));
+pub async fn delete(app: &App, caller: &Caller, chosen: Chosen) -> Result<u64> {
+    caller.require_self()?;
+    caller.count_act(app)?;
+    let own = caller.id();
+    let of = own.filter(|_| !caller.may(Scope::SUPER));
     let chosen = match chosen {
         Chosen::Id(id) => match id.parse() {
             Ok(id) => store::Chosen::Id(id, of),
@@ -515,11 +535,9 @@ pub async fn delete(app: &App, authority: &Authority, chosen: Chosen) -> Result<
             Ok(secret) => store::Chosen::Digest(secret.digest().to_string(), of),
             Err(_) => return Ok(0),
         },
-        Chosen::Username(name) => {
-            store::Chosen::Owner(owner(app, authority, Some(&name)).await?.id())
-        }
+        Chosen::Username(name) => store::Chosen::Owner(owner(app, caller, Some(&name)).await?.id()),
     };
-    remove(app, chosen, Some(authority)).await
+    remove(app, chosen, Some(caller)).await
 }
 
 /// Forgets the API tokens in memory: some were changed.
@@ -549,18 +567,18 @@ fn on(entry: Entry, owner: PrincipalId) -> Entry {
     }
 }
 
-async fn remove(app: &App, chosen: store::Chosen, authority: Option<&Authority>) -> Result<u64> {
-    let by = authority.map_or_else(Actor::anybody, Actor::of);
+async fn remove(app: &App, chosen: store::Chosen, caller: Option<&Caller>) -> Result<u64> {
+    let by = caller.map_or_else(Actor::anybody, Actor::of);
     let transaction = app.database.begin().await?;
-    if let Some(authority) = authority {
+    if let Some(caller) = caller {
         let owner = store::owner(&transaction, &chosen).await?;
-        let own = authority.principal().map(|own| own.id());
+        let own = caller.id();
         // Nothing brings back what others lose here; what one has oneself may be copied, and must go at once.
-        let freshness = match owner {
-            Some(owner) if Some(owner) != own => Freshness::Required,
-            _ => Freshness::NotRequired,
+        let requires = match owner {
+            Some(owner) if Some(owner) != own => Requires::FreshProof,
+            _ => Requires::Rights,
         };
-        authority.hold_with(app, &transaction, owner, freshness).await?;
+        caller.lock(app, &transaction, owner, requires).await?;
     }
     let removed = store::delete(&transaction, chosen).await?;
     let count = u64::try_from(removed.len()).unwrap_or(u64::MAX);

@@ -48,7 +48,7 @@ pub(super) async fn find(
 }
 
 /// Whether a row is there, and stays there until the transaction ends.
-pub(crate) async fn hold(connection: &impl ConnectionTrait, id: ApiTokenId) -> Result<bool, DbErr> {
+pub(crate) async fn lock(connection: &impl ConnectionTrait, id: ApiTokenId) -> Result<bool, DbErr> {
     Ok(Entity::find_by_id(id).lock_exclusive().one(connection).await?.is_some())
 }
 

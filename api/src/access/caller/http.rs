@@ -1,6 +1,4 @@
-//! Who asks: an argument of a handler, so that none forgets to ask.
-
-use std::sync::Arc;
+//! Callers as arguments of handlers, so that no handler forgets to ask who calls.
 
 use entity::SessionId;
 use poem::http::{HeaderName, header};
@@ -11,16 +9,13 @@ use tessera_verify::poem::bearer;
 use tessera_verify::{Claims, Refusal};
 
 use crate::access::api_token::{self, Secret};
-use crate::access::caller::Authority;
+use crate::access::caller::{Caller, Superuser, UserCaller};
 use crate::access::session::{self, Device};
 use crate::app::App;
 use crate::base::error::{Code, Error, Result};
-use crate::base::scope::Scope;
 use crate::http::app;
 use crate::http::cookie::{self, Cookies};
 use crate::http::peer::peer_address;
-use crate::identity::service::Principal;
-use crate::identity::user::User;
 use crate::platform::rate_limit;
 
 const PASSWORD_SCHEME: &str = "OAuth2PasswordBearer";
@@ -33,20 +28,12 @@ const EVERY_SCHEME: [&str; 4] = [PASSWORD_SCHEME, BEARER_SCHEME, API_KEY_SCHEME,
 const API_TOKEN_HEADERS: [HeaderName; 2] =
     [HeaderName::from_static("x-api-key"), HeaderName::from_static("token")];
 
-/// Anybody whose credential is accepted.
-pub(crate) struct Caller {
-    /// Who they are, and what they may do.
-    pub(crate) authority: Authority,
-    /// Whether the credential was in a cookie.
-    pub(crate) has_cookie: bool,
-}
-
-/// Marks a request that was made in this process by whoever may open the database. Nothing that
-/// comes over a connection can.
+/// Marks a request that was made in this process, by an operator who may open the database. Nothing that comes over a
+/// connection is marked.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Operator;
 
-/// What a request shows of its caller.
+/// A credential that a request shows.
 enum Shown<'a> {
     Jwt(&'a str),
     ApiToken(&'a str),
@@ -75,62 +62,51 @@ impl Caller {
     async fn from_request(request: &Request) -> Result<Self> {
         let app = app(request)?;
         if request.extensions().get::<Operator>().is_some() {
-            return Ok(Self { authority: Authority::Operator, has_cookie: false });
+            return Ok(Self::Operator);
         }
-        let (token, has_cookie) = match Shown::of(app, request).ok_or(Code::Unauthorized)? {
+        let (token, in_cookie) = match Shown::of(app, request).ok_or(Code::Unauthorized)? {
             Shown::ApiToken(secret) => {
-                let authority = api_token::authenticate(app, secret).await?;
-                return Ok(Self { authority, has_cookie: false });
+                let (token, principal) = api_token::authenticate(app, secret).await?;
+                return Ok(Self::ApiToken { token, principal });
             }
             Shown::Jwt(token) => (token, false),
             Shown::Cookie(token) => (token, true),
         };
         let (claims, user) = session::authenticate(app, token).await?;
-        if has_cookie && !request.method().is_safe() {
+        if in_cookie && !request.method().is_safe() {
             app.csrf.check(request.headers(), claims.sid)?;
         }
-        if has_cookie && session::is_in_its_second_half(&claims) {
+        if in_cookie && session::is_in_its_second_half(&claims) {
             renew(app, request, &claims).await;
         }
-        Ok(Self { authority: Authority::Session { claims, user }, has_cookie })
+        Ok(Self::Session { claims, user, in_cookie })
     }
-}
-
-/// A user, with an access token or with an API token that may speak for them in everything.
-pub(crate) struct UserCaller {
-    /// The user.
-    pub(crate) user: Arc<User>,
-    /// What their access token says, if it is one.
-    pub(crate) claims: Option<Claims>,
-    /// Whether it was in a cookie.
-    pub(crate) has_cookie: bool,
 }
 
 impl UserCaller {
     async fn from_request(request: &Request) -> Result<Self> {
-        let Caller { authority, has_cookie } = Caller::from_request(request).await?;
-        authority.require_self()?;
-        let claims = authority.claims().cloned();
-        match authority.principal() {
-            Some(Principal::User(user)) => Ok(Self { user, claims, has_cookie }),
-            _ => Err(Code::Forbidden.into()),
-        }
+        Caller::from_request(request).await?.try_into()
+    }
+}
+
+impl Superuser {
+    async fn from_request(request: &Request) -> Result<Self> {
+        Caller::from_request(request).await?.try_into()
     }
 }
 
 /// A user with an access token: what is about a session is nothing for API tokens.
 pub(crate) struct SessionCaller {
-    /// What the token says.
+    /// The claims of the token.
     pub(crate) claims: Claims,
-    /// Whether it was in a cookie.
-    pub(crate) has_cookie: bool,
+    /// Whether the token was in a cookie.
+    pub(crate) in_cookie: bool,
 }
 
 impl SessionCaller {
     async fn from_request(request: &Request) -> Result<Self> {
-        let Caller { authority, has_cookie } = Caller::from_request(request).await?;
-        match authority {
-            Authority::Session { claims, .. } => Ok(Self { claims, has_cookie }),
+        match Caller::from_request(request).await? {
+            Caller::Session { claims, user: _, in_cookie } => Ok(Self { claims, in_cookie }),
             _ => Err(Error::token(Code::Unauthorized, Refusal::TypeMismatch)),
         }
     }
@@ -149,23 +125,9 @@ async fn renew(app: &App, request: &Request, claims: &Claims) {
     }
 }
 
-/// Somebody who may manage others.
-pub(crate) struct Superuser {
-    /// Who they are.
-    pub(crate) authority: Authority,
-}
-
-impl Superuser {
-    async fn from_request(request: &Request) -> Result<Self> {
-        let Caller { authority, .. } = Caller::from_request(request).await?;
-        authority.require(Scope::SUPER)?;
-        Ok(Self { authority })
-    }
-}
-
 /// Somebody with a token of either kind, who wants to end what it belongs to.
 pub(crate) struct TokenHolder {
-    /// What the token says.
+    /// The claims of the token.
     pub(crate) claims: Claims,
 }
 
@@ -185,7 +147,7 @@ impl TokenHolder {
 
 /// A browser that wants to end the session of its cookie, whatever else it sends.
 pub(crate) struct CookieHolder {
-    /// What the token in the cookie says.
+    /// The claims of the token in the cookie.
     pub(crate) claims: Claims,
 }
 

@@ -6,7 +6,7 @@ use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 
 use super::Active;
-use crate::access::caller::http::Caller;
+use crate::access::caller::Caller;
 use crate::access::session::Device;
 use crate::access::session::http::EXAMPLE_TOKEN;
 use crate::app::App;
@@ -182,8 +182,8 @@ impl Api {
         caller: Caller,
         body: Body<TokenRequest>,
     ) -> Result<Json<IntrospectionResponse>> {
-        caller.authority.require(Scope::INTROSPECT)?;
-        let active = super::introspect(&app, &caller.authority, &body.0).await?;
+        caller.require(Scope::INTROSPECT)?;
+        let active = super::introspect(&app, &caller, &body.0).await?;
         Ok(Json(active.map_or(IntrospectionResponse::INACTIVE, IntrospectionResponse::from)))
     }
 

@@ -5,7 +5,7 @@ pub(crate) mod http;
 use tessera_verify::{Claims, TokenKind, TokenType};
 
 use crate::access::api_token::{self, Secret};
-use crate::access::caller::Authority;
+use crate::access::caller::Caller;
 use crate::access::session::{self, Device};
 use crate::app::App;
 use crate::base::clock;
@@ -42,7 +42,7 @@ pub struct Active {
 /// # Errors
 ///
 /// When the database does not answer, or it cannot be known what was revoked.
-pub async fn introspect(app: &App, authority: &Authority, token: &str) -> Result<Option<Active>> {
+pub async fn introspect(app: &App, caller: &Caller, token: &str) -> Result<Option<Active>> {
     if let Ok(secret) = token.parse::<Secret>() {
         return of_api_token(app, &secret).await;
     }
@@ -52,9 +52,8 @@ pub async fn introspect(app: &App, authority: &Authority, token: &str) -> Result
     };
     let is_for_all = claims.token_type() == TokenType::Refresh
         || claims.aud == app.config.jwt_audience
-        || authority.may(Scope::SUPER);
-    let is_for_caller =
-        authority.principal().is_some_and(|principal| principal.name() == claims.aud);
+        || caller.may(Scope::SUPER);
+    let is_for_caller = caller.principal().is_some_and(|principal| principal.name() == claims.aud);
     if !is_for_all && !is_for_caller {
         return Ok(None);
     }

@@ -10,13 +10,14 @@ use aws_lc_rs::digest::{SHA256, digest};
 use entity::{SessionId, UserId};
 use quick_cache::sync::Cache;
 use sea_orm::DatabaseTransaction;
+use tessera_verify::Refusal;
 
 use super::open::{SessionKind, open};
-use super::{Asker, Device, store};
+use super::{Device, is_live, store};
 use crate::access::grant::Limits;
 use crate::app::App;
 use crate::base::clock::{self, Time};
-use crate::base::error::{Code, Result};
+use crate::base::error::{Code, Error, Result};
 use crate::base::random;
 use crate::identity::factor::Authentication;
 use crate::identity::user::{self, User};
@@ -121,15 +122,19 @@ pub async fn freshen(
     next: &str,
 ) -> Result<()> {
     let (session, user) = (signed_in.session, signed_in.user.id);
-    let asker = Asker::Browser { session, proven: Some(authentication), next: Some(next) };
     let transaction = app.database.begin().await?;
     let held = user::hold(&transaction, user).await?;
-    asker.hold(app, &transaction, user).await?;
-    if !held.is_some_and(|held| held.user.is_active) {
+    if !is_live(&transaction, session, user).await? {
+        return Err(Error::token(Code::Unauthorized, Refusal::Revoked));
+    }
+    // Somebody else may have changed it since: the old one proves nothing any more.
+    let held =
+        held.filter(|held| authentication.holds_for(held)).ok_or(Code::LoginBadCredentials)?;
+    if !held.user.is_active {
         return Err(Code::Unauthorized.into());
     }
     store::authenticate(&transaction, session, authentication.at()).await?;
-    asker.move_on(&transaction).await?;
+    rename(&transaction, session, next).await?;
     let entry = Entry::own(Act::Freshen, user).with("session", session.to_string());
     audit::record(&transaction, entry).await?;
     Ok(transaction.commit().await?)
@@ -149,7 +154,7 @@ pub(crate) async fn is_fresh(
 }
 
 /// Gives a session another id for its cookie, with something that a thief of the old one must not share.
-pub(super) async fn rename(
+pub(crate) async fn rename(
     transaction: &DatabaseTransaction,
     session: SessionId,
     id: &str,

@@ -7,8 +7,7 @@ use sea_orm::DatabaseTransaction;
 use tessera_verify::{Claims, Refusal, Revocation, SigningAlgorithm};
 use uuid::Uuid;
 
-use super::asker::Asker;
-use super::{Device, store};
+use super::{Device, is_live, store};
 use crate::app::App;
 use crate::base::clock::{self, SKEW, Time};
 use crate::base::error::{Code, Error, Result};
@@ -101,35 +100,18 @@ pub(crate) async fn end_by_id(
     Ok(Some(entries))
 }
 
-/// Ends a session of a user by its id.
+/// Ends every session of a user but one, if one is to stay.
 ///
 /// # Errors
 ///
-/// [`Code::NotFound`] when it is somebody else's, over already, or none.
-pub async fn end_one(
+/// Nothing is ended when the database does not answer.
+pub(crate) async fn end_others(
     app: &App,
+    transaction: DatabaseTransaction,
     user: UserId,
-    asker: Asker<'_>,
-    id: &str,
+    kept: Option<SessionId>,
     device: Device,
 ) -> Result<()> {
-    let id = id.parse().map_err(|_| Code::NotFound)?;
-    let transaction = app.database.begin().await?;
-    asker.require_living(&transaction, user).await?;
-    let ended = end(app, transaction, user, id, &Why::Ended, device).await?;
-    if ended { Ok(()) } else { Err(Code::NotFound.into()) }
-}
-
-/// Ends every session of a user but the one they ask from, if they do from one.
-///
-/// # Errors
-///
-/// [`Code::Unauthorized`] when that one is over; nothing is ended when the database does not
-/// answer.
-pub async fn end_others(app: &App, user: UserId, asker: Asker<'_>, device: Device) -> Result<()> {
-    let kept = asker.session();
-    let transaction = app.database.begin().await?;
-    asker.require_living(&transaction, user).await?;
     let now = clock::now();
     let ended = store::end_all(&transaction, user, kept, &Why::Ended, device.ip, now).await?;
     if ended.is_empty() {
@@ -147,7 +129,7 @@ pub async fn end_others(app: &App, user: UserId, asker: Asker<'_>, device: Devic
 }
 
 /// Ends a session of a user; `false` when there was nothing to end.
-pub(super) async fn end(
+pub(crate) async fn end(
     app: &App,
     transaction: DatabaseTransaction,
     user: UserId,
@@ -186,7 +168,8 @@ pub async fn logout_all(app: &App, claims: &Claims, device: Device) -> Result<()
     // Held, so that a sign-in is wholly before this or wholly after.
     let held = user::hold(&transaction, user).await?;
     // A session that ended has no say in those that live on.
-    if held.is_none() || !lives(&transaction, claims).await? {
+    let session = SessionId(claims.sid);
+    if held.is_none() || !is_live(&transaction, session, user).await? {
         return Err(Error::token(Code::Unauthorized, Refusal::Revoked));
     }
     let now = clock::now();
@@ -195,11 +178,6 @@ pub async fn logout_all(app: &App, claims: &Claims, device: Device) -> Result<()
     transaction.commit().await?;
     app.revocations.apply(entries);
     Ok(())
-}
-
-/// Whether the session that a token belongs to lives, and does so until the transaction ends.
-pub(crate) async fn lives(transaction: &DatabaseTransaction, claims: &Claims) -> Result<bool> {
-    Asker::Token(claims).lives(transaction, UserId(claims.sub)).await
 }
 
 /// Ends the sessions of a user but one, and every access token the user got up to now. Once the

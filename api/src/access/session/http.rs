@@ -327,7 +327,7 @@ impl Api {
         let (account, ip) = (Account::of(&caller.claims), device.ip.as_deref());
         let authentication = password_check::prove(&app, account, body.0, ip).await?;
         let access = super::freshen(&app, &caller.claims, &authentication).await?;
-        if caller.has_cookie {
+        if caller.in_cookie {
             // A script that could read the token could take it away.
             cookies.keep(&app, &access);
             return Ok(Freshened::InCookie);

@@ -4,25 +4,25 @@
 //! answer was lost gets the same token again, and whoever presents one that was spent long ago is
 //! known to hold a copy.
 
-mod asker;
 pub mod browser;
 mod claims;
 mod end;
 pub(crate) mod http;
 pub(crate) mod jobs;
 mod list;
+mod live;
 mod open;
 pub(crate) mod pages;
 mod refresh;
 mod store;
 
-pub use asker::Asker;
 pub(crate) use claims::is_of_session;
 pub use claims::{Audience, holder};
-pub(crate) use end::{end_all, end_by_id, lives, revoke_access};
-pub use end::{end_one, end_others, logout_all};
+pub use end::logout_all;
+pub(crate) use end::{end, end_all, end_by_id, end_others, revoke_access};
 pub use list::{Ended, Page, Session, count, list, list_all};
 pub(crate) use list::{Place, some_of};
+pub(crate) use live::{began, is_live, stands};
 pub(crate) use open::require_ready;
 pub use open::{login, login_with_cookie};
 pub use refresh::{explain_refresh, refresh};
@@ -35,7 +35,6 @@ use sea_orm::DatabaseTransaction;
 use tessera_verify::{Claims, MAX_LEEWAY, Refusal, Revocation, TokenKind};
 
 use self::claims::access_claims;
-use self::end::end;
 use crate::access::grant::Limits;
 use crate::app::App;
 use crate::base::clock::{self, Time};
@@ -93,7 +92,7 @@ pub async fn freshen(
     let transaction = app.database.begin().await?;
     // As at a sign-in: the password may have been changed, and the session ended, meanwhile.
     let locked = user::hold(&transaction, user).await?.ok_or_else(gone)?;
-    if !locked.user.may_act(&app.config) || !lives(&transaction, claims).await? {
+    if !locked.user.may_act(&app.config) || !is_live(&transaction, session, user).await? {
         return Err(gone());
     }
     if revocation::is_revoked(app, &transaction, claims).await? {

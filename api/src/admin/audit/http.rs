@@ -6,7 +6,7 @@ use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 
-use crate::access::caller::http::Superuser;
+use crate::access::caller::Superuser;
 use crate::app::App;
 use crate::base::error::{Code, Result};
 use crate::http::Tag;

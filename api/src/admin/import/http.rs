@@ -6,7 +6,7 @@ use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 
 use super::{Imported, MOST_AT_ONCE, Outcome};
-use crate::access::caller::http::Superuser;
+use crate::access::caller::Superuser;
 use crate::app::App;
 use crate::base::error::{Code, Result};
 use crate::http::Tag;
@@ -205,7 +205,7 @@ impl Api {
         body: Body<ImportRequest>,
     ) -> Result<Json<ImportResponse>> {
         let (users, dry_run) = body.0;
-        let outcomes = super::import(&app, &superuser.authority, users, dry_run).await?;
+        let outcomes = super::import(&app, &superuser, users, dry_run).await?;
         Ok(Json(ImportResponse { outcomes: outcomes.into_iter().map(Into::into).collect() }))
     }
 }

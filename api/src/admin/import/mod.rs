@@ -6,14 +6,14 @@ pub(crate) mod http;
 use entity::UserId;
 use uuid::Uuid;
 
-use crate::access::caller::Authority;
+use crate::access::caller::{Requires, Superuser};
 use crate::app::App;
 use crate::base::error::Result;
 use crate::base::random;
 use crate::base::scope::{Scope, Scopes};
 use crate::identity::user::{self, Email, PasswordHash, Profile, User};
 use crate::identity::{alert, factor};
-use crate::platform::audit::{self, Act, Acting, Actor, Entry, Freshness};
+use crate::platform::audit::{self, Act, Actor, Entry};
 
 /// The most users that are imported at once.
 pub const MOST_AT_ONCE: usize = 500;
@@ -57,13 +57,13 @@ pub enum Outcome {
 /// When the database refuses.
 pub async fn import(
     app: &App,
-    superuser: &Authority,
+    superuser: &Superuser,
     users: Vec<Imported>,
     dry_run: bool,
 ) -> Result<Vec<Outcome>> {
     superuser.count_act(app)?;
     let transaction = app.database.begin().await?;
-    superuser.hold(app, &transaction, Freshness::Required).await?;
+    superuser.lock(app, &transaction, [], Requires::FreshProof).await?;
     let (mut outcomes, mut entries, mut added) = (Vec::new(), Vec::new(), Vec::new());
     for imported in users {
         let outcome = match read(imported) {
@@ -87,7 +87,7 @@ pub async fn import(
         transaction.rollback().await?;
         return Ok(outcomes);
     }
-    alert::superusers_added(app, &transaction, &added, &superuser.told()).await?;
+    alert::superusers_added(app, &transaction, &added, &superuser.description()).await?;
     audit::record_all(&transaction, entries).await?;
     transaction.commit().await?;
     app.jobs.wake();

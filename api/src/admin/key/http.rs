@@ -7,7 +7,7 @@ use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use tessera_verify::SigningAlgorithm;
 
-use crate::access::caller::http::Superuser;
+use crate::access::caller::Superuser;
 use crate::app::App;
 use crate::base::error::{Code, Result};
 use crate::http::Tag;
@@ -171,7 +171,7 @@ impl Api {
         body: Body<RotateRequest>,
     ) -> Result<Made> {
         let (algorithm, now) = body.0;
-        let made = key::rotate(&app, &superuser.authority, algorithm, now).await?;
+        let made = super::rotate(&app, &superuser, algorithm, now).await?;
         Ok(Made::Key(Json(made.into())))
     }
 
@@ -194,7 +194,7 @@ impl Api {
         /// Whether to retire the last one of an algorithm that no server signs with.
         force: Query<Option<bool>>,
     ) -> Result<Done> {
-        key::retire(&app, &superuser.authority, &kid, force.0.unwrap_or(false)).await?;
+        super::retire(&app, &superuser, &kid, force.0.unwrap_or(false)).await?;
         Ok(Done::NoContent)
     }
 }

@@ -49,9 +49,9 @@ pub(super) async fn prove(
         }
     };
     match outcome {
-        Ok(proven) => {
+        Ok(authentication) => {
             visitor.moves_to(&next);
-            Ok(Some(proven))
+            Ok(Some(authentication))
         }
         Err(error) if error.code() == Code::Unauthorized => {
             Err(visitor.leads_to_login(Some("signed-out-meanwhile")))

@@ -20,7 +20,7 @@ pub(crate) use system::{
 };
 pub(crate) use tokens::{change_tokens, show_tokens};
 
-use crate::access::caller::Authority;
+use crate::access::caller::{Caller, Superuser};
 use crate::access::session::browser::SignedIn;
 use crate::admin::overview::{Day, overview};
 use crate::base::error::{Code, Error, Result};
@@ -125,7 +125,7 @@ impl From {
 struct Act<'a> {
     visitor: &'a Visitor,
     signed_in: SignedIn,
-    authority: Authority,
+    caller: Caller,
 }
 
 impl<'a> Act<'a> {
@@ -144,10 +144,14 @@ impl<'a> Act<'a> {
         let refusal = || visitor.refusal(&visitor.text("not-allowed"), Code::Forbidden.into());
         signed_in.user = Arc::new(user.ok_or_else(|| poem::Error::from_response(refusal()))?);
         let proved = confirm::prove(visitor, &signed_in, form, from.0.as_deref()).await;
-        let proven = proved.map_err(poem::Error::from_response)?;
-        let authority =
-            Authority::Browser { session: signed_in.session, proven, user: signed_in.user.clone() };
-        Ok(Self { visitor, signed_in, authority })
+        let authentication = proved.map_err(poem::Error::from_response)?;
+        let caller = Caller::browser(&signed_in, authentication);
+        Ok(Self { visitor, signed_in, caller })
+    }
+
+    /// The one who does it, as a superuser.
+    fn superuser(&self) -> Result<Superuser> {
+        self.caller.clone().try_into()
     }
 }
 

@@ -128,7 +128,7 @@ pub(crate) async fn change_user(
 }
 
 async fn user_changed(act: &Act<'_>, id: &str, form: Filled, from: Option<&str>) -> Result<Done> {
-    let (app, authority) = (&act.visitor.app, &act.authority);
+    let app = &act.visitor.app;
     let user = admin::user::read(app, id).await?;
     match form.act.as_str() {
         "change" => {
@@ -145,29 +145,31 @@ async fn user_changed(act: &Act<'_>, id: &str, form: Filled, from: Option<&str>)
             };
             let regrant = Some(regrant(&form)?);
             let wanted = admin::user::Wanted { changes, regrant, ..admin::user::Wanted::default() };
-            admin::user::change(app, authority, id, wanted).await?;
+            admin::user::change(app, &act.superuser()?, id, wanted).await?;
             Ok(Done::Said("saved"))
         }
         "reset-mail" => {
             let email = user.email.parse().map_err(|_| Code::UnprocessableContent)?;
             // The mail has no code: nobody's browser but the user's may have one, and it did not ask.
-            let by = Actor::of(authority);
+            let by = Actor::of(&act.caller);
             recovery::ask(app, Purpose::ResetPassword, email, by, from, None).await?;
             Ok(Done::Said("reset-mail-done"))
         }
         "end-session" => end_session(act, form).await,
         "end-sessions" => {
-            admin::revocation::end_sessions(app, authority, &user.email, why(form.why)?).await?;
+            let (superuser, why) = (act.superuser()?, why(form.why)?);
+            admin::revocation::end_sessions(app, &superuser, &user.email, why).await?;
             Ok(Done::Said("sessions-ended"))
         }
         "revoke-all" => {
-            admin::revocation::revoke(app, authority, Target::User(user.id.0), why(form.why)?)
-                .await?;
+            let (superuser, why) = (act.superuser()?, why(form.why)?);
+            let target = Target::User(user.id.0);
+            admin::revocation::revoke(app, &superuser, target, why).await?;
             Ok(Done::Said("revoked-all"))
         }
         "delete-token" => {
             let chosen = Chosen::Id(form.id.unwrap_or_default());
-            if api_token::delete(app, authority, chosen).await? == 0 {
+            if api_token::delete(app, &act.caller, chosen).await? == 0 {
                 return Err(Code::NotFound.into());
             }
             Ok(Done::Said("token-deleted"))
@@ -177,7 +179,7 @@ async fn user_changed(act: &Act<'_>, id: &str, form: Filled, from: Option<&str>)
             if !typed.eq_ignore_ascii_case(&user.email) {
                 return Err(invalid("email", "confirm-wrong", "The address is not the user's"));
             }
-            admin::user::delete(app, authority, id).await?;
+            admin::user::delete(app, &act.superuser()?, id).await?;
             Ok(Done::Said("saved"))
         }
         _ => Err(Code::UnprocessableContent.into()),
@@ -225,7 +227,7 @@ async fn end_session(act: &Act<'_>, form: Filled) -> Result<Done> {
     let session = form.id.unwrap_or_default().parse().map_err(|_| Code::NotFound)?;
     let target = Target::Session(session);
     let why = BY_BUTTON.to_owned();
-    admin::revocation::revoke(&act.visitor.app, &act.authority, target, why).await?;
+    admin::revocation::revoke(&act.visitor.app, &act.superuser()?, target, why).await?;
     Ok(Done::Said("session-ended"))
 }
 

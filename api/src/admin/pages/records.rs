@@ -91,12 +91,12 @@ async fn revocations_changed(act: &Act<'_>, form: Filled) -> Result<Done> {
                 Some("sub") => Target::User(id),
                 _ => return Err(Code::UnprocessableContent.into()),
             };
-            admin::revocation::revoke(app, &act.authority, target, why(form.why)?).await?;
+            admin::revocation::revoke(app, &act.superuser()?, target, why(form.why)?).await?;
             Ok(Done::Said("revoked"))
         }
         "lift" => {
             let seq = form.id.unwrap_or_default().parse().map_err(|_| Code::NotFound)?;
-            admin::revocation::lift(app, &act.authority, seq).await?;
+            admin::revocation::lift(app, &act.superuser()?, seq).await?;
             Ok(Done::Said("lifted"))
         }
         "explain" => {

@@ -4,6 +4,7 @@ use minijinja::{Value, context};
 use poem::{Response, handler};
 
 use super::{Act, Done, Filled, From, ROWS, after, next, page};
+use crate::admin;
 use crate::base::error::{Code, Result};
 use crate::base::scope::Scope;
 use crate::http::page_request::{Asked, Posted, Visitor};
@@ -63,7 +64,7 @@ async fn mail_changed(act: &Act<'_>, form: Filled) -> Result<Done> {
             Ok(Done::Said("mail-hastened"))
         }
         "discard" => {
-            mail::discard(app, &act.authority, &id).await?;
+            admin::mail::discard(app, &act.superuser()?, &id).await?;
             Ok(Done::Said("mail-discarded"))
         }
         _ => Err(Code::UnprocessableContent.into()),
@@ -106,16 +107,17 @@ pub(crate) async fn change_keys(
 }
 
 async fn keys_changed(act: &Act<'_>, form: Filled) -> Result<Done> {
-    let (app, by) = (&act.visitor.app, &act.authority);
+    let (app, superuser) = (&act.visitor.app, &act.superuser()?);
     match form.act.as_str() {
         "rotate" => {
             let algorithm = form.algorithm.unwrap_or_default().parse();
             let algorithm = algorithm.map_err(|_| Code::UnprocessableContent)?;
-            key::rotate(app, by, Some(algorithm), form.now.is_some()).await?;
+            admin::key::rotate(app, superuser, Some(algorithm), form.now.is_some()).await?;
             Ok(Done::Said("key-made"))
         }
         "retire" => {
-            key::retire(app, by, &form.id.unwrap_or_default(), form.force.is_some()).await?;
+            let kid = form.id.unwrap_or_default();
+            admin::key::retire(app, superuser, &kid, form.force.is_some()).await?;
             Ok(Done::Said("key-retired-done"))
         }
         _ => Err(Code::UnprocessableContent.into()),

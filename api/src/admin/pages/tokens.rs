@@ -5,7 +5,8 @@ use poem::{Response, handler};
 
 use super::{Act, Done, Filled, From, ROWS, after, next, page, people};
 use crate::access::api_token::{self, ApiToken, Chosen};
-use crate::access::caller::Authority;
+use crate::access::caller::Caller;
+use crate::admin;
 use crate::base::error::{Code, Result};
 use crate::base::random;
 use crate::base::scope::Scope;
@@ -81,12 +82,12 @@ pub(crate) async fn change_tokens(
 }
 
 async fn changed(act: &Act<'_>, form: Filled, from: Option<&str>) -> Result<Done> {
-    let (app, by) = (&act.visitor.app, &act.authority);
+    let app = &act.visitor.app;
     let name = form.name.unwrap_or_default();
     match form.act.as_str() {
         "delete-token" => {
             let chosen = Chosen::Id(form.id.unwrap_or_default());
-            if api_token::delete(app, &act.authority, chosen).await? == 0 {
+            if api_token::delete(app, &act.caller, chosen).await? == 0 {
                 return Err(Code::NotFound.into());
             }
             Ok(Done::Said("token-deleted"))
@@ -94,22 +95,19 @@ async fn changed(act: &Act<'_>, form: Filled, from: Option<&str>) -> Result<Done
         "create-service" => {
             let name =
                 name.parse().map_err(|fault| invalid("name", "service-name-wrong", fault))?;
-            service::create(app, by, name, people::scopes(form.scopes.as_deref())?).await?;
+            let scopes = people::scopes(form.scopes.as_deref())?;
+            admin::service::create(app, &act.superuser()?, name, scopes).await?;
             Ok(Done::Said("service-made"))
         }
         "delete-service" => {
-            service::delete(app, by, &name).await?;
+            admin::service::delete(app, &act.superuser()?, &name).await?;
             Ok(Done::Said("service-deleted"))
         }
         "create-token" => {
             let current = Password::new(form.current.unwrap_or_default());
             let account = Account::User(act.signed_in.user.id);
-            let proven = password_check::prove(app, account, current, from).await?;
-            let authority = Authority::Browser {
-                session: act.signed_in.session,
-                proven: Some(proven),
-                user: act.signed_in.user.clone(),
-            };
+            let authentication = password_check::prove(app, account, current, from).await?;
+            let caller = Caller::browser(&act.signed_in, Some(authentication));
             let wanted = api_token::Wanted {
                 id: once(form.id)?,
                 username: form.username,
@@ -121,7 +119,7 @@ async fn changed(act: &Act<'_>, form: Filled, from: Option<&str>) -> Result<Done
                     scopes => Some(people::scopes(scopes)?),
                 },
             };
-            let made = api_token::create(app, &authority, wanted).await?;
+            let made = api_token::create(app, &caller, wanted).await?;
             Ok(Done::Secret(made.secret.expose().to_owned()))
         }
         _ => Err(Code::UnprocessableContent.into()),

@@ -10,7 +10,7 @@ use tessera_verify::Claims;
 use uuid::Uuid;
 
 use super::{Explained, Target};
-use crate::access::caller::http::Superuser;
+use crate::access::caller::Superuser;
 use crate::access::session::Page;
 use crate::access::session::http::EXAMPLE_TOKEN;
 use crate::app::App;
@@ -288,7 +288,7 @@ impl Api {
         body: Body<RevocationRequest>,
     ) -> Result<Done> {
         let (target, why) = body.0;
-        super::revoke(&app, &superuser.authority, target, why).await?;
+        super::revoke(&app, &superuser, target, why).await?;
         Ok(Done::NoContent)
     }
 
@@ -361,7 +361,7 @@ impl Api {
         body: Body<EndRequest>,
     ) -> Result<Done> {
         let (username, why) = body.0;
-        super::end_sessions(&app, &superuser.authority, &username, why).await?;
+        super::end_sessions(&app, &superuser, &username, why).await?;
         Ok(Done::NoContent)
     }
 
@@ -378,7 +378,7 @@ impl Api {
         seq: Path<String>,
     ) -> Result<Done> {
         let seq = seq.parse().map_err(|_| Code::NotFound)?;
-        super::lift(&app, &superuser.authority, seq).await?;
+        super::lift(&app, &superuser, seq).await?;
         Ok(Done::NoContent)
     }
 }

@@ -9,14 +9,14 @@ use tessera_verify::{Claims, Refusal};
 use uuid::Uuid;
 
 use crate::access::api_token::{self, Secret};
-use crate::access::caller::Authority;
+use crate::access::caller::{Requires, Superuser};
 use crate::access::session::{self, Page, Session};
 use crate::app::App;
 use crate::base::clock::{self};
 use crate::base::error::{Code, Result, TokenRefusal};
 use crate::identity::service::PrincipalId;
 use crate::identity::user;
-use crate::platform::audit::{self, Act, Acting, Actor, Entry, Freshness};
+use crate::platform::audit::{self, Act, Actor, Entry};
 use crate::platform::revocation::{self, Life, Why};
 
 /// What a superuser revokes.
@@ -46,7 +46,7 @@ impl fmt::Display for Target {
 /// # Errors
 ///
 /// [`Code::NotFound`] for a session or a user there is none of.
-pub async fn revoke(app: &App, superuser: &Authority, target: Target, why: String) -> Result<()> {
+pub async fn revoke(app: &App, superuser: &Superuser, target: Target, why: String) -> Result<()> {
     superuser.count_act(app)?;
     let why = Why::Admin(why);
     let transaction = app.database.begin().await?;
@@ -56,7 +56,7 @@ pub async fn revoke(app: &App, superuser: &Authority, target: Target, why: Strin
         Target::User(user) => Some(UserId(user)),
     };
     let others = of.map(PrincipalId::User);
-    superuser.hold_with(app, &transaction, others, Freshness::NotRequired).await?;
+    superuser.lock(app, &transaction, others, Requires::Rights).await?;
     let entries = match target {
         Target::Token(jti) => {
             let now = clock::now();
@@ -110,7 +110,7 @@ pub async fn sessions(app: &App, email: &str, page: Page) -> Result<(Vec<Session
 /// [`Code::NotFound`] for a user there is none of.
 pub async fn end_sessions(
     app: &App,
-    superuser: &Authority,
+    superuser: &Superuser,
     email: &str,
     why: String,
 ) -> Result<()> {
@@ -119,7 +119,7 @@ pub async fn end_sessions(
     let why = Why::Admin(why);
     let transaction = app.database.begin().await?;
     let others = [PrincipalId::User(user)];
-    superuser.hold_with(app, &transaction, others, Freshness::NotRequired).await?;
+    superuser.lock(app, &transaction, others, Requires::Rights).await?;
     user::hold(&transaction, user).await?.ok_or(Code::NotFound)?;
     let now = clock::now();
     let entries = session::end_all(app, &transaction, user, None, &why, None, now).await?;
@@ -210,9 +210,16 @@ async fn explain_api_token(app: &App, secret: &str) -> Result<Explained> {
 ///
 /// # Errors
 ///
-/// [`Code::NotFound`] when there is none.
-pub async fn lift(app: &App, superuser: &Authority, seq: i64) -> Result<()> {
-    revocation::lift(app, superuser, seq).await?;
+/// [`Code::NotFound`] when there is none; [`Code::FreshProofRequired`]; [`Code::TooManyAttempts`].
+pub async fn lift(app: &App, superuser: &Superuser, seq: i64) -> Result<()> {
+    superuser.count_act(app)?;
+    let transaction = app.database.begin().await?;
+    superuser.lock(app, &transaction, [], Requires::FreshProof).await?;
+    let lifted = revocation::lift(&transaction, seq).await?;
+    let entry = Entry::new(Act::AdminLift, Actor::of(superuser));
+    audit::record(&transaction, entry.on(&lifted.kind, &lifted.subject)).await?;
+    // Memory learns of it as every replica's does, in the order of the sequence.
+    transaction.commit().await?;
     tracing::info!(by = %superuser, revocation.seq = seq, "a superuser lifted a revocation");
     Ok(())
 }

@@ -6,14 +6,13 @@ use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 
-use crate::access::caller::http::Superuser;
+use crate::access::caller::Superuser;
 use crate::app::App;
 use crate::base::error::{Code, Result};
 use crate::base::scope::Scopes;
 use crate::http::Tag;
 use crate::http::body::{Accepts, Body, Fields, Input};
-use crate::identity::service;
-use crate::identity::service::{Service, ServiceName};
+use crate::identity::service::{self, Service, ServiceName};
 
 /// The refusals of each operation, for the documents.
 pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
@@ -154,9 +153,8 @@ impl Api {
         body: Body<ServiceRequest>,
     ) -> Result<Created> {
         let (name, scopes) = body.0;
-        Ok(Created::Service(Json(
-            service::create(&app, &superuser.authority, name, scopes).await?.into(),
-        )))
+        let made = super::create(&app, &superuser, name, scopes).await?;
+        Ok(Created::Service(Json(made.into())))
     }
 
     /// Which services there are
@@ -189,7 +187,7 @@ impl Api {
         /// Its name.
         name: Path<String>,
     ) -> Result<Done> {
-        service::delete(&app, &superuser.authority, &name).await?;
+        super::delete(&app, &superuser, &name).await?;
         Ok(Done::NoContent)
     }
 }

@@ -7,7 +7,7 @@ use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 
 use super::Wanted;
-use crate::access::caller::http::Superuser;
+use crate::access::caller::Superuser;
 use crate::app::App;
 use crate::base::error::{Code, Result};
 use crate::http::Tag;
@@ -228,7 +228,7 @@ impl Api {
         /// The user's id.
         id: Path<String>,
     ) -> Result<Download> {
-        Ok(Download(super::export(&app, &superuser.authority, &id).await?))
+        Ok(Download(super::export(&app, &superuser, &id).await?))
     }
 
     /// Change a user
@@ -249,7 +249,7 @@ impl Api {
     ) -> Result<Json<UserResponse>> {
         let (changes, password) = body.0;
         let wanted = Wanted { changes, password, ..Wanted::default() };
-        let user = super::change(&app, &superuser.authority, &id, wanted).await?;
+        let user = super::change(&app, &superuser, &id, wanted).await?;
         Ok(Json(UserResponse::from(&user)))
     }
 
@@ -265,7 +265,7 @@ impl Api {
         /// The user's id.
         id: Path<String>,
     ) -> Result<Done> {
-        super::delete(&app, &superuser.authority, &id).await?;
+        super::delete(&app, &superuser, &id).await?;
         Ok(Done::NoContent)
     }
 }

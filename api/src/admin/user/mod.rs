@@ -5,7 +5,7 @@ pub(crate) mod http;
 use entity::UserId;
 use sea_orm::DatabaseTransaction;
 
-use crate::access::caller::Authority;
+use crate::access::caller::{Requires, Superuser};
 use crate::access::session;
 use crate::app::App;
 use crate::base::error::{Code, Error, Phrase, Result};
@@ -14,7 +14,7 @@ use crate::identity::alert;
 use crate::identity::factor::Password;
 use crate::identity::service::PrincipalId;
 use crate::identity::user::{self, Changes, Filter, User};
-use crate::platform::audit::{self, Act, Acting, Actor, Entry, Freshness};
+use crate::platform::audit::{self, Act, Actor, Entry};
 use crate::self_service::account::{self, Export, Way};
 
 /// Users by address, and whether there are more.
@@ -47,14 +47,14 @@ pub async fn read(app: &App, id: &str) -> Result<User> {
 ///
 /// [`Code::NotFound`]; [`Code::FreshProofRequired`]; [`Code::TooManyAttempts`] for a superuser who has one running already or acts too often;
 /// [`Code::ServiceBusy`] while too many others export.
-pub async fn export(app: &App, superuser: &Authority, id: &str) -> Result<Export> {
+pub async fn export(app: &App, superuser: &Superuser, id: &str) -> Result<Export> {
     superuser.require_fresh_claims(app)?;
     superuser.count_act(app)?;
-    let ready = account::export::ready(app, superuser.principal().map(|own| own.id()))?;
+    let ready = account::export::ready(app, superuser.id())?;
     let user = read(app, id).await?;
     let transaction = app.database.begin().await?;
     let others = [PrincipalId::User(user.id)];
-    superuser.hold_with(app, &transaction, others, Freshness::Required).await?;
+    superuser.lock(app, &transaction, others, Requires::FreshProof).await?;
     let entry = Entry::new(Act::UserExport, Actor::of(superuser)).on_user(user.id);
     audit::record(&transaction, entry).await?;
     transaction.commit().await?;
@@ -106,7 +106,7 @@ impl Regrant {
 /// [`Code::NotFound`], [`Code::UpdateUserEmailAlreadyExists`], [`Code::UpdateUserInvalidPassword`],
 /// [`Code::LastSuperuser`], [`Code::ServiceBusy`]; [`Code::FreshProofRequired`] for a session whose password was given
 /// too long ago, and for an API token that would change its owner's address or password.
-pub async fn change(app: &App, superuser: &Authority, id: &str, wanted: Wanted) -> Result<User> {
+pub async fn change(app: &App, superuser: &Superuser, id: &str, wanted: Wanted) -> Result<User> {
     let Wanted { changes, password, regrant } = wanted;
     let id = parsed(id)?;
     if changes.email.is_some() || password.is_some() {
@@ -131,7 +131,7 @@ pub async fn change(app: &App, superuser: &Authority, id: &str, wanted: Wanted) 
     let email = changes.email.filter(|email| email.as_str() != held.email);
     let changes = Changes { email, hash, ..changes };
     let acts = account::acts(&held, &changes, &Actor::of(superuser));
-    let own = superuser.principal().is_some_and(|own| own.id() == PrincipalId::User(id));
+    let own = superuser.is_user(id);
     let way = Way { own, kept: None, from: None, client: None };
     if raises(&held, &changes) {
         // A cookie of the pages from before opens nothing new; tokens may what their user may, as ever.
@@ -152,18 +152,19 @@ pub async fn change(app: &App, superuser: &Authority, id: &str, wanted: Wanted) 
 async fn tell_superusers(
     app: &App,
     transaction: &DatabaseTransaction,
-    superuser: &Authority,
+    superuser: &Superuser,
     before: &User,
     after: &User,
     sets_password: bool,
 ) -> Result<()> {
     let acts_as_superuser = |user: &User| user.is_active && user.is_superuser;
     if sets_password && before.is_superuser {
-        alert::superuser_password_set(app, transaction, after, Some(&superuser.told())).await?;
+        alert::superuser_password_set(app, transaction, after, Some(&superuser.description()))
+            .await?;
     }
     if acts_as_superuser(after) && !acts_as_superuser(before) {
         let added = [(after.id, after.email.clone())];
-        alert::superusers_added(app, transaction, &added, &superuser.told()).await?;
+        alert::superusers_added(app, transaction, &added, &superuser.description()).await?;
     }
     Ok(())
 }
@@ -179,7 +180,7 @@ fn raises(held: &User, changes: &Changes) -> bool {
 async fn hold(
     app: &App,
     transaction: &DatabaseTransaction,
-    superuser: &Authority,
+    superuser: &Superuser,
     id: UserId,
     changes: &Changes,
 ) -> Result<User> {
@@ -187,7 +188,7 @@ async fn hold(
     if changes.takes_superuser_from(&before) {
         user::require_another_superuser(transaction, id).await?;
     }
-    superuser.hold_with(app, transaction, [PrincipalId::User(id)], Freshness::Required).await?;
+    superuser.lock(app, transaction, [PrincipalId::User(id)], Requires::FreshProof).await?;
     let held = user::by_id_in(transaction, id).await?.ok_or(Code::NotFound)?.user;
     if changes.takes_superuser_from(&held) && !changes.takes_superuser_from(&before) {
         // Made one in between.
@@ -202,7 +203,7 @@ async fn hold(
 ///
 /// [`Code::NotFound`], [`Code::LastSuperuser`]; [`Code::FreshProofRequired`] for a session whose password was given too
 /// long ago, and for an API token that would delete its owner.
-pub async fn delete(app: &App, superuser: &Authority, id: &str) -> Result<()> {
+pub async fn delete(app: &App, superuser: &Superuser, id: &str) -> Result<()> {
     let id = parsed(id)?;
     superuser.require_proof_for_own(app, id)?;
     superuser.require_fresh_claims(app)?;

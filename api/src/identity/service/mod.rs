@@ -18,7 +18,6 @@ use crate::base::error::{Code, Error, Result};
 use crate::base::random;
 use crate::base::scope::Scopes;
 use crate::identity::user::{self, User};
-use crate::platform::audit::{self, Act, Acting, Actor, Entry, Freshness};
 use crate::platform::notice::Kind;
 use crate::platform::unit_of_work::UnitOfWork;
 
@@ -246,24 +245,27 @@ pub(crate) async fn forget(app: &App) -> Result<()> {
     Ok(())
 }
 
+/// Fails for a scope that only people may have.
+///
+/// # Errors
+///
+/// [`Code::ApiTokenInvalidScopes`].
+pub(crate) fn require_scopes_of_services(scopes: &Scopes) -> Result<()> {
+    let Some(scope) = scopes.iter().find(|scope| scope.is_of_people()) else { return Ok(()) };
+    let reason = format!("A service cannot have the scope {}: it is people's", scope.as_str());
+    Err(Error::with_reason(Code::ApiTokenInvalidScopes, reason))
+}
+
 /// Makes a service.
 ///
 /// # Errors
 ///
-/// [`Code::ServiceAlreadyExists`]; [`Code::ApiTokenInvalidScopes`] for what only people may do.
-pub async fn create(
-    app: &App,
-    by: &impl Acting,
+/// [`Code::ServiceAlreadyExists`].
+pub(crate) async fn create(
+    connection: &impl ConnectionTrait,
     name: ServiceName,
-    scopes: Scopes,
+    scopes: &Scopes,
 ) -> Result<Service> {
-    if let Some(scope) = scopes.iter().find(|scope| scope.is_of_people()) {
-        let reason = format!("A service cannot have the scope {}: it is people's", scope.as_str());
-        return Err(Error::with_reason(Code::ApiTokenInvalidScopes, reason));
-    }
-    by.count_act(app)?;
-    let transaction = app.database.begin().await?;
-    by.hold(app, &transaction, Freshness::Required).await?;
     let row = Model {
         id: ServiceId(random::id()),
         name: name.0,
@@ -271,14 +273,10 @@ pub async fn create(
         is_active: true,
         created_at: clock::now().millis(),
     };
-    let row = store::insert(&transaction, row).await.map_err(|error| match error.sql_err() {
+    let row = store::insert(connection, row).await.map_err(|error| match error.sql_err() {
         Some(SqlErr::UniqueConstraintViolation(_)) => Code::ServiceAlreadyExists.into(),
         _ => Error::from(error),
     })?;
-    let entry = Entry::new(Act::ServiceCreate, Actor::of(by)).on("service", row.id);
-    audit::record(&transaction, entry.with("scopes", &*row.scopes)).await?;
-    transaction.commit().await?;
-    tracing::info!(service.id = %row.id, "a service was made");
     Ok(row.into())
 }
 
@@ -300,19 +298,11 @@ pub async fn list(app: &App, after: Option<String>, limit: u64) -> Result<(Vec<S
 /// # Errors
 ///
 /// [`Code::NotFound`].
-pub async fn delete(app: &App, by: &impl Acting, name: &str) -> Result<()> {
-    let name: ServiceName = name.parse().map_err(|_| Code::NotFound)?;
-    by.count_act(app)?;
-    let mut work = UnitOfWork::begin(app).await?;
-    by.hold(app, &work, Freshness::Required).await?;
-    let row = store::find_by_name(&*work, name.as_str()).await?.ok_or(Code::NotFound)?;
-    if !store::delete(&*work, row.id).await? {
+pub(crate) async fn delete(work: &mut UnitOfWork<'_>, name: &ServiceName) -> Result<ServiceId> {
+    let row = store::find_by_name(&**work, name.as_str()).await?.ok_or(Code::NotFound)?;
+    if !store::delete(&**work, row.id).await? {
         return Err(Code::NotFound.into());
     }
     work.notify(CHANGED);
-    let entry = Entry::new(Act::ServiceDelete, Actor::of(by)).on("service", row.id);
-    work.record(entry);
-    work.commit().await?;
-    tracing::info!(service.id = %row.id, "a service was deleted");
-    Ok(())
+    Ok(row.id)
 }

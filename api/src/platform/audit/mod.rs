@@ -183,40 +183,6 @@ impl Act {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Actor(String);
 
-/// Whether an act on others requires that its actor gave their password a short time ago.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Freshness {
-    /// The act gives or takes power, or nothing brings back what it takes away.
-    Required,
-    /// The act only reads, or only ends what a new sign-in brings back.
-    NotRequired,
-}
-
-/// Somebody with a right to act, who may lose it while they do.
-pub trait Acting: fmt::Display + Sync {
-    /// Counts an act before it is done: nobody may write rows as fast as they can ask.
-    ///
-    /// # Errors
-    ///
-    /// [`Code::TooManyAttempts`](crate::base::error::Code::TooManyAttempts), with how long to wait.
-    fn count_act(&self, app: &App) -> Result<()>;
-
-    /// Fails for an actor who lost that right meanwhile, on another replica too, and for a session whose password was
-    /// given too long ago for the act: the tables are asked, not memory, and what they say of the actor stays so until
-    /// the transaction ends.
-    ///
-    /// # Errors
-    ///
-    /// [`Code::Unauthorized`](crate::base::error::Code::Unauthorized), [`Code::Forbidden`](crate::base::error::Code::Forbidden) or
-    /// [`Code::FreshProofRequired`](crate::base::error::Code::FreshProofRequired).
-    fn hold(
-        &self,
-        app: &App,
-        transaction: &DatabaseTransaction,
-        freshness: Freshness,
-    ) -> impl Future<Output = Result<()>> + Send;
-}
-
 impl Actor {
     /// Whoever has something that was sent to a user, or is one without having shown it.
     pub fn anybody() -> Self {
@@ -228,7 +194,7 @@ impl Actor {
         Self(format!("user:{id}"))
     }
 
-    /// As somebody with a right to it is written.
+    /// A caller, as they are written.
     pub fn of(who: &impl fmt::Display) -> Self {
         Self(who.to_string())
     }

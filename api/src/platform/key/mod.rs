@@ -22,7 +22,7 @@ use crate::base::database::serialise_revocations;
 use crate::base::derived_key::{self, Seal, audience_secret, seals_of};
 use crate::base::error::{Code, Error, Result};
 use crate::base::random;
-use crate::platform::audit::{Act, Acting, Actor, Entry, Freshness};
+use crate::platform::audit::{Act, Actor, Entry};
 use crate::platform::notice::Kind;
 use crate::platform::unit_of_work::{UnitOfWork, statement};
 
@@ -363,40 +363,42 @@ fn seen(row: Model, state: State) -> SigningKey {
     SigningKey { kid, algorithm, state, created: seconds(created_at), active: seconds(active_at) }
 }
 
-/// Makes the next key. It is published at once, and signs once services had the time to read it;
-/// with `now`, at once.
+/// The algorithm of the next key: the one that is named, else that of the settings.
 ///
 /// # Errors
 ///
-/// [`Code::UnprocessableContent`] where no algorithm is given and the settings have none with keys.
-pub async fn rotate(
+/// [`Code::UnprocessableContent`] where none is named and that of the settings has no keys.
+pub(crate) fn algorithm_of_next(
     app: &App,
-    by: &impl Acting,
-    algorithm: Option<SigningAlgorithm>,
-    at_once: bool,
-) -> Result<SigningKey> {
-    let algorithm = algorithm.unwrap_or(app.config.jwt_algorithm);
-    if algorithm == SigningAlgorithm::Hs256 {
-        return Err(Error::field(
-            "algorithm",
-            "HS256 signs with APP_SECRET: name another algorithm",
-        ));
+    named: Option<SigningAlgorithm>,
+) -> Result<SigningAlgorithm> {
+    match named.unwrap_or(app.config.jwt_algorithm) {
+        SigningAlgorithm::Hs256 => {
+            let sentence = "HS256 signs with APP_SECRET: name another algorithm";
+            Err(Error::field("algorithm", sentence))
+        }
+        algorithm => Ok(algorithm),
     }
+}
+
+/// Makes the next key, and returns its name. It is published at once, and signs once services had the time to read it;
+/// with `at_once`, at once.
+///
+/// # Errors
+///
+/// When the database refuses.
+pub(crate) async fn create_next(
+    app: &App,
+    work: &mut UnitOfWork<'_>,
+    algorithm: SigningAlgorithm,
+    at_once: bool,
+) -> Result<String> {
     let seals = seals(&app.config)?;
     let now = clock::now();
     let active = if at_once { now } else { now.plus_seconds(PUBLISHED_BEFORE) };
-    by.count_act(app)?;
-    let mut work = UnitOfWork::begin(app).await?;
-    by.hold(app, &work, Freshness::Required).await?;
-    let row = create(&work, &seals[0], algorithm, now, active).await?;
+    let row = create(work, &seals[0], algorithm, now, active).await?;
     work.notify(CHANGED);
-    let entry = Entry::new(Act::KeyCreate, Actor::of(by)).on("key", &row.kid);
-    work.record(entry.with("algorithm", &*row.algorithm));
-    work.commit().await?;
-    tracing::info!(key.id = row.kid, key.algorithm = row.algorithm, "a signing key was made");
-    let kid = row.kid.clone();
-    let made = list(app).await?.into_iter().find(|key| key.kid == kid);
-    made.ok_or(Error::from(Code::InternalServerError))
+    Ok(row.kid)
 }
 
 /// Retires a key: what it signed is not accepted any more, at once, and what is private of it is
@@ -406,15 +408,16 @@ pub async fn rotate(
 ///
 /// [`Code::NotFound`]; [`Code::KeyInUse`] for the one that signs, and unless `force`d for the one that
 /// would sign if the settings named its algorithm: those of a server may.
-pub async fn retire(app: &App, by: &impl Acting, kid: &str, force: bool) -> Result<()> {
+pub(crate) async fn retire(
+    app: &App,
+    work: &mut UnitOfWork<'_>,
+    kid: &str,
+    force: bool,
+) -> Result<()> {
     let seals = seals(&app.config)?;
-    by.count_act(app)?;
-    let mut work = UnitOfWork::begin(app).await?;
-    // A key that somebody else knows must be withdrawn at once.
-    by.hold(app, &work, Freshness::NotRequired).await?;
     // Of two that are retired at once, one must stay.
-    serialise_revocations(&work).await?;
-    let rows = store::all(&*work).await?;
+    serialise_revocations(work).await?;
+    let rows = store::all(&**work).await?;
     let keys = with_states(app, &seals, rows, clock::now());
     let (_, state) = keys.iter().find(|(row, _)| row.kid == kid).ok_or(Code::NotFound)?;
     let now = clock::now();
@@ -432,10 +435,7 @@ pub async fn retire(app: &App, by: &impl Acting, kid: &str, force: bool) -> Resu
         _ if !force && would_sign(algorithm) == Some(kid) => return Err(Code::KeyInUse.into()),
         _ => {}
     }
-    store::retire(&*work, kid, now).await?;
+    store::retire(&**work, kid, now).await?;
     work.notify(CHANGED);
-    work.record(Entry::new(Act::KeyRetire, Actor::of(by)).on("key", kid));
-    work.commit().await?;
-    tracing::info!(key.id = kid, "a signing key was retired");
     Ok(())
 }

@@ -14,12 +14,11 @@ pub use transport::Mailer;
 use std::collections::BTreeMap;
 
 use entity::{JobId, UserId};
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
 use crate::base::error::{Code, Result};
-use crate::platform::audit::{Act, Acting, Actor, Entry, Freshness};
 use crate::platform::job::{self, Kind, Waiting};
 use crate::platform::unit_of_work::UnitOfWork;
 
@@ -152,22 +151,13 @@ pub async fn hasten(app: &App, id: &str) -> Result<()> {
     work.commit().await
 }
 
-/// Throws a mail away that waits.
+/// Throws a mail away that waits; `false` if there is none.
 ///
 /// # Errors
 ///
-/// [`Code::NotFound`] for one that there is not.
-pub async fn discard(app: &App, by: &impl Acting, id: &str) -> Result<()> {
-    let id = id.parse().map_err(|_| Code::NotFound)?;
-    by.count_act(app)?;
-    let mut work = UnitOfWork::begin(app).await?;
-    // It may be the mail that warns of whoever discards it.
-    by.hold(app, &work, Freshness::Required).await?;
-    if !job::discard(&work, Kind::Mail, id).await? {
-        return Err(Code::NotFound.into());
-    }
-    work.record(Entry::new(Act::MailDrop, Actor::of(by)).on("mail", id));
-    work.commit().await
+/// When the database refuses.
+pub(crate) async fn discard(transaction: &DatabaseTransaction, id: JobId) -> Result<bool> {
+    job::discard(transaction, Kind::Mail, id).await
 }
 
 /// Has a mail sent once the transaction was committed, which the caller then says

@@ -24,7 +24,6 @@ use crate::app::App;
 use crate::base::clock::{self, Time};
 use crate::base::database::serialise_revocations;
 use crate::base::error::{Code, Error, Result};
-use crate::platform::audit::{self, Act, Acting, Actor, Freshness};
 
 /// How long a row outlives what it covers, in seconds: a clock that jumps ahead and back must not revive a
 /// token.
@@ -196,6 +195,14 @@ pub struct Entry {
     pub until: u64,
 }
 
+impl From<Model> for Entry {
+    fn from(row: Model) -> Self {
+        let Model { seq, kind, subject, until, why, at, session_id: _ } = row;
+        let seconds = |millis| Time::from_millis(millis).seconds();
+        Self { seq, kind, subject, why, at: seconds(at), until: seconds(until) }
+    }
+}
+
 /// The kinds of entries that cover tokens. Others tell replicas what to read again.
 pub const COVERING: [&str; 3] = [TOKEN, SESSION, USER];
 
@@ -215,38 +222,26 @@ pub async fn list(
     let mut rows = store::before(app.database.reader(), kinds, before, limit + 1).await?;
     let more = u64::try_from(rows.len()).is_ok_and(|count| count > limit);
     rows.truncate(usize::try_from(limit).unwrap_or(100));
-    let seconds = |millis| Time::from_millis(millis).seconds();
-    let entries = rows.into_iter().map(|row| {
-        let Model { seq, kind, subject, until, why, at, session_id: _ } = row;
-        Entry { seq, kind, subject, why, at: seconds(at), until: seconds(until) }
-    });
-    Ok((entries.collect(), more))
+    Ok((rows.into_iter().map(Entry::from).collect(), more))
 }
 
-/// Takes an entry back, on every replica within a second; others for the same id hold on. A session
-/// that ended stays ended: only its access tokens are accepted again.
+/// Takes an entry back, and returns it: on every replica within a second, for memory learns of it as every replica's does,
+/// in the order of the sequence. Others for the same id hold on. A session that ended stays ended: only its access tokens
+/// are accepted again.
 ///
 /// # Errors
 ///
 /// [`Code::NotFound`] when there is none.
-pub async fn lift(app: &App, by: &impl Acting, seq: i64) -> Result<()> {
-    by.count_act(app)?;
-    let transaction = app.database.begin().await?;
-    by.hold(app, &transaction, Freshness::Required).await?;
-    serialise_revocations(&transaction).await?;
-    let row = store::find(&transaction, seq).await?.ok_or(Code::NotFound)?;
-    let now = clock::now();
+pub(crate) async fn lift(transaction: &DatabaseTransaction, seq: i64) -> Result<Entry> {
+    serialise_revocations(transaction).await?;
+    let row = store::find(transaction, seq).await?.ok_or(Code::NotFound)?;
     if !COVERING.contains(&row.kind.as_str()) {
         return Err(Code::NotFound.into());
     }
-    store::delete(&transaction, seq).await?;
+    store::delete(transaction, seq).await?;
     let subject = format!("{}:{}", row.kind, row.subject);
-    let entry = audit::Entry::new(Act::AdminLift, Actor::of(by)).on(&row.kind, &row.subject);
-    store::insert_lift(&transaction, subject, row.until, now).await?;
-    audit::record(&transaction, entry).await?;
-    // Memory learns of it as every replica's does, in the order of the sequence.
-    transaction.commit().await?;
-    Ok(())
+    store::insert_lift(transaction, subject, row.until, clock::now()).await?;
+    Ok(row.into())
 }
 
 /// Whether a token was revoked, by what memory knows and by what was committed since.

@@ -1,11 +1,10 @@
 //! The addresses of a user: a new one that waits to be proved, and the links by which previous ones take the account
 //! back.
 
-use entity::UserId;
 use sea_orm::DatabaseTransaction;
 
-use super::hold;
-use crate::access::session::Asker;
+use crate::access::caller::UserCaller;
+use crate::access::session;
 use crate::app::App;
 use crate::base::clock;
 use crate::base::error::{Code, Error, Phrase, Result};
@@ -40,11 +39,11 @@ pub(super) fn require_mail(app: &App) -> Result<()> {
 pub(super) async fn ask(
     app: &App,
     transaction: &DatabaseTransaction,
-    id: UserId,
+    caller: &UserCaller,
     email: &Email,
-    asker: Asker<'_>,
 ) -> Result<()> {
-    let session = asker.session().ok_or(Code::FreshTokenRequired)?;
+    let id = caller.user_id();
+    let session = caller.session().ok_or(Code::FreshTokenRequired)?;
     user::require_free(transaction, email, id).await?;
     if !rate_limit::mail::may_write(app, transaction, Reason::NewAddress, email.as_str()).await? {
         return Err(Code::TooManyAttempts.into());
@@ -58,9 +57,10 @@ pub(super) async fn ask(
 /// # Errors
 ///
 /// [`Code::NotFound`] if there is none; [`Code::Unauthorized`] for a session that ended meanwhile.
-pub async fn cancel(app: &App, id: UserId, asker: Asker<'_>) -> Result<()> {
+pub async fn cancel(app: &App, caller: &UserCaller) -> Result<()> {
+    let id = caller.user_id();
     let transaction = app.database.begin().await?;
-    hold(app, &transaction, id, asker).await?;
+    caller.lock(app, &transaction).await?;
     if !pending::forget(&transaction, id).await? {
         return Err(Code::NotFound.into());
     }
@@ -79,15 +79,11 @@ pub async fn cancel(app: &App, id: UserId, asker: Asker<'_>) -> Result<()> {
 ///
 /// [`Code::FreshTokenRequired`]; [`Code::NotFound`] if there is no link; [`Code::RestoreEmailBadToken`];
 /// [`Code::EmailChangePending`] if it is too early, or the session too young.
-pub async fn cancel_links(
-    app: &App,
-    id: UserId,
-    asker: Asker<'_>,
-    token: Option<String>,
-) -> Result<()> {
-    asker.require_fresh(app)?;
+pub async fn cancel_links(app: &App, caller: &UserCaller, token: Option<String>) -> Result<()> {
+    caller.require_fresh(app)?;
+    let id = caller.user_id();
     let transaction = app.database.begin().await?;
-    let held = hold(app, &transaction, id, asker).await?;
+    let held = caller.lock(app, &transaction).await?;
     let links = former::links_of(&transaction, id).await?;
     let chosen: Vec<_> = match &token {
         Some(token) => {
@@ -100,7 +96,10 @@ pub async fn cancel_links(
         }
         None if links.is_empty() => return Err(Code::NotFound.into()),
         None => {
-            let began = asker.began(&transaction).await?;
+            let began = match caller.session() {
+                Some(session) => session::began(&transaction, session).await?,
+                None => None,
+            };
             let may = |former: &Former| {
                 let old = began
                     .is_some_and(|began| began.plus_seconds(TAKEN_BACK_WITHIN) <= former.replaced);

@@ -9,8 +9,8 @@ use poem_openapi::{ApiResponse, Object, OpenApi};
 use super::Wanted;
 use super::download::Download;
 use crate::access::api_token::http::ApiTokenResponse;
-use crate::access::caller::http::UserCaller;
-use crate::access::session::{self, Asker, Device, Ended, Page, Session};
+use crate::access::caller::UserCaller;
+use crate::access::session::{self, Device, Ended, Page, Session};
 use crate::app::App;
 use crate::base::error::{Code, Result};
 use crate::http::Tag;
@@ -21,6 +21,7 @@ use crate::identity::user::Email;
 use crate::identity::user::http::UserResponse;
 use crate::identity::verification::client::CodeClient;
 use crate::platform::audit;
+use crate::self_service;
 
 /// The refusals of each operation, for the documents.
 pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
@@ -339,7 +340,7 @@ impl Api {
     /// second ago shows here with an old token.
     #[oai(path = "/users/me", method = "get", operation_id = "read_me", tag = "Tag::Users")]
     async fn read_me(&self, caller: UserCaller) -> Result<Json<UserResponse>> {
-        Ok(Json(UserResponse::from(caller.user.as_ref())))
+        Ok(Json(UserResponse::from(caller.user())))
     }
 
     /// Change me
@@ -363,13 +364,11 @@ impl Api {
     ) -> Result<Json<UserResponse>> {
         let wanted = body.0;
         let ends_token = wanted.password.is_some();
-        let claims = caller.claims.as_ref();
-        let (id, asker) = (caller.user.id, Asker::of(claims));
         // Whoever changes no address is sent no code.
         let client = wanted.email.as_ref().and_then(|_| client.keep());
-        let (user, new) = super::change(&app, id, asker, wanted, device.clone(), client).await?;
+        let (user, new) = super::change(&app, &caller, wanted, device.clone(), client).await?;
         // A browser has no refresh token to go on with.
-        if let Some(claims) = claims.filter(|_| ends_token && caller.has_cookie) {
+        if let Some(claims) = caller.claims_in_cookie().filter(|_| ends_token) {
             match session::replace(&app, claims, device).await {
                 Ok(access) => access.iter().for_each(|access| cookies.keep(&app, access)),
                 Err(error) => {
@@ -391,7 +390,7 @@ impl Api {
         tag = "Tag::Users"
     )]
     async fn cancel_pending_email(&self, app: Data<&App>, caller: UserCaller) -> Result<Done> {
-        super::cancel(&app, caller.user.id, Asker::of(caller.claims.as_ref())).await?;
+        super::cancel(&app, &caller).await?;
         Ok(Done::NoContent)
     }
 
@@ -413,8 +412,7 @@ impl Api {
         caller: UserCaller,
         body: Body<CancelRequest>,
     ) -> Result<Done> {
-        let asker = Asker::of(caller.claims.as_ref());
-        super::cancel_links(&app, caller.user.id, asker, body.0).await?;
+        super::cancel_links(&app, &caller, body.0).await?;
         Ok(Done::NoContent)
     }
 
@@ -429,8 +427,8 @@ impl Api {
         cookies: Cookies,
         device: Device,
     ) -> Result<Done> {
-        super::delete(&app, Asker::of(caller.claims.as_ref()), caller.user.id, device).await?;
-        if caller.has_cookie {
+        super::delete(&app, &caller, device).await?;
+        if caller.claims_in_cookie().is_some() {
             cookies.forget(&app);
         }
         Ok(Done::NoContent)
@@ -448,8 +446,7 @@ impl Api {
         tag = "Tag::Users"
     )]
     async fn export_me(&self, app: Data<&App>, caller: UserCaller) -> Result<Download> {
-        let asker = Asker::of(caller.claims.as_ref());
-        Ok(Download(super::export(&app, &caller.user, asker).await?))
+        Ok(Download(super::export(&app, &caller).await?))
     }
 
     /// Where am I signed in
@@ -477,9 +474,7 @@ impl Api {
             after: after.0.filter(|after| !after.is_empty()),
             limit: limit.0.unwrap_or(20),
         };
-        let current = Asker::of(caller.claims.as_ref()).session();
-        let some = session::list(&app, caller.user.id, current, page).await?;
-        Ok(Json(some.into()))
+        Ok(Json(self_service::session::list(&app, &caller, page).await?.into()))
     }
 
     /// Sign out there
@@ -499,8 +494,7 @@ impl Api {
         /// The session's id.
         id: Path<String>,
     ) -> Result<Done> {
-        let asker = Asker::of(caller.claims.as_ref());
-        session::end_one(&app, caller.user.id, asker, &id, device).await?;
+        self_service::session::end(&app, &caller, &id, device).await?;
         Ok(Done::NoContent)
     }
 
@@ -519,8 +513,7 @@ impl Api {
         caller: UserCaller,
         device: Device,
     ) -> Result<Done> {
-        session::end_others(&app, caller.user.id, Asker::of(caller.claims.as_ref()), device)
-            .await?;
+        self_service::session::end_others(&app, &caller, device).await?;
         Ok(Done::NoContent)
     }
 }

@@ -14,7 +14,8 @@ use sea_orm::DatabaseTransaction;
 use tessera_verify::Revocation;
 
 use crate::access::api_token;
-use crate::access::session::{self, Asker, Device};
+use crate::access::caller::UserCaller;
+use crate::access::session::{self, Device};
 use crate::app::App;
 use crate::base::clock;
 use crate::base::error::{Code, Result};
@@ -54,15 +55,15 @@ pub struct Wanted {
 /// often, and for an account, or a place, that tries many addresses.
 pub async fn change(
     app: &App,
-    id: UserId,
-    asker: Asker<'_>,
+    caller: &UserCaller,
     wanted: Wanted,
     device: Device,
     client: Option<Binding>,
 ) -> Result<(User, Option<Email>)> {
     let Wanted { email, password, name, surname, website } = wanted;
+    let id = caller.user_id();
     if email.is_some() || password.is_some() {
-        asker.require_fresh(app)?;
+        caller.require_fresh(app)?;
     }
     if email.is_some() && app.config.require_verification {
         email::require_mail(app)?;
@@ -84,21 +85,21 @@ pub async fn change(
     };
 
     let transaction = app.database.begin().await?;
-    let held = hold(app, &transaction, id, asker).await?;
+    let held = caller.lock(app, &transaction).await?;
     let email = email.filter(|email| email.as_str() != held.email);
     let waits = app.config.require_verification;
     let (email, new) = if waits { (None, email) } else { (email, None) };
     let changes = Changes { email, hash, name, surname, website, ..Changes::default() };
-    let kept = asker.session();
+    let kept = caller.session();
     let way = Way { own: true, kept, from: device.ip, client };
     let mut acts = acts(&held, &changes, &Actor::user(id));
     let has_new_password = changes.hash.is_some();
     let changed = apply(app, &transaction, held, changes, way).await?;
     if has_new_password {
-        asker.move_on(&transaction).await?;
+        caller.caller().move_on(&transaction).await?;
     }
     if let Some(new) = &new {
-        email::ask(app, &transaction, id, new, asker).await?;
+        email::ask(app, &transaction, caller, new).await?;
         acts.push(Entry::own(Act::EmailChangeAsk, id));
     }
     audit::record_all(&transaction, acts).await?;
@@ -155,21 +156,6 @@ pub(crate) async fn hash_of(
     }
     let refusal = Code::UpdateUserInvalidPassword;
     factor::hash_new(app, password, words, refusal).await
-}
-
-/// A user who may still do what their token lets them do.
-///
-/// While a password was hashed, the token may have been revoked, by another replica too. Who was just
-/// thrown out must not set the next password: so the tables are asked, not memory.
-async fn hold(
-    app: &App,
-    transaction: &DatabaseTransaction,
-    id: UserId,
-    asker: Asker<'_>,
-) -> Result<User> {
-    let held = user::hold(transaction, id).await?.ok_or(Code::Unauthorized)?;
-    asker.hold(app, transaction, id).await?;
-    if held.user.may_act(&app.config) { Ok(held.user) } else { Err(Code::Unauthorized.into()) }
 }
 
 /// By whom and from where a user is changed.
@@ -256,8 +242,9 @@ fn password_changed(to: String) -> Letter {
 ///
 /// [`Code::FreshTokenRequired`]; [`Code::LastSuperuser`]; [`Code::EmailChangePending`] while a former address that
 /// was verified may take the account back.
-pub async fn delete(app: &App, asker: Asker<'_>, id: UserId, device: Device) -> Result<()> {
-    asker.require_fresh(app)?;
+pub async fn delete(app: &App, caller: &UserCaller, device: Device) -> Result<()> {
+    caller.require_fresh(app)?;
+    let id = caller.user_id();
     let transaction = app.database.begin().await?;
     if former::is_verified(&transaction, id).await? {
         // Who took over the account would take away with it what its owner takes it back by.
@@ -267,7 +254,7 @@ pub async fn delete(app: &App, asker: Asker<'_>, id: UserId, device: Device) -> 
     if before.is_superuser {
         user::require_another_superuser(&transaction, id).await?;
     }
-    let held = hold(app, &transaction, id, asker).await?;
+    let held = caller.lock(app, &transaction).await?;
     if held.is_superuser && !before.is_superuser {
         // Made one in between.
         user::require_another_superuser(&transaction, id).await?;
@@ -303,13 +290,14 @@ pub(crate) async fn remove(
 ///
 /// [`Code::FreshTokenRequired`]; [`Code::TooManyAttempts`] for one that runs already, and for more than a few an hour;
 /// [`Code::ServiceBusy`] while too many others export.
-pub async fn export(app: &App, user: &User, asker: Asker<'_>) -> Result<Export> {
-    asker.require_fresh(app)?;
-    let ready = export::ready(app, Some(PrincipalId::User(user.id)))?;
-    rate_limit::export(app, user.id).await?;
+pub async fn export(app: &App, caller: &UserCaller) -> Result<Export> {
+    caller.require_fresh(app)?;
+    let id = caller.user_id();
+    let ready = export::ready(app, Some(PrincipalId::User(id)))?;
+    rate_limit::export(app, id).await?;
     let transaction = app.database.begin().await?;
-    let held = hold(app, &transaction, user.id, asker).await?;
-    audit::record(&transaction, Entry::own(Act::UserExport, user.id)).await?;
+    let held = caller.lock(app, &transaction).await?;
+    audit::record(&transaction, Entry::own(Act::UserExport, id)).await?;
     transaction.commit().await?;
-    Export::begin(app, ready, held, asker.session()).await
+    Export::begin(app, ready, held, caller.session()).await
 }

@@ -12,10 +12,10 @@ use uuid::Uuid;
 use super::download::Download;
 use super::{Export, Wanted};
 use crate::access::api_token::{self, Chosen};
-use crate::access::caller::Authority;
+use crate::access::caller::UserCaller;
 use crate::access::session::browser::{self, SignedIn};
 use crate::access::session::pages::device_name;
-use crate::access::session::{self, Asker, Device, Page};
+use crate::access::session::{self, Device, Page};
 use crate::app::App;
 use crate::base::error::{Code, Error, Phrase, Result};
 use crate::base::random;
@@ -28,6 +28,7 @@ use crate::identity::user::{Email, former, pending};
 use crate::identity::verification::Binding;
 use crate::identity::verification::client::CodeClient;
 use crate::platform::audit::{self, Act};
+use crate::self_service;
 use crate::self_service::registration::pages::{invalid, strength};
 
 /// How many things that happened are shown.
@@ -180,19 +181,15 @@ struct By<'a> {
 async fn done(app: &App, signed_in: &SignedIn, form: Filled, by: By<'_>) -> Result<Done> {
     let By { device, client, next } = by;
     let Filled { act, name, surname, website, email, current, password, id, days } = form;
-    let user = signed_in.user.id;
-    let proven = match current {
+    let authentication = match current {
         Some(current) => {
             let from = device.ip.as_deref();
-            let account = Account::User(user);
+            let account = Account::User(signed_in.user.id);
             Some(password_check::prove(app, account, Password::new(current), from).await?)
         }
         None => None,
     };
-    let session = signed_in.session;
-    let asker = Asker::Browser { session, proven: proven.as_ref(), next };
-    let authority =
-        Authority::Browser { session, proven: proven.clone(), user: signed_in.user.clone() };
+    let caller = UserCaller::browser(signed_in, authentication, next.map(ToOwned::to_owned));
     match act.as_str() {
         "profile" => {
             let wanted = Wanted {
@@ -207,7 +204,7 @@ async fn done(app: &App, signed_in: &SignedIn, form: Filled, by: By<'_>) -> Resu
                 }),
                 ..Wanted::default()
             };
-            super::change(app, user, asker, wanted, device, client).await?;
+            super::change(app, &caller, wanted, device, client).await?;
             Ok(Done::Said("saved"))
         }
         "email" => {
@@ -222,7 +219,7 @@ async fn done(app: &App, signed_in: &SignedIn, form: Filled, by: By<'_>) -> Resu
                 let sentence = "No mail is sent, so that a new address cannot be proved";
                 return Err(self::invalid("email", "email-needs-mail", sentence));
             }
-            let (_, new) = super::change(app, user, asker, wanted, device, client).await?;
+            let (_, new) = super::change(app, &caller, wanted, device, client).await?;
             Ok(Done::Said(match new {
                 Some(_) => "email-waits",
                 None if mails => "email-changed",
@@ -230,32 +227,32 @@ async fn done(app: &App, signed_in: &SignedIn, form: Filled, by: By<'_>) -> Resu
             }))
         }
         "cancel-email" => {
-            super::cancel(app, user, asker).await?;
+            super::cancel(app, &caller).await?;
             Ok(Done::Said("email-cancelled"))
         }
         "cancel-links" => {
-            super::cancel_links(app, user, asker, None).await?;
+            super::cancel_links(app, &caller, None).await?;
             Ok(Done::Said("link-cancelled"))
         }
         "password" => {
             let password = Some(Password::new(password.unwrap_or_default()));
             let wanted = Wanted { password, ..Wanted::default() };
-            super::change(app, user, asker, wanted, device, client).await?;
+            super::change(app, &caller, wanted, device, client).await?;
             Ok(Done::Said("password-changed"))
         }
         "end-session" => {
-            session::end_one(app, user, asker, &id.unwrap_or_default(), device).await?;
+            self_service::session::end(app, &caller, &id.unwrap_or_default(), device).await?;
             Ok(Done::Said("signed-out-there"))
         }
         "not-me" => {
-            match session::end_one(app, user, asker, &id.unwrap_or_default(), device).await {
+            match self_service::session::end(app, &caller, &id.unwrap_or_default(), device).await {
                 // It may have ended since: whoever it was knows the password all the same.
                 Err(error) if error.code() != Code::NotFound => Err(error),
                 _ => Ok(Done::Said("not-me-done")),
             }
         }
         "end-others" => {
-            session::end_others(app, user, asker, device).await?;
+            self_service::session::end_others(app, &caller, device).await?;
             Ok(Done::Said("signed-out-others"))
         }
         "create-token" => {
@@ -265,17 +262,18 @@ async fn done(app: &App, signed_in: &SignedIn, form: Filled, by: By<'_>) -> Resu
                 expire: seconds_of(days)?,
                 ..api_token::Wanted::default()
             };
-            let made = api_token::create(app, &authority, wanted).await?;
+            let made = api_token::create(app, caller.caller(), wanted).await?;
             Ok(Done::Secret(made.secret.expose().to_owned()))
         }
         "delete-token" => {
-            if api_token::delete(app, &authority, Chosen::Own(id.unwrap_or_default())).await? == 0 {
+            let chosen = Chosen::Own(id.unwrap_or_default());
+            if api_token::delete(app, caller.caller(), chosen).await? == 0 {
                 return Err(Code::NotFound.into());
             }
             Ok(Done::Said("token-deleted"))
         }
         "delete" => {
-            super::delete(app, asker, user, device).await?;
+            super::delete(app, &caller, device).await?;
             Ok(Done::Gone)
         }
         _ => Err(Code::UnprocessableContent.into()),
@@ -428,14 +426,13 @@ async fn exported(
     device: Device,
 ) -> Result<Export> {
     let from = device.ip.as_deref();
-    let proven = match current {
+    let authentication = match current {
         Some(current) => {
             let account = Account::User(signed_in.user.id);
             Some(password_check::prove(app, account, Password::new(current), from).await?)
         }
         None => None,
     };
-    let session = signed_in.session;
-    let asker = Asker::Browser { session, proven: proven.as_ref(), next: None };
-    super::export(app, &signed_in.user, asker).await
+    let caller = UserCaller::browser(signed_in, authentication, None);
+    super::export(app, &caller).await
 }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::access::api_token;
 use crate::access::session::browser::SignedIn;
-use crate::access::session::{self, Asker, Device};
+use crate::access::session::{self, Device};
 use crate::app::App;
 use crate::base::error::{Code, Error, Result};
 use crate::base::random;
@@ -160,11 +160,10 @@ pub async fn verify(
         // The password was changed, or hashed anew, meanwhile.
         return Err(Code::ServiceBusy.into());
     }
-    if let Some(session) = session {
-        let asker = Asker::Browser { session, proven: None, next: None };
-        if !asker.lives(&transaction, held.user.id).await? {
-            return Err(Code::FreshTokenRequired.into());
-        }
+    if let Some(session) = session
+        && !session::is_live(&transaction, session, held.user.id).await?
+    {
+        return Err(Code::FreshTokenRequired.into());
     }
     if !verification::spend(&transaction, &found).await? {
         return Err(bad());
@@ -209,7 +208,7 @@ async fn take_new_email(
         return Err(Code::ServiceBusy.into());
     }
     // Those who were thrown out since do not have it changed.
-    let stands = held.user.is_active && Asker::stands(&transaction, found.session).await?;
+    let stands = held.user.is_active && session::stands(&transaction, found.session).await?;
     if !stands || !verification::spend_new(&transaction, &found, token, &held).await? {
         return Err(bad());
     }

@@ -7,7 +7,8 @@ use poem::{Response, handler};
 use serde::Deserialize;
 
 use super::{Addressee, Ends, Evidence};
-use crate::access::session::{Asker, Device};
+use crate::access::caller::UserCaller;
+use crate::access::session::Device;
 use crate::base::error::{Code, Error};
 use crate::http::page_request::{Asked, Sent, Visitor};
 use crate::http::peer::PeerAddress;
@@ -457,12 +458,10 @@ async fn cancel_link(
     let current = Password::new(form.current.clone().unwrap_or_default());
     let cancelled = async {
         let from = device.ip.as_deref();
-        let user = signed_in.user.id;
-        let account = Account::User(user);
-        let proven = password_check::prove(&visitor.app, account, current, from).await?;
-        let session = signed_in.session;
-        let asker = Asker::Browser { session, proven: Some(&proven), next: None };
-        account::cancel_links(&visitor.app, user, asker, Some(token)).await
+        let account = Account::User(signed_in.user.id);
+        let authentication = password_check::prove(&visitor.app, account, current, from).await?;
+        let caller = UserCaller::browser(signed_in, Some(authentication), None);
+        account::cancel_links(&visitor.app, &caller, Some(token)).await
     };
     match cancelled.await {
         Ok(()) => visitor.has_done("account", "email", "link-cancelled"),

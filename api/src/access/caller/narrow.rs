@@ -1,0 +1,122 @@
+//! Narrower forms of a caller: a rule that takes one cannot be called by anybody else.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use entity::{SessionId, UserId};
+use sea_orm::DatabaseTransaction;
+use tessera_verify::Claims;
+
+use super::{Caller, Requires};
+use crate::access::session::browser::SignedIn;
+use crate::app::App;
+use crate::base::error::{Code, Error, Result};
+use crate::base::scope::Scope;
+use crate::identity::factor::Authentication;
+use crate::identity::service::Principal;
+use crate::identity::user::User;
+
+/// A user, with a session or with an API token that may speak for them in everything.
+#[derive(Debug, Clone)]
+pub struct UserCaller {
+    caller: Caller,
+    user: Arc<User>,
+}
+
+impl TryFrom<Caller> for UserCaller {
+    type Error = Error;
+
+    fn try_from(caller: Caller) -> Result<Self> {
+        caller.require_self()?;
+        match caller.principal() {
+            Some(Principal::User(user)) => Ok(Self { caller, user }),
+            _ => Err(Code::Forbidden.into()),
+        }
+    }
+}
+
+impl UserCaller {
+    /// The user that a browser is signed in as, with the proof that came with this form, if one did, and with the id that
+    /// the browser has next if the password changes.
+    pub fn browser(
+        signed_in: &SignedIn,
+        authentication: Option<Authentication>,
+        next_id: Option<String>,
+    ) -> Self {
+        let user = Arc::clone(&signed_in.user);
+        let session = signed_in.session;
+        let caller = Caller::Browser { session, authentication, user: Arc::clone(&user), next_id };
+        Self { caller, user }
+    }
+
+    /// The caller, as rules take them that services may call too.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// The user, as the database had them within the last second.
+    pub fn user(&self) -> &User {
+        &self.user
+    }
+
+    /// The user's id.
+    pub fn user_id(&self) -> UserId {
+        self.user.id
+    }
+
+    /// The session that the user calls from; an API token has none.
+    pub fn session(&self) -> Option<SessionId> {
+        self.caller.session()
+    }
+
+    /// The claims of an access token that was in a cookie.
+    pub fn claims_in_cookie(&self) -> Option<&Claims> {
+        match &self.caller {
+            Caller::Session { claims, in_cookie: true, .. } => Some(claims),
+            _ => None,
+        }
+    }
+
+    /// Fails for a user whose password was given too long ago. No API token is fresh.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::FreshTokenRequired`].
+    pub fn require_fresh(&self, app: &App) -> Result<()> {
+        self.caller.require_fresh(app)
+    }
+
+    /// Locks the user for an act on their own account, and returns them as the table has them: see [`Caller::lock`].
+    pub(crate) async fn lock(&self, app: &App, transaction: &DatabaseTransaction) -> Result<User> {
+        let held = self.caller.lock(app, transaction, [], Requires::Credential).await?;
+        Ok(held.ok_or(Code::Unauthorized)?)
+    }
+}
+
+/// A caller who may do everything.
+#[derive(Debug, Clone)]
+pub struct Superuser(Caller);
+
+impl TryFrom<Caller> for Superuser {
+    type Error = Error;
+
+    fn try_from(caller: Caller) -> Result<Self> {
+        caller.require(Scope::SUPER)?;
+        Ok(Self(caller))
+    }
+}
+
+impl Deref for Superuser {
+    type Target = Caller;
+
+    fn deref(&self) -> &Caller {
+        &self.0
+    }
+}
+
+impl fmt::Display for Superuser {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
