@@ -185,6 +185,7 @@ impl App {
 fn verifier(config: &Config, revocations: &Revocations) -> Result<Verifier, ConfigError> {
     let keys = key::of_settings(config)?;
     let verifier = Verifier::new(keys, config.public_url.as_str(), &config.jwt_audience)
+        .of_sessions_alone()
         .more_audiences(config.jwt_audiences.clone())
         .leeway(config.jwt_leeway)
         .max_access_lifetime(config.access_token_expires);

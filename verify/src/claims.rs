@@ -1,15 +1,21 @@
 //! What a token says (RFC 7519, section 4).
 
+use std::collections::BTreeMap;
+
 use serde::de::MapAccess;
+use serde::ser::Error;
 use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
 use uuid::Uuid;
 
-use crate::Refusal;
-use crate::object::{Members, Strict};
+use crate::object::{Members, Strict, StrictValue};
+use crate::subject::WrittenAudiences;
+use crate::{Audiences, Refusal, Subject};
 
 /// The kinds of JWT, as their `type` claim says it. One is never accepted in the other's place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum TokenType {
     /// Opens protected operations.
     Access,
@@ -33,10 +39,12 @@ impl TokenType {
     }
 }
 
-/// What one kind of token says and the other does not.
+/// What one kind of token says and the others do not.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TokenKind {
-    /// Opens protected operations.
+    /// Opens protected operations: see [`TokenKind::access`].
+    #[non_exhaustive]
     Access {
         /// Whether it was issued for a password rather than for a refresh token.
         fresh: bool,
@@ -45,22 +53,36 @@ pub enum TokenKind {
         /// What it may be used for: words separated by spaces (RFC 6749, section 3.3).
         scope: String,
     },
-    /// Is exchanged for the next pair of tokens.
+    /// Is exchanged for the next pair of tokens: see [`TokenKind::refresh`].
+    #[non_exhaustive]
     Refresh {
         /// Which of its session's refresh tokens it is, counted from 0.
         generation: u64,
     },
 }
 
+impl TokenKind {
+    /// An access token: whether it was issued for a password, when the password was given, and its scope.
+    pub fn access(fresh: bool, auth_time: u64, scope: impl Into<String>) -> Self {
+        Self::Access { fresh, auth_time, scope: scope.into() }
+    }
+
+    /// A refresh token of a generation.
+    pub const fn refresh(generation: u64) -> Self {
+        Self::Refresh { generation }
+    }
+}
+
 /// The claims of a token. Times are in seconds since the epoch (NumericDate).
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Claims {
-    /// Who issued it.
+    /// The issuer.
     pub iss: String,
-    /// The user it speaks of.
-    pub sub: Uuid,
+    /// The user it speaks of, or somebody else.
+    pub sub: Subject,
     /// Whom it is for: services, of an access token; of a refresh token, its issuer alone.
-    pub aud: String,
+    pub aud: Audiences,
     /// When it was issued.
     pub iat: u64,
     /// When it begins to be valid.
@@ -71,13 +93,91 @@ pub struct Claims {
     /// see [`Claims::issued_at_millis`]; a refresh token's is a version 8 UUID, which only its session's
     /// row can give.
     pub jti: Uuid,
-    /// The session it belongs to.
-    pub sid: Uuid,
+    /// The session it belongs to, if it belongs to one.
+    pub sid: Option<Uuid>,
     /// What only tokens of its kind say.
     pub kind: TokenKind,
+    /// The claims that have no place above, by their names.
+    pub extra: BTreeMap<String, Value>,
 }
 
+/// The names of the claims that have a place of their own.
+const NAMES: &[&str] = &[
+    "iss",
+    "sub",
+    "aud",
+    "iat",
+    "nbf",
+    "exp",
+    "jti",
+    "sid",
+    "type",
+    "fresh",
+    "auth_time",
+    "scope",
+    "gen",
+];
+
 impl Claims {
+    /// The claims of a token of this kind, by its issuer, of this subject, for these audiences, with this
+    /// id. Until its times are set they are 0, so that it has expired; it belongs to no session.
+    pub fn new(
+        kind: TokenKind,
+        iss: impl Into<String>,
+        sub: impl Into<Subject>,
+        aud: impl Into<Audiences>,
+        jti: Uuid,
+    ) -> Self {
+        Self {
+            iss: iss.into(),
+            sub: sub.into(),
+            aud: aud.into(),
+            iat: 0,
+            nbf: 0,
+            exp: 0,
+            jti,
+            sid: None,
+            kind,
+            extra: BTreeMap::new(),
+        }
+    }
+
+    /// Sets when the token is issued.
+    #[must_use]
+    pub const fn with_iat(mut self, seconds: u64) -> Self {
+        self.iat = seconds;
+        self
+    }
+
+    /// Sets when the token begins to be valid.
+    #[must_use]
+    pub const fn with_nbf(mut self, seconds: u64) -> Self {
+        self.nbf = seconds;
+        self
+    }
+
+    /// Sets when the token ends to be valid.
+    #[must_use]
+    pub const fn with_exp(mut self, seconds: u64) -> Self {
+        self.exp = seconds;
+        self
+    }
+
+    /// Sets the session that the token belongs to.
+    #[must_use]
+    pub const fn with_sid(mut self, sid: Uuid) -> Self {
+        self.sid = Some(sid);
+        self
+    }
+
+    /// Adds a claim. Claims that hold one under a name with a place of its own, such as `exp`, cannot be
+    /// signed.
+    #[must_use]
+    pub fn with_extra(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.extra.insert(name.into(), value.into());
+        self
+    }
+
     /// The value of the `type` claim.
     pub const fn token_type(&self) -> TokenType {
         match self.kind {
@@ -112,11 +212,20 @@ impl Claims {
     }
 
     /// Reads the payload of a token whose signature was checked.
-    pub(crate) fn parse(payload: &[u8]) -> Result<Self, Refusal> {
+    pub(crate) fn parse(payload: &[u8], form: ClaimsForm) -> Result<Self, Refusal> {
         let Strict(read) =
             serde_json::from_slice::<Strict<Read>>(payload).map_err(|_| Refusal::ClaimsInvalid)?;
-        read.into_claims().ok_or(Refusal::ClaimsInvalid)
+        read.into_claims(form).ok_or(Refusal::ClaimsInvalid)
     }
+}
+
+/// Which claims are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ClaimsForm {
+    /// Those of every token.
+    Any,
+    /// Those that name a user by id, a session, and one audience as a text.
+    OfSession,
 }
 
 impl Serialize for Claims {
@@ -124,16 +233,19 @@ impl Serialize for Claims {
         #[derive(Serialize)]
         struct Written<'a> {
             iss: &'a str,
-            sub: Uuid,
-            aud: &'a str,
+            sub: &'a Subject,
+            aud: &'a Audiences,
             iat: u64,
             nbf: u64,
             exp: u64,
             jti: Uuid,
-            sid: Uuid,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            sid: Option<Uuid>,
             r#type: TokenType,
             #[serde(flatten)]
             kind: WrittenKind<'a>,
+            #[serde(flatten)]
+            extra: &'a BTreeMap<String, Value>,
         }
         #[derive(Serialize)]
         #[serde(untagged)]
@@ -141,9 +253,12 @@ impl Serialize for Claims {
             Access { fresh: bool, auth_time: u64, scope: &'a str },
             Refresh { r#gen: u64 },
         }
+        if NAMES.iter().any(|name| self.extra.contains_key(*name)) {
+            return Err(S::Error::custom("a claim would stand twice"));
+        }
         Written {
             iss: &self.iss,
-            sub: self.sub,
+            sub: &self.sub,
             aud: &self.aud,
             iat: self.iat,
             nbf: self.nbf,
@@ -157,6 +272,7 @@ impl Serialize for Claims {
                 }
                 TokenKind::Refresh { generation } => WrittenKind::Refresh { r#gen: *generation },
             },
+            extra: &self.extra,
         }
         .serialize(serializer)
     }
@@ -166,8 +282,8 @@ impl Serialize for Claims {
 #[derive(Default)]
 struct Read {
     iss: Option<String>,
-    sub: Option<Uuid>,
-    aud: Option<String>,
+    sub: Option<String>,
+    aud: Option<WrittenAudiences>,
     iat: Option<u64>,
     nbf: Option<u64>,
     exp: Option<u64>,
@@ -178,10 +294,11 @@ struct Read {
     auth_time: Option<u64>,
     scope: Option<String>,
     generation: Option<u64>,
+    extra: BTreeMap<String, Value>,
 }
 
 impl<'de> Members<'de> for Read {
-    fn take<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<bool, A::Error> {
+    fn take<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
         match name {
             "iss" => self.iss = Some(map.next_value()?),
             "sub" => self.sub = Some(map.next_value()?),
@@ -196,14 +313,17 @@ impl<'de> Members<'de> for Read {
             "auth_time" => self.auth_time = Some(map.next_value()?),
             "scope" => self.scope = Some(map.next_value()?),
             "gen" => self.generation = Some(map.next_value()?),
-            _ => return Ok(false),
+            _ => {
+                let StrictValue(value) = map.next_value()?;
+                self.extra.insert(name.to_owned(), value);
+            }
         }
-        Ok(true)
+        Ok(())
     }
 }
 
 impl Read {
-    fn into_claims(self) -> Option<Claims> {
+    fn into_claims(self, form: ClaimsForm) -> Option<Claims> {
         let kind = match self.token_type? {
             TokenType::Access => TokenKind::Access {
                 fresh: self.fresh?,
@@ -212,16 +332,26 @@ impl Read {
             },
             TokenType::Refresh => TokenKind::Refresh { generation: self.generation? },
         };
+        let (sub, aud) = (self.sub?, self.aud?);
+        let (sub, aud, sid) = match form {
+            ClaimsForm::Any => {
+                (Some(sub).filter(|sub| !sub.is_empty())?.into(), aud.any()?, self.sid)
+            }
+            ClaimsForm::OfSession => {
+                (Uuid::try_parse(&sub).ok()?.into(), aud.one()?, Some(self.sid?))
+            }
+        };
         Some(Claims {
             iss: self.iss?,
-            sub: self.sub?,
-            aud: self.aud?,
+            sub,
+            aud,
             iat: self.iat?,
             nbf: self.nbf?,
             exp: self.exp?,
             jti: self.jti?,
-            sid: self.sid?,
+            sid,
             kind,
+            extra: self.extra,
         })
     }
 }

@@ -69,7 +69,7 @@ struct ReadHeader {
 }
 
 impl<'de> Members<'de> for ReadHeader {
-    fn take<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<bool, A::Error> {
+    fn take<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
         match name {
             "typ" => self.typ = Some(map.next_value()?),
             "alg" => self.alg = Some(map.next_value()?),
@@ -78,8 +78,10 @@ impl<'de> Members<'de> for ReadHeader {
                 map.next_value::<IgnoredAny>()?;
                 self.unsupported = true;
             }
-            _ => return Ok(false),
+            _ => {
+                map.next_value::<IgnoredAny>()?;
+            }
         }
-        Ok(true)
+        Ok(())
     }
 }

@@ -6,6 +6,7 @@ use crate::{Claims, Refusal, TokenType, Verifier};
 
 /// What became of a token. Made by the checks that decide, so it cannot disagree with them.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Explanation {
     /// The check that refused it, if one did.
     pub refusal: Option<Refusal>,

@@ -14,15 +14,22 @@ pub struct Guard {
 
 /// Why a guard lets nobody pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Denied {
     /// No token was shown.
     NoToken,
     /// The token is not accepted.
     Refused(Refusal),
     /// The token was not issued for a password, or the password was given too long ago.
-    NotFresh,
+    NotFresh {
+        /// How long a password counts, in seconds: see [`Guard::fresh_for`].
+        max_age: u64,
+    },
     /// The token may not be used for this.
     Scope(String),
+    /// Nobody can tell now whether the token was revoked: for services that keep a list of revocations, and
+    /// could not bring it up to date.
+    Unavailable,
 }
 
 impl Guard {
@@ -82,7 +89,8 @@ impl Guard {
     ///
     /// [`Denied::NotFresh`].
     pub fn require_fresh(&self, claims: &Claims, now: u64) -> Result<(), Denied> {
-        if claims.is_fresh(self.fresh_for, now) { Ok(()) } else { Err(Denied::NotFresh) }
+        let max_age = self.fresh_for;
+        if claims.is_fresh(max_age, now) { Ok(()) } else { Err(Denied::NotFresh { max_age }) }
     }
 
     /// The claims of a refresh token. Whether it was spent, only its issuer knows.
@@ -116,28 +124,49 @@ impl Guard {
 }
 
 impl Denied {
-    /// The status of the answer: 401, or 403 for a scope that is lacking.
+    /// The status of the answer: 401, 403 for a scope that is lacking, 503 if nobody can tell now.
     pub const fn status(&self) -> u16 {
         match self {
             Denied::Scope(_) => 403,
+            Denied::Unavailable => 503,
             _ => 401,
         }
     }
 
-    /// The value of `WWW-Authenticate` (RFC 6750, section 3; RFC 9470).
-    pub fn challenge(&self) -> String {
+    /// The text of the answer, as Tessera's own answers give it: `{"detail": …}`.
+    pub const fn detail(&self) -> &'static str {
         match self {
-            Denied::NoToken => "Bearer".to_owned(),
-            Denied::Refused(refusal) => format!(
+            Denied::NoToken | Denied::Refused(_) => "Unauthorized",
+            Denied::NotFresh { .. } => "FRESH_TOKEN_REQUIRED",
+            Denied::Scope(_) => "INSUFFICIENT_SCOPE",
+            Denied::Unavailable => "SERVICE_UNAVAILABLE",
+        }
+    }
+
+    /// The value of `WWW-Authenticate` (RFC 6750, section 3; RFC 9470), if another token would do.
+    pub fn challenge(&self) -> Option<String> {
+        match self {
+            Denied::NoToken => Some("Bearer".to_owned()),
+            Denied::Refused(refusal) => Some(format!(
                 "Bearer error=\"invalid_token\", error_description=\"{refusal}\", reason=\"{}\"",
                 refusal.reason()
-            ),
-            Denied::NotFresh => format!(
-                "Bearer error=\"insufficient_user_authentication\", error_description=\"{self}\""
-            ),
+            )),
+            Denied::NotFresh { max_age } => Some(format!(
+                "Bearer error=\"insufficient_user_authentication\", error_description=\"{self}\", \
+                 max_age=\"{max_age}\""
+            )),
             Denied::Scope(scope) => {
-                format!("Bearer error=\"insufficient_scope\", scope=\"{scope}\"")
+                Some(format!("Bearer error=\"insufficient_scope\", scope=\"{scope}\""))
             }
+            Denied::Unavailable => None,
+        }
+    }
+
+    /// The value of `Retry-After`, in seconds, if the same token may do then.
+    pub const fn retry_after(&self) -> Option<u64> {
+        match self {
+            Denied::Unavailable => Some(1),
+            _ => None,
         }
     }
 }
@@ -147,8 +176,11 @@ impl fmt::Display for Denied {
         match self {
             Denied::NoToken => formatter.write_str("no token was shown"),
             Denied::Refused(refusal) => refusal.fmt(formatter),
-            Denied::NotFresh => formatter.write_str("the password was given too long ago"),
+            Denied::NotFresh { .. } => formatter.write_str("the password was given too long ago"),
             Denied::Scope(scope) => write!(formatter, "the token lacks the scope {scope}"),
+            Denied::Unavailable => {
+                formatter.write_str("nobody can tell now whether the token was revoked")
+            }
         }
     }
 }

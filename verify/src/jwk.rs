@@ -80,7 +80,7 @@ impl<'de> Deserialize<'de> for Bytes {
 }
 
 impl<'de> Members<'de> for Read {
-    fn take<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<bool, A::Error> {
+    fn take<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
         match name {
             "kty" => self.kty = Some(map.next_value()?),
             "alg" => self.alg = Some(map.next_value()?),
@@ -97,7 +97,7 @@ impl<'de> Members<'de> for Read {
                 map.next_value::<IgnoredAny>()?;
             }
         }
-        Ok(true)
+        Ok(())
     }
 }
 

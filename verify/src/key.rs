@@ -10,8 +10,9 @@ use aws_lc_rs::signature::{
 };
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::jwk::{Jwk, PublicKeyUse, ThumbprintHash};
+use jsonwebtoken::jwk::{self, PublicKeyUse, ThumbprintHash};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, crypto};
+use serde::Serialize;
 
 use crate::compact::{Parts, TokenHeader};
 use crate::derivation::{REFRESH_TOKENS, derive};
@@ -19,6 +20,7 @@ use crate::{Claims, Refusal, TokenType};
 
 /// A token could not be signed, or a key is none. Has no details: they could tell of the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct KeyError;
 
 impl fmt::Display for KeyError {
@@ -31,6 +33,7 @@ impl std::error::Error for KeyError {}
 
 /// The algorithms that tokens are signed with (RFC 7518, section 3.1; RFC 8037).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum SigningAlgorithm {
     /// HMAC with SHA-256: who verifies can sign.
     Hs256,
@@ -62,6 +65,11 @@ impl FromStr for SigningAlgorithm {
         all.into_iter().find(|algorithm| algorithm.name() == name).ok_or(KeyError)
     }
 }
+
+/// A public key (RFC 7517, section 4), to be written as JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Jwk(jwk::Jwk);
 
 /// A key with the one algorithm it is used with (RFC 8725, section 3.1), the one type of token it is
 /// for, and its public name.
@@ -138,11 +146,11 @@ impl Key {
             }
         };
         let mut public =
-            Jwk::from_decoding_key(&decoding, Some(algorithm)).map_err(|_| KeyError)?;
+            jwk::Jwk::from_decoding_key(&decoding, Some(algorithm)).map_err(|_| KeyError)?;
         let id = public.thumbprint(ThumbprintHash::SHA256).map_err(|_| KeyError)?;
         public.common.key_id = Some(id.clone());
         public.common.public_key_use = Some(PublicKeyUse::Signature);
-        Ok(Self::new(id, algorithm, decoding, Some(signer), Some(public)))
+        Ok(Self::new(id, algorithm, decoding, Some(signer), Some(Jwk(public))))
     }
 
     /// A key that verifies and cannot sign.

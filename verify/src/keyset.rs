@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use jsonwebtoken::jwk::Jwk;
-
-use crate::{Key, Refusal};
+use crate::{Jwk, Key, Refusal};
 
 /// The keys of an issuer, or of a service that trusts one.
 #[derive(Debug, Clone, Default)]

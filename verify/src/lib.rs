@@ -7,24 +7,24 @@
 //! use tessera_verify::{Claims, Key, KeySet, TokenKind, TokenType, Verifier};
 //! use uuid::Uuid;
 //!
+//! let user = Uuid::new_v4();
 //! let key = Key::hs256(b"a secret of at least thirty-two bytes");
-//! let claims = Claims {
-//!     iss: "http://localhost:8000".into(),
-//!     sub: Uuid::new_v4(),
-//!     aud: "tessera".into(),
-//!     iat: 1_800_000_000,
-//!     nbf: 1_799_999_995,
-//!     exp: 1_800_000_900,
-//!     jti: Uuid::new_v4(),
-//!     sid: Uuid::new_v4(),
-//!     kind: TokenKind::Access { fresh: true, auth_time: 1_800_000_000, scope: String::new() },
-//! };
+//! let kind = TokenKind::access(true, 1_800_000_000, "reports");
+//! let claims = Claims::new(kind, "http://localhost:8000", user, "tessera", Uuid::new_v4())
+//!     .with_iat(1_800_000_000)
+//!     .with_nbf(1_799_999_995)
+//!     .with_exp(1_800_000_900)
+//!     .with_sid(Uuid::new_v4());
 //! let token = key.sign(&claims).expect("signed");
 //!
 //! let verifier = Verifier::new(KeySet::new(key), "http://localhost:8000", "tessera");
 //! let verified = verifier.verify(&token, TokenType::Access, 1_800_000_001).expect("accepted");
 //! assert_eq!(verified, claims);
+//! assert_eq!(verified.sub.uuid(), Some(user));
 //! ```
+//!
+//! A [`Verifier`] reads no clock and asks nobody: it is given the time, its keys and its [`RevocationList`].
+//! Its types are made to grow: match them with a wildcard, and make [`Claims`] by [`Claims::new`].
 //!
 //! [`Guard`] asks what an operation requires of a token: that there is one, a fresh one, one with a scope.
 //! With the feature `poem` guards are arguments of handlers: see the module `poem`.
@@ -42,6 +42,7 @@ mod object;
 pub mod poem;
 mod refusal;
 mod revocation;
+mod subject;
 mod verifier;
 
 pub use claims::{Claims, TokenKind, TokenType};
@@ -49,9 +50,9 @@ pub use compact::MAX_TOKEN_LENGTH;
 pub use derivation::derive;
 pub use explanation::Explanation;
 pub use guard::{Denied, Guard};
-pub use jsonwebtoken::jwk::Jwk;
-pub use key::{Key, KeyError, SigningAlgorithm};
+pub use key::{Jwk, Key, KeyError, SigningAlgorithm};
 pub use keyset::KeySet;
 pub use refusal::Refusal;
 pub use revocation::{Revocation, RevocationList};
+pub use subject::{Audiences, Subject};
 pub use verifier::{DEFAULT_LEEWAY, MAX_LEEWAY, Verifier};

@@ -7,13 +7,14 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 
-use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
 
 /// A struct that takes its members one by one.
 pub(crate) trait Members<'de>: Default {
-    /// Takes the value of the member `name`, if this struct has it; says whether it did.
-    fn take<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<bool, A::Error>;
+    /// Takes the value of the member `name`.
+    fn take<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error>;
 }
 
 /// The members of an object, each of which stood there once.
@@ -21,30 +22,28 @@ pub(crate) struct Strict<T>(pub(crate) T);
 
 impl<'de, T: Members<'de>> Deserialize<'de> for Strict<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ObjectVisitor<T>(T);
+        deserializer.deserialize_map(ObjectVisitor(T::default()))
+    }
+}
 
-        impl<'de, T: Members<'de>> Visitor<'de> for ObjectVisitor<T> {
-            type Value = Strict<T>;
+struct ObjectVisitor<T>(T);
 
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("an object")
-            }
+impl<'de, T: Members<'de>> Visitor<'de> for ObjectVisitor<T> {
+    type Value = Strict<T>;
 
-            fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Strict<T>, A::Error> {
-                let mut seen: HashSet<Cow<'de, str>> = HashSet::new();
-                while let Some(Name(name)) = map.next_key::<Name<'de>>()? {
-                    if !self.0.take(&name, &mut map)? {
-                        map.next_value::<IgnoredAny>()?;
-                    }
-                    if !seen.insert(name) {
-                        return Err(A::Error::custom("a member stands twice"));
-                    }
-                }
-                Ok(Strict(self.0))
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Strict<T>, A::Error> {
+        let mut seen: HashSet<Cow<'de, str>> = HashSet::new();
+        while let Some(Name(name)) = map.next_key::<Name<'de>>()? {
+            self.0.take(&name, &mut map)?;
+            if !seen.insert(name) {
+                return Err(A::Error::custom("a member stands twice"));
             }
         }
-
-        deserializer.deserialize_map(ObjectVisitor(T::default()))
+        Ok(Strict(self.0))
     }
 }
 
@@ -52,3 +51,71 @@ impl<'de, T: Members<'de>> Deserialize<'de> for Strict<T> {
 #[derive(Deserialize)]
 #[serde(transparent)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// Any value, in whose objects no member stands twice either.
+pub(crate) struct StrictValue(pub(crate) Value);
+
+impl<'de> Deserialize<'de> for StrictValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ValueVisitor)
+    }
+}
+
+struct ValueVisitor;
+
+impl<'de> Visitor<'de> for ValueVisitor {
+    type Value = StrictValue;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a value")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<StrictValue, E> {
+        Ok(StrictValue(Value::Null))
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<StrictValue, E> {
+        Ok(StrictValue(value.into()))
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<StrictValue, E> {
+        Ok(StrictValue(value.into()))
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<StrictValue, E> {
+        Ok(StrictValue(value.into()))
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<StrictValue, E> {
+        Ok(StrictValue(value.into()))
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<StrictValue, E> {
+        Ok(StrictValue(value.into()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<StrictValue, A::Error> {
+        let mut values = Vec::new();
+        while let Some(StrictValue(value)) = seq.next_element()? {
+            values.push(value);
+        }
+        Ok(StrictValue(values.into()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<StrictValue, A::Error> {
+        let Strict(StrictObject(members)) =
+            ObjectVisitor(StrictObject::default()).visit_map(map)?;
+        Ok(StrictValue(members.into()))
+    }
+}
+
+#[derive(Default)]
+struct StrictObject(Map<String, Value>);
+
+impl<'de> Members<'de> for StrictObject {
+    fn take<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
+        let StrictValue(value) = map.next_value()?;
+        self.0.insert(name.to_owned(), value);
+        Ok(())
+    }
+}

@@ -42,6 +42,7 @@ pub fn bearer(headers: &HeaderMap) -> Option<&str> {
 
 /// An access token that is accepted. `Debug` shows what it says, and not the token.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct JwtRequired {
     /// What it says.
     pub claims: Claims,
@@ -83,18 +84,18 @@ impl ResponseError for Denied {
         StatusCode::from_u16(Denied::status(self)).unwrap_or(StatusCode::UNAUTHORIZED)
     }
 
-    /// As Tessera answers: `{"detail": …}` and the reason in `WWW-Authenticate`.
+    /// As Tessera answers: `{"detail": …}`, and the reason in `WWW-Authenticate`.
     fn as_response(&self) -> Response {
-        let detail = match self {
-            Denied::NoToken | Denied::Refused(_) => "Unauthorized",
-            Denied::NotFresh => "FRESH_TOKEN_REQUIRED",
-            Denied::Scope(_) => "INSUFFICIENT_SCOPE",
-        };
-        Response::builder()
+        let mut response = Response::builder()
             .status(ResponseError::status(self))
-            .header(header::WWW_AUTHENTICATE, self.challenge())
-            .content_type("application/json")
-            .body(format!("{{\"detail\":\"{detail}\"}}"))
+            .content_type("application/json");
+        if let Some(challenge) = self.challenge() {
+            response = response.header(header::WWW_AUTHENTICATE, challenge);
+        }
+        if let Some(seconds) = self.retry_after() {
+            response = response.header(header::RETRY_AFTER, seconds);
+        }
+        response.body(format!("{{\"detail\":\"{}\"}}", self.detail()))
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 /// The check that refused a token. Each has a stable [`reason`](Refusal::reason); none says
 /// anything of the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Refusal {
     /// Longer than [`MAX_TOKEN_LENGTH`](crate::MAX_TOKEN_LENGTH).
     TooLong,
@@ -41,7 +42,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every refusal, in the order of the checks.
-    pub const ALL: [Refusal; 15] = [
+    pub const ALL: &'static [Refusal] = &[
         Refusal::TooLong,
         Refusal::Malformed,
         Refusal::HeaderInvalid,

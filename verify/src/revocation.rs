@@ -1,41 +1,66 @@
 //! The revocation list: what must not be accepted although its signature is good.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use uuid::Uuid;
 
-use crate::{Claims, TokenKind};
+use crate::{Claims, Subject, TokenKind};
 
 /// One entry of the list. `until` is when the last token it covers has expired, in seconds since
 /// the epoch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Revocation {
-    /// One token.
+    /// One token: see [`Revocation::token`].
+    #[non_exhaustive]
     Token {
         /// Its `jti`.
         jti: Uuid,
         /// When it has expired, in seconds since the epoch.
         until: u64,
     },
-    /// Every token of a session.
+    /// Every token of a session: see [`Revocation::session`].
+    #[non_exhaustive]
     Session {
         /// Its `sid`.
         sid: Uuid,
         /// When its last token has expired, in seconds since the epoch.
         until: u64,
     },
-    /// Every access token of a user that was issued at or before an instant. Refresh tokens live
-    /// and die with their session, so that the session that changed a password can go on.
+    /// Every access token of a user that was issued at or before an instant: see [`Revocation::user`].
+    /// Refresh tokens live and die with their session, so that the session that changed a password can
+    /// go on.
+    #[non_exhaustive]
     User {
         /// Its `sub`.
-        sub: Uuid,
+        sub: Subject,
         /// The instant, in milliseconds since the epoch.
         issued_by: u64,
         /// When the last of them has expired, in seconds since the epoch.
         until: u64,
     },
+}
+
+impl Revocation {
+    /// Revokes one token, which has expired at `until` (seconds since the epoch).
+    pub const fn token(jti: Uuid, until: u64) -> Self {
+        Self::Token { jti, until }
+    }
+
+    /// Revokes every token of a session, the last of which has expired at `until` (seconds since the
+    /// epoch).
+    pub const fn session(sid: Uuid, until: u64) -> Self {
+        Self::Session { sid, until }
+    }
+
+    /// Revokes every access token that a user got up to the instant `issued_by` (milliseconds since the
+    /// epoch), the last of which has expired at `until` (seconds since the epoch).
+    pub fn user(sub: impl Into<Subject>, issued_by: u64, until: u64) -> Self {
+        Self::User { sub: sub.into(), issued_by, until }
+    }
 }
 
 /// The list in memory. A look-up takes three read locks of shards and no query; a million entries
@@ -46,9 +71,9 @@ pub enum Revocation {
 /// [`RevocationList::recall`] says that what was dropped is there again.
 #[derive(Debug, Default)]
 pub struct RevocationList {
-    tokens: Shards<u64>,
-    sessions: Shards<u64>,
-    users: Shards<Cutoff>,
+    tokens: Shards<Uuid, u64>,
+    sessions: Shards<Uuid, u64>,
+    users: Shards<Subject, Cutoff>,
     /// Of tokens that expire before this, in seconds since the epoch, nothing is known.
     dropped_before: AtomicU64,
 }
@@ -94,7 +119,7 @@ impl RevocationList {
     /// more.
     pub fn covers(&self, claims: &Claims) -> bool {
         claims.exp < self.dropped_before()
-            || self.sessions.get(&claims.sid).is_some()
+            || claims.sid.is_some_and(|sid| self.sessions.get(&sid).is_some())
             || self.tokens.get(&claims.jti).is_some()
             || matches!(claims.kind, TokenKind::Access { .. })
                 && self
@@ -104,7 +129,7 @@ impl RevocationList {
 
     /// The instant, in milliseconds since the epoch, up to which the access tokens of this user are
     /// revoked: see [`Claims::issued_at_millis`].
-    pub fn issued_by(&self, sub: &Uuid) -> Option<u64> {
+    pub fn issued_by(&self, sub: &Subject) -> Option<u64> {
         self.users.get(sub).map(|cutoff| cutoff.issued_by)
     }
 
@@ -143,38 +168,42 @@ impl RevocationList {
 
 /// A map in many small locks: a writer that grows or purges one shard holds up one look-up in 64.
 #[derive(Debug)]
-struct Shards<V>(Vec<RwLock<HashMap<Uuid, V>>>);
+struct Shards<K, V> {
+    shards: Vec<RwLock<HashMap<K, V>>>,
+    state: RandomState,
+}
 
 const SHARDS: usize = 64;
 
-impl<V> Default for Shards<V> {
+impl<K, V> Default for Shards<K, V> {
     fn default() -> Self {
-        Self((0..SHARDS).map(|_| RwLock::default()).collect())
+        let shards = (0..SHARDS).map(|_| RwLock::default()).collect();
+        Self { shards, state: RandomState::new() }
     }
 }
 
-impl<V: Copy> Shards<V> {
-    /// The last byte of an id is random in every version of UUID that is used here.
-    fn shard(&self, id: &Uuid) -> &RwLock<HashMap<Uuid, V>> {
-        &self.0[usize::from(id.as_bytes()[15]) % SHARDS]
+impl<K: Hash + Eq, V: Copy> Shards<K, V> {
+    fn shard(&self, id: &K) -> &RwLock<HashMap<K, V>> {
+        // The remainder is less than 64.
+        &self.shards[(self.state.hash_one(id) % SHARDS as u64) as usize]
     }
 
-    fn get(&self, id: &Uuid) -> Option<V> {
+    fn get(&self, id: &K) -> Option<V> {
         self.shard(id).read().unwrap_or_else(PoisonError::into_inner).get(id).copied()
     }
 
-    fn update(&self, id: Uuid, change: impl FnOnce(Option<V>) -> V) {
+    fn update(&self, id: K, change: impl FnOnce(Option<V>) -> V) {
         let mut shard = self.shard(&id).write().unwrap_or_else(PoisonError::into_inner);
         let value = change(shard.get(&id).copied());
         shard.insert(id, value);
     }
 
-    fn remove(&self, id: &Uuid) {
+    fn remove(&self, id: &K) {
         self.shard(id).write().unwrap_or_else(PoisonError::into_inner).remove(id);
     }
 
     fn retain(&self, keep: impl Fn(&V) -> bool) {
-        for shard in &self.0 {
+        for shard in &self.shards {
             let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
             shard.retain(|_, value| keep(value));
             if shard.len() < shard.capacity() / 4 {
@@ -184,7 +213,10 @@ impl<V: Copy> Shards<V> {
     }
 
     fn len(&self) -> usize {
-        self.0.iter().map(|shard| shard.read().unwrap_or_else(PoisonError::into_inner).len()).sum()
+        self.shards
+            .iter()
+            .map(|shard| shard.read().unwrap_or_else(PoisonError::into_inner).len())
+            .sum()
     }
 }
 
@@ -193,17 +225,8 @@ mod tests {
     use super::*;
 
     fn access(id: u128, exp: u64) -> Claims {
-        Claims {
-            iss: String::new(),
-            sub: Uuid::from_u128(id),
-            aud: String::new(),
-            iat: 0,
-            nbf: 0,
-            exp,
-            jti: Uuid::from_u128(id),
-            sid: Uuid::from_u128(id),
-            kind: TokenKind::Access { fresh: false, auth_time: 0, scope: String::new() },
-        }
+        let id = Uuid::from_u128(id);
+        Claims::new(TokenKind::access(false, 0, ""), "", id, "", id).with_sid(id).with_exp(exp)
     }
 
     #[test]
@@ -211,14 +234,14 @@ mod tests {
         let entries = |until| {
             let id = Uuid::from_u128(1);
             [
-                Revocation::Token { jti: id, until },
-                Revocation::Session { sid: id, until },
-                Revocation::User { sub: id, issued_by: 1, until },
+                Revocation::token(id, until),
+                Revocation::session(id, until),
+                Revocation::user(id, 1, until),
             ]
         };
         for entry in entries(100) {
             let list = RevocationList::new();
-            list.add(entry);
+            list.add(entry.clone());
             let (revoked, other) = (access(1, 100), access(2, 100));
             assert!(list.covers(&revoked) && !list.covers(&other));
             // At its last second it is kept.

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use crate::claims::ClaimsForm;
 use crate::compact::{Parts, TokenHeader};
 use crate::{Claims, KeySet, Refusal, RevocationList, TokenType};
 
@@ -22,6 +23,7 @@ pub struct Verifier {
     leeway: u64,
     max_access_lifetime: AtomicU64,
     revocations: Option<Arc<RevocationList>>,
+    form: ClaimsForm,
 }
 
 impl Verifier {
@@ -37,6 +39,7 @@ impl Verifier {
             leeway: DEFAULT_LEEWAY,
             max_access_lifetime: AtomicU64::new(86_400),
             revocations: None,
+            form: ClaimsForm::Any,
         }
     }
 
@@ -72,6 +75,14 @@ impl Verifier {
     #[must_use]
     pub fn more_audiences(mut self, audiences: Vec<String>) -> Self {
         self.more_audiences = audiences;
+        self
+    }
+
+    /// Refuses tokens that are not of a user's session ([`Refusal::ClaimsInvalid`]): `sub` must be a UUID,
+    /// `sid` must be there, and `aud` must be one text.
+    #[must_use]
+    pub fn of_sessions_alone(mut self) -> Self {
+        self.form = ClaimsForm::OfSession;
         self
     }
 
@@ -133,7 +144,8 @@ impl Verifier {
         let claims = self.verify_signed(token)?;
         self.check_issuer(&claims)?;
         let is_access = claims.token_type() == TokenType::Access;
-        if !(is_access && self.more_audiences.contains(&claims.aud)) {
+        let is_known = self.more_audiences.iter().any(|known| claims.aud.contains(known));
+        if !(is_access && is_known) {
             self.check_audience(&claims)?;
         }
         Ok(claims)
@@ -177,9 +189,11 @@ impl Verifier {
         let keys = self.keys();
         let key = keys.find(header.kid.as_deref())?;
         key.check(&header, &parts)?;
-        let claims = Claims::parse(&parts.payload)?;
+        let claims = Claims::parse(&parts.payload, self.form)?;
         check_type(&claims, key.token_type())?;
-        require(key.audience().is_none_or(|own| own == claims.aud), Refusal::AudienceMismatch)?;
+        // The holder of one audience's key makes no token that another takes as well.
+        let is_its_own = key.audience().is_none_or(|own| claims.aud.is_only(own));
+        require(is_its_own, Refusal::AudienceMismatch)?;
         Ok(claims)
     }
 
@@ -188,11 +202,11 @@ impl Verifier {
     }
 
     fn check_audience(&self, claims: &Claims) -> Result<(), Refusal> {
-        let expected = match claims.token_type() {
-            TokenType::Access => &self.audience,
-            TokenType::Refresh => &self.issuer,
+        let is_ours = match claims.token_type() {
+            TokenType::Access => claims.aud.contains(&self.audience),
+            TokenType::Refresh => claims.aud.is_only(&self.issuer),
         };
-        require(claims.aud == *expected, Refusal::AudienceMismatch)
+        require(is_ours, Refusal::AudienceMismatch)
     }
 
     /// RFC 7519, section 4.1.4: not accepted on or after `exp`, whatever the leeway is.

@@ -3,6 +3,7 @@
 //! Within this wing: random and clock ← config ← error ← database and everything else.
 
 pub mod cache;
+pub(crate) mod claims;
 pub mod clock;
 pub mod config;
 pub mod database;

@@ -79,7 +79,6 @@ pub fn in_letters_and_digits(number: u64, count: usize) -> String {
 pub fn private_key(algorithm: SigningAlgorithm) -> Vec<u8> {
     let random = SystemRandom::new();
     let made = match algorithm {
-        SigningAlgorithm::Hs256 => None,
         SigningAlgorithm::Rs256 => RsaKeyPair::generate(KeySize::Rsa2048)
             .and_then(|pair| AsDer::<Pkcs8V1Der<'_>>::as_der(&pair))
             .map(|der| der.as_ref().to_vec())
@@ -92,6 +91,7 @@ pub fn private_key(algorithm: SigningAlgorithm) -> Vec<u8> {
         SigningAlgorithm::EdDsa => Ed25519KeyPair::generate_pkcs8v1(&random)
             .map(|document| document.as_ref().to_vec())
             .ok(),
+        _ => None,
     };
     made.expect("a private key is made of random bytes")
 }

@@ -1,6 +1,5 @@
 //! Callers as arguments of handlers, so that no handler forgets to ask who calls.
 
-use entity::SessionId;
 use poem::http::{HeaderName, header};
 use poem::{FromRequest, Request, RequestBody};
 use poem_openapi::registry::{MetaOAuthFlow, MetaOAuthFlows, MetaSecurityScheme, Registry};
@@ -12,6 +11,7 @@ use crate::access::api_token::{self, Secret};
 use crate::access::caller::{Caller, Superuser, UserCaller};
 use crate::access::session::{self, Device};
 use crate::app::App;
+use crate::base::claims::session_of;
 use crate::base::error::{Code, Error, Result};
 use crate::http::app;
 use crate::http::cookie::{self, Cookies};
@@ -74,7 +74,7 @@ impl Caller {
         };
         let (claims, user) = session::authenticate(app, token).await?;
         if in_cookie && !request.method().is_safe() {
-            app.csrf.check(request.headers(), claims.sid)?;
+            app.csrf.check(request.headers(), session_of(&claims).0)?;
         }
         if in_cookie && session::is_in_its_second_half(&claims) {
             renew(app, request, &claims).await;
@@ -115,7 +115,7 @@ impl SessionCaller {
 /// Lets a browser that is in use keep its session. That this could not be done is no reason to
 /// refuse what was asked.
 async fn renew(app: &App, request: &Request, claims: &Claims) {
-    if !rate_limit::may_renew(app, SessionId(claims.sid)) {
+    if !rate_limit::may_renew(app, session_of(claims)) {
         return;
     }
     match session::extend(app, claims, device(request)).await {
@@ -157,7 +157,7 @@ impl CookieHolder {
         let token = cookie::token(app, request.headers()).ok_or(Code::Unauthorized)?;
         match session::authenticate(app, token).await {
             Ok((claims, _)) => {
-                app.csrf.check(request.headers(), claims.sid)?;
+                app.csrf.check(request.headers(), session_of(&claims).0)?;
                 Ok(Self { claims })
             }
             Err(error) => {

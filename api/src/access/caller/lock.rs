@@ -4,13 +4,13 @@
 //! the caller out, and whoever was thrown out must not set the next password, nor make the next superuser. So the tables
 //! are asked, not memory, and what they say of the caller stays so until the transaction ends.
 
-use entity::SessionId;
 use sea_orm::DatabaseTransaction;
 use tessera_verify::Refusal;
 
 use super::Caller;
 use crate::access::{api_token, session};
 use crate::app::App;
+use crate::base::claims::session_of;
 use crate::base::error::{Code, Error, Result, TokenRefusal};
 use crate::identity::service::{self, Principal, PrincipalId};
 use crate::identity::user::{self, User};
@@ -74,7 +74,7 @@ impl Caller {
     async fn lock_credential(&self, app: &App, transaction: &DatabaseTransaction) -> Result<()> {
         let is_good = match self {
             Self::Session { claims, user, .. } => {
-                session::is_live(transaction, SessionId(claims.sid), user.id).await?
+                session::is_live(transaction, session_of(claims), user.id).await?
                     && !revocation::is_revoked(app, transaction, claims).await?
             }
             Self::Browser { session, user, .. } => {

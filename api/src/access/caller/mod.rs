@@ -17,6 +17,7 @@ use tessera_verify::Claims;
 use crate::access::api_token::ApiToken;
 use crate::access::session::browser::SignedIn;
 use crate::app::App;
+use crate::base::claims::session_of;
 use crate::base::clock;
 use crate::base::error::{Code, Error, Result};
 use crate::base::scope::{Scope, Scopes};
@@ -90,7 +91,7 @@ impl Caller {
     /// The session; neither an API token nor an operator has one.
     pub fn session(&self) -> Option<SessionId> {
         match self {
-            Self::Session { claims, .. } => Some(SessionId(claims.sid)),
+            Self::Session { claims, .. } => Some(session_of(claims)),
             Self::Browser { session, .. } => Some(*session),
             Self::ApiToken { .. } | Self::Operator => None,
         }

@@ -14,6 +14,7 @@ use entity::session::Model;
 use tessera_verify::{Claims, TokenKind};
 use uuid::{Builder, Uuid};
 
+use crate::base::claims::user_of;
 use crate::base::clock::Time;
 
 /// The length of a grant's secret, in bytes.
@@ -97,8 +98,8 @@ pub(crate) struct RefreshToken {
 impl RefreshToken {
     /// What a token says, if it is a refresh token.
     pub(crate) fn of(claims: &Claims) -> Option<Self> {
-        let TokenKind::Refresh { generation } = claims.kind else { return None };
-        Some(Self { user: UserId(claims.sub), generation, id: claims.jti })
+        let TokenKind::Refresh { generation, .. } = claims.kind else { return None };
+        Some(Self { user: user_of(claims), generation, id: claims.jti })
     }
 
     /// Its generation and the next, as the table has them; `None` for one that no grant reaches.

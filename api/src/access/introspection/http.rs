@@ -148,12 +148,12 @@ impl From<Active> for IntrospectionResponse {
             email_verified,
             sub: Some(sub),
             iss: claims.as_ref().map(|claims| claims.iss.clone()),
-            aud: claims.as_ref().map(|claims| claims.aud.clone()),
+            aud: claims.as_ref().map(|claims| claims.aud.first().to_owned()),
             iat: Some(iat),
             nbf: claims.as_ref().map(|claims| claims.nbf),
             exp,
             jti: Some(jti),
-            sid: claims.as_ref().map(|claims| claims.sid.to_string()),
+            sid: claims.as_ref().and_then(|claims| claims.sid).map(|sid| sid.to_string()),
         }
     }
 }

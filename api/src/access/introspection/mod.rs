@@ -51,9 +51,10 @@ pub async fn introspect(app: &App, caller: &Caller, token: &str) -> Result<Optio
         return Ok(None);
     };
     let is_for_all = claims.token_type() == TokenType::Refresh
-        || claims.aud == app.config.jwt_audience
+        || claims.aud.is_only(&app.config.jwt_audience)
         || caller.may(Scope::SUPER);
-    let is_for_caller = caller.principal().is_some_and(|principal| principal.name() == claims.aud);
+    let is_for_caller =
+        caller.principal().is_some_and(|principal| claims.aud.is_only(principal.name()));
     if !is_for_all && !is_for_caller {
         return Ok(None);
     }
@@ -71,6 +72,7 @@ pub async fn introspect(app: &App, caller: &Caller, token: &str) -> Result<Optio
             ("access", Some(Scopes::parse(scope).within(&user.scopes()).to_string()))
         }
         TokenKind::Refresh { .. } => ("refresh", None),
+        _ => return Ok(None),
     };
     Ok(Some(Active {
         kind,

@@ -2,13 +2,13 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use entity::SessionId;
 use entity::session::Model;
 use tessera_verify::{Claims, TokenKind, TokenType};
 
 use super::{Tokens, store};
 use crate::access::grant::{Grant, RefreshToken};
 use crate::app::App;
+use crate::base::claims::{session_of, user_of};
 use crate::base::clock::{self, Time};
 use crate::base::error::{Code, Error, Result};
 use crate::base::random;
@@ -49,8 +49,9 @@ pub(super) fn sign(app: &App, claims: &Claims) -> Result<String> {
     }
     let keys = app.verifier.keys();
     let key = match claims.kind {
-        TokenKind::Access { .. } => keys.access(&claims.aud),
+        TokenKind::Access { .. } => keys.access(claims.aud.first()),
         TokenKind::Refresh { .. } => keys.refresh(),
+        _ => None,
     };
     let none = || Error::because(Code::InternalServerError, "no key signs such a token");
     Ok(key.ok_or_else(none)?.sign(claims)?)
@@ -93,26 +94,17 @@ pub(super) fn access_claims(
 ) -> Claims {
     let given = Time::from_millis(row.auth_time);
     let recently = now <= given.plus_seconds(app.config.fresh_token_expires);
-    let kind = TokenKind::Access {
-        fresh: fresh && recently,
-        auth_time: Time::from_millis(row.auth_time).seconds(),
-        scope: scopes.to_string(),
-    };
+    let kind = TokenKind::access(fresh && recently, given.seconds(), scopes.to_string());
     // No token outlives its session.
     let end = Time::from_millis(row.expires_at).seconds();
     let exp = now.plus_seconds(app.config.access_token_expires).seconds().min(end);
-    Claims {
-        iss: app.config.public_url.as_str().to_owned(),
-        sub: row.user_id.0,
-        aud: audience.0.to_owned(),
-        iat: now.seconds(),
-        nbf: now.minus_seconds(VALID_BEFORE).seconds(),
-        exp,
-        // The row has the order of its tokens: a cut-off covers those before it, whatever clocks say.
-        jti: random::id_at(Time::from_millis(row.issued_at)),
-        sid: row.id.0,
-        kind,
-    }
+    // The row has the order of its tokens: a cut-off covers those before it, whatever clocks say.
+    let id = random::id_at(Time::from_millis(row.issued_at));
+    Claims::new(kind, app.config.public_url.as_str(), row.user_id.0, audience.0, id)
+        .with_iat(now.seconds())
+        .with_nbf(now.minus_seconds(VALID_BEFORE).seconds())
+        .with_exp(exp)
+        .with_sid(row.id.0)
 }
 
 /// A function of the row alone: the same on every replica, however often it is asked.
@@ -120,17 +112,13 @@ fn refresh_claims(app: &App, row: &Model) -> Result<Claims> {
     let generation = row.generation.cast_unsigned();
     let none = || Error::because(Code::InternalServerError, "a session without a secret");
     let issued = Time::from_millis(row.rotated_at).seconds();
-    Ok(Claims {
-        iss: app.config.public_url.as_str().to_owned(),
-        sub: row.user_id.0,
-        aud: app.config.public_url.as_str().to_owned(),
-        iat: issued,
-        nbf: issued,
-        exp: Time::from_millis(row.expires_at).seconds(),
-        jti: Grant::from(row).token_id(generation).ok_or_else(none)?,
-        sid: row.id.0,
-        kind: TokenKind::Refresh { generation },
-    })
+    let issuer = app.config.public_url.as_str();
+    let id = Grant::from(row).token_id(generation).ok_or_else(none)?;
+    Ok(Claims::new(TokenKind::refresh(generation), issuer, row.user_id.0, issuer, id)
+        .with_iat(issued)
+        .with_nbf(issued)
+        .with_exp(Time::from_millis(row.expires_at).seconds())
+        .with_sid(row.id.0))
 }
 
 /// Whether a token belongs to the user of this session and, if it is a refresh token, is one that the session gave or
@@ -138,7 +126,7 @@ fn refresh_claims(app: &App, row: &Model) -> Result<Claims> {
 fn is_of(row: &Model, claims: &Claims) -> bool {
     match RefreshToken::of(claims) {
         Some(token) => Grant::from(row).gives(&token),
-        None => row.user_id.0 == claims.sub,
+        None => row.user_id == user_of(claims),
     }
 }
 
@@ -148,7 +136,7 @@ fn is_of(row: &Model, claims: &Claims) -> bool {
 ///
 /// When the database does not answer.
 pub(crate) async fn is_of_session(app: &App, claims: &Claims) -> Result<bool> {
-    let row = store::find(app.database.reader(), SessionId(claims.sid)).await?;
+    let row = store::find(app.database.reader(), session_of(claims)).await?;
     let is_of = row.as_ref().is_some_and(|row| is_of(row, claims));
     if row.is_some() && !is_of && claims.token_type() == TokenType::Refresh {
         warn_of_forgery(claims);
@@ -183,7 +171,7 @@ pub(super) fn warn_of_forgery(claims: &Claims) {
     };
     if LAST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_due).is_ok() {
         tracing::warn!(
-            session.id = %claims.sid,
+            session.id = %session_of(claims),
             user.id = %claims.sub,
             "a refresh token has a good signature and is not its session's: somebody else made it \
              with APP_SECRET, or the database was restored from an older copy"

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::{Device, is_live, store};
 use crate::app::App;
+use crate::base::claims::{session_of, user_of};
 use crate::base::clock::{self, SKEW, Time};
 use crate::base::error::{Code, Error, Result};
 use crate::identity::user;
@@ -34,7 +35,7 @@ pub(super) async fn revoke_alone(
     entry: Revocation,
     device: Device,
 ) -> Result<()> {
-    let (user, session) = (UserId(claims.sub), SessionId(claims.sid));
+    let (user, session) = (user_of(claims), session_of(claims));
     let transaction = app.database.begin().await?;
     // Held: of many at once each counts those before it.
     let row = store::find_and_lock(&transaction, session).await?;
@@ -52,7 +53,7 @@ pub(super) async fn revoke_alone(
         if counted == session {
             rate_limit::revocation(app, user)?;
         }
-        revocation::record_alone(&transaction, entry, counted, &Why::Revoked, now).await?;
+        revocation::record_alone(&transaction, entry.clone(), counted, &Why::Revoked, now).await?;
         (entry, told.with("token", claims.jti.to_string()))
     } else if counted != session {
         let wait = claims.exp.saturating_sub(now.seconds()).max(1);
@@ -61,7 +62,7 @@ pub(super) async fn revoke_alone(
         store::end(&transaction, session, user, &Why::Revoked, device.ip, now).await?;
         let life = Life::read(app, &transaction).await?;
         let entry = life.of_session(session, Time::from_millis(row.issued_at), now);
-        revocation::record(&transaction, &[entry], &Why::Revoked, now).await?;
+        revocation::record(&transaction, std::slice::from_ref(&entry), &Why::Revoked, now).await?;
         (entry, told.with("session", session.to_string()))
     };
     audit::record(&transaction, told).await?;
@@ -74,11 +75,11 @@ pub(super) async fn revoke_alone(
 /// the secret of another audience can make tokens for it, of any session: they are counted apart, so that
 /// they cannot end it, nor bring its end nearer.
 fn counted_with(app: &App, claims: &Claims) -> SessionId {
-    let is_own = claims.aud == app.config.jwt_audience;
+    let is_own = claims.aud.is_only(&app.config.jwt_audience);
     if is_own || app.config.jwt_algorithm != SigningAlgorithm::Hs256 {
-        SessionId(claims.sid)
+        session_of(claims)
     } else {
-        SessionId(Uuid::new_v5(&claims.sid, claims.aud.as_bytes()))
+        SessionId(Uuid::new_v5(&session_of(claims).0, claims.aud.first().as_bytes()))
     }
 }
 
@@ -164,11 +165,11 @@ pub(crate) async fn end(
 /// database does not answer.
 pub async fn logout_all(app: &App, claims: &Claims, device: Device) -> Result<()> {
     let transaction = app.database.begin().await?;
-    let user = UserId(claims.sub);
+    let user = user_of(claims);
     // Held, so that a sign-in is wholly before this or wholly after.
     let held = user::hold(&transaction, user).await?;
     // A session that ended has no say in those that live on.
-    let session = SessionId(claims.sid);
+    let session = session_of(claims);
     if held.is_none() || !is_live(&transaction, session, user).await? {
         return Err(Error::token(Code::Unauthorized, Refusal::Revoked));
     }

@@ -37,6 +37,7 @@ use tessera_verify::{Claims, MAX_LEEWAY, Refusal, Revocation, TokenKind};
 use self::claims::access_claims;
 use crate::access::grant::Limits;
 use crate::app::App;
+use crate::base::claims::{session_of, user_of};
 use crate::base::clock::{self, Time};
 use crate::base::error::{Code, Error, Result};
 use crate::identity::factor::Authentication;
@@ -87,7 +88,7 @@ pub async fn freshen(
     claims: &Claims,
     authentication: &Authentication,
 ) -> Result<AccessToken> {
-    let (session, user) = (SessionId(claims.sid), UserId(claims.sub));
+    let (session, user) = (session_of(claims), user_of(claims));
     let gone = || Error::token(Code::Unauthorized, Refusal::Revoked);
     let transaction = app.database.begin().await?;
     // As at a sign-in: the password may have been changed, and the session ended, meanwhile.
@@ -156,7 +157,7 @@ async fn next_of(
     claims: &Claims,
     device: Device,
 ) -> Result<Option<AccessToken>> {
-    let (session, user) = (SessionId(claims.sid), UserId(claims.sub));
+    let (session, user) = (session_of(claims), user_of(claims));
     let now = clock::now();
     let row = store::extend(transaction, session, user, now, &limits(app), device).await?;
     let (Some(row), Some(user)) = (row, user::by_id_in(transaction, user).await?) else {
@@ -196,7 +197,7 @@ pub async fn authenticate(app: &App, token: &str) -> Result<(Claims, Arc<User>)>
 
 /// The user a token speaks of, if they are active. The caller asks whether their address is verified.
 pub(crate) async fn active_user(app: &App, claims: &Claims) -> Result<Option<Arc<User>>> {
-    let user = user::current(app, UserId(claims.sub)).await?;
+    let user = user::current(app, user_of(claims)).await?;
     Ok(user.filter(|user| user.is_active))
 }
 
@@ -208,7 +209,7 @@ pub(crate) async fn active_user(app: &App, claims: &Claims) -> Result<Option<Arc
 /// answer.
 pub async fn logout(app: &App, claims: &Claims, device: Device) -> Result<()> {
     let transaction = app.database.begin().await?;
-    let (user, session) = (UserId(claims.sub), SessionId(claims.sid));
+    let (user, session) = (user_of(claims), session_of(claims));
     if end(app, transaction, user, session, &Why::Logout, device).await? {
         Ok(())
     } else {
@@ -232,7 +233,7 @@ pub async fn revoke(app: &App, token: &str, device: Device) -> Result<()> {
             return Ok(());
         }
         let transaction = app.database.begin().await?;
-        let (user, session) = (UserId(claims.sub), SessionId(claims.sid));
+        let (user, session) = (user_of(&claims), session_of(&claims));
         end(app, transaction, user, session, &Why::Revoked, device).await?;
         return Ok(());
     }
@@ -245,7 +246,7 @@ pub async fn revoke(app: &App, token: &str, device: Device) -> Result<()> {
     if claims.jti.get_version_num() != 7 {
         return Ok(());
     }
-    end::revoke_alone(app, &claims, Revocation::Token { jti: claims.jti, until }, device).await
+    end::revoke_alone(app, &claims, Revocation::token(claims.jti, until), device).await
 }
 
 /// Whose a session is, if there is one.

@@ -1,7 +1,7 @@
 //! Staying signed in: what a refresh token gives, and what it ends.
 
+use entity::SessionId;
 use entity::session::Model;
-use entity::{SessionId, UserId};
 use sea_orm::DatabaseTransaction;
 use tessera_verify::{Claims, Refusal, Revocation, TokenType};
 
@@ -9,6 +9,7 @@ use super::claims::{Audience, tokens, warn_of_forgery};
 use super::{Device, Tokens, active_user, limits, store};
 use crate::access::grant::{self, Grant, LastUse, RefreshToken, Worth};
 use crate::app::App;
+use crate::base::claims::{session_of, user_of};
 use crate::base::clock::{self, Time};
 use crate::base::error::{Code, Error, Result, TokenRefusal};
 use crate::identity::user;
@@ -36,7 +37,7 @@ pub async fn refresh(
     revocation::require_noted_life(app)?;
     let claims = verified(app, token)?;
     let token = RefreshToken::of(&claims).ok_or(Code::RefreshTokenInvalid)?;
-    let session = SessionId(claims.sid);
+    let session = session_of(&claims);
     // A row's secret and user never change: this look-up and the update need no transaction.
     let row = store::find(app.database.reader(), session).await?;
     let row = row.ok_or(Code::RefreshTokenInvalid)?;
@@ -60,7 +61,7 @@ pub async fn refresh(
     };
     // Read anew, now that the row has the token's place in their order. If the scopes that are read are old ones, whoever
     // takes some away has yet to look at the row, and the cut-off covers the token: see `revoke_access`.
-    let user = UserId(claims.sub);
+    let user = user_of(&claims);
     let holder = user::by_id(&app.database, user).await?.ok_or(Code::SessionEnded)?.user;
     tokens(app, &row, now, false, audience, &holder.scopes())
 }
@@ -148,7 +149,7 @@ pub async fn explain_refresh(
     claims: &Claims,
 ) -> Result<Option<(&'static str, &'static str)>> {
     let Some(token) = RefreshToken::of(claims) else { return Ok(None) };
-    let row = store::find(app.database.reader(), SessionId(claims.sid)).await?;
+    let row = store::find(app.database.reader(), session_of(claims)).await?;
     let Some(row) = row else {
         return Ok(Some(("session_unknown", "there is no such session")));
     };

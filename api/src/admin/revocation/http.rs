@@ -6,9 +6,6 @@ use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 
-use tessera_verify::Claims;
-use uuid::Uuid;
-
 use super::{Explained, Target};
 use crate::access::caller::Superuser;
 use crate::access::session::Page;
@@ -253,14 +250,14 @@ impl Example for ExplanationResponse {
 impl From<Explained> for ExplanationResponse {
     fn from(explained: Explained) -> Self {
         let Explained { accepted, reason, sentence, claims } = explained;
-        let said = |of: fn(&Claims) -> Uuid| claims.as_ref().map(|claims| of(claims).to_string());
+        let claims = claims.as_ref();
         Self {
             accepted,
             reason: reason.map(ToOwned::to_owned),
             sentence,
-            sub: said(|claims| claims.sub),
-            sid: said(|claims| claims.sid),
-            jti: said(|claims| claims.jti),
+            sub: claims.map(|claims| claims.sub.to_string()),
+            sid: claims.and_then(|claims| claims.sid).map(|sid| sid.to_string()),
+            jti: claims.map(|claims| claims.jti.to_string()),
         }
     }
 }

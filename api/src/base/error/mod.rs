@@ -405,7 +405,9 @@ impl From<Denied> for Error {
             Denied::NoToken => Code::Unauthorized.into(),
             Denied::Scope(_) => Code::Forbidden.into(),
             Denied::Refused(refusal) => Error::token(Code::Unauthorized, refusal),
-            Denied::NotFresh => Code::FreshTokenRequired.into(),
+            Denied::NotFresh { .. } => Code::FreshTokenRequired.into(),
+            Denied::Unavailable => Code::ServiceUnavailable.into(),
+            _ => Code::Unauthorized.into(),
         }
     }
 }

@@ -6,6 +6,7 @@ use tessera_verify::{Claims, Refusal};
 use super::authentication::{Authentication, refuse};
 use super::{HashPermit, Password};
 use crate::app::App;
+use crate::base::claims::user_of;
 use crate::base::error::{Code, Error, Result};
 use crate::identity::user::{self, Changes, Credentials, PasswordHash};
 use crate::platform::rate_limit;
@@ -22,7 +23,7 @@ pub enum Account<'a> {
 impl Account<'_> {
     /// The account of a token's user.
     pub fn of(claims: &Claims) -> Self {
-        Self::User(UserId(claims.sub))
+        Self::User(user_of(claims))
     }
 }
 

@@ -42,7 +42,7 @@ impl Life {
 
     /// Every token of a session, by the instant of its youngest access token.
     pub fn of_session(self, session: SessionId, issued: Time, now: Time) -> Revocation {
-        Revocation::Session { sid: session.0, until: self.last_expiry(issued.max(now)) }
+        Revocation::session(session.0, self.last_expiry(issued.max(now)))
     }
 
     /// Every token of these sessions. A session whose tokens expired more than a day ago needs no entry.
@@ -59,11 +59,7 @@ impl Life {
 
     /// Every access token that a user got up to an instant.
     pub fn of_user(self, user: UserId, cut_off: Time) -> Revocation {
-        Revocation::User {
-            sub: user.0,
-            issued_by: cut_off.millis().unsigned_abs(),
-            until: self.last_expiry(cut_off),
-        }
+        Revocation::user(user.0, cut_off.millis().unsigned_abs(), self.last_expiry(cut_off))
     }
 
     /// One token of which no more is known than its id: held for as long as the longest-lived may last. An
@@ -74,7 +70,7 @@ impl Life {
         let told = Time::from_millis(i64::try_from(told).unwrap_or(i64::MAX));
         let last = told.clamp(now, now.plus_seconds(GRACE));
         let longest = app.config.refresh_token_expires.max(self.0);
-        Revocation::Token { jti, until: last.plus_seconds(longest + MAX_LEEWAY).seconds() }
+        Revocation::token(jti, last.plus_seconds(longest + MAX_LEEWAY).seconds())
     }
 
     /// When an access token that was issued at an instant has expired everywhere.

@@ -9,6 +9,7 @@ use entity::revocation::{LIFT, SESSION, TOKEN, USER};
 use sea_orm::{ConnectionTrait, DbErr};
 use tessera_verify::{Revocation, RevocationList};
 use tokio::time::timeout;
+use uuid::Uuid;
 
 use super::store::{self, Row};
 use crate::app::App;
@@ -307,14 +308,14 @@ pub(super) fn entry(row: Row) -> Option<Revocation> {
     let Row { seq, kind, subject, until, at } = row;
     let until = Time::from_millis(until).seconds();
     let known = [TOKEN, SESSION, USER].contains(&kind.as_str());
-    let Some(id) = subject.parse().ok().filter(|_| known) else {
+    let Some(id) = subject.parse::<Uuid>().ok().filter(|_| known) else {
         tracing::error!(revocation.seq = seq, "a revocation is of an unknown kind, or of no id");
         return None;
     };
     Some(match kind.as_str() {
-        TOKEN => Revocation::Token { jti: id, until },
-        SESSION => Revocation::Session { sid: id, until },
-        _ => Revocation::User { sub: id, issued_by: at.max(0).unsigned_abs(), until },
+        TOKEN => Revocation::token(id, until),
+        SESSION => Revocation::session(id, until),
+        _ => Revocation::user(id, at.max(0).unsigned_abs(), until),
     })
 }
 

@@ -173,7 +173,8 @@ pub(crate) async fn next_issue(
     let rows = store::of(transaction, app.revocations.applied(), &[user.to_string()]).await?;
     rows.into_iter().map(Row::from).filter_map(entry).for_each(|entry| newer.add(entry));
     let known = app.revocations.list();
-    let cut_off = known.issued_by(&user.0).max(newer.issued_by(&user.0));
+    let sub = user.0.into();
+    let cut_off = known.issued_by(&sub).max(newer.issued_by(&sub));
     let after = cut_off.map(|cut_off| i64::try_from(cut_off).unwrap_or(i64::MAX).saturating_add(1));
     Ok(after.map_or(now, |after| now.max(Time::from_millis(after))))
 }
@@ -258,7 +259,9 @@ pub(crate) async fn is_revoked(
         return Ok(false);
     }
     let last_seq = app.revocations.applied();
-    let subjects = [claims.jti, claims.sid, claims.sub].map(|id| id.to_string());
+    let session = claims.sid.map(|sid| sid.to_string());
+    let mut subjects = vec![claims.jti.to_string(), claims.sub.to_string()];
+    subjects.extend(session);
     let newer = RevocationList::new();
     let rows = store::of(connection, last_seq, &subjects).await?;
     rows.into_iter().map(Row::from).filter_map(entry).for_each(|entry| newer.add(entry));

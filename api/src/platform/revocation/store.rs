@@ -23,25 +23,29 @@ pub(super) async fn insert(
     now: Time,
 ) -> Result<(), DbErr> {
     let row = |entry: &Revocation| {
-        let (kind, subject, until, at) = match *entry {
-            Revocation::Token { jti, until } => (TOKEN, jti, until, now.millis()),
-            Revocation::Session { sid, until } => (SESSION, sid, until, now.millis()),
-            Revocation::User { sub, issued_by, until } => {
-                (USER, sub, until, issued_by.cast_signed())
+        let (kind, subject, until, at) = match entry {
+            Revocation::Token { jti, until, .. } => (TOKEN, jti.to_string(), until, now.millis()),
+            Revocation::Session { sid, until, .. } => {
+                (SESSION, sid.to_string(), until, now.millis())
             }
+            Revocation::User { sub, issued_by, until, .. } => {
+                (USER, sub.to_string(), until, issued_by.cast_signed())
+            }
+            _ => return Err(DbErr::Custom("no row says such a revocation".to_owned())),
         };
-        ActiveModel {
+        Ok(ActiveModel {
             seq: NotSet,
             kind: Set(kind.to_owned()),
-            subject: Set(subject.to_string()),
+            subject: Set(subject),
             until: Set(until.saturating_mul(1000).cast_signed()),
             why: Set(why.to_owned()),
             at: Set(at),
             session_id: Set(session),
-        }
+        })
     };
     for entries in entries.chunks(ROWS_AT_ONCE) {
-        Entity::insert_many(entries.iter().map(row)).exec_without_returning(connection).await?;
+        let rows = entries.iter().map(row).collect::<Result<Vec<_>, _>>()?;
+        Entity::insert_many(rows).exec_without_returning(connection).await?;
     }
     Ok(())
 }
