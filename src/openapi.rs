@@ -3,5 +3,5 @@
 use crate::print;
 
 pub(crate) fn run() {
-    print::line(api::http::document().trim_end());
+    print::line(api::document().trim_end());
 }

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 
 use api::base::config::Config;
-use api::http::{Bound, serve};
+use api::http::Bound;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::print;
@@ -42,7 +42,7 @@ pub(crate) async fn run(config: Config) -> Result<(), String> {
         let url = format!("http://localhost:{}", address.port());
         tracing::warn!("links in mails lead to {public_url}: set PUBLIC_URL={url}");
     }
-    serve(app, bound, shutdown).await;
+    api::serve(app, bound, shutdown).await;
     tracing::info!("stopped");
     Ok(())
 }

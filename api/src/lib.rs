@@ -26,6 +26,8 @@ pub mod platform;
 mod routes;
 pub mod self_service;
 
+pub use routes::{document, serve};
+
 use app::App;
 use base::clock;
 use base::config::{Config, ConfigError};

@@ -1,18 +1,21 @@
-//! Every route, in one list.
+//! Every route, and the background work beside them.
 
 use poem::{Endpoint, EndpointExt, Response, Route, get, post};
 use poem_openapi::{LicenseObject, OpenApi, OpenApiService, ServerObject};
 
+use crate::access::caller;
 use crate::access::{api_token, introspection, session};
 use crate::admin;
 use crate::app::App;
-use crate::base::error::Code;
+use crate::base::background::Background;
 use crate::http::layers::Layers;
+use crate::http::openapi::Described;
 use crate::http::paths::Paths;
+use crate::http::server::{self, Bound};
 use crate::http::{docs, openapi, page};
-use crate::identity::service;
+use crate::identity::{factor, service, user, verification};
 use crate::platform::notice::Handler;
-use crate::platform::{health, key};
+use crate::platform::{health, key, mail, rate_limit, replica, revocation};
 use crate::self_service::{account, recovery, registration};
 
 /// What each feature does when a notice arrives.
@@ -50,9 +53,9 @@ pub(crate) fn operations() -> OpenApiService<impl OpenApi, ()> {
         .server(ServerObject::new("/"))
 }
 
-/// The refusals of each operation, for the documents.
-pub(crate) fn refusals() -> impl Iterator<Item = &'static (&'static str, &'static [Code])> {
-    [
+/// What the framework cannot know of operations.
+fn described() -> Described {
+    let refusals = [
         registration::http::REFUSALS,
         session::http::REFUSALS,
         api_token::http::REFUSALS,
@@ -67,15 +70,55 @@ pub(crate) fn refusals() -> impl Iterator<Item = &'static (&'static str, &'stati
         admin::service::http::REFUSALS,
         admin::replica::http::REFUSALS,
         health::http::REFUSALS,
-    ]
-    .into_iter()
-    .flatten()
+    ];
+    let notes = [
+        registration::http::NOTES,
+        session::http::NOTES,
+        account::http::NOTES,
+        recovery::http::NOTES,
+    ];
+    Described { refusals: refusals.concat(), notes: notes.concat() }
+}
+
+/// The OpenAPI document in YAML, as `openapi.yaml` has it.
+pub fn document() -> String {
+    openapi::to_yaml(&openapi::document(&operations(), &described()))
+}
+
+/// Starts the background work of every feature.
+fn start_background(app: &App, port: u16) -> Background {
+    let mut background = Background::of_server(port);
+    for start in [
+        revocation::jobs::start,
+        session::jobs::start,
+        key::jobs::start,
+        api_token::jobs::start,
+        replica::jobs::start,
+        rate_limit::jobs::start,
+        mail::jobs::start,
+        recovery::jobs::start,
+        verification::jobs::start,
+        user::jobs::start,
+        factor::jobs::start,
+        admin::overview::jobs::start,
+    ] {
+        start(app, &mut background);
+    }
+    background
+}
+
+/// Serves until `shutdown` resolves, with the background work beside it; then answers what is in flight.
+pub async fn serve(app: App, bound: Bound, shutdown: impl Future<Output = ()>) {
+    let port = bound.address().map(|address| address.port()).unwrap_or_default();
+    let background = start_background(&app, port);
+    server::serve(service(app), bound, shutdown).await;
+    background.end().await;
 }
 
 /// The service: every route, with what is done to every request around them.
 pub(crate) fn service(app: App) -> impl Endpoint<Output = Response> {
     let operations = operations();
-    let document = openapi::document_of(&operations);
+    let document = openapi::document(&operations, &described());
     let swagger = docs::Swagger::of(&operations.swagger_ui_html());
     let paths = Paths::of(&document, &PAGES);
     let json = document.to_string();
@@ -143,7 +186,9 @@ pub(crate) fn service(app: App) -> impl Endpoint<Output = Response> {
             _ => operations.call(request).await,
         })
         .data(app.clone());
-    Layers::new(routes, paths, app)
+    Layers::new(routes, paths, app, |frame, headers, error| {
+        Box::pin(caller::page::recognise(frame, headers, error))
+    })
 }
 
 /// The routes that are not operations, which have no entry in the document.

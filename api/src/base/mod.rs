@@ -2,6 +2,7 @@
 //!
 //! Within this wing: random and clock ← config ← error ← database and everything else.
 
+pub(crate) mod background;
 pub mod cache;
 pub(crate) mod claims;
 pub mod clock;
@@ -10,4 +11,5 @@ pub mod database;
 pub mod derived_key;
 pub mod error;
 pub mod random;
+pub(crate) mod request_context;
 pub mod scope;

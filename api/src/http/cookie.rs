@@ -14,14 +14,11 @@ use poem::http::{HeaderMap, HeaderName, HeaderValue, header};
 use poem::{FromRequest, Request, RequestBody};
 use uuid::Uuid;
 
-use crate::access::session::AccessToken;
+use super::headers::CSRF_TOKEN;
 use crate::app::App;
 use crate::base::config::{Config, ConfigError};
 use crate::base::derived_key;
 use crate::base::error::{Code, Error, Result};
-
-/// Where the value that belongs to a cookie is repeated.
-pub(crate) const CSRF_HEADER: HeaderName = HeaderName::from_static("x-csrf-token");
 
 const NAME: &str = "tessera";
 const CSRF_NAME: &str = "tessera-csrf";
@@ -50,7 +47,7 @@ impl CsrfKeys {
 
     /// Fails where a request does not repeat the value that belongs to its session.
     pub(crate) fn check(&self, headers: &HeaderMap, session: Uuid) -> Result<()> {
-        let given = headers.get(CSRF_HEADER).and_then(|value| value.to_str().ok());
+        let given = headers.get(CSRF_TOKEN).and_then(|value| value.to_str().ok());
         self.check_of(session.as_bytes(), given.unwrap_or_default())
     }
 
@@ -99,17 +96,17 @@ impl Cookies {
         request.extensions().get::<Self>().cloned().unwrap_or_default()
     }
 
-    /// Lets the browser keep an access token, with the value that belongs to its session.
-    pub(crate) fn keep(&self, app: &App, access: &AccessToken) {
-        let value = app.csrf.value(access.session.0);
-        self.set(app, NAME, &access.token, access.expires_in, "; HttpOnly");
-        self.set(app, CSRF_NAME, &value, access.expires_in, "");
-        self.tell(CSRF_HEADER, &value);
+    /// Lets the browser keep an access token for so many seconds, with the value that belongs to its session.
+    pub(crate) fn keep(&self, app: &App, session: Uuid, token: &str, seconds: u64) {
+        let value = app.csrf.value(session);
+        self.set(app, NAME, token, seconds, "; HttpOnly");
+        self.set(app, CSRF_NAME, &value, seconds, "");
+        self.tell(CSRF_TOKEN, &value);
     }
 
     /// Takes back what the browser keeps.
     pub(crate) fn forget(&self, app: &App) {
-        self.lock().retain(|(name, _)| *name != CSRF_HEADER);
+        self.lock().retain(|(name, _)| *name != CSRF_TOKEN);
         self.set(app, NAME, "", 0, "; HttpOnly");
         self.set(app, CSRF_NAME, "", 0, "");
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use ipnet::IpNet;
 use percent_encoding::percent_decode_str;
 use poem::error::{MethodNotAllowedError, NotFoundError};
@@ -15,15 +16,15 @@ use poem_openapi::error::ParseParamError;
 use tokio::time::timeout;
 
 use super::cookie::Cookies;
+use super::headers::REQUEST_ID;
 use super::host;
 use super::page::{self, Frame};
-use super::page_request::Visitor;
 use super::paths::Paths;
 use super::peer::peer_address;
 use crate::app::App;
 use crate::base::error::{Cause, Code, Error, Problem, Result};
+use crate::base::request_context::{self, RequestContext};
 use crate::base::{config, random};
-use crate::platform::audit::{self, Origin};
 
 /// The largest body, in bytes.
 const MAX_BODY: usize = 64 * 1024;
@@ -33,8 +34,6 @@ const BODY_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long an answer may take once the body has arrived.
 const ANSWER_WITHIN: Duration = Duration::from_secs(9);
-
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What an answer says unless its handler says otherwise: tokens and users are nobody's to keep,
 /// and nothing here is a page.
@@ -49,23 +48,28 @@ const DEFAULTS: [(HeaderName, HeaderValue); 5] = [
     ),
 ];
 
+/// Lets a page that says why there is no other show whose browser it is for: what only a feature knows.
+pub(crate) type Recognise = for<'a> fn(Frame, &'a HeaderMap, &'a Error) -> BoxFuture<'a, Frame>;
+
 /// The routes with everything around them.
 pub(crate) struct Layers<E> {
     app: App,
     routes: Arc<E>,
     paths: Paths,
+    recognise: Recognise,
     cors_origins: Vec<config::Origin>,
     proxies: Vec<IpNet>,
     https: bool,
 }
 
 impl<E: Endpoint + 'static> Layers<E> {
-    pub(crate) fn new(routes: E, paths: Paths, app: App) -> Self {
+    pub(crate) fn new(routes: E, paths: Paths, app: App, recognise: Recognise) -> Self {
         let config = &app.config;
         let cors_origins = config.cors_origins.clone();
         let proxies = config.trusted_proxies.clone();
         let https = config.public_url.is_https();
-        Self { app, routes: Arc::new(routes), paths, cors_origins, proxies, https }
+        let routes = Arc::new(routes);
+        Self { app, routes, paths, recognise, cors_origins, proxies, https }
     }
 
     async fn answer(&self, mut request: Request, id: &HeaderValue) -> Result<Response, Arc<Error>> {
@@ -74,13 +78,13 @@ impl<E: Endpoint + 'static> Layers<E> {
         // A handler that panics costs its own request only.
         let routes = Arc::clone(&self.routes);
         let reads = request.method().is_safe();
-        let origin = Origin {
+        let context = RequestContext {
             ip: peer_address(&request, &self.proxies).map(|address| address.to_string()),
-            request: id.to_str().ok().map(ToOwned::to_owned),
+            request_id: id.to_str().ok().map(ToOwned::to_owned),
         };
-        let call = async move {
-            audit::within(origin, timeout(ANSWER_WITHIN, routes.call(request))).await
-        };
+        let call = request_context::within(context, async move {
+            timeout(ANSWER_WITHIN, routes.call(request)).await
+        });
         // A caller who hangs up must not stop a write half-way, between its commit and what memory
         // is told of it.
         let called = if reads {
@@ -131,8 +135,8 @@ impl<E: Endpoint + 'static> Layers<E> {
     ) -> Response {
         let mut response = match frame {
             Some((frame, headers)) => {
-                let frame = Visitor::lost(frame, &headers, error).await;
-                let (title, text) = (frame.text("did-not-work"), frame.told(error));
+                let frame = (self.recognise)(frame, &headers, error).await;
+                let (title, text) = (frame.text("did-not-work"), frame.message(error));
                 frame.refusal_with(&title, &text, "account", error)
             }
             None => error.response(),

@@ -1,23 +1,24 @@
-//! What every request passes on its way to a feature, and every answer on its way back.
+//! What every request passes on its way to a feature, and every answer on its way back. It knows no feature: it is
+//! handed the routes, and what it asks of a feature.
 
 pub(crate) mod asset;
 pub(crate) mod body;
+pub(crate) mod browser_request;
 pub(crate) mod cookie;
 pub(crate) mod docs;
+pub(crate) mod headers;
 mod host;
 pub(crate) mod layers;
 pub(crate) mod null;
 pub(crate) mod openapi;
 pub(crate) mod page;
-pub(crate) mod page_request;
 pub(crate) mod paths;
 pub(crate) mod peer;
 pub(crate) mod server;
 
 pub use cookie::CsrfKeys;
-pub use openapi::document;
 pub use page::Pages;
-pub use server::{Bound, serve};
+pub use server::Bound;
 
 use poem::Request;
 use poem_openapi::Tags;

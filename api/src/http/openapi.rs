@@ -7,8 +7,6 @@ use poem_openapi::{OpenApi, OpenApiService, Webhook};
 use serde_json::{Map, Value, json};
 
 use crate::base::error::Code;
-use crate::identity::verification::client as code_client;
-use crate::routes;
 
 /// What every operation may answer.
 const EVERYWHERE: [Code; 4] = [
@@ -18,16 +16,46 @@ const EVERYWHERE: [Code; 4] = [
     Code::InternalServerError,
 ];
 
-/// The document in YAML, as `openapi.yaml` has it.
-pub fn document() -> String {
-    to_yaml(&document_of(&routes::operations()))
+/// What the framework cannot know of operations, each by its id.
+#[derive(Debug, Default)]
+pub(crate) struct Described {
+    /// What each may refuse.
+    pub(crate) refusals: Vec<(&'static str, &'static [Code])>,
+    /// What else there is to say of some.
+    pub(crate) notes: Vec<(&'static str, Note)>,
 }
 
+/// What there is to say of an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Note {
+    /// It sends a mail with a code: the answer brings what the client keeps for it.
+    SendsCode,
+    /// It takes the code of a mail, with what the client kept for it.
+    TakesCode,
+    /// It takes a token as bearer, or elsewhere.
+    BearerIsOptional,
+}
+
+impl Described {
+    fn refusals(&self, id: &str) -> &'static [Code] {
+        self.refusals.iter().find(|(known, _)| *known == id).map_or(&[], |(_, codes)| codes)
+    }
+
+    fn has(&self, id: &str, note: Note) -> bool {
+        self.notes.iter().any(|(known, its)| *known == id && *its == note)
+    }
+}
+
+/// As `openapi.yaml` has it.
 pub(crate) fn to_yaml(document: &Value) -> String {
     serde_yaml::to_string(document).expect("a JSON value is YAML")
 }
 
-pub(crate) fn document_of<T: OpenApi, W: Webhook>(service: &OpenApiService<T, W>) -> Value {
+/// The document of these operations.
+pub(crate) fn document<T: OpenApi, W: Webhook>(
+    service: &OpenApiService<T, W>,
+    described: &Described,
+) -> Value {
     let mut document: Value =
         serde_json::from_str(&service.spec()).expect("the framework writes JSON");
     document["components"]["schemas"]["Error"] = error_schema();
@@ -37,7 +65,7 @@ pub(crate) fn document_of<T: OpenApi, W: Webhook>(service: &OpenApiService<T, W>
     let items = document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
     for item in items {
         for (method, operation) in item.as_object_mut().into_iter().flatten() {
-            complete(method, operation, &schemas);
+            complete(method, operation, described, &schemas);
         }
     }
     plain_json(&mut document);
@@ -54,9 +82,9 @@ fn order_tags(document: &mut Value) {
     }
 }
 
-fn complete(method: &str, operation: &mut Value, schemas: &Value) {
+fn complete(method: &str, operation: &mut Value, described: &Described, schemas: &Value) {
     let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
-    let own = routes::refusals().find(|(known, _)| *known == id).map_or(&[][..], |(_, own)| own);
+    let own = described.refusals(&id);
     let has_body = operation.get("requestBody").is_some();
     // A cookie goes along whoever's page asks: what changes something wants more.
     let takes_cookie = operation["security"].to_string().contains("\"Cookie\"");
@@ -73,15 +101,16 @@ fn complete(method: &str, operation: &mut Value, schemas: &Value) {
         own.iter().chain(guesses).chain(scope).chain(csrf).chain(EVERYWHERE.iter().filter(
             |code| has_body || !matches!(code, Code::ContentTooLarge | Code::RequestTimeout),
         ));
-    if id == "refresh" {
-        // The refresh token may be the bearer, and need not.
+    if described.has(&id, Note::BearerIsOptional) {
         operation["security"] = json!([{ "Bearer": [] }, {}]);
     }
-    bind_codes(&id, operation);
+    let [sends_code, takes_code] =
+        [Note::SendsCode, Note::TakesCode].map(|note| described.has(&id, note));
+    bind_codes(sends_code, takes_code, operation);
     let Some(responses) = operation["responses"].as_object_mut() else { return };
     for response in responses.values_mut() {
         if response["description"] == "" {
-            response["description"] = described(response, schemas);
+            response["description"] = description_of(response, schemas);
         }
         response["headers"]["X-Request-Id"] = header("This request's id in the log.");
     }
@@ -91,21 +120,18 @@ fn complete(method: &str, operation: &mut Value, schemas: &Value) {
 }
 
 /// Says which answers bring what a client keeps for the code of a mail, and which operations take it.
-fn bind_codes(id: &str, operation: &mut Value) {
-    let name = code_client::HEADER_NAME;
+fn bind_codes(sends: bool, takes: bool, operation: &mut Value) {
+    let name = "X-Code-Binding";
     let kept = "What binds the code of the mail to this client, which repeats it with the code; browsers keep it in \
                 the cookie `tessera-code`.";
-    let asks =
-        ["register", "request_verify_token", "forgot_password", "restore_email", "update_me"];
-    let takes = ["verify", "reset_password"];
-    if asks.contains(&id) {
+    if sends {
         for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
             if status.starts_with('2') {
                 response["headers"][name] = header(kept);
             }
         }
     }
-    if asks.contains(&id) || takes.contains(&id) {
+    if sends || takes {
         let parameter = json!({
             "name": name, "in": "header", "required": false, "schema": { "type": "string" },
             "description": "What the client keeps for codes, if it keeps no cookies.",
@@ -128,7 +154,7 @@ fn say_what_may_be_null(schema: &mut Value) {
 }
 
 /// What an answer's body is, where the framework has no words for the answer.
-fn described(response: &Value, schemas: &Value) -> Value {
+fn description_of(response: &Value, schemas: &Value) -> Value {
     let content = response["content"].as_object().and_then(|content| content.values().next());
     let reference = content.and_then(|content| content["schema"]["$ref"].as_str());
     let name = reference.and_then(|reference| reference.rsplit('/').next()).unwrap_or_default();

@@ -2,7 +2,7 @@
 
 mod brand;
 mod place;
-mod text;
+pub(crate) mod text;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -271,9 +271,11 @@ pub(crate) struct Frame {
     root: String,
     /// Where it is, from there.
     place: String,
-    /// Who reads it, and what their forms repeat.
-    reader: Value,
-    /// What was done before it was led to.
+    /// Who reads it.
+    signed_in: Value,
+    /// What its forms repeat.
+    csrf: String,
+    /// What was done before the browser was redirected to it.
     said: Value,
 }
 
@@ -289,19 +291,25 @@ impl Frame {
         let depth = request.uri().path().matches('/').count().clamp(1, 16) - 1;
         let root = if depth == 0 { "./".to_owned() } else { "../".repeat(depth) };
         // Who is signed in is not known to a page that says why that could not be asked.
-        let reader = context! { signed_in => Value::from(()), csrf => "" };
+        let (signed_in, csrf) = (Value::from(()), String::new());
         let place = request.uri().path_and_query().map_or("/", |place| place.as_str());
         let place = place.trim_start_matches('/').to_owned();
-        Ok(Self { app: app.clone(), language, root, place, reader, said: context! {} })
+        let said = context! {};
+        Ok(Self { app: app.clone(), language, root, place, signed_in, csrf, said })
     }
 
-    /// For somebody who is known, with what their forms repeat.
-    pub(crate) fn read_by(&mut self, signed_in: Value, csrf: &str) {
-        self.reader = context! { signed_in, csrf };
+    /// Shows who reads the page.
+    pub(super) fn read_by(&mut self, signed_in: Value) {
+        self.signed_in = signed_in;
+    }
+
+    /// Has forms repeat what belongs to their browser.
+    pub(super) fn repeat_in_forms(&mut self, csrf: String) {
+        self.csrf = csrf;
     }
 
     /// Says in a part of the page what was done, by the name of its text.
-    pub(crate) fn says(&mut self, section: &str, name: &str) {
+    pub(super) fn flash(&mut self, section: &str, name: &str) {
         self.said = context! { done => self.text(name), section };
     }
 
@@ -325,7 +333,7 @@ impl Frame {
     }
 
     /// Why something was refused, for its reader: never the cause.
-    pub(crate) fn told(&self, error: &Error) -> String {
+    pub(crate) fn message(&self, error: &Error) -> String {
         let phrases = error.phrases().iter().filter(|phrase| !phrase.name.is_empty());
         let told: Vec<_> = phrases
             .map(|phrase| {
@@ -350,7 +358,7 @@ impl Frame {
         self.rendered(status, template, values).unwrap_or_else(|error| {
             let values = context! {
                 title => self.text("did-not-work"),
-                said => self.told(&error),
+                said => self.message(&error),
                 fault => true,
                 more => "",
             };
@@ -371,6 +379,8 @@ impl Frame {
             failed => status.is_client_error() || status.is_server_error(),
             // Dots and slashes alone.
             root => Value::from_safe_string(self.root.clone()),
+            signed_in => &self.signed_in,
+            csrf => &self.csrf,
             brand => context! {
                 name => &settings.brand_name,
                 initial => brand::initial(&settings.brand_name),
@@ -384,8 +394,7 @@ impl Frame {
         // Most pages are not about what came of a form.
         let missing =
             context! { done => "", fault => "", faulty => "", field => "", section => "" };
-        let known = context! { ..frame, ..self.reader.clone() };
-        let values = context! { ..known, ..values, ..self.said.clone(), ..missing };
+        let values = context! { ..frame, ..values, ..self.said.clone(), ..missing };
         let known = pages.templates.iter().find(|(tag, _)| *tag == self.language);
         let (_, environment) = known.ok_or(Code::InternalServerError)?;
         let html = environment
@@ -414,7 +423,7 @@ impl Frame {
     pub(crate) fn form(&self, template: &str, values: Value, error: Option<&Error>) -> Response {
         let Some(error) = error else { return self.page(StatusCode::OK, template, values) };
         let (head, told) =
-            (Head::of(error), context! { field => field_of(error), fault => self.told(error) });
+            (Head::of(error), context! { field => field_of(error), fault => self.message(error) });
         head.onto(self.page(head.status(), template, context! { ..values, ..told }))
     }
 
@@ -425,7 +434,7 @@ impl Frame {
 
     /// A page that says why something was refused: with the status, and how long to wait.
     pub(crate) fn refusal(&self, title: &str, error: Error) -> Response {
-        let text = self.told(&error);
+        let text = self.message(&error);
         self.refusal_with(title, &text, "", &error)
     }
 
@@ -442,8 +451,8 @@ impl Frame {
         head.onto(self.page(head.status(), "said.html", values))
     }
 
-    /// An answer that leads to another page, beside this one.
-    pub(crate) fn leads_to(&self, place: &str) -> Response {
+    /// An answer that redirects to another page, beside this one.
+    pub(crate) fn redirect(&self, place: &str) -> Response {
         let place = format!("{}{place}", self.root);
         let place = HeaderValue::try_from(place).unwrap_or(HeaderValue::from_static("./"));
         Response::builder().status(StatusCode::SEE_OTHER).header(header::LOCATION, place).finish()

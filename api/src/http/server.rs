@@ -21,15 +21,6 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
 
-use crate::access::{api_token, session};
-use crate::admin;
-use crate::app::App;
-use crate::identity::{factor, user, verification};
-use crate::platform::replica::jobs::Member;
-use crate::platform::{key, mail, rate_limit, replica, revocation};
-use crate::routes;
-use crate::self_service::recovery;
-
 /// How long a request's head may take, and a connection be idle.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
 
@@ -74,31 +65,12 @@ impl Bound {
 }
 
 /// Serves until `shutdown` resolves, then answers what is in flight.
-pub async fn serve(app: App, bound: Bound, shutdown: impl Future<Output = ()>) {
-    let port = bound.address().map(|address| address.port()).unwrap_or_default();
-    let name = || format!("{}:{port}", gethostname::gethostname().to_string_lossy());
-    let member = Member::new(app.config.replica_name.clone().unwrap_or_else(name));
-    let background = [
-        tokio::spawn(replica::jobs::keep_following(app.clone())),
-        tokio::spawn(replica::jobs::keep_purging_notices(app.clone())),
-        tokio::spawn(revocation::jobs::keep_noting_life(app.clone())),
-        tokio::spawn(revocation::jobs::keep_purging(app.clone())),
-        tokio::spawn(session::jobs::keep_purging(app.clone())),
-        tokio::spawn(key::jobs::keep_loading(app.clone())),
-        tokio::spawn(api_token::jobs::keep_noting(app.clone())),
-        tokio::spawn(api_token::jobs::keep_purging(app.clone())),
-        tokio::spawn(member.clone().keep_reporting(app.clone())),
-        tokio::spawn(replica::jobs::keep_purging(app.clone())),
-        tokio::spawn(rate_limit::jobs::keep_purging(app.clone())),
-        tokio::spawn(mail::jobs::keep_delivering(app.clone())),
-        tokio::spawn(recovery::jobs::keep_answering(app.clone())),
-        tokio::spawn(verification::jobs::keep_purging(app.clone())),
-        tokio::spawn(user::jobs::keep_purging(app.clone())),
-        tokio::spawn(factor::jobs::keep_learning(app.clone())),
-        tokio::spawn(admin::overview::jobs::keep_counting(app.clone())),
-        tokio::spawn(admin::overview::jobs::keep_purging(app.clone())),
-    ];
-    let service = Arc::new(routes::service(app.clone()));
+pub(crate) async fn serve(
+    service: impl Endpoint<Output = Response> + 'static,
+    bound: Bound,
+    shutdown: impl Future<Output = ()>,
+) {
+    let service = Arc::new(service);
     let (stop, stopping) = watch::channel(());
     let wanted = Arc::new(watch::Sender::new(()));
     let permits = Arc::new(Semaphore::new(bound.connections));
@@ -125,9 +97,6 @@ pub async fn serve(app: App, bound: Bound, shutdown: impl Future<Output = ()>) {
     if timeout(DRAIN_WITHIN, stop.closed()).await.is_err() {
         tracing::warn!("some requests were still in flight at the end");
     }
-    background.iter().for_each(tokio::task::JoinHandle::abort);
-    api_token::jobs::write_uses(&app).await;
-    member.leave(&app).await;
 }
 
 /// What ends a connection on which nothing is in flight.

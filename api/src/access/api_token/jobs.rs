@@ -9,6 +9,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::{ApiToken, store};
 use crate::app::App;
+use crate::base::background::Background;
 use crate::base::clock::{self, Stopwatch, Time};
 use crate::base::error::Result;
 use crate::platform::job::purge;
@@ -48,8 +49,16 @@ impl Uses {
     }
 }
 
+/// Starts the background work.
+pub(crate) fn start(app: &App, background: &mut Background) {
+    background.start(keep_noting(app.clone()));
+    background.start(keep_purging(app.clone()));
+    let app = app.clone();
+    background.at_end(async move { write_uses(&app).await });
+}
+
 /// Writes uses every few seconds, for as long as it is polled.
-pub(crate) async fn keep_noting(app: App) {
+async fn keep_noting(app: App) {
     let mut ticks = interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last = Stopwatch::start();
@@ -63,7 +72,7 @@ pub(crate) async fn keep_noting(app: App) {
 }
 
 /// Writes what waits. What cannot be written is lost: it says when a token was used, no more.
-pub(crate) async fn write_uses(app: &App) {
+async fn write_uses(app: &App) {
     let uses = app.api_token_uses.take();
     if uses.is_empty() {
         return;
@@ -88,7 +97,7 @@ async fn write(app: &App, uses: HashMap<ApiTokenId, Time>) -> Result<()> {
 }
 
 /// Purges once an hour, for as long as it is polled.
-pub(crate) async fn keep_purging(app: App) {
+async fn keep_purging(app: App) {
     purge::hourly(&app, "API tokens", async |_, connection, most| {
         let before = clock::now().minus_seconds(KEPT_FOR);
         store::delete_expired_before(connection, before, most).await

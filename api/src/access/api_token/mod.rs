@@ -25,6 +25,7 @@ use crate::base::cache::Known;
 use crate::base::clock::{self, Time};
 use crate::base::error::{Code, Error, Phrase, Result, TokenRefusal};
 use crate::base::random;
+use crate::base::request_context;
 use crate::base::scope::{Scope, Scopes};
 use crate::identity::alert;
 use crate::identity::service::{self, Principal, PrincipalId};
@@ -114,7 +115,7 @@ pub async fn authenticate(app: &App, secret: &str) -> Result<(Arc<ApiToken>, Pri
     let shown = shown.digest();
     // A busy token is known, and counts nothing.
     let counts = app.config.rate_limit && app.known_api_tokens.get(shown).is_none();
-    let place = counts.then(|| rate_limit::place(audit::origin().ip.as_deref()));
+    let place = counts.then(|| rate_limit::place(request_context::current().ip.as_deref()));
     if let Some(place) = &place {
         app.guesses.refuse(place, shown)?;
     }

@@ -119,7 +119,7 @@ async fn renew(app: &App, request: &Request, claims: &Claims) {
         return;
     }
     match session::extend(app, claims, device(request)).await {
-        Ok(Some(access)) => Cookies::of(request).keep(app, &access),
+        Ok(Some(access)) => access.keep_in(&Cookies::of(request), app),
         Ok(None) => {}
         Err(error) => tracing::warn!(error.cause = %error, "a cookie could not be renewed"),
     }

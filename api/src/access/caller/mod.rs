@@ -4,6 +4,7 @@
 pub(crate) mod http;
 mod lock;
 mod narrow;
+pub(crate) mod page;
 
 pub(crate) use lock::Requires;
 pub use narrow::{Superuser, UserCaller};

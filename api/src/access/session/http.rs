@@ -12,6 +12,7 @@ use crate::base::error::{Code, Result};
 use crate::http::Tag;
 use crate::http::body::{Accepts, Body, Fields, Input};
 use crate::http::cookie::{Cookies, OwnPage};
+use crate::http::openapi::Note;
 use crate::identity::factor::password_check::{self, Account};
 use crate::identity::factor::{Authentication, Password};
 
@@ -66,6 +67,9 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
     ("logout", &[Code::Unauthorized]),
     ("logout_all", &[Code::Unauthorized]),
 ];
+
+/// What else the documents say of operations.
+pub(crate) const NOTES: &[(&str, Note)] = &[("refresh", Note::BearerIsOptional)];
 
 /// The password grant (RFC 6749, section 4.3.2), as Swagger and FastAPI clients send it.
 #[derive(Object)]
@@ -272,6 +276,13 @@ async fn prove(
     password_check::prove(app, account, password, device.ip.as_deref()).await
 }
 
+impl AccessToken {
+    /// Lets the browser keep the token in its cookie.
+    pub(crate) fn keep_in(&self, cookies: &Cookies, app: &App) {
+        cookies.keep(app, self.session.0, &self.token, self.expires_in);
+    }
+}
+
 pub(crate) struct Api;
 
 #[OpenApi(tag = "Tag::Auth")]
@@ -329,7 +340,7 @@ impl Api {
         let access = super::freshen(&app, &caller.claims, &authentication).await?;
         if caller.in_cookie {
             // A script that could read the token could take it away.
-            cookies.keep(&app, &access);
+            access.keep_in(&cookies, &app);
             return Ok(Freshened::InCookie);
         }
         Ok(Freshened::Token(Json(access.into())))
@@ -377,7 +388,7 @@ impl Api {
         let (username, password, _) = body.0;
         let authentication = prove(&app, &username, password, &device).await?;
         let access = super::login_with_cookie(&app, authentication, device).await?;
-        cookies.keep(&app, &access);
+        access.keep_in(&cookies, &app);
         Ok(Done::NoContent)
     }
 

@@ -2,6 +2,7 @@
 
 use super::store;
 use crate::app::App;
+use crate::base::background::Background;
 use crate::base::clock;
 use crate::platform::job::purge;
 
@@ -9,8 +10,13 @@ use crate::platform::job::purge;
 /// "unknown", and longer than a clock may jump.
 const KEPT_FOR: u64 = 7 * 86_400;
 
+/// Starts the background work.
+pub(crate) fn start(app: &App, background: &mut Background) {
+    background.start(keep_purging(app.clone()));
+}
+
 /// Purges once an hour, for as long as it is polled.
-pub(crate) async fn keep_purging(app: App) {
+async fn keep_purging(app: App) {
     purge::hourly(&app, "sessions", async |_, connection, most| {
         let before = clock::now().minus_seconds(KEPT_FOR);
         store::delete_expired_before(connection, before, most).await

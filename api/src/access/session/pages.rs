@@ -7,11 +7,12 @@ use serde::Deserialize;
 
 use super::Device;
 use super::browser;
+use crate::access::caller::page::{CheckedForm, Form, PageRequest};
 use crate::app::App;
 use crate::base::config::Registration;
 use crate::base::error::{Code, Error, Result};
+use crate::http::browser_request::{PageQuery, next_place};
 use crate::http::page::Frame;
-use crate::http::page_request::{Asked, Posted, Sent, Visitor, next_place};
 use crate::identity::factor::Password;
 use crate::identity::factor::password_check::{self, Account};
 
@@ -35,41 +36,41 @@ struct SignOut {}
 
 #[handler]
 pub(crate) fn lead_to_login(frame: Frame) -> Response {
-    frame.leads_to("login")
+    frame.redirect("login")
 }
 
 #[handler]
-pub(crate) fn login_form(visitor: Visitor, Asked(led): Asked<Led>) -> Response {
-    if visitor.signed_in.is_some() {
-        return visitor.leads_to(next_place(led.next.as_deref()));
+pub(crate) fn login_form(request: PageRequest, PageQuery(led): PageQuery<Led>) -> Response {
+    if request.signed_in.is_some() {
+        return request.redirect(next_place(led.next.as_deref()));
     }
-    form(&visitor, "", led.next.as_deref(), None)
+    form(&request, "", led.next.as_deref(), None)
 }
 
 #[handler]
-pub(crate) async fn login(device: Device, sent: Sent<SignIn>) -> Response {
-    let Sent { form: SignIn { email, password, next }, mut visitor, stale } = sent;
+pub(crate) async fn login(device: Device, sent: Form<SignIn>) -> Response {
+    let Form { form: SignIn { email, password, next }, mut request, stale } = sent;
     let next = next.as_deref();
     if let Some(error) = stale {
         // Signed in with another window.
-        if visitor.signed_in.is_some() {
-            return visitor.leads_to(next_place(next));
+        if request.signed_in.is_some() {
+            return request.redirect(next_place(next));
         }
-        return form(&visitor, &email, next, Some(&error));
+        return form(&request, &email, next, Some(&error));
     }
-    let app = visitor.app.clone();
+    let app = request.app.clone();
     match sign_in(&app, &email, Password::new(password), device.clone()).await {
         Ok(id) => {
             // Whoever was signed in here is not any more: nobody could sign them out again.
-            if let Some(before) = &visitor.signed_in
+            if let Some(before) = &request.signed_in
                 && let Err(error) = browser::sign_out(&app, before, device).await
             {
-                return visitor.refusal(&visitor.text("sign-in"), error);
+                return request.refusal(&request.text("sign-in"), error);
             }
-            visitor.moves_to(&id);
-            visitor.leads_to(next_place(next))
+            request.change_id(&id);
+            request.redirect(next_place(next))
         }
-        Err(error) => form(&visitor, &email, next, Some(&error)),
+        Err(error) => form(&request, &email, next, Some(&error)),
     }
 }
 
@@ -82,12 +83,12 @@ async fn sign_in(app: &App, email: &str, password: Password, device: Device) -> 
     browser::sign_in(app, authentication, device).await
 }
 
-fn form(visitor: &Visitor, email: &str, next: Option<&str>, error: Option<&Error>) -> Response {
-    let app = &visitor.app;
+fn form(request: &PageRequest, email: &str, next: Option<&str>, error: Option<&Error>) -> Response {
+    let app = &request.app;
     let not_verified = error.is_some_and(|error| error.code() == Code::LoginUserNotVerified);
     let fault = error.map(|error| match error.code() {
-        Code::LoginUserNotVerified => visitor.text("sign-in-not-verified"),
-        _ => visitor.told(error),
+        Code::LoginUserNotVerified => request.text("sign-in-not-verified"),
+        _ => request.message(error),
     });
     let values = context! {
         email,
@@ -97,28 +98,28 @@ fn form(visitor: &Visitor, email: &str, next: Option<&str>, error: Option<&Error
         mails => app.mailer.sends(),
         not_verified,
     };
-    visitor.form("login.html", values, error)
+    request.form("login.html", values, error)
 }
 
 #[handler]
-pub(crate) async fn logout(device: Device, posted: Posted<SignOut>) -> Response {
-    let Posted { form: SignOut {}, mut visitor } = posted;
-    if let Some(signed_in) = &visitor.signed_in
-        && let Err(error) = browser::sign_out(&visitor.app, signed_in, device).await
+pub(crate) async fn logout(device: Device, posted: CheckedForm<SignOut>) -> Response {
+    let CheckedForm { form: SignOut {}, mut request } = posted;
+    if let Some(signed_in) = &request.signed_in
+        && let Err(error) = browser::sign_out(&request.app, signed_in, device).await
     {
-        return visitor.refusal(&visitor.text("sign-out"), error);
+        return request.refusal(&request.text("sign-out"), error);
     }
     // What forms of this browser repeated is worth nothing any more.
-    visitor.moves_to(&browser::new_id());
-    visitor.leads_to("login")
+    request.change_id(&browser::new_id());
+    request.redirect("login")
 }
 
 #[handler]
-pub(crate) fn home(visitor: Visitor) -> poem::Result<Response> {
-    let signed_in = visitor.signed_in()?;
-    let mails = visitor.app.mailer.sends();
+pub(crate) fn home(request: PageRequest) -> poem::Result<Response> {
+    let signed_in = request.signed_in()?;
+    let mails = request.app.mailer.sends();
     let values = context! { is_verified => signed_in.user.is_verified, mails };
-    Ok(visitor.page(StatusCode::OK, "home.html", values))
+    Ok(request.page(StatusCode::OK, "home.html", values))
 }
 
 /// What a program is that calls itself so, for people: its name and what it runs on.

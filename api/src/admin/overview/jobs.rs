@@ -6,6 +6,7 @@ use tokio::time::interval;
 
 use super::store;
 use crate::app::App;
+use crate::base::background::Background;
 use crate::base::clock;
 use crate::platform::job::purge;
 
@@ -15,8 +16,14 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// How long what was counted is kept, in seconds.
 const KEPT_FOR: u64 = 400 * 86_400;
 
+/// Starts the background work.
+pub(crate) fn start(app: &App, background: &mut Background) {
+    background.start(keep_counting(app.clone()));
+    background.start(keep_purging(app.clone()));
+}
+
 /// Counts once an hour, for as long as it is polled; of several replicas one does.
-pub(crate) async fn keep_counting(app: App) {
+async fn keep_counting(app: App) {
     let mut ticks = interval(LOOK_EVERY);
     loop {
         ticks.tick().await;
@@ -27,7 +34,7 @@ pub(crate) async fn keep_counting(app: App) {
 }
 
 /// Purges once an hour, for as long as it is polled.
-pub(crate) async fn keep_purging(app: App) {
+async fn keep_purging(app: App) {
     purge::hourly(&app, "samples", async |_, connection, most| {
         let before = clock::now().minus_seconds(KEPT_FOR);
         store::delete_before(connection, before.millis(), most).await

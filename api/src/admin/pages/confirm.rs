@@ -8,15 +8,15 @@ use poem::Response;
 use serde_json::Value as Json;
 
 use super::{Filled, refused};
+use crate::access::caller::page::PageRequest;
 use crate::access::session::browser::{self, SignedIn};
 use crate::app::App;
 use crate::base::error::{Code, Error, Result};
 use crate::http::page::Head;
-use crate::http::page_request::Visitor;
 use crate::identity::factor::password_check::{self, Account};
 use crate::identity::factor::{Authentication, Password};
 use crate::identity::user;
-use crate::self_service::account::pages::told;
+use crate::self_service::account::pages::message;
 
 /// The acts that may have to be confirmed.
 const ACTS: [&str; 9] = [
@@ -34,7 +34,7 @@ const ACTS: [&str; 9] = [
 /// Takes the password that came with a form, if one did: the session counts as fresh from then on, and the browser has
 /// another id. Returns the proof; the refusal is a page.
 pub(super) async fn prove(
-    visitor: &mut Visitor,
+    request: &mut PageRequest,
     signed_in: &SignedIn,
     form: &Filled,
     from: Option<&str>,
@@ -45,19 +45,19 @@ pub(super) async fn prove(
         true => Err(Error::from(Code::FreshTokenRequired)),
         false => {
             let password = Password::new(proof.clone());
-            freshen(&visitor.app, signed_in, password, &next, from).await
+            freshen(&request.app, signed_in, password, &next, from).await
         }
     };
     match outcome {
         Ok(authentication) => {
-            visitor.moves_to(&next);
+            request.change_id(&next);
             Ok(Some(authentication))
         }
         Err(error) if error.code() == Code::Unauthorized => {
-            Err(visitor.leads_to_login(Some("signed-out-meanwhile")))
+            Err(request.redirect_to_login(Some("signed-out-meanwhile")))
         }
-        Err(error) if error.code() == Code::InternalServerError => Err(refused(visitor, error)),
-        Err(error) => Err(page(visitor, form, &error).await),
+        Err(error) if error.code() == Code::InternalServerError => Err(refused(request, error)),
+        Err(error) => Err(page(request, form, &error).await),
     }
 }
 
@@ -76,16 +76,16 @@ async fn freshen(
 }
 
 /// The page that asks for the password, with all that was typed, and with what was wrong about the password if it was.
-pub(super) async fn page(visitor: &Visitor, form: &Filled, error: &Error) -> Response {
-    let about = match about(visitor, form).await {
+pub(super) async fn page(request: &PageRequest, form: &Filled, error: &Error) -> Response {
+    let about = match about(request, form).await {
         Ok(about) => about,
-        Err(error) => return refused(visitor, error),
+        Err(error) => return refused(request, error),
     };
     let fault = match error.code() {
         Code::FreshProofRequired => String::new(),
-        _ => told(visitor, error),
+        _ => message(request, error),
     };
-    let minutes = visitor.app.config.fresh_token_expires.div_ceil(60);
+    let minutes = request.app.config.fresh_token_expires.div_ceil(60);
     let field = match error.code() {
         Code::LoginBadCredentials | Code::FreshTokenRequired => "current",
         _ => "",
@@ -99,18 +99,18 @@ pub(super) async fn page(visitor: &Visitor, form: &Filled, error: &Error) -> Res
         about,
         minutes,
         kept => kept(form),
-        place => visitor.place(),
+        place => request.place(),
         told => "",
         next => "",
     };
-    head.onto(visitor.page(head.status(), "admin/confirm.html", values))
+    head.onto(request.page(head.status(), "admin/confirm.html", values))
 }
 
 /// Whom or what the act is about, as far as the form or its place says.
-async fn about(visitor: &Visitor, form: &Filled) -> Result<String> {
-    let user = visitor.place().strip_prefix("admin/users/").and_then(|id| id.parse().ok());
+async fn about(request: &PageRequest, form: &Filled) -> Result<String> {
+    let user = request.place().strip_prefix("admin/users/").and_then(|id| id.parse().ok());
     if let Some(user) = user {
-        let known = user::by_id(&visitor.app.database, user).await?;
+        let known = user::by_id(&request.app.database, user).await?;
         return Ok(known.map(|known| known.user.email).unwrap_or_default());
     }
     let said = [&form.username, &form.name, &form.id].into_iter().flatten();

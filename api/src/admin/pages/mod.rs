@@ -20,6 +20,7 @@ pub(crate) use system::{
 };
 pub(crate) use tokens::{change_tokens, show_tokens};
 
+use crate::access::caller::page::PageRequest;
 use crate::access::caller::{Caller, Superuser};
 use crate::access::session::browser::SignedIn;
 use crate::admin::overview::{Day, overview};
@@ -27,11 +28,10 @@ use crate::base::error::{Code, Error, Result};
 use crate::base::scope::Scope;
 use crate::http::body::is_line;
 use crate::http::page::{Head, field_of};
-use crate::http::page_request::Visitor;
 use crate::http::peer::PeerAddress;
 use crate::identity::user;
 use crate::platform::replica;
-use crate::self_service::account::pages::told;
+use crate::self_service::account::pages::message;
 use crate::self_service::registration::pages::invalid;
 
 /// How many rows a page has.
@@ -123,7 +123,7 @@ impl From {
 
 /// What somebody does on these pages.
 struct Act<'a> {
-    visitor: &'a Visitor,
+    request: &'a PageRequest,
     signed_in: SignedIn,
     caller: Caller,
 }
@@ -131,22 +131,22 @@ struct Act<'a> {
 impl<'a> Act<'a> {
     /// By whoever has a scope, and has given their password with the form if they were asked for it.
     async fn by(
-        visitor: &'a mut Visitor,
+        request: &'a mut PageRequest,
         scope: &'static str,
         form: &Filled,
         from: &PeerAddress,
     ) -> poem::Result<Self> {
-        let mut signed_in = visitor.allowed(scope)?;
+        let mut signed_in = request.allowed(scope)?;
         // As the table has them: who was demoted on another replica a moment ago does nothing here.
-        let user = user::by_id(&visitor.app.database, signed_in.user.id).await?;
+        let user = user::by_id(&request.app.database, signed_in.user.id).await?;
         let user = user.map(|known| known.user).filter(|user| user.is_active);
         let user = user.filter(|user| user.scopes().contains(scope) || user.is_superuser);
-        let refusal = || visitor.refusal(&visitor.text("not-allowed"), Code::Forbidden.into());
+        let refusal = || request.refusal(&request.text("not-allowed"), Code::Forbidden.into());
         signed_in.user = Arc::new(user.ok_or_else(|| poem::Error::from_response(refusal()))?);
-        let proved = confirm::prove(visitor, &signed_in, form, from.0.as_deref()).await;
+        let proved = confirm::prove(request, &signed_in, form, from.0.as_deref()).await;
         let authentication = proved.map_err(poem::Error::from_response)?;
         let caller = Caller::browser(&signed_in, authentication);
-        Ok(Self { visitor, signed_in, caller })
+        Ok(Self { request, signed_in, caller })
     }
 
     /// The one who does it, as a superuser.
@@ -157,17 +157,17 @@ impl<'a> Act<'a> {
 
 /// A page, for who may see it.
 async fn page(
-    visitor: &Visitor,
+    request: &PageRequest,
     template: &str,
     values: impl Future<Output = Result<Value>>,
 ) -> poem::Result<Response> {
-    visitor.allowed(Scope::ADMIN)?;
-    Ok(shown(visitor, StatusCode::OK, template, context! {}, values).await)
+    request.allowed(Scope::ADMIN)?;
+    Ok(shown(request, StatusCode::OK, template, context! {}, values).await)
 }
 
 /// A page after what its form did.
 async fn after(
-    visitor: &Visitor,
+    request: &PageRequest,
     form: &Filled,
     outcome: Result<Done>,
     template: &str,
@@ -176,10 +176,10 @@ async fn after(
     let section = section_of(&form.act);
     let (status, more) = match outcome {
         Ok(Done::Said(name)) => {
-            return match visitor.is_still_signed_in().await {
-                Ok(true) => visitor.has_done(visitor.place(), section, name),
-                Ok(false) => visitor.leads_to_login(Some("signed-out-by-it")),
-                Err(error) => refused(visitor, error),
+            return match request.is_still_signed_in().await {
+                Ok(true) => request.redirect_with_flash(request.place(), section, name),
+                Ok(false) => request.redirect_to_login(Some("signed-out-by-it")),
+                Err(error) => refused(request, error),
             };
         }
         Ok(Done::Told(told)) => (StatusCode::OK, context! { told, section }),
@@ -187,29 +187,29 @@ async fn after(
             (StatusCode::CREATED, context! { secret, section, typed => form.typed() })
         }
         Err(error) if error.code() == Code::InternalServerError => {
-            return refused(visitor, error);
+            return refused(request, error);
         }
         Err(error) if error.code() == Code::FreshProofRequired => {
-            return confirm::page(visitor, form, &error).await;
+            return confirm::page(request, form, &error).await;
         }
         Err(error) => {
             let faulty = &form.act;
             let fields = fields_of(faulty);
             let asks = fields.contains(&"current");
-            let fault = if asks { told(visitor, &error) } else { visitor.told(&error) };
+            let fault = if asks { message(request, &error) } else { request.message(&error) };
             let field = Some(field_of(&error)).filter(|field| fields.contains(field));
             let field = field.unwrap_or_default();
             let more = context! { fault, faulty, field, section, typed => form.typed() };
             let head = Head::of(&error);
-            return head.onto(shown(visitor, head.status(), template, more, values).await);
+            return head.onto(shown(request, head.status(), template, more, values).await);
         }
     };
-    shown(visitor, status, template, more, values).await
+    shown(request, status, template, more, values).await
 }
 
-fn refused(visitor: &Visitor, error: Error) -> Response {
-    let (title, text) = (visitor.text("admin-title"), visitor.told(&error));
-    visitor.refusal_with(&title, &text, "admin", &error)
+fn refused(request: &PageRequest, error: Error) -> Response {
+    let (title, text) = (request.text("admin-title"), request.message(&error));
+    request.refusal_with(&title, &text, "admin", &error)
 }
 
 /// The fields of a form, beside which it is said what is wrong with them.
@@ -242,7 +242,7 @@ fn section_of(act: &str) -> &'static str {
 }
 
 async fn shown(
-    visitor: &Visitor,
+    request: &PageRequest,
     status: StatusCode,
     template: &str,
     more: Value,
@@ -251,8 +251,8 @@ async fn shown(
     let typed = Filled::default().typed();
     let missing = context! { told => "", secret => "", next => "", typed };
     match values.await {
-        Ok(values) => visitor.page(status, template, context! { ..more, ..values, ..missing }),
-        Err(error) => refused(visitor, error),
+        Ok(values) => request.page(status, template, context! { ..more, ..values, ..missing }),
+        Err(error) => refused(request, error),
     }
 }
 
@@ -277,13 +277,13 @@ fn why(text: Option<String>) -> Result<String> {
 }
 
 #[handler]
-pub(crate) async fn show_overview(visitor: Visitor) -> poem::Result<Response> {
-    page(&visitor, "admin/overview.html", overview_values(&visitor)).await
+pub(crate) async fn show_overview(request: PageRequest) -> poem::Result<Response> {
+    page(&request, "admin/overview.html", overview_values(&request)).await
 }
 
-async fn overview_values(visitor: &Visitor) -> Result<Value> {
-    let overview = overview(&visitor.app, DAYS).await?;
-    let (replicas, _) = replica::list(&visitor.app).await?;
+async fn overview_values(request: &PageRequest) -> Result<Value> {
+    let overview = overview(&request.app, DAYS).await?;
+    let (replicas, _) = replica::list(&request.app).await?;
     let chart = |name: &str, adds_up: bool, of: fn(&Day) -> i64| {
         let most = overview.days.iter().map(of).max().unwrap_or_default();
         let bars: Vec<_> = overview

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::{Act, BY_BUTTON, Done, Filled, From, ROWS, after, next, page, why};
 use crate::access::api_token::{self, Chosen};
+use crate::access::caller::page::{CheckedForm, PageRequest};
 use crate::access::session::pages::device_name;
 use crate::access::session::{self, Page, Session};
 use crate::admin;
@@ -14,7 +15,7 @@ use crate::admin::revocation::Target;
 use crate::admin::user::Regrant;
 use crate::base::error::{Code, Error, Result};
 use crate::base::scope::{MAX_SCOPES, Scope, Scopes};
-use crate::http::page_request::{Asked, Posted, Visitor};
+use crate::http::browser_request::PageQuery;
 use crate::http::peer::PeerAddress;
 use crate::identity::user::{Changes, Filter, User};
 use crate::identity::verification::Purpose;
@@ -32,13 +33,13 @@ struct Sought {
 
 #[handler]
 pub(crate) async fn show_users(
-    visitor: Visitor,
-    Asked(sought): Asked<Sought>,
+    request: PageRequest,
+    PageQuery(sought): PageQuery<Sought>,
 ) -> poem::Result<Response> {
-    page(&visitor, "admin/users.html", users_values(&visitor, sought)).await
+    page(&request, "admin/users.html", users_values(&request, sought)).await
 }
 
-async fn users_values(visitor: &Visitor, sought: Sought) -> Result<Value> {
+async fn users_values(request: &PageRequest, sought: Sought) -> Result<Value> {
     let Sought { q, state, after } = sought;
     let state = state.unwrap_or_default();
     let filter = Filter {
@@ -47,7 +48,7 @@ async fn users_values(visitor: &Visitor, sought: Sought) -> Result<Value> {
         is_superuser: (state == "superuser").then_some(true),
         is_verified: (state == "not-verified").then_some(false),
     };
-    let (users, more) = admin::user::list(&visitor.app, filter, after.as_deref(), ROWS).await?;
+    let (users, more) = admin::user::list(&request.app, filter, after.as_deref(), ROWS).await?;
     let last = users.last().filter(|_| more).map(|last| last.email.clone());
     let next = next(last, &[("q", q.as_deref()), ("state", Some(&state))]);
     let users: Vec<_> = users.iter().map(seen).collect();
@@ -70,15 +71,18 @@ fn seen(user: &User) -> Value {
 }
 
 #[handler]
-pub(crate) async fn show_user(visitor: Visitor, Path(id): Path<String>) -> poem::Result<Response> {
-    page(&visitor, "admin/user.html", user_values(&visitor, &id)).await
+pub(crate) async fn show_user(
+    request: PageRequest,
+    Path(id): Path<String>,
+) -> poem::Result<Response> {
+    page(&request, "admin/user.html", user_values(&request, &id)).await
 }
 
-async fn user_values(visitor: &Visitor, id: &str) -> Result<Value> {
-    let app = &visitor.app;
+async fn user_values(request: &PageRequest, id: &str) -> Result<Value> {
+    let app = &request.app;
     let user = admin::user::read(app, id).await?;
     let all = Page { ended: false, after: None, limit: 100 };
-    let current = visitor.signed_in.as_ref().map(|signed_in| signed_in.session);
+    let current = request.signed_in.as_ref().map(|signed_in| signed_in.session);
     let (sessions, more_sessions) = session::list(app, user.id, current, all).await?;
     let tokens = api_token::live_of(app, user.id).await?;
     let tokens: Vec<_> = tokens.iter().map(|token| super::tokens::seen(token, None)).collect();
@@ -113,22 +117,22 @@ fn seen_session(session: &Session, user: Option<(String, &str)>) -> Value {
 pub(crate) async fn change_user(
     Path(id): Path<String>,
     from: PeerAddress,
-    posted: Posted<Filled>,
+    posted: CheckedForm<Filled>,
 ) -> poem::Result<Response> {
-    let Posted { form, mut visitor } = posted;
+    let CheckedForm { form, mut request } = posted;
     // A mail that anybody may ask for harms nobody.
     let scope = if form.act == "reset-mail" { Scope::ADMIN } else { Scope::SUPER };
-    let act = Act::by(&mut visitor, scope, &form, &from).await?;
+    let act = Act::by(&mut request, scope, &form, &from).await?;
     let is_end = form.act == "delete";
     let outcome = user_changed(&act, &id, form.clone(), from.0.as_deref()).await;
     if is_end && outcome.is_ok() {
-        return Ok(visitor.has_done("admin/users", "", "user-gone"));
+        return Ok(request.redirect_with_flash("admin/users", "", "user-gone"));
     }
-    Ok(after(&visitor, &form, outcome, "admin/user.html", user_values(&visitor, &id)).await)
+    Ok(after(&request, &form, outcome, "admin/user.html", user_values(&request, &id)).await)
 }
 
 async fn user_changed(act: &Act<'_>, id: &str, form: Filled, from: Option<&str>) -> Result<Done> {
-    let app = &act.visitor.app;
+    let app = &act.request.app;
     let user = admin::user::read(app, id).await?;
     match form.act.as_str() {
         "change" => {
@@ -227,22 +231,22 @@ async fn end_session(act: &Act<'_>, form: Filled) -> Result<Done> {
     let session = form.id.unwrap_or_default().parse().map_err(|_| Code::NotFound)?;
     let target = Target::Session(session);
     let why = BY_BUTTON.to_owned();
-    admin::revocation::revoke(&act.visitor.app, &act.superuser()?, target, why).await?;
+    admin::revocation::revoke(&act.request.app, &act.superuser()?, target, why).await?;
     Ok(Done::Said("session-ended"))
 }
 
 #[handler]
 pub(crate) async fn show_sessions(
-    visitor: Visitor,
-    Asked(from): Asked<From>,
+    request: PageRequest,
+    PageQuery(from): PageQuery<From>,
 ) -> poem::Result<Response> {
-    page(&visitor, "admin/sessions.html", sessions_values(&visitor, from)).await
+    page(&request, "admin/sessions.html", sessions_values(&request, from)).await
 }
 
-async fn sessions_values(visitor: &Visitor, from: From) -> Result<Value> {
-    let app = &visitor.app;
+async fn sessions_values(request: &PageRequest, from: From) -> Result<Value> {
+    let app = &request.app;
     let after = from.after.as_deref().and_then(|id| id.parse().ok());
-    let current = visitor.signed_in.as_ref().map(|signed_in| signed_in.session);
+    let current = request.signed_in.as_ref().map(|signed_in| signed_in.session);
     let (sessions, more) = session::list_all(app, current, after, ROWS).await?;
     let ids = sessions.iter().map(|(_, user)| *user).collect();
     let emails = crate::identity::user::emails(&app.database, ids).await?;
@@ -258,12 +262,12 @@ async fn sessions_values(visitor: &Visitor, from: From) -> Result<Value> {
 #[handler]
 pub(crate) async fn change_session(
     from: PeerAddress,
-    Asked(rows): Asked<From>,
-    posted: Posted<Filled>,
+    PageQuery(rows): PageQuery<From>,
+    posted: CheckedForm<Filled>,
 ) -> poem::Result<Response> {
-    let Posted { form, mut visitor } = posted;
-    let act = Act::by(&mut visitor, Scope::SUPER, &form, &from).await?;
+    let CheckedForm { form, mut request } = posted;
+    let act = Act::by(&mut request, Scope::SUPER, &form, &from).await?;
     let outcome = end_session(&act, form.clone()).await;
-    let values = sessions_values(&visitor, rows);
-    Ok(after(&visitor, &form, outcome, "admin/sessions.html", values).await)
+    let values = sessions_values(&request, rows);
+    Ok(after(&request, &form, outcome, "admin/sessions.html", values).await)
 }

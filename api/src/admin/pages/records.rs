@@ -8,12 +8,13 @@ use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
 use super::{Act, Done, Filled, From, ROWS, after, next, page, why};
+use crate::access::caller::page::{CheckedForm, PageRequest};
 use crate::admin;
 use crate::admin::revocation::Target;
 use crate::app::App;
 use crate::base::error::{Code, Result};
 use crate::base::scope::Scope;
-use crate::http::page_request::{Asked, Posted, Visitor};
+use crate::http::browser_request::PageQuery;
 use crate::http::peer::PeerAddress;
 use crate::identity::service::{self, PrincipalId};
 use crate::identity::user;
@@ -23,21 +24,21 @@ use crate::self_service::registration::pages::invalid;
 
 #[handler]
 pub(crate) async fn show_revocations(
-    visitor: Visitor,
-    Asked(from): Asked<From>,
+    request: PageRequest,
+    PageQuery(from): PageQuery<From>,
 ) -> poem::Result<Response> {
-    page(&visitor, "admin/revocations.html", revocations_values(&visitor, from)).await
+    page(&request, "admin/revocations.html", revocations_values(&request, from)).await
 }
 
-async fn revocations_values(visitor: &Visitor, from: From) -> Result<Value> {
+async fn revocations_values(request: &PageRequest, from: From) -> Result<Value> {
     let before = from.after.as_deref().and_then(|after| after.parse().ok());
     let (entries, more) =
-        revocation::list(&visitor.app, Some(&revocation::COVERING), before, ROWS).await?;
+        revocation::list(&request.app, Some(&revocation::COVERING), before, ROWS).await?;
     let last = entries.last().filter(|_| more).map(|last| last.seq.to_string());
     let is_user = |entry: &&revocation::Entry| entry.kind == "sub";
     let ids =
         entries.iter().filter(is_user).filter_map(|entry| entry.subject.parse().ok()).collect();
-    let emails: HashMap<_, _> = user::emails(&visitor.app.database, ids)
+    let emails: HashMap<_, _> = user::emails(&request.app.database, ids)
         .await?
         .into_iter()
         .map(|(id, email)| (id.to_string(), email))
@@ -62,24 +63,24 @@ async fn revocations_values(visitor: &Visitor, from: From) -> Result<Value> {
 #[handler]
 pub(crate) async fn change_revocations(
     from: PeerAddress,
-    Asked(rows): Asked<From>,
-    posted: Posted<Filled>,
+    PageQuery(rows): PageQuery<From>,
+    posted: CheckedForm<Filled>,
 ) -> poem::Result<Response> {
-    let Posted { form, mut visitor } = posted;
-    let act = Act::by(&mut visitor, Scope::SUPER, &form, &from).await?;
+    let CheckedForm { form, mut request } = posted;
+    let act = Act::by(&mut request, Scope::SUPER, &form, &from).await?;
     let outcome = revocations_changed(&act, form.clone()).await;
     Ok(after(
-        &visitor,
+        &request,
         &form,
         outcome,
         "admin/revocations.html",
-        revocations_values(&visitor, rows),
+        revocations_values(&request, rows),
     )
     .await)
 }
 
 async fn revocations_changed(act: &Act<'_>, form: Filled) -> Result<Done> {
-    let app = &act.visitor.app;
+    let app = &act.request.app;
     match form.act.as_str() {
         "revoke" => {
             let subject = form.subject.unwrap_or_default();
@@ -119,14 +120,14 @@ struct Sought {
 
 #[handler]
 pub(crate) async fn show_events(
-    visitor: Visitor,
-    Asked(sought): Asked<Sought>,
+    request: PageRequest,
+    PageQuery(sought): PageQuery<Sought>,
 ) -> poem::Result<Response> {
-    page(&visitor, "admin/events.html", events_values(&visitor, sought)).await
+    page(&request, "admin/events.html", events_values(&request, sought)).await
 }
 
-async fn events_values(visitor: &Visitor, sought: Sought) -> Result<Value> {
-    let app = &visitor.app;
+async fn events_values(request: &PageRequest, sought: Sought) -> Result<Value> {
+    let app = &request.app;
     let typed =
         |text: &Option<String>| text.as_deref().map(str::trim).unwrap_or_default().to_owned();
     let (act, actor, subject) = (typed(&sought.act), typed(&sought.actor), typed(&sought.subject));
@@ -136,7 +137,7 @@ async fn events_values(visitor: &Visitor, sought: Sought) -> Result<Value> {
     let (day, fault) = match day {
         Ok(day) => (day, String::new()),
         // Nothing rather than everything, as if it had been looked for.
-        Err(_) => (Some(chrono::NaiveDate::MAX), visitor.text("since-wrong")),
+        Err(_) => (Some(chrono::NaiveDate::MAX), request.text("since-wrong")),
     };
     let filter = audit::Filter {
         act: Some(act.clone()).filter(|act| !act.is_empty()),

@@ -4,24 +4,25 @@ use minijinja::{Value, context};
 use poem::{Response, handler};
 
 use super::{Act, Done, Filled, From, ROWS, after, next, page};
+use crate::access::caller::page::{CheckedForm, PageRequest};
 use crate::admin;
 use crate::base::error::{Code, Result};
 use crate::base::scope::Scope;
-use crate::http::page_request::{Asked, Posted, Visitor};
+use crate::http::browser_request::PageQuery;
 use crate::http::peer::PeerAddress;
 use crate::platform::{key, mail, replica};
 
 #[handler]
 pub(crate) async fn show_mails(
-    visitor: Visitor,
-    Asked(from): Asked<From>,
+    request: PageRequest,
+    PageQuery(from): PageQuery<From>,
 ) -> poem::Result<Response> {
-    page(&visitor, "admin/mail.html", mail_values(&visitor, from)).await
+    page(&request, "admin/mail.html", mail_values(&request, from)).await
 }
 
-async fn mail_values(visitor: &Visitor, from: From) -> Result<Value> {
+async fn mail_values(request: &PageRequest, from: From) -> Result<Value> {
     let after = from.after.as_deref().and_then(|id| id.parse().ok());
-    let (waiting, more) = mail::waiting(&visitor.app, after, ROWS).await?;
+    let (waiting, more) = mail::waiting(&request.app, after, ROWS).await?;
     let last = waiting.last().filter(|_| more).map(|last| last.id.to_string());
     let mails: Vec<_> = waiting
         .iter()
@@ -39,25 +40,25 @@ async fn mail_values(visitor: &Visitor, from: From) -> Result<Value> {
         })
         .collect();
     Ok(
-        context! { mails, sends => visitor.app.mailer.sends(), from => from.query(), next => next(last, &[]) },
+        context! { mails, sends => request.app.mailer.sends(), from => from.query(), next => next(last, &[]) },
     )
 }
 
 #[handler]
 pub(crate) async fn change_mail(
     from: PeerAddress,
-    Asked(rows): Asked<From>,
-    posted: Posted<Filled>,
+    PageQuery(rows): PageQuery<From>,
+    posted: CheckedForm<Filled>,
 ) -> poem::Result<Response> {
-    let Posted { form, mut visitor } = posted;
+    let CheckedForm { form, mut request } = posted;
     let scope = if form.act == "hasten" { Scope::ADMIN } else { Scope::SUPER };
-    let act = Act::by(&mut visitor, scope, &form, &from).await?;
+    let act = Act::by(&mut request, scope, &form, &from).await?;
     let outcome = mail_changed(&act, form.clone()).await;
-    Ok(after(&visitor, &form, outcome, "admin/mail.html", mail_values(&visitor, rows)).await)
+    Ok(after(&request, &form, outcome, "admin/mail.html", mail_values(&request, rows)).await)
 }
 
 async fn mail_changed(act: &Act<'_>, form: Filled) -> Result<Done> {
-    let (app, id) = (&act.visitor.app, form.id.unwrap_or_default());
+    let (app, id) = (&act.request.app, form.id.unwrap_or_default());
     match form.act.as_str() {
         "hasten" => {
             mail::hasten(app, &id).await?;
@@ -72,12 +73,12 @@ async fn mail_changed(act: &Act<'_>, form: Filled) -> Result<Done> {
 }
 
 #[handler]
-pub(crate) async fn show_keys(visitor: Visitor) -> poem::Result<Response> {
-    page(&visitor, "admin/keys.html", key_values(&visitor)).await
+pub(crate) async fn show_keys(request: PageRequest) -> poem::Result<Response> {
+    page(&request, "admin/keys.html", key_values(&request)).await
 }
 
-async fn key_values(visitor: &Visitor) -> Result<Value> {
-    let keys = key::list(&visitor.app).await?;
+async fn key_values(request: &PageRequest) -> Result<Value> {
+    let keys = key::list(&request.app).await?;
     let keys: Vec<_> = keys
         .iter()
         .map(|key| {
@@ -91,23 +92,23 @@ async fn key_values(visitor: &Visitor) -> Result<Value> {
             }
         })
         .collect();
-    let current = visitor.app.config.jwt_algorithm.name().to_owned();
+    let current = request.app.config.jwt_algorithm.name().to_owned();
     Ok(context! { keys, current })
 }
 
 #[handler]
 pub(crate) async fn change_keys(
     from: PeerAddress,
-    posted: Posted<Filled>,
+    posted: CheckedForm<Filled>,
 ) -> poem::Result<Response> {
-    let Posted { form, mut visitor } = posted;
-    let act = Act::by(&mut visitor, Scope::SUPER, &form, &from).await?;
+    let CheckedForm { form, mut request } = posted;
+    let act = Act::by(&mut request, Scope::SUPER, &form, &from).await?;
     let outcome = keys_changed(&act, form.clone()).await;
-    Ok(after(&visitor, &form, outcome, "admin/keys.html", key_values(&visitor)).await)
+    Ok(after(&request, &form, outcome, "admin/keys.html", key_values(&request)).await)
 }
 
 async fn keys_changed(act: &Act<'_>, form: Filled) -> Result<Done> {
-    let (app, superuser) = (&act.visitor.app, &act.superuser()?);
+    let (app, superuser) = (&act.request.app, &act.superuser()?);
     match form.act.as_str() {
         "rotate" => {
             let algorithm = form.algorithm.unwrap_or_default().parse();
@@ -125,12 +126,12 @@ async fn keys_changed(act: &Act<'_>, form: Filled) -> Result<Done> {
 }
 
 #[handler]
-pub(crate) async fn show_servers(visitor: Visitor) -> poem::Result<Response> {
-    page(&visitor, "admin/servers.html", server_values(&visitor)).await
+pub(crate) async fn show_servers(request: PageRequest) -> poem::Result<Response> {
+    page(&request, "admin/servers.html", server_values(&request)).await
 }
 
-async fn server_values(visitor: &Visitor) -> Result<Value> {
-    let (replicas, last) = replica::list(&visitor.app).await?;
+async fn server_values(request: &PageRequest) -> Result<Value> {
+    let (replicas, last) = replica::list(&request.app).await?;
     let replicas: Vec<_> = replicas
         .iter()
         .map(|replica| {
@@ -142,17 +143,17 @@ async fn server_values(visitor: &Visitor) -> Result<Value> {
             }
         })
         .collect();
-    let age = visitor.app.revocations.age().map(|age| age.as_millis());
+    let age = request.app.revocations.age().map(|age| age.as_millis());
     Ok(context! { replicas, last, age })
 }
 
 #[handler]
-pub(crate) async fn show_settings(visitor: Visitor) -> poem::Result<Response> {
-    page(&visitor, "admin/settings.html", setting_values(&visitor)).await
+pub(crate) async fn show_settings(request: PageRequest) -> poem::Result<Response> {
+    page(&request, "admin/settings.html", setting_values(&request)).await
 }
 
-async fn setting_values(visitor: &Visitor) -> Result<Value> {
-    let settings: Vec<_> = visitor
+async fn setting_values(request: &PageRequest) -> Result<Value> {
+    let settings: Vec<_> = request
         .app
         .config
         .shown

@@ -6,11 +6,12 @@ use poem::{Response, handler};
 use super::{Act, Done, Filled, From, ROWS, after, next, page, people};
 use crate::access::api_token::{self, ApiToken, Chosen};
 use crate::access::caller::Caller;
+use crate::access::caller::page::{CheckedForm, PageRequest};
 use crate::admin;
 use crate::base::error::{Code, Result};
 use crate::base::random;
 use crate::base::scope::Scope;
-use crate::http::page_request::{Asked, Posted, Visitor};
+use crate::http::browser_request::PageQuery;
 use crate::http::peer::PeerAddress;
 use crate::identity::factor::Password;
 use crate::identity::factor::password_check::{self, Account};
@@ -20,14 +21,14 @@ use crate::self_service::registration::pages::invalid;
 
 #[handler]
 pub(crate) async fn show_tokens(
-    visitor: Visitor,
-    Asked(from): Asked<From>,
+    request: PageRequest,
+    PageQuery(from): PageQuery<From>,
 ) -> poem::Result<Response> {
-    page(&visitor, "admin/tokens.html", values(&visitor, from)).await
+    page(&request, "admin/tokens.html", values(&request, from)).await
 }
 
-async fn values(visitor: &Visitor, from: From) -> Result<Value> {
-    let app = &visitor.app;
+async fn values(request: &PageRequest, from: From) -> Result<Value> {
+    let app = &request.app;
     let (tokens, more) = api_token::list_all(app, from.after.clone(), ROWS).await?;
     let last = tokens.last().filter(|_| more).map(|(token, _)| token.id.to_string());
     let (services, more_services) = service::list(app, None, 100).await?;
@@ -72,17 +73,17 @@ pub(super) fn seen(token: &ApiToken, owner: Option<&str>) -> Value {
 #[handler]
 pub(crate) async fn change_tokens(
     from: PeerAddress,
-    Asked(rows): Asked<From>,
-    posted: Posted<Filled>,
+    PageQuery(rows): PageQuery<From>,
+    posted: CheckedForm<Filled>,
 ) -> poem::Result<Response> {
-    let Posted { form, mut visitor } = posted;
-    let act = Act::by(&mut visitor, Scope::SUPER, &form, &from).await?;
+    let CheckedForm { form, mut request } = posted;
+    let act = Act::by(&mut request, Scope::SUPER, &form, &from).await?;
     let outcome = changed(&act, form.clone(), from.0.as_deref()).await;
-    Ok(after(&visitor, &form, outcome, "admin/tokens.html", values(&visitor, rows)).await)
+    Ok(after(&request, &form, outcome, "admin/tokens.html", values(&request, rows)).await)
 }
 
 async fn changed(act: &Act<'_>, form: Filled, from: Option<&str>) -> Result<Done> {
-    let app = &act.visitor.app;
+    let app = &act.request.app;
     let name = form.name.unwrap_or_default();
     match form.act.as_str() {
         "delete-token" => {

@@ -10,8 +10,8 @@ use sea_orm::DatabaseTransaction;
 
 use crate::app::App;
 use crate::base::error::Result;
+use crate::base::request_context;
 use crate::identity::user::{self, User};
-use crate::platform::audit;
 use crate::platform::mail::{self, Facts, Letter, Template};
 use crate::platform::rate_limit::mail::{Event, may_tell};
 
@@ -147,7 +147,7 @@ fn plain(name: &str) -> String {
 
 /// What is known of these, and from where it was done.
 fn facts(known: &[(&str, Option<String>)]) -> Facts {
-    let from = ("from", audit::origin().ip);
+    let from = ("from", request_context::current().ip);
     let all = known.iter().cloned().chain([from]);
     all.filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use crate::app::App;
+use crate::base::background::Background;
 use crate::base::error::Result;
 use crate::identity::user;
 use crate::platform::audit::{self, Act};
@@ -14,8 +15,13 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// How many hashes are looked at: they are of a few kinds.
 const SOME: u64 = 2000;
 
+/// Starts the background work.
+pub(crate) fn start(app: &App, background: &mut Background) {
+    background.start(keep_learning(app.clone()));
+}
+
 /// Looks whenever users were imported, by whatever replica, for as long as it is polled.
-pub(crate) async fn keep_learning(app: App) {
+async fn keep_learning(app: App) {
     let mut known = None;
     loop {
         match learn(&app, known).await {

@@ -3,19 +3,13 @@
 //! It keeps a value nobody can guess: browsers in a cookie, other clients from the header of the answer, which they
 //! repeat with the code. A client that has one already keeps it.
 
-use poem::http::HeaderName;
 use poem::{FromRequest, Request, RequestBody};
 
 use crate::app::App;
 use crate::base::error::{Code, Error};
 use crate::http::cookie::{self, Cookies};
+use crate::http::headers::CODE_BINDING;
 use crate::identity::verification::Binding;
-
-/// Where answers bring the value, and where clients without cookies repeat it.
-const HEADER: HeaderName = HeaderName::from_static("x-code-binding");
-
-/// Its name, for the documents.
-pub(crate) const HEADER_NAME: &str = "X-Code-Binding";
 
 const COOKIE: &str = "tessera-code";
 
@@ -40,7 +34,7 @@ impl CodeClient {
         let mail = &self.app.config.mail;
         let seconds = mail.verify_token_expires.max(mail.reset_token_expires);
         self.cookies.lend(&self.app, COOKIE, &kept, seconds);
-        self.cookies.tell(HEADER, &kept);
+        self.cookies.tell(CODE_BINDING, &kept);
         Binding::of(&kept)
     }
 }
@@ -51,7 +45,7 @@ impl<'a> FromRequest<'a> for CodeClient {
         let app = app
             .ok_or_else(|| Error::because(Code::InternalServerError, "a route without its App"))?;
         // A header that is there is what the client means, whatever its cookies say.
-        let shown = match request.headers().get(HEADER) {
+        let shown = match request.headers().get(CODE_BINDING) {
             Some(value) => value.to_str().ok(),
             None => cookie::value(&app, request.headers(), COOKIE),
         };

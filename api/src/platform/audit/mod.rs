@@ -15,12 +15,12 @@ pub use entity::audit::Model as Row;
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::task_local;
 
 use crate::app::App;
 use crate::base::clock;
 use crate::base::database::serialise_audit;
 use crate::base::error::Result;
+use crate::base::request_context::{self, RequestContext};
 
 /// What was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -237,31 +237,6 @@ impl Entry {
     }
 }
 
-/// Where a request came from, and which it is.
-#[derive(Debug, Clone, Default)]
-pub struct Origin {
-    /// The peer's address.
-    pub ip: Option<String>,
-    /// The id of the request, which the log has too.
-    pub request: Option<String>,
-}
-
-task_local! {
-    /// As with what is logged, whatever is done for a request is told with where it came from; no rule
-    /// between the two needs it.
-    static ORIGIN: Origin;
-}
-
-/// Does something for a request.
-pub(crate) async fn within<T>(origin: Origin, work: impl Future<Output = T>) -> T {
-    ORIGIN.scope(origin, work).await
-}
-
-/// Where what is being done was asked for from.
-pub(crate) fn origin() -> Origin {
-    ORIGIN.try_with(Clone::clone).unwrap_or_default()
-}
-
 /// Tells of an act in its transaction, as the last thing before it is committed: from here on every
 /// other transaction that tells of something waits.
 ///
@@ -295,7 +270,7 @@ pub(super) async fn write(transaction: &DatabaseTransaction, entries: Vec<Entry>
     let last = store::last(transaction).await?;
     let (mut seq, mut digest) =
         last.map_or((0, chain::BEGINNING.to_owned()), |row| (row.seq, row.digest));
-    let Origin { ip, request } = origin();
+    let RequestContext { ip, request_id } = request_context::current();
     let mut rows = Vec::new();
     for Entry { act, actor, subject, detail } in entries {
         seq += 1;
@@ -306,7 +281,7 @@ pub(super) async fn write(transaction: &DatabaseTransaction, entries: Vec<Entry>
             actor: actor.0,
             subject,
             ip: ip.clone(),
-            request: request.clone(),
+            request: request_id.clone(),
             detail: detail.to_string(),
             digest: String::new(),
         };
@@ -439,4 +414,21 @@ fn seen_by(name: &str, row: Row) -> Row {
         return row;
     }
     Row { actor: "somebody else".to_owned(), ip: None, request: None, ..row }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Act;
+    use crate::http::page::text::EMBEDDED;
+
+    #[test]
+    fn every_act_has_a_text_in_every_language() {
+        for (language, source) in EMBEDDED {
+            for act in Act::ALL {
+                let text = format!("act-{} =", act.name());
+                let found = source.lines().any(|line| line.starts_with(&text));
+                assert!(found, "{language}: {}", act.name());
+            }
+        }
+    }
 }

@@ -6,6 +6,7 @@ use tokio::time::sleep;
 
 use super::{load, note_signing};
 use crate::app::App;
+use crate::base::background::Background;
 use crate::base::clock::Stopwatch;
 use crate::base::error::Result;
 
@@ -14,8 +15,13 @@ const LOAD_EVERY: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
+/// Starts the background work.
+pub(crate) fn start(app: &App, background: &mut Background) {
+    background.start(keep_loading(app.clone()));
+}
+
 /// Reads the keys again for as long as it is polled. Changes arrive earlier, as notices.
-pub(crate) async fn keep_loading(app: App) {
+async fn keep_loading(app: App) {
     let mut wait = LOAD_EVERY;
     let mut last = Stopwatch::start();
     loop {

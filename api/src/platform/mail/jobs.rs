@@ -2,10 +2,16 @@
 
 use super::Letter;
 use crate::app::App;
+use crate::base::background::Background;
 use crate::platform::job::{self, Failure, Job, Kind};
 
+/// Starts the background work.
+pub(crate) fn start(app: &App, background: &mut Background) {
+    background.start(keep_delivering(app.clone()));
+}
+
 /// Delivers mails as they come, for as long as it is polled.
-pub(crate) async fn keep_delivering(app: App) {
+async fn keep_delivering(app: App) {
     job::keep_working(app, Kind::Mail, deliver).await;
 }
 

@@ -2,11 +2,17 @@
 
 use super::store;
 use crate::app::App;
+use crate::base::background::Background;
 use crate::base::clock;
 use crate::platform::job::purge;
 
+/// Starts the background work.
+pub(crate) fn start(app: &App, background: &mut Background) {
+    background.start(keep_purging(app.clone()));
+}
+
 /// Purges once an hour, for as long as it is polled.
-pub(crate) async fn keep_purging(app: App) {
+async fn keep_purging(app: App) {
     purge::hourly(&app, "attempts", async |_, connection, most| {
         store::delete_expired_before(connection, clock::now(), most).await
     })

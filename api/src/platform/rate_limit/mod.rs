@@ -30,7 +30,7 @@ use crate::base::clock::{self, Time};
 use crate::base::config::{Config, ConfigError};
 use crate::base::derived_key;
 use crate::base::error::{Error, Result};
-use crate::platform::audit;
+use crate::base::request_context;
 use crate::platform::unit_of_work::UnitOfWork;
 
 /// How often something may be tried, and how long it has to wait after that.
@@ -214,7 +214,7 @@ pub(crate) async fn chosen_secret(app: &App, account: &str) -> Result<Option<Att
         return Ok(None);
     }
     let account = key(app, CHOSEN_SECRET.what, &[account]);
-    let from = place(audit::origin().ip.as_deref());
+    let from = place(request_context::current().ip.as_deref());
     let from = key(app, CHOSEN_SECRET_FROM.what, &[&from]);
     let mut budgets = [(account.clone(), CHOSEN_SECRET), (from.clone(), CHOSEN_SECRET_FROM)];
     count(app, &mut budgets).await?;

@@ -9,6 +9,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::{last_place, leave, report, store};
 use crate::app::App;
+use crate::base::background::Background;
 use crate::base::clock::{self, Stopwatch};
 use crate::base::error::Result;
 use crate::base::random;
@@ -41,7 +42,7 @@ impl Place {
 }
 
 /// Keeps memory in step with the tables of revocations and of notices, for as long as it is polled.
-pub(crate) async fn keep_following(app: App) {
+async fn keep_following(app: App) {
     let mut ticks = interval(FOLLOW_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut well = true;
@@ -72,22 +73,35 @@ async fn follow(app: &App) -> Result<()> {
     Ok(())
 }
 
+/// Starts the background work: reports that this server runs, and says when it stops.
+pub(crate) fn start(app: &App, background: &mut Background) {
+    let port = background.port();
+    let name = || format!("{}:{port}", gethostname::gethostname().to_string_lossy());
+    let member = Member::new(app.config.replica_name.clone().unwrap_or_else(name));
+    background.start(keep_following(app.clone()));
+    background.start(keep_purging_notices(app.clone()));
+    background.start(member.clone().keep_reporting(app.clone()));
+    background.start(keep_purging(app.clone()));
+    let app = app.clone();
+    background.at_end(async move { member.leave(&app).await });
+}
+
 /// This server among those on its database.
 #[derive(Debug, Clone)]
-pub(crate) struct Member {
+struct Member {
     id: ReplicaId,
     name: String,
 }
 
 impl Member {
     /// With an id of this start.
-    pub(crate) fn new(name: String) -> Self {
+    fn new(name: String) -> Self {
         Self { id: ReplicaId(random::id()), name }
     }
 
     /// Reports every few seconds, and at once when something new was applied, for as long as it is
     /// polled.
-    pub(crate) async fn keep_reporting(self, app: App) {
+    async fn keep_reporting(self, app: App) {
         let mut ticks = interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut last: Option<(i64, Stopwatch)> = None;
@@ -106,7 +120,7 @@ impl Member {
     }
 
     /// Says that this server stops.
-    pub(crate) async fn leave(&self, app: &App) {
+    async fn leave(&self, app: &App) {
         if let Err(error) = leave(app, self.id).await {
             tracing::debug!(error.cause = %error, "this replica could not say that it stops");
         }
@@ -114,7 +128,7 @@ impl Member {
 }
 
 /// Purges notices once an hour, for as long as it is polled.
-pub(crate) async fn keep_purging_notices(app: App) {
+async fn keep_purging_notices(app: App) {
     purge::hourly(&app, "notices", async |_, connection, max| {
         notice::delete_before(connection, clock::now().minus_seconds(NOTICES_KEPT_FOR), max).await
     })
@@ -122,7 +136,7 @@ pub(crate) async fn keep_purging_notices(app: App) {
 }
 
 /// Purges once an hour, for as long as it is polled.
-pub(crate) async fn keep_purging(app: App) {
+async fn keep_purging(app: App) {
     purge::hourly(&app, "replicas", async |_, connection, most| {
         let before = clock::now().minus_seconds(KEPT_FOR);
         store::delete_seen_before(connection, before, most).await

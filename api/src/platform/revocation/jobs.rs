@@ -7,6 +7,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::life::next_note;
 use super::{GRACE, store};
 use crate::app::App;
+use crate::base::background::Background;
 use crate::base::clock::{self, Stopwatch};
 use crate::base::database::serialise_revocations;
 use crate::base::error::Result;
@@ -17,8 +18,14 @@ use crate::platform::unit_of_work::UnitOfWork;
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 const NOTED_FOR: Duration = Duration::from_secs(30);
 
+/// Starts the background work.
+pub(crate) fn start(app: &App, background: &mut Background) {
+    background.start(keep_noting_life(app.clone()));
+    background.start(keep_purging(app.clone()));
+}
+
 /// Notes how long the tokens of this server live, and learns of others', for as long as it is polled.
-pub(crate) async fn keep_noting_life(app: App) {
+async fn keep_noting_life(app: App) {
     let mut ticks = interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -33,7 +40,7 @@ pub(crate) async fn keep_noting_life(app: App) {
 }
 
 /// Purges once an hour, for as long as it is polled.
-pub(crate) async fn keep_purging(app: App) {
+async fn keep_purging(app: App) {
     purge::hourly(&app, "revocations", async |_, connection, most| {
         store::delete_until(connection, clock::now().minus_seconds(GRACE), most).await
     })

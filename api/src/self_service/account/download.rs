@@ -19,8 +19,8 @@ use tokio::time::timeout;
 use super::export::{Export, Part};
 use super::http::{ActResponse, ExportResponse, SessionResponse};
 use crate::access::api_token::http::ApiTokenResponse;
+use crate::base::request_context;
 use crate::identity::user::http::UserResponse;
-use crate::platform::audit;
 
 /// The size of a chunk, in bytes.
 const CHUNK: usize = 16 * 1024;
@@ -44,7 +44,7 @@ impl IntoResponse for Download {
     fn into_response(self) -> Response {
         let (sender, receiver) = mpsc::channel(1);
         // Whatever the log says of it is known by its request.
-        let request = audit::origin().request.unwrap_or_default();
+        let request = request_context::current().request_id.unwrap_or_default();
         tokio::spawn(async move {
             let user = self.0.user.id;
             let broke = match timeout(WRITTEN_WITHIN, Writer::new(sender).write(self.0)).await {

@@ -16,6 +16,7 @@ use crate::base::error::{Code, Result};
 use crate::http::Tag;
 use crate::http::body::{Accepts, Body, Fields, Input};
 use crate::http::cookie::Cookies;
+use crate::http::openapi::Note;
 use crate::identity::factor::Password;
 use crate::identity::user::Email;
 use crate::identity::user::http::UserResponse;
@@ -78,6 +79,9 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
         ],
     ),
 ];
+
+/// What else the documents say of operations.
+pub(crate) const NOTES: &[(&str, Note)] = &[("update_me", Note::SendsCode)];
 
 /// What a user changes of themself. What is missing stays; other members, the flags among them, are
 /// ignored.
@@ -370,7 +374,7 @@ impl Api {
         // A browser has no refresh token to go on with.
         if let Some(claims) = caller.claims_in_cookie().filter(|_| ends_token) {
             match session::replace(&app, claims, device).await {
-                Ok(access) => access.iter().for_each(|access| cookies.keep(&app, access)),
+                Ok(access) => access.iter().for_each(|access| access.keep_in(&cookies, &app)),
                 Err(error) => {
                     tracing::warn!(error.cause = %error, "a cookie could not be replaced")
                 }

@@ -13,6 +13,7 @@ use super::download::Download;
 use super::{Export, Wanted};
 use crate::access::api_token::{self, Chosen};
 use crate::access::caller::UserCaller;
+use crate::access::caller::page::{CheckedForm, PageRequest};
 use crate::access::session::browser::{self, SignedIn};
 use crate::access::session::pages::device_name;
 use crate::access::session::{self, Device, Page};
@@ -21,7 +22,6 @@ use crate::base::error::{Code, Error, Phrase, Result};
 use crate::base::random;
 use crate::http::body::{SECONDS, is_line};
 use crate::http::page::{Frame, Head, field_of};
-use crate::http::page_request::{Posted, Visitor};
 use crate::identity::factor::Password;
 use crate::identity::factor::password_check::{self, Account};
 use crate::identity::user::{Email, former, pending};
@@ -68,79 +68,79 @@ enum Done {
 }
 
 #[handler]
-pub(crate) async fn show(visitor: Visitor) -> poem::Result<Response> {
-    let signed_in = visitor.signed_in()?;
-    Ok(shown(&visitor, &signed_in, StatusCode::OK, context! {}).await)
+pub(crate) async fn show(request: PageRequest) -> poem::Result<Response> {
+    let signed_in = request.signed_in()?;
+    Ok(shown(&request, &signed_in, StatusCode::OK, context! {}).await)
 }
 
 /// Where password managers look for the page on which a password is changed.
 #[handler]
 pub(crate) fn lead_to_password(frame: Frame) -> Response {
-    frame.leads_to("account#password-title")
+    frame.redirect("account#password-title")
 }
 
 #[handler]
 pub(crate) async fn change(
     device: Device,
     client: CodeClient,
-    posted: Posted<Filled>,
+    posted: CheckedForm<Filled>,
 ) -> poem::Result<Response> {
-    let Posted { form, mut visitor } = posted;
-    let signed_in = visitor.signed_in()?;
+    let CheckedForm { form, mut request } = posted;
+    let signed_in = request.signed_in()?;
     let next = Some(browser::new_id()).filter(|_| form.act == "password");
     // Whoever changes no address is sent no code.
     let client = if form.act == "email" { client.keep() } else { None };
     let by = By { device, client, next: next.as_deref() };
-    let outcome = done(&visitor.app, &signed_in, form.clone(), by).await;
+    let outcome = done(&request.app, &signed_in, form.clone(), by).await;
     if let Some(next) = next.filter(|_| outcome.is_ok()) {
-        visitor.moves_to(&next);
+        request.change_id(&next);
     }
     let section = section_of(&form.act);
     let (status, values) = match outcome {
-        Ok(Done::Said(name)) => return Ok(visitor.has_done("account", section, name)),
+        Ok(Done::Said(name)) => return Ok(request.redirect_with_flash("account", section, name)),
         Ok(Done::Gone) => {
-            visitor.signed_in = None;
-            visitor.moves_to(&browser::new_id());
+            request.signed_in = None;
+            request.change_id(&browser::new_id());
             let (title, text) =
-                (visitor.text("account-deleted-title"), visitor.text("account-deleted"));
-            return Ok(visitor.said(StatusCode::OK, &title, &text, "login"));
+                (request.text("account-deleted-title"), request.text("account-deleted"));
+            return Ok(request.said(StatusCode::OK, &title, &text, "login"));
         }
         Ok(Done::Secret(secret)) => (StatusCode::CREATED, context! { secret, section }),
         Err(error) => {
             // What was typed stays, but for passwords.
             let Filled { act, name, surname, website, email, days, .. } = form;
             let typed = context! { name, surname, website, email, days };
-            return Ok(refused(&visitor, &signed_in, &act, error, typed).await);
+            return Ok(refused(&request, &signed_in, &act, error, typed).await);
         }
     };
-    Ok(shown(&visitor, &signed_in, status, values).await)
+    Ok(shown(&request, &signed_in, status, values).await)
 }
 
 /// The page with what is wrong with a form of it, and with what was typed.
 async fn refused(
-    visitor: &Visitor,
+    request: &PageRequest,
     signed_in: &SignedIn,
     act: &str,
     error: Error,
     typed: Value,
 ) -> Response {
     if error.code() == Code::InternalServerError {
-        return visitor.refusal(&visitor.text("your-account"), error);
+        return request.refusal(&request.text("your-account"), error);
     }
-    let fault = told(visitor, &error);
+    let fault = message(request, &error);
     let field = Some(field_of(&error)).filter(|field| fields_of(act).contains(field));
     let (field, section) = (field.unwrap_or_default(), section_of(act));
     let values = context! { fault, faulty => act, field, section, typed };
     let head = Head::of(&error);
-    head.onto(shown(visitor, signed_in, head.status(), values).await)
+    head.onto(shown(request, signed_in, head.status(), values).await)
 }
 
 /// Why something was refused, to somebody who is signed in: of credentials, only the password may be wrong.
-pub(crate) fn told(visitor: &Visitor, error: &Error) -> String {
+pub(crate) fn message(request: &PageRequest, error: &Error) -> String {
     match error.code() {
-        Code::LoginBadCredentials => visitor.text("password-wrong"),
-        Code::FreshTokenRequired => visitor.text("password-missing"),
-        _ => visitor.told(error),
+        Code::LoginBadCredentials => request.text("password-wrong"),
+        Code::FreshTokenRequired => request.text("password-missing"),
+        _ => request.message(error),
     }
 }
 
@@ -312,24 +312,24 @@ pub(crate) fn seconds_of(days: Option<String>) -> Result<Option<u64>> {
 }
 
 async fn shown(
-    visitor: &Visitor,
+    request: &PageRequest,
     signed_in: &SignedIn,
     status: StatusCode,
     more: Value,
 ) -> Response {
-    match values(visitor, signed_in).await {
+    match values(request, signed_in).await {
         Ok(values) => {
             let typed =
                 context! { name => "", surname => "", website => "", email => "", days => "" };
             let missing = context! { secret => "", typed };
-            visitor.page(status, "account.html", context! { ..more, ..values, ..missing })
+            request.page(status, "account.html", context! { ..more, ..values, ..missing })
         }
-        Err(error) => visitor.refusal(&visitor.text("your-account"), error),
+        Err(error) => request.refusal(&request.text("your-account"), error),
     }
 }
 
-async fn values(visitor: &Visitor, signed_in: &SignedIn) -> Result<Value> {
-    let app = &visitor.app;
+async fn values(request: &PageRequest, signed_in: &SignedIn) -> Result<Value> {
+    let app = &request.app;
     // As it is after what the form changed.
     let user = crate::identity::user::by_id(&app.database, signed_in.user.id).await?;
     let user = user.ok_or(Code::Unauthorized)?.user;
@@ -402,20 +402,20 @@ async fn values(visitor: &Visitor, signed_in: &SignedIn) -> Result<Value> {
         website => user.profile.website.as_ref().map(|website| website.as_str()),
     };
     let mails = app.mailer.sends();
-    let strength = strength(visitor);
+    let strength = strength(request);
     let once = random::id().to_string();
     Ok(context! { user => profile, sessions, more_sessions, tokens, events, mails, strength, once })
 }
 
 #[handler]
-pub(crate) async fn export(device: Device, posted: Posted<Given>) -> poem::Result<Response> {
-    let Posted { form: Given { current }, visitor } = posted;
-    let signed_in = visitor.signed_in()?;
-    Ok(match exported(&visitor.app, &signed_in, current, device).await {
+pub(crate) async fn export(device: Device, posted: CheckedForm<Given>) -> poem::Result<Response> {
+    let CheckedForm { form: Given { current }, request } = posted;
+    let signed_in = request.signed_in()?;
+    Ok(match exported(&request.app, &signed_in, current, device).await {
         Ok(export) => Download(export)
             .with_header(header::CONTENT_DISPOSITION, "attachment; filename=\"account.json\"")
             .into_response(),
-        Err(error) => refused(&visitor, &signed_in, "export", error, context! {}).await,
+        Err(error) => refused(&request, &signed_in, "export", error, context! {}).await,
     })
 }
 

@@ -12,6 +12,7 @@ use crate::base::error::{Code, Result};
 use crate::http::Tag;
 use crate::http::body::{Accepts, Body, Fields, Input};
 use crate::http::null::Null;
+use crate::http::openapi::Note;
 use crate::http::peer::PeerAddress;
 use crate::identity::factor::Password;
 use crate::identity::user::Email;
@@ -53,6 +54,15 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
         "restore_email",
         &[Code::RestoreEmailBadToken, Code::UnsupportedMediaType, Code::UnprocessableContent],
     ),
+];
+
+/// What else the documents say of operations.
+pub(crate) const NOTES: &[(&str, Note)] = &[
+    ("request_verify_token", Note::SendsCode),
+    ("forgot_password", Note::SendsCode),
+    ("restore_email", Note::SendsCode),
+    ("verify", Note::TakesCode),
+    ("reset_password", Note::TakesCode),
 ];
 
 /// Who wants a mail.

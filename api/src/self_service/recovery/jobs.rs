@@ -2,14 +2,20 @@
 
 use super::Asked;
 use crate::app::App;
-use crate::platform::audit::{self, Origin};
+use crate::base::background::Background;
+use crate::base::request_context::{self, RequestContext};
 use crate::platform::job::{self, Failure, Job, Kind};
 
+/// Starts the background work.
+pub(crate) fn start(app: &App, background: &mut Background) {
+    background.start(keep_answering(app.clone()));
+}
+
 /// Answers as they come, for as long as it is polled.
-pub(crate) async fn keep_answering(app: App) {
+async fn keep_answering(app: App) {
     job::keep_working(app, Kind::Request, async |app: &App, job: Job<Asked>| {
-        let origin = Origin { ip: job.work.from.clone(), request: None };
-        audit::within(origin, super::answer(app, &job.work)).await.map_err(Failure::from)
+        let context = RequestContext { ip: job.work.from.clone(), request_id: None };
+        request_context::within(context, super::answer(app, &job.work)).await.map_err(Failure::from)
     })
     .await;
 }

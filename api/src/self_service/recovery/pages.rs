@@ -8,9 +8,10 @@ use serde::Deserialize;
 
 use super::{Addressee, Ends, Evidence};
 use crate::access::caller::UserCaller;
+use crate::access::caller::page::{Form, PageRequest};
 use crate::access::session::Device;
 use crate::base::error::{Code, Error};
-use crate::http::page_request::{Asked, Sent, Visitor};
+use crate::http::browser_request::PageQuery;
 use crate::http::peer::PeerAddress;
 use crate::identity::factor::Password;
 use crate::identity::factor::password_check::{self, Account};
@@ -85,34 +86,34 @@ fn place_of(purpose: Purpose) -> &'static str {
 }
 
 #[handler]
-pub(crate) fn forgot_password_form(visitor: Visitor) -> Response {
-    asked(&visitor, Purpose::ResetPassword, &own_address(&visitor), None)
+pub(crate) fn forgot_password_form(request: PageRequest) -> Response {
+    asked(&request, Purpose::ResetPassword, &own_address(&request), None)
 }
 
 #[handler]
 pub(crate) async fn forgot_password(
     from: PeerAddress,
     client: CodeClient,
-    sent: Sent<Filled>,
+    sent: Form<Filled>,
 ) -> Response {
     ask(Purpose::ResetPassword, from, client, sent).await
 }
 
-fn own_address(visitor: &Visitor) -> String {
-    let own = visitor.signed_in.as_ref().map(|signed_in| signed_in.user.email.clone());
+fn own_address(request: &PageRequest) -> String {
+    let own = request.signed_in.as_ref().map(|signed_in| signed_in.user.email.clone());
     own.unwrap_or_default()
 }
 
 #[handler]
-pub(crate) fn request_verify_token_form(visitor: Visitor) -> Response {
-    asked(&visitor, Purpose::Verify, &own_address(&visitor), None)
+pub(crate) fn request_verify_token_form(request: PageRequest) -> Response {
+    asked(&request, Purpose::Verify, &own_address(&request), None)
 }
 
 #[handler]
 pub(crate) async fn request_verify_token(
     from: PeerAddress,
     client: CodeClient,
-    sent: Sent<Filled>,
+    sent: Form<Filled>,
 ) -> Response {
     ask(Purpose::Verify, from, client, sent).await
 }
@@ -121,38 +122,38 @@ async fn ask(
     purpose: Purpose,
     from: PeerAddress,
     client: CodeClient,
-    sent: Sent<Filled>,
+    sent: Form<Filled>,
 ) -> Response {
-    let Sent { form, visitor, stale } = sent;
+    let Form { form, request, stale } = sent;
     let typed = form.email.unwrap_or_default();
     if let Some(error) = stale {
-        return asked(&visitor, purpose, &typed, Some(&error));
+        return asked(&request, purpose, &typed, Some(&error));
     }
     let email = match typed.parse() {
         Ok(email) => email,
         Err(fault) => {
             let error = invalid("email", "email-wrong", fault);
-            return asked(&visitor, purpose, &typed, Some(&error));
+            return asked(&request, purpose, &typed, Some(&error));
         }
     };
     let (by, from, client) = (Actor::anybody(), from.0.as_deref(), client.keep());
-    match super::ask(&visitor.app, purpose, email, by, from, client).await {
+    match super::ask(&request.app, purpose, email, by, from, client).await {
         Ok(()) => {
             let text = format!("{}-done", place_of(purpose));
-            let done = visitor.text_with(&text, &[("email", typed.as_str().into())]);
+            let done = request.text_with(&text, &[("email", typed.as_str().into())]);
             // The mail has a link, and a code for who reads it elsewhere.
             let act = if purpose == Purpose::Verify { Act::Verify } else { Act::ResetPassword };
             let filled = Filled::empty(None, Some(typed));
-            let own = is_own(&visitor, filled.email.as_deref().unwrap_or_default());
-            act.form(&visitor, &filled, context! { done, own }, None)
+            let own = is_own(&request, filled.email.as_deref().unwrap_or_default());
+            act.form(&request, &filled, context! { done, own }, None)
         }
-        Err(error) => asked(&visitor, purpose, &typed, Some(&error)),
+        Err(error) => asked(&request, purpose, &typed, Some(&error)),
     }
 }
 
-fn asked(visitor: &Visitor, purpose: Purpose, email: &str, error: Option<&Error>) -> Response {
+fn asked(request: &PageRequest, purpose: Purpose, email: &str, error: Option<&Error>) -> Response {
     let values = context! { act => place_of(purpose), email };
-    visitor.form("ask.html", values, error)
+    request.form("ask.html", values, error)
 }
 
 /// What a page is for: its place, and what its texts are known by.
@@ -174,7 +175,7 @@ impl Act {
 
     fn form(
         self,
-        visitor: &Visitor,
+        request: &PageRequest,
         filled: &Filled,
         more: Value,
         error: Option<&Error>,
@@ -183,60 +184,72 @@ impl Act {
         let chooses = self == Act::ResetPassword || self == Act::Verify && filled.token.is_some();
         let values = context! {
             act => self.name(),
-            strength => chooses.then(|| strength(visitor)),
+            strength => chooses.then(|| strength(request)),
             token => &filled.token,
             email => &filled.email,
             faulty => filled.act.as_deref().unwrap_or_default(),
         };
         let template = if self == Act::Verify { "verify.html" } else { "form.html" };
-        visitor.form(template, context! { ..more, ..values, ..none }, error)
+        request.form(template, context! { ..more, ..values, ..none }, error)
     }
 
-    fn opened(self, visitor: &Visitor, link: Link, email: Option<String>, more: Value) -> Response {
-        self.form(visitor, &Filled::empty(link.token, email), more, None)
+    fn opened(
+        self,
+        request: &PageRequest,
+        link: Link,
+        email: Option<String>,
+        more: Value,
+    ) -> Response {
+        self.form(request, &Filled::empty(link.token, email), more, None)
     }
 
     async fn ended(
         self,
         outcome: Result<(), Error>,
-        mut visitor: Visitor,
+        mut request: PageRequest,
         filled: &Filled,
         more: Value,
     ) -> Response {
         match outcome {
             // Those who press twice have got what they asked for.
             Err(error) if error.code() != Code::VerifyUserAlreadyVerified => {
-                return self.refused(&error, &visitor, filled, more);
+                return self.refused(&error, &request, filled, more);
             }
             _ => {}
         }
         // It may have been this browser that was signed out by it.
-        if let Err(error) = visitor.look_again().await {
-            return visitor.refusal(&visitor.text(self.name()), error);
+        if let Err(error) = request.find_again().await {
+            return request.refusal(&request.text(self.name()), error);
         }
         let more = match self {
-            Act::Verify if visitor.signed_in.is_some() => "account",
+            Act::Verify if request.signed_in.is_some() => "account",
             Act::Verify | Act::ResetPassword => "login",
             Act::RestoreEmail => "reset-password",
         };
         let [title, text] =
-            ["title", "done"].map(|part| visitor.text(&format!("{}-{part}", self.name())));
-        visitor.said(StatusCode::OK, &title, &text, more)
+            ["title", "done"].map(|part| request.text(&format!("{}-{part}", self.name())));
+        request.said(StatusCode::OK, &title, &text, more)
     }
 
     /// The page for a link that does nothing any more, and leads to another mail.
-    fn stale_link(self, error: &Error, visitor: &Visitor) -> Response {
-        let (title, text) = (visitor.text(self.name()), visitor.told(error));
+    fn stale_link(self, error: &Error, request: &PageRequest) -> Response {
+        let (title, text) = (request.text(self.name()), request.message(error));
         let purpose = if self == Act::Verify { Purpose::Verify } else { Purpose::ResetPassword };
-        visitor.refusal_with(&title, &text, place_of(purpose), error)
+        request.refusal_with(&title, &text, place_of(purpose), error)
     }
 
-    fn refused(self, error: &Error, visitor: &Visitor, filled: &Filled, more: Value) -> Response {
+    fn refused(
+        self,
+        error: &Error,
+        request: &PageRequest,
+        filled: &Filled,
+        more: Value,
+    ) -> Response {
         let is_bad =
             [Code::ResetPasswordBadToken, Code::VerifyUserBadToken].contains(&error.code());
         if is_bad && filled.token.is_some() {
             // A link that is no good stays so.
-            return self.stale_link(error, visitor);
+            return self.stale_link(error, request);
         }
         if [
             Code::RestoreEmailBadToken,
@@ -245,8 +258,8 @@ impl Act {
         ]
         .contains(&error.code())
         {
-            let (title, text) = (visitor.text(self.name()), visitor.told(error));
-            return visitor.refusal_with(&title, &text, "", error);
+            let (title, text) = (request.text(self.name()), request.message(error));
+            return request.refusal_with(&title, &text, "", error);
         }
         // A code may be typed again, another password chosen, and a button pressed later.
         let again = match self {
@@ -256,104 +269,112 @@ impl Act {
             Act::RestoreEmail => None,
         };
         let fault: Vec<_> =
-            ["code-wrong"].into_iter().chain(again).map(|name| visitor.text(name)).collect();
+            ["code-wrong"].into_iter().chain(again).map(|name| request.text(name)).collect();
         let values = match error.code() {
             _ if is_bad => context! { fault => fault.join(" ") },
             // Of credentials, only the password may be wrong.
             Code::LoginBadCredentials => {
-                context! { code => &filled.code, fault => visitor.text("password-wrong") }
+                context! { code => &filled.code, fault => request.text("password-wrong") }
             }
             Code::FreshTokenRequired => {
-                context! { code => &filled.code, fault => visitor.text("password-missing") }
+                context! { code => &filled.code, fault => request.text("password-missing") }
             }
             _ => context! { code => &filled.code },
         };
         let ticked = context! { deletes => filled.delete_api_tokens.is_some() };
-        self.form(visitor, filled, context! { ..values, ..ticked, ..more }, Some(error))
+        self.form(request, filled, context! { ..values, ..ticked, ..more }, Some(error))
     }
 }
 
 /// What the page that confirms an address shows by whose it is.
-fn verify_values(visitor: &Visitor, found: &Addressee) -> Value {
-    let own = visitor.signed_in.as_ref().is_some_and(|signed_in| signed_in.user.id == found.user);
+fn verify_values(request: &PageRequest, found: &Addressee) -> Value {
+    let own = request.signed_in.as_ref().is_some_and(|signed_in| signed_in.user.id == found.user);
     context! { own, new => found.is_new }
 }
 
 /// Whether a browser is signed in with this address.
-fn is_own(visitor: &Visitor, email: &str) -> bool {
-    let own = visitor.signed_in.as_ref().map(|signed_in| signed_in.user.email.as_str());
+fn is_own(request: &PageRequest, email: &str) -> bool {
+    let own = request.signed_in.as_ref().map(|signed_in| signed_in.user.email.as_str());
     own.is_some_and(|own| own.eq_ignore_ascii_case(email))
 }
 
 #[handler]
-pub(crate) async fn verify_form(visitor: Visitor, Asked(link): Asked<Link>) -> Response {
+pub(crate) async fn verify_form(
+    request: PageRequest,
+    PageQuery(link): PageQuery<Link>,
+) -> Response {
     let Some(token) = &link.token else {
-        let own = own_address(&visitor);
-        let more = context! { own => is_own(&visitor, &own) };
-        return Act::Verify.opened(&visitor, link, Some(own), more);
+        let own = own_address(&request);
+        let more = context! { own => is_own(&request, &own) };
+        return Act::Verify.opened(&request, link, Some(own), more);
     };
-    match super::addressee(&visitor.app, Purpose::Verify, token).await {
+    match super::addressee(&request.app, Purpose::Verify, token).await {
         Ok(found) => {
-            let more = verify_values(&visitor, &found);
-            Act::Verify.opened(&visitor, link, Some(found.email), more)
+            let more = verify_values(&request, &found);
+            Act::Verify.opened(&request, link, Some(found.email), more)
         }
         Err(error) if error.code() == Code::VerifyUserAlreadyVerified => {
-            Act::Verify.ended(Ok(()), visitor, &Filled::empty(None, None), context! {}).await
+            Act::Verify.ended(Ok(()), request, &Filled::empty(None, None), context! {}).await
         }
-        Err(error) => Act::Verify.stale_link(&error, &visitor),
+        Err(error) => Act::Verify.stale_link(&error, &request),
     }
 }
 
 #[handler]
-pub(crate) async fn verify(device: Device, client: CodeClient, sent: Sent<Filled>) -> Response {
-    let Sent { mut form, visitor, stale } = sent;
+pub(crate) async fn verify(device: Device, client: CodeClient, sent: Form<Filled>) -> Response {
+    let Form { mut form, request, stale } = sent;
     let more = match &form.token {
         // What the form says of the address is not asked.
         Some(token) => {
-            let found = super::addressee(&visitor.app, Purpose::Verify, token).await.ok();
-            let more = found.as_ref().map(|found| verify_values(&visitor, found));
+            let found = super::addressee(&request.app, Purpose::Verify, token).await.ok();
+            let more = found.as_ref().map(|found| verify_values(&request, found));
             form.email = found.map(|found| found.email);
             more.unwrap_or_else(|| context! {})
         }
         None => {
-            context! { own => is_own(&visitor, form.email.as_deref().unwrap_or_default()) }
+            context! { own => is_own(&request, form.email.as_deref().unwrap_or_default()) }
         }
     };
     let is_own = more.get_attr("own").is_ok_and(|own| own.is_true());
     if let Some(error) = stale {
-        return Act::Verify.refused(&error, &visitor, &form, more);
+        return Act::Verify.refused(&error, &request, &form, more);
     }
     if form.takes_over() {
-        return take_over(device, visitor, form, more).await;
+        return take_over(device, request, form, more).await;
     }
-    let evidence = match (&form.current, &visitor.signed_in) {
+    let evidence = match (&form.current, &request.signed_in) {
         (None, Some(signed_in)) if is_own => Evidence::Browser(signed_in),
         (current, _) => Evidence::Password(Password::new(current.clone().unwrap_or_default())),
     };
     let from = device.ip.as_deref();
     let proof = form.proof().shown_by(client.shown());
-    let outcome = super::verify(&visitor.app, proof, evidence, from).await.map(drop);
-    Act::Verify.ended(outcome, visitor, &form, more).await
+    let outcome = super::verify(&request.app, proof, evidence, from).await.map(drop);
+    Act::Verify.ended(outcome, request, &form, more).await
 }
 
 /// Sets the new password of an account that others may have registered.
-async fn take_over(device: Device, mut visitor: Visitor, form: Filled, more: Value) -> Response {
+async fn take_over(
+    device: Device,
+    mut request: PageRequest,
+    form: Filled,
+    more: Value,
+) -> Response {
     let password = Password::new(form.password.clone().unwrap_or_default());
     let token = form.token.clone().unwrap_or_default();
-    match super::take_over(&visitor.app, token, password, device).await {
+    match super::take_over(&request.app, token, password, device).await {
         Ok(()) => {}
         // The password that was typed is not set: that must not look as if it were.
         Err(error) if error.code() == Code::VerifyUserAlreadyVerified => {
-            let (title, text) = (visitor.text("verify"), visitor.told(&error));
-            return visitor.refusal_with(&title, &text, "forgot-password", &error);
+            let (title, text) = (request.text("verify"), request.message(&error));
+            return request.refusal_with(&title, &text, "forgot-password", &error);
         }
-        Err(error) => return Act::Verify.refused(&error, &visitor, &form, more),
+        Err(error) => return Act::Verify.refused(&error, &request, &form, more),
     }
-    if let Err(error) = visitor.look_again().await {
-        return visitor.refusal(&visitor.text("verify"), error);
+    if let Err(error) = request.find_again().await {
+        return request.refusal(&request.text("verify"), error);
     }
-    let [title, text] = ["title", "done"].map(|part| visitor.text(&format!("take-over-{part}")));
-    visitor.said(StatusCode::OK, &title, &text, "login")
+    let [title, text] = ["title", "done"].map(|part| request.text(&format!("take-over-{part}")));
+    request.said(StatusCode::OK, &title, &text, "login")
 }
 
 /// What the page of a new password says of API tokens: how many go, or may go, with it.
@@ -365,18 +386,21 @@ fn tokens_of(found: &Addressee) -> Value {
 }
 
 #[handler]
-pub(crate) async fn reset_password_form(visitor: Visitor, Asked(link): Asked<Link>) -> Response {
+pub(crate) async fn reset_password_form(
+    request: PageRequest,
+    PageQuery(link): PageQuery<Link>,
+) -> Response {
     let Some(token) = &link.token else {
-        let own = own_address(&visitor);
-        return Act::ResetPassword.opened(&visitor, link, Some(own), context! {});
+        let own = own_address(&request);
+        return Act::ResetPassword.opened(&request, link, Some(own), context! {});
     };
     // Whose password it is, for those who have two accounts, and for what keeps passwords.
-    match super::addressee(&visitor.app, Purpose::ResetPassword, token).await {
+    match super::addressee(&request.app, Purpose::ResetPassword, token).await {
         Ok(found) => {
             let more = tokens_of(&found);
-            Act::ResetPassword.opened(&visitor, link, Some(found.email), more)
+            Act::ResetPassword.opened(&request, link, Some(found.email), more)
         }
-        Err(error) => Act::ResetPassword.stale_link(&error, &visitor),
+        Err(error) => Act::ResetPassword.stale_link(&error, &request),
     }
 }
 
@@ -384,42 +408,45 @@ pub(crate) async fn reset_password_form(visitor: Visitor, Asked(link): Asked<Lin
 pub(crate) async fn reset_password(
     device: Device,
     client: CodeClient,
-    sent: Sent<Filled>,
+    sent: Form<Filled>,
 ) -> Response {
-    let Sent { form, visitor, stale } = sent;
+    let Form { form, request, stale } = sent;
     let more = match &form.token {
         Some(token) => {
-            let found = super::addressee(&visitor.app, Purpose::ResetPassword, token).await;
+            let found = super::addressee(&request.app, Purpose::ResetPassword, token).await;
             found.map_or_else(|_| context! {}, |found| tokens_of(&found))
         }
         None => context! {},
     };
     if let Some(error) = stale {
-        return Act::ResetPassword.refused(&error, &visitor, &form, more);
+        return Act::ResetPassword.refused(&error, &request, &form, more);
     }
     let password = Password::new(form.password.clone().unwrap_or_default());
     let too = form.delete_api_tokens.is_some();
     let ends = if too { Ends::ApiTokensToo } else { Ends::SessionsOnly };
     let proof = form.proof().shown_by(client.shown());
-    let outcome = super::reset_password(&visitor.app, proof, password, ends, device).await;
-    Act::ResetPassword.ended(outcome, visitor, &form, more).await
+    let outcome = super::reset_password(&request.app, proof, password, ends, device).await;
+    Act::ResetPassword.ended(outcome, request, &form, more).await
 }
 
 #[handler]
-pub(crate) async fn restore_email_form(visitor: Visitor, Asked(link): Asked<Link>) -> Response {
+pub(crate) async fn restore_email_form(
+    request: PageRequest,
+    PageQuery(link): PageQuery<Link>,
+) -> Response {
     let Some(token) = &link.token else {
-        let title = visitor.text(Act::RestoreEmail.name());
-        return visitor.refusal(&title, Code::RestoreEmailBadToken.into());
+        let title = request.text(Act::RestoreEmail.name());
+        return request.refusal(&title, Code::RestoreEmailBadToken.into());
     };
-    let more = restore_values(&visitor, token).await;
-    Act::RestoreEmail.opened(&visitor, link, None, more)
+    let more = restore_values(&request, token).await;
+    Act::RestoreEmail.opened(&request, link, None, more)
 }
 
 /// Whether the page that takes an address back also offers to cancel its link: in the browser of the account.
-async fn restore_values(visitor: &Visitor, token: &str) -> Value {
-    let found = verification::find_former(visitor.app.database.reader(), token).await;
+async fn restore_values(request: &PageRequest, token: &str) -> Value {
+    let found = verification::find_former(request.app.database.reader(), token).await;
     let user = found.ok().flatten().map(|found| found.user);
-    let own = visitor.signed_in.as_ref().map(|signed_in| signed_in.user.id);
+    let own = request.signed_in.as_ref().map(|signed_in| signed_in.user.id);
     context! { cancels => user.is_some() && user == own }
 }
 
@@ -427,44 +454,44 @@ async fn restore_values(visitor: &Visitor, token: &str) -> Value {
 pub(crate) async fn restore_email(
     device: Device,
     client: CodeClient,
-    sent: Sent<Filled>,
+    sent: Form<Filled>,
 ) -> Response {
-    let Sent { form, visitor, stale } = sent;
+    let Form { form, request, stale } = sent;
     let token = form.token.clone().unwrap_or_default();
-    let more = restore_values(&visitor, &token).await;
+    let more = restore_values(&request, &token).await;
     if let Some(error) = stale {
-        return Act::RestoreEmail.refused(&error, &visitor, &form, more);
+        return Act::RestoreEmail.refused(&error, &request, &form, more);
     }
     if form.act.as_deref() == Some(CANCEL_LINK) {
-        return cancel_link(device, visitor, form, token, more).await;
+        return cancel_link(device, request, form, token, more).await;
     }
-    let restored = super::restore_email(&visitor.app, &token, device, client.keep()).await;
+    let restored = super::restore_email(&request.app, &token, device, client.keep()).await;
     let outcome = restored.map(drop);
     let form = Filled { token: Some(token), ..form };
-    Act::RestoreEmail.ended(outcome, visitor, &form, more).await
+    Act::RestoreEmail.ended(outcome, request, &form, more).await
 }
 
 /// Cancels the link that was opened, for the user who is signed in and gives their password.
 async fn cancel_link(
     device: Device,
-    visitor: Visitor,
+    request: PageRequest,
     form: Filled,
     token: String,
     more: Value,
 ) -> Response {
-    let Some(signed_in) = &visitor.signed_in else {
-        return visitor.leads_to_login(Some("signed-out-meanwhile"));
+    let Some(signed_in) = &request.signed_in else {
+        return request.redirect_to_login(Some("signed-out-meanwhile"));
     };
     let current = Password::new(form.current.clone().unwrap_or_default());
     let cancelled = async {
         let from = device.ip.as_deref();
         let account = Account::User(signed_in.user.id);
-        let authentication = password_check::prove(&visitor.app, account, current, from).await?;
+        let authentication = password_check::prove(&request.app, account, current, from).await?;
         let caller = UserCaller::browser(signed_in, Some(authentication), None);
-        account::cancel_links(&visitor.app, &caller, Some(token)).await
+        account::cancel_links(&request.app, &caller, Some(token)).await
     };
     match cancelled.await {
-        Ok(()) => visitor.has_done("account", "email", "link-cancelled"),
-        Err(error) => Act::RestoreEmail.refused(&error, &visitor, &form, more),
+        Ok(()) => request.redirect_with_flash("account", "email", "link-cancelled"),
+        Err(error) => Act::RestoreEmail.refused(&error, &request, &form, more),
     }
 }

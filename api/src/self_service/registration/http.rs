@@ -8,6 +8,7 @@ use crate::app::App;
 use crate::base::error::{Code, Result};
 use crate::http::Tag;
 use crate::http::body::{Accepts, Body, Fields, Input};
+use crate::http::openapi::Note;
 use crate::http::peer::PeerAddress;
 use crate::identity::factor::Password;
 use crate::identity::user::http::UserResponse;
@@ -27,6 +28,9 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[(
         Code::ServiceBusy,
     ],
 )];
+
+/// What else the documents say of operations.
+pub(crate) const NOTES: &[(&str, Note)] = &[("register", Note::SendsCode)];
 
 /// Who wants to be a user. Other members, the flags among them, are ignored.
 #[derive(Object)]

@@ -5,10 +5,10 @@ use poem::http::StatusCode;
 use poem::{Response, handler};
 use serde::Deserialize;
 
+use crate::access::caller::page::{Form, PageRequest};
 use crate::base::config::Registration;
 use crate::base::error::{Code, Error, Phrase};
 use crate::http::page::Frame;
-use crate::http::page_request::{Sent, Visitor};
 use crate::http::peer::PeerAddress;
 use crate::identity::factor::Password;
 use crate::identity::user::{Email, Profile};
@@ -35,44 +35,44 @@ pub(crate) fn strength(frame: &Frame) -> Value {
 }
 
 #[handler]
-pub(crate) fn register_form(visitor: Visitor) -> Response {
-    if visitor.signed_in.is_some() {
-        return visitor.leads_to("");
+pub(crate) fn register_form(request: PageRequest) -> Response {
+    if request.signed_in.is_some() {
+        return request.redirect("");
     }
-    if visitor.app.config.registration == Registration::Closed {
-        return visitor.refusal(&visitor.text("register"), Code::RegistrationClosed.into());
+    if request.app.config.registration == Registration::Closed {
+        return request.refusal(&request.text("register"), Code::RegistrationClosed.into());
     }
-    form(&visitor, "", None)
+    form(&request, "", None)
 }
 
 #[handler]
 pub(crate) async fn register(
     from: PeerAddress,
     client: CodeClient,
-    sent: Sent<Registering>,
+    sent: Form<Registering>,
 ) -> Response {
-    let Sent { form: Registering { email: typed, password }, visitor, stale } = sent;
+    let Form { form: Registering { email: typed, password }, request, stale } = sent;
     if let Some(error) = stale {
-        return form(&visitor, &typed, Some(&error));
+        return form(&request, &typed, Some(&error));
     }
     let email = match typed.parse::<Email>() {
         Ok(email) => email,
-        Err(fault) => return form(&visitor, &typed, Some(&invalid("email", "email-wrong", fault))),
+        Err(fault) => return form(&request, &typed, Some(&invalid("email", "email-wrong", fault))),
     };
     let (password, profile) = (Password::new(password), Profile::default());
-    let app = &visitor.app;
+    let app = &request.app;
     match super::register(app, email, password, profile, from.0, client.keep()).await {
         Ok(_) if app.mailer.sends() => {
             // The mail has a link, and a code for who reads it elsewhere.
-            let done = visitor.text_with("registered-mail", &[("email", typed.as_str().into())]);
+            let done = request.text_with("registered-mail", &[("email", typed.as_str().into())]);
             let values = context! { token => "", email => typed, code => "", own => false, new => false, strength => "", done };
-            visitor.page(StatusCode::CREATED, "verify.html", values)
+            request.page(StatusCode::CREATED, "verify.html", values)
         }
         Ok(_) => {
-            let (title, text) = (visitor.text("registered-title"), visitor.text("registered"));
-            visitor.said(StatusCode::CREATED, &title, &text, "login")
+            let (title, text) = (request.text("registered-title"), request.text("registered"));
+            request.said(StatusCode::CREATED, &title, &text, "login")
         }
-        Err(error) => form(&visitor, &typed, Some(&error)),
+        Err(error) => form(&request, &typed, Some(&error)),
     }
 }
 
@@ -82,7 +82,7 @@ pub(crate) fn invalid(field: &'static str, name: &str, sentence: &str) -> Error 
     Error::with_phrases(Code::UnprocessableContent, vec![phrase])
 }
 
-fn form(visitor: &Visitor, email: &str, error: Option<&Error>) -> Response {
-    let values = context! { email, strength => strength(visitor) };
-    visitor.form("register.html", values, error)
+fn form(request: &PageRequest, email: &str, error: Option<&Error>) -> Response {
+    let values = context! { email, strength => strength(request) };
+    request.form("register.html", values, error)
 }

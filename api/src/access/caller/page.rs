@@ -1,0 +1,198 @@
+//! Who asks for a page: a browser, and who is signed in with it, if somebody is. An argument of the handler.
+
+use std::ops::Deref;
+use std::time::Duration;
+
+use minijinja::context;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use poem::http::HeaderMap;
+use poem::{FromRequest, Request, RequestBody, Response};
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+
+use super::http::device;
+use crate::access::session::browser::{self, SignedIn};
+use crate::base::error::{Code, Error, Result};
+use crate::base::scope::Scope;
+use crate::http::browser_request::{BrowserRequest, check_form, known_id, page_of_form, refuse};
+use crate::http::page::Frame;
+
+/// How long a page that refuses waits to know who reads it.
+const FOUND_WITHIN: Duration = Duration::from_secs(1);
+
+/// What is written otherwise in a place that a query leads to.
+const IN_QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'&').add(b'+').add(b'%');
+
+/// What a browser asks for, with who is signed in with it.
+pub(crate) struct PageRequest {
+    /// Who is signed in, if somebody is.
+    pub(crate) signed_in: Option<SignedIn>,
+    browser: BrowserRequest,
+}
+
+impl Deref for PageRequest {
+    type Target = BrowserRequest;
+
+    fn deref(&self) -> &BrowserRequest {
+        &self.browser
+    }
+}
+
+impl PageRequest {
+    async fn of(request: &Request, frame: Frame) -> Result<Self> {
+        let known = known_id(&frame.app, request.headers()).map(ToOwned::to_owned);
+        let signed_in = match &known {
+            Some(id) => browser::find(&frame.app, id).await?,
+            None => None,
+        };
+        if let Some(signed_in) = &signed_in {
+            browser::keep(&frame.app, signed_in, device(request));
+        }
+        let is_new = known.is_none();
+        let id = known.unwrap_or_else(browser::new_id);
+        let mut browser = BrowserRequest::new(request, frame, id.clone());
+        if is_new {
+            browser.change_id(&id);
+        }
+        browser.take_flash(request.headers());
+        let mut page = Self { signed_in, browser };
+        page.show();
+        Ok(page)
+    }
+
+    /// Lets pages show who is signed in.
+    fn show(&mut self) {
+        let signed_in = self.signed_in.as_ref().map(|signed_in| {
+            let scopes = signed_in.user.scopes();
+            context! {
+                email => &signed_in.user.email,
+                admin => scopes.contains(Scope::ADMIN) || scopes.contains(Scope::SUPER),
+                superuser => scopes.contains(Scope::SUPER),
+            }
+        });
+        self.browser.show_reader(signed_in.into());
+    }
+
+    /// Finds out again who is signed in, after what may have ended that.
+    pub(crate) async fn find_again(&mut self) -> Result<()> {
+        self.signed_in = browser::find(&self.app, self.id()).await?;
+        self.show();
+        Ok(())
+    }
+
+    /// Gives the browser another id: somebody has just signed in with it, or out, or has another password.
+    pub(crate) fn change_id(&mut self, id: &str) {
+        self.browser.change_id(id);
+        self.show();
+    }
+
+    /// Who is signed in and may do what a scope stands for; otherwise the answer that redirects to the sign-in, or says
+    /// what is missing and whom to ask.
+    pub(crate) fn allowed(&self, scope: &'static str) -> poem::Result<SignedIn> {
+        let signed_in = self.signed_in()?;
+        let scopes = signed_in.user.scopes();
+        if scopes.contains(scope) || scopes.contains(Scope::SUPER) {
+            return Ok(signed_in);
+        }
+        let contact = self.app.config.pages.brand_contact.as_ref();
+        let contact =
+            contact.map_or_else(|| self.text("superuser"), |contact| contact.name.clone());
+        let values = [("scope", scope.into()), ("contact", contact.into())];
+        let text = self.text_with("scope-missing", &values);
+        let title = self.text("not-allowed");
+        let refusal = self.refusal_with(&title, &text, "account", &Code::Forbidden.into());
+        Err(poem::Error::from_response(refusal))
+    }
+
+    /// Who is signed in; if nobody is, the answer that redirects to the sign-in and back.
+    pub(crate) fn signed_in(&self) -> poem::Result<SignedIn> {
+        let said = Some("signed-out-meanwhile").filter(|_| self.sends_form());
+        let redirect = || poem::Error::from_response(self.redirect_to_login(said));
+        self.signed_in.clone().ok_or_else(redirect)
+    }
+
+    /// The answer that redirects to the sign-in and back, which may say something.
+    pub(crate) fn redirect_to_login(&self, said: Option<&str>) -> Response {
+        let next = utf8_percent_encode(page_of_form(self.place()), IN_QUERY);
+        let login = format!("login?next=/{next}");
+        match said {
+            Some(name) => self.redirect_with_flash(&login, "", name),
+            None => self.redirect(&login),
+        }
+    }
+
+    /// Whether their session lives, after what may have ended it.
+    pub(crate) async fn is_still_signed_in(&self) -> Result<bool> {
+        Ok(browser::find(&self.app, self.id()).await?.is_some())
+    }
+}
+
+/// What a page stands in that says why it is not another: for whose browser it is, if that can be told. If the fault is
+/// ours, nobody is looked up: that may be the fault.
+pub(crate) async fn recognise(frame: Frame, headers: &HeaderMap, error: &Error) -> Frame {
+    let id = known_id(&frame.app, headers).map(ToOwned::to_owned);
+    let Some(id) = id.filter(|_| error.code().status().is_client_error()) else {
+        return frame;
+    };
+    let Ok(Ok(signed_in)) = timeout(FOUND_WITHIN, browser::find(&frame.app, &id)).await else {
+        return frame;
+    };
+    let mut page = PageRequest { signed_in, browser: BrowserRequest::refused(frame, id) };
+    page.show();
+    page.browser.into_frame()
+}
+
+impl<'a> FromRequest<'a> for PageRequest {
+    async fn from_request(request: &'a Request, _: &mut RequestBody) -> poem::Result<Self> {
+        let frame = Frame::of(request)?;
+        Self::of(request, frame.clone()).await.map_err(|error| refuse(&frame, error))
+    }
+}
+
+/// A form that one of our own pages sent, for pages that anybody may use: one that does not repeat what belongs to
+/// its browser does nothing, and is shown again with what was typed.
+pub(crate) struct Form<T> {
+    /// What was filled in.
+    pub(crate) form: T,
+    /// Whose browser it is.
+    pub(crate) request: PageRequest,
+    /// Why it does nothing, if so.
+    pub(crate) stale: Option<Error>,
+}
+
+impl<'a, T: DeserializeOwned + Send> FromRequest<'a> for Form<T> {
+    async fn from_request(request: &'a Request, body: &mut RequestBody) -> poem::Result<Self> {
+        let frame = Frame::of(request)?;
+        let read = async {
+            check_form(request)?;
+            let page = PageRequest::of(request, frame.clone()).await?;
+            let (form, stale) = page.read_form(body).await?;
+            Ok(Self { form, request: page, stale })
+        };
+        match read.await {
+            Ok(form) => Ok(form),
+            Err(error) => {
+                let frame = recognise(frame.clone(), request.headers(), &error).await;
+                Err(refuse(&frame, error))
+            }
+        }
+    }
+}
+
+/// A form that one of our own pages sent, and that repeats what belongs to its browser.
+pub(crate) struct CheckedForm<T> {
+    /// What was filled in.
+    pub(crate) form: T,
+    /// Whose browser it is.
+    pub(crate) request: PageRequest,
+}
+
+impl<'a, T: DeserializeOwned + Send> FromRequest<'a> for CheckedForm<T> {
+    async fn from_request(request: &'a Request, body: &mut RequestBody) -> poem::Result<Self> {
+        let Form { form, request, stale } = Form::from_request(request, body).await?;
+        match stale {
+            Some(error) => Err(refuse(&request, error)),
+            None => Ok(Self { form, request }),
+        }
+    }
+}
