@@ -1,30 +1,51 @@
 //! Swagger UI, from the binary: nothing is fetched from elsewhere.
 
-use bytes::Bytes;
 use poem::{Endpoint, Request, Response, endpoint::make_sync};
 
+use serde_json::Value;
+
 use super::asset::Asset;
+use super::openapi;
+use super::paths::PageRoute;
 
 /// The page. The library's own inlines 1.6 MB of script, which no strict policy lets run.
-pub(crate) const PAGE: &str = include_str!("docs/index.html");
+const PAGE: &str = include_str!("docs/index.html");
 /// What starts it.
-pub(crate) const START: &str = include_str!("docs/start.js");
+const START: &str = include_str!("docs/start.js");
 /// How it looks beyond the library's style.
-pub(crate) const STYLE: &str = include_str!("docs/page.css");
+const STYLE: &str = include_str!("docs/page.css");
 
 /// Swagger UI sets style attributes and draws icons from data URLs; no script but ours runs.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
                       img-src 'self' data:; connect-src 'self'; form-action 'none'; \
                       base-uri 'none'; frame-ancestors 'none'";
 
-/// The parts of Swagger UI, out of the page that the framework embeds.
-pub(crate) struct Swagger {
-    pub(crate) script: String,
-    pub(crate) style: String,
+/// The document, and Swagger UI to read it with, out of the page that the framework embeds.
+pub(crate) fn pages(document: &Value, embedded: &str) -> Vec<PageRoute> {
+    let Swagger { script, style } = Swagger::of(embedded);
+    let page =
+        |path, content_type, content: String| PageRoute::get(path, asset(content_type, content));
+    let (html, css) = ("text/html; charset=utf-8", "text/css; charset=utf-8");
+    let javascript = "text/javascript; charset=utf-8";
+    vec![
+        page("/openapi.json", "application/json", document.to_string()),
+        page("/openapi.yaml", "application/yaml", openapi::to_yaml(document)),
+        page("/docs", html, PAGE.to_owned()),
+        page("/docs/start.js", javascript, START.to_owned()),
+        page("/docs/page.css", css, STYLE.to_owned()),
+        page("/docs/swagger-ui.js", javascript, script),
+        page("/docs/swagger-ui.css", css, style),
+    ]
+}
+
+/// The parts of Swagger UI.
+struct Swagger {
+    script: String,
+    style: String,
 }
 
 impl Swagger {
-    pub(crate) fn of(page: &str) -> Self {
+    fn of(page: &str) -> Self {
         let part = |tag: &str| {
             let (_, rest) = page.split_once(&format!("<{tag} charset=\"UTF-8\">"))?;
             Some(rest.split_once(&format!("</{tag}>"))?.0.to_owned())
@@ -37,10 +58,7 @@ impl Swagger {
 }
 
 /// A part of it, to be served.
-pub(crate) fn asset(
-    content_type: &'static str,
-    content: impl Into<Bytes>,
-) -> impl Endpoint<Output = Response> {
+fn asset(content_type: &'static str, content: String) -> impl Endpoint<Output = Response> {
     let asset = Asset::new(content_type, content).with_policy(POLICY);
     make_sync(move |request: Request| asset.answer(&request))
 }

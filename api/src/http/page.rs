@@ -18,6 +18,7 @@ use poem::{FromRequest, Request, RequestBody, Response, handler};
 use self::place::Places;
 use self::text::Texts;
 use super::asset::Asset;
+use super::paths::PageRoute;
 use crate::app::App;
 use crate::base::config::{ConfigError, PageSettings};
 use crate::base::error::{Cause, Code, Error, Result};
@@ -287,7 +288,7 @@ impl Frame {
     /// Where a request leads, of a service that it does not know yet.
     pub(crate) fn at(app: &App, request: &Request) -> Result<Self> {
         let accepted = request.header(header::ACCEPT_LANGUAGE).unwrap_or_default();
-        let language = pages(app)?.texts.chosen(accepted).to_owned();
+        let language = made_of(app)?.texts.chosen(accepted).to_owned();
         let depth = request.uri().path().matches('/').count().clamp(1, 16) - 1;
         let root = if depth == 0 { "./".to_owned() } else { "../".repeat(depth) };
         // Who is signed in is not known to a page that says why that could not be asked.
@@ -371,7 +372,7 @@ impl Frame {
     }
 
     fn rendered(&self, status: StatusCode, template: &str, values: Value) -> Result<Response> {
-        let pages = pages(&self.app)?;
+        let pages = made_of(&self.app)?;
         let settings = &self.app.config.pages;
         let contact = settings.brand_contact.as_ref();
         let frame = context! {
@@ -494,22 +495,31 @@ impl<'a> FromRequest<'a> for Frame {
     }
 }
 
-fn pages(app: &App) -> Result<&Pages> {
+fn made_of(app: &App) -> Result<&Pages> {
     app.pages().map_err(|fault| Error::because(Code::InternalServerError, fault))
 }
 
-#[handler]
-pub(crate) fn serve_style(request: &Request, frame: Frame) -> Result<Response> {
-    Ok(pages(&frame.app)?.style.answer(request))
+/// What pages load.
+pub(crate) fn pages() -> Vec<PageRoute> {
+    vec![
+        PageRoute::get("/style.css", serve_style),
+        PageRoute::get("/strength.js", serve_strength),
+        PageRoute::get("/logo", serve_logo),
+    ]
 }
 
 #[handler]
-pub(crate) fn serve_strength(request: &Request, frame: Frame) -> Result<Response> {
-    Ok(pages(&frame.app)?.strength.answer(request))
+fn serve_style(request: &Request, frame: Frame) -> Result<Response> {
+    Ok(made_of(&frame.app)?.style.answer(request))
 }
 
 #[handler]
-pub(crate) fn serve_logo(request: &Request, frame: Frame) -> poem::Result<Response> {
-    let logo = pages(&frame.app)?.logo.as_ref().ok_or(NotFoundError)?;
+fn serve_strength(request: &Request, frame: Frame) -> Result<Response> {
+    Ok(made_of(&frame.app)?.strength.answer(request))
+}
+
+#[handler]
+fn serve_logo(request: &Request, frame: Frame) -> poem::Result<Response> {
+    let logo = made_of(&frame.app)?.logo.as_ref().ok_or(NotFoundError)?;
     Ok(logo.answer(request))
 }

@@ -1,7 +1,41 @@
-//! Which paths there are, and which methods each allows.
+//! The pages, and which paths there are, with the methods that each allows.
 
 use poem::http::HeaderValue;
+use poem::{IntoEndpoint, Route, RouteMethod, get, post};
 use serde_json::Value;
+
+/// What is at a path and is no operation: pages, what they load, and where their forms are sent.
+pub(crate) struct PageRoute {
+    path: &'static str,
+    methods: &'static str,
+    handlers: RouteMethod,
+}
+
+impl PageRoute {
+    /// A page to read. Its path is written as the document writes paths: `/admin/users/{id}`.
+    pub(crate) fn get(path: &'static str, show: impl IntoEndpoint<Endpoint: 'static>) -> Self {
+        Self { path, methods: "GET", handlers: get(show) }
+    }
+
+    /// Where a form of another page is sent.
+    pub(crate) fn post(path: &'static str, send: impl IntoEndpoint<Endpoint: 'static>) -> Self {
+        Self { path, methods: "POST", handlers: post(send) }
+    }
+
+    /// A page to read, whose form is sent to the same path.
+    pub(crate) fn form(
+        path: &'static str,
+        show: impl IntoEndpoint<Endpoint: 'static>,
+        send: impl IntoEndpoint<Endpoint: 'static>,
+    ) -> Self {
+        Self { path, methods: "GET, POST", handlers: get(show).post(send) }
+    }
+
+    /// The routes with this one.
+    pub(crate) fn add_to(self, routes: Route) -> Route {
+        routes.at(self.path.replace('{', ":").replace('}', ""), self.handlers)
+    }
+}
 
 /// Which paths there are, and for which methods: first those of operations, then those of pages.
 pub(crate) struct Paths {
@@ -10,7 +44,7 @@ pub(crate) struct Paths {
 }
 
 impl Paths {
-    pub(crate) fn of(document: &Value, pages: &[(&str, &str)]) -> Self {
+    pub(crate) fn of(document: &Value, pages: &[PageRoute]) -> Self {
         let operations = document["paths"].as_object().into_iter().flatten().map(|(path, item)| {
             let methods: Vec<_> = item
                 .as_object()
@@ -20,9 +54,8 @@ impl Paths {
                 .collect();
             (path.clone(), HeaderValue::try_from(methods.join(", ")))
         });
-        let pages = pages
-            .iter()
-            .map(|(path, methods)| ((*path).to_owned(), HeaderValue::try_from(*methods)));
+        let pages =
+            pages.iter().map(|page| (page.path.to_owned(), HeaderValue::try_from(page.methods)));
         let written = |(path, methods): (String, Result<_, _>)| Some((path, methods.ok()?));
         let mut known: Vec<_> = operations.filter_map(written).collect();
         let operations = known.len();

@@ -13,6 +13,7 @@ use crate::base::config::Registration;
 use crate::base::error::{Code, Error, Result};
 use crate::http::browser_request::{PageQuery, next_place};
 use crate::http::page::Frame;
+use crate::http::paths::PageRoute;
 use crate::identity::factor::Password;
 use crate::identity::factor::password_check::{self, Account};
 
@@ -34,13 +35,23 @@ struct SignIn {
 #[derive(Deserialize)]
 struct SignOut {}
 
+/// The pages.
+pub(crate) fn pages() -> Vec<PageRoute> {
+    vec![
+        PageRoute::get("/", home),
+        PageRoute::get("/auth", lead_to_login),
+        PageRoute::form("/login", login_form, login),
+        PageRoute::post("/logout", logout),
+    ]
+}
+
 #[handler]
-pub(crate) fn lead_to_login(frame: Frame) -> Response {
+fn lead_to_login(frame: Frame) -> Response {
     frame.redirect("login")
 }
 
 #[handler]
-pub(crate) fn login_form(request: PageRequest, PageQuery(led): PageQuery<Led>) -> Response {
+fn login_form(request: PageRequest, PageQuery(led): PageQuery<Led>) -> Response {
     if request.signed_in.is_some() {
         return request.redirect(next_place(led.next.as_deref()));
     }
@@ -48,7 +59,7 @@ pub(crate) fn login_form(request: PageRequest, PageQuery(led): PageQuery<Led>) -
 }
 
 #[handler]
-pub(crate) async fn login(device: Device, sent: Form<SignIn>) -> Response {
+async fn login(device: Device, sent: Form<SignIn>) -> Response {
     let Form { form: SignIn { email, password, next }, mut request, stale } = sent;
     let next = next.as_deref();
     if let Some(error) = stale {
@@ -102,7 +113,7 @@ fn form(request: &PageRequest, email: &str, next: Option<&str>, error: Option<&E
 }
 
 #[handler]
-pub(crate) async fn logout(device: Device, posted: CheckedForm<SignOut>) -> Response {
+async fn logout(device: Device, posted: CheckedForm<SignOut>) -> Response {
     let CheckedForm { form: SignOut {}, mut request } = posted;
     if let Some(signed_in) = &request.signed_in
         && let Err(error) = browser::sign_out(&request.app, signed_in, device).await
@@ -115,7 +126,7 @@ pub(crate) async fn logout(device: Device, posted: CheckedForm<SignOut>) -> Resp
 }
 
 #[handler]
-pub(crate) fn home(request: PageRequest) -> poem::Result<Response> {
+fn home(request: PageRequest) -> poem::Result<Response> {
     let signed_in = request.signed_in()?;
     let mails = request.app.mailer.sends();
     let values = context! { is_verified => signed_in.user.is_verified, mails };

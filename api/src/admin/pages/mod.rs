@@ -13,13 +13,6 @@ use poem::http::StatusCode;
 use poem::{Response, handler};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use people::{change_session, change_user, show_sessions, show_user, show_users};
-pub(crate) use records::{change_revocations, show_events, show_revocations};
-pub(crate) use system::{
-    change_keys, change_mail, show_keys, show_mails, show_servers, show_settings,
-};
-pub(crate) use tokens::{change_tokens, show_tokens};
-
 use crate::access::caller::page::PageRequest;
 use crate::access::caller::{Caller, Superuser};
 use crate::access::session::browser::SignedIn;
@@ -28,6 +21,7 @@ use crate::base::error::{Code, Error, Result};
 use crate::base::scope::Scope;
 use crate::http::body::is_line;
 use crate::http::page::{Head, field_of};
+use crate::http::paths::PageRoute;
 use crate::http::peer::PeerAddress;
 use crate::identity::user;
 use crate::platform::replica;
@@ -276,8 +270,15 @@ fn why(text: Option<String>) -> Result<String> {
     Ok(text)
 }
 
+/// The pages of the administration.
+pub(crate) fn pages() -> Vec<PageRoute> {
+    let overview = PageRoute::get("/admin", show_overview);
+    let others = [people::pages(), records::pages(), system::pages(), tokens::pages()];
+    std::iter::once(overview).chain(others.into_iter().flatten()).collect()
+}
+
 #[handler]
-pub(crate) async fn show_overview(request: PageRequest) -> poem::Result<Response> {
+async fn show_overview(request: PageRequest) -> poem::Result<Response> {
     page(&request, "admin/overview.html", overview_values(&request)).await
 }
 

@@ -16,6 +16,7 @@ use crate::admin::user::Regrant;
 use crate::base::error::{Code, Error, Result};
 use crate::base::scope::{MAX_SCOPES, Scope, Scopes};
 use crate::http::browser_request::PageQuery;
+use crate::http::paths::PageRoute;
 use crate::http::peer::PeerAddress;
 use crate::identity::user::{Changes, Filter, User};
 use crate::identity::verification::Purpose;
@@ -31,8 +32,17 @@ struct Sought {
     after: Option<String>,
 }
 
+/// The pages.
+pub(super) fn pages() -> Vec<PageRoute> {
+    vec![
+        PageRoute::get("/admin/users", show_users),
+        PageRoute::form("/admin/users/{id}", show_user, change_user),
+        PageRoute::form("/admin/signed-in", show_sessions, change_session),
+    ]
+}
+
 #[handler]
-pub(crate) async fn show_users(
+async fn show_users(
     request: PageRequest,
     PageQuery(sought): PageQuery<Sought>,
 ) -> poem::Result<Response> {
@@ -71,10 +81,7 @@ fn seen(user: &User) -> Value {
 }
 
 #[handler]
-pub(crate) async fn show_user(
-    request: PageRequest,
-    Path(id): Path<String>,
-) -> poem::Result<Response> {
+async fn show_user(request: PageRequest, Path(id): Path<String>) -> poem::Result<Response> {
     page(&request, "admin/user.html", user_values(&request, &id)).await
 }
 
@@ -114,7 +121,7 @@ fn seen_session(session: &Session, user: Option<(String, &str)>) -> Value {
 }
 
 #[handler]
-pub(crate) async fn change_user(
+async fn change_user(
     Path(id): Path<String>,
     from: PeerAddress,
     posted: CheckedForm<Filled>,
@@ -236,7 +243,7 @@ async fn end_session(act: &Act<'_>, form: Filled) -> Result<Done> {
 }
 
 #[handler]
-pub(crate) async fn show_sessions(
+async fn show_sessions(
     request: PageRequest,
     PageQuery(from): PageQuery<From>,
 ) -> poem::Result<Response> {
@@ -260,7 +267,7 @@ async fn sessions_values(request: &PageRequest, from: From) -> Result<Value> {
 }
 
 #[handler]
-pub(crate) async fn change_session(
+async fn change_session(
     from: PeerAddress,
     PageQuery(rows): PageQuery<From>,
     posted: CheckedForm<Filled>,

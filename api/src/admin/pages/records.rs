@@ -15,6 +15,7 @@ use crate::app::App;
 use crate::base::error::{Code, Result};
 use crate::base::scope::Scope;
 use crate::http::browser_request::PageQuery;
+use crate::http::paths::PageRoute;
 use crate::http::peer::PeerAddress;
 use crate::identity::service::{self, PrincipalId};
 use crate::identity::user;
@@ -22,8 +23,16 @@ use crate::platform::audit::{self, Row};
 use crate::platform::revocation;
 use crate::self_service::registration::pages::invalid;
 
+/// The pages.
+pub(super) fn pages() -> Vec<PageRoute> {
+    vec![
+        PageRoute::form("/admin/revoked", show_revocations, change_revocations),
+        PageRoute::get("/admin/events", show_events),
+    ]
+}
+
 #[handler]
-pub(crate) async fn show_revocations(
+async fn show_revocations(
     request: PageRequest,
     PageQuery(from): PageQuery<From>,
 ) -> poem::Result<Response> {
@@ -61,7 +70,7 @@ async fn revocations_values(request: &PageRequest, from: From) -> Result<Value> 
 }
 
 #[handler]
-pub(crate) async fn change_revocations(
+async fn change_revocations(
     from: PeerAddress,
     PageQuery(rows): PageQuery<From>,
     posted: CheckedForm<Filled>,
@@ -119,7 +128,7 @@ struct Sought {
 }
 
 #[handler]
-pub(crate) async fn show_events(
+async fn show_events(
     request: PageRequest,
     PageQuery(sought): PageQuery<Sought>,
 ) -> poem::Result<Response> {

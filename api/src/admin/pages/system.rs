@@ -9,11 +9,22 @@ use crate::admin;
 use crate::base::error::{Code, Result};
 use crate::base::scope::Scope;
 use crate::http::browser_request::PageQuery;
+use crate::http::paths::PageRoute;
 use crate::http::peer::PeerAddress;
 use crate::platform::{key, mail, replica};
 
+/// The pages.
+pub(super) fn pages() -> Vec<PageRoute> {
+    vec![
+        PageRoute::form("/admin/mails", show_mails, change_mail),
+        PageRoute::form("/admin/signing-keys", show_keys, change_keys),
+        PageRoute::get("/admin/servers", show_servers),
+        PageRoute::get("/admin/settings", show_settings),
+    ]
+}
+
 #[handler]
-pub(crate) async fn show_mails(
+async fn show_mails(
     request: PageRequest,
     PageQuery(from): PageQuery<From>,
 ) -> poem::Result<Response> {
@@ -45,7 +56,7 @@ async fn mail_values(request: &PageRequest, from: From) -> Result<Value> {
 }
 
 #[handler]
-pub(crate) async fn change_mail(
+async fn change_mail(
     from: PeerAddress,
     PageQuery(rows): PageQuery<From>,
     posted: CheckedForm<Filled>,
@@ -73,7 +84,7 @@ async fn mail_changed(act: &Act<'_>, form: Filled) -> Result<Done> {
 }
 
 #[handler]
-pub(crate) async fn show_keys(request: PageRequest) -> poem::Result<Response> {
+async fn show_keys(request: PageRequest) -> poem::Result<Response> {
     page(&request, "admin/keys.html", key_values(&request)).await
 }
 
@@ -97,10 +108,7 @@ async fn key_values(request: &PageRequest) -> Result<Value> {
 }
 
 #[handler]
-pub(crate) async fn change_keys(
-    from: PeerAddress,
-    posted: CheckedForm<Filled>,
-) -> poem::Result<Response> {
+async fn change_keys(from: PeerAddress, posted: CheckedForm<Filled>) -> poem::Result<Response> {
     let CheckedForm { form, mut request } = posted;
     let act = Act::by(&mut request, Scope::SUPER, &form, &from).await?;
     let outcome = keys_changed(&act, form.clone()).await;
@@ -126,7 +134,7 @@ async fn keys_changed(act: &Act<'_>, form: Filled) -> Result<Done> {
 }
 
 #[handler]
-pub(crate) async fn show_servers(request: PageRequest) -> poem::Result<Response> {
+async fn show_servers(request: PageRequest) -> poem::Result<Response> {
     page(&request, "admin/servers.html", server_values(&request)).await
 }
 
@@ -148,7 +156,7 @@ async fn server_values(request: &PageRequest) -> Result<Value> {
 }
 
 #[handler]
-pub(crate) async fn show_settings(request: PageRequest) -> poem::Result<Response> {
+async fn show_settings(request: PageRequest) -> poem::Result<Response> {
     page(&request, "admin/settings.html", setting_values(&request)).await
 }
 

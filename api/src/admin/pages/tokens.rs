@@ -12,6 +12,7 @@ use crate::base::error::{Code, Result};
 use crate::base::random;
 use crate::base::scope::Scope;
 use crate::http::browser_request::PageQuery;
+use crate::http::paths::PageRoute;
 use crate::http::peer::PeerAddress;
 use crate::identity::factor::Password;
 use crate::identity::factor::password_check::{self, Account};
@@ -19,8 +20,13 @@ use crate::identity::service::{self, PrincipalId};
 use crate::self_service::account::pages::{line, once, seconds_of};
 use crate::self_service::registration::pages::invalid;
 
+/// The pages.
+pub(super) fn pages() -> Vec<PageRoute> {
+    vec![PageRoute::form("/admin/api-tokens", show_tokens, change_tokens)]
+}
+
 #[handler]
-pub(crate) async fn show_tokens(
+async fn show_tokens(
     request: PageRequest,
     PageQuery(from): PageQuery<From>,
 ) -> poem::Result<Response> {
@@ -71,7 +77,7 @@ pub(super) fn seen(token: &ApiToken, owner: Option<&str>) -> Value {
 }
 
 #[handler]
-pub(crate) async fn change_tokens(
+async fn change_tokens(
     from: PeerAddress,
     PageQuery(rows): PageQuery<From>,
     posted: CheckedForm<Filled>,

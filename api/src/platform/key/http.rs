@@ -10,7 +10,11 @@ use serde_json::Value;
 use tessera_verify::Jwk;
 
 use crate::app::App;
+use crate::base::error::Code;
 use crate::http::Tag;
+
+/// The operation refuses nothing.
+pub(crate) const REFUSALS: &[(&str, &[Code])] = &[];
 
 /// How long services may keep what was published: half as long as a key is published before it signs.
 const CACHE: &str = "public, max-age=300";

@@ -22,6 +22,7 @@ use crate::base::error::{Code, Error, Phrase, Result};
 use crate::base::random;
 use crate::http::body::{SECONDS, is_line};
 use crate::http::page::{Frame, Head, field_of};
+use crate::http::paths::PageRoute;
 use crate::identity::factor::Password;
 use crate::identity::factor::password_check::{self, Account};
 use crate::identity::user::{Email, former, pending};
@@ -67,20 +68,29 @@ enum Done {
     Gone,
 }
 
+/// The pages.
+pub(crate) fn pages() -> Vec<PageRoute> {
+    vec![
+        PageRoute::form("/account", show, change),
+        PageRoute::get("/.well-known/change-password", lead_to_password),
+        PageRoute::post("/account/export", export),
+    ]
+}
+
 #[handler]
-pub(crate) async fn show(request: PageRequest) -> poem::Result<Response> {
+async fn show(request: PageRequest) -> poem::Result<Response> {
     let signed_in = request.signed_in()?;
     Ok(shown(&request, &signed_in, StatusCode::OK, context! {}).await)
 }
 
 /// Where password managers look for the page on which a password is changed.
 #[handler]
-pub(crate) fn lead_to_password(frame: Frame) -> Response {
+fn lead_to_password(frame: Frame) -> Response {
     frame.redirect("account#password-title")
 }
 
 #[handler]
-pub(crate) async fn change(
+async fn change(
     device: Device,
     client: CodeClient,
     posted: CheckedForm<Filled>,
@@ -408,7 +418,7 @@ async fn values(request: &PageRequest, signed_in: &SignedIn) -> Result<Value> {
 }
 
 #[handler]
-pub(crate) async fn export(device: Device, posted: CheckedForm<Given>) -> poem::Result<Response> {
+async fn export(device: Device, posted: CheckedForm<Given>) -> poem::Result<Response> {
     let CheckedForm { form: Given { current }, request } = posted;
     let signed_in = request.signed_in()?;
     Ok(match exported(&request.app, &signed_in, current, device).await {

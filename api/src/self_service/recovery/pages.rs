@@ -12,6 +12,7 @@ use crate::access::caller::page::{Form, PageRequest};
 use crate::access::session::Device;
 use crate::base::error::{Code, Error};
 use crate::http::browser_request::PageQuery;
+use crate::http::paths::PageRoute;
 use crate::http::peer::PeerAddress;
 use crate::identity::factor::Password;
 use crate::identity::factor::password_check::{self, Account};
@@ -85,17 +86,24 @@ fn place_of(purpose: Purpose) -> &'static str {
     }
 }
 
+/// The pages.
+pub(crate) fn pages() -> Vec<PageRoute> {
+    vec![
+        PageRoute::form("/forgot-password", forgot_password_form, forgot_password),
+        PageRoute::form("/request-verify-token", request_verify_token_form, request_verify_token),
+        PageRoute::form("/verify", verify_form, verify),
+        PageRoute::form("/reset-password", reset_password_form, reset_password),
+        PageRoute::form("/restore-email", restore_email_form, restore_email),
+    ]
+}
+
 #[handler]
-pub(crate) fn forgot_password_form(request: PageRequest) -> Response {
+fn forgot_password_form(request: PageRequest) -> Response {
     asked(&request, Purpose::ResetPassword, &own_address(&request), None)
 }
 
 #[handler]
-pub(crate) async fn forgot_password(
-    from: PeerAddress,
-    client: CodeClient,
-    sent: Form<Filled>,
-) -> Response {
+async fn forgot_password(from: PeerAddress, client: CodeClient, sent: Form<Filled>) -> Response {
     ask(Purpose::ResetPassword, from, client, sent).await
 }
 
@@ -105,12 +113,12 @@ fn own_address(request: &PageRequest) -> String {
 }
 
 #[handler]
-pub(crate) fn request_verify_token_form(request: PageRequest) -> Response {
+fn request_verify_token_form(request: PageRequest) -> Response {
     asked(&request, Purpose::Verify, &own_address(&request), None)
 }
 
 #[handler]
-pub(crate) async fn request_verify_token(
+async fn request_verify_token(
     from: PeerAddress,
     client: CodeClient,
     sent: Form<Filled>,
@@ -299,10 +307,7 @@ fn is_own(request: &PageRequest, email: &str) -> bool {
 }
 
 #[handler]
-pub(crate) async fn verify_form(
-    request: PageRequest,
-    PageQuery(link): PageQuery<Link>,
-) -> Response {
+async fn verify_form(request: PageRequest, PageQuery(link): PageQuery<Link>) -> Response {
     let Some(token) = &link.token else {
         let own = own_address(&request);
         let more = context! { own => is_own(&request, &own) };
@@ -321,7 +326,7 @@ pub(crate) async fn verify_form(
 }
 
 #[handler]
-pub(crate) async fn verify(device: Device, client: CodeClient, sent: Form<Filled>) -> Response {
+async fn verify(device: Device, client: CodeClient, sent: Form<Filled>) -> Response {
     let Form { mut form, request, stale } = sent;
     let more = match &form.token {
         // What the form says of the address is not asked.
@@ -386,10 +391,7 @@ fn tokens_of(found: &Addressee) -> Value {
 }
 
 #[handler]
-pub(crate) async fn reset_password_form(
-    request: PageRequest,
-    PageQuery(link): PageQuery<Link>,
-) -> Response {
+async fn reset_password_form(request: PageRequest, PageQuery(link): PageQuery<Link>) -> Response {
     let Some(token) = &link.token else {
         let own = own_address(&request);
         return Act::ResetPassword.opened(&request, link, Some(own), context! {});
@@ -405,11 +407,7 @@ pub(crate) async fn reset_password_form(
 }
 
 #[handler]
-pub(crate) async fn reset_password(
-    device: Device,
-    client: CodeClient,
-    sent: Form<Filled>,
-) -> Response {
+async fn reset_password(device: Device, client: CodeClient, sent: Form<Filled>) -> Response {
     let Form { form, request, stale } = sent;
     let more = match &form.token {
         Some(token) => {
@@ -430,10 +428,7 @@ pub(crate) async fn reset_password(
 }
 
 #[handler]
-pub(crate) async fn restore_email_form(
-    request: PageRequest,
-    PageQuery(link): PageQuery<Link>,
-) -> Response {
+async fn restore_email_form(request: PageRequest, PageQuery(link): PageQuery<Link>) -> Response {
     let Some(token) = &link.token else {
         let title = request.text(Act::RestoreEmail.name());
         return request.refusal(&title, Code::RestoreEmailBadToken.into());
@@ -451,11 +446,7 @@ async fn restore_values(request: &PageRequest, token: &str) -> Value {
 }
 
 #[handler]
-pub(crate) async fn restore_email(
-    device: Device,
-    client: CodeClient,
-    sent: Form<Filled>,
-) -> Response {
+async fn restore_email(device: Device, client: CodeClient, sent: Form<Filled>) -> Response {
     let Form { form, request, stale } = sent;
     let token = form.token.clone().unwrap_or_default();
     let more = restore_values(&request, &token).await;

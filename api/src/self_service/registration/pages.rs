@@ -9,6 +9,7 @@ use crate::access::caller::page::{Form, PageRequest};
 use crate::base::config::Registration;
 use crate::base::error::{Code, Error, Phrase};
 use crate::http::page::Frame;
+use crate::http::paths::PageRoute;
 use crate::http::peer::PeerAddress;
 use crate::identity::factor::Password;
 use crate::identity::user::{Email, Profile};
@@ -34,8 +35,13 @@ pub(crate) fn strength(frame: &Frame) -> Value {
     }
 }
 
+/// The pages.
+pub(crate) fn pages() -> Vec<PageRoute> {
+    vec![PageRoute::form("/register", register_form, register)]
+}
+
 #[handler]
-pub(crate) fn register_form(request: PageRequest) -> Response {
+fn register_form(request: PageRequest) -> Response {
     if request.signed_in.is_some() {
         return request.redirect("");
     }
@@ -46,11 +52,7 @@ pub(crate) fn register_form(request: PageRequest) -> Response {
 }
 
 #[handler]
-pub(crate) async fn register(
-    from: PeerAddress,
-    client: CodeClient,
-    sent: Form<Registering>,
-) -> Response {
+async fn register(from: PeerAddress, client: CodeClient, sent: Form<Registering>) -> Response {
     let Form { form: Registering { email: typed, password }, request, stale } = sent;
     if let Some(error) = stale {
         return form(&request, &typed, Some(&error));
