@@ -70,7 +70,7 @@ features! {
         jobs: api_token::jobs;
         notice: service::CHANGED => api_token::forget;
     }
-    { api: introspection::http; }
+    { api: introspection::http; notes: introspection::http; }
     { api: key::http; jobs: key::jobs; notice: key::CHANGED => key::load; }
     { api: admin::key::http; }
     { api: account::http; notes: account::http; pages: account::pages; }

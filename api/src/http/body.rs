@@ -16,7 +16,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::base::error::{Code, Error, Problem, Result};
+use crate::base::error::{Code, Error, Face, Problem, Result};
 use crate::base::scope::{MAX_SCOPES, Scope, Scopes};
 
 /// The most characters of a person's name.
@@ -46,8 +46,8 @@ pub(crate) trait Input: Type {
     type Parsed: Send;
     /// What the body may be.
     const ACCEPTS: Accepts;
-    /// Whether its faults are told in the words of OAuth.
-    const OAUTH: bool = false;
+    /// The face of what is wrong with it.
+    const FACE: Face = Face::Rest;
     /// Reads the fields; `None` when one of them is at fault, which `fields` then knows.
     fn read(fields: &mut Fields) -> Option<Self::Parsed>;
 }
@@ -90,9 +90,12 @@ impl<'a, T: Input> ApiExtractor<'a> for Body<T> {
                 _ => Err(Error::unprocessable(fields.problems)),
             }
         });
-        read.map_err(|error| {
-            let told = T::OAUTH && error.code().status().is_client_error();
-            if told { Error::from(Code::InvalidRequest).into() } else { error.into() }
+        read.map_err(|error| match T::FACE {
+            // To OAuth, whatever is wrong with a request is one and the same.
+            Face::Oauth if error.code().status().is_client_error() => {
+                Error::from(Code::InvalidRequest).with_face(Face::Oauth).into()
+            }
+            Face::Rest | Face::Oauth => error.into(),
         })
     }
 }

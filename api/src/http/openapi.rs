@@ -6,7 +6,7 @@
 use poem_openapi::{OpenApi, OpenApiService, Webhook};
 use serde_json::{Map, Value, json};
 
-use crate::base::error::Code;
+use crate::base::error::{Code, Face};
 
 /// What every operation may answer.
 const EVERYWHERE: [Code; 4] = [
@@ -34,11 +34,22 @@ pub(crate) enum Note {
     TakesCode,
     /// It takes a token as bearer, or elsewhere.
     BearerIsOptional,
+    /// It refuses this with the face of OAuth.
+    RefusesAsOauth(Code),
 }
 
 impl Described {
     fn refusals(&self, id: &str) -> &'static [Code] {
         self.refusals.iter().find(|(known, _)| *known == id).map_or(&[], |(_, codes)| codes)
+    }
+
+    fn oauth_refusals(&self, id: &str) -> impl Iterator<Item = Code> {
+        self.notes.iter().filter(move |(known, _)| *known == id).filter_map(
+            |(_, note)| match note {
+                Note::RefusesAsOauth(code) => Some(*code),
+                _ => None,
+            },
+        )
     }
 
     fn has(&self, id: &str, note: Note) -> bool {
@@ -115,7 +126,10 @@ fn complete(method: &str, operation: &mut Value, described: &Described, schemas:
         response["headers"]["X-Request-Id"] = header("This request's id in the log.");
     }
     for code in codes {
-        refuse(responses, *code);
+        refuse(responses, *code, Face::Rest);
+    }
+    for code in described.oauth_refusals(&id) {
+        refuse(responses, code, Face::Oauth);
     }
 }
 
@@ -162,7 +176,7 @@ fn description_of(response: &Value, schemas: &Value) -> Value {
 }
 
 /// Adds one refusal to the responses of an operation.
-fn refuse(responses: &mut Map<String, Value>, code: Code) {
+fn refuse(responses: &mut Map<String, Value>, code: Code, face: Face) {
     let status = code.status();
     let response = responses.entry(status.as_u16().to_string()).or_insert_with(|| {
         json!({
@@ -190,7 +204,7 @@ fn refuse(responses: &mut Map<String, Value>, code: Code) {
         *content = json!({ "schema": { "$ref": "#/components/schemas/Error" }, "examples": {} });
     }
     content["examples"][code.name()] =
-        json!({ "summary": code.sentence(), "value": code.example() });
+        json!({ "summary": code.sentence(), "value": code.example(face) });
 }
 
 fn headers(named: &[(&str, &str)]) -> Value {

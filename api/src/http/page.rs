@@ -21,7 +21,8 @@ use super::asset::Asset;
 use super::paths::PageRoute;
 use crate::app::App;
 use crate::base::config::{ConfigError, PageSettings};
-use crate::base::error::{Cause, Code, Error, Result};
+use crate::base::error::page::{Head, field_of, text_name};
+use crate::base::error::{Code, Error, Result};
 
 /// How pages look.
 const STYLE: &str = include_str!("page/style.css");
@@ -236,32 +237,6 @@ fn day(seconds: i64) -> String {
     instant.map_or_else(String::new, |at| at.format("%Y-%m-%d").to_string())
 }
 
-/// What the texts of a refusal are known by.
-fn name_of(code: Code) -> String {
-    let name = match code {
-        Code::ApiTokenNotNamed => "api-token-not-named",
-        code => code.name(),
-    };
-    format!("error-{}", name.to_ascii_lowercase().replace(['_', ' '], "-"))
-}
-
-/// The field of a form that a refusal is about; none where it is about all of it.
-pub(crate) fn field_of(error: &Error) -> &'static str {
-    let said = error.phrases().iter().find_map(|phrase| phrase.field);
-    said.unwrap_or(match error.code() {
-        Code::RegisterUserAlreadyExists | Code::UpdateUserEmailAlreadyExists => "email",
-        Code::RegisterInvalidPassword
-        | Code::ResetPasswordInvalidPassword
-        | Code::UpdateUserInvalidPassword => "password",
-        Code::ResetPasswordBadToken | Code::VerifyUserBadToken => "code",
-        Code::LoginBadCredentials | Code::FreshTokenRequired => "current",
-        Code::ServiceAlreadyExists => "name",
-        Code::ApiTokenUserUnknown => "username",
-        Code::ApiTokenInvalidScopes => "scopes",
-        _ => "",
-    })
-}
-
 /// What a page stands in: whom it is for, and where.
 #[derive(Debug, Clone)]
 pub(crate) struct Frame {
@@ -335,15 +310,15 @@ impl Frame {
 
     /// Why something was refused, for its reader: never the cause.
     pub(crate) fn message(&self, error: &Error) -> String {
-        let phrases = error.phrases().iter().filter(|phrase| !phrase.name.is_empty());
-        let told: Vec<_> = phrases
-            .map(|phrase| {
-                let number = phrase.number.and_then(|number| u32::try_from(number).ok());
+        let messages = error.messages().iter().filter(|message| !message.name.is_empty());
+        let told: Vec<_> = messages
+            .map(|message| {
+                let number = message.number.and_then(|number| u32::try_from(number).ok());
                 let values: Vec<_> = number
                     .map(|number| ("number", FluentValue::from(number)))
                     .into_iter()
                     .collect();
-                self.found(&phrase.name, &values).unwrap_or_else(|| phrase.sentence.clone())
+                self.found(&message.name, &values).unwrap_or_else(|| message.sentence.clone())
             })
             .collect();
         if !told.is_empty() {
@@ -351,7 +326,7 @@ impl Frame {
         }
         let minutes = error.wait().map_or(1, |wait| wait.as_secs().div_ceil(60));
         let minutes = u32::try_from(minutes).unwrap_or(u32::MAX);
-        self.text_with(&name_of(error.code()), &[("minutes", minutes.into())])
+        self.text_with(&text_name(error.code()), &[("minutes", minutes.into())])
     }
 
     /// A page from a template.
@@ -366,7 +341,7 @@ impl Frame {
             let head = Head::of(&error);
             match self.rendered(head.status(), "said.html", values) {
                 Ok(page) => head.onto(page),
-                Err(_) => head.0,
+                Err(_) => head.without_page(),
             }
         })
     }
@@ -457,35 +432,6 @@ impl Frame {
         let place = format!("{}{place}", self.root);
         let place = HeaderValue::try_from(place).unwrap_or(HeaderValue::from_static("./"));
         Response::builder().status(StatusCode::SEE_OTHER).header(header::LOCATION, place).finish()
-    }
-}
-
-/// What a page says of a refusal in its head, and the log is told.
-pub(crate) struct Head(Response);
-
-impl Head {
-    /// Of a refusal whose words are on the page.
-    pub(crate) fn of(error: &Error) -> Self {
-        Self(error.response())
-    }
-
-    /// The status. An answer that says which token to bring is for programs.
-    pub(crate) fn status(&self) -> StatusCode {
-        match self.0.status() {
-            StatusCode::UNAUTHORIZED => StatusCode::FORBIDDEN,
-            status => status,
-        }
-    }
-
-    /// The page, with how long to wait.
-    pub(crate) fn onto(&self, mut page: Response) -> Response {
-        if let Some(wait) = self.0.headers().get(header::RETRY_AFTER) {
-            page.headers_mut().insert(header::RETRY_AFTER, wait.clone());
-        }
-        if let Some(cause) = self.0.extensions().get::<Cause>() {
-            page.extensions_mut().insert(cause.clone());
-        }
-        page
     }
 }
 

@@ -95,7 +95,7 @@ fn a_feature_has_files_with_known_names_only() {
         // A factor's kinds stand side by side in its folder; of a session, what its tokens say and how
         // they are got and spent and how it ends are pages of their own; of revocations, what memory
         // has and how long tokens live; of API tokens, what a secret is; of callers,
-        // what of them is locked and their narrower forms;
+        // what of them is locked, their narrower forms and those who ask for pages;
         // of limits, those of mails and of what accounts do; of mails, their words and the ways they leave; of users, the addresses they had
         // and whether their account is claimed; of the audit, its chain.
         let pages = [
@@ -108,6 +108,7 @@ fn a_feature_has_files_with_known_names_only() {
             "rate_limit/mail.rs",
             "mail/template.rs",
             "mail/transport.rs",
+            "caller/page.rs",
             "session/live.rs",
             "session/browser.rs",
             "platform/unit_of_work.rs",

@@ -23,7 +23,7 @@ use crate::access::caller::{Caller, Requires};
 use crate::app::App;
 use crate::base::cache::Known;
 use crate::base::clock::{self, Time};
-use crate::base::error::{Code, Error, Phrase, Result, TokenRefusal};
+use crate::base::error::{Code, Error, LocalizedMessage, Result, TokenRefusal};
 use crate::base::random;
 use crate::base::request_context;
 use crate::base::scope::{Scope, Scopes};
@@ -333,8 +333,9 @@ fn not_inserted(error: sea_orm::DbErr) -> Error {
     match error.sql_err() {
         Some(SqlErr::ForeignKeyConstraintViolation(_)) => Code::ApiTokenUserUnknown.into(),
         Some(SqlErr::UniqueConstraintViolation(_)) => {
-            let phrase = Phrase::new("sent-already", "There is a token of this id already");
-            Error::with_phrases(Code::ApiTokenAlreadyExists, vec![phrase])
+            let message =
+                LocalizedMessage::new("sent-already", "There is a token of this id already");
+            Error::with_messages(Code::ApiTokenAlreadyExists, vec![message])
         }
         _ => error.into(),
     }

@@ -10,15 +10,20 @@ use crate::access::caller::Caller;
 use crate::access::session::Device;
 use crate::access::session::http::EXAMPLE_TOKEN;
 use crate::app::App;
-use crate::base::error::{Code, Result};
+use crate::base::error::{Code, Face, Result};
 use crate::base::scope::Scope;
 use crate::http::Tag;
 use crate::http::body::{Accepts, Body, Fields, Input};
+use crate::http::openapi::Note;
 
 /// The refusals of each operation, for the documents.
-pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
-    ("revoke", &[Code::InvalidRequest, Code::TooManyAttempts]),
-    ("introspect", &[Code::Unauthorized, Code::Forbidden, Code::InvalidRequest]),
+pub(crate) const REFUSALS: &[(&str, &[Code])] =
+    &[("revoke", &[Code::TooManyAttempts]), ("introspect", &[Code::Unauthorized, Code::Forbidden])];
+
+/// What else the documents say of operations.
+pub(crate) const NOTES: &[(&str, Note)] = &[
+    ("revoke", Note::RefusesAsOauth(Code::InvalidRequest)),
+    ("introspect", Note::RefusesAsOauth(Code::InvalidRequest)),
 ];
 
 /// A token that is given up or asked about (RFC 7009, RFC 7662).
@@ -41,7 +46,7 @@ impl Example for TokenRequest {
 impl Input for TokenRequest {
     type Parsed = String;
     const ACCEPTS: Accepts = Accepts::Form;
-    const OAUTH: bool = true;
+    const FACE: Face = Face::Oauth;
 
     fn read(fields: &mut Fields) -> Option<Self::Parsed> {
         fields.required("token")

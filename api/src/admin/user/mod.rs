@@ -8,7 +8,7 @@ use sea_orm::DatabaseTransaction;
 use crate::access::caller::{Requires, Superuser};
 use crate::access::session;
 use crate::app::App;
-use crate::base::error::{Code, Error, Phrase, Result};
+use crate::base::error::{Code, Error, LocalizedMessage, Result};
 use crate::base::scope::{MAX_SCOPES, Scope, Scopes};
 use crate::identity::alert;
 use crate::identity::factor::Password;
@@ -92,8 +92,9 @@ impl Regrant {
         let granted: Vec<_> = kept.chain(self.added.iter()).cloned().collect();
         let granted: Scopes = granted.into_iter().collect();
         if granted.iter().count() > MAX_SCOPES {
-            let phrase = Phrase::new("scopes-wrong", "These are too many scopes").about("scopes");
-            return Err(Error::with_phrases(Code::UnprocessableContent, vec![phrase]));
+            let message =
+                LocalizedMessage::new("scopes-wrong", "These are too many scopes").about("scopes");
+            return Err(Error::with_messages(Code::UnprocessableContent, vec![message]));
         }
         Ok(granted)
     }

@@ -3,7 +3,7 @@
 use poem::http::StatusCode;
 use serde_json::Value;
 
-use super::{Error, Problem};
+use super::{Error, Face, Problem, oauth, rest};
 
 /// What callers tell one refusal from another by. Never changes its meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -374,7 +374,7 @@ impl Code {
     }
 
     /// What the body looks like, for the documents.
-    pub fn example(self) -> Value {
+    pub(crate) fn example(self, face: Face) -> Value {
         let error = match self {
             Code::RegisterInvalidPassword
             | Code::UpdateUserInvalidPassword
@@ -389,6 +389,9 @@ impl Code {
             }
             _ => Error::from(self),
         };
-        error.body()
+        match face {
+            Face::Rest => rest::body(&error),
+            Face::Oauth => oauth::body(&error),
+        }
     }
 }

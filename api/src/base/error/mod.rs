@@ -1,6 +1,13 @@
 //! What can go wrong, said once: stable code, status, public sentence, private cause.
+//!
+//! A refusal has several faces, and the route chooses: [`rest`] for programs, [`oauth`] for those that know RFC 6749 alone,
+//! [`page`] for people, and [`redirect`] for what is answered by way of a browser.
 
 mod code;
+mod oauth;
+pub(crate) mod page;
+pub mod redirect;
+mod rest;
 
 pub use code::Code;
 
@@ -9,12 +16,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use poem::http::{HeaderValue, StatusCode, header};
 use poem::{IntoResponse, Response};
 use poem_openapi::ApiResponse;
 use poem_openapi::registry::{MetaResponses, Registry};
 use sea_orm::{DbErr, RuntimeErr, sqlx};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tessera_verify::{Denied, KeyError, Refusal};
 
 /// The result of a rule.
@@ -42,7 +48,7 @@ impl Problem {
 
 /// A sentence for people, and what its translations are known by.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Phrase {
+pub struct LocalizedMessage {
     /// The name of its translations.
     pub name: String,
     /// The sentence, in English.
@@ -53,7 +59,7 @@ pub struct Phrase {
     pub field: Option<&'static str>,
 }
 
-impl Phrase {
+impl LocalizedMessage {
     /// A sentence without a number.
     pub fn new(name: impl Into<String>, sentence: impl Into<String>) -> Self {
         Self { name: name.into(), sentence: sentence.into(), number: None, field: None }
@@ -74,7 +80,7 @@ impl Phrase {
 #[derive(Debug)]
 enum Detail {
     None,
-    Reason(Vec<Phrase>),
+    Reason(Vec<LocalizedMessage>),
     Problems(Vec<Problem>),
     Token(TokenRefusal),
     Scope(&'static str),
@@ -129,11 +135,21 @@ pub struct Error {
     code: Code,
     detail: Detail,
     cause: Option<Box<dyn StdError + Send + Sync>>,
+    face: Face,
+}
+
+/// The shape of the answer that programs are given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Face {
+    /// Ours, which FastAPI Users has too.
+    Rest,
+    /// That of OAuth (RFC 6749, section 5.2).
+    Oauth,
 }
 
 impl From<Code> for Error {
     fn from(code: Code) -> Self {
-        Self { code, detail: Detail::None, cause: None }
+        Self { code, detail: Detail::None, cause: None, face: Face::Rest }
     }
 }
 
@@ -145,18 +161,18 @@ impl Error {
 
     /// A refusal with a sentence of its own, which programs read and no page shows.
     pub fn with_reason(code: Code, reason: impl Into<String>) -> Self {
-        Self::with_phrases(code, vec![Phrase::new("", reason)])
+        Self::with_messages(code, vec![LocalizedMessage::new("", reason)])
     }
 
     /// A refusal with sentences of its own.
-    pub fn with_phrases(code: Code, phrases: Vec<Phrase>) -> Self {
-        Self { detail: Detail::Reason(phrases), ..code.into() }
+    pub fn with_messages(code: Code, messages: Vec<LocalizedMessage>) -> Self {
+        Self { detail: Detail::Reason(messages), ..code.into() }
     }
 
     /// The sentences that it has of its own.
-    pub fn phrases(&self) -> &[Phrase] {
+    pub fn messages(&self) -> &[LocalizedMessage] {
         match &self.detail {
-            Detail::Reason(phrases) => phrases,
+            Detail::Reason(messages) => messages,
             _ => &[],
         }
     }
@@ -196,6 +212,11 @@ impl Error {
         Self::unprocessable(vec![Problem { kind: "value_error", part, location, message }])
     }
 
+    /// The same with another face.
+    pub(crate) fn with_face(self, face: Face) -> Self {
+        Self { face, ..self }
+    }
+
     /// How long to wait before it is tried again, where that is known.
     pub fn wait(&self) -> Option<Duration> {
         match self.detail {
@@ -214,114 +235,18 @@ impl Error {
         Self { cause: Some(cause.into()), ..code.into() }
     }
 
-    fn body(&self) -> Value {
-        let name = self.code.name();
-        // OAuth has a shape of its own (RFC 6749, section 5.2).
-        if self.code == Code::InvalidRequest {
-            return json!({ "error": name, "error_description": self.code.sentence() });
+    /// The answer that programs are given.
+    pub(crate) fn response(&self) -> Response {
+        match self.face {
+            Face::Rest => rest::response(self),
+            Face::Oauth => oauth::response(self),
         }
-        match &self.detail {
-            Detail::None
-            | Detail::Token(_)
-            | Detail::Scope(_)
-            | Detail::MaxAge(_)
-            | Detail::Wait(_) => {
-                json!({ "detail": name })
-            }
-            Detail::Reason(phrases) => {
-                json!({ "detail": { "code": name, "reason": joined(phrases) } })
-            }
-            Detail::Problems(problems) => {
-                let items: Vec<_> = problems
-                    .iter()
-                    .map(|problem| {
-                        let location: Vec<_> = std::iter::once(Value::from(problem.part))
-                            .chain(problem.location.iter().cloned())
-                            .collect();
-                        json!({ "type": problem.kind, "loc": location, "msg": problem.message })
-                    })
-                    .collect();
-                json!({ "detail": items })
-            }
-        }
-    }
-
-    /// RFC 6750, section 3: no `error` where no token was presented.
-    fn challenge(&self) -> HeaderValue {
-        let (error, description, reason) = match &self.detail {
-            Detail::Token(TokenRefusal { reason, sentence }) => {
-                ("invalid_token", (*sentence).to_owned(), Some(*reason))
-            }
-            Detail::Scope(scope) => {
-                let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{scope}\"");
-                return HeaderValue::try_from(challenge)
-                    .unwrap_or(HeaderValue::from_static("Bearer"));
-            }
-            // RFC 9470, section 3: how long ago the password may have been given, in seconds.
-            Detail::MaxAge(seconds) => {
-                let sentence = self.code.sentence().replace('`', "'");
-                let challenge = format!(
-                    "Bearer error=\"insufficient_user_authentication\", \
-                     error_description=\"{sentence}\", max_age=\"{seconds}\""
-                );
-                return HeaderValue::try_from(challenge)
-                    .unwrap_or(HeaderValue::from_static("Bearer"));
-            }
-            // No token was presented.
-            Detail::None
-                if [Code::Unauthorized, Code::RefreshTokenInvalid].contains(&self.code) =>
-            {
-                return HeaderValue::from_static("Bearer");
-            }
-            // RFC 9470, section 3: another token of the same kind would not do.
-            _ if self.code == Code::FreshTokenRequired => {
-                ("insufficient_user_authentication", self.code.sentence().replace('`', "'"), None)
-            }
-            _ => ("invalid_token", self.code.sentence().replace('`', "'"), None),
-        };
-        let reason = reason.map(|reason| format!(", reason=\"{reason}\"")).unwrap_or_default();
-        HeaderValue::try_from(format!(
-            "Bearer error=\"{error}\", error_description=\"{description}\"{reason}"
-        ))
-        .unwrap_or(HeaderValue::from_static("Bearer"))
     }
 }
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         self.response()
-    }
-}
-
-impl Error {
-    /// The answer that programs are given.
-    pub(crate) fn response(&self) -> Response {
-        let status = self.code.status();
-        let mut response = Response::builder()
-            .status(status)
-            .content_type("application/json")
-            .body(self.body().to_string());
-        let headers = response.headers_mut();
-        let is_challenged = [Code::InsufficientScope, Code::FreshProofRequired];
-        if status == StatusCode::UNAUTHORIZED || is_challenged.contains(&self.code) {
-            headers.insert(header::WWW_AUTHENTICATE, self.challenge());
-        }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
-        }
-        if let Detail::Wait(wait) = &self.detail {
-            // Rounded up: whoever waits so long need not wait again.
-            let seconds = wait.as_millis().div_ceil(1000).max(1).to_string();
-            let seconds = HeaderValue::try_from(seconds).unwrap_or(HeaderValue::from_static("1"));
-            headers.insert(header::RETRY_AFTER, seconds);
-        }
-        if status == StatusCode::REQUEST_TIMEOUT {
-            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        if let Some(cause) = &self.cause {
-            response.extensions_mut().insert(Cause(cause.to_string().into()));
-        }
-        response
     }
 }
 
@@ -356,7 +281,7 @@ impl fmt::Display for Error {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.detail, &self.cause) {
             (_, Some(cause)) => write!(formatter, "{} ({cause})", self.code.sentence()),
-            (Detail::Reason(phrases), _) => formatter.write_str(&joined(phrases)),
+            (Detail::Reason(messages), _) => formatter.write_str(&joined(messages)),
             _ => formatter.write_str(self.code.sentence()),
         }
     }
@@ -364,8 +289,8 @@ impl fmt::Display for Error {
 
 impl StdError for Error {}
 
-fn joined(phrases: &[Phrase]) -> String {
-    phrases.iter().map(|phrase| phrase.sentence.as_str()).collect::<Vec<_>>().join(" ")
+fn joined(messages: &[LocalizedMessage]) -> String {
+    messages.iter().map(|message| message.sentence.as_str()).collect::<Vec<_>>().join(" ")
 }
 
 /// A database that does not answer is nobody's fault here; a row that cannot be read is ours.

@@ -175,6 +175,7 @@ mod tests {
 
     use super::*;
     use crate::base::error::Code;
+    use crate::base::error::page::text_name;
 
     fn texts() -> Texts {
         Texts::read(None).unwrap_or_else(|error| panic!("{error}"))
@@ -214,7 +215,7 @@ mod tests {
         for (tag, source) in EMBEDDED {
             let known = names(source);
             for code in Code::ALL {
-                let name = super::super::name_of(code);
+                let name = text_name(code);
                 assert!(known.contains_key(&name), "{tag}: {name}");
             }
         }

@@ -17,7 +17,7 @@ use super::foreign::Foreign;
 use super::pace::{OWN, Pace};
 use super::password::{self, Password};
 use crate::base::clock::Stopwatch;
-use crate::base::error::{Code, Error, Phrase, Result};
+use crate::base::error::{Code, Error, LocalizedMessage, Result};
 use crate::base::random;
 use crate::identity::user::PasswordHash;
 
@@ -89,7 +89,7 @@ impl Hasher {
         password: Password,
         words: Vec<String>,
         least: u8,
-    ) -> Result<Result<PasswordHash, Vec<Phrase>>> {
+    ) -> Result<Result<PasswordHash, Vec<LocalizedMessage>>> {
         let cost = self.cost;
         self.run(permit, move || match password.fault(&words, least) {
             Some(fault) => Err(fault),

@@ -21,7 +21,7 @@ pub use password::Password;
 
 use self::foreign::Foreign;
 use crate::app::App;
-use crate::base::error::{Code, Error, Phrase, Result};
+use crate::base::error::{Code, Error, LocalizedMessage, Result};
 use crate::identity::user::{PasswordHash, Profile};
 
 /// The dearest hash that is imported: each step doubles the quarter of a second that 12 takes.
@@ -50,15 +50,16 @@ pub async fn hash_new(
     let length = password.characters();
     if length > MAX_PASSWORD_LENGTH {
         let sentence = format!("Password should be at most {MAX_PASSWORD_LENGTH} characters");
-        let phrase = Phrase::with_number("password-too-long", sentence, MAX_PASSWORD_LENGTH);
-        return Err(Error::with_phrases(refusal, vec![phrase]));
+        let message =
+            LocalizedMessage::with_number("password-too-long", sentence, MAX_PASSWORD_LENGTH);
+        return Err(Error::with_messages(refusal, vec![message]));
     }
     if length < fewest {
         if !config.dev || length == 0 {
             let fewest = if config.dev { 1 } else { fewest };
             let sentence = format!("Password should be at least {fewest} characters");
-            let phrase = Phrase::with_number("password-too-short", sentence, fewest);
-            return Err(Error::with_phrases(refusal, vec![phrase]));
+            let message = LocalizedMessage::with_number("password-too-short", sentence, fewest);
+            return Err(Error::with_messages(refusal, vec![message]));
         }
         tracing::warn!(
             password.characters = length,
@@ -70,14 +71,17 @@ pub async fn hash_new(
     if filter.is_some_and(|filter| filter.contains(&password)) {
         if !config.dev {
             let reason = "Password was found in a list of stolen ones. Choose one that you use nowhere else.";
-            return Err(Error::with_phrases(refusal, vec![Phrase::new("password-stolen", reason)]));
+            return Err(Error::with_messages(
+                refusal,
+                vec![LocalizedMessage::new("password-stolen", reason)],
+            ));
         }
         tracing::warn!("a password is in BREACH_FILTER: good enough for development only");
     }
     let permit = app.hasher.reserve()?;
     let least = if config.dev { 0 } else { config.password_min_score };
     let hashed = app.hasher.hash_new(permit, password, words, least).await?;
-    hashed.map_err(|phrases| Error::with_phrases(refusal, phrases))
+    hashed.map_err(|messages| Error::with_messages(refusal, messages))
 }
 
 /// Whether passwords can be held against a hash, in a time that can be borne.

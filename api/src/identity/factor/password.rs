@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::breach;
 use super::foreign::Foreign;
 use super::strength;
-use crate::base::error::Phrase;
+use crate::base::error::LocalizedMessage;
 use crate::identity::user::PasswordHash;
 
 /// The most bytes bcrypt reads whole: 72 less the NUL it ends them with.
@@ -35,7 +35,7 @@ impl Password {
         self.0.chars().count()
     }
 
-    pub(super) fn fault(&self, words: &[String], least: u8) -> Option<Vec<Phrase>> {
+    pub(super) fn fault(&self, words: &[String], least: u8) -> Option<Vec<LocalizedMessage>> {
         strength::fault(&self.0, words, least)
     }
 

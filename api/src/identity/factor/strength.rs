@@ -2,14 +2,14 @@
 
 use zxcvbn::zxcvbn;
 
-use crate::base::error::Phrase;
+use crate::base::error::LocalizedMessage;
 
 /// So many characters are looked at: more cost more time than they tell.
 const LOOKED_AT: usize = 72;
 
 /// Why a password is too easy to guess, for people; nothing where its score reaches `least`. `words` are
 /// those that anybody would try first: the address, the name.
-pub(super) fn fault(password: &str, words: &[String], least: u8) -> Option<Vec<Phrase>> {
+pub(super) fn fault(password: &str, words: &[String], least: u8) -> Option<Vec<LocalizedMessage>> {
     let begin: String = password.chars().take(LOOKED_AT).collect();
     let words: Vec<_> = words.iter().flat_map(|word| parts(word)).collect();
     let found = zxcvbn(&begin, &words);
@@ -18,12 +18,12 @@ pub(super) fn fault(password: &str, words: &[String], least: u8) -> Option<Vec<P
     }
     let feedback = found.feedback();
     let why = feedback.and_then(|feedback| feedback.warning());
-    let why = why.map(|why| Phrase::new(format!("weak-{why:?}"), why.to_string()));
+    let why = why.map(|why| LocalizedMessage::new(format!("weak-{why:?}"), why.to_string()));
     let advice = match feedback.and_then(|feedback| feedback.suggestions().first()) {
-        Some(advice) => Phrase::new(format!("advice-{advice:?}"), advice.to_string()),
-        None => Phrase::new("advice", "Add another word or two."),
+        Some(advice) => LocalizedMessage::new(format!("advice-{advice:?}"), advice.to_string()),
+        None => LocalizedMessage::new("advice", "Add another word or two."),
     };
-    let fault = Phrase::new("password-too-easy", "Password is too easy to guess.");
+    let fault = LocalizedMessage::new("password-too-easy", "Password is too easy to guess.");
     Some([Some(fault), why, Some(advice)].into_iter().flatten().collect())
 }
 
@@ -53,7 +53,7 @@ mod tests {
         ] {
             let said = fault(weak, &words, 2).unwrap_or_default();
             assert_eq!(said[0].sentence, "Password is too easy to guess.", "{weak}");
-            let reason = said[1..].iter().map(|phrase| &*phrase.sentence).collect::<String>();
+            let reason = said[1..].iter().map(|message| &*message.sentence).collect::<String>();
             assert!(!reason.is_empty(), "{weak}");
             assert!(!reason.contains(weak) || weak == "password", "{reason}");
         }

@@ -7,7 +7,7 @@ use crate::access::caller::UserCaller;
 use crate::access::session;
 use crate::app::App;
 use crate::base::clock;
-use crate::base::error::{Code, Error, Phrase, Result};
+use crate::base::error::{Code, Error, LocalizedMessage, Result};
 use crate::identity::user::former::{self, Former, TAKEN_BACK_WITHIN};
 use crate::identity::user::{self, Email, pending};
 use crate::identity::verification;
@@ -111,8 +111,8 @@ pub async fn cancel_links(app: &App, caller: &UserCaller, token: Option<String>)
     if chosen.is_empty() {
         let sentence = "A link is cancelled with its token; or, a day after the change, from a session that \
                         began 72 hours before it, once the new address is verified";
-        let phrase = Phrase::new("cancel-too-soon", sentence);
-        return Err(Error::with_phrases(Code::EmailChangePending, vec![phrase]));
+        let message = LocalizedMessage::new("cancel-too-soon", sentence);
+        return Err(Error::with_messages(Code::EmailChangePending, vec![message]));
     }
     for (digest, former) in &chosen {
         former::forget(&transaction, digest).await?;

@@ -18,10 +18,11 @@ use crate::access::session::browser::{self, SignedIn};
 use crate::access::session::pages::device_name;
 use crate::access::session::{self, Device, Page};
 use crate::app::App;
-use crate::base::error::{Code, Error, Phrase, Result};
+use crate::base::error::page::{Head, field_of};
+use crate::base::error::{Code, Error, LocalizedMessage, Result};
 use crate::base::random;
 use crate::http::body::{SECONDS, is_line};
-use crate::http::page::{Frame, Head, field_of};
+use crate::http::page::Frame;
 use crate::http::paths::PageRoute;
 use crate::identity::factor::Password;
 use crate::identity::factor::password_check::{self, Account};
@@ -302,8 +303,8 @@ pub(crate) fn line(
         return Ok(text);
     }
     let sentence = format!("Input should be one line of at most {most} characters");
-    let phrase = Phrase::with_number("line-too-long", sentence, most).about(field);
-    Err(Error::with_phrases(Code::UnprocessableContent, vec![phrase]))
+    let message = LocalizedMessage::with_number("line-too-long", sentence, most).about(field);
+    Err(Error::with_messages(Code::UnprocessableContent, vec![message]))
 }
 
 /// The id that a form for an API token brought along, so that one that is sent twice makes one token.

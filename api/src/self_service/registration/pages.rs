@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::access::caller::page::{Form, PageRequest};
 use crate::base::config::Registration;
-use crate::base::error::{Code, Error, Phrase};
+use crate::base::error::{Code, Error, LocalizedMessage};
 use crate::http::page::Frame;
 use crate::http::paths::PageRoute;
 use crate::http::peer::PeerAddress;
@@ -80,8 +80,8 @@ async fn register(from: PeerAddress, client: CodeClient, sent: Form<Registering>
 
 /// A refusal of what was typed into a field, by the name of its texts.
 pub(crate) fn invalid(field: &'static str, name: &str, sentence: &str) -> Error {
-    let phrase = Phrase::new(name, sentence).about(field);
-    Error::with_phrases(Code::UnprocessableContent, vec![phrase])
+    let message = LocalizedMessage::new(name, sentence).about(field);
+    Error::with_messages(Code::UnprocessableContent, vec![message])
 }
 
 fn form(request: &PageRequest, email: &str, error: Option<&Error>) -> Response {
