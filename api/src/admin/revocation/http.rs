@@ -143,9 +143,9 @@ impl Input for EndRequest {
 struct RevocationResponse {
     /// Its place in the sequence.
     seq: i64,
-    /// `jti`, `sid`, `sub`, `api` for a change to API tokens, `kid` for one to keys, or `lift` for the end of another.
+    /// `jti`, `sid`, `sub`, or `lift` for the end of another.
     kind: String,
-    /// The id of a token, a session, a user or a service; of a lift, with its kind before it.
+    /// The id of a token, a session or a user; of a lift, with its kind before it.
     subject: String,
     /// What happened.
     why: String,
