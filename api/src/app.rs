@@ -174,12 +174,6 @@ impl App {
         let pages = Pages::read(&self.config.pages)?;
         Ok(self.pages.get_or_init(|| pages))
     }
-
-    /// Forgets what is known of API tokens and services, of which some were changed.
-    pub(crate) fn forget_api_tokens(&self) {
-        self.known_api_tokens.forget_all();
-        self.known_services.forget_all();
-    }
 }
 
 fn verifier(config: &Config, revocations: &Revocations) -> Result<Verifier, ConfigError> {

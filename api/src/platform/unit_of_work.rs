@@ -7,7 +7,7 @@
 use std::ops::Deref;
 
 use entity::{SessionId, UserId};
-use sea_orm::{DatabaseConnection, DatabaseTransaction};
+use sea_orm::{DatabaseConnection, DatabaseTransaction, TransactionTrait};
 use tessera_verify::Revocation;
 
 use crate::app::App;
@@ -66,7 +66,6 @@ impl<'a> UnitOfWork<'a> {
     }
 
     /// Revokes: from the commit on here, and within a second on every other replica.
-    #[expect(dead_code, reason = "rules move to units of work one by one")]
     pub(crate) fn revoke(
         &mut self,
         entries: impl IntoIterator<Item = Revocation>,
@@ -78,7 +77,6 @@ impl<'a> UnitOfWork<'a> {
     }
 
     /// Revokes one token alone, which is counted with those of a session.
-    #[expect(dead_code, reason = "rules move to units of work one by one")]
     pub(crate) fn revoke_alone(
         &mut self,
         entry: Revocation,
@@ -102,8 +100,12 @@ impl<'a> UnitOfWork<'a> {
         self.entries.push(entry);
     }
 
+    /// Adds several entries to the audit.
+    pub(crate) fn record_all(&mut self, entries: impl IntoIterator<Item = Entry>) {
+        self.entries.extend(entries);
+    }
+
     /// Forgets what the cache of this replica has of a user. Others read the row again within a second.
-    #[expect(dead_code, reason = "rules move to units of work one by one")]
     pub(crate) fn forget_user(&mut self, user: UserId) {
         self.users.push(user);
     }
@@ -144,15 +146,71 @@ impl<'a> UnitOfWork<'a> {
         Ok(())
     }
 
+    /// Begins a part that is kept or taken back as a whole.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer.
+    pub(crate) async fn begin_part(&self) -> Result<Part> {
+        Ok(Part { savepoint: self.transaction.begin().await?, entries: Vec::new() })
+    }
+
     /// Takes everything back.
     ///
     /// # Errors
     ///
     /// When the database does not answer.
-    #[expect(dead_code, reason = "rules move to units of work one by one")]
     pub(crate) async fn rollback(self) -> Result<()> {
         Ok(self.transaction.rollback().await?)
     }
+}
+
+/// A part of an act, in a savepoint.
+pub(crate) struct Part {
+    savepoint: DatabaseTransaction,
+    entries: Vec<Entry>,
+}
+
+/// Statements run in the savepoint.
+impl Deref for Part {
+    type Target = DatabaseTransaction;
+
+    fn deref(&self) -> &DatabaseTransaction {
+        &self.savepoint
+    }
+}
+
+impl Part {
+    /// Adds an entry to the audit, if the part is kept.
+    pub(crate) fn record(&mut self, entry: Entry) {
+        self.entries.push(entry);
+    }
+
+    /// Keeps the part, or takes it back. Both write the same, so that the time of an answer does not tell which it was.
+    ///
+    /// # Errors
+    ///
+    /// When the database refuses.
+    pub(crate) async fn end(self, is_kept: bool) -> Result<()> {
+        audit::write(&self.savepoint, self.entries).await?;
+        if is_kept {
+            self.savepoint.commit().await?;
+        } else {
+            self.savepoint.rollback().await?;
+        }
+        Ok(())
+    }
+}
+
+/// Records an act that changes nothing else.
+///
+/// # Errors
+///
+/// When the database refuses.
+pub(crate) async fn record(app: &App, entry: Entry) -> Result<()> {
+    let mut work = UnitOfWork::begin(app).await?;
+    work.record(entry);
+    work.commit().await
 }
 
 /// The connection for one statement that causes nothing else. A test lists those who call this.

@@ -13,6 +13,7 @@ use crate::base::background::Background;
 use crate::base::clock::{self, Stopwatch, Time};
 use crate::base::error::Result;
 use crate::platform::job::purge;
+use crate::platform::unit_of_work::UnitOfWork;
 
 /// How often uses are written, and how often it is looked whether it is time.
 const NOTE_EVERY: Duration = Duration::from_secs(5);
@@ -87,11 +88,11 @@ async fn write(app: &App, uses: HashMap<ApiTokenId, Time>) -> Result<()> {
     let mut uses: Vec<_> = uses.into_iter().collect();
     uses.sort_unstable();
     for some in uses.chunks(500) {
-        let transaction = app.database.begin().await?;
+        let work = UnitOfWork::begin(app).await?;
         for (id, at) in some {
-            store::note_use(&transaction, *id, *at).await?;
+            store::note_use(&*work, *id, *at).await?;
         }
-        transaction.commit().await?;
+        work.commit().await?;
     }
     Ok(())
 }

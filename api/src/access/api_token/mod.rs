@@ -30,8 +30,8 @@ use crate::base::scope::{Scope, Scopes};
 use crate::identity::alert;
 use crate::identity::service::{self, Principal, PrincipalId};
 use crate::platform::audit::{self, Act, Actor, Entry};
-use crate::platform::notice;
 use crate::platform::rate_limit;
+use crate::platform::unit_of_work::UnitOfWork;
 
 /// The most API tokens one user or service has, unless a superuser makes more.
 const MOST_TOKENS: u64 = 100;
@@ -240,10 +240,10 @@ pub async fn create(app: &App, caller: &Caller, wanted: Wanted) -> Result<Made> 
     };
     let secret = secret.unwrap_or_else(Secret::make);
     let digest = secret.digest().to_string();
-    let transaction = app.database.begin().await?;
+    let mut work = UnitOfWork::begin(app).await?;
     // Users first, as at a sign-in: whoever revokes everything they have comes wholly before this, or
     // wholly after.
-    caller.lock(app, &transaction, [owner.id()], requires).await?;
+    caller.lock(app, &work, [owner.id()], requires).await?;
     let now = clock::now();
     let expire = expire.or(app.config.api_token_expires);
     let expires_at = expire.map(|seconds| now.plus_seconds(seconds).millis());
@@ -264,31 +264,30 @@ pub async fn create(app: &App, caller: &Caller, wanted: Wanted) -> Result<Made> 
         let entry = Entry::new(Act::TokenCreate, Actor::of(caller));
         on(entry, owner.id()).with("api_token", row.id.to_string()).with("scopes", &*row.scopes)
     };
-    let row = match store::insert(&transaction, row.clone()).await.map_err(not_inserted)? {
+    let row = match store::insert(&*work, row.clone()).await.map_err(not_inserted)? {
         true => {
-            let count = store::count(&transaction, owner.id(), now).await?;
+            let count = store::count(&*work, owner.id(), now).await?;
             if count > MOST_TOKENS && !caller.may(Scope::SUPER) {
                 return Err(Code::ApiTokenLimitReached.into());
             }
-            tell_owner(app, &transaction, caller, &owner, &row).await?;
-            audit::record(&transaction, told(&row)).await?;
-            transaction.commit().await?;
-            app.jobs.wake();
+            tell_owner(app, &work, caller, &owner, &row).await?;
+            work.record(told(&row));
+            work.wake_jobs();
+            work.commit().await?;
             row
         }
         false => {
-            let known = store::find_by_digest(&transaction, &digest).await?;
+            let known = store::find_by_digest(&*work, &digest).await?;
             let known =
                 known.filter(|known| (known.user_id, known.service_id) == (user_id, service_id));
             let mut row = known.ok_or(Code::ApiTokenAlreadyExists)?;
             row.expires_at = expires_at;
             row.name = name.or(row.name);
             row.scopes = scopes.map_or(row.scopes, |scopes| scopes.to_string());
-            let row = store::update(&transaction, row).await?;
-            notice::write(&transaction, &[service::CHANGED]).await?;
-            audit::record(&transaction, told(&row)).await?;
-            transaction.commit().await?;
-            app.forget_api_tokens();
+            let row = store::update(&*work, row).await?;
+            work.notify(service::CHANGED);
+            work.record(told(&row));
+            work.commit().await?;
             row
         }
     };
@@ -571,40 +570,43 @@ fn on(entry: Entry, owner: PrincipalId) -> Entry {
 
 async fn remove(app: &App, chosen: store::Chosen, caller: Option<&Caller>) -> Result<u64> {
     let by = caller.map_or_else(Actor::anybody, Actor::of);
-    let transaction = app.database.begin().await?;
+    let mut work = UnitOfWork::begin(app).await?;
     if let Some(caller) = caller {
-        let owner = store::owner(&transaction, &chosen).await?;
+        let owner = store::owner(&*work, &chosen).await?;
         let own = caller.id();
         // Nothing brings back what others lose here; what one has oneself may be copied, and must go at once.
         let requires = match owner {
             Some(owner) if Some(owner) != own => Requires::FreshProof,
             _ => Requires::Rights,
         };
-        caller.lock(app, &transaction, owner, requires).await?;
+        caller.lock(app, &work, owner, requires).await?;
     }
-    let removed = store::delete(&transaction, chosen).await?;
+    let removed = store::delete(&*work, chosen).await?;
     let count = u64::try_from(removed.len()).unwrap_or(u64::MAX);
     // One entry is enough: replicas forget all they know of API tokens.
     if removed.is_empty() {
         return Ok(0);
     }
-    notice::write(&transaction, &[service::CHANGED]).await?;
+    work.notify(service::CHANGED);
     let entries = removed.iter().map(|(id, owner)| {
         let entry = Entry::new(Act::TokenDelete, by.clone());
         on(entry, *owner).with("api_token", id.to_string())
     });
-    audit::record_all(&transaction, entries.collect()).await?;
-    transaction.commit().await?;
-    app.forget_api_tokens();
+    work.record_all(entries);
+    work.commit().await?;
     tracing::info!(api_token.count = count, "API tokens were deleted");
     Ok(count)
 }
 
-/// Deletes every API token of a user, in a transaction that revokes what else they have: that tells
-/// the replicas. Once it was committed, the caller forgets what is known of them here.
-pub(crate) async fn delete_of(transaction: &DatabaseTransaction, user: UserId) -> Result<()> {
+/// Deletes every API token of a user.
+///
+/// # Errors
+///
+/// When the database refuses.
+pub(crate) async fn delete_of(work: &mut UnitOfWork<'_>, user: UserId) -> Result<()> {
     let theirs = store::Chosen::Owner(PrincipalId::User(user));
-    Ok(store::delete(transaction, theirs).await.map(drop)?)
+    work.notify(service::CHANGED);
+    Ok(store::delete(&**work, theirs).await.map(drop)?)
 }
 
 /// Whether an API token is accepted now, and whose it is. Asking is not using it.

@@ -23,6 +23,7 @@ use crate::identity::factor::Authentication;
 use crate::identity::user::{self, User};
 use crate::platform::audit::{self, Act, Entry};
 use crate::platform::revocation::Why;
+use crate::platform::unit_of_work::UnitOfWork;
 
 /// How many letters and digits an id has: 256 bits.
 const ID_LENGTH: usize = 43;
@@ -169,8 +170,8 @@ pub(crate) async fn rename(
 /// When the database does not answer: the session goes on then.
 pub async fn sign_out(app: &App, signed_in: &SignedIn, device: Device) -> Result<()> {
     let (session, user) = (signed_in.session, signed_in.user.id);
-    let transaction = app.database.begin().await?;
-    super::end(app, transaction, user, session, &Why::Logout, device).await.map(drop)
+    let work = UnitOfWork::begin(app).await?;
+    super::end(app, work, user, session, &Why::Logout, device).await.map(drop)
 }
 
 /// Signs every browser of somebody out who may more than before: a cookie of theirs that somebody else has

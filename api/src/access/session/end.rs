@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use entity::{SessionId, UserId};
-use sea_orm::DatabaseTransaction;
 use tessera_verify::{Claims, Refusal, Revocation, SigningAlgorithm};
 use uuid::Uuid;
 
@@ -13,9 +12,10 @@ use crate::base::claims::{session_of, user_of};
 use crate::base::clock::{self, SKEW, Time};
 use crate::base::error::{Code, Error, Result};
 use crate::identity::user;
-use crate::platform::audit::{self, Act, Entry};
+use crate::platform::audit::{Act, Entry};
 use crate::platform::rate_limit;
 use crate::platform::revocation::{self, Life, Why};
+use crate::platform::unit_of_work::UnitOfWork;
 
 /// How many access tokens of one session may be revoked alone before the session ends instead: so one
 /// sign-in cannot fill the table, and the memory of every server.
@@ -36,39 +36,36 @@ pub(super) async fn revoke_alone(
     device: Device,
 ) -> Result<()> {
     let (user, session) = (user_of(claims), session_of(claims));
-    let transaction = app.database.begin().await?;
+    let mut work = UnitOfWork::begin(app).await?;
     // Held: of many at once each counts those before it.
-    let row = store::find_and_lock(&transaction, session).await?;
+    let row = store::find_and_lock(&*work, session).await?;
     let Some(row) = row.filter(|row| row.user_id == user) else { return Ok(()) };
     // Another request, or another server, may have revoked it meanwhile.
-    if revocation::is_revoked(app, &transaction, claims).await? {
+    if revocation::is_revoked(app, &*work, claims).await? {
         return Ok(());
     }
     let now = clock::now();
     let told = Entry::own(Act::Revoke, user);
     let counted = counted_with(app, claims);
-    let is_one_more =
-        revocation::count_alone(&transaction, counted, now).await? < MOST_REVOKED_ALONE;
-    let (entry, told) = if is_one_more {
+    let is_one_more = revocation::count_alone(&work, counted, now).await? < MOST_REVOKED_ALONE;
+    let entry = if is_one_more {
         if counted == session {
             rate_limit::revocation(app, user)?;
         }
-        revocation::record_alone(&transaction, entry.clone(), counted, &Why::Revoked, now).await?;
-        (entry, told.with("token", claims.jti.to_string()))
+        work.revoke_alone(entry, counted, &Why::Revoked, now);
+        told.with("token", claims.jti.to_string())
     } else if counted != session {
         let wait = claims.exp.saturating_sub(now.seconds()).max(1);
         return Err(Error::try_again_after(Duration::from_secs(wait)));
     } else {
-        store::end(&transaction, session, user, &Why::Revoked, device.ip, now).await?;
-        let life = Life::read(app, &transaction).await?;
-        let entry = life.of_session(session, Time::from_millis(row.issued_at), now);
-        revocation::record(&transaction, std::slice::from_ref(&entry), &Why::Revoked, now).await?;
-        (entry, told.with("session", session.to_string()))
+        store::end(&*work, session, user, &Why::Revoked, device.ip, now).await?;
+        let life = Life::read(app, &*work).await?;
+        let issued = Time::from_millis(row.issued_at);
+        work.revoke([life.of_session(session, issued, now)], &Why::Revoked, now);
+        told.with("session", session.to_string())
     };
-    audit::record(&transaction, told).await?;
-    transaction.commit().await?;
-    app.revocations.apply([entry]);
-    Ok(())
+    work.record(entry);
+    work.commit().await
 }
 
 /// With which tokens one is counted that is revoked alone: with those of its session. With HS256 whoever holds
@@ -83,22 +80,24 @@ fn counted_with(app: &App, claims: &Claims) -> SessionId {
     }
 }
 
-/// Ends a session, whosever it is; `None` when there is none. What is returned was
-/// recorded in the transaction; the caller puts it into memory once that was committed.
+/// Ends a session of any user; `false` when there is none.
+///
+/// # Errors
+///
+/// When the database refuses.
 pub(crate) async fn end_by_id(
     app: &App,
-    transaction: &DatabaseTransaction,
+    work: &mut UnitOfWork<'_>,
     session: SessionId,
     why: &Why,
     from: Option<String>,
     now: Time,
-) -> Result<Option<Vec<Revocation>>> {
-    let Some(row) = store::find_and_lock(transaction, session).await? else { return Ok(None) };
-    store::end(transaction, session, row.user_id, why, from, now).await?;
-    let life = Life::read(app, transaction).await?;
-    let entries = vec![life.of_session(session, Time::from_millis(row.issued_at), now)];
-    revocation::record(transaction, &entries, why, now).await?;
-    Ok(Some(entries))
+) -> Result<bool> {
+    let Some(row) = store::find_and_lock(&**work, session).await? else { return Ok(false) };
+    store::end(&**work, session, row.user_id, why, from, now).await?;
+    let life = Life::read(app, &**work).await?;
+    work.revoke([life.of_session(session, Time::from_millis(row.issued_at), now)], why, now);
+    Ok(true)
 }
 
 /// Ends every session of a user but one, if one is to stay.
@@ -108,52 +107,49 @@ pub(crate) async fn end_by_id(
 /// Nothing is ended when the database does not answer.
 pub(crate) async fn end_others(
     app: &App,
-    transaction: DatabaseTransaction,
+    mut work: UnitOfWork<'_>,
     user: UserId,
     kept: Option<SessionId>,
     device: Device,
 ) -> Result<()> {
     let now = clock::now();
-    let ended = store::end_all(&transaction, user, kept, &Why::Ended, device.ip, now).await?;
+    let ended = store::end_all(&*work, user, kept, &Why::Ended, device.ip, now).await?;
     if ended.is_empty() {
         // Nothing happened that could be told: whoever asks again and again writes nothing.
         return Ok(());
     }
     let count = ended.len();
-    let entries = Life::read(app, &transaction).await?.of_sessions(ended, now);
-    revocation::record(&transaction, &entries, &Why::Ended, now).await?;
+    let entries = Life::read(app, &*work).await?.of_sessions(ended, now);
+    work.revoke(entries, &Why::Ended, now);
     let entry = Entry::own(Act::SessionEnd, user).with("sessions", count);
-    audit::record(&transaction, entry).await?;
-    transaction.commit().await?;
-    app.revocations.apply(entries);
-    Ok(())
+    work.record(entry);
+    work.commit().await
 }
 
 /// Ends a session of a user; `false` when there was nothing to end.
 pub(crate) async fn end(
     app: &App,
-    transaction: DatabaseTransaction,
+    mut work: UnitOfWork<'_>,
     user: UserId,
     session: SessionId,
     why: &Why,
     device: Device,
 ) -> Result<bool> {
     let now = clock::now();
-    let Some(row) = store::end(&transaction, session, user, why, device.ip, now).await? else {
+    let Some(row) = store::end(&*work, session, user, why, device.ip, now).await? else {
         return Ok(false);
     };
-    let life = Life::read(app, &transaction).await?;
+    let life = Life::read(app, &*work).await?;
     let entries = [life.of_session(session, Time::from_millis(row.issued_at), now)];
-    revocation::record(&transaction, &entries, why, now).await?;
+    work.revoke(entries, why, now);
     let act = match why {
         Why::Logout => Act::Logout,
         Why::Revoked => Act::Revoke,
         _ => Act::SessionEnd,
     };
     let entry = Entry::own(act, user).with("session", session.to_string());
-    audit::record(&transaction, entry).await?;
-    transaction.commit().await?;
-    app.revocations.apply(entries);
+    work.record(entry);
+    work.commit().await?;
     Ok(true)
 }
 
@@ -164,25 +160,22 @@ pub(crate) async fn end(
 /// [`Code::Unauthorized`] when the token's session is over already; nothing is ended when the
 /// database does not answer.
 pub async fn logout_all(app: &App, claims: &Claims, device: Device) -> Result<()> {
-    let transaction = app.database.begin().await?;
+    let mut work = UnitOfWork::begin(app).await?;
     let user = user_of(claims);
     // Held, so that a sign-in is wholly before this or wholly after.
-    let held = user::hold(&transaction, user).await?;
+    let held = user::hold(&*work, user).await?;
     // A session that ended has no say in those that live on.
     let session = session_of(claims);
-    if held.is_none() || !is_live(&transaction, session, user).await? {
+    if held.is_none() || !is_live(&work, session, user).await? {
         return Err(Error::token(Code::Unauthorized, Refusal::Revoked));
     }
     let now = clock::now();
-    let entries = end_all(app, &transaction, user, None, &Why::LogoutAll, device.ip, now).await?;
-    audit::record(&transaction, Entry::own(Act::LogoutAll, user)).await?;
-    transaction.commit().await?;
-    app.revocations.apply(entries);
-    Ok(())
+    end_all(app, &mut work, user, None, &Why::LogoutAll, device.ip, now).await?;
+    work.record(Entry::own(Act::LogoutAll, user));
+    work.commit().await
 }
 
-/// Ends the sessions of a user but one, and every access token the user got up to now. Once the
-/// transaction was committed, the caller puts what is returned into memory.
+/// Ends the sessions of a user but one, and every access token the user got up to now.
 ///
 /// Each session that ends is revoked by itself, whatever the times of its tokens. What remains is the
 /// session that is kept: of its tokens those are revoked that were issued before, by the order that its row
@@ -194,29 +187,29 @@ pub async fn logout_all(app: &App, claims: &Claims, device: Device) -> Result<()
 /// When the database refuses.
 pub(crate) async fn end_all(
     app: &App,
-    transaction: &DatabaseTransaction,
+    work: &mut UnitOfWork<'_>,
     user: UserId,
     kept: Option<SessionId>,
     why: &Why,
     from: Option<String>,
     now: Time,
-) -> Result<Vec<Revocation>> {
+) -> Result<()> {
     let kept = match kept {
-        Some(session) => store::keep(transaction, session, user, now).await?,
+        Some(session) => store::keep(&**work, session, user, now).await?,
         None => None,
     };
     let cut_off = kept.as_ref().map_or(now, |row| Time::from_millis(row.issued_at));
     let kept = kept.map(|row| row.id);
-    let ended = store::end_all(transaction, user, kept, why, from, now).await?;
-    let life = Life::read(app, transaction).await?;
+    let ended = store::end_all(&**work, user, kept, why, from, now).await?;
+    let life = Life::read(app, &**work).await?;
     let mut entries = life.of_sessions(ended, now);
     entries.push(life.of_user(user, cut_off));
-    revocation::record(transaction, &entries, why, now).await?;
-    Ok(entries)
+    work.revoke(entries, why, now);
+    Ok(())
 }
 
 /// Revokes the access tokens that a user got up to now, and ends no session: a refresh gives each session a token that
-/// says what the user may do now. Once the transaction was committed, the caller puts what is returned into memory.
+/// says what the user may do now.
 ///
 /// As [`end_all`] does of the session that is kept, it goes by the order that the rows keep, and ends a session whose
 /// youngest token is ahead of this clock by more than clocks may differ.
@@ -226,21 +219,21 @@ pub(crate) async fn end_all(
 /// When the database refuses.
 pub(crate) async fn revoke_access(
     app: &App,
-    transaction: &DatabaseTransaction,
+    work: &mut UnitOfWork<'_>,
     user: UserId,
     why: &Why,
-) -> Result<Vec<Revocation>> {
-    let youngest = store::hold_all(transaction, user).await?;
+) -> Result<()> {
+    let youngest = store::hold_all(&**work, user).await?;
     // A refresh that waits for its row reads the new scopes after it. One that has changed its row before is covered.
     let now = clock::now();
     let latest = now.plus_seconds(SKEW);
     let past = youngest.into_iter().filter(|issued| *issued <= latest);
     let cut_off = past.fold(now, Time::max);
-    let ended = store::end_younger(transaction, user, cut_off, why, now).await?;
-    store::keep_all(transaction, user, cut_off).await?;
-    let life = Life::read(app, transaction).await?;
+    let ended = store::end_younger(&**work, user, cut_off, why, now).await?;
+    store::keep_all(&**work, user, cut_off).await?;
+    let life = Life::read(app, &**work).await?;
     let mut entries = life.of_sessions(ended, now);
     entries.push(life.of_user(user, cut_off));
-    revocation::record(transaction, &entries, why, now).await?;
-    Ok(entries)
+    work.revoke(entries, why, now);
+    Ok(())
 }

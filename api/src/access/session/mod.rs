@@ -44,6 +44,7 @@ use crate::identity::factor::Authentication;
 use crate::identity::user::{self, User};
 use crate::platform::audit::{self, Act, Entry};
 use crate::platform::revocation::{self, Why};
+use crate::platform::unit_of_work::UnitOfWork;
 
 /// Where a request came from, and with what.
 #[derive(Debug, Clone)]
@@ -208,9 +209,9 @@ pub(crate) async fn active_user(app: &App, claims: &Claims) -> Result<Option<Arc
 /// [`Code::Unauthorized`] when it is over already; nothing is ended when the database does not
 /// answer.
 pub async fn logout(app: &App, claims: &Claims, device: Device) -> Result<()> {
-    let transaction = app.database.begin().await?;
+    let work = UnitOfWork::begin(app).await?;
     let (user, session) = (user_of(claims), session_of(claims));
-    if end(app, transaction, user, session, &Why::Logout, device).await? {
+    if end(app, work, user, session, &Why::Logout, device).await? {
         Ok(())
     } else {
         Err(Error::token(Code::Unauthorized, Refusal::Revoked))
@@ -232,9 +233,9 @@ pub async fn revoke(app: &App, token: &str, device: Device) -> Result<()> {
         if !is_of_session(app, &claims).await? {
             return Ok(());
         }
-        let transaction = app.database.begin().await?;
+        let work = UnitOfWork::begin(app).await?;
         let (user, session) = (user_of(&claims), session_of(&claims));
-        end(app, transaction, user, session, &Why::Revoked, device).await?;
+        end(app, work, user, session, &Why::Revoked, device).await?;
         return Ok(());
     }
     let until = claims.exp.saturating_add(MAX_LEEWAY);

@@ -13,7 +13,8 @@ use crate::base::random;
 use crate::base::scope::{Scope, Scopes};
 use crate::identity::user::{self, Email, PasswordHash, Profile, User};
 use crate::identity::{alert, factor};
-use crate::platform::audit::{self, Act, Actor, Entry};
+use crate::platform::audit::{Act, Actor, Entry};
+use crate::platform::unit_of_work::UnitOfWork;
 
 /// The most users that are imported at once.
 pub const MOST_AT_ONCE: usize = 500;
@@ -62,15 +63,15 @@ pub async fn import(
     dry_run: bool,
 ) -> Result<Vec<Outcome>> {
     superuser.count_act(app)?;
-    let transaction = app.database.begin().await?;
-    superuser.lock(app, &transaction, [], Requires::FreshProof).await?;
+    let mut work = UnitOfWork::begin(app).await?;
+    superuser.lock(app, &work, [], Requires::FreshProof).await?;
     let (mut outcomes, mut entries, mut added) = (Vec::new(), Vec::new(), Vec::new());
     for imported in users {
         let outcome = match read(imported) {
             Ok((user, hash)) => {
                 let (id, is_superuser) = (user.id, user.is_superuser);
                 let acts = (user.is_active && is_superuser).then(|| user.email.clone());
-                if user::import(&transaction, user, hash).await? {
+                if user::import(&*work, user, hash).await? {
                     let entry = Entry::new(Act::UserImport, Actor::of(superuser)).on_user(id);
                     entries.push(entry.with("superuser", is_superuser));
                     added.extend(acts.map(|email| (id, email)));
@@ -84,13 +85,13 @@ pub async fn import(
         outcomes.push(outcome);
     }
     if dry_run {
-        transaction.rollback().await?;
+        work.rollback().await?;
         return Ok(outcomes);
     }
-    alert::superusers_added(app, &transaction, &added, &superuser.description()).await?;
-    audit::record_all(&transaction, entries).await?;
-    transaction.commit().await?;
-    app.jobs.wake();
+    alert::superusers_added(app, &work, &added, &superuser.description()).await?;
+    work.record_all(entries);
+    work.wake_jobs();
+    work.commit().await?;
     Ok(outcomes)
 }
 

@@ -12,6 +12,7 @@ use crate::base::error::Result;
 use crate::identity::user;
 use crate::platform::audit::{self, Act};
 use crate::platform::mail;
+use crate::platform::unit_of_work::UnitOfWork;
 
 /// The acts whose course is shown: those in which people came, and those in which somebody was turned away.
 const REGISTERED: [Act; 2] = [Act::Register, Act::UserImport];
@@ -108,7 +109,7 @@ async fn count(app: &App) -> Result<()> {
         return Ok(());
     }
     let row = sample(now, session::count(app).await?, api_token::count(app).await?);
-    let transaction = app.database.begin().await?;
-    store::put(&transaction, row).await?;
-    Ok(transaction.commit().await?)
+    let work = UnitOfWork::begin(app).await?;
+    store::put(&*work, row).await?;
+    work.commit().await
 }

@@ -16,8 +16,9 @@ use crate::base::clock::{self};
 use crate::base::error::{Code, Result, TokenRefusal};
 use crate::identity::service::PrincipalId;
 use crate::identity::user;
-use crate::platform::audit::{self, Act, Actor, Entry};
+use crate::platform::audit::{Act, Actor, Entry};
 use crate::platform::revocation::{self, Life, Why};
+use crate::platform::unit_of_work::UnitOfWork;
 
 /// What a superuser revokes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,46 +50,42 @@ impl fmt::Display for Target {
 pub async fn revoke(app: &App, superuser: &Superuser, target: Target, why: String) -> Result<()> {
     superuser.count_act(app)?;
     let why = Why::Admin(why);
-    let transaction = app.database.begin().await?;
+    let mut work = UnitOfWork::begin(app).await?;
     let of = match target {
         Target::Token(_) => None,
-        Target::Session(session) => session::owner(&transaction, SessionId(session)).await?,
+        Target::Session(session) => session::owner(&work, SessionId(session)).await?,
         Target::User(user) => Some(UserId(user)),
     };
     let others = of.map(PrincipalId::User);
-    superuser.lock(app, &transaction, others, Requires::Rights).await?;
-    let entries = match target {
+    superuser.lock(app, &work, others, Requires::Rights).await?;
+    match target {
         Target::Token(jti) => {
             let now = clock::now();
-            let life = Life::read(app, &transaction).await?;
-            let entries = vec![life.of_token(app, jti, now)];
-            revocation::record(&transaction, &entries, &why, now).await?;
-            entries
+            let life = Life::read(app, &*work).await?;
+            work.revoke([life.of_token(app, jti, now)], &why, now);
         }
         Target::Session(session) => {
-            let now = clock::now();
-            session::end_by_id(app, &transaction, SessionId(session), &why, None, now)
-                .await?
-                .ok_or(Code::NotFound)?
+            let (id, now) = (SessionId(session), clock::now());
+            if !session::end_by_id(app, &mut work, id, &why, None, now).await? {
+                return Err(Code::NotFound.into());
+            }
         }
         Target::User(user) => {
             let user = UserId(user);
-            user::hold(&transaction, user).await?.ok_or(Code::NotFound)?;
+            user::hold(&*work, user).await?.ok_or(Code::NotFound)?;
             let now = clock::now();
-            api_token::delete_of(&transaction, user).await?;
-            session::end_all(app, &transaction, user, None, &why, None, now).await?
+            api_token::delete_of(&mut work, user).await?;
+            session::end_all(app, &mut work, user, None, &why, None, now).await?;
         }
-    };
+    }
     let entry = Entry::new(Act::AdminRevoke, Actor::of(superuser));
     let entry = match target {
         Target::Token(id) => entry.on("token", id),
         Target::Session(id) => entry.on("session", id),
         Target::User(id) => entry.on_user(UserId(id)),
     };
-    audit::record(&transaction, entry.with("why", why.as_str())).await?;
-    transaction.commit().await?;
-    app.revocations.apply(entries);
-    app.forget_api_tokens();
+    work.record(entry.with("why", why.as_str()));
+    work.commit().await?;
     tracing::info!(by = %superuser, revoked = %target, "a superuser revoked something");
     Ok(())
 }
@@ -117,16 +114,15 @@ pub async fn end_sessions(
     superuser.count_act(app)?;
     let user = user::by_email(&app.database, email).await?.ok_or(Code::NotFound)?.user.id;
     let why = Why::Admin(why);
-    let transaction = app.database.begin().await?;
+    let mut work = UnitOfWork::begin(app).await?;
     let others = [PrincipalId::User(user)];
-    superuser.lock(app, &transaction, others, Requires::Rights).await?;
-    user::hold(&transaction, user).await?.ok_or(Code::NotFound)?;
+    superuser.lock(app, &work, others, Requires::Rights).await?;
+    user::hold(&*work, user).await?.ok_or(Code::NotFound)?;
     let now = clock::now();
-    let entries = session::end_all(app, &transaction, user, None, &why, None, now).await?;
+    session::end_all(app, &mut work, user, None, &why, None, now).await?;
     let entry = Entry::new(Act::SessionEnd, Actor::of(superuser)).on_user(user);
-    audit::record(&transaction, entry.with("why", why.as_str())).await?;
-    transaction.commit().await?;
-    app.revocations.apply(entries);
+    work.record(entry.with("why", why.as_str()));
+    work.commit().await?;
     tracing::info!(by = %superuser, user.id = %user, "a superuser ended every session of a user");
     Ok(())
 }
@@ -213,13 +209,13 @@ async fn explain_api_token(app: &App, secret: &str) -> Result<Explained> {
 /// [`Code::NotFound`] when there is none; [`Code::FreshProofRequired`]; [`Code::TooManyAttempts`].
 pub async fn lift(app: &App, superuser: &Superuser, seq: i64) -> Result<()> {
     superuser.count_act(app)?;
-    let transaction = app.database.begin().await?;
-    superuser.lock(app, &transaction, [], Requires::FreshProof).await?;
-    let lifted = revocation::lift(&transaction, seq).await?;
+    let mut work = UnitOfWork::begin(app).await?;
+    superuser.lock(app, &work, [], Requires::FreshProof).await?;
+    let lifted = revocation::lift(&work, seq).await?;
     let entry = Entry::new(Act::AdminLift, Actor::of(superuser));
-    audit::record(&transaction, entry.on(&lifted.kind, &lifted.subject)).await?;
+    work.record(entry.on(&lifted.kind, &lifted.subject));
     // Memory learns of it as every replica's does, in the order of the sequence.
-    transaction.commit().await?;
+    work.commit().await?;
     tracing::info!(by = %superuser, revocation.seq = seq, "a superuser lifted a revocation");
     Ok(())
 }

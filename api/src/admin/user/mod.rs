@@ -14,7 +14,8 @@ use crate::identity::alert;
 use crate::identity::factor::Password;
 use crate::identity::service::PrincipalId;
 use crate::identity::user::{self, Changes, Filter, User};
-use crate::platform::audit::{self, Act, Actor, Entry};
+use crate::platform::audit::{Act, Actor, Entry};
+use crate::platform::unit_of_work::UnitOfWork;
 use crate::self_service::account::{self, Export, Way};
 
 /// Users by address, and whether there are more.
@@ -52,12 +53,12 @@ pub async fn export(app: &App, superuser: &Superuser, id: &str) -> Result<Export
     superuser.count_act(app)?;
     let ready = account::export::ready(app, superuser.id())?;
     let user = read(app, id).await?;
-    let transaction = app.database.begin().await?;
+    let mut work = UnitOfWork::begin(app).await?;
     let others = [PrincipalId::User(user.id)];
-    superuser.lock(app, &transaction, others, Requires::FreshProof).await?;
+    superuser.lock(app, &work, others, Requires::FreshProof).await?;
     let entry = Entry::new(Act::UserExport, Actor::of(superuser)).on_user(user.id);
-    audit::record(&transaction, entry).await?;
-    transaction.commit().await?;
+    work.record(entry);
+    work.commit().await?;
     Export::begin(app, ready, user, None).await
 }
 
@@ -122,8 +123,8 @@ pub async fn change(app: &App, superuser: &Superuser, id: &str, wanted: Wanted) 
         Some(password) => Some(account::hash_of(app, id, changes.email.as_ref(), password).await?),
         None => None,
     };
-    let transaction = app.database.begin().await?;
-    let held = hold(app, &transaction, superuser, id, &changes).await?;
+    let mut work = UnitOfWork::begin(app).await?;
+    let held = hold(app, &work, superuser, id, &changes).await?;
     let granted = match regrant {
         Some(regrant) => Some(regrant.of(&held.granted)?),
         None => changes.granted,
@@ -136,17 +137,15 @@ pub async fn change(app: &App, superuser: &Superuser, id: &str, wanted: Wanted) 
     let way = Way { own, kept: None, from: None, client: None };
     if raises(&held, &changes) {
         // A cookie of the pages from before opens nothing new; tokens may what their user may, as ever.
-        session::browser::sign_out_everywhere(&transaction, id).await?;
+        session::browser::sign_out_everywhere(&work, id).await?;
     }
     let (before, sets_password) = (held.clone(), changes.hash.is_some());
-    let changed = account::apply(app, &transaction, held, changes, way).await?;
-    tell_superusers(app, &transaction, superuser, &before, &changed.0, sets_password && !own)
-        .await?;
-    audit::record_all(&transaction, acts).await?;
-    transaction.commit().await?;
-    account::applied(app, &changed);
+    let user = account::apply(app, &mut work, held, changes, way).await?;
+    tell_superusers(app, &work, superuser, &before, &user, sets_password && !own).await?;
+    work.record_all(acts);
+    work.commit().await?;
     tracing::info!(by = %superuser, user.id = %id, "a superuser changed a user");
-    Ok(changed.0)
+    Ok(user)
 }
 
 /// Tells superusers by mail of one that was added, and of one whose password somebody else set.
@@ -209,16 +208,13 @@ pub async fn delete(app: &App, superuser: &Superuser, id: &str) -> Result<()> {
     superuser.require_proof_for_own(app, id)?;
     superuser.require_fresh_claims(app)?;
     superuser.count_act(app)?;
-    let transaction = app.database.begin().await?;
+    let mut work = UnitOfWork::begin(app).await?;
     let gone = Changes { is_active: Some(false), ..Changes::default() };
-    let held = hold(app, &transaction, superuser, id, &gone).await?;
-    let entries = account::remove(app, &transaction, held, None).await?;
+    let held = hold(app, &work, superuser, id, &gone).await?;
+    account::remove(app, &mut work, held, None).await?;
     let entry = Entry::new(Act::UserDelete, Actor::of(superuser)).on_user(id);
-    audit::record(&transaction, entry).await?;
-    transaction.commit().await?;
-    app.revocations.apply(entries);
-    app.known_users.forget(id);
-    app.forget_api_tokens();
+    work.record(entry);
+    work.commit().await?;
     tracing::info!(by = %superuser, user.id = %id, "a superuser deleted a user");
     Ok(())
 }

@@ -133,17 +133,6 @@ pub(crate) async fn record(
     write(transaction, entries, None, why, now).await
 }
 
-/// As [`write`], until every rule has a unit of work.
-pub(crate) async fn record_alone(
-    transaction: &DatabaseTransaction,
-    entry: Revocation,
-    session: SessionId,
-    why: &Why,
-    now: Time,
-) -> Result<()> {
-    write(transaction, &[entry], Some(session), why, now).await
-}
-
 /// How many tokens of a session were revoked alone and may still be valid.
 ///
 /// # Errors

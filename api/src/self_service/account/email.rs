@@ -11,9 +11,10 @@ use crate::base::error::{Code, Error, LocalizedMessage, Result};
 use crate::identity::user::former::{self, Former, TAKEN_BACK_WITHIN};
 use crate::identity::user::{self, Email, pending};
 use crate::identity::verification;
-use crate::platform::audit::{self, Act, Entry};
+use crate::platform::audit::{Act, Entry};
 use crate::platform::rate_limit;
 use crate::platform::rate_limit::mail::Reason;
+use crate::platform::unit_of_work::UnitOfWork;
 
 /// How long a link is good in any case, in seconds from the change: its holder has a day to read their mail.
 const KEPT_AT_LEAST: u64 = 24 * 3600;
@@ -59,13 +60,13 @@ pub(super) async fn ask(
 /// [`Code::NotFound`] if there is none; [`Code::Unauthorized`] for a session that ended meanwhile.
 pub async fn cancel(app: &App, caller: &UserCaller) -> Result<()> {
     let id = caller.user_id();
-    let transaction = app.database.begin().await?;
-    caller.lock(app, &transaction).await?;
-    if !pending::forget(&transaction, id).await? {
+    let mut work = UnitOfWork::begin(app).await?;
+    caller.lock(app, &work).await?;
+    if !pending::forget(&*work, id).await? {
         return Err(Code::NotFound.into());
     }
-    audit::record(&transaction, Entry::own(Act::EmailChangeCancel, id)).await?;
-    Ok(transaction.commit().await?)
+    work.record(Entry::own(Act::EmailChangeCancel, id));
+    work.commit().await
 }
 
 /// Cancels links by which previous addresses take the account back, for a user who has just given their password. Their
@@ -82,9 +83,9 @@ pub async fn cancel(app: &App, caller: &UserCaller) -> Result<()> {
 pub async fn cancel_links(app: &App, caller: &UserCaller, token: Option<String>) -> Result<()> {
     caller.require_fresh(app)?;
     let id = caller.user_id();
-    let transaction = app.database.begin().await?;
-    let held = caller.lock(app, &transaction).await?;
-    let links = former::links_of(&transaction, id).await?;
+    let mut work = UnitOfWork::begin(app).await?;
+    let held = caller.lock(app, &work).await?;
+    let links = former::links_of(&*work, id).await?;
     let chosen: Vec<_> = match &token {
         Some(token) => {
             let is_its = |digest: &str| verification::is_token_of(token, digest);
@@ -97,7 +98,7 @@ pub async fn cancel_links(app: &App, caller: &UserCaller, token: Option<String>)
         None if links.is_empty() => return Err(Code::NotFound.into()),
         None => {
             let began = match caller.session() {
-                Some(session) => session::began(&transaction, session).await?,
+                Some(session) => session::began(&work, session).await?,
                 None => None,
             };
             let may = |former: &Former| {
@@ -115,12 +116,12 @@ pub async fn cancel_links(app: &App, caller: &UserCaller, token: Option<String>)
         return Err(Error::with_messages(Code::EmailChangePending, vec![message]));
     }
     for (digest, former) in &chosen {
-        former::forget(&transaction, digest).await?;
-        verification::tell_cancelled(app, &transaction, former).await?;
+        former::forget(&*work, digest).await?;
+        verification::tell_cancelled(app, &*work, former).await?;
     }
     let entry = Entry::own(Act::EmailRestoreCancel, id).with("links", chosen.len());
-    audit::record(&transaction, entry.with("by_link", token.is_some())).await?;
-    transaction.commit().await?;
-    app.jobs.wake();
+    work.record(entry.with("by_link", token.is_some()));
+    work.wake_jobs();
+    work.commit().await?;
     Ok(())
 }

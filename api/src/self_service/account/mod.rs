@@ -10,8 +10,6 @@ pub use email::{cancel, cancel_links};
 pub use export::{Export, Exports};
 
 use entity::{SessionId, UserId};
-use sea_orm::DatabaseTransaction;
-use tessera_verify::Revocation;
 
 use crate::access::api_token;
 use crate::access::caller::UserCaller;
@@ -23,11 +21,12 @@ use crate::identity::factor::{self, Password};
 use crate::identity::service::PrincipalId;
 use crate::identity::user::{self, Changes, Email, PasswordHash, User, Website, former, pending};
 use crate::identity::verification::{self, Binding, Purpose};
-use crate::platform::audit::{self, Act, Actor, Entry};
+use crate::platform::audit::{Act, Actor, Entry};
 use crate::platform::mail::{self, Facts, Letter, Template};
 use crate::platform::rate_limit;
 use crate::platform::rate_limit::mail::{Event, Reason};
 use crate::platform::revocation::Why;
+use crate::platform::unit_of_work::UnitOfWork;
 
 /// What a user wants to change of themself; what is `None` stays.
 #[derive(Debug, Default)]
@@ -84,8 +83,8 @@ pub async fn change(
         None => None,
     };
 
-    let transaction = app.database.begin().await?;
-    let held = caller.lock(app, &transaction).await?;
+    let mut work = UnitOfWork::begin(app).await?;
+    let held = caller.lock(app, &work).await?;
     let email = email.filter(|email| email.as_str() != held.email);
     let waits = app.config.require_verification;
     let (email, new) = if waits { (None, email) } else { (email, None) };
@@ -94,18 +93,17 @@ pub async fn change(
     let way = Way { own: true, kept, from: device.ip, client };
     let mut acts = acts(&held, &changes, &Actor::user(id));
     let has_new_password = changes.hash.is_some();
-    let changed = apply(app, &transaction, held, changes, way).await?;
+    let user = apply(app, &mut work, held, changes, way).await?;
     if has_new_password {
-        caller.caller().move_on(&transaction).await?;
+        caller.caller().move_on(&work).await?;
     }
     if let Some(new) = &new {
-        email::ask(app, &transaction, caller, new).await?;
+        email::ask(app, &work, caller, new).await?;
         acts.push(Entry::own(Act::EmailChangeAsk, id));
     }
-    audit::record_all(&transaction, acts).await?;
-    transaction.commit().await?;
-    applied(app, &changed);
-    Ok((changed.0, new))
+    work.record_all(acts);
+    work.commit().await?;
+    Ok((user, new))
 }
 
 /// What changes of a user are told as.
@@ -133,13 +131,6 @@ pub(crate) fn acts(held: &User, changes: &Changes, actor: &Actor) -> Vec<Entry> 
         acts.push(entry(Act::ScopesChange).with("from", from).with("to", to));
     }
     acts
-}
-
-/// Puts into memory what [`apply`] recorded, once that was committed.
-pub(crate) fn applied(app: &App, (user, entries): &(User, Vec<Revocation>)) {
-    app.revocations.apply(entries.iter().cloned());
-    app.known_users.forget(user.id);
-    app.jobs.wake();
 }
 
 /// The hash of a password that is to be a user's.
@@ -172,19 +163,17 @@ pub(crate) struct Way {
 }
 
 /// Changes a user who is held: a new password, and not being active any more, end their sessions but
-/// one and every access token they got. Losing a scope revokes every access token they got, and ends no session. A new address is to be verified, and the former one is told. What
-/// is returned besides was recorded in the transaction; the caller says [`applied`] once that was
-/// committed.
+/// one and every access token they got. Losing a scope revokes every access token they got, and ends no session. A new address is to be verified, and the former one is told.
 pub(crate) async fn apply(
     app: &App,
-    transaction: &DatabaseTransaction,
+    work: &mut UnitOfWork<'_>,
     held: User,
     changes: Changes,
     way: Way,
-) -> Result<(User, Vec<Revocation>)> {
+) -> Result<User> {
     let Way { own, kept, from, client } = way;
     if changes.is_empty() {
-        return Ok((held, Vec::new()));
+        return Ok(held);
     }
     let why = match (&changes.hash, changes.is_active) {
         (_, Some(false)) if held.is_active => Some((Why::Deactivated, None)),
@@ -193,43 +182,43 @@ pub(crate) async fn apply(
     };
     let former = held.clone();
     let (moves, has_new_password) = (changes.email.is_some(), changes.hash.is_some());
-    let user = user::change(transaction, held, changes).await?;
+    let user = user::change(&**work, held, changes).await?;
     if moves || has_new_password {
         // Somebody else may have asked for it.
-        pending::forget(transaction, user.id).await?;
+        pending::forget(&**work, user.id).await?;
     }
     if moves {
         // What a superuser decides, its former holder does not undo.
-        verification::send_to_former(app, transaction, &former, own).await?;
+        verification::send_to_former(app, &**work, &former, own).await?;
     }
     if moves
         && !user.is_verified
         && app.mailer.sends()
-        && (!own
-            || rate_limit::mail::may_write(app, transaction, Reason::NewAddress, &user.email)
-                .await?)
-        && let Some(known) = user::by_id_in(transaction, user.id).await?
+        && (!own || rate_limit::mail::may_write(app, work, Reason::NewAddress, &user.email).await?)
+        && let Some(known) = user::by_id_in(&**work, user.id).await?
     {
-        verification::send(app, transaction, &known, Purpose::Verify, client.as_ref()).await?;
+        verification::send(app, &**work, &known, Purpose::Verify, client.as_ref()).await?;
     }
     if has_new_password
         && app.mailer.sends()
-        && rate_limit::mail::may_tell(app, transaction, user.id, Event::PasswordChanged).await?
+        && rate_limit::mail::may_tell(app, work, user.id, Event::PasswordChanged).await?
     {
-        mail::put(app, transaction, user.id, &password_changed(former.email.clone())).await?;
+        mail::put(app, &**work, user.id, &password_changed(former.email.clone())).await?;
     }
-    let entries = match why {
+    match why {
         Some((why, kept)) => {
             let now = clock::now();
-            session::end_all(app, transaction, user.id, kept, &why, from, now).await?
+            session::end_all(app, work, user.id, kept, &why, from, now).await?;
         }
         // Services that verify on their own believe the scopes of an access token.
         None if former.scopes().beyond(&user.scopes()).is_some() => {
-            session::revoke_access(app, transaction, user.id, &Why::ScopesLost).await?
+            session::revoke_access(app, work, user.id, &Why::ScopesLost).await?;
         }
-        None => Vec::new(),
-    };
-    Ok((user, entries))
+        None => {}
+    }
+    work.forget_user(user.id);
+    work.wake_jobs();
+    Ok(user)
 }
 
 fn password_changed(to: String) -> Letter {
@@ -245,43 +234,40 @@ fn password_changed(to: String) -> Letter {
 pub async fn delete(app: &App, caller: &UserCaller, device: Device) -> Result<()> {
     caller.require_fresh(app)?;
     let id = caller.user_id();
-    let transaction = app.database.begin().await?;
-    if former::is_verified(&transaction, id).await? {
+    let mut work = UnitOfWork::begin(app).await?;
+    if former::is_verified(&*work, id).await? {
         // Who took over the account would take away with it what its owner takes it back by.
         return Err(Code::EmailChangePending.into());
     }
-    let before = user::by_id_in(&transaction, id).await?.ok_or(Code::Unauthorized)?.user;
+    let before = user::by_id_in(&*work, id).await?.ok_or(Code::Unauthorized)?.user;
     if before.is_superuser {
-        user::require_another_superuser(&transaction, id).await?;
+        user::require_another_superuser(&*work, id).await?;
     }
-    let held = caller.lock(app, &transaction).await?;
+    let held = caller.lock(app, &work).await?;
     if held.is_superuser && !before.is_superuser {
         // Made one in between.
-        user::require_another_superuser(&transaction, id).await?;
+        user::require_another_superuser(&*work, id).await?;
     }
-    let entries = remove(app, &transaction, held, device.ip).await?;
-    audit::record(&transaction, Entry::own(Act::UserDelete, id)).await?;
-    transaction.commit().await?;
-    app.revocations.apply(entries);
-    app.known_users.forget(id);
-    app.forget_api_tokens();
-    Ok(())
+    remove(app, &mut work, held, device.ip).await?;
+    work.record(Entry::own(Act::UserDelete, id));
+    work.commit().await
 }
 
 /// Deletes a user who is held, with everything that is theirs.
 pub(crate) async fn remove(
     app: &App,
-    transaction: &DatabaseTransaction,
+    work: &mut UnitOfWork<'_>,
     held: User,
     from: Option<String>,
-) -> Result<Vec<Revocation>> {
+) -> Result<()> {
     // Services that verify on their own know the user's tokens: those are revoked one last time.
     let now = clock::now();
-    api_token::delete_of(transaction, held.id).await?;
+    api_token::delete_of(work, held.id).await?;
     let why = Why::Deleted;
-    let entries = session::end_all(app, transaction, held.id, None, &why, from, now).await?;
-    user::delete(transaction, held.id).await?;
-    Ok(entries)
+    session::end_all(app, work, held.id, None, &why, from, now).await?;
+    user::delete(&**work, held.id).await?;
+    work.forget_user(held.id);
+    Ok(())
 }
 
 /// Begins an export of everything that is kept of a user, for themself, who gave their password a moment ago.
@@ -295,9 +281,9 @@ pub async fn export(app: &App, caller: &UserCaller) -> Result<Export> {
     let id = caller.user_id();
     let ready = export::ready(app, Some(PrincipalId::User(id)))?;
     rate_limit::export(app, id).await?;
-    let transaction = app.database.begin().await?;
-    let held = caller.lock(app, &transaction).await?;
-    audit::record(&transaction, Entry::own(Act::UserExport, id)).await?;
-    transaction.commit().await?;
+    let mut work = UnitOfWork::begin(app).await?;
+    let held = caller.lock(app, &work).await?;
+    work.record(Entry::own(Act::UserExport, id));
+    work.commit().await?;
     Export::begin(app, ready, held, caller.session()).await
 }

@@ -9,7 +9,7 @@ pub(crate) mod jobs;
 pub(crate) mod pages;
 
 use entity::UserId;
-use sea_orm::{DatabaseTransaction, TransactionTrait};
+use sea_orm::DatabaseTransaction;
 use serde::{Deserialize, Serialize};
 
 use crate::access::api_token;
@@ -23,10 +23,11 @@ use crate::identity::factor::password_check::{self, Account};
 use crate::identity::factor::{self, Password};
 use crate::identity::user::{self, Changes, Credentials, Email, User, claim, former, pending};
 use crate::identity::verification::{self, Binding, Confirmation, Proof, Purpose};
-use crate::platform::audit::{self, Act, Actor, Entry};
+use crate::platform::audit::{Act, Actor, Entry};
 use crate::platform::job::{self, Kind};
 use crate::platform::rate_limit;
 use crate::platform::revocation::Why;
+use crate::platform::unit_of_work::UnitOfWork;
 use crate::self_service::account::{self, Way};
 
 /// How long after it was asked for a mail is of use, in seconds.
@@ -65,9 +66,9 @@ pub async fn ask(
     }
     let from = from.map(ToOwned::to_owned);
     let asked = Asked { email: email.as_str().to_owned(), purpose, from, by, client };
-    let transaction = app.database.begin().await?;
-    job::put_sometime(app, &transaction, Kind::Request, &asked, ANSWERED_WITHIN).await?;
-    transaction.commit().await?;
+    let work = UnitOfWork::begin(app).await?;
+    job::put_sometime(app, &*work, Kind::Request, &asked, ANSWERED_WITHIN).await?;
+    work.commit().await?;
     Ok(())
 }
 
@@ -75,8 +76,8 @@ pub async fn ask(
 pub(crate) async fn answer(app: &App, asked: &Asked) -> Result<()> {
     let Asked { email, purpose, from, by, client } = asked;
     let Some(known) = user::by_email(&app.database, email).await? else { return Ok(()) };
-    let transaction = app.database.begin().await?;
-    let Some(held) = user::hold(&transaction, known.user.id).await? else { return Ok(()) };
+    let mut work = UnitOfWork::begin(app).await?;
+    let Some(held) = user::hold(&*work, known.user.id).await? else { return Ok(()) };
     let nothing_to_verify = *purpose == Purpose::Verify && held.user.is_verified;
     let moved = held.user.email != known.user.email;
     if !held.user.is_active || nothing_to_verify || moved {
@@ -85,16 +86,16 @@ pub(crate) async fn answer(app: &App, asked: &Asked) -> Result<()> {
     // A superuser is not kept from it by what strangers asked for.
     let (to, from) = (&held.user.email, from.as_deref());
     let by_anybody = *by == Actor::anybody();
-    if by_anybody && !rate_limit::mail::may_answer(app, &transaction, *purpose, to, from).await? {
+    if by_anybody && !rate_limit::mail::may_answer(app, &work, *purpose, to, from).await? {
         return Ok(());
     }
-    verification::send(app, &transaction, &held, *purpose, client.as_ref()).await?;
+    verification::send(app, &*work, &held, *purpose, client.as_ref()).await?;
     if *purpose == Purpose::ResetPassword {
         let entry = Entry::new(Act::PasswordResetMail, by.clone());
-        audit::record(&transaction, entry.on_user(held.user.id)).await?;
+        work.record(entry.on_user(held.user.id));
     }
-    transaction.commit().await?;
-    app.jobs.wake();
+    work.wake_jobs();
+    work.commit().await?;
     Ok(())
 }
 
@@ -151,8 +152,8 @@ pub async fn verify(
             return Err(Code::FreshTokenRequired.into());
         }
     };
-    let transaction = app.database.begin().await?;
-    let held = hold(&transaction, &found, purpose).await?.ok_or_else(bad)?;
+    let mut work = UnitOfWork::begin(app).await?;
+    let held = hold(&work, &found, purpose).await?.ok_or_else(bad)?;
     if held.user.is_verified {
         return Err(Code::VerifyUserAlreadyVerified.into());
     }
@@ -161,24 +162,24 @@ pub async fn verify(
         return Err(Code::ServiceBusy.into());
     }
     if let Some(session) = session
-        && !session::is_live(&transaction, session, held.user.id).await?
+        && !session::is_live(&work, session, held.user.id).await?
     {
         return Err(Code::FreshTokenRequired.into());
     }
-    if !verification::spend(&transaction, &found).await? {
+    if !verification::spend(&*work, &found).await? {
         return Err(bad());
     }
     let changes = Changes { is_verified: Some(true), ..Changes::default() };
-    let user = user::change(&transaction, held.user, changes).await?;
+    let user = user::change(&*work, held.user, changes).await?;
     if is_claim {
-        claim::make(&transaction, &user).await?;
+        claim::make(&*work, &user).await?;
     } else {
-        claim::leave_open(&transaction, &user).await?;
+        claim::leave_open(&*work, &user).await?;
     }
     let entry = Entry::new(Act::EmailVerify, Actor::anybody()).on_user(user.id);
-    audit::record(&transaction, entry.with("claimed", is_claim)).await?;
-    transaction.commit().await?;
-    app.known_users.forget(user.id);
+    work.record(entry.with("claimed", is_claim));
+    work.forget_user(user.id);
+    work.commit().await?;
     rate_limit::forgive_codes(app, purpose.name(), user.id, from).await?;
     Ok(user)
 }
@@ -202,31 +203,30 @@ async fn take_new_email(
         Evidence::Browser(signed_in) if signed_in.user.id == found.user => None,
         Evidence::Browser(_) => return Err(Code::FreshTokenRequired.into()),
     };
-    let transaction = app.database.begin().await?;
-    let held = user::hold(&transaction, found.user).await?.ok_or_else(bad)?;
+    let mut work = UnitOfWork::begin(app).await?;
+    let held = user::hold(&*work, found.user).await?.ok_or_else(bad)?;
     if proven.is_some_and(|proven| !proven.holds_for(&held)) {
         return Err(Code::ServiceBusy.into());
     }
     // Those who were thrown out since do not have it changed.
-    let stands = held.user.is_active && session::stands(&transaction, found.session).await?;
-    if !stands || !verification::spend_new(&transaction, &found, token, &held).await? {
+    let stands = held.user.is_active && session::stands(&work, found.session).await?;
+    if !stands || !verification::spend_new(&*work, &found, token, &held).await? {
         return Err(bad());
     }
     let email: Email = found.email.parse().map_err(|_| bad())?;
     let changes = Changes { email: Some(email), is_verified: Some(true), ..Changes::default() };
     let way = Way { own: true, kept: None, from: from.map(ToOwned::to_owned), client: None };
-    let changed = account::apply(app, &transaction, held.user, changes, way).await?;
+    let user = account::apply(app, &mut work, held.user, changes, way).await?;
     if is_claim {
-        claim::make(&transaction, &changed.0).await?;
+        claim::make(&*work, &user).await?;
     } else {
-        claim::leave_open(&transaction, &changed.0).await?;
+        claim::leave_open(&*work, &user).await?;
     }
-    let entry = |act| Entry::new(act, Actor::anybody()).on_user(changed.0.id);
+    let entry = |act| Entry::new(act, Actor::anybody()).on_user(user.id);
     let verified = entry(Act::EmailVerify).with("claimed", is_claim);
-    audit::record_all(&transaction, vec![entry(Act::EmailChange), verified]).await?;
-    transaction.commit().await?;
-    account::applied(app, &changed);
-    Ok(changed.0)
+    work.record_all(vec![entry(Act::EmailChange), verified]);
+    work.commit().await?;
+    Ok(user)
 }
 
 /// Fails for a confirmation that has nothing to verify any more.
@@ -364,48 +364,42 @@ async fn set_password(
     let refusal = Code::ResetPasswordInvalidPassword;
     let hash = factor::hash_new(app, password, words, refusal).await?;
 
-    let transaction = app.database.begin().await?;
-    let held = hold(&transaction, &found, purpose).await?.ok_or_else(bad)?;
+    let mut work = UnitOfWork::begin(app).await?;
+    let held = hold(&work, &found, purpose).await?.ok_or_else(bad)?;
     if purpose == Purpose::Verify && held.user.is_verified {
         return Err(Code::VerifyUserAlreadyVerified.into());
     }
-    if !verification::spend(&transaction, &found).await? {
+    if !verification::spend(&*work, &found).await? {
         return Err(bad());
     }
     let from = device.ip.clone();
     let id = held.user.id;
-    let ends_tokens = end_for_new_password(&transaction, &held.user, ends).await?;
+    let ends_tokens = end_for_new_password(&mut work, &held.user, ends).await?;
     // A mail for a new password verifies no address, as in FastAPI Users: a front end asks for that apart.
     let is_verified = (purpose == Purpose::Verify).then_some(true);
     let changes = Changes { hash: Some(hash), is_verified, ..Changes::default() };
     let way = Way { own: true, kept: None, from: device.ip, client: None };
-    let changed = account::apply(app, &transaction, held.user, changes, way).await?;
-    alert::superuser_password_set(app, &transaction, &changed.0, None).await?;
-    audit::record_all(&transaction, acts_of_reset(id, purpose, ends_tokens)).await?;
-    transaction.commit().await?;
-    account::applied(app, &changed);
-    app.forget_api_tokens();
+    let user = account::apply(app, &mut work, held.user, changes, way).await?;
+    alert::superuser_password_set(app, &work, &user, None).await?;
+    work.record_all(acts_of_reset(id, purpose, ends_tokens));
+    work.commit().await?;
     rate_limit::forgive_codes(app, purpose.name(), known.user.id, from.as_deref()).await?;
     // Those who mistyped the old password often enough to wait have no reason to any more.
     rate_limit::proved(app, &known.user.email, from.as_deref()).await
 }
 
 /// Ends what must not outlive a new password that a mail sets, beside sessions; says whether API tokens are among it.
-async fn end_for_new_password(
-    transaction: &DatabaseTransaction,
-    held: &User,
-    ends: Ends,
-) -> Result<bool> {
+async fn end_for_new_password(work: &mut UnitOfWork<'_>, held: &User, ends: Ends) -> Result<bool> {
     // The address was shown to be theirs: what was never shown takes nothing from it.
-    former::forget_unverified(transaction, held.id).await?;
-    verification::end_unused(transaction, held.id).await?;
-    pending::forget(transaction, held.id).await?;
-    let is_claimed = claim::is_made(transaction, held).await?;
+    former::forget_unverified(&**work, held.id).await?;
+    verification::end_unused(&**work, held.id).await?;
+    pending::forget(&**work, held.id).await?;
+    let is_claimed = claim::is_made(&**work, held).await?;
     let ends_tokens = !is_claimed || ends == Ends::ApiTokensToo;
     if ends_tokens {
-        api_token::delete_of(transaction, held.id).await?;
+        api_token::delete_of(work, held.id).await?;
     }
-    claim::make(transaction, held).await?;
+    claim::make(&**work, held).await?;
     Ok(ends_tokens)
 }
 
@@ -434,16 +428,16 @@ pub async fn restore_email(
     client: Option<Binding>,
 ) -> Result<User> {
     let bad = || Error::from(Code::RestoreEmailBadToken);
-    let transaction = app.database.begin().await?;
-    let found = verification::find_former(&transaction, token).await?.ok_or_else(bad)?;
-    let held = user::hold(&transaction, found.user).await?.ok_or_else(bad)?;
+    let mut work = UnitOfWork::begin(app).await?;
+    let found = verification::find_former(&*work, token).await?.ok_or_else(bad)?;
+    let held = user::hold(&*work, found.user).await?.ok_or_else(bad)?;
     // Again: somebody else may have used it while this waited.
-    let found = verification::find_former(&transaction, token).await?.ok_or_else(bad)?;
+    let found = verification::find_former(&*work, token).await?.ok_or_else(bad)?;
     if !held.user.is_active || held.user.is_verified && !found.verified {
         return Err(bad());
     }
     let email = found.email.parse().map_err(|_| bad())?;
-    former::forget_since(&transaction, &found).await?;
+    former::forget_since(&*work, &found).await?;
     // Who reads its mail has shown that it is theirs.
     let changes = Changes {
         email: Some(email),
@@ -455,21 +449,21 @@ pub async fn restore_email(
         Code::UpdateUserEmailAlreadyExists => bad(),
         _ => error,
     };
-    let user = user::change(&transaction, held.user, changes).await.map_err(taken)?;
-    api_token::delete_of(&transaction, user.id).await?;
-    pending::forget(&transaction, user.id).await?;
+    let user = user::change(&*work, held.user, changes).await.map_err(taken)?;
+    api_token::delete_of(&mut work, user.id).await?;
+    pending::forget(&*work, user.id).await?;
     let now = crate::base::clock::now();
     let why = Why::EmailRestored;
-    let entries = session::end_all(app, &transaction, user.id, None, &why, device.ip, now).await?;
+    session::end_all(app, &mut work, user.id, None, &why, device.ip, now).await?;
     let known = Credentials { user, hash: app.hasher.dummy_hash().clone() };
-    verification::send(app, &transaction, &known, Purpose::ResetPassword, client.as_ref()).await?;
-    alert::superuser_password_set(app, &transaction, &known.user, None).await?;
+    verification::send(app, &*work, &known, Purpose::ResetPassword, client.as_ref()).await?;
+    alert::superuser_password_set(app, &work, &known.user, None).await?;
     let entry = Entry::new(Act::EmailRestore, Actor::anybody()).on_user(known.user.id);
     let mailed = Entry::new(Act::PasswordResetMail, Actor::anybody()).on_user(known.user.id);
-    audit::record_all(&transaction, vec![entry, mailed]).await?;
-    transaction.commit().await?;
-    account::applied(app, &(known.user.clone(), entries));
-    app.forget_api_tokens();
+    work.record_all([entry, mailed]);
+    work.forget_user(known.user.id);
+    work.wake_jobs();
+    work.commit().await?;
     Ok(known.user)
 }
 
@@ -504,23 +498,19 @@ async fn found_by_code(
     from: Option<&str>,
 ) -> Result<Option<Confirmation>> {
     let user = user::by_email(&app.database, email).await?.map(|known| known.user.id);
-    let transaction = app.database.begin().await?;
-    rate_limit::code_from(app, &transaction, from).await?;
-    let trial = transaction.begin().await?;
-    let tried = verification::attempt(app, &trial, purpose, user, client, code).await?;
+    let work = UnitOfWork::begin(app).await?;
+    rate_limit::code_from(app, &work, from).await?;
+    let mut trial = work.begin_part().await?;
+    let tried = verification::attempt(app, &*trial, purpose, user, client, code).await?;
     let whose = user.filter(|_| tried.is_bound).unwrap_or(UserId(random::id()));
     let may = rate_limit::code_of(app, &trial, purpose.name(), whose, email, from).await?;
     let right = tried.right.filter(|_| may);
     if right.is_none() {
         let entry = Entry::new(Act::CodeRefused, Actor::anybody());
-        audit::record(&trial, entry.with("purpose", purpose.name())).await?;
+        trial.record(entry.with("purpose", purpose.name()));
     }
-    if tried.is_bound && right.is_none() {
-        trial.commit().await?;
-    } else {
-        trial.rollback().await?;
-    }
-    transaction.commit().await?;
+    trial.end(tried.is_bound && right.is_none()).await?;
+    work.commit().await?;
     Ok(right)
 }
 

@@ -4,7 +4,6 @@ pub(crate) mod http;
 pub(crate) mod pages;
 
 use entity::UserId;
-use sea_orm::DatabaseTransaction;
 
 use crate::app::App;
 use crate::base::config::Registration;
@@ -14,8 +13,9 @@ use crate::identity::alert;
 use crate::identity::factor::{Password, hash_new, words_of};
 use crate::identity::user::{self, Credentials, Email, PasswordHash, Profile, User};
 use crate::identity::verification::{self, Binding, Purpose};
-use crate::platform::audit::{self, Act, Actor, Entry};
+use crate::platform::audit::{Act, Actor, Entry};
 use crate::platform::rate_limit::{self, mail::Reason};
+use crate::platform::unit_of_work::{self, UnitOfWork};
 
 /// Makes a user of somebody who asks for it.
 ///
@@ -76,7 +76,7 @@ pub async fn create(
         granted: User::default_scopes(),
     };
     let mail = (maker == Maker::Themself).then_some(client.as_ref());
-    let (transaction, known) = match written(app, user.clone(), hash.clone(), mail).await {
+    let (mut work, known) = match written(app, user.clone(), hash.clone(), mail).await {
         Err(error) if error.code() == Code::RegisterUserAlreadyExists => {
             // As long as for somebody new: the same is written of nobody, and taken back.
             let (id, email) = (UserId(random::id()), format!("{}@nobody.invalid", user.id));
@@ -86,7 +86,7 @@ pub async fn create(
                 Maker::Themself => Actor::anybody(),
                 Maker::Operator { .. } => Actor::of(&"operator"),
             };
-            audit::record_alone(app, Entry::new(Act::RegisterRefused, actor)).await?;
+            unit_of_work::record(app, Entry::new(Act::RegisterRefused, actor)).await?;
             return Err(error);
         }
         written => written?,
@@ -97,32 +97,32 @@ pub async fn create(
     };
     if known.user.is_superuser {
         let added = [(known.user.id, known.user.email.clone())];
-        alert::superusers_added(app, &transaction, &added, alert::OPERATOR).await?;
+        alert::superusers_added(app, &work, &added, alert::OPERATOR).await?;
     }
     let entry = Entry::new(Act::Register, actor).on_user(known.user.id);
-    audit::record(&transaction, entry.with("superuser", known.user.is_superuser)).await?;
-    transaction.commit().await?;
-    app.jobs.wake();
+    work.record(entry.with("superuser", known.user.is_superuser));
+    work.wake_jobs();
+    work.commit().await?;
     Ok(known.user)
 }
 
-/// A transaction in which a user was made, with the mail that they get, if `mail` says with which client they asked.
-async fn written(
-    app: &App,
+/// A unit of work in which a user was made, with the mail that they get, if `mail` says with which client they asked.
+async fn written<'a>(
+    app: &'a App,
     user: User,
     hash: PasswordHash,
     mail: Option<Option<&Binding>>,
-) -> Result<(DatabaseTransaction, Credentials)> {
-    let transaction = app.database.begin().await?;
-    let user = user::create(&transaction, user, hash.clone()).await?;
+) -> Result<(UnitOfWork<'a>, Credentials)> {
+    let work = UnitOfWork::begin(app).await?;
+    let user = user::create(&*work, user, hash.clone()).await?;
     let known = Credentials { user, hash };
     // Only a mail that is written counts: whoever tries an address that is taken uses up nothing of its owner's.
     let (reason, to) = (Reason::Registration, &known.user.email);
     if let Some(client) = mail
         && app.mailer.sends()
-        && rate_limit::mail::may_write(app, &transaction, reason, to).await?
+        && rate_limit::mail::may_write(app, &work, reason, to).await?
     {
-        verification::send(app, &transaction, &known, Purpose::Verify, client).await?;
+        verification::send(app, &*work, &known, Purpose::Verify, client).await?;
     }
-    Ok((transaction, known))
+    Ok((work, known))
 }

@@ -5,6 +5,7 @@ use crate::access::session::{self, Device, Page, Session};
 use crate::app::App;
 use crate::base::error::{Code, Result};
 use crate::platform::revocation::Why;
+use crate::platform::unit_of_work::UnitOfWork;
 
 /// The user's sessions, the newest first; and whether there are more.
 ///
@@ -23,11 +24,11 @@ pub async fn list(app: &App, caller: &UserCaller, page: Page) -> Result<(Vec<Ses
 /// signed out meanwhile.
 pub async fn end(app: &App, caller: &UserCaller, id: &str, device: Device) -> Result<()> {
     let id = id.parse().map_err(|_| Code::NotFound)?;
-    let transaction = app.database.begin().await?;
+    let work = UnitOfWork::begin(app).await?;
     // A session that ended has no say in those that live on.
-    caller.lock(app, &transaction).await?;
+    caller.lock(app, &work).await?;
     let user = caller.user_id();
-    let ended = session::end(app, transaction, user, id, &Why::Ended, device).await?;
+    let ended = session::end(app, work, user, id, &Why::Ended, device).await?;
     if ended { Ok(()) } else { Err(Code::NotFound.into()) }
 }
 
@@ -38,7 +39,7 @@ pub async fn end(app: &App, caller: &UserCaller, id: &str, device: Device) -> Re
 /// [`Code::Unauthorized`] when that one is over; nothing is ended when the database does not
 /// answer.
 pub async fn end_others(app: &App, caller: &UserCaller, device: Device) -> Result<()> {
-    let transaction = app.database.begin().await?;
-    caller.lock(app, &transaction).await?;
-    session::end_others(app, transaction, caller.user_id(), caller.session(), device).await
+    let work = UnitOfWork::begin(app).await?;
+    caller.lock(app, &work).await?;
+    session::end_others(app, work, caller.user_id(), caller.session(), device).await
 }
