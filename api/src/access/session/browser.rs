@@ -21,7 +21,7 @@ use crate::base::error::{Code, Error, Result};
 use crate::base::random;
 use crate::identity::factor::Authentication;
 use crate::identity::user::{self, User};
-use crate::platform::audit::{self, Act, Entry};
+use crate::platform::audit::{Act, Entry};
 use crate::platform::revocation::Why;
 use crate::platform::unit_of_work::UnitOfWork;
 
@@ -98,10 +98,10 @@ pub fn keep(app: &App, signed_in: &SignedIn, device: Device) {
     let (app, session, user) = (app.clone(), signed_in.session, signed_in.user.id);
     tokio::spawn(async move {
         let noted = async {
-            let transaction = app.database.begin().await?;
+            let work = UnitOfWork::begin(&app).await?;
             let limits = limits(&app);
-            store::extend(&transaction, session, user, now, &limits, device).await?;
-            transaction.commit().await
+            store::extend(&*work, session, user, now, &limits, device).await?;
+            work.commit().await
         };
         if let Err(error) = noted.await {
             tracing::warn!(error.cause = %error, "it could not be noted that a session is in use");
@@ -123,9 +123,9 @@ pub async fn freshen(
     next: &str,
 ) -> Result<()> {
     let (session, user) = (signed_in.session, signed_in.user.id);
-    let transaction = app.database.begin().await?;
-    let held = user::hold(&transaction, user).await?;
-    if !is_live(&transaction, session, user).await? {
+    let mut work = UnitOfWork::begin(app).await?;
+    let held = user::hold(&*work, user).await?;
+    if !is_live(&work, session, user).await? {
         return Err(Error::token(Code::Unauthorized, Refusal::Revoked));
     }
     // Somebody else may have changed it since: the old one proves nothing any more.
@@ -134,11 +134,11 @@ pub async fn freshen(
     if !held.user.is_active {
         return Err(Code::Unauthorized.into());
     }
-    store::authenticate(&transaction, session, authentication.at()).await?;
-    rename(&transaction, session, next).await?;
+    store::authenticate(&*work, session, authentication.at()).await?;
+    rename(&work, session, next).await?;
     let entry = Entry::own(Act::Freshen, user).with("session", session.to_string());
-    audit::record(&transaction, entry).await?;
-    Ok(transaction.commit().await?)
+    work.record(entry);
+    work.commit().await
 }
 
 /// Whether the password of a session was given within the time that it counts as fresh, by the table. A time that lies

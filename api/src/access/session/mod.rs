@@ -42,7 +42,7 @@ use crate::base::clock::{self, Time};
 use crate::base::error::{Code, Error, Result};
 use crate::identity::factor::Authentication;
 use crate::identity::user::{self, User};
-use crate::platform::audit::{self, Act, Entry};
+use crate::platform::audit::{Act, Entry};
 use crate::platform::revocation::{self, Why};
 use crate::platform::unit_of_work::UnitOfWork;
 
@@ -91,13 +91,13 @@ pub async fn freshen(
 ) -> Result<AccessToken> {
     let (session, user) = (session_of(claims), user_of(claims));
     let gone = || Error::token(Code::Unauthorized, Refusal::Revoked);
-    let transaction = app.database.begin().await?;
+    let mut work = UnitOfWork::begin(app).await?;
     // As at a sign-in: the password may have been changed, and the session ended, meanwhile.
-    let locked = user::hold(&transaction, user).await?.ok_or_else(gone)?;
-    if !locked.user.may_act(&app.config) || !is_live(&transaction, session, user).await? {
+    let locked = user::hold(&*work, user).await?.ok_or_else(gone)?;
+    if !locked.user.may_act(&app.config) || !is_live(&work, session, user).await? {
         return Err(gone());
     }
-    if revocation::is_revoked(app, &transaction, claims).await? {
+    if revocation::is_revoked(app, &*work, claims).await? {
         return Err(gone());
     }
     if !authentication.holds_for(&locked) {
@@ -105,13 +105,13 @@ pub async fn freshen(
         return Err(Code::ServiceBusy.into());
     }
     let at = authentication.at();
-    store::authenticate(&transaction, session, at).await?;
-    let row = store::find(&transaction, session).await?.ok_or_else(gone)?;
+    store::authenticate(&*work, session, at).await?;
+    let row = store::find(&*work, session).await?.ok_or_else(gone)?;
     // Made before the commit: a cut-off that comes after it must cover it.
     let access = access_token(app, &row, at, true, &locked.user)?;
     let entry = Entry::own(Act::Freshen, user).with("session", session.to_string());
-    audit::record(&transaction, entry).await?;
-    transaction.commit().await?;
+    work.record(entry);
+    work.commit().await?;
     Ok(access)
 }
 
@@ -128,13 +128,13 @@ pub fn is_in_its_second_half(claims: &Claims) -> bool {
 ///
 /// When the database does not answer.
 pub async fn extend(app: &App, claims: &Claims, device: Device) -> Result<Option<AccessToken>> {
-    let transaction = app.database.begin().await?;
-    let access = next_of(app, &transaction, claims, device).await?;
+    let work = UnitOfWork::begin(app).await?;
+    let access = next_of(app, &work, claims, device).await?;
     // Asked with the row held: who revokes it waits, or was before this.
-    if revocation::is_revoked(app, &transaction, claims).await? {
+    if revocation::is_revoked(app, &*work, claims).await? {
         return Ok(None);
     }
-    transaction.commit().await?;
+    work.commit().await?;
     Ok(access)
 }
 
@@ -144,9 +144,9 @@ pub async fn extend(app: &App, claims: &Claims, device: Device) -> Result<Option
 ///
 /// When the database does not answer.
 pub async fn replace(app: &App, claims: &Claims, device: Device) -> Result<Option<AccessToken>> {
-    let transaction = app.database.begin().await?;
-    let access = next_of(app, &transaction, claims, device).await?;
-    transaction.commit().await?;
+    let work = UnitOfWork::begin(app).await?;
+    let access = next_of(app, &work, claims, device).await?;
+    work.commit().await?;
     Ok(access)
 }
 

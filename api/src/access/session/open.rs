@@ -2,7 +2,6 @@
 
 use entity::SessionId;
 use entity::session::Model;
-use sea_orm::DatabaseTransaction;
 
 use super::claims::{Audience, tokens};
 use super::{AccessToken, Device, Tokens, access_token, browser, limits, store};
@@ -13,8 +12,9 @@ use crate::base::error::{Code, Result};
 use crate::base::random;
 use crate::identity::factor::{self, Authentication};
 use crate::identity::user::{self, User};
-use crate::platform::audit::{self, Act, Entry};
+use crate::platform::audit::{Act, Entry};
 use crate::platform::revocation;
+use crate::platform::unit_of_work::UnitOfWork;
 
 /// How a session is carried on.
 pub(super) enum SessionKind {
@@ -85,28 +85,28 @@ pub(super) async fn open(
 ) -> Result<Opened> {
     require_ready(app)?;
     loop {
-        let transaction = app.database.begin().await?;
-        let locked = user::hold(&transaction, authentication.user()).await?;
+        let work = UnitOfWork::begin(app).await?;
+        let locked = user::hold(&*work, authentication.user()).await?;
         let locked = locked.filter(|locked| locked.user.is_active);
         let locked = locked.ok_or(Code::LoginBadCredentials)?;
         if !authentication.holds_for(&locked) {
-            transaction.rollback().await?;
+            work.rollback().await?;
             authentication = authentication.renew(app, locked).await?;
             continue;
         }
         if !locked.user.may_act(&app.config) {
-            transaction.rollback().await?;
+            work.rollback().await?;
             let user = Some(locked.user.id);
             return Err(factor::refuse(app, user, Code::LoginUserNotVerified).await);
         }
-        return insert(app, transaction, locked.user, &authentication, device, kind).await;
+        return insert(app, work, locked.user, &authentication, device, kind).await;
     }
 }
 
 /// Writes the session of a user who is locked and whose proof holds, and commits.
 async fn insert(
     app: &App,
-    transaction: DatabaseTransaction,
+    mut work: UnitOfWork<'_>,
     user: User,
     authentication: &Authentication,
     device: Device,
@@ -119,15 +119,15 @@ async fn insert(
     // The session begins with the proof: `auth_time` and the `iat` of its first tokens are one instant.
     let at = authentication.at();
     // After every cut-off of theirs: the clock that wrote one may have been ahead of this.
-    let issued_at = revocation::next_issue(app, &transaction, user.id, at).await?;
+    let issued_at = revocation::next_issue(app, &work, user.id, at).await?;
     let row = new_row(&user, device, at, issued_at, limits);
-    let row = store::open(&transaction, row).await?;
+    let row = store::open(&*work, row).await?;
     if let SessionKind::Browser(digest) = kind {
-        store::open_in_browser(&transaction, digest, row.id).await?;
+        store::open_in_browser(&*work, digest, row.id).await?;
     }
     let entry = Entry::own(Act::Login, user.id).with("session", row.id.to_string());
-    audit::record(&transaction, entry).await?;
-    transaction.commit().await?;
+    work.record(entry);
+    work.commit().await?;
     let amr = authentication.amr();
     tracing::debug!(user.id = %user.id, session.id = %row.id, amr, "a session was opened");
     Ok(Opened { row, user, at })

@@ -2,8 +2,7 @@
 
 use entity::SessionId;
 use entity::session::Model;
-use sea_orm::DatabaseTransaction;
-use tessera_verify::{Claims, Refusal, Revocation, TokenType};
+use tessera_verify::{Claims, Refusal, TokenType};
 
 use super::claims::{Audience, tokens, warn_of_forgery};
 use super::{Device, Tokens, active_user, limits, store};
@@ -13,8 +12,9 @@ use crate::base::claims::{session_of, user_of};
 use crate::base::clock::{self, Time};
 use crate::base::error::{Code, Error, Result, TokenRefusal};
 use crate::identity::user;
-use crate::platform::audit::{self, Act, Actor, Entry};
+use crate::platform::audit::{Act, Actor, Entry};
 use crate::platform::revocation::{self, Life, Why};
+use crate::platform::unit_of_work::{UnitOfWork, statement};
 
 /// Exchanges a refresh token for the next pair.
 ///
@@ -53,7 +53,7 @@ pub async fn refresh(
     let Device { ip, user_agent } = device;
     let now = clock::now();
     let last_use = LastUse { at: now, ip, user_agent };
-    let writer = app.database.writer();
+    let writer = statement(app);
     let spent = grant::spend(writer, session, &token, &limits(app), last_use.clone()).await?;
     let row = match spent {
         Some(row) => row,
@@ -87,36 +87,35 @@ async fn settle(
     token: &RefreshToken,
     last_use: LastUse,
 ) -> Result<Model> {
-    let transaction = app.database.begin().await?;
-    let row = store::find_and_lock(&transaction, session).await?;
+    let mut work = UnitOfWork::begin(app).await?;
+    let row = store::find_and_lock(&*work, session).await?;
     let row = row.ok_or(Code::RefreshTokenInvalid)?;
     let now = last_use.at;
     let worth = grant::worth(&Grant::from(&row), token, now, app.config.refresh_reuse_leeway);
     let outcome = match worth {
         Worth::Current => {
             // It became the current one since. It is spent by the same statement as any.
-            let spent = grant::spend(&transaction, session, token, &limits(app), last_use).await?;
+            let spent = grant::spend(&*work, session, token, &limits(app), last_use).await?;
             Ok(spent.ok_or(Code::RefreshTokenInvalid)?)
         }
-        Worth::Previous => Ok(store::issue(&transaction, session, now).await?.unwrap_or(row)),
+        Worth::Previous => Ok(store::issue(&*work, session, now).await?.unwrap_or(row)),
         Worth::Reused => {
             let entry = Entry::new(Act::RefreshReuse, Actor::anybody());
-            let entries = end(app, &transaction, &row, &Why::Reuse, last_use.ip, entry).await?;
-            Err((Code::RefreshTokenReused, entries))
+            end(app, &mut work, &row, &Why::Reuse, last_use.ip, entry).await?;
+            Err(Code::RefreshTokenReused)
         }
         Worth::Ahead => {
             let why = Why::Restored;
             let entry = Entry::new(Act::SessionEnd, Actor::anybody()).with("why", why.told());
-            let entries = end(app, &transaction, &row, &why, last_use.ip, entry).await?;
-            Err((Code::SessionEnded, entries))
+            end(app, &mut work, &row, &why, last_use.ip, entry).await?;
+            Err(Code::SessionEnded)
         }
-        Worth::NotIssued => Err((Code::RefreshTokenInvalid, Vec::new())),
-        Worth::Ended => Err((Code::SessionEnded, Vec::new())),
-        Worth::Expired => Err((Code::RefreshTokenExpired, Vec::new())),
+        Worth::NotIssued => Err(Code::RefreshTokenInvalid),
+        Worth::Ended => Err(Code::SessionEnded),
+        Worth::Expired => Err(Code::RefreshTokenExpired),
     };
-    transaction.commit().await?;
-    outcome.map_err(|(code, entries)| {
-        app.revocations.apply(entries);
+    work.commit().await?;
+    outcome.map_err(|code| {
         warn_of_end(session, worth);
         code.into()
     })
@@ -172,22 +171,20 @@ pub async fn explain_refresh(
     })
 }
 
-/// Ends a session whose token was refused. What is returned was recorded in the transaction; the caller
-/// puts it into memory once that was committed.
+/// Ends a session whose token was refused.
 async fn end(
     app: &App,
-    transaction: &DatabaseTransaction,
+    work: &mut UnitOfWork<'_>,
     row: &Model,
     why: &Why,
     ip: Option<String>,
     entry: Entry,
-) -> Result<Vec<Revocation>> {
+) -> Result<()> {
     let now = clock::now();
-    store::end(transaction, row.id, row.user_id, why, ip, now).await?;
-    let life = Life::read(app, transaction).await?;
-    let entries = vec![life.of_session(row.id, Time::from_millis(row.issued_at), now)];
-    revocation::record(transaction, &entries, why, now).await?;
+    store::end(&**work, row.id, row.user_id, why, ip, now).await?;
+    let life = Life::read(app, &**work).await?;
+    work.revoke([life.of_session(row.id, Time::from_millis(row.issued_at), now)], why, now);
     let entry = entry.on_user(row.user_id).with("session", row.id.to_string());
-    audit::record(transaction, entry).await?;
-    Ok(entries)
+    work.record(entry);
+    Ok(())
 }

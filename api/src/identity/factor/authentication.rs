@@ -9,7 +9,8 @@ use crate::app::App;
 use crate::base::clock::{self, Time};
 use crate::base::error::{Code, Error, Result};
 use crate::identity::user::Credentials;
-use crate::platform::audit::{self, Act, Actor, Entry};
+use crate::platform::audit::{Act, Actor, Entry};
+use crate::platform::unit_of_work;
 
 /// A way to prove who one is, as the claim `amr` names it (RFC 8176).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +90,7 @@ pub(crate) async fn refuse(app: &App, known: Option<UserId>, code: Code) -> Erro
         Some(id) => entry.on_user(id),
         None => entry,
     };
-    match audit::record_alone(app, entry).await {
+    match unit_of_work::record(app, entry).await {
         Ok(()) => code.into(),
         Err(error) => error,
     }

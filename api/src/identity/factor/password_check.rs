@@ -10,6 +10,7 @@ use crate::base::claims::user_of;
 use crate::base::error::{Code, Error, Result};
 use crate::identity::user::{self, Changes, Credentials, PasswordHash};
 use crate::platform::rate_limit;
+use crate::platform::unit_of_work::UnitOfWork;
 
 /// The account whose owner somebody says they are.
 #[derive(Debug, Clone, Copy)]
@@ -149,11 +150,11 @@ async fn rehash(app: &App, found: &Credentials, password: &Password) -> Result<P
     }
     let Ok(permit) = app.hasher.reserve() else { return Ok(present) };
     let Ok(hash) = app.hasher.hash(permit, password.clone()).await else { return Ok(present) };
-    let transaction = app.database.begin().await?;
-    let locked = user::hold(&transaction, found.user.id).await?;
+    let work = UnitOfWork::begin(app).await?;
+    let locked = user::hold(&*work, found.user.id).await?;
     let Some(locked) = locked.filter(|locked| locked.hash == present) else { return Ok(present) };
     let changes = Changes { hash: Some(hash.clone()), ..Changes::default() };
-    user::change(&transaction, locked.user, changes).await?;
-    transaction.commit().await?;
+    user::change(&*work, locked.user, changes).await?;
+    work.commit().await?;
     Ok(hash)
 }

@@ -237,25 +237,6 @@ impl Entry {
     }
 }
 
-/// Tells of an act in its transaction, as the last thing before it is committed: from here on every
-/// other transaction that tells of something waits.
-///
-/// # Errors
-///
-/// When the database refuses.
-pub async fn record(transaction: &DatabaseTransaction, entry: Entry) -> Result<()> {
-    record_all(transaction, vec![entry]).await
-}
-
-/// As [`write`], until every rule has a unit of work.
-///
-/// # Errors
-///
-/// When the database refuses.
-pub async fn record_all(transaction: &DatabaseTransaction, entries: Vec<Entry>) -> Result<()> {
-    write(transaction, entries).await
-}
-
 /// Writes entries in the transaction of the acts that they tell of, as the last thing before it is committed: from here
 /// on every other transaction that writes entries waits.
 ///
@@ -289,17 +270,6 @@ pub(super) async fn write(transaction: &DatabaseTransaction, entries: Vec<Entry>
         rows.push(Row { digest: digest.clone(), ..row });
     }
     Ok(store::insert(transaction, rows).await?)
-}
-
-/// Tells of an act that changes nothing else.
-///
-/// # Errors
-///
-/// When the database refuses.
-pub async fn record_alone(app: &App, entry: Entry) -> Result<()> {
-    let transaction = app.database.begin().await?;
-    record(&transaction, entry).await?;
-    Ok(transaction.commit().await?)
 }
 
 /// Which rows are wanted.

@@ -57,7 +57,7 @@ impl State {
 /// # Errors
 ///
 /// When the database refuses.
-pub(crate) async fn write(transaction: &DatabaseTransaction, kinds: &[Kind]) -> Result<()> {
+pub(super) async fn write(transaction: &DatabaseTransaction, kinds: &[Kind]) -> Result<()> {
     serialise_revocations(transaction).await?;
     Ok(store::insert(transaction, kinds, clock::now()).await?)
 }

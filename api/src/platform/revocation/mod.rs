@@ -123,16 +123,6 @@ pub(super) async fn write(
     Ok(store::insert(transaction, entries, session, reason.as_str(), at).await?)
 }
 
-/// As [`write`], until every rule has a unit of work.
-pub(crate) async fn record(
-    transaction: &DatabaseTransaction,
-    entries: &[Revocation],
-    why: &Why,
-    now: Time,
-) -> Result<()> {
-    write(transaction, entries, None, why, now).await
-}
-
 /// How many tokens of a session were revoked alone and may still be valid.
 ///
 /// # Errors
