@@ -29,7 +29,7 @@ use crate::base::request_context;
 use crate::base::scope::{Scope, Scopes};
 use crate::identity::alert;
 use crate::identity::service::{self, Principal, PrincipalId};
-use crate::platform::audit::{self, Act, Actor, Entry};
+use crate::platform::audit::{Act, Actor, Entry};
 use crate::platform::rate_limit;
 use crate::platform::unit_of_work::UnitOfWork;
 
