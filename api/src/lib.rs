@@ -1,6 +1,6 @@
 //! The identity provider: registers people, proves who they are, issues tokens, takes them back.
 //!
-//! Wings, and features within a wing; each wing imports only those before it:
+//! Wings, and features within a wing:
 //!
 //! | module | holds |
 //! |---|---|
@@ -12,6 +12,8 @@
 //! | [`self_service`] | people and their own accounts |
 //! | [`admin`] | administrators and the accounts of others |
 //! | [`routes`] | every route: it sees everything, and nobody imports it |
+//!
+//! Each wing imports those before it: base ← http ← platform ← identity ← access ← self_service ← admin ← routes.
 //!
 //! A feature's rules are its `mod.rs`, its queries `store.rs`, its JSON `http.rs`, its HTML `pages.rs`.
 

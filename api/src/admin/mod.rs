@@ -1,6 +1,6 @@
 //! What administrators do.
 //!
-//! Within this wing: user ← import ← revocation ← pages.
+//! Within this wing: user ← service ← import ← revocation ← key ← mail ← audit ← replica ← overview ← pages.
 
 pub(crate) mod audit;
 pub mod import;

@@ -6,6 +6,7 @@ mod command;
 mod generated;
 mod hidden;
 mod schema;
+mod source;
 mod start;
 mod tidy;
 
