@@ -4,7 +4,7 @@
 use poem::{Endpoint, EndpointExt, Response, Route};
 use poem_openapi::{LicenseObject, OpenApi, OpenApiService, ServerObject};
 
-use crate::access::{api_token, caller, introspection, session};
+use crate::access::{self, caller, introspection, session};
 use crate::admin;
 use crate::app::App;
 use crate::base::background::Background;
@@ -16,7 +16,7 @@ use crate::http::{docs, page};
 use crate::identity::{factor, service, user, verification};
 use crate::platform::notice::Handler;
 use crate::platform::{health, key, mail, rate_limit, replica, revocation};
-use crate::self_service::{account, recovery, registration};
+use crate::self_service::{self, account, api_token, recovery, registration};
 
 /// Makes of the entries what a server is made of. Each names modules: `api` has the operations as `Api`, with their
 /// `REFUSALS`; `notes` has `NOTES` on some of them; `pages` has `pages()`, and `jobs` has `start()`. A `notice` is a kind, with what is
@@ -65,14 +65,12 @@ macro_rules! features {
 features! {
     { api: registration::http; notes: registration::http; pages: registration::pages; }
     { api: session::http; notes: session::http; pages: session::pages; jobs: session::jobs; }
-    {
-        api: api_token::http;
-        jobs: api_token::jobs;
-        notice: service::CHANGED => api_token::forget;
-    }
+    { jobs: access::api_token::jobs; notice: service::CHANGED => access::api_token::forget; }
     { api: introspection::http; notes: introspection::http; }
     { api: key::http; jobs: key::jobs; notice: key::CHANGED => key::load; }
     { api: admin::key::http; }
+    { api: api_token::http; }
+    { api: self_service::session::http; }
     { api: account::http; notes: account::http; pages: account::pages; }
     { api: recovery::http; notes: recovery::http; pages: recovery::pages; jobs: recovery::jobs; }
     { api: admin::user::http; }

@@ -65,3 +65,21 @@ id! {
     /// A replica's id, another one at each of its starts.
     ReplicaId
 }
+
+/// The id of a user or of a service: of whoever owns an API token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PrincipalId {
+    /// A person.
+    User(UserId),
+    /// A program.
+    Service(ServiceId),
+}
+
+impl fmt::Display for PrincipalId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(id) => id.fmt(formatter),
+            Self::Service(id) => id.fmt(formatter),
+        }
+    }
+}

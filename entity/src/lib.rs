@@ -26,4 +26,4 @@ pub mod unclaimed;
 pub mod user;
 
 pub use hidden::Hidden;
-pub use id::{ApiTokenId, JobId, ReplicaId, ServiceId, SessionId, UserId};
+pub use id::{ApiTokenId, JobId, PrincipalId, ReplicaId, ServiceId, SessionId, UserId};

@@ -84,6 +84,11 @@ impl Scopes {
         self.0.difference(&other.0).next()
     }
 
+    /// The words as texts, in order.
+    pub fn words(&self) -> Vec<String> {
+        self.iter().map(|scope| scope.as_str().to_owned()).collect()
+    }
+
     /// The words, in order.
     pub fn iter(&self) -> impl Iterator<Item = &Scope> {
         self.0.iter()

@@ -1,8 +1,9 @@
 //! What people do with their own account.
 //!
-//! Within this wing: registration ← session ← account ← recovery.
+//! Within this wing: registration ← api_token ← session ← account ← recovery.
 
 pub mod account;
+pub mod api_token;
 pub mod recovery;
 pub mod registration;
 pub mod session;

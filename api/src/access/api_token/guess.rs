@@ -29,15 +29,15 @@ const COUNTED_FOR: Duration = Duration::from_secs(3600);
 /// The most places, and the most tokens of places, that are remembered.
 const MOST_REMEMBERED: usize = 20_000;
 
-/// What a place has guessed.
+/// A place from which tokens are guessed.
 #[derive(Debug, Default)]
-struct Place {
+struct Guesser {
     count: u32,
     last: Option<Stopwatch>,
     wait: Duration,
 }
 
-impl Place {
+impl Guesser {
     /// How long it has to wait.
     fn left(&self) -> Duration {
         let since = self.last.as_ref().map_or(Duration::MAX, Stopwatch::elapsed);
@@ -47,7 +47,7 @@ impl Place {
 
 /// What was guessed, and from where tokens were used.
 pub struct Guesses {
-    places: Cache<String, Arc<Mutex<Place>>>,
+    places: Cache<String, Arc<Mutex<Guesser>>>,
     wrong: Cache<(String, Digest), ()>,
     right: Cache<(String, Digest), ()>,
 }

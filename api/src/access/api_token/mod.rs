@@ -1,12 +1,12 @@
-//! API tokens: opaque, for scripts and services.
+//! API tokens: opaque, for scripts and services. Here is what one is, and when it is accepted; `self_service::api_token`
+//! has how they are made, listed and deleted.
 
 mod guess;
-pub(crate) mod http;
 pub(crate) mod jobs;
 mod secret;
 mod store;
 
-pub(crate) use store::lock;
+pub(crate) use store::{Selection, lock, owner};
 
 pub use guess::Guesses;
 pub use jobs::Uses;
@@ -15,11 +15,10 @@ pub use secret::{Digest, Secret};
 use std::sync::Arc;
 
 use entity::api_token::Model;
-use entity::{ApiTokenId, UserId};
-use sea_orm::{ConnectionTrait, DatabaseTransaction, SqlErr};
+use entity::{ApiTokenId, PrincipalId, UserId};
+use sea_orm::{ConnectionTrait, SqlErr};
 use uuid::Uuid;
 
-use crate::access::caller::{Caller, Requires};
 use crate::app::App;
 use crate::base::cache::Known;
 use crate::base::clock::{self, Time};
@@ -27,14 +26,13 @@ use crate::base::error::{Code, Error, LocalizedMessage, Result, TokenRefusal};
 use crate::base::random;
 use crate::base::request_context;
 use crate::base::scope::{Scope, Scopes};
-use crate::identity::alert;
-use crate::identity::service::{self, Principal, PrincipalId};
+use crate::identity::service::{self, Principal};
 use crate::platform::audit::{Act, Actor, Entry};
 use crate::platform::rate_limit;
 use crate::platform::unit_of_work::UnitOfWork;
 
 /// The most API tokens one user or service has, unless a superuser makes more.
-const MOST_TOKENS: u64 = 100;
+pub(crate) const MOST_TOKENS: u64 = 100;
 
 /// An API token, without its secret. Instants are seconds since the epoch.
 #[derive(Debug, Clone)]
@@ -104,7 +102,8 @@ impl ApiToken {
 /// The API tokens that were shown lately, by their digests.
 pub type KnownApiTokens = Known<Digest, Arc<ApiToken>>;
 
-/// The API token of a secret and its owner, if it is accepted now. A place that guesses is refused before anything is looked up.
+/// The API token of a secret and its owner, if it is accepted now. A place that guesses is refused before anything is
+/// looked up.
 ///
 /// # Errors
 ///
@@ -166,88 +165,46 @@ async fn current(app: &App, digest: Digest) -> Result<Option<Arc<ApiToken>>> {
     Ok(Some(token))
 }
 
-/// What an API token should be. What is `None` is the default.
-#[derive(Default)]
-pub struct Wanted {
-    /// Its id, so that who asks twice gets one; a new one.
-    pub id: Option<Uuid>,
-    /// Whose it is; the caller's.
-    pub username: Option<String>,
-    /// What its owner calls it; nothing.
-    pub name: Option<String>,
-    /// A secret that was made elsewhere; a new one.
-    pub secret: Option<Secret>,
-    /// How long it lives, in seconds; as the settings say.
-    pub expire: Option<u64>,
-    /// What it may do; `authenticated` of a user, everything a service may of a service.
-    pub scopes: Option<Scopes>,
-}
-
-/// An API token with its secret, which is told this once.
-pub struct Made {
-    /// The token.
-    pub token: ApiToken,
-    /// Its owner's name.
-    pub username: String,
+/// An API token that is to be written.
+pub(crate) struct Draft<'a> {
+    /// Its id; a new one, if none is given.
+    pub(crate) id: Option<Uuid>,
+    /// Its owner.
+    pub(crate) owner: &'a Principal,
+    /// What its owner calls it.
+    pub(crate) name: Option<String>,
     /// Its secret.
-    pub secret: Secret,
+    pub(crate) secret: &'a Secret,
+    /// When it expires.
+    pub(crate) expires_at: Option<Time>,
+    /// What it may do; as [`default_scopes`] says, if none are given.
+    pub(crate) scopes: Option<Scopes>,
 }
 
-/// Makes an API token. A secret that its owner has already keeps its age, and takes the new expiry,
-/// and name and scopes where they are given.
-///
-/// A token that was stolen must not make itself others that outlive it: this wants a password of
-/// just now, or a superuser's scope.
+/// An API token that was written.
+pub(crate) enum Written {
+    /// A new one.
+    Created(ApiToken),
+    /// One whose secret its owner had already: it kept its age, and took the new expiry, and the name and the scopes
+    /// where they were given.
+    Renewed(ApiToken),
+}
+
+/// Writes an API token.
 ///
 /// # Errors
 ///
-/// [`Code::FreshTokenRequired`] for one's own, [`Code::FreshProofRequired`] for somebody else's,
-/// [`Code::InsufficientScope`], [`Code::Forbidden`],
-/// [`Code::ApiTokenUserUnknown`], [`Code::ApiTokenInvalidScopes`], [`Code::ApiTokenAlreadyExists`],
-/// [`Code::ApiTokenLimitReached`]; [`Code::UnprocessableContent`] for a secret that is easy to guess;
-/// [`Code::TooManyAttempts`] for an account that acts too often, and for one, or a place, that tries secrets of
-/// others.
-pub async fn create(app: &App, caller: &Caller, wanted: Wanted) -> Result<Made> {
-    let Wanted { id, username, name, secret, expire, scopes } = wanted;
-    let requires = if caller.is_named(username.as_deref()) {
-        caller.require_fresh_or_super(app)?;
-        Requires::Rights
-    } else {
-        caller.require(Scope::SUPER)?;
-        caller.require_fresh_claims(app)?;
-        Requires::FreshProof
-    };
-    caller.count_act(app)?;
-    let owner = owner(app, caller, username.as_deref()).await?;
-    let allowed = owner.scopes();
-    let chosen = scopes.clone().unwrap_or_else(|| default_scopes(&owner));
-    if let Some(scope) = chosen.beyond(&allowed) {
-        let reason = format!("{} does not have the scope {}", owner.name(), scope.as_str());
-        return Err(Error::with_reason(Code::ApiTokenInvalidScopes, reason));
-    }
-
-    let counted = match &secret {
-        Some(chosen) => {
-            require_hard_to_guess(app, chosen)?;
-            // The answer tells whether somebody else has it: counted before it is looked up.
-            let own = caller.principal().filter(|_| !caller.may(Scope::SUPER));
-            match own {
-                Some(own) => rate_limit::chosen_secret(app, &own.id().to_string()).await?,
-                None => None,
-            }
-        }
-        None => None,
-    };
-    let secret = secret.unwrap_or_else(Secret::make);
-    let digest = secret.digest().to_string();
-    let mut work = UnitOfWork::begin(app).await?;
-    // Users first, as at a sign-in: whoever revokes everything they have comes wholly before this, or
-    // wholly after.
-    caller.lock(app, &work, [owner.id()], requires).await?;
-    let now = clock::now();
-    let expire = expire.or(app.config.api_token_expires);
-    let expires_at = expire.map(|seconds| now.plus_seconds(seconds).millis());
+/// [`Code::ApiTokenAlreadyExists`] for a secret that somebody else has, and for an id that was used;
+/// [`Code::ApiTokenUserUnknown`] for an owner who was deleted meanwhile.
+pub(crate) async fn write(
+    work: &mut UnitOfWork<'_>,
+    draft: Draft<'_>,
+    now: Time,
+) -> Result<Written> {
+    let Draft { id, owner, name, secret, expires_at, scopes } = draft;
     let (user_id, service_id) = columns(owner.id());
+    let digest = secret.digest().to_string();
+    let expires_at = expires_at.map(Time::millis);
     let row = Model {
         id: ApiTokenId(id.unwrap_or_else(random::id)),
         user_id,
@@ -255,76 +212,23 @@ pub async fn create(app: &App, caller: &Caller, wanted: Wanted) -> Result<Made> 
         name: name.clone(),
         prefix: secret.prefix().to_owned(),
         digest: digest.clone().into(),
-        scopes: chosen.to_string(),
+        scopes: scopes.clone().unwrap_or_else(|| default_scopes(owner)).to_string(),
         created_at: now.millis(),
         expires_at,
         last_used_at: None,
     };
-    let told = |row: &Model| {
-        let entry = Entry::new(Act::TokenCreate, Actor::of(caller));
-        on(entry, owner.id()).with("api_token", row.id.to_string()).with("scopes", &*row.scopes)
-    };
-    let row = match store::insert(&*work, row.clone()).await.map_err(not_inserted)? {
-        true => {
-            let count = store::count(&*work, owner.id(), now).await?;
-            if count > MOST_TOKENS && !caller.may(Scope::SUPER) {
-                return Err(Code::ApiTokenLimitReached.into());
-            }
-            tell_owner(app, &work, caller, &owner, &row).await?;
-            work.record(told(&row));
-            work.wake_jobs();
-            work.commit().await?;
-            row
-        }
-        false => {
-            let known = store::find_by_digest(&*work, &digest).await?;
-            let known =
-                known.filter(|known| (known.user_id, known.service_id) == (user_id, service_id));
-            let mut row = known.ok_or(Code::ApiTokenAlreadyExists)?;
-            row.expires_at = expires_at;
-            row.name = name.or(row.name);
-            row.scopes = scopes.map_or(row.scopes, |scopes| scopes.to_string());
-            let row = store::update(&*work, row).await?;
-            work.notify(service::CHANGED);
-            work.record(told(&row));
-            work.commit().await?;
-            row
-        }
-    };
-    rate_limit::refund(app, counted).await?;
-    tracing::info!(api_token.id = %row.id, owner.id = %owner.id(), "an API token was made");
-    let username = owner.name().to_owned();
-    Ok(Made { token: row.try_into()?, username, secret })
-}
-
-/// Tells a user by mail that an API token was made for them. A service has no address.
-async fn tell_owner(
-    app: &App,
-    transaction: &DatabaseTransaction,
-    caller: &Caller,
-    owner: &Principal,
-    row: &Model,
-) -> Result<()> {
-    let Principal::User(user) = owner else { return Ok(()) };
-    let token = alert::NewApiToken {
-        name: row.name.as_deref(),
-        prefix: &row.prefix,
-        scopes: row.scopes.clone(),
-        expires: row.expires_at.map(|at| Time::from_millis(at).seconds()),
-        own: caller.is_user(user.id),
-    };
-    alert::api_token_created(app, transaction, user, token).await
-}
-
-/// Fails for a chosen secret that has less in it than its length promises; in development it is only said.
-fn require_hard_to_guess(app: &App, secret: &Secret) -> Result<()> {
-    let Some(fault) = secret.fault() else { return Ok(()) };
-    if app.config.dev {
-        tracing::warn!("the secret of an API token {fault}: good enough for development only");
-        return Ok(());
+    if store::insert(&**work, row.clone()).await.map_err(not_inserted)? {
+        return Ok(Written::Created(row.try_into()?));
     }
-    let advice = "leave it out to have one made, or send random characters";
-    Err(Error::field("token", format!("The token {fault}: {advice}")))
+    let known = store::find_by_digest(&**work, &digest).await?;
+    let known = known.filter(|known| (known.user_id, known.service_id) == (user_id, service_id));
+    let mut row = known.ok_or(Code::ApiTokenAlreadyExists)?;
+    row.expires_at = expires_at;
+    row.name = name.or(row.name);
+    row.scopes = scopes.map_or(row.scopes, |scopes| scopes.to_string());
+    let row = store::update(&**work, row).await?;
+    work.notify(service::CHANGED);
+    Ok(Written::Renewed(row.try_into()?))
 }
 
 /// Somebody was deleted meanwhile, or asks twice.
@@ -340,7 +244,8 @@ fn not_inserted(error: sea_orm::DbErr) -> Error {
     }
 }
 
-fn default_scopes(owner: &Principal) -> Scopes {
+/// The scopes of an API token for which none are asked: those of everybody for a user's, all it has for a service's.
+pub(crate) fn default_scopes(owner: &Principal) -> Scopes {
     match owner {
         Principal::User(_) => Scopes::of(&[Scope::AUTHENTICATED]),
         Principal::Service(service) => service.scopes.clone(),
@@ -354,54 +259,6 @@ fn columns(owner: PrincipalId) -> (Option<UserId>, Option<entity::ServiceId>) {
     }
 }
 
-/// Whose tokens are meant: the caller's, unless somebody is named; others are for superusers.
-async fn owner(app: &App, caller: &Caller, username: Option<&str>) -> Result<Principal> {
-    let own = caller.principal();
-    match (username, own) {
-        (_, Some(own)) if caller.is_named(username) => Ok(own),
-        (Some(name), _) => {
-            caller.require(Scope::SUPER)?;
-            service::principal_named(app, name).await?.ok_or(Code::ApiTokenUserUnknown.into())
-        }
-        (None, _) => Err(Code::ApiTokenUserUnknown.into()),
-    }
-}
-
-/// Which API tokens are wanted.
-#[derive(Debug, Clone, Default)]
-pub struct Page {
-    /// Whose; the caller's.
-    pub username: Option<String>,
-    /// Everybody's.
-    pub all: bool,
-    /// The id of the last one that is known.
-    pub after: Option<String>,
-    /// At most so many: 1 to 100.
-    pub limit: u64,
-}
-
-/// API tokens with their owners' names, the newest first; and whether there are more.
-///
-/// # Errors
-///
-/// [`Code::Forbidden`] or [`Code::InsufficientScope`] where they are somebody else's;
-/// [`Code::ApiTokenUserUnknown`]; [`Code::UnprocessableContent`] when `after` is none of them.
-pub async fn list(
-    app: &App,
-    caller: &Caller,
-    page: Page,
-) -> Result<(Vec<(ApiToken, String)>, bool)> {
-    caller.require_self()?;
-    let Page { username, all, after, limit } = page;
-    if all {
-        caller.require(Scope::SUPER)?;
-        return list_all(app, after, limit).await;
-    }
-    let owner = owner(app, caller, username.as_deref()).await?;
-    let (tokens, more) = some(app, Some(owner.id()), after, limit).await?;
-    Ok((tokens.into_iter().map(|token| (token, owner.name().to_owned())).collect(), more))
-}
-
 /// Everybody's API tokens with their owners' names, the newest first, from after one; and whether there are
 /// more. For the caller to ask whether they may be seen.
 ///
@@ -413,7 +270,7 @@ pub async fn list_all(
     after: Option<String>,
     limit: u64,
 ) -> Result<(Vec<(ApiToken, String)>, bool)> {
-    let (tokens, more) = some(app, None, after, limit).await?;
+    let (tokens, more) = list(app, None, after, limit).await?;
     let names = service::names(app, tokens.iter().map(|token| token.owner)).await?;
     let named = tokens.into_iter().map(|token| {
         let name = names.get(&token.owner).cloned().unwrap_or_default();
@@ -422,7 +279,12 @@ pub async fn list_all(
     Ok((named.collect(), more))
 }
 
-async fn some(
+/// An owner's API tokens, or everybody's, the newest first, from after one; and whether there are more.
+///
+/// # Errors
+///
+/// [`Code::UnprocessableContent`] when `after` is none of them.
+pub(crate) async fn list(
     app: &App,
     of: Option<PrincipalId>,
     after: Option<String>,
@@ -438,20 +300,20 @@ async fn some(
         None => None,
     };
     let limit = limit.clamp(1, 100);
-    let after = after.as_ref().map(place_of);
+    let after = after.as_ref().map(cursor_of);
     let mut rows = store::list(reader, of, after, limit + 1).await?;
     let more = u64::try_from(rows.len()).is_ok_and(|count| count > limit);
     rows.truncate(usize::try_from(limit).unwrap_or(100));
     Ok((rows.into_iter().map(ApiToken::try_from).collect::<Result<_>>()?, more))
 }
 
-/// The number of API tokens of a user that have not expired.
+/// The number of API tokens of a user or a service that have not expired.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn count_of(app: &App, user: UserId) -> Result<u64> {
-    Ok(store::count(app.database.reader(), PrincipalId::User(user), clock::now()).await?)
+pub async fn count_of(connection: &impl ConnectionTrait, owner: PrincipalId) -> Result<u64> {
+    Ok(store::count(connection, owner, clock::now()).await?)
 }
 
 /// How many API tokens there are.
@@ -475,9 +337,9 @@ pub async fn live_of(app: &App, user: UserId) -> Result<Vec<ApiToken>> {
 }
 
 /// Where an API token stands in a list, which goes on behind it even if it is gone by then.
-pub(crate) type Place = (i64, ApiTokenId);
+pub(crate) type Cursor = (i64, ApiTokenId);
 
-fn place_of(row: &Model) -> Place {
+fn cursor_of(row: &Model) -> Cursor {
     (row.created_at, row.id)
 }
 
@@ -490,55 +352,13 @@ fn place_of(row: &Model) -> Place {
 pub(crate) async fn some_of(
     connection: &impl ConnectionTrait,
     user: UserId,
-    after: Option<Place>,
+    after: Option<Cursor>,
     most: u64,
-) -> Result<(Vec<ApiToken>, Option<Place>)> {
+) -> Result<(Vec<ApiToken>, Option<Cursor>)> {
     let of = Some(PrincipalId::User(user));
     let rows = store::list(connection, of, after, most).await?;
-    let next = rows.last().map(place_of);
+    let next = rows.last().map(cursor_of);
     Ok((rows.into_iter().map(ApiToken::try_from).collect::<Result<_>>()?, next))
-}
-
-/// Which API tokens are to be deleted.
-pub enum Chosen {
-    /// One, by its id.
-    Id(String),
-    /// One of the caller's own, by its id, whoever they are.
-    Own(String),
-    /// One, by its secret.
-    Secret(String),
-    /// All of somebody's.
-    Username(String),
-}
-
-/// Deletes API tokens: they are accepted nowhere any more. Says how many there were; those of
-/// others, and none, are none.
-///
-/// # Errors
-///
-/// [`Code::Forbidden`] or [`Code::InsufficientScope`] where somebody else is named; [`Code::FreshProofRequired`] for
-/// tokens of somebody else; [`Code::ApiTokenUserUnknown`]; [`Code::TooManyAttempts`].
-pub async fn delete(app: &App, caller: &Caller, chosen: Chosen) -> Result<u64> {
-    caller.require_self()?;
-    caller.count_act(app)?;
-    let own = caller.id();
-    let of = own.filter(|_| !caller.may(Scope::SUPER));
-    let chosen = match chosen {
-        Chosen::Id(id) => match id.parse() {
-            Ok(id) => store::Chosen::Id(id, of),
-            Err(_) => return Ok(0),
-        },
-        Chosen::Own(id) => match id.parse() {
-            Ok(id) => store::Chosen::Id(id, own),
-            Err(_) => return Ok(0),
-        },
-        Chosen::Secret(secret) => match secret.parse::<Secret>() {
-            Ok(secret) => store::Chosen::Digest(secret.digest().to_string(), of),
-            Err(_) => return Ok(0),
-        },
-        Chosen::Username(name) => store::Chosen::Owner(owner(app, caller, Some(&name)).await?.id()),
-    };
-    remove(app, chosen, Some(caller)).await
 }
 
 /// Forgets the API tokens in memory: some were changed.
@@ -557,45 +377,44 @@ pub(crate) async fn forget(app: &App) -> Result<()> {
 ///
 /// When the database does not answer; nothing is deleted then.
 pub(crate) async fn give_up(app: &App, secret: &Secret) -> Result<()> {
-    let chosen = store::Chosen::Digest(secret.digest().to_string(), None);
-    remove(app, chosen, None).await.map(drop)
-}
-
-fn on(entry: Entry, owner: PrincipalId) -> Entry {
-    match owner {
-        PrincipalId::User(id) => entry.on_user(id),
-        PrincipalId::Service(id) => entry.on("service", id),
-    }
-}
-
-async fn remove(app: &App, chosen: store::Chosen, caller: Option<&Caller>) -> Result<u64> {
-    let by = caller.map_or_else(Actor::anybody, Actor::of);
     let mut work = UnitOfWork::begin(app).await?;
-    if let Some(caller) = caller {
-        let owner = store::owner(&*work, &chosen).await?;
-        let own = caller.id();
-        // Nothing brings back what others lose here; what one has oneself may be copied, and must go at once.
-        let requires = match owner {
-            Some(owner) if Some(owner) != own => Requires::FreshProof,
-            _ => Requires::Rights,
-        };
-        caller.lock(app, &work, owner, requires).await?;
+    let selection = Selection::Secret(secret.clone(), None);
+    if delete(&mut work, &selection, &Actor::anybody()).await? == 0 {
+        return Ok(());
     }
-    let removed = store::delete(&*work, chosen).await?;
-    let count = u64::try_from(removed.len()).unwrap_or(u64::MAX);
-    // One entry is enough: replicas forget all they know of API tokens.
+    work.commit().await?;
+    tracing::info!("an API token was given up");
+    Ok(())
+}
+
+/// Deletes API tokens, and returns how many there were: they are accepted nowhere any more.
+///
+/// # Errors
+///
+/// When the database refuses.
+pub(crate) async fn delete(
+    work: &mut UnitOfWork<'_>,
+    selection: &Selection,
+    by: &Actor,
+) -> Result<u64> {
+    let removed = store::delete(&**work, selection).await?;
     if removed.is_empty() {
         return Ok(0);
     }
     work.notify(service::CHANGED);
-    let entries = removed.iter().map(|(id, owner)| {
-        let entry = Entry::new(Act::TokenDelete, by.clone());
-        on(entry, *owner).with("api_token", id.to_string())
-    });
-    work.record_all(entries);
-    work.commit().await?;
-    tracing::info!(api_token.count = count, "API tokens were deleted");
-    Ok(count)
+    for (id, owner) in &removed {
+        let entry = on_owner(Entry::new(Act::TokenDelete, by.clone()), *owner);
+        work.record(entry.with("api_token", id.to_string()));
+    }
+    Ok(u64::try_from(removed.len()).unwrap_or(u64::MAX))
+}
+
+/// An entry of the audit on the owner of an API token.
+pub(crate) fn on_owner(entry: Entry, owner: PrincipalId) -> Entry {
+    match owner {
+        PrincipalId::User(id) => entry.on_user(id),
+        PrincipalId::Service(id) => entry.on("service", id),
+    }
 }
 
 /// Deletes every API token of a user.
@@ -604,9 +423,9 @@ async fn remove(app: &App, chosen: store::Chosen, caller: Option<&Caller>) -> Re
 ///
 /// When the database refuses.
 pub(crate) async fn delete_of(work: &mut UnitOfWork<'_>, user: UserId) -> Result<()> {
-    let theirs = store::Chosen::Owner(PrincipalId::User(user));
+    let theirs = Selection::Owner(PrincipalId::User(user));
     work.notify(service::CHANGED);
-    Ok(store::delete(&**work, theirs).await.map(drop)?)
+    Ok(store::delete(&**work, &theirs).await.map(drop)?)
 }
 
 /// Whether an API token is accepted now, and whose it is. Asking is not using it.

@@ -25,7 +25,7 @@ pub struct Secret(String);
 
 impl Secret {
     /// A new one, of 256 random bits.
-    pub(super) fn make() -> Self {
+    pub(crate) fn make() -> Self {
         let body = random::letters_and_digits(BODY);
         let checksum = checksum(&body);
         Self(format!("{PREFIX}{body}{checksum}"))
@@ -38,7 +38,7 @@ impl Secret {
 
     /// Says, of a secret that was made elsewhere and has less in it than its length promises, what is wrong with it:
     /// as the end of a sentence. Never says the secret.
-    pub(super) fn fault(&self) -> Option<String> {
+    pub(crate) fn fault(&self) -> Option<String> {
         let made_here = self.0.starts_with(PREFIX);
         if made_here { None } else { guessable(&self.0, *LENGTHS.start()) }
     }

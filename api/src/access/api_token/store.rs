@@ -1,16 +1,16 @@
 //! The table `api_token`.
 
 use entity::api_token::{ActiveModel, Column, Entity, Model};
-use entity::{ApiTokenId, UserId};
+use entity::{ApiTokenId, PrincipalId, UserId};
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel,
     PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select,
 };
 
+use super::Secret;
 use crate::base::clock::Time;
 use crate::base::database::delete_some;
-use crate::identity::service::PrincipalId;
 
 /// How many rows one statement deletes.
 const ROWS_AT_ONCE: usize = 1000;
@@ -47,20 +47,20 @@ pub(super) async fn find(
     of(Entity::find_by_id(id), owner).one(connection).await
 }
 
-/// Whether a row is there, and stays there until the transaction ends.
+/// Locks a row until the transaction ends; whether it is there.
 pub(crate) async fn lock(connection: &impl ConnectionTrait, id: ApiTokenId) -> Result<bool, DbErr> {
     Ok(Entity::find_by_id(id).lock_exclusive().one(connection).await?.is_some())
 }
 
-/// Whose the tokens are, if there are some.
-pub(super) async fn owner(
+/// The owner of the tokens, if there are some.
+pub(crate) async fn owner(
     connection: &impl ConnectionTrait,
-    chosen: &Chosen,
+    selection: &Selection,
 ) -> Result<Option<PrincipalId>, DbErr> {
-    if let Chosen::Owner(owner) = chosen {
+    if let Selection::Owner(owner) = selection {
         return Ok(Some(*owner));
     }
-    Ok(chosen.find().one(connection).await?.as_ref().and_then(owner_of))
+    Ok(selection.find().one(connection).await?.as_ref().and_then(owner_of))
 }
 
 fn owner_of(row: &Model) -> Option<PrincipalId> {
@@ -122,21 +122,22 @@ pub(super) async fn count_all(connection: &impl ConnectionTrait) -> Result<u64, 
     Entity::find().count(connection).await
 }
 
-/// Which rows are to be deleted.
-pub(super) enum Chosen {
+/// Some API tokens.
+pub(crate) enum Selection {
     /// One by its id, if it is this owner's.
     Id(ApiTokenId, Option<PrincipalId>),
-    /// One by its secret's digest, if it is this owner's.
-    Digest(String, Option<PrincipalId>),
+    /// One by its secret, if it is this owner's.
+    Secret(Secret, Option<PrincipalId>),
     /// All of an owner's.
     Owner(PrincipalId),
 }
 
-impl Chosen {
+impl Selection {
     fn find(&self) -> Select<Entity> {
         let (find, owner) = match self {
             Self::Id(id, owner) => (Entity::find_by_id(*id), *owner),
-            Self::Digest(digest, owner) => {
+            Self::Secret(secret, owner) => {
+                let digest = secret.digest().to_string();
                 (Entity::find().filter(Column::Digest.eq(digest)), *owner)
             }
             Self::Owner(owner) => (Entity::find(), Some(*owner)),
@@ -148,10 +149,10 @@ impl Chosen {
 /// Deletes rows; says which, and whose they were.
 pub(super) async fn delete(
     connection: &impl ConnectionTrait,
-    chosen: Chosen,
+    selection: &Selection,
 ) -> Result<Vec<(ApiTokenId, PrincipalId)>, DbErr> {
     // Held in one order: of two that want the same rows, each would wait for the other.
-    let rows = chosen.find().order_by_asc(Column::Id).lock_exclusive().all(connection).await?;
+    let rows = selection.find().order_by_asc(Column::Id).lock_exclusive().all(connection).await?;
     let deleted: Vec<_> = rows.iter().filter_map(|row| Some((row.id, owner_of(row)?))).collect();
     // Databases bound a statement's parameters, and a user may have more tokens that have expired.
     for some in deleted.chunks(ROWS_AT_ONCE) {

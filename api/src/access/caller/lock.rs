@@ -4,6 +4,7 @@
 //! the caller out, and whoever was thrown out must not set the next password, nor make the next superuser. So the tables
 //! are asked, not memory, and what they say of the caller stays so until the transaction ends.
 
+use entity::PrincipalId;
 use sea_orm::DatabaseTransaction;
 use tessera_verify::Refusal;
 
@@ -12,7 +13,7 @@ use crate::access::{api_token, session};
 use crate::app::App;
 use crate::base::claims::session_of;
 use crate::base::error::{Code, Error, Result, TokenRefusal};
-use crate::identity::service::{self, Principal, PrincipalId};
+use crate::identity::service::{self, Principal};
 use crate::identity::user::{self, User};
 use crate::platform::revocation;
 

@@ -12,7 +12,7 @@ pub use narrow::{Superuser, UserCaller};
 use std::fmt;
 use std::sync::Arc;
 
-use entity::{SessionId, UserId};
+use entity::{PrincipalId, SessionId, UserId};
 use tessera_verify::Claims;
 
 use crate::access::api_token::ApiToken;
@@ -24,7 +24,7 @@ use crate::base::error::{Code, Error, Result};
 use crate::base::scope::{Scope, Scopes};
 use crate::identity::alert;
 use crate::identity::factor::Authentication;
-use crate::identity::service::{Principal, PrincipalId};
+use crate::identity::service::Principal;
 use crate::identity::user::User;
 use crate::platform::rate_limit;
 

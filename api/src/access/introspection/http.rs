@@ -1,4 +1,4 @@
-//! `/auth/introspect` and `/auth/revoke`
+//! `/auth/introspect`, `/auth/revoke` and `/auth/tokens/check`
 
 use poem::web::Data;
 use poem_openapi::payload::Json;
@@ -6,6 +6,7 @@ use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 
 use super::Active;
+use crate::access::api_token;
 use crate::access::caller::Caller;
 use crate::access::session::Device;
 use crate::access::session::http::EXAMPLE_TOKEN;
@@ -17,14 +18,28 @@ use crate::http::body::{Accepts, Body, Fields, Input};
 use crate::http::openapi::Note;
 
 /// The refusals of each operation, for the documents.
-pub(crate) const REFUSALS: &[(&str, &[Code])] =
-    &[("revoke", &[Code::TooManyAttempts]), ("introspect", &[Code::Unauthorized, Code::Forbidden])];
+pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
+    ("revoke", &[Code::TooManyAttempts]),
+    ("introspect", &[Code::Unauthorized, Code::Forbidden]),
+    (
+        "check_api_token",
+        &[
+            Code::Unauthorized,
+            Code::Forbidden,
+            Code::UnsupportedMediaType,
+            Code::UnprocessableContent,
+        ],
+    ),
+];
 
 /// What else the documents say of operations.
 pub(crate) const NOTES: &[(&str, Note)] = &[
     ("revoke", Note::RefusesAsOauth(Code::InvalidRequest)),
     ("introspect", Note::RefusesAsOauth(Code::InvalidRequest)),
 ];
+
+/// The beginning of an API token, for the documents.
+pub(crate) const EXAMPLE_SECRET: &str = "tsr_7hQ2…";
 
 /// A token that is given up or asked about (RFC 7009, RFC 7662).
 #[derive(Object)]
@@ -163,6 +178,61 @@ impl From<Active> for IntrospectionResponse {
     }
 }
 
+/// An API token that is asked about.
+#[derive(Object)]
+#[oai(example)]
+struct CheckRequest {
+    /// Its secret.
+    token: String,
+}
+
+impl Example for CheckRequest {
+    fn example() -> Self {
+        Self { token: EXAMPLE_SECRET.to_owned() }
+    }
+}
+
+impl Input for CheckRequest {
+    type Parsed = String;
+    const ACCEPTS: Accepts = Accepts::Json;
+
+    fn read(fields: &mut Fields) -> Option<Self::Parsed> {
+        fields.required("token")
+    }
+}
+
+/// Whether an API token is accepted.
+#[derive(Object)]
+#[oai(rename = "Checked", example)]
+struct CheckedResponse {
+    /// Whether it is.
+    valid: bool,
+    /// Whose it is, where it is valid.
+    #[oai(skip_serializing_if_is_none)]
+    username: Option<String>,
+    /// What its owner calls it.
+    #[oai(skip_serializing_if_is_none)]
+    name: Option<String>,
+    /// What it may do now.
+    #[oai(skip_serializing_if_is_none)]
+    scopes: Option<Vec<String>>,
+    /// When it expires, in seconds since the epoch, if it does.
+    #[oai(skip_serializing_if_is_none)]
+    expires: Option<u64>,
+}
+
+impl Example for CheckedResponse {
+    fn example() -> Self {
+        Self {
+            valid: true,
+            username: Some("first@user.com".to_owned()),
+            name: Some("ci".to_owned()),
+            scopes: Some(vec![Scope::AUTHENTICATED.to_owned()]),
+            expires: Some(1_795_393_072),
+        }
+    }
+}
+
 #[derive(ApiResponse)]
 enum Revoked {
     /// The token is not accepted, whether or not it was before.
@@ -172,7 +242,7 @@ enum Revoked {
 
 pub(crate) struct Api;
 
-#[OpenApi(tag = "Tag::Services")]
+#[OpenApi]
 impl Api {
     /// What does this token say
     ///
@@ -180,7 +250,12 @@ impl Api {
     /// somebody else's is `{"active": false}`, and nothing more is said of it. Wants the scope
     /// `tokens:introspect`: an API token of a service that has it, or a superuser. A token for an
     /// audience of `JWT_AUDIENCES` is told to the service of that name.
-    #[oai(path = "/auth/introspect", method = "post", operation_id = "introspect")]
+    #[oai(
+        path = "/auth/introspect",
+        method = "post",
+        operation_id = "introspect",
+        tag = "Tag::Services"
+    )]
     async fn introspect(
         &self,
         app: Data<&App>,
@@ -197,7 +272,7 @@ impl Api {
     /// RFC 7009: an access token is not accepted any more, a refresh token ends its session, an API
     /// token is deleted. Whoever holds a token may. A token that is not ours, or over already, is answered in the same way.
     /// A session of which twenty access tokens were revoked so, and have not expired, ends with the next.
-    #[oai(path = "/auth/revoke", method = "post", operation_id = "revoke")]
+    #[oai(path = "/auth/revoke", method = "post", operation_id = "revoke", tag = "Tag::Services")]
     async fn revoke(
         &self,
         app: Data<&App>,
@@ -206,5 +281,40 @@ impl Api {
     ) -> Result<Revoked> {
         super::revoke(&app, &body.0, device).await?;
         Ok(Revoked::Done)
+    }
+
+    /// Is this API token accepted
+    ///
+    /// Asking is not using it. Wants the scope `tokens:check`.
+    #[oai(
+        path = "/auth/tokens/check",
+        method = "post",
+        operation_id = "check_api_token",
+        tag = "Tag::Tokens"
+    )]
+    async fn check(
+        &self,
+        app: Data<&App>,
+        caller: Caller,
+        body: Body<CheckRequest>,
+    ) -> Result<Json<CheckedResponse>> {
+        caller.require(Scope::CHECK)?;
+        let found = api_token::check(&app, &body.0).await?;
+        Ok(Json(match found {
+            Some((token, principal)) => CheckedResponse {
+                valid: true,
+                username: Some(principal.name().to_owned()),
+                name: token.name.clone(),
+                scopes: Some(token.scopes.within(&principal.scopes()).words()),
+                expires: token.expires,
+            },
+            None => CheckedResponse {
+                valid: false,
+                username: None,
+                name: None,
+                scopes: None,
+                expires: None,
+            },
+        }))
     }
 }

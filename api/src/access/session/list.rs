@@ -78,7 +78,7 @@ pub async fn list(
     };
     let limit = page.limit.clamp(1, 100);
     let now = clock::now();
-    let after = after.as_ref().map(place_of);
+    let after = after.as_ref().map(cursor_of);
     let mut rows = store::list(reader, user, page.ended, after, limit + 1, now).await?;
     let more = u64::try_from(rows.len()).is_ok_and(|count| count > limit);
     rows.truncate(usize::try_from(limit).unwrap_or(100));
@@ -86,9 +86,9 @@ pub async fn list(
 }
 
 /// Where a session stands in a list, which goes on behind it even if it is gone by then.
-pub(crate) type Place = (i64, SessionId);
+pub(crate) type Cursor = (i64, SessionId);
 
-fn place_of(row: &Model) -> Place {
+fn cursor_of(row: &Model) -> Cursor {
     (row.created_at, row.id)
 }
 
@@ -101,11 +101,11 @@ pub(crate) async fn some_of(
     connection: &impl ConnectionTrait,
     user: UserId,
     current: Option<SessionId>,
-    (ended, after): (bool, Option<Place>),
+    (ended, after): (bool, Option<Cursor>),
     most: u64,
-) -> Result<(Vec<Session>, Option<Place>)> {
+) -> Result<(Vec<Session>, Option<Cursor>)> {
     let rows = store::list(connection, user, ended, after, most, clock::now()).await?;
-    let next = rows.last().map(place_of);
+    let next = rows.last().map(cursor_of);
     Ok((rows.into_iter().map(|row| seen_from(current, row)).collect(), next))
 }
 
@@ -127,7 +127,7 @@ pub async fn list_all(
         None => None,
     };
     let limit = limit.clamp(1, 100);
-    let after = after.as_ref().map(place_of);
+    let after = after.as_ref().map(cursor_of);
     let mut rows = store::all(reader, after, limit + 1, clock::now()).await?;
     let more = u64::try_from(rows.len()).is_ok_and(|count| count > limit);
     rows.truncate(usize::try_from(limit).unwrap_or(100));

@@ -6,7 +6,7 @@ use poem::{Response, handler};
 use serde::Deserialize;
 
 use super::{Act, BY_BUTTON, Done, Filled, From, ROWS, after, next, page, why};
-use crate::access::api_token::{self, Chosen};
+use crate::access;
 use crate::access::caller::page::{CheckedForm, PageRequest};
 use crate::access::session::pages::device_name;
 use crate::access::session::{self, Page, Session};
@@ -21,6 +21,7 @@ use crate::http::peer::PeerAddress;
 use crate::identity::user::{Changes, Filter, User};
 use crate::identity::verification::Purpose;
 use crate::platform::audit::{self, Actor};
+use crate::self_service::api_token::{self, Selection};
 use crate::self_service::recovery;
 use crate::self_service::registration::pages::invalid;
 
@@ -91,7 +92,7 @@ async fn user_values(request: &PageRequest, id: &str) -> Result<Value> {
     let all = Page { ended: false, after: None, limit: 100 };
     let current = request.signed_in.as_ref().map(|signed_in| signed_in.session);
     let (sessions, more_sessions) = session::list(app, user.id, current, all).await?;
-    let tokens = api_token::live_of(app, user.id).await?;
+    let tokens = access::api_token::live_of(app, user.id).await?;
     let tokens: Vec<_> = tokens.iter().map(|token| super::tokens::seen(token, None)).collect();
     let subject = Some(format!("user:{}", user.id));
     let filter = audit::Filter { subject, limit: 20, ..audit::Filter::default() };
@@ -155,8 +156,9 @@ async fn user_changed(act: &Act<'_>, id: &str, form: Filled, from: Option<&str>)
                 ..Changes::default()
             };
             let regrant = Some(regrant(&form)?);
-            let wanted = admin::user::Wanted { changes, regrant, ..admin::user::Wanted::default() };
-            admin::user::change(app, &act.superuser()?, id, wanted).await?;
+            let update =
+                admin::user::UserUpdate { changes, regrant, ..admin::user::UserUpdate::default() };
+            admin::user::change(app, &act.superuser()?, id, update).await?;
             Ok(Done::Said("saved"))
         }
         "reset-mail" => {
@@ -179,8 +181,8 @@ async fn user_changed(act: &Act<'_>, id: &str, form: Filled, from: Option<&str>)
             Ok(Done::Said("revoked-all"))
         }
         "delete-token" => {
-            let chosen = Chosen::Id(form.id.unwrap_or_default());
-            if api_token::delete(app, &act.caller, chosen).await? == 0 {
+            let selection = Selection::Id(form.id.unwrap_or_default());
+            if api_token::delete(app, &act.caller, selection).await? == 0 {
                 return Err(Code::NotFound.into());
             }
             Ok(Done::Said("token-deleted"))

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use entity::PrincipalId;
 use minijinja::{Value, context};
 use poem::{Response, handler};
 use serde::Deserialize;
@@ -17,7 +18,7 @@ use crate::base::scope::Scope;
 use crate::http::browser_request::PageQuery;
 use crate::http::paths::PageRoute;
 use crate::http::peer::PeerAddress;
-use crate::identity::service::{self, PrincipalId};
+use crate::identity::service;
 use crate::identity::user;
 use crate::platform::audit::{self, Row};
 use crate::platform::revocation;

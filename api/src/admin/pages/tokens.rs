@@ -1,10 +1,12 @@
 //! API tokens and services.
 
+use entity::PrincipalId;
 use minijinja::{Value, context};
 use poem::{Response, handler};
 
 use super::{Act, Done, Filled, From, ROWS, after, next, page, people};
-use crate::access::api_token::{self, ApiToken, Chosen};
+use crate::access;
+use crate::access::api_token::ApiToken;
 use crate::access::caller::Caller;
 use crate::access::caller::page::{CheckedForm, PageRequest};
 use crate::admin;
@@ -16,8 +18,9 @@ use crate::http::paths::PageRoute;
 use crate::http::peer::PeerAddress;
 use crate::identity::factor::Password;
 use crate::identity::factor::password_check::{self, Account};
-use crate::identity::service::{self, PrincipalId};
+use crate::identity::service;
 use crate::self_service::account::pages::{line, once, seconds_of};
+use crate::self_service::api_token::{self, NewApiToken, Selection};
 use crate::self_service::registration::pages::invalid;
 
 /// The pages.
@@ -35,7 +38,7 @@ async fn show_tokens(
 
 async fn values(request: &PageRequest, from: From) -> Result<Value> {
     let app = &request.app;
-    let (tokens, more) = api_token::list_all(app, from.after.clone(), ROWS).await?;
+    let (tokens, more) = access::api_token::list_all(app, from.after.clone(), ROWS).await?;
     let last = tokens.last().filter(|_| more).map(|(token, _)| token.id.to_string());
     let (services, more_services) = service::list(app, None, 100).await?;
     let services: Vec<_> = services
@@ -93,8 +96,8 @@ async fn changed(act: &Act<'_>, form: Filled, from: Option<&str>) -> Result<Done
     let name = form.name.unwrap_or_default();
     match form.act.as_str() {
         "delete-token" => {
-            let chosen = Chosen::Id(form.id.unwrap_or_default());
-            if api_token::delete(app, &act.caller, chosen).await? == 0 {
+            let selection = Selection::Id(form.id.unwrap_or_default());
+            if api_token::delete(app, &act.caller, selection).await? == 0 {
                 return Err(Code::NotFound.into());
             }
             Ok(Done::Said("token-deleted"))
@@ -115,7 +118,7 @@ async fn changed(act: &Act<'_>, form: Filled, from: Option<&str>) -> Result<Done
             let account = Account::User(act.signed_in.user.id);
             let authentication = password_check::prove(app, account, current, from).await?;
             let caller = Caller::browser(&act.signed_in, Some(authentication));
-            let wanted = api_token::Wanted {
+            let new = NewApiToken {
                 id: once(form.id)?,
                 username: form.username,
                 name: line("name", Some(name), 64)?,
@@ -126,7 +129,7 @@ async fn changed(act: &Act<'_>, form: Filled, from: Option<&str>) -> Result<Done
                     scopes => Some(people::scopes(scopes)?),
                 },
             };
-            let made = api_token::create(app, &caller, wanted).await?;
+            let made = api_token::create(app, &caller, new).await?;
             Ok(Done::Secret(made.secret.expose().to_owned()))
         }
         _ => Err(Code::UnprocessableContent.into()),

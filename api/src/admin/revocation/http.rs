@@ -15,7 +15,7 @@ use crate::base::error::{Code, Result};
 use crate::http::Tag;
 use crate::http::body::{Accepts, Body, Fields, Input};
 use crate::platform::revocation::{self, Entry};
-use crate::self_service::account::http::SessionsResponse;
+use crate::self_service::session::http::SessionsResponse;
 
 /// The refusals of each operation, for the documents.
 pub(crate) const REFUSALS: &[(&str, &[Code])] = &[

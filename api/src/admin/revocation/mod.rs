@@ -4,7 +4,7 @@ pub(crate) mod http;
 
 use std::fmt;
 
-use entity::{SessionId, UserId};
+use entity::{PrincipalId, SessionId, UserId};
 use tessera_verify::{Claims, Refusal};
 use uuid::Uuid;
 
@@ -14,7 +14,6 @@ use crate::access::session::{self, Page, Session};
 use crate::app::App;
 use crate::base::clock::{self};
 use crate::base::error::{Code, Result, TokenRefusal};
-use crate::identity::service::PrincipalId;
 use crate::identity::user;
 use crate::platform::audit::{Act, Actor, Entry};
 use crate::platform::revocation::{self, Life, Why};

@@ -101,8 +101,7 @@ impl Example for ServiceResponse {
 impl From<Service> for ServiceResponse {
     fn from(service: Service) -> Self {
         let Service { id, name, scopes, is_active, created } = service;
-        let scopes = scopes.iter().map(|scope| scope.as_str().to_owned()).collect();
-        Self { id: id.to_string(), name, scopes, is_active, created }
+        Self { id: id.to_string(), name, scopes: scopes.words(), is_active, created }
     }
 }
 

@@ -6,7 +6,7 @@ use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 
-use super::Wanted;
+use super::UserUpdate;
 use crate::access::caller::Superuser;
 use crate::app::App;
 use crate::base::error::{Code, Result};
@@ -248,8 +248,8 @@ impl Api {
         body: Body<UpdateUserRequest>,
     ) -> Result<Json<UserResponse>> {
         let (changes, password) = body.0;
-        let wanted = Wanted { changes, password, ..Wanted::default() };
-        let user = super::change(&app, &superuser, &id, wanted).await?;
+        let update = UserUpdate { changes, password, ..UserUpdate::default() };
+        let user = super::change(&app, &superuser, &id, update).await?;
         Ok(Json(UserResponse::from(&user)))
     }
 

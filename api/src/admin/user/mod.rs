@@ -2,7 +2,7 @@
 
 pub(crate) mod http;
 
-use entity::UserId;
+use entity::{PrincipalId, UserId};
 use sea_orm::DatabaseTransaction;
 
 use crate::access::caller::{Requires, Superuser};
@@ -12,11 +12,10 @@ use crate::base::error::{Code, Error, LocalizedMessage, Result};
 use crate::base::scope::{MAX_SCOPES, Scope, Scopes};
 use crate::identity::alert;
 use crate::identity::factor::Password;
-use crate::identity::service::PrincipalId;
 use crate::identity::user::{self, Changes, Filter, User};
 use crate::platform::audit::{Act, Actor, Entry};
 use crate::platform::unit_of_work::UnitOfWork;
-use crate::self_service::account::{self, Export, Way};
+use crate::self_service::account::{self, ChangeContext, Export};
 
 /// Users by address, and whether there are more.
 ///
@@ -66,9 +65,9 @@ fn parsed(id: &str) -> Result<UserId> {
     id.parse().map_err(|_| Code::NotFound.into())
 }
 
-/// What a superuser wants of a user.
+/// A change of a user by a superuser.
 #[derive(Default)]
-pub struct Wanted {
+pub struct UserUpdate {
     /// What is to be as said.
     pub changes: Changes,
     /// Another password.
@@ -108,8 +107,13 @@ impl Regrant {
 /// [`Code::NotFound`], [`Code::UpdateUserEmailAlreadyExists`], [`Code::UpdateUserInvalidPassword`],
 /// [`Code::LastSuperuser`], [`Code::ServiceBusy`]; [`Code::FreshProofRequired`] for a session whose password was given
 /// too long ago, and for an API token that would change its owner's address or password.
-pub async fn change(app: &App, superuser: &Superuser, id: &str, wanted: Wanted) -> Result<User> {
-    let Wanted { changes, password, regrant } = wanted;
+pub async fn change(
+    app: &App,
+    superuser: &Superuser,
+    id: &str,
+    update: UserUpdate,
+) -> Result<User> {
+    let UserUpdate { changes, password, regrant } = update;
     let id = parsed(id)?;
     if changes.email.is_some() || password.is_some() {
         superuser.require_proof_for_own(app, id)?;
@@ -134,13 +138,13 @@ pub async fn change(app: &App, superuser: &Superuser, id: &str, wanted: Wanted) 
     let changes = Changes { email, hash, ..changes };
     let acts = account::acts(&held, &changes, &Actor::of(superuser));
     let own = superuser.is_user(id);
-    let way = Way { own, kept: None, from: None, client: None };
+    let context = ChangeContext { own, kept: None, from: None, client: None };
     if raises(&held, &changes) {
         // A cookie of the pages from before opens nothing new; tokens may what their user may, as ever.
         session::browser::sign_out_everywhere(&work, id).await?;
     }
     let (before, sets_password) = (held.clone(), changes.hash.is_some());
-    let user = account::apply(app, &mut work, held, changes, way).await?;
+    let user = account::apply(app, &mut work, held, changes, context).await?;
     tell_superusers(app, &work, superuser, &before, &user, sets_password && !own).await?;
     work.record_all(acts);
     work.commit().await?;

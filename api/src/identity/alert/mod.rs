@@ -96,7 +96,7 @@ async fn tell_superusers(
 
 /// An API token that was made, as its owner is told of it.
 #[derive(Debug)]
-pub(crate) struct NewApiToken<'a> {
+pub(crate) struct ApiTokenNotice<'a> {
     /// What it is called.
     pub(crate) name: Option<&'a str>,
     /// The beginning of its secret.
@@ -118,12 +118,12 @@ pub(crate) async fn api_token_created(
     app: &App,
     transaction: &DatabaseTransaction,
     owner: &User,
-    token: NewApiToken<'_>,
+    token: ApiTokenNotice<'_>,
 ) -> Result<()> {
     if !app.mailer.sends() || !may_tell(app, transaction, owner.id, Event::ApiTokenCreated).await? {
         return Ok(());
     }
-    let NewApiToken { name, prefix, scopes, expires, own } = token;
+    let ApiTokenNotice { name, prefix, scopes, expires, own } = token;
     // Whoever registered an address that is somebody else's must not write to them.
     let name = name.filter(|_| owner.is_verified).map(plain);
     let expires = expires.and_then(|at| DateTime::from_timestamp(i64::try_from(at).ok()?, 0));

@@ -3,12 +3,11 @@
 mod store;
 
 use std::collections::{BTreeSet, HashMap};
-use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use entity::service::Model;
-use entity::{ServiceId, UserId};
+use entity::{PrincipalId, ServiceId};
 use sea_orm::{ConnectionTrait, SqlErr};
 
 use crate::app::App;
@@ -124,24 +123,6 @@ impl Principal {
         match self {
             Principal::User(user) => PrincipalId::User(user.id),
             Principal::Service(service) => PrincipalId::Service(service.id),
-        }
-    }
-}
-
-/// Which user or service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum PrincipalId {
-    /// A person.
-    User(UserId),
-    /// A program.
-    Service(ServiceId),
-}
-
-impl fmt::Display for PrincipalId {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            PrincipalId::User(id) => id.fmt(formatter),
-            PrincipalId::Service(id) => id.fmt(formatter),
         }
     }
 }

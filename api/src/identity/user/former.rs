@@ -66,7 +66,7 @@ pub async fn find(connection: &impl ConnectionTrait, digest: &str) -> Result<Opt
 }
 
 /// Where a former address stands among a user's.
-pub type Place = (i64, String);
+pub type Cursor = (i64, String);
 
 /// Some of the addresses that a user may take back, the oldest first, from behind a place; and where to go on, unless
 /// there are no more.
@@ -77,9 +77,9 @@ pub type Place = (i64, String);
 pub async fn some_of(
     connection: &impl ConnectionTrait,
     user: UserId,
-    after: Option<Place>,
+    after: Option<Cursor>,
     most: u64,
-) -> Result<(Vec<String>, Option<Place>)> {
+) -> Result<(Vec<String>, Option<Cursor>)> {
     let rows = store::formers_of(connection, user, clock::now(), after, most).await?;
     let next = rows.last().map(|row| (row.created_at, row.digest.clone()));
     Ok((rows.into_iter().map(|row| row.email).collect(), next))

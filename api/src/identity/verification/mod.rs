@@ -24,6 +24,7 @@ use crate::base::{clock, random};
 use crate::identity::user::pending::{self, Pending};
 use crate::identity::user::{Credentials, Email, User, former};
 use crate::platform::mail::{self, Facts, Letter, Template};
+use crate::platform::rate_limit::mail::Reason;
 
 /// How many letters and digits a token has, and what a client keeps: 256 bits.
 const TOKEN_LENGTH: usize = 43;
@@ -66,6 +67,15 @@ impl Purpose {
         let Credentials { user, hash } = known;
         let hash = if self == Self::ResetPassword { hash.expose() } else { "" };
         hex(digest(&SHA256, [user.email.as_str(), hash].join("\0").as_bytes()).as_ref())
+    }
+}
+
+impl From<Purpose> for Reason {
+    fn from(purpose: Purpose) -> Self {
+        match purpose {
+            Purpose::Verify => Self::Verification,
+            Purpose::ResetPassword => Self::PasswordReset,
+        }
     }
 }
 

@@ -11,13 +11,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use entity::{SessionId, UserId};
+use entity::{PrincipalId, SessionId, UserId};
 use quick_cache::sync::Cache;
 
 use crate::app::App;
 use crate::base::clock::Stopwatch;
 use crate::base::error::{Error, Result};
-use crate::identity::service::PrincipalId;
 
 /// How many acts of a kind are granted at once, and how soon each is granted again.
 #[derive(Debug, Clone, Copy)]

@@ -1,7 +1,7 @@
 //! Budgets of mails: nobody gets more mail than they can read, and no stranger keeps a mail from those it is for.
 //!
 //! Asking is refused only to those who ask too often themselves: it is counted by who is asked for from where, and
-//! by where it is asked from, for each purpose apart. What is written to one address is counted when it is
+//! by where it is asked from, for each reason apart. What is written to one address is counted when it is
 //! written, again for each reason apart; a mail beyond that is left out and nobody is refused. A place that the
 //! account was used from before is not bound by what others asked for. Mails that tell an account of what was
 //! done to it are counted by account and by what they tell: no request of a stranger counts there.
@@ -12,7 +12,6 @@ use sea_orm::DatabaseTransaction;
 use super::{Budget, count, count_in, is_known, key, place};
 use crate::app::App;
 use crate::base::error::Result;
-use crate::identity::verification::Purpose;
 
 const ASKED: Budget = Budget::new("mail-asked", 5, 60);
 const ASKED_FROM: Budget = Budget::new("mail-asked-from", 30, 60);
@@ -26,8 +25,10 @@ pub enum Reason {
     Registration,
     /// Somebody gave the address to an account they have.
     NewAddress,
-    /// Somebody asked for it.
-    Asked(Purpose),
+    /// Somebody asked for a mail that verifies the address.
+    Verification,
+    /// Somebody asked for a mail with which to set a new password.
+    PasswordReset,
 }
 
 impl Reason {
@@ -35,7 +36,8 @@ impl Reason {
         match self {
             Self::Registration => "registration",
             Self::NewAddress => "new-address",
-            Self::Asked(purpose) => purpose.name(),
+            Self::Verification => "verify",
+            Self::PasswordReset => "reset-password",
         }
     }
 }
@@ -70,13 +72,13 @@ impl Event {
 ///
 /// [`Code::TooManyAttempts`](crate::base::error::Code::TooManyAttempts), with how long to wait; it depends on nothing
 /// but what was asked for from this place.
-pub async fn asked(app: &App, purpose: Purpose, to: &str, from: Option<&str>) -> Result<()> {
+pub async fn asked(app: &App, reason: Reason, to: &str, from: Option<&str>) -> Result<()> {
     if !app.config.rate_limit {
         return Ok(());
     }
-    let (to, from, purpose) = (to.to_ascii_lowercase(), place(from), purpose.name());
-    let pair = key(app, ASKED.what, &[purpose, &to, &from]);
-    let from = key(app, ASKED_FROM.what, &[purpose, &from]);
+    let (to, from, reason) = (to.to_ascii_lowercase(), place(from), reason.name());
+    let pair = key(app, ASKED.what, &[reason, &to, &from]);
+    let from = key(app, ASKED_FROM.what, &[reason, &from]);
     count(app, &mut [(pair, ASKED), (from, ASKED_FROM)]).await
 }
 
@@ -108,7 +110,7 @@ pub async fn may_write(
 pub async fn may_answer(
     app: &App,
     transaction: &DatabaseTransaction,
-    purpose: Purpose,
+    reason: Reason,
     to: &str,
     from: Option<&str>,
 ) -> Result<bool> {
@@ -119,7 +121,7 @@ pub async fn may_answer(
     if is_known(transaction, &known).await? {
         return Ok(true);
     }
-    may_write(app, transaction, Reason::Asked(purpose), to).await
+    may_write(app, transaction, reason, to).await
 }
 
 /// Counts a mail that tells an account of something that was done to it, in the transaction of what was done.

@@ -17,10 +17,11 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::time::timeout;
 
 use super::export::{Export, Part};
-use super::http::{ActResponse, ExportResponse, SessionResponse};
-use crate::access::api_token::http::ApiTokenResponse;
+use super::http::{ActResponse, ExportResponse};
 use crate::base::request_context;
 use crate::identity::user::http::UserResponse;
+use crate::self_service::api_token::http::ApiTokenResponse;
+use crate::self_service::session::http::SessionResponse;
 
 /// The size of a chunk, in bytes.
 const CHUNK: usize = 16 * 1024;

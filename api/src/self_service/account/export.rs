@@ -7,13 +7,12 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use entity::SessionId;
+use entity::{PrincipalId, SessionId};
 
 use crate::access::api_token::{self, ApiToken};
 use crate::access::session::{self, Session};
 use crate::app::App;
 use crate::base::error::{Code, Error, Result};
-use crate::identity::service::PrincipalId;
 use crate::identity::user::{User, former, pending};
 use crate::platform::audit;
 
@@ -35,13 +34,13 @@ pub struct Exports(Arc<Mutex<HashSet<PrincipalId>>>);
 
 /// A running export's place among them, given back when it is dropped.
 #[derive(Debug)]
-struct Place {
+struct Slot {
     among: Arc<Mutex<HashSet<PrincipalId>>>,
     of: PrincipalId,
 }
 
 impl Exports {
-    fn enter(&self, of: PrincipalId) -> Result<Place> {
+    fn enter(&self, of: PrincipalId) -> Result<Slot> {
         let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if running.contains(&of) {
             return Err(Error::try_again_after(ONE_AT_A_TIME));
@@ -50,11 +49,11 @@ impl Exports {
             return Err(Code::ServiceBusy.into());
         }
         running.insert(of);
-        Ok(Place { among: Arc::clone(&self.0), of })
+        Ok(Slot { among: Arc::clone(&self.0), of })
     }
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
         self.among.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.of);
     }
@@ -62,7 +61,7 @@ impl Drop for Place {
 
 /// An export that may begin: nobody else has one running for the same account.
 #[derive(Debug)]
-pub(crate) struct Ready(Option<Place>);
+pub(crate) struct Ready(Option<Slot>);
 
 /// Lets an account begin an export. An operator at the terminal is no account, and need not wait.
 ///
@@ -89,9 +88,9 @@ pub enum Part {
 /// What is read next, with the place behind which it goes on.
 #[derive(Debug)]
 enum Next {
-    Sessions { ended: bool, after: Option<session::Place> },
-    ApiTokens { after: Option<api_token::Place> },
-    FormerEmails { after: Option<former::Place> },
+    Sessions { ended: bool, after: Option<session::Cursor> },
+    ApiTokens { after: Option<api_token::Cursor> },
+    FormerEmails { after: Option<former::Cursor> },
     Audit { after: i64 },
     Nothing,
 }
@@ -108,14 +107,14 @@ pub struct Export {
     /// The place in the audit up to which it is read: what is told later is not waited for.
     until: i64,
     next: Next,
-    _place: Option<Place>,
+    _slot: Option<Slot>,
 }
 
 impl Export {
     /// Begins an export that the audit was told of. `current` is the session that it is asked from.
     pub(crate) async fn begin(
         app: &App,
-        Ready(place): Ready,
+        Ready(slot): Ready,
         user: User,
         current: Option<SessionId>,
     ) -> Result<Self> {
@@ -123,7 +122,7 @@ impl Export {
         let until = audit::end(connection).await?;
         let pending_email = pending::of(connection, user.id).await?;
         let next = Next::Sessions { ended: false, after: None };
-        Ok(Self { app: app.clone(), user, pending_email, current, until, next, _place: place })
+        Ok(Self { app: app.clone(), user, pending_email, current, until, next, _slot: slot })
     }
 
     /// Reads the next page; `None` after the last.

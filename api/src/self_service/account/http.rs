@@ -1,16 +1,14 @@
-//! `/users/me`, and `/auth/sessions`.
+//! `/users/me`
 
 use poem::web::Data;
-use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 
-use super::Wanted;
+use super::ProfileUpdate;
 use super::download::Download;
-use crate::access::api_token::http::ApiTokenResponse;
 use crate::access::caller::UserCaller;
-use crate::access::session::{self, Device, Ended, Page, Session};
+use crate::access::session::{self, Device};
 use crate::app::App;
 use crate::base::error::{Code, Result};
 use crate::http::Tag;
@@ -22,14 +20,12 @@ use crate::identity::user::Email;
 use crate::identity::user::http::UserResponse;
 use crate::identity::verification::client::CodeClient;
 use crate::platform::audit;
-use crate::self_service;
+use crate::self_service::api_token::http::ApiTokenResponse;
+use crate::self_service::session::http::SessionResponse;
 
 /// The refusals of each operation, for the documents.
 pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
     ("read_me", &[Code::Unauthorized, Code::Forbidden]),
-    ("list_sessions", &[Code::Unauthorized, Code::Forbidden, Code::UnprocessableContent]),
-    ("end_session", &[Code::Unauthorized, Code::Forbidden, Code::NotFound]),
-    ("end_other_sessions", &[Code::Unauthorized, Code::Forbidden]),
     (
         "export_me",
         &[
@@ -118,10 +114,10 @@ impl Example for UpdateMeRequest {
 }
 
 impl Input for UpdateMeRequest {
-    type Parsed = Wanted;
+    type Parsed = ProfileUpdate;
     const ACCEPTS: Accepts = Accepts::Json;
 
-    fn read(fields: &mut Fields) -> Option<Wanted> {
+    fn read(fields: &mut Fields) -> Option<ProfileUpdate> {
         let email = fields.optional("email").map(|text| fields.email::<Email>("email", &text));
         let password = fields.optional("password").map(Password::new);
         let name = fields.person("name");
@@ -131,7 +127,7 @@ impl Input for UpdateMeRequest {
             Some(email) => Some(email?),
             None => None,
         };
-        Some(Wanted { email, password, name: name?, surname: surname?, website: website? })
+        Some(ProfileUpdate { email, password, name: name?, surname: surname?, website: website? })
     }
 }
 
@@ -156,105 +152,6 @@ impl Input for CancelRequest {
 
     fn read(fields: &mut Fields) -> Option<Option<String>> {
         Some(fields.optional("token"))
-    }
-}
-
-/// A session of a user. Instants are seconds since the epoch.
-#[derive(Object)]
-#[oai(rename = "Session", example)]
-pub(crate) struct SessionResponse {
-    /// Its id: the `sid` of its tokens.
-    id: String,
-    /// When it began.
-    created: u64,
-    /// When it last gave tokens.
-    last_used: u64,
-    /// When its refresh token expires.
-    expires: u64,
-    /// How often it was refreshed.
-    generation: i64,
-    /// The address it was last used from.
-    #[oai(skip_serializing_if_is_none)]
-    ip: Option<String>,
-    /// What program last used it, as that program says.
-    #[oai(skip_serializing_if_is_none)]
-    user_agent: Option<String>,
-    /// Whether it is the one that asks.
-    current: bool,
-    /// When it ended, if it did.
-    #[oai(skip_serializing_if_is_none)]
-    ended: Option<u64>,
-    /// What ended it: `logout`, `logout-all`, `ended`, `revoked`, `password-change`, `email-restored`, `deactivated`, `admin`, or
-    /// `reuse`, which is an old copy of its refresh token, used from `ended_ip`.
-    #[oai(skip_serializing_if_is_none)]
-    ended_why: Option<String>,
-    /// The address that what ended it came from.
-    #[oai(skip_serializing_if_is_none)]
-    ended_ip: Option<String>,
-}
-
-impl Example for SessionResponse {
-    fn example() -> Self {
-        Self {
-            id: "0a0a8bf6-9a0e-4d0c-8f0e-5f0f4f6a2f11".to_owned(),
-            created: 1_795_306_672,
-            last_used: 1_795_310_272,
-            expires: 1_797_902_272,
-            generation: 4,
-            ip: Some("192.0.2.7".to_owned()),
-            user_agent: Some("Mozilla/5.0 (X11; Linux x86_64)".to_owned()),
-            current: true,
-            ended: None,
-            ended_why: None,
-            ended_ip: None,
-        }
-    }
-}
-
-impl From<Session> for SessionResponse {
-    fn from(session: Session) -> Self {
-        let Session { id, created, last_used, expires, generation, ip, user_agent, current, ended } =
-            session;
-        let (ended, ended_why, ended_ip) = match ended {
-            Some(Ended { at, why, ip }) => (Some(at), Some(why), ip),
-            None => (None, None, None),
-        };
-        Self {
-            id: id.to_string(),
-            created,
-            last_used,
-            expires,
-            generation,
-            ip,
-            user_agent,
-            current,
-            ended,
-            ended_why,
-            ended_ip,
-        }
-    }
-}
-
-/// Some sessions of a user.
-#[derive(Object)]
-#[oai(rename = "Sessions", example)]
-pub(crate) struct SessionsResponse {
-    /// The newest first.
-    items: Vec<SessionResponse>,
-    /// What to give as `after` for more; null when there are none.
-    next: Option<String>,
-}
-
-impl Example for SessionsResponse {
-    fn example() -> Self {
-        Self { items: vec![SessionResponse::example()], next: None }
-    }
-}
-
-impl From<(Vec<Session>, bool)> for SessionsResponse {
-    fn from((sessions, more): (Vec<Session>, bool)) -> Self {
-        let next = sessions.last().filter(|_| more).map(|last| last.id.to_string());
-        Self { items: sessions.into_iter().map(SessionResponse::from).collect(), next }
     }
 }
 
@@ -336,13 +233,13 @@ enum Done {
 
 pub(crate) struct Api;
 
-#[OpenApi]
+#[OpenApi(tag = "Tag::Users")]
 impl Api {
     /// Who am I
     ///
     /// The user the token speaks of, as the database has them: a flag that was changed a
     /// second ago shows here with an old token.
-    #[oai(path = "/users/me", method = "get", operation_id = "read_me", tag = "Tag::Users")]
+    #[oai(path = "/users/me", method = "get", operation_id = "read_me")]
     async fn read_me(&self, caller: UserCaller) -> Result<Json<UserResponse>> {
         Ok(Json(UserResponse::from(caller.user())))
     }
@@ -356,7 +253,7 @@ impl Api {
     /// If `REQUIRE_VERIFICATION` is on, a new address takes over once it is proved: the answer has the address that the
     /// user keeps until then, and the new one as `pending_email`. `POST /auth/verify` proves it, with the token of the
     /// mail to the new address; asking again replaces it.
-    #[oai(path = "/users/me", method = "patch", operation_id = "update_me", tag = "Tag::Users")]
+    #[oai(path = "/users/me", method = "patch", operation_id = "update_me")]
     async fn update_me(
         &self,
         app: Data<&App>,
@@ -366,11 +263,11 @@ impl Api {
         client: CodeClient,
         body: Body<UpdateMeRequest>,
     ) -> Result<Json<UserResponse>> {
-        let wanted = body.0;
-        let ends_token = wanted.password.is_some();
+        let update = body.0;
+        let ends_token = update.password.is_some();
         // Whoever changes no address is sent no code.
-        let client = wanted.email.as_ref().and_then(|_| client.keep());
-        let (user, new) = super::change(&app, &caller, wanted, device.clone(), client).await?;
+        let client = update.email.as_ref().and_then(|_| client.keep());
+        let (user, new) = super::change(&app, &caller, update, device.clone(), client).await?;
         // A browser has no refresh token to go on with.
         if let Some(claims) = caller.claims_in_cookie().filter(|_| ends_token) {
             match session::replace(&app, claims, device).await {
@@ -390,8 +287,7 @@ impl Api {
     #[oai(
         path = "/users/me/pending-email",
         method = "delete",
-        operation_id = "cancel_pending_email",
-        tag = "Tag::Users"
+        operation_id = "cancel_pending_email"
     )]
     async fn cancel_pending_email(&self, app: Data<&App>, caller: UserCaller) -> Result<Done> {
         super::cancel(&app, &caller).await?;
@@ -407,8 +303,7 @@ impl Api {
     #[oai(
         path = "/users/me/previous-emails",
         method = "delete",
-        operation_id = "cancel_previous_emails",
-        tag = "Tag::Users"
+        operation_id = "cancel_previous_emails"
     )]
     async fn cancel_previous_emails(
         &self,
@@ -423,7 +318,7 @@ impl Api {
     /// Delete me
     ///
     /// With sessions and API tokens. Wants an access token from a sign-in. The last superuser stays.
-    #[oai(path = "/users/me", method = "delete", operation_id = "delete_me", tag = "Tag::Users")]
+    #[oai(path = "/users/me", method = "delete", operation_id = "delete_me")]
     async fn delete_me(
         &self,
         app: Data<&App>,
@@ -443,81 +338,8 @@ impl Api {
     /// Everything: what the user says of themself, sessions, those that ended too, API tokens, and what
     /// was done by them and on them. Requires an access token from a sign-in. One export of a user runs at a
     /// time, and a few an hour begin. The answer is sent as it is read: one that breaks off has no end.
-    #[oai(
-        path = "/users/me/export",
-        method = "post",
-        operation_id = "export_me",
-        tag = "Tag::Users"
-    )]
+    #[oai(path = "/users/me/export", method = "post", operation_id = "export_me")]
     async fn export_me(&self, app: Data<&App>, caller: UserCaller) -> Result<Download> {
         Ok(Download(super::export(&app, &caller).await?))
-    }
-
-    /// Where am I signed in
-    ///
-    /// The caller's sessions, the newest first; with `ended=true` those that ended, and why.
-    #[oai(
-        path = "/auth/sessions",
-        method = "get",
-        operation_id = "list_sessions",
-        tag = "Tag::Auth"
-    )]
-    async fn list_sessions(
-        &self,
-        app: Data<&App>,
-        caller: UserCaller,
-        /// Those that ended, rather than those that live.
-        ended: Query<Option<bool>>,
-        /// At most so many, 20 if not given; less than 1 is taken for 1, more than 100 for 100.
-        limit: Query<Option<u64>>,
-        /// The `next` of the page before.
-        after: Query<Option<String>>,
-    ) -> Result<Json<SessionsResponse>> {
-        let page = Page {
-            ended: ended.0.unwrap_or(false),
-            after: after.0.filter(|after| !after.is_empty()),
-            limit: limit.0.unwrap_or(20),
-        };
-        Ok(Json(self_service::session::list(&app, &caller, page).await?.into()))
-    }
-
-    /// Sign out there
-    ///
-    /// Ends one session of the caller. Once this is answered, none of its tokens is accepted.
-    #[oai(
-        path = "/auth/sessions/:id",
-        method = "delete",
-        operation_id = "end_session",
-        tag = "Tag::Auth"
-    )]
-    async fn end_session(
-        &self,
-        app: Data<&App>,
-        caller: UserCaller,
-        device: Device,
-        /// The session's id.
-        id: Path<String>,
-    ) -> Result<Done> {
-        self_service::session::end(&app, &caller, &id, device).await?;
-        Ok(Done::NoContent)
-    }
-
-    /// Sign out everywhere else
-    ///
-    /// Ends every session of the caller but the one that asks.
-    #[oai(
-        path = "/auth/sessions",
-        method = "delete",
-        operation_id = "end_other_sessions",
-        tag = "Tag::Auth"
-    )]
-    async fn end_other_sessions(
-        &self,
-        app: Data<&App>,
-        caller: UserCaller,
-        device: Device,
-    ) -> Result<Done> {
-        self_service::session::end_others(&app, &caller, device).await?;
-        Ok(Done::NoContent)
     }
 }

@@ -9,7 +9,7 @@ pub(crate) mod pages;
 pub use email::{cancel, cancel_links};
 pub use export::{Export, Exports};
 
-use entity::{SessionId, UserId};
+use entity::{PrincipalId, SessionId, UserId};
 
 use crate::access::api_token;
 use crate::access::caller::UserCaller;
@@ -18,7 +18,6 @@ use crate::app::App;
 use crate::base::clock;
 use crate::base::error::{Code, Result};
 use crate::identity::factor::{self, Password};
-use crate::identity::service::PrincipalId;
 use crate::identity::user::{self, Changes, Email, PasswordHash, User, Website, former, pending};
 use crate::identity::verification::{self, Binding, Purpose};
 use crate::platform::audit::{Act, Actor, Entry};
@@ -28,9 +27,9 @@ use crate::platform::rate_limit::mail::{Event, Reason};
 use crate::platform::revocation::Why;
 use crate::platform::unit_of_work::UnitOfWork;
 
-/// What a user wants to change of themself; what is `None` stays.
+/// A change of a user by themself; what is `None` stays.
 #[derive(Debug, Default)]
-pub struct Wanted {
+pub struct ProfileUpdate {
     /// A new address, which is not verified.
     pub email: Option<Email>,
     /// A new password.
@@ -55,11 +54,11 @@ pub struct Wanted {
 pub async fn change(
     app: &App,
     caller: &UserCaller,
-    wanted: Wanted,
+    update: ProfileUpdate,
     device: Device,
     client: Option<Binding>,
 ) -> Result<(User, Option<Email>)> {
-    let Wanted { email, password, name, surname, website } = wanted;
+    let ProfileUpdate { email, password, name, surname, website } = update;
     let id = caller.user_id();
     if email.is_some() || password.is_some() {
         caller.require_fresh(app)?;
@@ -90,10 +89,10 @@ pub async fn change(
     let (email, new) = if waits { (None, email) } else { (email, None) };
     let changes = Changes { email, hash, name, surname, website, ..Changes::default() };
     let kept = caller.session();
-    let way = Way { own: true, kept, from: device.ip, client };
+    let context = ChangeContext { own: true, kept, from: device.ip, client };
     let mut acts = acts(&held, &changes, &Actor::user(id));
     let has_new_password = changes.hash.is_some();
-    let user = apply(app, &mut work, held, changes, way).await?;
+    let user = apply(app, &mut work, held, changes, context).await?;
     if has_new_password {
         caller.caller().move_on(&work).await?;
     }
@@ -151,7 +150,7 @@ pub(crate) async fn hash_of(
 
 /// By whom and from where a user is changed.
 #[derive(Debug)]
-pub(crate) struct Way {
+pub(crate) struct ChangeContext {
     /// Whether it is the user who does it.
     pub(crate) own: bool,
     /// The session that stays.
@@ -169,9 +168,9 @@ pub(crate) async fn apply(
     work: &mut UnitOfWork<'_>,
     held: User,
     changes: Changes,
-    way: Way,
+    context: ChangeContext,
 ) -> Result<User> {
-    let Way { own, kept, from, client } = way;
+    let ChangeContext { own, kept, from, client } = context;
     if changes.is_empty() {
         return Ok(held);
     }

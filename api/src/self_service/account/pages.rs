@@ -10,8 +10,8 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::download::Download;
-use super::{Export, Wanted};
-use crate::access::api_token::{self, Chosen};
+use super::{Export, ProfileUpdate};
+use crate::access;
 use crate::access::caller::UserCaller;
 use crate::access::caller::page::{CheckedForm, PageRequest};
 use crate::access::session::browser::{self, SignedIn};
@@ -31,6 +31,7 @@ use crate::identity::verification::Binding;
 use crate::identity::verification::client::CodeClient;
 use crate::platform::audit::{self, Act};
 use crate::self_service;
+use crate::self_service::api_token::{self, NewApiToken, Selection};
 use crate::self_service::registration::pages::{invalid, strength};
 
 /// How many things that happened are shown.
@@ -203,7 +204,7 @@ async fn done(app: &App, signed_in: &SignedIn, form: Filled, by: By<'_>) -> Resu
     let caller = UserCaller::browser(signed_in, authentication, next.map(ToOwned::to_owned));
     match act.as_str() {
         "profile" => {
-            let wanted = Wanted {
+            let update = ProfileUpdate {
                 name: Some(line("name", name, 100)?),
                 surname: Some(line("surname", surname, 100)?),
                 website: Some(match line("website", website, 256)? {
@@ -213,9 +214,9 @@ async fn done(app: &App, signed_in: &SignedIn, form: Filled, by: By<'_>) -> Resu
                     }
                     None => None,
                 }),
-                ..Wanted::default()
+                ..ProfileUpdate::default()
             };
-            super::change(app, &caller, wanted, device, client).await?;
+            super::change(app, &caller, update, device, client).await?;
             Ok(Done::Said("saved"))
         }
         "email" => {
@@ -224,13 +225,13 @@ async fn done(app: &App, signed_in: &SignedIn, form: Filled, by: By<'_>) -> Resu
             if email.as_str().eq_ignore_ascii_case(&signed_in.user.email) {
                 return Ok(Done::Said("email-same"));
             }
-            let wanted = Wanted { email: Some(email), ..Wanted::default() };
+            let update = ProfileUpdate { email: Some(email), ..ProfileUpdate::default() };
             let mails = app.mailer.sends();
             if app.config.require_verification && !mails {
                 let sentence = "No mail is sent, so that a new address cannot be proved";
                 return Err(self::invalid("email", "email-needs-mail", sentence));
             }
-            let (_, new) = super::change(app, &caller, wanted, device, client).await?;
+            let (_, new) = super::change(app, &caller, update, device, client).await?;
             Ok(Done::Said(match new {
                 Some(_) => "email-waits",
                 None if mails => "email-changed",
@@ -247,8 +248,8 @@ async fn done(app: &App, signed_in: &SignedIn, form: Filled, by: By<'_>) -> Resu
         }
         "password" => {
             let password = Some(Password::new(password.unwrap_or_default()));
-            let wanted = Wanted { password, ..Wanted::default() };
-            super::change(app, &caller, wanted, device, client).await?;
+            let update = ProfileUpdate { password, ..ProfileUpdate::default() };
+            super::change(app, &caller, update, device, client).await?;
             Ok(Done::Said("password-changed"))
         }
         "end-session" => {
@@ -267,18 +268,18 @@ async fn done(app: &App, signed_in: &SignedIn, form: Filled, by: By<'_>) -> Resu
             Ok(Done::Said("signed-out-others"))
         }
         "create-token" => {
-            let wanted = api_token::Wanted {
+            let new = NewApiToken {
                 id: once(id)?,
                 name: line("name", name, 64)?,
                 expire: seconds_of(days)?,
-                ..api_token::Wanted::default()
+                ..NewApiToken::default()
             };
-            let made = api_token::create(app, caller.caller(), wanted).await?;
+            let made = api_token::create(app, caller.caller(), new).await?;
             Ok(Done::Secret(made.secret.expose().to_owned()))
         }
         "delete-token" => {
-            let chosen = Chosen::Own(id.unwrap_or_default());
-            if api_token::delete(app, caller.caller(), chosen).await? == 0 {
+            let selection = Selection::Own(id.unwrap_or_default());
+            if api_token::delete(app, caller.caller(), selection).await? == 0 {
                 return Err(Code::NotFound.into());
             }
             Ok(Done::Said("token-deleted"))
@@ -369,7 +370,7 @@ async fn values(request: &PageRequest, signed_in: &SignedIn) -> Result<Value> {
             }
         })
         .collect();
-    let tokens = api_token::live_of(app, user.id).await?;
+    let tokens = access::api_token::live_of(app, user.id).await?;
     let tokens: Vec<_> = tokens
         .iter()
         .map(|token| {

@@ -8,7 +8,7 @@ pub(crate) mod http;
 pub(crate) mod jobs;
 pub(crate) mod pages;
 
-use entity::UserId;
+use entity::{PrincipalId, UserId};
 use sea_orm::DatabaseTransaction;
 use serde::{Deserialize, Serialize};
 
@@ -25,10 +25,10 @@ use crate::identity::user::{self, Changes, Credentials, Email, User, claim, form
 use crate::identity::verification::{self, Binding, Confirmation, Proof, Purpose};
 use crate::platform::audit::{Act, Actor, Entry};
 use crate::platform::job::{self, Kind};
-use crate::platform::rate_limit;
+use crate::platform::rate_limit::{self, mail::Reason};
 use crate::platform::revocation::Why;
 use crate::platform::unit_of_work::UnitOfWork;
-use crate::self_service::account::{self, Way};
+use crate::self_service::account::{self, ChangeContext};
 
 /// How long after it was asked for a mail is of use, in seconds.
 const ANSWERED_WITHIN: u64 = 3600;
@@ -60,7 +60,7 @@ pub async fn ask(
     from: Option<&str>,
     client: Option<Binding>,
 ) -> Result<()> {
-    rate_limit::mail::asked(app, purpose, email.as_str(), from).await?;
+    rate_limit::mail::asked(app, purpose.into(), email.as_str(), from).await?;
     if !app.mailer.sends() {
         return Ok(());
     }
@@ -86,7 +86,8 @@ pub(crate) async fn answer(app: &App, asked: &Asked) -> Result<()> {
     // A superuser is not kept from it by what strangers asked for.
     let (to, from) = (&held.user.email, from.as_deref());
     let by_anybody = *by == Actor::anybody();
-    if by_anybody && !rate_limit::mail::may_answer(app, &work, *purpose, to, from).await? {
+    let reason = Reason::from(*purpose);
+    if by_anybody && !rate_limit::mail::may_answer(app, &work, reason, to, from).await? {
         return Ok(());
     }
     verification::send(app, &*work, &held, *purpose, client.as_ref()).await?;
@@ -215,8 +216,9 @@ async fn take_new_email(
     }
     let email: Email = found.email.parse().map_err(|_| bad())?;
     let changes = Changes { email: Some(email), is_verified: Some(true), ..Changes::default() };
-    let way = Way { own: true, kept: None, from: from.map(ToOwned::to_owned), client: None };
-    let user = account::apply(app, &mut work, held.user, changes, way).await?;
+    let context =
+        ChangeContext { own: true, kept: None, from: from.map(ToOwned::to_owned), client: None };
+    let user = account::apply(app, &mut work, held.user, changes, context).await?;
     if is_claim {
         claim::make(&*work, &user).await?;
     } else {
@@ -288,7 +290,7 @@ pub async fn addressee(app: &App, purpose: Purpose, token: &str) -> Result<Addre
     }
     Ok(Addressee {
         user: known.user.id,
-        api_tokens: api_token::count_of(app, known.user.id).await?,
+        api_tokens: api_token::count_of(reader, PrincipalId::User(known.user.id)).await?,
         ends_everything: !claim::is_made(reader, &known.user).await?,
         email: known.user.email,
         is_new: false,
@@ -378,8 +380,8 @@ async fn set_password(
     // A mail for a new password verifies no address, as in FastAPI Users: a front end asks for that apart.
     let is_verified = (purpose == Purpose::Verify).then_some(true);
     let changes = Changes { hash: Some(hash), is_verified, ..Changes::default() };
-    let way = Way { own: true, kept: None, from: device.ip, client: None };
-    let user = account::apply(app, &mut work, held.user, changes, way).await?;
+    let context = ChangeContext { own: true, kept: None, from: device.ip, client: None };
+    let user = account::apply(app, &mut work, held.user, changes, context).await?;
     alert::superuser_password_set(app, &work, &user, None).await?;
     work.record_all(acts_of_reset(id, purpose, ends_tokens));
     work.commit().await?;

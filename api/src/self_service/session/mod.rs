@@ -1,5 +1,7 @@
 //! Sessions of one's own: where a user is signed in, and how they sign out there.
 
+pub(crate) mod http;
+
 use crate::access::caller::UserCaller;
 use crate::access::session::{self, Device, Page, Session};
 use crate::app::App;

@@ -6,12 +6,14 @@ use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 
-use super::{ApiToken, Chosen, Made, Page, Secret, Wanted};
+use super::{CreatedApiToken, NewApiToken, Page, Selection};
+use crate::access::api_token::{ApiToken, Secret};
 use crate::access::caller::Caller;
+use crate::access::introspection::http::EXAMPLE_SECRET;
 use crate::app::App;
 use crate::base::clock;
 use crate::base::error::{Code, Result};
-use crate::base::scope::{Scope, Scopes};
+use crate::base::scope::Scope;
 use crate::http::Tag;
 use crate::http::body::{Accepts, Body, Fields, Input};
 
@@ -59,22 +61,10 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
             Code::TooManyAttempts,
         ],
     ),
-    (
-        "check_api_token",
-        &[
-            Code::Unauthorized,
-            Code::Forbidden,
-            Code::UnsupportedMediaType,
-            Code::UnprocessableContent,
-        ],
-    ),
 ];
 
 /// The most characters of a token's name.
 const MAX_NAME: usize = 64;
-
-/// The beginning of an API token, for the documents.
-pub(crate) const EXAMPLE_SECRET: &str = "tsr_7hQ2…";
 
 /// An API token that is to be. What is missing or null is the default.
 #[derive(Object)]
@@ -112,10 +102,10 @@ impl Example for ApiTokenRequest {
 }
 
 impl Input for ApiTokenRequest {
-    type Parsed = Wanted;
+    type Parsed = NewApiToken;
     const ACCEPTS: Accepts = Accepts::Json;
 
-    fn read(fields: &mut Fields) -> Option<Wanted> {
+    fn read(fields: &mut Fields) -> Option<NewApiToken> {
         let username = fields.optional("username");
         let name = fields.optional("name").map(|name| fields.line("name", name, MAX_NAME));
         let secret = fields.optional("token").map(|text| fields.parsed::<Secret>("token", &text));
@@ -127,7 +117,7 @@ impl Input for ApiTokenRequest {
             None => None,
         };
         let name = Some(name).filter(|name| !name.is_empty());
-        Some(Wanted { id: None, username, name, secret, expire: expire?, scopes: scopes? })
+        Some(NewApiToken { id: None, username, name, secret, expire: expire?, scopes: scopes? })
     }
 }
 
@@ -170,9 +160,9 @@ impl Example for NewApiTokenResponse {
     }
 }
 
-impl From<Made> for NewApiTokenResponse {
-    fn from(made: Made) -> Self {
-        let Made { token, username, secret } = made;
+impl From<CreatedApiToken> for NewApiTokenResponse {
+    fn from(created: CreatedApiToken) -> Self {
+        let CreatedApiToken { token, username, secret } = created;
         let ApiToken { id, owner: _, name, prefix, scopes, created, expires, last_used: _ } = token;
         Self {
             id: id.to_string(),
@@ -180,15 +170,11 @@ impl From<Made> for NewApiTokenResponse {
             token: secret.expose().to_owned(),
             prefix,
             name,
-            scopes: words(&scopes),
+            scopes: scopes.words(),
             created,
             expires,
         }
     }
-}
-
-fn words(scopes: &Scopes) -> Vec<String> {
-    scopes.iter().map(|scope| scope.as_str().to_owned()).collect()
 }
 
 /// An API token, without its secret. Instants are seconds since the epoch.
@@ -239,7 +225,7 @@ impl From<(ApiToken, String)> for ApiTokenResponse {
             username,
             prefix,
             name,
-            scopes: words(&scopes),
+            scopes: scopes.words(),
             age: clock::now().seconds().saturating_sub(created),
             created,
             expires,
@@ -303,61 +289,6 @@ impl Example for RemovedResponse {
     }
 }
 
-/// An API token that is asked about.
-#[derive(Object)]
-#[oai(example)]
-struct CheckRequest {
-    /// Its secret.
-    token: String,
-}
-
-impl Example for CheckRequest {
-    fn example() -> Self {
-        Self { token: EXAMPLE_SECRET.to_owned() }
-    }
-}
-
-impl Input for CheckRequest {
-    type Parsed = String;
-    const ACCEPTS: Accepts = Accepts::Json;
-
-    fn read(fields: &mut Fields) -> Option<Self::Parsed> {
-        fields.required("token")
-    }
-}
-
-/// Whether an API token is accepted.
-#[derive(Object)]
-#[oai(rename = "Checked", example)]
-struct CheckedResponse {
-    /// Whether it is.
-    valid: bool,
-    /// Whose it is, where it is valid.
-    #[oai(skip_serializing_if_is_none)]
-    username: Option<String>,
-    /// What its owner calls it.
-    #[oai(skip_serializing_if_is_none)]
-    name: Option<String>,
-    /// What it may do now.
-    #[oai(skip_serializing_if_is_none)]
-    scopes: Option<Vec<String>>,
-    /// When it expires, in seconds since the epoch, if it does.
-    #[oai(skip_serializing_if_is_none)]
-    expires: Option<u64>,
-}
-
-impl Example for CheckedResponse {
-    fn example() -> Self {
-        Self {
-            valid: true,
-            username: Some("first@user.com".to_owned()),
-            name: Some("ci".to_owned()),
-            scopes: Some(vec![Scope::AUTHENTICATED.to_owned()]),
-            expires: Some(1_795_393_072),
-        }
-    }
-}
-
 #[derive(ApiResponse)]
 enum Created {
     /// The token, with its secret.
@@ -382,8 +313,8 @@ impl Api {
         caller: Caller,
         body: Body<ApiTokenRequest>,
     ) -> Result<Created> {
-        let made = super::create(&app, &caller, body.0).await?;
-        Ok(Created::Token(Json(made.into())))
+        let created = super::create(&app, &caller, body.0).await?;
+        Ok(Created::Token(Json(created.into())))
     }
 
     /// Which API tokens there are
@@ -427,7 +358,7 @@ impl Api {
         /// The token's id.
         id: Path<String>,
     ) -> Result<Json<RemovedResponse>> {
-        let removed = super::delete(&app, &caller, Chosen::Id(id.0)).await?;
+        let removed = super::delete(&app, &caller, Selection::Id(id.0)).await?;
         Ok(Json(RemovedResponse { removed }))
     }
 
@@ -445,42 +376,12 @@ impl Api {
         body: Body<DeleteRequest>,
     ) -> Result<Json<RemovedResponse>> {
         let (token, named) = body.0;
-        let chosen = match (token, username.0.or(named)) {
-            (Some(token), None) => Chosen::Secret(token),
-            (None, Some(username)) => Chosen::Username(username),
+        let selection = match (token, username.0.or(named)) {
+            (Some(token), None) => Selection::Secret(token),
+            (None, Some(username)) => Selection::Username(username),
             _ => return Err(Code::ApiTokenNotNamed.into()),
         };
-        let removed = super::delete(&app, &caller, chosen).await?;
+        let removed = super::delete(&app, &caller, selection).await?;
         Ok(Json(RemovedResponse { removed }))
-    }
-
-    /// Is this API token accepted
-    ///
-    /// Asking is not using it. Wants the scope `tokens:check`.
-    #[oai(path = "/auth/tokens/check", method = "post", operation_id = "check_api_token")]
-    async fn check(
-        &self,
-        app: Data<&App>,
-        caller: Caller,
-        body: Body<CheckRequest>,
-    ) -> Result<Json<CheckedResponse>> {
-        caller.require(Scope::CHECK)?;
-        let found = super::check(&app, &body.0).await?;
-        Ok(Json(match found {
-            Some((token, principal)) => CheckedResponse {
-                valid: true,
-                username: Some(principal.name().to_owned()),
-                name: token.name.clone(),
-                scopes: Some(words(&token.scopes.within(&principal.scopes()))),
-                expires: token.expires,
-            },
-            None => CheckedResponse {
-                valid: false,
-                username: None,
-                name: None,
-                scopes: None,
-                expires: None,
-            },
-        }))
     }
 }

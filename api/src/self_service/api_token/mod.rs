@@ -1,0 +1,272 @@
+//! API tokens of one's own: how they are made, listed and deleted. Superusers do the same with those of others.
+
+pub(crate) mod http;
+
+use entity::{ApiTokenId, PrincipalId};
+use sea_orm::DatabaseTransaction;
+use uuid::Uuid;
+
+use crate::access::api_token::{self, ApiToken, Draft, MOST_TOKENS, Secret, Written};
+use crate::access::caller::{Caller, Requires};
+use crate::app::App;
+use crate::base::clock;
+use crate::base::error::{Code, Error, Result};
+use crate::base::scope::{Scope, Scopes};
+use crate::identity::alert;
+use crate::identity::service::{self, Principal};
+use crate::platform::audit::{Act, Actor, Entry};
+use crate::platform::rate_limit::{self, Attempt};
+use crate::platform::unit_of_work::UnitOfWork;
+
+/// An API token that is to be made. What is `None` is the default.
+#[derive(Default)]
+pub struct NewApiToken {
+    /// Its id, so that a request that is sent twice makes one; a new one.
+    pub id: Option<Uuid>,
+    /// The name of its owner; the caller's.
+    pub username: Option<String>,
+    /// What its owner calls it; nothing.
+    pub name: Option<String>,
+    /// A secret that was made elsewhere; a new one.
+    pub secret: Option<Secret>,
+    /// How long it lives, in seconds; as the settings say.
+    pub expire: Option<u64>,
+    /// What it may do; `authenticated` of a user, everything a service may of a service.
+    pub scopes: Option<Scopes>,
+}
+
+/// An API token with its secret, which is told this once.
+pub struct CreatedApiToken {
+    /// The token.
+    pub token: ApiToken,
+    /// Its owner's name.
+    pub username: String,
+    /// Its secret.
+    pub secret: Secret,
+}
+
+/// Makes an API token. A secret that its owner has already keeps its age, and takes the new expiry,
+/// and name and scopes where they are given.
+///
+/// A token that was stolen must not make itself others that outlive it: this requires a password of
+/// just now, or a superuser's scope.
+///
+/// # Errors
+///
+/// [`Code::FreshTokenRequired`] for one's own, [`Code::FreshProofRequired`] for somebody else's,
+/// [`Code::InsufficientScope`], [`Code::Forbidden`],
+/// [`Code::ApiTokenUserUnknown`], [`Code::ApiTokenInvalidScopes`], [`Code::ApiTokenAlreadyExists`],
+/// [`Code::ApiTokenLimitReached`]; [`Code::UnprocessableContent`] for a secret that is easy to guess;
+/// [`Code::TooManyAttempts`] for an account that acts too often, and for one, or a place, that tries secrets of
+/// others.
+pub async fn create(app: &App, caller: &Caller, new: NewApiToken) -> Result<CreatedApiToken> {
+    let NewApiToken { id, username, name, secret, expire, scopes } = new;
+    let requires = if caller.is_named(username.as_deref()) {
+        caller.require_fresh_or_super(app)?;
+        Requires::Rights
+    } else {
+        caller.require(Scope::SUPER)?;
+        caller.require_fresh_claims(app)?;
+        Requires::FreshProof
+    };
+    caller.count_act(app)?;
+    let owner = owner(app, caller, username.as_deref()).await?;
+    require_within(&owner, scopes.as_ref())?;
+    let counted = match &secret {
+        Some(chosen) => count_chosen(app, caller, chosen).await?,
+        None => None,
+    };
+    let secret = secret.unwrap_or_else(Secret::make);
+    let mut work = UnitOfWork::begin(app).await?;
+    // Users first, as at a sign-in: whoever revokes everything they have comes wholly before this, or
+    // wholly after.
+    caller.lock(app, &work, [owner.id()], requires).await?;
+    let now = clock::now();
+    let expire = expire.or(app.config.api_token_expires);
+    let expires_at = expire.map(|seconds| now.plus_seconds(seconds));
+    let draft = Draft { id, owner: &owner, name, secret: &secret, expires_at, scopes };
+    let written = api_token::write(&mut work, draft, now).await?;
+    if let Written::Created(token) = &written {
+        let count = api_token::count_of(&*work, owner.id()).await?;
+        if count > MOST_TOKENS && !caller.may(Scope::SUPER) {
+            return Err(Code::ApiTokenLimitReached.into());
+        }
+        work.wake_jobs();
+        tell_owner(app, &work, caller, &owner, token).await?;
+    }
+    let (Written::Created(token) | Written::Renewed(token)) = written;
+    work.record(entry(caller, &owner, &token));
+    work.commit().await?;
+    rate_limit::refund(app, counted).await?;
+    tracing::info!(api_token.id = %token.id, owner.id = %owner.id(), "an API token was made");
+    Ok(CreatedApiToken { token, username: owner.name().to_owned(), secret })
+}
+
+/// Fails for scopes that the owner of an API token does not have.
+fn require_within(owner: &Principal, scopes: Option<&Scopes>) -> Result<()> {
+    let chosen = scopes.cloned().unwrap_or_else(|| api_token::default_scopes(owner));
+    let allowed = owner.scopes();
+    let Some(scope) = chosen.beyond(&allowed) else { return Ok(()) };
+    let reason = format!("{} does not have the scope {}", owner.name(), scope.as_str());
+    Err(Error::with_reason(Code::ApiTokenInvalidScopes, reason))
+}
+
+/// Counts a secret that was made elsewhere, and fails for one that is easy to guess. The answer tells whether somebody
+/// else has it: so it is counted before it is looked up.
+async fn count_chosen(app: &App, caller: &Caller, chosen: &Secret) -> Result<Option<Attempt>> {
+    require_hard_to_guess(app, chosen)?;
+    match caller.id().filter(|_| !caller.may(Scope::SUPER)) {
+        Some(own) => rate_limit::chosen_secret(app, &own.to_string()).await,
+        None => Ok(None),
+    }
+}
+
+/// Fails for a chosen secret that has less in it than its length promises; in development it is only said.
+fn require_hard_to_guess(app: &App, secret: &Secret) -> Result<()> {
+    let Some(fault) = secret.fault() else { return Ok(()) };
+    if app.config.dev {
+        tracing::warn!("the secret of an API token {fault}: good enough for development only");
+        return Ok(());
+    }
+    let advice = "leave it out to have one made, or send random characters";
+    Err(Error::field("token", format!("The token {fault}: {advice}")))
+}
+
+/// The entry of the audit for an API token that was made.
+fn entry(caller: &Caller, owner: &Principal, token: &ApiToken) -> Entry {
+    let entry = Entry::new(Act::TokenCreate, Actor::of(caller));
+    let entry = api_token::on_owner(entry, owner.id());
+    entry.with("api_token", token.id.to_string()).with("scopes", token.scopes.to_string())
+}
+
+/// Tells a user by mail that an API token was made for them. A service has no address.
+async fn tell_owner(
+    app: &App,
+    transaction: &DatabaseTransaction,
+    caller: &Caller,
+    owner: &Principal,
+    token: &ApiToken,
+) -> Result<()> {
+    let Principal::User(user) = owner else { return Ok(()) };
+    let notice = alert::ApiTokenNotice {
+        name: token.name.as_deref(),
+        prefix: &token.prefix,
+        scopes: token.scopes.to_string(),
+        expires: token.expires,
+        own: caller.is_user(user.id),
+    };
+    alert::api_token_created(app, transaction, user, notice).await
+}
+
+/// The owner of the tokens that are meant: the caller, unless somebody is named; others are for superusers.
+async fn owner(app: &App, caller: &Caller, username: Option<&str>) -> Result<Principal> {
+    let own = caller.principal();
+    match (username, own) {
+        (_, Some(own)) if caller.is_named(username) => Ok(own),
+        (Some(name), _) => {
+            caller.require(Scope::SUPER)?;
+            service::principal_named(app, name).await?.ok_or(Code::ApiTokenUserUnknown.into())
+        }
+        (None, _) => Err(Code::ApiTokenUserUnknown.into()),
+    }
+}
+
+/// The API tokens that are asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Page {
+    /// The name of their owner; the caller's.
+    pub username: Option<String>,
+    /// Everybody's.
+    pub all: bool,
+    /// The id of the last one that is known.
+    pub after: Option<String>,
+    /// At most so many: 1 to 100.
+    pub limit: u64,
+}
+
+/// API tokens with their owners' names, the newest first; and whether there are more.
+///
+/// # Errors
+///
+/// [`Code::Forbidden`] or [`Code::InsufficientScope`] where they are somebody else's;
+/// [`Code::ApiTokenUserUnknown`]; [`Code::UnprocessableContent`] when `after` is none of them.
+pub async fn list(
+    app: &App,
+    caller: &Caller,
+    page: Page,
+) -> Result<(Vec<(ApiToken, String)>, bool)> {
+    caller.require_self()?;
+    let Page { username, all, after, limit } = page;
+    if all {
+        caller.require(Scope::SUPER)?;
+        return api_token::list_all(app, after, limit).await;
+    }
+    let owner = owner(app, caller, username.as_deref()).await?;
+    let (tokens, more) = api_token::list(app, Some(owner.id()), after, limit).await?;
+    Ok((tokens.into_iter().map(|token| (token, owner.name().to_owned())).collect(), more))
+}
+
+/// The API tokens that are to be deleted.
+pub enum Selection {
+    /// One, by its id.
+    Id(String),
+    /// One of the caller's own, by its id, whoever they are.
+    Own(String),
+    /// One, by its secret.
+    Secret(String),
+    /// All of somebody's.
+    Username(String),
+}
+
+/// Deletes API tokens: they are accepted nowhere any more. Says how many there were; those of
+/// others, and none, are none.
+///
+/// # Errors
+///
+/// [`Code::Forbidden`] or [`Code::InsufficientScope`] where somebody else is named; [`Code::FreshProofRequired`] for
+/// tokens of somebody else; [`Code::ApiTokenUserUnknown`]; [`Code::TooManyAttempts`].
+pub async fn delete(app: &App, caller: &Caller, selection: Selection) -> Result<u64> {
+    caller.require_self()?;
+    caller.count_act(app)?;
+    let Some(selection) = selected(app, caller, selection).await? else { return Ok(0) };
+    let mut work = UnitOfWork::begin(app).await?;
+    let owner = api_token::owner(&*work, &selection).await?;
+    // Nothing brings back what others lose here; what one has oneself may be copied, and must go at once.
+    let requires = match owner {
+        Some(owner) if Some(owner) != caller.id() => Requires::FreshProof,
+        _ => Requires::Rights,
+    };
+    caller.lock(app, &work, owner, requires).await?;
+    let count = api_token::delete(&mut work, &selection, &Actor::of(caller)).await?;
+    if count > 0 {
+        work.commit().await?;
+        tracing::info!(api_token.count = count, "API tokens were deleted");
+    }
+    Ok(count)
+}
+
+/// The rows that the caller means, among those that they may delete; `None` for what is no id, and no secret.
+async fn selected(
+    app: &App,
+    caller: &Caller,
+    selection: Selection,
+) -> Result<Option<api_token::Selection>> {
+    let own = caller.id();
+    let allowed = own.filter(|_| !caller.may(Scope::SUPER));
+    let by_id = |id: &str, owner: Option<PrincipalId>| {
+        let id = id.parse::<ApiTokenId>().ok()?;
+        Some(api_token::Selection::Id(id, owner))
+    };
+    Ok(match selection {
+        Selection::Id(id) => by_id(&id, allowed),
+        Selection::Own(id) => by_id(&id, own),
+        Selection::Secret(secret) => {
+            let secret = secret.parse::<Secret>().ok();
+            secret.map(|secret| api_token::Selection::Secret(secret, allowed))
+        }
+        Selection::Username(name) => {
+            let owner = owner(app, caller, Some(&name)).await?;
+            Some(api_token::Selection::Owner(owner.id()))
+        }
+    })
+}
