@@ -361,6 +361,17 @@ fn a_feature_has_files_with_known_names_only() {
     }
 }
 
+/// What a session opens for is an `Authentication`: the factors know what that was proved by.
+#[test]
+fn sessions_know_nothing_of_passwords() {
+    for (path, source) in sources("api/src/access/session") {
+        let asks = ["http.rs", "pages.rs"].contains(&name(&path));
+        for banned in ["Password", "hasher", "rate_limit::sign_in"] {
+            assert!(asks || !source.contains(banned), "{} has {banned}", path.display());
+        }
+    }
+}
+
 /// A machine may have been suspended, while the monotonic clock stood still: `clock::Stopwatch` knows.
 #[test]
 fn nothing_but_the_cost_of_work_is_measured_by_the_monotonic_clock_alone() {

@@ -158,3 +158,36 @@ async fn rehash(app: &App, found: &Credentials, password: &Password) -> Result<P
     work.commit().await?;
     Ok(hash)
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::base::scope::Scopes;
+    use crate::identity::user::{Profile, User};
+
+    fn locked(id: u128, hash: &str) -> Credentials {
+        let user = User {
+            id: UserId(Uuid::from_u128(id)),
+            email: "person@example.com".to_owned(),
+            is_active: true,
+            is_superuser: false,
+            is_verified: true,
+            profile: Profile::default(),
+            granted: Scopes::default(),
+        };
+        Credentials { user, hash: PasswordHash::new(hash.to_owned()) }
+    }
+
+    #[test]
+    fn a_proof_holds_for_its_user_and_until_the_password_changes() {
+        let Credentials { user, hash } = locked(1, "before");
+        let check = PasswordCheck { password: Password::new("typed".to_owned()), hash };
+        let authentication = Authentication::by_password(user.id, check);
+        assert_eq!(authentication.amr(), "pwd");
+        assert!(authentication.holds_for(&locked(1, "before")));
+        assert!(!authentication.holds_for(&locked(1, "after")));
+        assert!(!authentication.holds_for(&locked(2, "before")));
+    }
+}
