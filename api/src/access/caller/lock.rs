@@ -47,28 +47,28 @@ impl Caller {
         others: impl IntoIterator<Item = PrincipalId>,
         requires: Requires,
     ) -> Result<Option<User>> {
-        service::hold(transaction, self.id().into_iter().chain(others)).await?;
+        service::lock(transaction, self.id().into_iter().chain(others)).await?;
         self.lock_credential(app, transaction).await?;
         let Some(Principal::User(own)) = self.principal() else { return Ok(None) };
-        let held = user::by_id_in(transaction, own.id).await?.ok_or(Code::Unauthorized)?;
+        let locked = user::by_id_in(transaction, own.id).await?.ok_or(Code::Unauthorized)?;
         if let Self::Browser { authentication: Some(proof), .. } = self
-            && !proof.holds_for(&held)
+            && !proof.holds_for(&locked)
         {
             // Somebody else may have changed it since: the old one proves nothing any more.
             return Err(Code::LoginBadCredentials.into());
         }
-        let held = held.user;
-        if !held.may_act(&app.config) {
+        let locked = locked.user;
+        if !locked.may_act(&app.config) {
             return Err(Code::Unauthorized.into());
         }
-        if requires >= Requires::Rights && own.is_superuser && !held.is_superuser {
+        if requires >= Requires::Rights && own.is_superuser && !locked.is_superuser {
             return Err(Code::Forbidden.into());
         }
         // Last: others may have been waited for, and time went by.
         if requires >= Requires::FreshProof {
             self.require_fresh_proof(app, transaction).await?;
         }
-        Ok(Some(held))
+        Ok(Some(locked))
     }
 
     /// Locks the session or the API token, and fails for one that is over, or was revoked.

@@ -89,8 +89,8 @@ impl UserCaller {
 
     /// Locks the user for an act on their own account, and returns them as the table has them: see [`Caller::lock`].
     pub(crate) async fn lock(&self, app: &App, transaction: &DatabaseTransaction) -> Result<User> {
-        let held = self.caller.lock(app, transaction, [], Requires::Credential).await?;
-        Ok(held.ok_or(Code::Unauthorized)?)
+        let locked = self.caller.lock(app, transaction, [], Requires::Credential).await?;
+        Ok(locked.ok_or(Code::Unauthorized)?)
     }
 }
 

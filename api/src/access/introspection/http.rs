@@ -234,7 +234,7 @@ impl Example for CheckedResponse {
 }
 
 #[derive(ApiResponse)]
-enum Revoked {
+enum RevokedResponse {
     /// The token is not accepted, whether or not it was before.
     #[oai(status = 200)]
     Done,
@@ -278,9 +278,9 @@ impl Api {
         app: Data<&App>,
         device: Device,
         body: Body<TokenRequest>,
-    ) -> Result<Revoked> {
+    ) -> Result<RevokedResponse> {
         super::revoke(&app, &body.0, device).await?;
-        Ok(Revoked::Done)
+        Ok(RevokedResponse::Done)
     }
 
     /// Is this API token accepted

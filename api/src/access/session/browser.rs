@@ -124,14 +124,15 @@ pub async fn freshen(
 ) -> Result<()> {
     let (session, user) = (signed_in.session, signed_in.user.id);
     let mut work = UnitOfWork::begin(app).await?;
-    let held = user::hold(&*work, user).await?;
+    let locked = user::lock(&*work, user).await?;
     if !is_live(&work, session, user).await? {
         return Err(Error::token(Code::Unauthorized, Refusal::Revoked));
     }
     // Somebody else may have changed it since: the old one proves nothing any more.
-    let held =
-        held.filter(|held| authentication.holds_for(held)).ok_or(Code::LoginBadCredentials)?;
-    if !held.user.is_active {
+    let locked = locked
+        .filter(|locked| authentication.holds_for(locked))
+        .ok_or(Code::LoginBadCredentials)?;
+    if !locked.user.is_active {
         return Err(Code::Unauthorized.into());
     }
     store::authenticate(&*work, session, authentication.at()).await?;

@@ -163,10 +163,10 @@ pub async fn logout_all(app: &App, claims: &Claims, device: Device) -> Result<()
     let mut work = UnitOfWork::begin(app).await?;
     let user = user_of(claims);
     // Held, so that a sign-in is wholly before this or wholly after.
-    let held = user::hold(&*work, user).await?;
+    let locked = user::lock(&*work, user).await?;
     // A session that ended has no say in those that live on.
     let session = session_of(claims);
-    if held.is_none() || !is_live(&work, session, user).await? {
+    if locked.is_none() || !is_live(&work, session, user).await? {
         return Err(Error::token(Code::Unauthorized, Refusal::Revoked));
     }
     let now = clock::now();
@@ -223,7 +223,7 @@ pub(crate) async fn revoke_access(
     user: UserId,
     why: &Why,
 ) -> Result<()> {
-    let youngest = store::hold_all(&**work, user).await?;
+    let youngest = store::lock_all(&**work, user).await?;
     // A refresh that waits for its row reads the new scopes after it. One that has changed its row before is covered.
     let now = clock::now();
     let latest = now.plus_seconds(SKEW);

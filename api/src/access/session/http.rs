@@ -258,7 +258,7 @@ enum Freshened {
 }
 
 #[derive(ApiResponse)]
-enum Done {
+enum EmptyResponse {
     /// Done.
     #[oai(status = 204)]
     NoContent,
@@ -351,9 +351,14 @@ impl Api {
     /// Ends the session of an access or a refresh token. Once this is answered, no token of that
     /// session is accepted.
     #[oai(path = "/auth/jwt/logout", method = "post", operation_id = "logout")]
-    async fn logout(&self, app: Data<&App>, holder: TokenHolder, device: Device) -> Result<Done> {
+    async fn logout(
+        &self,
+        app: Data<&App>,
+        holder: TokenHolder,
+        device: Device,
+    ) -> Result<EmptyResponse> {
         super::logout(&app, &holder.claims, device).await?;
-        Ok(Done::NoContent)
+        Ok(EmptyResponse::NoContent)
     }
 
     /// Sign out everywhere
@@ -365,9 +370,9 @@ impl Api {
         app: Data<&App>,
         holder: TokenHolder,
         device: Device,
-    ) -> Result<Done> {
+    ) -> Result<EmptyResponse> {
         super::logout_all(&app, &holder.claims, device).await?;
-        Ok(Done::NoContent)
+        Ok(EmptyResponse::NoContent)
     }
 
     /// Sign a browser in
@@ -384,12 +389,12 @@ impl Api {
         cookies: Cookies,
         device: Device,
         body: Body<LoginRequest>,
-    ) -> Result<Done> {
+    ) -> Result<EmptyResponse> {
         let (username, password, _) = body.0;
         let authentication = prove(&app, &username, password, &device).await?;
         let access = super::login_with_cookie(&app, authentication, device).await?;
         access.keep_in(&cookies, &app);
-        Ok(Done::NoContent)
+        Ok(EmptyResponse::NoContent)
     }
 
     /// Sign a browser out
@@ -402,10 +407,10 @@ impl Api {
         holder: CookieHolder,
         cookies: Cookies,
         device: Device,
-    ) -> Result<Done> {
+    ) -> Result<EmptyResponse> {
         // Whatever comes of it, the browser need not keep them.
         cookies.forget(&app);
         super::logout(&app, &holder.claims, device).await?;
-        Ok(Done::NoContent)
+        Ok(EmptyResponse::NoContent)
     }
 }

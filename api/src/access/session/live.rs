@@ -33,7 +33,7 @@ pub(crate) async fn began(
 /// otherwise takes back what somebody else may have asked for by it.
 pub(crate) async fn stands(transaction: &DatabaseTransaction, session: SessionId) -> Result<bool> {
     let row = store::find_and_lock(transaction, session).await?;
-    let signed_out = Why::Logout.told();
+    let signed_out = Why::Logout.name();
     Ok(row
         .is_some_and(|row| row.ended_at.is_none() || row.ended_why.as_deref() == Some(signed_out)))
 }

@@ -93,7 +93,7 @@ pub async fn freshen(
     let gone = || Error::token(Code::Unauthorized, Refusal::Revoked);
     let mut work = UnitOfWork::begin(app).await?;
     // As at a sign-in: the password may have been changed, and the session ended, meanwhile.
-    let locked = user::hold(&*work, user).await?.ok_or_else(gone)?;
+    let locked = user::lock(&*work, user).await?.ok_or_else(gone)?;
     if !locked.user.may_act(&app.config) || !is_live(&work, session, user).await? {
         return Err(gone());
     }
@@ -130,7 +130,7 @@ pub fn is_in_its_second_half(claims: &Claims) -> bool {
 pub async fn extend(app: &App, claims: &Claims, device: Device) -> Result<Option<AccessToken>> {
     let work = UnitOfWork::begin(app).await?;
     let access = next_of(app, &work, claims, device).await?;
-    // Asked with the row held: who revokes it waits, or was before this.
+    // Asked with the row locked: who revokes it waits, or was before this.
     if revocation::is_revoked(app, &*work, claims).await? {
         return Ok(None);
     }

@@ -86,7 +86,7 @@ pub(super) async fn open(
     require_ready(app)?;
     loop {
         let work = UnitOfWork::begin(app).await?;
-        let locked = user::hold(&*work, authentication.user()).await?;
+        let locked = user::lock(&*work, authentication.user()).await?;
         let locked = locked.filter(|locked| locked.user.is_active);
         let locked = locked.ok_or(Code::LoginBadCredentials)?;
         if !authentication.holds_for(&locked) {

@@ -106,7 +106,7 @@ async fn settle(
         }
         Worth::Ahead => {
             let why = Why::Restored;
-            let entry = Entry::new(Act::SessionEnd, Actor::anybody()).with("why", why.told());
+            let entry = Entry::new(Act::SessionEnd, Actor::anybody()).with("why", why.name());
             end(app, &mut work, &row, &why, last_use.ip, entry).await?;
             Err(Code::SessionEnded)
         }

@@ -90,7 +90,7 @@ pub(super) async fn extend(
     Ok(rows.into_iter().next())
 }
 
-/// Gives a session that is held a further access token, without spending a refresh token.
+/// Gives a session that is locked a further access token, without spending a refresh token.
 pub(super) async fn issue(
     connection: &impl ConnectionTrait,
     id: SessionId,
@@ -141,9 +141,9 @@ pub(super) async fn end(
     Ok(rows.into_iter().next())
 }
 
-/// Holds the sessions of a user that have not ended, in one order, until the transaction ends. Returns the instant of
+/// Locks the sessions of a user that have not ended, in one order, until the transaction ends. Returns the instant of
 /// each one's youngest access token.
-pub(super) async fn hold_all(
+pub(super) async fn lock_all(
     connection: &impl ConnectionTrait,
     user: UserId,
 ) -> Result<Vec<Time>, DbErr> {
@@ -311,7 +311,7 @@ fn ended(
 ) -> UpdateMany<Entity> {
     update.set(ActiveModel {
         ended_at: sea_orm::Set(Some(now.millis())),
-        ended_why: sea_orm::Set(Some(why.told().to_owned())),
+        ended_why: sea_orm::Set(Some(why.name().to_owned())),
         ended_ip: sea_orm::Set(ip),
         ..Default::default()
     })

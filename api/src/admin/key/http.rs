@@ -129,14 +129,14 @@ impl Example for SigningKeysResponse {
 }
 
 #[derive(ApiResponse)]
-enum Made {
+enum CreatedResponse {
     /// The key.
     #[oai(status = 201)]
     Key(Json<SigningKeyResponse>),
 }
 
 #[derive(ApiResponse)]
-enum Done {
+enum EmptyResponse {
     /// Done, on every replica within a second.
     #[oai(status = 204)]
     NoContent,
@@ -169,10 +169,10 @@ impl Api {
         app: Data<&App>,
         superuser: Superuser,
         body: Body<RotateRequest>,
-    ) -> Result<Made> {
+    ) -> Result<CreatedResponse> {
         let (algorithm, now) = body.0;
         let made = super::rotate(&app, &superuser, algorithm, now).await?;
-        Ok(Made::Key(Json(made.into())))
+        Ok(CreatedResponse::Key(Json(made.into())))
     }
 
     /// Retire a key
@@ -193,8 +193,8 @@ impl Api {
         kid: Path<String>,
         /// Whether to retire the last one of an algorithm that no server signs with.
         force: Query<Option<bool>>,
-    ) -> Result<Done> {
+    ) -> Result<EmptyResponse> {
         super::retire(&app, &superuser, &kid, force.0.unwrap_or(false)).await?;
-        Ok(Done::NoContent)
+        Ok(EmptyResponse::NoContent)
     }
 }

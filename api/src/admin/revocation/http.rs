@@ -263,7 +263,7 @@ impl From<Explained> for ExplanationResponse {
 }
 
 #[derive(ApiResponse)]
-enum Done {
+enum EmptyResponse {
     /// Done, on every replica within a second.
     #[oai(status = 204)]
     NoContent,
@@ -283,10 +283,10 @@ impl Api {
         app: Data<&App>,
         superuser: Superuser,
         body: Body<RevocationRequest>,
-    ) -> Result<Done> {
+    ) -> Result<EmptyResponse> {
         let (target, why) = body.0;
         super::revoke(&app, &superuser, target, why).await?;
-        Ok(Done::NoContent)
+        Ok(EmptyResponse::NoContent)
     }
 
     /// What was revoked
@@ -356,10 +356,10 @@ impl Api {
         app: Data<&App>,
         superuser: Superuser,
         body: Body<EndRequest>,
-    ) -> Result<Done> {
+    ) -> Result<EmptyResponse> {
         let (username, why) = body.0;
         super::end_sessions(&app, &superuser, &username, why).await?;
-        Ok(Done::NoContent)
+        Ok(EmptyResponse::NoContent)
     }
 
     /// Take a revocation back
@@ -373,9 +373,9 @@ impl Api {
         superuser: Superuser,
         /// Its place in the sequence.
         seq: Path<String>,
-    ) -> Result<Done> {
+    ) -> Result<EmptyResponse> {
         let seq = seq.parse().map_err(|_| Code::NotFound)?;
         super::lift(&app, &superuser, seq).await?;
-        Ok(Done::NoContent)
+        Ok(EmptyResponse::NoContent)
     }
 }

@@ -71,7 +71,7 @@ pub async fn revoke(app: &App, superuser: &Superuser, target: Target, why: Strin
         }
         Target::User(user) => {
             let user = UserId(user);
-            user::hold(&*work, user).await?.ok_or(Code::NotFound)?;
+            user::lock(&*work, user).await?.ok_or(Code::NotFound)?;
             let now = clock::now();
             api_token::delete_of(&mut work, user).await?;
             session::end_all(app, &mut work, user, None, &why, None, now).await?;
@@ -116,7 +116,7 @@ pub async fn end_sessions(
     let mut work = UnitOfWork::begin(app).await?;
     let others = [PrincipalId::User(user)];
     superuser.lock(app, &work, others, Requires::Rights).await?;
-    user::hold(&*work, user).await?.ok_or(Code::NotFound)?;
+    user::lock(&*work, user).await?.ok_or(Code::NotFound)?;
     let now = clock::now();
     session::end_all(app, &mut work, user, None, &why, None, now).await?;
     let entry = Entry::new(Act::SessionEnd, Actor::of(superuser)).on_user(user);

@@ -122,14 +122,14 @@ impl Example for ServicesResponse {
 }
 
 #[derive(ApiResponse)]
-enum Created {
+enum CreatedResponse {
     /// The service.
     #[oai(status = 201)]
     Service(Json<ServiceResponse>),
 }
 
 #[derive(ApiResponse)]
-enum Done {
+enum EmptyResponse {
     /// Done, on every replica within a second.
     #[oai(status = 204)]
     NoContent,
@@ -150,10 +150,10 @@ impl Api {
         app: Data<&App>,
         superuser: Superuser,
         body: Body<ServiceRequest>,
-    ) -> Result<Created> {
+    ) -> Result<CreatedResponse> {
         let (name, scopes) = body.0;
         let made = super::create(&app, &superuser, name, scopes).await?;
-        Ok(Created::Service(Json(made.into())))
+        Ok(CreatedResponse::Service(Json(made.into())))
     }
 
     /// Which services there are
@@ -185,8 +185,8 @@ impl Api {
         superuser: Superuser,
         /// Its name.
         name: Path<String>,
-    ) -> Result<Done> {
+    ) -> Result<EmptyResponse> {
         super::delete(&app, &superuser, &name).await?;
-        Ok(Done::NoContent)
+        Ok(EmptyResponse::NoContent)
     }
 }

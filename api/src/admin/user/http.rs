@@ -159,7 +159,7 @@ impl Example for UsersResponse {
 }
 
 #[derive(ApiResponse)]
-enum Done {
+enum EmptyResponse {
     /// Done.
     #[oai(status = 204)]
     NoContent,
@@ -264,8 +264,8 @@ impl Api {
         superuser: Superuser,
         /// The user's id.
         id: Path<String>,
-    ) -> Result<Done> {
+    ) -> Result<EmptyResponse> {
         super::delete(&app, &superuser, &id).await?;
-        Ok(Done::NoContent)
+        Ok(EmptyResponse::NoContent)
     }
 }

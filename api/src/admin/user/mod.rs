@@ -87,8 +87,8 @@ pub struct Regrant {
 }
 
 impl Regrant {
-    fn of(&self, held: &Scopes) -> Result<Scopes> {
-        let kept = held.iter().filter(|scope| !self.taken.contains(scope.as_str()));
+    fn of(&self, before: &Scopes) -> Result<Scopes> {
+        let kept = before.iter().filter(|scope| !self.taken.contains(scope.as_str()));
         let granted: Vec<_> = kept.chain(self.added.iter()).cloned().collect();
         let granted: Scopes = granted.into_iter().collect();
         if granted.iter().count() > MAX_SCOPES {
@@ -128,23 +128,23 @@ pub async fn change(
         None => None,
     };
     let mut work = UnitOfWork::begin(app).await?;
-    let held = hold(app, &work, superuser, id, &changes).await?;
+    let locked = lock(app, &work, superuser, id, &changes).await?;
     let granted = match regrant {
-        Some(regrant) => Some(regrant.of(&held.granted)?),
+        Some(regrant) => Some(regrant.of(&locked.granted)?),
         None => changes.granted,
     };
     let changes = Changes { granted, ..changes };
-    let email = changes.email.filter(|email| email.as_str() != held.email);
+    let email = changes.email.filter(|email| email.as_str() != locked.email);
     let changes = Changes { email, hash, ..changes };
-    let acts = account::acts(&held, &changes, &Actor::of(superuser));
+    let acts = account::acts(&locked, &changes, &Actor::of(superuser));
     let own = superuser.is_user(id);
     let context = ChangeContext { own, kept: None, from: None, client: None };
-    if raises(&held, &changes) {
+    if raises(&locked, &changes) {
         // A cookie of the pages from before opens nothing new; tokens may what their user may, as ever.
         session::browser::sign_out_everywhere(&work, id).await?;
     }
-    let (before, sets_password) = (held.clone(), changes.hash.is_some());
-    let user = account::apply(app, &mut work, held, changes, context).await?;
+    let (before, sets_password) = (locked.clone(), changes.hash.is_some());
+    let user = account::apply(app, &mut work, locked, changes, context).await?;
     tell_superusers(app, &work, superuser, &before, &user, sets_password && !own).await?;
     work.record_all(acts);
     work.commit().await?;
@@ -174,14 +174,14 @@ async fn tell_superusers(
 }
 
 /// Whether somebody may more than before.
-fn raises(held: &User, changes: &Changes) -> bool {
-    let scopes = changes.granted.as_ref().and_then(|granted| granted.beyond(&held.granted));
-    scopes.is_some() || changes.is_superuser == Some(true) && !held.is_superuser
+fn raises(locked: &User, changes: &Changes) -> bool {
+    let scopes = changes.granted.as_ref().and_then(|granted| granted.beyond(&locked.granted));
+    scopes.is_some() || changes.is_superuser == Some(true) && !locked.is_superuser
 }
 
-/// A user who is about to be changed, held until the transaction ends; and so is whoever changes them,
+/// A user who is about to be changed, locked until the transaction ends; and so is whoever changes them,
 /// who may still do that: the tables are asked, not what was known when they asked.
-async fn hold(
+async fn lock(
     app: &App,
     transaction: &DatabaseTransaction,
     superuser: &Superuser,
@@ -193,12 +193,12 @@ async fn hold(
         user::require_another_superuser(transaction, id).await?;
     }
     superuser.lock(app, transaction, [PrincipalId::User(id)], Requires::FreshProof).await?;
-    let held = user::by_id_in(transaction, id).await?.ok_or(Code::NotFound)?.user;
-    if changes.takes_superuser_from(&held) && !changes.takes_superuser_from(&before) {
+    let locked = user::by_id_in(transaction, id).await?.ok_or(Code::NotFound)?.user;
+    if changes.takes_superuser_from(&locked) && !changes.takes_superuser_from(&before) {
         // Made one in between.
         user::require_another_superuser(transaction, id).await?;
     }
-    Ok(held)
+    Ok(locked)
 }
 
 /// Deletes a user, with everything that is theirs.
@@ -214,8 +214,8 @@ pub async fn delete(app: &App, superuser: &Superuser, id: &str) -> Result<()> {
     superuser.count_act(app)?;
     let mut work = UnitOfWork::begin(app).await?;
     let gone = Changes { is_active: Some(false), ..Changes::default() };
-    let held = hold(app, &work, superuser, id, &gone).await?;
-    account::remove(app, &mut work, held, None).await?;
+    let locked = lock(app, &work, superuser, id, &gone).await?;
+    account::remove(app, &mut work, locked, None).await?;
     let entry = Entry::new(Act::UserDelete, Actor::of(superuser)).on_user(id);
     work.record(entry);
     work.commit().await?;

@@ -151,7 +151,7 @@ async fn rehash(app: &App, found: &Credentials, password: &Password) -> Result<P
     let Ok(permit) = app.hasher.reserve() else { return Ok(present) };
     let Ok(hash) = app.hasher.hash(permit, password.clone()).await else { return Ok(present) };
     let work = UnitOfWork::begin(app).await?;
-    let locked = user::hold(&*work, found.user.id).await?;
+    let locked = user::lock(&*work, found.user.id).await?;
     let Some(locked) = locked.filter(|locked| locked.hash == present) else { return Ok(present) };
     let changes = Changes { hash: Some(hash.clone()), ..Changes::default() };
     user::change(&*work, locked.user, changes).await?;

@@ -139,13 +139,13 @@ pub async fn principal(app: &App, id: PrincipalId) -> Result<Option<Principal>> 
     }
 }
 
-/// Holds them until the transaction ends, users before services and each in one order: of two who hold the same,
+/// Locks them until the transaction ends, users before services and each in one order: of two who lock the same,
 /// each would wait for the other.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
-pub(crate) async fn hold(
+pub(crate) async fn lock(
     connection: &impl ConnectionTrait,
     ids: impl Iterator<Item = PrincipalId>,
 ) -> Result<()> {
@@ -157,10 +157,10 @@ pub(crate) async fn hold(
         }
     }
     for id in users {
-        user::hold(connection, id).await?;
+        user::lock(connection, id).await?;
     }
     for id in services {
-        store::hold(connection, ServiceId(id)).await?;
+        store::lock(connection, ServiceId(id)).await?;
     }
     Ok(())
 }

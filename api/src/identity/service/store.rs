@@ -20,7 +20,7 @@ pub(super) async fn find(
 }
 
 /// Holds a row until the transaction ends; rows that refer to it may come meanwhile.
-pub(super) async fn hold(connection: &impl ConnectionTrait, id: ServiceId) -> Result<(), DbErr> {
+pub(super) async fn lock(connection: &impl ConnectionTrait, id: ServiceId) -> Result<(), DbErr> {
     Entity::find_by_id(id).lock(LockType::NoKeyUpdate).one(connection).await.map(drop)
 }
 

@@ -364,7 +364,7 @@ pub async fn emails(database: &Database, ids: Vec<UserId>) -> Result<Vec<(UserId
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn hold(connection: &impl ConnectionTrait, id: UserId) -> Result<Option<Credentials>> {
+pub async fn lock(connection: &impl ConnectionTrait, id: UserId) -> Result<Option<Credentials>> {
     Ok(store::find_and_lock(connection, id).await?.map(Credentials::from))
 }
 

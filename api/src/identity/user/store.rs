@@ -82,7 +82,7 @@ pub(super) async fn find_emails(
 }
 
 /// Weaker than a lock against deletion: rows that name the user may be inserted meanwhile, which
-/// would otherwise wait here while they hold what the holder of this lock wants next.
+/// would otherwise wait here while they hold what the owner of this lock wants next.
 pub(super) async fn find_and_lock(
     connection: &impl ConnectionTrait,
     id: UserId,
@@ -109,7 +109,7 @@ pub(super) async fn find_superusers(
         .await
 }
 
-/// The superusers who may sign in; held, in one order, until the transaction ends.
+/// The superusers who may sign in; locked, in one order, until the transaction ends.
 pub(super) async fn hold_superusers(
     connection: &impl ConnectionTrait,
 ) -> Result<Vec<UserId>, DbErr> {

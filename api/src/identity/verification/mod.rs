@@ -146,7 +146,7 @@ impl Confirmation {
 }
 
 /// Has a mail sent with a new token, which ends the one before of the same client. Without a client that asked for
-/// it the mail has no code. The user is held; the caller wakes the [`jobs`](crate::app::Parts::jobs) once the
+/// it the mail has no code. The user is locked; the caller wakes the [`jobs`](crate::app::Parts::jobs) once the
 /// transaction was committed.
 ///
 /// # Errors

@@ -344,14 +344,14 @@ async fn count_in(connection: &impl ConnectionTrait, key: &str, budget: Budget) 
     }
 }
 
-/// The row of a budget with one counted more, held until the transaction ends; or until when nothing is counted,
+/// The row of a budget with one counted more, locked until the transaction ends; or until when nothing is counted,
 /// and the present.
 async fn one_more(
     connection: &impl ConnectionTrait,
     key: &str,
     budget: Budget,
 ) -> Result<Result<Model, (Time, Time)>> {
-    let row = store::hold(connection, key).await?;
+    let row = store::lock(connection, key).await?;
     // Read again: somebody else's turn may have come before.
     let now = clock::now();
     // A clock that jumped ahead and back must not keep anybody waiting.

@@ -17,8 +17,8 @@ pub(super) async fn find(
     Entity::find_by_id(key).one(connection).await
 }
 
-/// The row, made where there is none, and held until the transaction ends.
-pub(super) async fn hold(connection: &impl ConnectionTrait, key: &str) -> Result<Model, DbErr> {
+/// The row, made where there is none, and locked until the transaction ends.
+pub(super) async fn lock(connection: &impl ConnectionTrait, key: &str) -> Result<Model, DbErr> {
     let empty = Model { key: key.to_owned(), count: 0, blocked_until: 0, expires_at: 0 };
     let unless_there = OnConflict::column(Column::Key).do_nothing().to_owned();
     Entity::insert(empty.clone().into_active_model().reset_all())

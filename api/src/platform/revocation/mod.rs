@@ -62,8 +62,8 @@ pub enum Why {
 }
 
 impl Why {
-    /// The word that the user of a session is told: what a superuser wrote is for superusers.
-    pub const fn told(&self) -> &'static str {
+    /// Its name, which the user of a session is told: what a superuser wrote is for superusers.
+    pub const fn name(&self) -> &'static str {
         match self {
             Why::Logout => "logout",
             Why::LogoutAll => "logout-all",
@@ -85,7 +85,7 @@ impl Why {
     pub fn as_str(&self) -> &str {
         match self {
             Why::Admin(words) => words,
-            _ => self.told(),
+            _ => self.name(),
         }
     }
 }
@@ -137,7 +137,7 @@ pub(crate) async fn count_alone(
 }
 
 /// The place of a new session's first access token in the order of its user's: now, or after the latest
-/// cut-off, whose clock may have been ahead. The user is held: no other cut-off comes in between.
+/// cut-off, whose clock may have been ahead. The user is locked: no other cut-off comes in between.
 ///
 /// # Errors
 ///

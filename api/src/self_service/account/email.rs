@@ -32,7 +32,7 @@ pub(super) fn require_mail(app: &App) -> Result<()> {
     Err(Error::field("email", sentence))
 }
 
-/// Has a new address wait until it is proved. The user is held.
+/// Has a new address wait until it is proved. The user is locked.
 ///
 /// # Errors
 ///
@@ -84,7 +84,7 @@ pub async fn cancel_links(app: &App, caller: &UserCaller, token: Option<String>)
     caller.require_fresh(app)?;
     let id = caller.user_id();
     let mut work = UnitOfWork::begin(app).await?;
-    let held = caller.lock(app, &work).await?;
+    let locked = caller.lock(app, &work).await?;
     let links = former::links_of(&*work, id).await?;
     let chosen: Vec<_> = match &token {
         Some(token) => {
@@ -106,7 +106,7 @@ pub async fn cancel_links(app: &App, caller: &UserCaller, token: Option<String>)
                     .is_some_and(|began| began.plus_seconds(TAKEN_BACK_WITHIN) <= former.replaced);
                 old && former.replaced.plus_seconds(KEPT_AT_LEAST) <= clock::now()
             };
-            links.into_iter().filter(|(_, former)| held.is_verified && may(former)).collect()
+            links.into_iter().filter(|(_, former)| locked.is_verified && may(former)).collect()
         }
     };
     if chosen.is_empty() {

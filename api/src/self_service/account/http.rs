@@ -225,7 +225,7 @@ impl Example for ExportResponse {
 }
 
 #[derive(ApiResponse)]
-enum Done {
+enum EmptyResponse {
     /// Done.
     #[oai(status = 204)]
     NoContent,
@@ -289,9 +289,13 @@ impl Api {
         method = "delete",
         operation_id = "cancel_pending_email"
     )]
-    async fn cancel_pending_email(&self, app: Data<&App>, caller: UserCaller) -> Result<Done> {
+    async fn cancel_pending_email(
+        &self,
+        app: Data<&App>,
+        caller: UserCaller,
+    ) -> Result<EmptyResponse> {
         super::cancel(&app, &caller).await?;
-        Ok(Done::NoContent)
+        Ok(EmptyResponse::NoContent)
     }
 
     /// Cancel the links to previous addresses
@@ -310,9 +314,9 @@ impl Api {
         app: Data<&App>,
         caller: UserCaller,
         body: Body<CancelRequest>,
-    ) -> Result<Done> {
+    ) -> Result<EmptyResponse> {
         super::cancel_links(&app, &caller, body.0).await?;
-        Ok(Done::NoContent)
+        Ok(EmptyResponse::NoContent)
     }
 
     /// Delete me
@@ -325,12 +329,12 @@ impl Api {
         caller: UserCaller,
         cookies: Cookies,
         device: Device,
-    ) -> Result<Done> {
+    ) -> Result<EmptyResponse> {
         super::delete(&app, &caller, device).await?;
         if caller.claims_in_cookie().is_some() {
             cookies.forget(&app);
         }
-        Ok(Done::NoContent)
+        Ok(EmptyResponse::NoContent)
     }
 
     /// What is kept of me

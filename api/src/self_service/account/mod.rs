@@ -83,16 +83,16 @@ pub async fn change(
     };
 
     let mut work = UnitOfWork::begin(app).await?;
-    let held = caller.lock(app, &work).await?;
-    let email = email.filter(|email| email.as_str() != held.email);
+    let locked = caller.lock(app, &work).await?;
+    let email = email.filter(|email| email.as_str() != locked.email);
     let waits = app.config.require_verification;
     let (email, new) = if waits { (None, email) } else { (email, None) };
     let changes = Changes { email, hash, name, surname, website, ..Changes::default() };
     let kept = caller.session();
     let context = ChangeContext { own: true, kept, from: device.ip, client };
-    let mut acts = acts(&held, &changes, &Actor::user(id));
+    let mut acts = acts(&locked, &changes, &Actor::user(id));
     let has_new_password = changes.hash.is_some();
-    let user = apply(app, &mut work, held, changes, context).await?;
+    let user = apply(app, &mut work, locked, changes, context).await?;
     if has_new_password {
         caller.caller().move_on(&work).await?;
     }
@@ -106,8 +106,8 @@ pub async fn change(
 }
 
 /// What changes of a user are told as.
-pub(crate) fn acts(held: &User, changes: &Changes, actor: &Actor) -> Vec<Entry> {
-    let entry = |act| Entry::new(act, actor.clone()).on_user(held.id);
+pub(crate) fn acts(locked: &User, changes: &Changes, actor: &Actor) -> Vec<Entry> {
+    let entry = |act| Entry::new(act, actor.clone()).on_user(locked.id);
     let mut acts = Vec::new();
     if changes.hash.is_some() {
         acts.push(entry(Act::PasswordChange));
@@ -116,17 +116,17 @@ pub(crate) fn acts(held: &User, changes: &Changes, actor: &Actor) -> Vec<Entry> 
         acts.push(entry(Act::EmailChange));
     }
     let flags = [
-        ("is_active", changes.is_active, held.is_active),
-        ("is_superuser", changes.is_superuser, held.is_superuser),
-        ("is_verified", changes.is_verified, held.is_verified),
+        ("is_active", changes.is_active, locked.is_active),
+        ("is_superuser", changes.is_superuser, locked.is_superuser),
+        ("is_verified", changes.is_verified, locked.is_verified),
     ];
     let flags = flags.into_iter().filter_map(|(name, to, from)| Some((name, to?, from)));
     let mut flags = flags.filter(|(_, to, from)| to != from).peekable();
     if flags.peek().is_some() {
         acts.push(flags.fold(entry(Act::FlagsChange), |entry, (name, to, _)| entry.with(name, to)));
     }
-    if let Some(granted) = changes.granted.as_ref().filter(|granted| **granted != held.granted) {
-        let (from, to) = (held.granted.to_string(), granted.to_string());
+    if let Some(granted) = changes.granted.as_ref().filter(|granted| **granted != locked.granted) {
+        let (from, to) = (locked.granted.to_string(), granted.to_string());
         acts.push(entry(Act::ScopesChange).with("from", from).with("to", to));
     }
     acts
@@ -161,27 +161,27 @@ pub(crate) struct ChangeContext {
     pub(crate) client: Option<Binding>,
 }
 
-/// Changes a user who is held: a new password, and not being active any more, end their sessions but
+/// Changes a user who is locked: a new password, and not being active any more, end their sessions but
 /// one and every access token they got. Losing a scope revokes every access token they got, and ends no session. A new address is to be verified, and the former one is told.
 pub(crate) async fn apply(
     app: &App,
     work: &mut UnitOfWork<'_>,
-    held: User,
+    locked: User,
     changes: Changes,
     context: ChangeContext,
 ) -> Result<User> {
     let ChangeContext { own, kept, from, client } = context;
     if changes.is_empty() {
-        return Ok(held);
+        return Ok(locked);
     }
     let why = match (&changes.hash, changes.is_active) {
-        (_, Some(false)) if held.is_active => Some((Why::Deactivated, None)),
+        (_, Some(false)) if locked.is_active => Some((Why::Deactivated, None)),
         (Some(_), _) => Some((Why::PasswordChange, kept)),
         _ => None,
     };
-    let former = held.clone();
+    let former = locked.clone();
     let (moves, has_new_password) = (changes.email.is_some(), changes.hash.is_some());
-    let user = user::change(&**work, held, changes).await?;
+    let user = user::change(&**work, locked, changes).await?;
     if moves || has_new_password {
         // Somebody else may have asked for it.
         pending::forget(&**work, user.id).await?;
@@ -242,30 +242,30 @@ pub async fn delete(app: &App, caller: &UserCaller, device: Device) -> Result<()
     if before.is_superuser {
         user::require_another_superuser(&*work, id).await?;
     }
-    let held = caller.lock(app, &work).await?;
-    if held.is_superuser && !before.is_superuser {
+    let locked = caller.lock(app, &work).await?;
+    if locked.is_superuser && !before.is_superuser {
         // Made one in between.
         user::require_another_superuser(&*work, id).await?;
     }
-    remove(app, &mut work, held, device.ip).await?;
+    remove(app, &mut work, locked, device.ip).await?;
     work.record(Entry::own(Act::UserDelete, id));
     work.commit().await
 }
 
-/// Deletes a user who is held, with everything that is theirs.
+/// Deletes a user who is locked, with everything that is theirs.
 pub(crate) async fn remove(
     app: &App,
     work: &mut UnitOfWork<'_>,
-    held: User,
+    locked: User,
     from: Option<String>,
 ) -> Result<()> {
     // Services that verify on their own know the user's tokens: those are revoked one last time.
     let now = clock::now();
-    api_token::delete_of(work, held.id).await?;
+    api_token::delete_of(work, locked.id).await?;
     let why = Why::Deleted;
-    session::end_all(app, work, held.id, None, &why, from, now).await?;
-    user::delete(&**work, held.id).await?;
-    work.forget_user(held.id);
+    session::end_all(app, work, locked.id, None, &why, from, now).await?;
+    user::delete(&**work, locked.id).await?;
+    work.forget_user(locked.id);
     Ok(())
 }
 
@@ -281,8 +281,8 @@ pub async fn export(app: &App, caller: &UserCaller) -> Result<Export> {
     let ready = export::ready(app, Some(PrincipalId::User(id)))?;
     rate_limit::export(app, id).await?;
     let mut work = UnitOfWork::begin(app).await?;
-    let held = caller.lock(app, &work).await?;
+    let locked = caller.lock(app, &work).await?;
     work.record(Entry::own(Act::UserExport, id));
     work.commit().await?;
-    Export::begin(app, ready, held, caller.session()).await
+    Export::begin(app, ready, locked, caller.session()).await
 }

@@ -290,7 +290,7 @@ impl Example for RemovedResponse {
 }
 
 #[derive(ApiResponse)]
-enum Created {
+enum CreatedResponse {
     /// The token, with its secret.
     #[oai(status = 201)]
     Token(Json<NewApiTokenResponse>),
@@ -312,9 +312,9 @@ impl Api {
         app: Data<&App>,
         caller: Caller,
         body: Body<ApiTokenRequest>,
-    ) -> Result<Created> {
+    ) -> Result<CreatedResponse> {
         let created = super::create(&app, &caller, body.0).await?;
-        Ok(Created::Token(Json(created.into())))
+        Ok(CreatedResponse::Token(Json(created.into())))
     }
 
     /// Which API tokens there are

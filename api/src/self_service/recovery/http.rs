@@ -199,14 +199,14 @@ impl Input for RestoreEmailRequest {
 }
 
 #[derive(ApiResponse)]
-enum Asked {
+enum AcceptedResponse {
     /// If there is somebody it is for, a mail is on its way. Always null.
     #[oai(status = 202)]
     Accepted(Json<Null>),
 }
 
 #[derive(ApiResponse)]
-enum Done {
+enum DoneResponse {
     /// Done. Always null.
     #[oai(status = 200)]
     Done(Json<Null>),
@@ -232,10 +232,10 @@ impl Api {
         from: PeerAddress,
         client: CodeClient,
         body: Body<MailRequest>,
-    ) -> Result<Asked> {
+    ) -> Result<AcceptedResponse> {
         let (by, from, client) = (Actor::anybody(), from.0.as_deref(), client.keep());
         super::ask(&app, Purpose::Verify, body.0, by, from, client).await?;
-        Ok(Asked::Accepted(Json(Null)))
+        Ok(AcceptedResponse::Accepted(Json(Null)))
     }
 
     /// Verify my address
@@ -273,10 +273,10 @@ impl Api {
         from: PeerAddress,
         client: CodeClient,
         body: Body<MailRequest>,
-    ) -> Result<Asked> {
+    ) -> Result<AcceptedResponse> {
         let (by, from, client) = (Actor::anybody(), from.0.as_deref(), client.keep());
         super::ask(&app, Purpose::ResetPassword, body.0, by, from, client).await?;
-        Ok(Asked::Accepted(Json(Null)))
+        Ok(AcceptedResponse::Accepted(Json(Null)))
     }
 
     /// Choose another password
@@ -294,11 +294,11 @@ impl Api {
         device: Device,
         client: CodeClient,
         body: Body<ResetPasswordRequest>,
-    ) -> Result<Done> {
+    ) -> Result<DoneResponse> {
         let (proof, password, ends) = body.0;
         let proof = proof.shown_by(client.shown());
         super::reset_password(&app, proof, password, ends, device).await?;
-        Ok(Done::Done(Json(Null)))
+        Ok(DoneResponse::Done(Json(Null)))
     }
 
     /// Take back an address that was changed

@@ -1,6 +1,6 @@
 //! Finding out whether there is somebody a mail is for that was asked for.
 
-use super::Asked;
+use super::RequestedMail;
 use crate::app::App;
 use crate::base::background::Background;
 use crate::base::request_context::{self, RequestContext};
@@ -13,7 +13,7 @@ pub(crate) fn start(app: &App, background: &mut Background) {
 
 /// Answers as they come, for as long as it is polled.
 async fn keep_answering(app: App) {
-    job::keep_working(app, Kind::Request, async |app: &App, job: Job<Asked>| {
+    job::keep_working(app, Kind::Request, async |app: &App, job: Job<RequestedMail>| {
         let context = RequestContext { ip: job.work.from.clone(), request_id: None };
         request_context::within(context, super::answer(app, &job.work)).await.map_err(Failure::from)
     })

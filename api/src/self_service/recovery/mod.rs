@@ -35,7 +35,7 @@ const ANSWERED_WITHIN: u64 = 3600;
 
 /// A mail that somebody asked for.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Asked {
+pub(crate) struct RequestedMail {
     email: String,
     purpose: Purpose,
     from: Option<String>,
@@ -65,7 +65,7 @@ pub async fn ask(
         return Ok(());
     }
     let from = from.map(ToOwned::to_owned);
-    let asked = Asked { email: email.as_str().to_owned(), purpose, from, by, client };
+    let asked = RequestedMail { email: email.as_str().to_owned(), purpose, from, by, client };
     let work = UnitOfWork::begin(app).await?;
     job::put_sometime(app, &*work, Kind::Request, &asked, ANSWERED_WITHIN).await?;
     work.commit().await?;
@@ -73,27 +73,27 @@ pub async fn ask(
 }
 
 /// Sends the mail, if there is somebody it is for, and they did not get many of its kind lately.
-pub(crate) async fn answer(app: &App, asked: &Asked) -> Result<()> {
-    let Asked { email, purpose, from, by, client } = asked;
+pub(crate) async fn answer(app: &App, mail: &RequestedMail) -> Result<()> {
+    let RequestedMail { email, purpose, from, by, client } = mail;
     let Some(known) = user::by_email(&app.database, email).await? else { return Ok(()) };
     let mut work = UnitOfWork::begin(app).await?;
-    let Some(held) = user::hold(&*work, known.user.id).await? else { return Ok(()) };
-    let nothing_to_verify = *purpose == Purpose::Verify && held.user.is_verified;
-    let moved = held.user.email != known.user.email;
-    if !held.user.is_active || nothing_to_verify || moved {
+    let Some(locked) = user::lock(&*work, known.user.id).await? else { return Ok(()) };
+    let nothing_to_verify = *purpose == Purpose::Verify && locked.user.is_verified;
+    let moved = locked.user.email != known.user.email;
+    if !locked.user.is_active || nothing_to_verify || moved {
         return Ok(());
     }
     // A superuser is not kept from it by what strangers asked for.
-    let (to, from) = (&held.user.email, from.as_deref());
+    let (to, from) = (&locked.user.email, from.as_deref());
     let by_anybody = *by == Actor::anybody();
     let reason = Reason::from(*purpose);
     if by_anybody && !rate_limit::mail::may_answer(app, &work, reason, to, from).await? {
         return Ok(());
     }
-    verification::send(app, &*work, &held, *purpose, client.as_ref()).await?;
+    verification::send(app, &*work, &locked, *purpose, client.as_ref()).await?;
     if *purpose == Purpose::ResetPassword {
         let entry = Entry::new(Act::PasswordResetMail, by.clone());
-        work.record(entry.on_user(held.user.id));
+        work.record(entry.on_user(locked.user.id));
     }
     work.wake_jobs();
     work.commit().await?;
@@ -137,7 +137,7 @@ pub async fn verify(
         (found, _) => found?,
     };
     let is_claim = !matches!(evidence, Evidence::Nothing);
-    let (proven, session) = match evidence {
+    let (authentication, session) = match evidence {
         Evidence::Nothing => (None, None),
         Evidence::Password(password) => {
             // A link that does nothing must not let anybody try passwords.
@@ -154,16 +154,16 @@ pub async fn verify(
         }
     };
     let mut work = UnitOfWork::begin(app).await?;
-    let held = hold(&work, &found, purpose).await?.ok_or_else(bad)?;
-    if held.user.is_verified {
+    let locked = lock(&work, &found, purpose).await?.ok_or_else(bad)?;
+    if locked.user.is_verified {
         return Err(Code::VerifyUserAlreadyVerified.into());
     }
-    if proven.is_some_and(|proven| !proven.holds_for(&held)) {
+    if authentication.is_some_and(|authentication| !authentication.holds_for(&locked)) {
         // The password was changed, or hashed anew, meanwhile.
         return Err(Code::ServiceBusy.into());
     }
     if let Some(session) = session
-        && !session::is_live(&work, session, held.user.id).await?
+        && !session::is_live(&work, session, locked.user.id).await?
     {
         return Err(Code::FreshTokenRequired.into());
     }
@@ -171,7 +171,7 @@ pub async fn verify(
         return Err(bad());
     }
     let changes = Changes { is_verified: Some(true), ..Changes::default() };
-    let user = user::change(&*work, held.user, changes).await?;
+    let user = user::change(&*work, locked.user, changes).await?;
     if is_claim {
         claim::make(&*work, &user).await?;
     } else {
@@ -195,7 +195,7 @@ async fn take_new_email(
     let bad = || Error::from(Code::VerifyUserBadToken);
     let found = verification::find_new(app.database.reader(), token).await?.ok_or_else(bad)?;
     let is_claim = !matches!(evidence, Evidence::Nothing);
-    let proven = match evidence {
+    let authentication = match evidence {
         Evidence::Nothing => None,
         Evidence::Password(password) => {
             let account = Account::User(found.user);
@@ -205,20 +205,20 @@ async fn take_new_email(
         Evidence::Browser(_) => return Err(Code::FreshTokenRequired.into()),
     };
     let mut work = UnitOfWork::begin(app).await?;
-    let held = user::hold(&*work, found.user).await?.ok_or_else(bad)?;
-    if proven.is_some_and(|proven| !proven.holds_for(&held)) {
+    let locked = user::lock(&*work, found.user).await?.ok_or_else(bad)?;
+    if authentication.is_some_and(|authentication| !authentication.holds_for(&locked)) {
         return Err(Code::ServiceBusy.into());
     }
     // Those who were thrown out since do not have it changed.
-    let stands = held.user.is_active && session::stands(&work, found.session).await?;
-    if !stands || !verification::spend_new(&*work, &found, token, &held).await? {
+    let stands = locked.user.is_active && session::stands(&work, found.session).await?;
+    if !stands || !verification::spend_new(&*work, &found, token, &locked).await? {
         return Err(bad());
     }
     let email: Email = found.email.parse().map_err(|_| bad())?;
     let changes = Changes { email: Some(email), is_verified: Some(true), ..Changes::default() };
     let context =
         ChangeContext { own: true, kept: None, from: from.map(ToOwned::to_owned), client: None };
-    let user = account::apply(app, &mut work, held.user, changes, context).await?;
+    let user = account::apply(app, &mut work, locked.user, changes, context).await?;
     if is_claim {
         claim::make(&*work, &user).await?;
     } else {
@@ -354,7 +354,7 @@ async fn set_password(
 ) -> Result<()> {
     let bad = || Error::from(bad_token(purpose));
     let found = found(app, purpose, &proof, device.ip.as_deref(), bad).await?;
-    // Asked before the password is hashed: those who have no token make nobody work.
+    // RequestedMail before the password is hashed: those who have no token make nobody work.
     if purpose == Purpose::Verify {
         require_unverified(app, &found).await?;
     }
@@ -367,21 +367,21 @@ async fn set_password(
     let hash = factor::hash_new(app, password, words, refusal).await?;
 
     let mut work = UnitOfWork::begin(app).await?;
-    let held = hold(&work, &found, purpose).await?.ok_or_else(bad)?;
-    if purpose == Purpose::Verify && held.user.is_verified {
+    let locked = lock(&work, &found, purpose).await?.ok_or_else(bad)?;
+    if purpose == Purpose::Verify && locked.user.is_verified {
         return Err(Code::VerifyUserAlreadyVerified.into());
     }
     if !verification::spend(&*work, &found).await? {
         return Err(bad());
     }
     let from = device.ip.clone();
-    let id = held.user.id;
-    let ends_tokens = end_for_new_password(&mut work, &held.user, ends).await?;
+    let id = locked.user.id;
+    let ends_tokens = end_for_new_password(&mut work, &locked.user, ends).await?;
     // A mail for a new password verifies no address, as in FastAPI Users: a front end asks for that apart.
     let is_verified = (purpose == Purpose::Verify).then_some(true);
     let changes = Changes { hash: Some(hash), is_verified, ..Changes::default() };
     let context = ChangeContext { own: true, kept: None, from: device.ip, client: None };
-    let user = account::apply(app, &mut work, held.user, changes, context).await?;
+    let user = account::apply(app, &mut work, locked.user, changes, context).await?;
     alert::superuser_password_set(app, &work, &user, None).await?;
     work.record_all(acts_of_reset(id, purpose, ends_tokens));
     work.commit().await?;
@@ -391,17 +391,21 @@ async fn set_password(
 }
 
 /// Ends what must not outlive a new password that a mail sets, beside sessions; says whether API tokens are among it.
-async fn end_for_new_password(work: &mut UnitOfWork<'_>, held: &User, ends: Ends) -> Result<bool> {
+async fn end_for_new_password(
+    work: &mut UnitOfWork<'_>,
+    locked: &User,
+    ends: Ends,
+) -> Result<bool> {
     // The address was shown to be theirs: what was never shown takes nothing from it.
-    former::forget_unverified(&**work, held.id).await?;
-    verification::end_unused(&**work, held.id).await?;
-    pending::forget(&**work, held.id).await?;
-    let is_claimed = claim::is_made(&**work, held).await?;
+    former::forget_unverified(&**work, locked.id).await?;
+    verification::end_unused(&**work, locked.id).await?;
+    pending::forget(&**work, locked.id).await?;
+    let is_claimed = claim::is_made(&**work, locked).await?;
     let ends_tokens = !is_claimed || ends == Ends::ApiTokensToo;
     if ends_tokens {
-        api_token::delete_of(work, held.id).await?;
+        api_token::delete_of(work, locked.id).await?;
     }
-    claim::make(&**work, held).await?;
+    claim::make(&**work, locked).await?;
     Ok(ends_tokens)
 }
 
@@ -432,10 +436,10 @@ pub async fn restore_email(
     let bad = || Error::from(Code::RestoreEmailBadToken);
     let mut work = UnitOfWork::begin(app).await?;
     let found = verification::find_former(&*work, token).await?.ok_or_else(bad)?;
-    let held = user::hold(&*work, found.user).await?.ok_or_else(bad)?;
+    let locked = user::lock(&*work, found.user).await?.ok_or_else(bad)?;
     // Again: somebody else may have used it while this waited.
     let found = verification::find_former(&*work, token).await?.ok_or_else(bad)?;
-    if !held.user.is_active || held.user.is_verified && !found.verified {
+    if !locked.user.is_active || locked.user.is_verified && !found.verified {
         return Err(bad());
     }
     let email = found.email.parse().map_err(|_| bad())?;
@@ -451,7 +455,7 @@ pub async fn restore_email(
         Code::UpdateUserEmailAlreadyExists => bad(),
         _ => error,
     };
-    let user = user::change(&*work, held.user, changes).await.map_err(taken)?;
+    let user = user::change(&*work, locked.user, changes).await.map_err(taken)?;
     api_token::delete_of(&mut work, user.id).await?;
     pending::forget(&*work, user.id).await?;
     let now = crate::base::clock::now();
@@ -517,11 +521,11 @@ async fn found_by_code(
 }
 
 /// The user a confirmation is for, if it still fits them.
-async fn hold(
+async fn lock(
     transaction: &DatabaseTransaction,
     found: &Confirmation,
     purpose: Purpose,
 ) -> Result<Option<Credentials>> {
-    let held = user::hold(transaction, found.user()).await?;
-    Ok(held.filter(|held| held.user.is_active && found.fits(purpose, held)))
+    let locked = user::lock(transaction, found.user()).await?;
+    Ok(locked.filter(|locked| locked.user.is_active && found.fits(purpose, locked)))
 }

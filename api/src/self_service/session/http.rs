@@ -119,7 +119,7 @@ impl From<(Vec<Session>, bool)> for SessionsResponse {
 }
 
 #[derive(ApiResponse)]
-enum Done {
+enum EmptyResponse {
     /// Done.
     #[oai(status = 204)]
     NoContent,
@@ -163,9 +163,9 @@ impl Api {
         device: Device,
         /// The session's id.
         id: Path<String>,
-    ) -> Result<Done> {
+    ) -> Result<EmptyResponse> {
         super::end(&app, &caller, &id, device).await?;
-        Ok(Done::NoContent)
+        Ok(EmptyResponse::NoContent)
     }
 
     /// Sign out everywhere else
@@ -177,8 +177,8 @@ impl Api {
         app: Data<&App>,
         caller: UserCaller,
         device: Device,
-    ) -> Result<Done> {
+    ) -> Result<EmptyResponse> {
         super::end_others(&app, &caller, device).await?;
-        Ok(Done::NoContent)
+        Ok(EmptyResponse::NoContent)
     }
 }
