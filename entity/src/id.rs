@@ -75,6 +75,16 @@ pub enum PrincipalId {
     Service(ServiceId),
 }
 
+impl PrincipalId {
+    /// The id without its kind.
+    pub fn uuid(self) -> Uuid {
+        match self {
+            Self::User(id) => id.0,
+            Self::Service(id) => id.0,
+        }
+    }
+}
+
 impl fmt::Display for PrincipalId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -31,6 +31,7 @@ mod keys;
 mod limits;
 mod login;
 mod logout;
+mod logs;
 mod mail;
 mod notices;
 mod once;

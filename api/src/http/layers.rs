@@ -23,7 +23,7 @@ use super::paths::Paths;
 use super::peer::peer_address;
 use crate::app::App;
 use crate::base::error::{Cause, Code, Error, Problem, Result};
-use crate::base::request_context::{self, RequestContext};
+use crate::base::request_context::{self, CallerNote, RequestContext};
 use crate::base::{config, random};
 
 /// The largest body, in bytes.
@@ -72,7 +72,12 @@ impl<E: Endpoint + 'static> Layers<E> {
         Self { app, routes, paths, recognise, cors_origins, proxies, https }
     }
 
-    async fn answer(&self, mut request: Request, id: &HeaderValue) -> Result<Response, Arc<Error>> {
+    async fn answer(
+        &self,
+        mut request: Request,
+        id: &HeaderValue,
+        caller: CallerNote,
+    ) -> Result<Response, Arc<Error>> {
         let path = request.uri().path().to_owned();
         take_body(&mut request).await?;
         // A handler that panics costs its own request only.
@@ -82,9 +87,8 @@ impl<E: Endpoint + 'static> Layers<E> {
             ip: peer_address(&request, &self.proxies).map(|address| address.to_string()),
             request_id: id.to_str().ok().map(ToOwned::to_owned),
         };
-        let call = request_context::within(context, async move {
-            timeout(ANSWER_WITHIN, routes.call(request)).await
-        });
+        let call = async move { timeout(ANSWER_WITHIN, routes.call(request)).await };
+        let call = request_context::within(context, request_context::noting(caller, call));
         // A caller who hangs up must not stop a write half-way, between its commit and what memory
         // is told of it.
         let called = if reads {
@@ -133,6 +137,7 @@ impl<E: Endpoint + 'static> Layers<E> {
         path: &str,
         frame: Option<(Frame, HeaderMap)>,
     ) -> Response {
+        tracing::debug!(error.code = error.code().name(), error.reason = %error, "a request is refused");
         let mut response = match frame {
             Some((frame, headers)) => {
                 let frame = (self.recognise)(frame, &headers, error).await;
@@ -210,10 +215,11 @@ impl<E: Endpoint + 'static> Endpoint for Layers<E> {
         let cookies = Cookies::default();
         request.extensions_mut().insert(cookies.clone());
 
+        let caller = CallerNote::default();
         let answered = match host::check(&request) {
             Err(error) => Err(error.into()),
             Ok(()) if origin.is_some() && is_preflight(&request) => Ok(preflight()),
-            Ok(()) => self.answer(request, &id).await,
+            Ok(()) => self.answer(request, &id, Arc::clone(&caller)).await,
         };
         let mut response = match answered {
             Ok(response) => response,
@@ -233,12 +239,16 @@ impl<E: Endpoint + 'static> Endpoint for Layers<E> {
         }
         // What stands where nothing is may be anything, a token too.
         let path = self.paths.pattern(&path).unwrap_or("(unknown)");
+        let caller = caller.get().copied().unwrap_or_default();
         tracing::info!(
             http.method = method.as_str(),
             http.path = path,
             http.status = response.status().as_u16(),
             http.micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
             request.id = id.to_str().unwrap_or_default(),
+            user.id = caller.user.map(display),
+            session.id = caller.session.map(display),
+            token.id = caller.token.map(display),
             "answered a request"
         );
         Ok(response)

@@ -133,6 +133,11 @@ impl<'a> UnitOfWork<'a> {
             notice::write(&transaction, &notices).await?;
         }
         audit::write(&transaction, entries).await?;
+        tracing::debug!(
+            revocations = revocations.iter().map(|revoked| revoked.entries.len()).sum::<usize>(),
+            notices = notices.len(),
+            "an act is committed"
+        );
         transaction.commit().await?;
         app.revocations.apply(revocations.into_iter().flat_map(|revoked| revoked.entries));
         users.into_iter().for_each(|user| app.known_users.forget(user));

@@ -5,14 +5,15 @@ use poem::{FromRequest, Request, RequestBody};
 use poem_openapi::registry::{MetaOAuthFlow, MetaOAuthFlows, MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use tessera_verify::poem::bearer;
-use tessera_verify::{Claims, Refusal};
+use tessera_verify::{Claims, Refusal, TokenKind};
 
 use crate::access::api_token::{self, Secret};
 use crate::access::caller::{Caller, Superuser, UserCaller};
 use crate::access::session::{self, Device};
 use crate::app::App;
-use crate::base::claims::session_of;
+use crate::base::claims::{session_of, user_of};
 use crate::base::error::{Code, Error, Result};
+use crate::base::request_context::{CallerIds, note_caller};
 use crate::http::app;
 use crate::http::cookie::{self, Cookies};
 use crate::http::peer::peer_address;
@@ -67,12 +68,15 @@ impl Caller {
         let (token, in_cookie) = match Shown::of(app, request).ok_or(Code::Unauthorized)? {
             Shown::ApiToken(secret) => {
                 let (token, principal) = api_token::authenticate(app, secret).await?;
+                let (user, token_id) = (Some(principal.id().uuid()), Some(token.id.0));
+                note_caller(CallerIds { user, session: None, token: token_id });
                 return Ok(Self::ApiToken { token, principal });
             }
             Shown::Jwt(token) => (token, false),
             Shown::Cookie(token) => (token, true),
         };
         let (claims, user) = session::authenticate(app, token).await?;
+        note_holder(&claims);
         if in_cookie && !request.method().is_safe() {
             app.csrf.check(request.headers(), session_of(&claims).0)?;
         }
@@ -141,7 +145,9 @@ impl TokenHolder {
             }
             _ => return Err(Code::Unauthorized.into()),
         };
-        Ok(Self { claims: session::holder(app, token).await? })
+        let claims = session::holder(app, token).await?;
+        note_holder(&claims);
+        Ok(Self { claims })
     }
 }
 
@@ -157,6 +163,7 @@ impl CookieHolder {
         let token = cookie::token(app, request.headers()).ok_or(Code::Unauthorized)?;
         match session::authenticate(app, token).await {
             Ok((claims, _)) => {
+                note_holder(&claims);
                 app.csrf.check(request.headers(), session_of(&claims).0)?;
                 Ok(Self { claims })
             }
@@ -169,6 +176,20 @@ impl CookieHolder {
             }
         }
     }
+}
+
+/// Notes for the log line whose token it is. The id of a refresh token is not noted: it must not be known.
+fn note_holder(claims: &Claims) {
+    let is_access = matches!(claims.kind, TokenKind::Access { .. });
+    let token = Some(claims.jti).filter(|_| is_access);
+    let (user, session) = (Some(user_of(claims).0), Some(session_of(claims).0));
+    note_caller(CallerIds { user, session, token });
+    tracing::debug!(
+        user.id = user.map(display),
+        session.id = session.map(display),
+        token.fresh = matches!(claims.kind, TokenKind::Access { fresh: true, .. }),
+        "a token was accepted"
+    );
 }
 
 macro_rules! secured {

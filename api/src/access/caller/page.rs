@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use super::http::device;
 use crate::access::session::browser::{self, SignedIn};
 use crate::base::error::{Code, Error, Result};
+use crate::base::request_context::{CallerIds, note_caller};
 use crate::base::scope::Scope;
 use crate::http::browser_request::{BrowserRequest, check_form, known_id, page_of_form, refuse};
 use crate::http::page::Frame;
@@ -46,6 +47,8 @@ impl PageRequest {
             None => None,
         };
         if let Some(signed_in) = &signed_in {
+            let (user, session) = (Some(signed_in.user.id.0), Some(signed_in.session.0));
+            note_caller(CallerIds { user, session, token: None });
             browser::keep(&frame.app, signed_in, device(request));
         }
         let is_new = known.is_none();

@@ -10,6 +10,7 @@ use crate::app::App;
 use crate::base::clock::Time;
 use crate::base::error::{Code, Result};
 use crate::base::random;
+use crate::base::request_context::{CallerIds, note_caller};
 use crate::identity::factor::{self, Authentication};
 use crate::identity::user::{self, User};
 use crate::platform::audit::{Act, Entry};
@@ -128,6 +129,7 @@ async fn insert(
     let entry = Entry::own(Act::Login, user.id).with("session", row.id.to_string());
     work.record(entry);
     work.commit().await?;
+    note_caller(CallerIds { user: Some(user.id.0), session: Some(row.id.0), token: None });
     let amr = authentication.amr();
     tracing::debug!(user.id = %user.id, session.id = %row.id, amr, "a session was opened");
     Ok(Opened { row, user, at })

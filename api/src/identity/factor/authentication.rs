@@ -5,9 +5,11 @@ use std::fmt;
 use entity::UserId;
 
 use super::password_check::PasswordCheck;
+
 use crate::app::App;
 use crate::base::clock::{self, Time};
 use crate::base::error::{Code, Error, Result};
+use crate::base::request_context::{self, RequestContext};
 use crate::identity::user::Credentials;
 use crate::platform::audit::{Act, Actor, Entry};
 use crate::platform::unit_of_work;
@@ -83,8 +85,9 @@ impl Authentication {
     }
 }
 
-/// Refuses an attempt and records that in the audit; of an unknown user at the same cost.
+/// Refuses an attempt, records that in the audit, and logs it; of an unknown user at the same cost.
 pub(crate) async fn refuse(app: &App, known: Option<UserId>, code: Code) -> Error {
+    log_refusal(code);
     let entry = Entry::new(Act::LoginRefused, Actor::anybody()).with("code", code.name());
     let entry = match known {
         Some(id) => entry.on_user(id),
@@ -94,4 +97,15 @@ pub(crate) async fn refuse(app: &App, known: Option<UserId>, code: Code) -> Erro
         Ok(()) => code.into(),
         Err(error) => error,
     }
+}
+
+/// Logs that an attempt to prove who one is was refused: one line, whose form programs that block addresses rely on.
+pub(super) fn log_refusal(code: Code) {
+    let RequestContext { ip, request_id } = request_context::current();
+    tracing::warn!(
+        client.address = ip.map(display),
+        refusal.reason = code.name(),
+        request.id = request_id,
+        "a sign-in was refused"
+    );
 }

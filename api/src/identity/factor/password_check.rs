@@ -3,7 +3,7 @@
 use entity::UserId;
 use tessera_verify::{Claims, Refusal};
 
-use super::authentication::{Authentication, refuse};
+use super::authentication::{Authentication, log_refusal, refuse};
 use super::{HashPermit, Password};
 use crate::app::App;
 use crate::base::claims::user_of;
@@ -109,7 +109,8 @@ struct Attempt {
 impl Attempt {
     /// Counts an attempt to give a password, and reserves a thread for it.
     async fn count(app: &App, name: &str, ip: Option<&str>) -> Result<Self> {
-        let counted = rate_limit::sign_in(app, name, ip).await?;
+        let counted = rate_limit::sign_in(app, name, ip).await;
+        let counted = counted.inspect_err(|error| log_refusal(error.code()))?;
         match app.hasher.reserve() {
             Ok(permit) => Ok(Self { counted, permit }),
             Err(busy) => {
