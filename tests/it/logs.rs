@@ -6,9 +6,8 @@ use crate::support::{Server, claims_of};
 
 /// The line of a request, by the id that its answer has.
 async fn line_of(server: &Server, request: &str) -> Value {
-    let is_its = |line: &Value| {
-        line["message"] == "answered a request" && line["request.id"] == request
-    };
+    let is_its =
+        |line: &Value| line["message"] == "answered a request" && line["request.id"] == request;
     server.log.line("the line of the request", is_its).await
 }
 
@@ -46,7 +45,9 @@ async fn the_line_of_a_request_names_its_caller() {
 async fn a_refused_sign_in_is_one_line_with_its_reason_and_address() {
     let server = Server::setup().set("TRUSTED_PROXIES", "127.0.0.1").start().await;
     let person = server.person("first").await;
-    for (name, from) in [(person.email.as_str(), "203.0.113.9"), ("nobody@user.com", "203.0.113.10")] {
+    for (name, from) in
+        [(person.email.as_str(), "203.0.113.9"), ("nobody@user.com", "203.0.113.10")]
+    {
         let form = [("username", name), ("password", "a wrong password")];
         let login = server.post("/auth/jwt/login").header("x-forwarded-for", from).form(&form);
         let answer = login.send().await.expect_status(400);
