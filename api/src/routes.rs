@@ -1,7 +1,9 @@
 //! One entry for each feature: its operations, its pages and its background work. All that a server answers and does comes
 //! from this list, which nobody imports.
 
-use poem::{Endpoint, EndpointExt, Response, Route};
+use std::sync::Arc;
+
+use poem::{Endpoint, EndpointExt, Request, Response, Route};
 use poem_openapi::{LicenseObject, OpenApi, OpenApiService, ServerObject};
 
 use crate::access::{self, caller, introspection, session};
@@ -116,8 +118,20 @@ pub(crate) fn service(app: App) -> impl Endpoint<Output = Response> {
     pages.extend(page::pages());
     pages.extend(docs::pages(&document, &operations.swagger_ui_html()));
     let paths = Paths::of(&document, &pages);
+    let (first, pages): (Vec<_>, Vec<_>) = pages.into_iter().partition(PageRoute::is_first);
     let routes = pages.into_iter().fold(Route::new(), |routes, page| page.add_to(routes));
-    let routes = routes.nest("/", operations).data(app.clone());
+    // What is nested at "/" takes that path too, so the first page is asked before it.
+    let first = Arc::new(first.into_iter().fold(Route::new(), |routes, page| page.add_to(routes)));
+    let routes = routes.nest("/", operations).around(move |routes, request: Request| {
+        let first = Arc::clone(&first);
+        async move {
+            match request.uri().path() {
+                "/" => first.call(request).await,
+                _ => routes.call(request).await,
+            }
+        }
+    });
+    let routes = routes.data(app.clone());
     Layers::new(routes, paths, app, |frame, headers, error| {
         Box::pin(caller::page::recognise(frame, headers, error))
     })

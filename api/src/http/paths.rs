@@ -31,6 +31,11 @@ impl PageRoute {
         Self { path, methods: "GET, POST", handlers: get(show).post(send) }
     }
 
+    /// Whether it is the first page, at `/`.
+    pub(crate) fn is_first(&self) -> bool {
+        self.path == "/"
+    }
+
     /// The routes with this one.
     pub(crate) fn add_to(self, routes: Route) -> Route {
         routes.at(self.path.replace('{', ":").replace('}', ""), self.handlers)
