@@ -238,7 +238,7 @@ fn day(seconds: i64) -> String {
 }
 
 /// What a page stands in: whom it is for, and where.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Frame {
     /// The service.
     pub(crate) app: App,

@@ -76,7 +76,8 @@ impl Server {
 
     /// Waits until this server has applied every revocation and notice that is in the table now.
     pub(crate) async fn catches_up(&self) {
-        let last = "select coalesce(max(seq), 0) from revocation";
+        let last = "select coalesce((select max(seq) from revocation), 0) \
+                    + coalesce((select max(seq) from notice), 0)";
         let last = self.database.column::<i64>(last).await[0];
         let applied =
             format!("replica where seq >= {last} and name like '%:{}'", self.address.port());
