@@ -151,7 +151,7 @@ impl Read {
                 }
                 DecodingKey::from_rsa_raw_components(&modulus, &bytes(self.e)?)
             }
-            A::ES256 | A::ES384 => {
+            A::ES256 | A::ES384 if kty == "EC" => {
                 let (x, y) = (bytes(self.x)?, bytes(self.y)?);
                 let length = if algorithm == A::ES256 { 32 } else { 48 };
                 if x.len() != length || y.len() != length {
@@ -159,7 +159,7 @@ impl Read {
                 }
                 DecodingKey::from_ec_der(&[&[4], &*x, &*y].concat())
             }
-            A::EdDSA => {
+            A::EdDSA if kty == "OKP" => {
                 let x = bytes(self.x)?;
                 if x.len() != 32 {
                     return Err(KeyError);

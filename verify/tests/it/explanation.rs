@@ -1,0 +1,136 @@
+//! Why a token is or is not accepted, in a sentence with the times that matter.
+
+use tessera_verify::{Claims, Key, Refusal, Revocation, RevocationList};
+
+use crate::support::{
+    Forgery, NOW, SECRET, access_claims, access_token, refresh_claims, refresh_token, session,
+    user, verifier, verifier_with,
+};
+
+fn sign(claims: &Claims) -> String {
+    Key::hs256(SECRET).sign(claims).unwrap()
+}
+
+fn explain(token: &str, now: u64) -> String {
+    verifier().explain(token, now).to_string()
+}
+
+#[test]
+fn an_accepted_token_says_whose_it_is_and_how_long_it_is_good() {
+    let explanation = verifier().explain(&access_token(), NOW + 30);
+    assert_eq!(explanation.refusal, None);
+    assert_eq!(explanation.claims, Some(access_claims()));
+    assert_eq!(
+        explanation.to_string(),
+        format!(
+            "accepted: an access token of user {}, issued 30 seconds ago (at {NOW}) and good for \
+             another 14 minutes",
+            user()
+        )
+    );
+    let explanation = verifier().explain(&refresh_token(), NOW);
+    assert_eq!((explanation.refusal, explanation.claims), (None, Some(refresh_claims())));
+    assert_eq!(
+        explain(&refresh_token(), NOW),
+        format!(
+            "accepted: a refresh token of user {}, issued 0 seconds ago (at {NOW}) and good for \
+             another 25 hours",
+            user()
+        )
+    );
+}
+
+#[test]
+fn a_refused_token_says_why_and_the_time_that_matters() {
+    let cases = [
+        (
+            access_claims().with_exp(NOW - 35),
+            Refusal::Expired,
+            format!("the token has expired, 35 seconds ago (at {})", NOW - 35),
+        ),
+        (
+            access_claims().with_nbf(NOW + 300),
+            Refusal::NotYetValid,
+            format!("the token is not valid yet: it begins in 5 minutes (at {})", NOW + 300),
+        ),
+        (
+            access_claims().with_iat(NOW + 301),
+            Refusal::NotYetValid,
+            format!("the token is not valid yet: it begins in 5 minutes (at {})", NOW + 301),
+        ),
+        (
+            access_claims().with_exp(NOW + 40 * 86_400),
+            Refusal::LifetimeTooLong,
+            "the token lives longer than its kind may: it says 40 days".to_owned(),
+        ),
+    ];
+    for (claims, refusal, words) in cases {
+        let explanation = verifier().explain(&sign(&claims), NOW);
+        assert_eq!(explanation.refusal, Some(refusal));
+        assert_eq!(explanation.to_string(), format!("refused ({}): {words}", refusal.reason()));
+        assert_eq!(explanation.claims, Some(claims));
+    }
+    let list = RevocationList::new();
+    list.add(Revocation::session(session(), NOW + 1000));
+    assert_eq!(
+        verifier_with(list).explain(&access_token(), NOW + 7200).to_string(),
+        format!(
+            "refused (token_expired): the token has expired, 105 minutes ago (at {})",
+            NOW + 900
+        )
+    );
+    let list = RevocationList::new();
+    list.add(Revocation::session(session(), NOW + 1000));
+    assert_eq!(
+        verifier_with(list).explain(&access_token(), NOW + 1).to_string(),
+        format!(
+            "refused (token_revoked): the token was revoked; it was issued 1 seconds ago (at {NOW})"
+        )
+    );
+}
+
+#[test]
+fn a_token_that_is_not_ours_says_why_and_nothing_of_its_claims() {
+    for (token, words) in [
+        (
+            "x".to_owned(),
+            "refused (token_malformed): the token is not three segments of canonical base64url",
+        ),
+        (
+            Forgery::access().with("iss", "elsewhere").sign(),
+            "refused (issuer_mismatch): the token is from another issuer",
+        ),
+        (
+            Forgery::access().signed_with(b"x").sign(),
+            "refused (signature_invalid): the signature does not match",
+        ),
+    ] {
+        let explanation = verifier().explain(&token, NOW);
+        assert_eq!(explanation.claims, None);
+        assert_eq!(explanation.to_string(), words);
+    }
+}
+
+#[test]
+fn a_span_is_told_in_the_largest_unit_of_which_there_are_two() {
+    for (seconds, words) in [
+        (0, "0 seconds"),
+        (119, "119 seconds"),
+        (120, "2 minutes"),
+        (7199, "119 minutes"),
+        (7200, "2 hours"),
+        (172_799, "47 hours"),
+        (172_800, "2 days"),
+        (864_000, "10 days"),
+    ] {
+        let token = sign(&access_claims().with_iat(NOW - seconds).with_exp(NOW));
+        let said = explain(&token, NOW);
+        assert_eq!(
+            said,
+            format!("refused (token_expired): the token has expired, 0 seconds ago (at {NOW})")
+        );
+        let expired = sign(&access_claims().with_iat(NOW - seconds).with_exp(NOW - seconds));
+        let said = explain(&expired, NOW);
+        assert!(said.ends_with(&format!(", {words} ago (at {})", NOW - seconds)), "{said}");
+    }
+}

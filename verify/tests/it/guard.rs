@@ -1,0 +1,157 @@
+//! What a guard lets pass, and what it answers to everybody else.
+
+use tessera_verify::{Denied, Guard, Refusal, Revocation, RevocationList, Verifier};
+
+use crate::support::{
+    AUDIENCE, Forgery, ISSUER, NOW, access_claims, access_token, keys, refresh_claims,
+    refresh_token, session, verifier, verifier_with,
+};
+
+fn guard() -> Guard {
+    Guard::new(verifier())
+}
+
+#[test]
+fn an_access_token_passes_and_nothing_else() {
+    let guard = guard();
+    assert_eq!(guard.required(Some(&access_token()), NOW), Ok(access_claims()));
+    assert_eq!(guard.required(None, NOW), Err(Denied::NoToken));
+    let mismatch = Denied::Refused(Refusal::TypeMismatch);
+    assert_eq!(guard.required(Some(&refresh_token()), NOW), Err(mismatch));
+    let malformed = Denied::Refused(Refusal::Malformed);
+    assert_eq!(guard.required(Some(""), NOW), Err(malformed));
+    let expired = Denied::Refused(Refusal::Expired);
+    assert_eq!(guard.required(Some(&access_token()), NOW + 900), Err(expired));
+}
+
+#[test]
+fn a_token_that_is_refused_is_not_as_good_as_none() {
+    let guard = guard();
+    assert_eq!(guard.optional(None, NOW), Ok(None));
+    assert_eq!(guard.optional(Some(&access_token()), NOW), Ok(Some(access_claims())));
+    let malformed = Denied::Refused(Refusal::Malformed);
+    assert_eq!(guard.optional(Some("x"), NOW), Err(malformed));
+}
+
+#[test]
+fn a_refresh_token_passes_where_it_belongs() {
+    let guard = guard();
+    assert_eq!(guard.refresh(Some(&refresh_token()), NOW), Ok(refresh_claims()));
+    assert_eq!(guard.refresh(None, NOW), Err(Denied::NoToken));
+    let mismatch = Denied::Refused(Refusal::TypeMismatch);
+    assert_eq!(guard.refresh(Some(&access_token()), NOW), Err(mismatch));
+}
+
+#[test]
+fn a_password_counts_for_as_long_as_the_guard_says() {
+    let given_at = |auth_time| Forgery::access().with("auth_time", auth_time).sign();
+    let stale = |max_age| Denied::NotFresh { max_age };
+    let guard = guard();
+    assert!(guard.fresh(Some(&given_at(NOW - 900)), NOW).is_ok());
+    assert_eq!(guard.fresh(Some(&given_at(NOW - 901)), NOW), Err(stale(900)));
+    assert_eq!(guard.fresh(None, NOW), Err(Denied::NoToken));
+    let guard = guard.fresh_for(60);
+    assert!(guard.fresh(Some(&given_at(NOW - 60)), NOW).is_ok());
+    assert_eq!(guard.fresh(Some(&given_at(NOW - 61)), NOW), Err(stale(60)));
+    let renewed = Forgery::access().with("fresh", false).sign();
+    assert_eq!(guard.fresh(Some(&renewed), NOW), Err(stale(60)));
+    assert_eq!(guard.require_fresh(&access_claims(), NOW), Ok(()));
+    assert_eq!(guard.require_fresh(&access_claims(), NOW + 60), Err(stale(60)));
+    assert_eq!(guard.require_fresh(&refresh_claims(), NOW), Err(stale(60)));
+}
+
+#[test]
+fn a_scope_is_a_whole_word() {
+    let guard = guard();
+    let scoped = |scope: &str, asked: &str| {
+        let token = Forgery::access().with("scope", scope).sign();
+        guard.scoped(Some(&token), asked, NOW).map(|_| ())
+    };
+    for scope in ["reports", "a reports", "reports b", "a reports b"] {
+        assert_eq!(scoped(scope, "reports"), Ok(()), "{scope}");
+    }
+    for scope in ["", "report", "reports2", "xreports", "Reports", "reports\tb"] {
+        assert_eq!(scoped(scope, "reports"), Err(Denied::Scope("reports".into())), "{scope}");
+    }
+    assert_eq!(guard.scoped(None, "reports", NOW), Err(Denied::NoToken));
+    let mismatch = Denied::Refused(Refusal::TypeMismatch);
+    assert_eq!(guard.scoped(Some(&refresh_token()), "reports", NOW), Err(mismatch));
+}
+
+#[test]
+fn a_guard_has_the_verifier_that_decides() {
+    let list = RevocationList::new();
+    list.add(Revocation::session(session(), NOW + 1000));
+    let guard = Guard::new(verifier_with(list));
+    let revoked = Denied::Refused(Refusal::Revoked);
+    assert_eq!(guard.required(Some(&access_token()), NOW), Err(revoked));
+    assert!(guard.verifier().is_revoked(&access_claims()));
+    assert!(
+        !Guard::new(Verifier::new(keys(), ISSUER, AUDIENCE))
+            .verifier()
+            .is_revoked(&access_claims())
+    );
+}
+
+/// Status, detail, challenge, seconds to wait, sentence.
+type Answer = (u16, &'static str, Option<&'static str>, Option<u64>, &'static str);
+
+#[test]
+fn each_denial_is_answered_as_tessera_answers() {
+    let answers: [(Denied, Answer); 5] = [
+        (Denied::NoToken, (401, "Unauthorized", Some("Bearer"), None, "no token was shown")),
+        (
+            Denied::Refused(Refusal::Expired),
+            (
+                401,
+                "Unauthorized",
+                Some(
+                    "Bearer error=\"invalid_token\", error_description=\"the token has expired\", \
+                     reason=\"token_expired\"",
+                ),
+                None,
+                "the token has expired",
+            ),
+        ),
+        (
+            Denied::NotFresh { max_age: 60 },
+            (
+                401,
+                "FRESH_TOKEN_REQUIRED",
+                Some(
+                    "Bearer error=\"insufficient_user_authentication\", error_description=\"the \
+                     password was given too long ago\", max_age=\"60\"",
+                ),
+                None,
+                "the password was given too long ago",
+            ),
+        ),
+        (
+            Denied::Scope("reports".into()),
+            (
+                403,
+                "INSUFFICIENT_SCOPE",
+                Some("Bearer error=\"insufficient_scope\", scope=\"reports\""),
+                None,
+                "the token lacks the scope reports",
+            ),
+        ),
+        (
+            Denied::Unavailable,
+            (
+                503,
+                "SERVICE_UNAVAILABLE",
+                None,
+                Some(1),
+                "nobody can tell now whether the token was revoked",
+            ),
+        ),
+    ];
+    for (denied, (status, detail, challenge, wait, sentence)) in answers {
+        assert_eq!(denied.status(), status);
+        assert_eq!(denied.detail(), detail);
+        assert_eq!(denied.challenge().as_deref(), challenge);
+        assert_eq!(denied.retry_after(), wait);
+        assert_eq!(denied.to_string(), sentence);
+    }
+}
