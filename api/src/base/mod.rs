@@ -10,6 +10,7 @@ pub mod config;
 pub mod database;
 pub mod derived_key;
 pub mod error;
+pub mod listing;
 pub mod random;
 pub(crate) mod request_context;
 pub mod scope;

@@ -23,6 +23,7 @@ use crate::app::App;
 use crate::base::cache::Known;
 use crate::base::clock::{self, Time};
 use crate::base::error::{Code, Error, LocalizedMessage, Result, TokenRefusal};
+use crate::base::listing::{Limit, Page};
 use crate::base::random;
 use crate::base::request_context;
 use crate::base::scope::{Scope, Scopes};
@@ -259,8 +260,8 @@ fn columns(owner: PrincipalId) -> (Option<UserId>, Option<entity::ServiceId>) {
     }
 }
 
-/// Everybody's API tokens with their owners' names, the newest first, from after one; and whether there are
-/// more. For the caller to ask whether they may be seen.
+/// A page of everybody's API tokens with their owners' names, the newest first, from after one. The caller asks
+/// whether they may be seen.
 ///
 /// # Errors
 ///
@@ -269,17 +270,16 @@ pub async fn list_all(
     app: &App,
     after: Option<String>,
     limit: u64,
-) -> Result<(Vec<(ApiToken, String)>, bool)> {
-    let (tokens, more) = list(app, None, after, limit).await?;
-    let names = service::names(app, tokens.iter().map(|token| token.owner)).await?;
-    let named = tokens.into_iter().map(|token| {
+) -> Result<Page<(ApiToken, String)>> {
+    let tokens = list(app, None, after, limit).await?;
+    let names = service::names(app, tokens.items.iter().map(|token| token.owner)).await?;
+    Ok(tokens.map(|token| {
         let name = names.get(&token.owner).cloned().unwrap_or_default();
         (token, name)
-    });
-    Ok((named.collect(), more))
+    }))
 }
 
-/// An owner's API tokens, or everybody's, the newest first, from after one; and whether there are more.
+/// A page of an owner's API tokens, or of everybody's, the newest first, from after one.
 ///
 /// # Errors
 ///
@@ -289,7 +289,7 @@ pub(crate) async fn list(
     of: Option<PrincipalId>,
     after: Option<String>,
     limit: u64,
-) -> Result<(Vec<ApiToken>, bool)> {
+) -> Result<Page<ApiToken>> {
     let reader = app.database.reader();
     let after = match after {
         Some(id) => {
@@ -299,12 +299,10 @@ pub(crate) async fn list(
         }
         None => None,
     };
-    let limit = limit.clamp(1, 100);
+    let limit = Limit::new(limit, 100);
     let after = after.as_ref().map(cursor_of);
-    let mut rows = store::list(reader, of, after, limit + 1).await?;
-    let more = u64::try_from(rows.len()).is_ok_and(|count| count > limit);
-    rows.truncate(usize::try_from(limit).unwrap_or(100));
-    Ok((rows.into_iter().map(ApiToken::try_from).collect::<Result<_>>()?, more))
+    let rows = store::list(reader, of, after, limit.rows()).await?;
+    limit.page(rows).try_map(ApiToken::try_from)
 }
 
 /// The number of API tokens of a user or a service that have not expired.

@@ -8,6 +8,7 @@ use super::store;
 use crate::app::App;
 use crate::base::clock::{self, Time};
 use crate::base::error::{Error, Result};
+use crate::base::listing::{Limit, Page};
 
 /// A session, as its user sees it. Instants are seconds since the epoch.
 #[derive(Debug, Clone)]
@@ -45,7 +46,7 @@ pub struct Ended {
 
 /// Which of the caller's sessions are wanted.
 #[derive(Debug, Clone, Default)]
-pub struct Page {
+pub struct Filter {
     /// Those that ended, rather than those that live.
     pub ended: bool,
     /// The id of the last one that is known.
@@ -54,8 +55,7 @@ pub struct Page {
     pub limit: u64,
 }
 
-/// A user's sessions, the newest first, as they look from one of them or from elsewhere; and whether
-/// there are more.
+/// A page of a user's sessions, the newest first, as they look from one of them or from elsewhere.
 ///
 /// # Errors
 ///
@@ -64,10 +64,10 @@ pub async fn list(
     app: &App,
     user: UserId,
     current: Option<SessionId>,
-    page: Page,
-) -> Result<(Vec<Session>, bool)> {
+    filter: Filter,
+) -> Result<Page<Session>> {
     let reader = app.database.reader();
-    let after = match page.after {
+    let after = match filter.after {
         Some(id) => {
             let none = || Error::query("after", "No session of the caller");
             let id = id.parse().map_err(|_| none())?;
@@ -76,13 +76,11 @@ pub async fn list(
         }
         None => None,
     };
-    let limit = page.limit.clamp(1, 100);
+    let limit = Limit::new(filter.limit, 100);
     let now = clock::now();
     let after = after.as_ref().map(cursor_of);
-    let mut rows = store::list(reader, user, page.ended, after, limit + 1, now).await?;
-    let more = u64::try_from(rows.len()).is_ok_and(|count| count > limit);
-    rows.truncate(usize::try_from(limit).unwrap_or(100));
-    Ok((rows.into_iter().map(|row| seen_from(current, row)).collect(), more))
+    let rows = store::list(reader, user, filter.ended, after, limit.rows(), now).await?;
+    Ok(limit.page(rows).map(|row| seen_from(current, row)))
 }
 
 /// Where a session stands in a list, which goes on behind it even if it is gone by then.
@@ -109,8 +107,8 @@ pub(crate) async fn some_of(
     Ok((rows.into_iter().map(|row| seen_from(current, row)).collect(), next))
 }
 
-/// Everybody's sessions that live, as they look from one of them, the newest first, from after one, with whose
-/// they are; and whether there are more.
+/// A page of everybody's sessions that live, as they look from one of them, the newest first, from after one, with
+/// whose they are.
 ///
 /// # Errors
 ///
@@ -120,22 +118,19 @@ pub async fn list_all(
     current: Option<SessionId>,
     after: Option<SessionId>,
     limit: u64,
-) -> Result<(Vec<(Session, UserId)>, bool)> {
+) -> Result<Page<(Session, UserId)>> {
     let reader = app.database.reader();
     let after = match after {
         Some(id) => store::find(reader, id).await?,
         None => None,
     };
-    let limit = limit.clamp(1, 100);
+    let limit = Limit::new(limit, 100);
     let after = after.as_ref().map(cursor_of);
-    let mut rows = store::all(reader, after, limit + 1, clock::now()).await?;
-    let more = u64::try_from(rows.len()).is_ok_and(|count| count > limit);
-    rows.truncate(usize::try_from(limit).unwrap_or(100));
-    let seen = rows.into_iter().map(|row| {
+    let rows = store::all(reader, after, limit.rows(), clock::now()).await?;
+    Ok(limit.page(rows).map(|row| {
         let user = row.user_id;
         (seen_from(current, row), user)
-    });
-    Ok((seen.collect(), more))
+    }))
 }
 
 /// How many sessions live.

@@ -121,10 +121,10 @@ impl Api {
             after: after.0,
             limit: limit.0.unwrap_or(20),
         };
-        let (rows, more) = audit::list(&app, filter).await?;
-        let next = rows.last().filter(|_| more).map(|row| row.seq);
+        let rows = audit::list(&app, filter).await?;
+        let next = rows.next(|row| row.seq);
         Ok(Json(AuditsResponse {
-            items: rows.into_iter().map(AuditResponse::from).collect(),
+            items: rows.items.into_iter().map(AuditResponse::from).collect(),
             next,
         }))
     }

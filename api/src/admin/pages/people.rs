@@ -9,11 +9,12 @@ use super::{Act, BY_BUTTON, Done, Filled, From, ROWS, after, next, page, why};
 use crate::access;
 use crate::access::caller::page::{CheckedForm, PageRequest};
 use crate::access::session::pages::device_name;
-use crate::access::session::{self, Page, Session};
+use crate::access::session::{self, Session};
 use crate::admin;
 use crate::admin::revocation::Target;
 use crate::admin::user::Regrant;
 use crate::base::error::{Code, Error, Result};
+use crate::base::listing::Page;
 use crate::base::scope::{MAX_SCOPES, Scope, Scopes};
 use crate::http::browser_request::PageQuery;
 use crate::http::paths::PageRoute;
@@ -59,10 +60,10 @@ async fn users_values(request: &PageRequest, sought: Sought) -> Result<Value> {
         is_superuser: (state == "superuser").then_some(true),
         is_verified: (state == "not-verified").then_some(false),
     };
-    let (users, more) = admin::user::list(&request.app, filter, after.as_deref(), ROWS).await?;
-    let last = users.last().filter(|_| more).map(|last| last.email.clone());
+    let users = admin::user::list(&request.app, filter, after.as_deref(), ROWS).await?;
+    let last = users.next(|last| last.email.clone());
     let next = next(last, &[("q", q.as_deref()), ("state", Some(&state))]);
-    let users: Vec<_> = users.iter().map(seen).collect();
+    let users: Vec<_> = users.items.iter().map(seen).collect();
     Ok(context! { users, q => q.unwrap_or_default(), state, next })
 }
 
@@ -89,14 +90,15 @@ async fn show_user(request: PageRequest, Path(id): Path<String>) -> poem::Result
 async fn user_values(request: &PageRequest, id: &str) -> Result<Value> {
     let app = &request.app;
     let user = admin::user::read(app, id).await?;
-    let all = Page { ended: false, after: None, limit: 100 };
+    let all = session::Filter { ended: false, after: None, limit: 100 };
     let current = request.signed_in.as_ref().map(|signed_in| signed_in.session);
-    let (sessions, more_sessions) = session::list(app, user.id, current, all).await?;
+    let Page { items: sessions, more: more_sessions } =
+        session::list(app, user.id, current, all).await?;
     let tokens = access::api_token::live_of(app, user.id).await?;
     let tokens: Vec<_> = tokens.iter().map(|token| super::tokens::seen(token, None)).collect();
     let subject = Some(format!("user:{}", user.id));
     let filter = audit::Filter { subject, limit: 20, ..audit::Filter::default() };
-    let (events, _) = audit::list(app, filter).await?;
+    let events = audit::list(app, filter).await?.items;
     Ok(context! {
         user => seen(&user),
         sessions => sessions.iter().map(|session| seen_session(session, None)).collect::<Vec<_>>(),
@@ -256,12 +258,13 @@ async fn sessions_values(request: &PageRequest, from: From) -> Result<Value> {
     let app = &request.app;
     let after = from.after.as_deref().and_then(|id| id.parse().ok());
     let current = request.signed_in.as_ref().map(|signed_in| signed_in.session);
-    let (sessions, more) = session::list_all(app, current, after, ROWS).await?;
-    let ids = sessions.iter().map(|(_, user)| *user).collect();
+    let sessions = session::list_all(app, current, after, ROWS).await?;
+    let ids = sessions.items.iter().map(|(_, user)| *user).collect();
     let emails = crate::identity::user::emails(&app.database, ids).await?;
     let email = |id| emails.iter().find(|(known, _)| *known == id).map_or("", |(_, email)| email);
-    let last = sessions.last().filter(|_| more).map(|(session, _)| session.id.to_string());
+    let last = sessions.next(|(session, _)| session.id.to_string());
     let sessions: Vec<_> = sessions
+        .items
         .iter()
         .map(|(session, user)| seen_session(session, Some((user.to_string(), email(*user)))))
         .collect();

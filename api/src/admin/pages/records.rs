@@ -42,9 +42,9 @@ async fn show_revocations(
 
 async fn revocations_values(request: &PageRequest, from: From) -> Result<Value> {
     let before = from.after.as_deref().and_then(|after| after.parse().ok());
-    let (entries, more) =
-        revocation::list(&request.app, Some(&revocation::COVERING), before, ROWS).await?;
-    let last = entries.last().filter(|_| more).map(|last| last.seq.to_string());
+    let entries = revocation::list(&request.app, Some(&revocation::COVERING), before, ROWS).await?;
+    let last = entries.next(|last| last.seq.to_string());
+    let entries = entries.items;
     let is_user = |entry: &&revocation::Entry| entry.kind == "sub";
     let ids =
         entries.iter().filter(is_user).filter_map(|entry| entry.subject.parse().ok()).collect();
@@ -158,13 +158,13 @@ async fn events_values(request: &PageRequest, sought: Sought) -> Result<Value> {
         limit: ROWS,
         ..audit::Filter::default()
     };
-    let (rows, more) = audit::list(app, filter).await?;
-    let last = rows.last().filter(|_| more).map(|last| last.seq.to_string());
+    let rows = audit::list(app, filter).await?;
+    let last = rows.next(|last| last.seq.to_string());
     let kept = [("act", &act), ("actor", &actor), ("subject", &subject), ("since", &since)];
     let kept = kept.map(|(name, value)| (name, Some(value.as_str())));
     let acts: Vec<_> = audit::Act::ALL.iter().map(|act| act.name()).collect();
     Ok(context! {
-        events => seen(app, rows).await?,
+        events => seen(app, rows.items).await?,
         next => next(last, &kept),
         acts, act, actor, subject, since,
         field => if fault.is_empty() { "" } else { "since" },

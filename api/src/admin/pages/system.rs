@@ -33,9 +33,10 @@ async fn show_mails(
 
 async fn mail_values(request: &PageRequest, from: From) -> Result<Value> {
     let after = from.after.as_deref().and_then(|id| id.parse().ok());
-    let (waiting, more) = mail::waiting(&request.app, after, ROWS).await?;
-    let last = waiting.last().filter(|_| more).map(|last| last.id.to_string());
+    let waiting = mail::waiting(&request.app, after, ROWS).await?;
+    let last = waiting.next(|last| last.id.to_string());
     let mails: Vec<_> = waiting
+        .items
         .iter()
         .map(|mail| {
             // Whom it is for and what it is about; never what it brings.

@@ -11,6 +11,7 @@ use crate::access::caller::Caller;
 use crate::access::caller::page::{CheckedForm, PageRequest};
 use crate::admin;
 use crate::base::error::{Code, Result};
+use crate::base::listing::Page;
 use crate::base::random;
 use crate::base::scope::Scope;
 use crate::http::browser_request::PageQuery;
@@ -38,9 +39,9 @@ async fn show_tokens(
 
 async fn values(request: &PageRequest, from: From) -> Result<Value> {
     let app = &request.app;
-    let (tokens, more) = access::api_token::list_all(app, from.after.clone(), ROWS).await?;
-    let last = tokens.last().filter(|_| more).map(|(token, _)| token.id.to_string());
-    let (services, more_services) = service::list(app, None, 100).await?;
+    let tokens = access::api_token::list_all(app, from.after.clone(), ROWS).await?;
+    let last = tokens.next(|(token, _)| token.id.to_string());
+    let Page { items: services, more: more_services } = service::list(app, None, 100).await?;
     let services: Vec<_> = services
         .iter()
         .map(|service| {
@@ -53,7 +54,7 @@ async fn values(request: &PageRequest, from: From) -> Result<Value> {
         })
         .collect();
     Ok(context! {
-        tokens => tokens.iter().map(|(token, owner)| seen(token, Some(owner))).collect::<Vec<_>>(),
+        tokens => tokens.items.iter().map(|(token, owner)| seen(token, Some(owner))).collect::<Vec<_>>(),
         services,
         more_services,
         from => from.query(),

@@ -8,7 +8,7 @@ use poem_openapi::{ApiResponse, Object, OpenApi};
 
 use super::{Explained, Target};
 use crate::access::caller::Superuser;
-use crate::access::session::Page;
+use crate::access::session::Filter;
 use crate::access::session::http::EXAMPLE_TOKEN;
 use crate::app::App;
 use crate::base::error::{Code, Result};
@@ -302,9 +302,9 @@ impl Api {
         /// The `next` of the page before.
         after: Query<Option<i64>>,
     ) -> Result<Json<RevocationsResponse>> {
-        let (entries, more) = revocation::list(&app, None, after.0, limit.0.unwrap_or(20)).await?;
-        let next = entries.last().filter(|_| more).map(|last| last.seq);
-        let items = entries.into_iter().map(RevocationResponse::from).collect();
+        let entries = revocation::list(&app, None, after.0, limit.0.unwrap_or(20)).await?;
+        let next = entries.next(|last| last.seq);
+        let items = entries.items.into_iter().map(RevocationResponse::from).collect();
         Ok(Json(RevocationsResponse { items, next }))
     }
 
@@ -338,12 +338,12 @@ impl Api {
         /// The `next` of the page before.
         after: Query<Option<String>>,
     ) -> Result<Json<SessionsResponse>> {
-        let page = Page {
+        let filter = Filter {
             ended: ended.0.unwrap_or(false),
             after: after.0.filter(|after| !after.is_empty()),
             limit: limit.0.unwrap_or(20),
         };
-        Ok(Json(super::sessions(&app, &username, page).await?.into()))
+        Ok(Json(super::sessions(&app, &username, filter).await?.into()))
     }
 
     /// Sign a user out everywhere

@@ -10,10 +10,11 @@ use uuid::Uuid;
 
 use crate::access::api_token::{self, Secret};
 use crate::access::caller::{Requires, Superuser};
-use crate::access::session::{self, Page, Session};
+use crate::access::session::{self, Filter, Session};
 use crate::app::App;
 use crate::base::clock::{self};
 use crate::base::error::{Code, Result, TokenRefusal};
+use crate::base::listing::Page;
 use crate::identity::user;
 use crate::platform::audit::{Act, Actor, Entry};
 use crate::platform::revocation::{self, Life, Why};
@@ -89,14 +90,14 @@ pub async fn revoke(app: &App, superuser: &Superuser, target: Target, why: Strin
     Ok(())
 }
 
-/// The sessions of a user, the newest first, and whether there are more.
+/// A page of the sessions of a user, the newest first.
 ///
 /// # Errors
 ///
 /// [`Code::NotFound`] for a user there is none of.
-pub async fn sessions(app: &App, email: &str, page: Page) -> Result<(Vec<Session>, bool)> {
+pub async fn sessions(app: &App, email: &str, filter: Filter) -> Result<Page<Session>> {
     let user = user::by_email(&app.database, email).await?.ok_or(Code::NotFound)?.user;
-    session::list(app, user.id, None, page).await
+    session::list(app, user.id, None, filter).await
 }
 
 /// Ends every session of a user, and every access token they got up to now; their API tokens stay.

@@ -168,9 +168,9 @@ impl Api {
         after: Query<Option<String>>,
     ) -> Result<Json<ServicesResponse>> {
         let after = after.0.filter(|after| !after.contains('\0'));
-        let (services, more) = service::list(&app, after, limit.0.unwrap_or(20)).await?;
-        let next = services.last().filter(|_| more).map(|last| last.name.clone());
-        let items = services.into_iter().map(ServiceResponse::from).collect();
+        let services = service::list(&app, after, limit.0.unwrap_or(20)).await?;
+        let next = services.next(|last| last.name.clone());
+        let items = services.items.into_iter().map(ServiceResponse::from).collect();
         Ok(Json(ServicesResponse { items, next }))
     }
 

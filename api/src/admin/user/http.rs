@@ -198,9 +198,12 @@ impl Api {
             is_superuser: is_superuser.0,
             is_verified: is_verified.0,
         };
-        let (users, more) = super::list(&app, filter, after, limit).await?;
-        let next = users.last().filter(|_| more).map(|last| last.email.clone());
-        Ok(Json(UsersResponse { items: users.iter().map(UserResponse::from).collect(), next }))
+        let users = super::list(&app, filter, after, limit).await?;
+        let next = users.next(|last| last.email.clone());
+        Ok(Json(UsersResponse {
+            items: users.items.iter().map(UserResponse::from).collect(),
+            next,
+        }))
     }
 
     /// Who is this

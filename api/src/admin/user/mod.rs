@@ -9,6 +9,7 @@ use crate::access::caller::{Requires, Superuser};
 use crate::access::session;
 use crate::app::App;
 use crate::base::error::{Code, Error, LocalizedMessage, Result};
+use crate::base::listing::Page;
 use crate::base::scope::{MAX_SCOPES, Scope, Scopes};
 use crate::identity::alert;
 use crate::identity::factor::Password;
@@ -17,7 +18,7 @@ use crate::platform::audit::{Act, Actor, Entry};
 use crate::platform::unit_of_work::UnitOfWork;
 use crate::self_service::account::{self, ChangeContext, Export};
 
-/// Users by address, and whether there are more.
+/// A page of the users, by address.
 ///
 /// # Errors
 ///
@@ -27,7 +28,7 @@ pub async fn list(
     filter: Filter,
     after: Option<&str>,
     limit: u64,
-) -> Result<(Vec<User>, bool)> {
+) -> Result<Page<User>> {
     user::list(&app.database, filter, after, limit).await
 }
 

@@ -14,6 +14,7 @@ use crate::app::App;
 use crate::base::cache::Known;
 use crate::base::clock::{self, Time};
 use crate::base::error::{Code, Error, Result};
+use crate::base::listing::{Limit, Page};
 use crate::base::random;
 use crate::base::scope::Scopes;
 use crate::identity::user::{self, User};
@@ -261,17 +262,15 @@ pub(crate) async fn create(
     Ok(row.into())
 }
 
-/// The services, by name; and whether there are more.
+/// A page of the services, by name.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn list(app: &App, after: Option<String>, limit: u64) -> Result<(Vec<Service>, bool)> {
-    let limit = limit.clamp(1, 100);
-    let mut rows = store::list(app.database.reader(), after, limit + 1).await?;
-    let more = u64::try_from(rows.len()).is_ok_and(|count| count > limit);
-    rows.truncate(usize::try_from(limit).unwrap_or(100));
-    Ok((rows.into_iter().map(Service::from).collect(), more))
+pub async fn list(app: &App, after: Option<String>, limit: u64) -> Result<Page<Service>> {
+    let limit = Limit::new(limit, 100);
+    let rows = store::list(app.database.reader(), after, limit.rows()).await?;
+    Ok(limit.page(rows).map(Service::from))
 }
 
 /// Deletes a service with its tokens: they are accepted nowhere any more.

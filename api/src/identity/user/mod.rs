@@ -23,6 +23,7 @@ use crate::base::clock;
 use crate::base::config::Config;
 use crate::base::database::Database;
 use crate::base::error::{Code, Error, Result, TokenRefusal};
+use crate::base::listing::{Limit, Page};
 use crate::base::scope::{Scope, Scopes};
 
 /// A user as the rules see them. A password's hash is not part of it.
@@ -549,7 +550,7 @@ pub async fn count(database: &Database) -> Result<u64> {
     Ok(store::count(database.reader()).await?)
 }
 
-/// Users, by address, from after one; and whether there are more.
+/// A page of the users, by address, from after one.
 ///
 /// # Errors
 ///
@@ -559,18 +560,16 @@ pub async fn list(
     filter: Filter,
     after: Option<&str>,
     limit: u64,
-) -> Result<(Vec<User>, bool)> {
-    let limit = limit.clamp(1, 100);
+) -> Result<Page<User>> {
     // Nobody is called that, and PostgreSQL would call it a fault.
     if [filter.contains.as_deref(), after].into_iter().flatten().any(|text| text.contains('\0')) {
-        return Ok((Vec::new(), false));
+        return Ok(Page::empty());
     }
     let contains = filter.contains.filter(|text| !text.is_empty());
     let (filter, after) = (Filter { contains, ..filter }, after.filter(|text| !text.is_empty()));
-    let mut rows = store::list(database.reader(), &filter, after, limit + 1).await?;
-    let more = u64::try_from(rows.len()).is_ok_and(|count| count > limit);
-    rows.truncate(usize::try_from(limit).unwrap_or(100));
-    Ok((rows.into_iter().map(|row| Credentials::from(row).user).collect(), more))
+    let limit = Limit::new(limit, 100);
+    let rows = store::list(database.reader(), &filter, after, limit.rows()).await?;
+    Ok(limit.page(rows).map(|row| Credentials::from(row).user))
 }
 
 /// The user with this id, as the database had them within the last second.

@@ -20,6 +20,7 @@ use crate::app::App;
 use crate::base::clock;
 use crate::base::database::serialise_audit;
 use crate::base::error::Result;
+use crate::base::listing::{Limit, Page};
 use crate::base::request_context::{self, RequestContext};
 
 /// What was done.
@@ -291,22 +292,20 @@ pub struct Filter {
     pub limit: u64,
 }
 
-/// Some rows, the newest first unless it is said otherwise; and whether there are more.
+/// A page of the rows, the newest first unless it is said otherwise.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn list(app: &App, filter: Filter) -> Result<(Vec<Row>, bool)> {
+pub async fn list(app: &App, filter: Filter) -> Result<Page<Row>> {
     let texts = [&filter.act, &filter.actor, &filter.subject];
     // Nothing is called that, and PostgreSQL would call it a fault.
     if texts.into_iter().flatten().any(|text| text.contains('\0')) {
-        return Ok((Vec::new(), false));
+        return Ok(Page::empty());
     }
-    let limit = filter.limit.clamp(1, 1000);
-    let mut rows = store::list(app.database.reader(), &filter, limit + 1).await?;
-    let more = u64::try_from(rows.len()).is_ok_and(|count| count > limit);
-    rows.truncate(usize::try_from(limit).unwrap_or(1000));
-    Ok((rows, more))
+    let limit = Limit::new(filter.limit, 1000);
+    let rows = store::list(app.database.reader(), &filter, limit.rows()).await?;
+    Ok(limit.page(rows))
 }
 
 /// The place of the last row of an act, if there is one.

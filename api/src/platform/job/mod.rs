@@ -25,6 +25,7 @@ use crate::app::App;
 use crate::base::config::{Config, ConfigError};
 use crate::base::derived_key::{Seal, seals_of};
 use crate::base::error::{Code, Error, Result};
+use crate::base::listing::{Limit, Page};
 use crate::base::{clock, random};
 use crate::platform::unit_of_work::UnitOfWork;
 
@@ -292,7 +293,7 @@ pub struct Waiting<T> {
     pub expires: u64,
 }
 
-/// The jobs of a kind, the oldest first, from after one; and whether there are more.
+/// A page of the jobs of a kind, the oldest first, from after one.
 ///
 /// # Errors
 ///
@@ -302,20 +303,17 @@ pub async fn list<T: DeserializeOwned>(
     kind: Kind,
     after: Option<JobId>,
     limit: u64,
-) -> Result<(Vec<Waiting<T>>, bool)> {
-    let limit = limit.clamp(1, 100);
-    let mut rows = store::list(app.database.reader(), kind.name(), after, limit + 1).await?;
-    let more = u64::try_from(rows.len()).is_ok_and(|count| count > limit);
-    rows.truncate(usize::try_from(limit).unwrap_or(100));
+) -> Result<Page<Waiting<T>>> {
+    let limit = Limit::new(limit, 100);
+    let rows = store::list(app.database.reader(), kind.name(), after, limit.rows()).await?;
     let seconds = |millis| clock::Time::from_millis(millis).seconds();
-    let waiting = rows.into_iter().map(|row| Waiting {
+    Ok(limit.page(rows).map(|row| Waiting {
         id: row.id,
         work: opened(&app.jobs.seals, &row).ok().map(|job: Job<T>| job.work),
         attempts: row.attempts,
         due: seconds(row.due_at),
         expires: seconds(row.expires_at),
-    });
-    Ok((waiting.collect(), more))
+    }))
 }
 
 /// How many jobs of a kind there are.

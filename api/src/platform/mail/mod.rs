@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::app::App;
 use crate::base::error::{Code, Result};
+use crate::base::listing::Page;
 use crate::platform::job::{self, Kind, Waiting};
 use crate::platform::unit_of_work::UnitOfWork;
 
@@ -114,16 +115,12 @@ impl Letter {
     }
 }
 
-/// The mails that wait, the oldest first, from after one; and whether there are more.
+/// A page of the mails that wait, the oldest first, from after one.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn waiting(
-    app: &App,
-    after: Option<JobId>,
-    limit: u64,
-) -> Result<(Vec<Waiting<Letter>>, bool)> {
+pub async fn waiting(app: &App, after: Option<JobId>, limit: u64) -> Result<Page<Waiting<Letter>>> {
     job::list(app, Kind::Mail, after, limit).await
 }
 

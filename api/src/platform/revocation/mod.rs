@@ -24,6 +24,7 @@ use crate::app::App;
 use crate::base::clock::{self, Time};
 use crate::base::database::serialise_revocations;
 use crate::base::error::{Code, Error, Result};
+use crate::base::listing::{Limit, Page};
 
 /// How long a row outlives what it covers, in seconds: a clock that jumps ahead and back must not revive a
 /// token.
@@ -186,8 +187,7 @@ impl From<Model> for Entry {
 /// The kinds of entries that cover tokens. Others tell replicas what to read again.
 pub const COVERING: [&str; 3] = [TOKEN, SESSION, USER];
 
-/// What was revoked, the latest first, from before `before`; and whether there is more. Of some kinds alone, if any are
-/// given.
+/// A page of what was revoked, the latest first, from before `before`. Of some kinds alone, if any are given.
 ///
 /// # Errors
 ///
@@ -197,12 +197,10 @@ pub async fn list(
     kinds: Option<&[&str]>,
     before: Option<i64>,
     limit: u64,
-) -> Result<(Vec<Entry>, bool)> {
-    let limit = limit.clamp(1, 100);
-    let mut rows = store::before(app.database.reader(), kinds, before, limit + 1).await?;
-    let more = u64::try_from(rows.len()).is_ok_and(|count| count > limit);
-    rows.truncate(usize::try_from(limit).unwrap_or(100));
-    Ok((rows.into_iter().map(Entry::from).collect(), more))
+) -> Result<Page<Entry>> {
+    let limit = Limit::new(limit, 100);
+    let rows = store::before(app.database.reader(), kinds, before, limit.rows()).await?;
+    Ok(limit.page(rows).map(Entry::from))
 }
 
 /// Takes an entry back, and returns it: on every replica within a second, for memory learns of it as every replica's does,

@@ -16,10 +16,11 @@ use crate::access::caller::UserCaller;
 use crate::access::caller::page::{CheckedForm, PageRequest};
 use crate::access::session::browser::{self, SignedIn};
 use crate::access::session::pages::device_name;
-use crate::access::session::{self, Device, Page};
+use crate::access::session::{self, Device};
 use crate::app::App;
 use crate::base::error::page::{Head, field_of};
 use crate::base::error::{Code, Error, LocalizedMessage, Result};
+use crate::base::listing::Page;
 use crate::base::random;
 use crate::http::body::{SECONDS, is_line};
 use crate::http::page::Frame;
@@ -346,9 +347,11 @@ async fn values(request: &PageRequest, signed_in: &SignedIn) -> Result<Value> {
     let user = crate::identity::user::by_id(&app.database, signed_in.user.id).await?;
     let user = user.ok_or(Code::Unauthorized)?.user;
     let current = Some(signed_in.session);
-    let all = Page { ended: false, after: None, limit: 100 };
-    let (live, more_sessions) = session::list(app, user.id, current, all.clone()).await?;
-    let (ended, _) = session::list(app, user.id, current, Page { ended: true, ..all }).await?;
+    let all = session::Filter { ended: false, after: None, limit: 100 };
+    let Page { items: live, more: more_sessions } =
+        session::list(app, user.id, current, all.clone()).await?;
+    let ended = session::Filter { ended: true, ..all };
+    let ended = session::list(app, user.id, current, ended).await?.items;
     let devices: HashMap<_, _> = live
         .iter()
         .chain(&ended)

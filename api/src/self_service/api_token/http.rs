@@ -6,7 +6,7 @@ use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 
-use super::{CreatedApiToken, NewApiToken, Page, Selection};
+use super::{CreatedApiToken, Filter, NewApiToken, Selection};
 use crate::access::api_token::{ApiToken, Secret};
 use crate::access::caller::Caller;
 use crate::access::introspection::http::EXAMPLE_SECRET;
@@ -334,15 +334,15 @@ impl Api {
         /// The `next` of the page before.
         after: Query<Option<String>>,
     ) -> Result<Json<ApiTokensResponse>> {
-        let page = Page {
+        let filter = Filter {
             username: username.0,
             all: all.0.unwrap_or(false),
             after: after.0.filter(|after| !after.is_empty()),
             limit: limit.0.unwrap_or(20),
         };
-        let (tokens, more) = super::list(&app, &caller, page).await?;
-        let next = tokens.last().filter(|_| more).map(|(last, _)| last.id.to_string());
-        let items = tokens.into_iter().map(ApiTokenResponse::from).collect();
+        let tokens = super::list(&app, &caller, filter).await?;
+        let next = tokens.next(|(last, _)| last.id.to_string());
+        let items = tokens.items.into_iter().map(ApiTokenResponse::from).collect();
         Ok(Json(ApiTokensResponse { items, next }))
     }
 

@@ -11,6 +11,7 @@ use crate::access::caller::{Caller, Requires};
 use crate::app::App;
 use crate::base::clock;
 use crate::base::error::{Code, Error, Result};
+use crate::base::listing::Page;
 use crate::base::scope::{Scope, Scopes};
 use crate::identity::alert;
 use crate::identity::service::{self, Principal};
@@ -173,7 +174,7 @@ async fn owner(app: &App, caller: &Caller, username: Option<&str>) -> Result<Pri
 
 /// The API tokens that are asked for.
 #[derive(Debug, Clone, Default)]
-pub struct Page {
+pub struct Filter {
     /// The name of their owner; the caller's.
     pub username: Option<String>,
     /// Everybody's.
@@ -184,26 +185,22 @@ pub struct Page {
     pub limit: u64,
 }
 
-/// API tokens with their owners' names, the newest first; and whether there are more.
+/// A page of API tokens with their owners' names, the newest first.
 ///
 /// # Errors
 ///
 /// [`Code::Forbidden`] or [`Code::InsufficientScope`] where they are somebody else's;
 /// [`Code::ApiTokenUserUnknown`]; [`Code::UnprocessableContent`] when `after` is none of them.
-pub async fn list(
-    app: &App,
-    caller: &Caller,
-    page: Page,
-) -> Result<(Vec<(ApiToken, String)>, bool)> {
+pub async fn list(app: &App, caller: &Caller, filter: Filter) -> Result<Page<(ApiToken, String)>> {
     caller.require_self()?;
-    let Page { username, all, after, limit } = page;
+    let Filter { username, all, after, limit } = filter;
     if all {
         caller.require(Scope::SUPER)?;
         return api_token::list_all(app, after, limit).await;
     }
     let owner = owner(app, caller, username.as_deref()).await?;
-    let (tokens, more) = api_token::list(app, Some(owner.id()), after, limit).await?;
-    Ok((tokens.into_iter().map(|token| (token, owner.name().to_owned())).collect(), more))
+    let tokens = api_token::list(app, Some(owner.id()), after, limit).await?;
+    Ok(tokens.map(|token| (token, owner.name().to_owned())))
 }
 
 /// The API tokens that are to be deleted.

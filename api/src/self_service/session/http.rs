@@ -7,9 +7,10 @@ use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 
 use crate::access::caller::UserCaller;
-use crate::access::session::{Device, Ended, Page, Session};
+use crate::access::session::{Device, Ended, Filter, Session};
 use crate::app::App;
 use crate::base::error::{Code, Result};
+use crate::base::listing::Page;
 use crate::http::Tag;
 
 /// The refusals of each operation, for the documents.
@@ -111,10 +112,10 @@ impl Example for SessionsResponse {
     }
 }
 
-impl From<(Vec<Session>, bool)> for SessionsResponse {
-    fn from((sessions, more): (Vec<Session>, bool)) -> Self {
-        let next = sessions.last().filter(|_| more).map(|last| last.id.to_string());
-        Self { items: sessions.into_iter().map(SessionResponse::from).collect(), next }
+impl From<Page<Session>> for SessionsResponse {
+    fn from(sessions: Page<Session>) -> Self {
+        let next = sessions.next(|last| last.id.to_string());
+        Self { items: sessions.items.into_iter().map(SessionResponse::from).collect(), next }
     }
 }
 
@@ -144,12 +145,12 @@ impl Api {
         /// The `next` of the page before.
         after: Query<Option<String>>,
     ) -> Result<Json<SessionsResponse>> {
-        let page = Page {
+        let filter = Filter {
             ended: ended.0.unwrap_or(false),
             after: after.0.filter(|after| !after.is_empty()),
             limit: limit.0.unwrap_or(20),
         };
-        Ok(Json(super::list(&app, &caller, page).await?.into()))
+        Ok(Json(super::list(&app, &caller, filter).await?.into()))
     }
 
     /// Sign out there

@@ -3,19 +3,20 @@
 pub(crate) mod http;
 
 use crate::access::caller::UserCaller;
-use crate::access::session::{self, Device, Page, Session};
+use crate::access::session::{self, Device, Filter, Session};
 use crate::app::App;
 use crate::base::error::{Code, Result};
+use crate::base::listing::Page;
 use crate::platform::revocation::Why;
 use crate::platform::unit_of_work::UnitOfWork;
 
-/// The user's sessions, the newest first; and whether there are more.
+/// A page of the user's sessions, the newest first.
 ///
 /// # Errors
 ///
 /// [`Code::UnprocessableContent`] when `after` is no session of theirs.
-pub async fn list(app: &App, caller: &UserCaller, page: Page) -> Result<(Vec<Session>, bool)> {
-    session::list(app, caller.user_id(), caller.session(), page).await
+pub async fn list(app: &App, caller: &UserCaller, filter: Filter) -> Result<Page<Session>> {
+    session::list(app, caller.user_id(), caller.session(), filter).await
 }
 
 /// Ends a session of the user by its id.
