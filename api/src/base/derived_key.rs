@@ -9,6 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::base::config::{Config, Secret};
+use crate::base::hex::hex;
 
 /// What is kept in the database under one `APP_SECRET`, for one purpose, is encrypted with.
 pub struct Seal(RandomizedNonceKey);
@@ -53,8 +54,7 @@ impl Seal {
 /// with `APP_SECRET`. A service that has it can make tokens for itself and for nobody else.
 pub fn audience_secret(secret: &Secret, audience: &str) -> Secret {
     let key = derive(secret, &[b"tessera audience ", audience.as_bytes()]);
-    let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
-    Secret::new(&hex)
+    Secret::new(&hex(key))
 }
 
 /// The key of digests that are worth nothing without the secret, for a purpose.

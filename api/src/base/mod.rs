@@ -1,6 +1,6 @@
 //! What anything may use, and what knows no feature: clock, randomness, settings, database, errors.
 //!
-//! Within this wing: random and clock ← config ← error ← database and everything else.
+//! Within this wing: hex ← random and clock ← config ← error ← database and everything else.
 
 pub(crate) mod background;
 pub mod cache;
@@ -10,6 +10,7 @@ pub mod config;
 pub mod database;
 pub mod derived_key;
 pub mod error;
+pub mod hex;
 pub mod listing;
 pub mod random;
 pub(crate) mod request_context;

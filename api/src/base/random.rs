@@ -1,7 +1,5 @@
 //! The one place that draws random bytes, from the operating system.
 
-use std::fmt::Write;
-
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use aws_lc_rs::rsa::KeySize;
@@ -12,6 +10,7 @@ use tessera_verify::SigningAlgorithm;
 use uuid::{NoContext, Timestamp, Uuid};
 
 use crate::base::clock::Time;
+use crate::base::hex::hex;
 
 /// A random id.
 #[expect(clippy::disallowed_methods, reason = "this is the place")]
@@ -39,10 +38,7 @@ pub fn bytes<const N: usize>() -> [u8; N] {
 
 /// A secret of 32 bytes in hexadecimal, as `openssl rand -hex 32` prints.
 pub fn secret() -> String {
-    bytes::<32>().iter().fold(String::with_capacity(64), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hex(bytes::<32>())
 }
 
 const LETTERS_AND_DIGITS: &[u8; 62] =

@@ -1,5 +1,6 @@
 //! Files out of the program: kept by browsers, and asked for anew by their tag.
 
+use crate::base::hex::hex;
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use poem::http::{HeaderValue, StatusCode, header};
@@ -18,10 +19,7 @@ impl Asset {
     /// A file of a type, which loads nothing.
     pub(super) fn new(kind: &'static str, content: impl Into<Bytes>) -> Self {
         let content = content.into();
-        let tag = digest(&SHA256, &content).as_ref()[..16]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect::<String>();
+        let tag = hex(&digest(&SHA256, &content).as_ref()[..16]);
         let tag =
             HeaderValue::try_from(format!("\"{tag}\"")).unwrap_or(HeaderValue::from_static("\"\""));
         Self { kind, content, tag, policy: "default-src 'none'; frame-ancestors 'none'" }

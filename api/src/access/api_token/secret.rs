@@ -10,6 +10,7 @@ use std::str::FromStr;
 use aws_lc_rs::digest::{SHA256, digest};
 
 use crate::base::config::secret::guessable;
+use crate::base::hex::hex;
 use crate::base::random;
 
 const PREFIX: &str = "tsr_";
@@ -94,7 +95,7 @@ pub struct Digest([u8; 32]);
 
 impl fmt::Display for Digest {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+        formatter.write_str(&hex(self.0))
     }
 }
 

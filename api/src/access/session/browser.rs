@@ -18,6 +18,7 @@ use crate::access::grant::Limits;
 use crate::app::App;
 use crate::base::clock::{self, Time};
 use crate::base::error::{Code, Error, Result};
+use crate::base::hex::hex;
 use crate::base::random;
 use crate::identity::factor::Authentication;
 use crate::identity::user::{self, User};
@@ -191,5 +192,5 @@ pub(super) fn limits(app: &App) -> Limits {
 }
 
 fn digest_of(id: &str) -> String {
-    digest(&SHA256, id.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(digest(&SHA256, id.as_bytes()))
 }

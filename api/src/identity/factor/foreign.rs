@@ -2,6 +2,7 @@
 //! most: whoever signs in gets one of our own.
 
 use super::MOST_COST;
+use crate::base::hex::hex;
 use crate::identity::user::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, Version};
 use aws_lc_rs::digest::{SHA256, digest};
@@ -82,7 +83,7 @@ impl<'a> Foreign<'a> {
             // Werkzeug's.
             [method, salt, hash] => {
                 let salt = salt.as_bytes().to_vec();
-                let hash = hex(hash)?;
+                let hash = from_hex(hash)?;
                 match method.split(':').collect::<Vec<_>>()[..] {
                     ["pbkdf2", "sha256", rounds] => pbkdf2(rounds, salt, hash),
                     ["scrypt", n, r, p] => {
@@ -125,10 +126,7 @@ impl<'a> Foreign<'a> {
                 done.is_ok() && same(&made, hash)
             }
             Self::Bcrypt { hash, digested: true } => {
-                let digest = digest(&SHA256, password.as_bytes());
-                let text: String =
-                    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-                bcrypt::verify(text, hash).unwrap_or(false)
+                bcrypt::verify(hex(digest(&SHA256, password.as_bytes())), hash).unwrap_or(false)
             }
             Self::Bcrypt { hash, digested: false } => {
                 bcrypt::verify(password, hash).unwrap_or(false)
@@ -199,7 +197,7 @@ fn adapted(text: &str) -> Option<Vec<u8>> {
     BASE64.decode(text.replace('.', "+")).ok()
 }
 
-fn hex(text: &str) -> Option<Vec<u8>> {
+fn from_hex(text: &str) -> Option<Vec<u8>> {
     let bytes = text.as_bytes();
     if !bytes.len().is_multiple_of(2) || !bytes.iter().all(u8::is_ascii_hexdigit) {
         return None;

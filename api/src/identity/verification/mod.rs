@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::app::App;
 use crate::base::config::Config;
 use crate::base::error::Result;
+use crate::base::hex::hex;
 use crate::base::{clock, random};
 use crate::identity::user::pending::{self, Pending};
 use crate::identity::user::{Credentials, Email, User, former};
@@ -66,7 +67,7 @@ impl Purpose {
     fn bound(self, known: &Credentials) -> String {
         let Credentials { user, hash } = known;
         let hash = if self == Self::ResetPassword { hash.expose() } else { "" };
-        hex(digest(&SHA256, [user.email.as_str(), hash].join("\0").as_bytes()).as_ref())
+        hex(digest(&SHA256, [user.email.as_str(), hash].join("\0").as_bytes()))
     }
 }
 
@@ -386,17 +387,13 @@ pub async fn end_unused(connection: &impl ConnectionTrait, user: UserId) -> Resu
 }
 
 fn digest_of(token: &str) -> String {
-    hex(digest(&SHA256, token.as_bytes()).as_ref())
+    hex(digest(&SHA256, token.as_bytes()))
 }
 
 /// Six digits are soon guessed by who has their digest: this one wants the secret of the settings. The
 /// first is under the one that signs, the others under previous ones.
 fn code_digests(app: &App, user: UserId, purpose: Purpose, code: &str) -> Vec<String> {
     let text = format!("{user}\0{}\0{code}", purpose.name());
-    let digest = |key| hex(hmac::sign(key, text.as_bytes()).as_ref());
+    let digest = |key| hex(hmac::sign(key, text.as_bytes()));
     app.code_keys.iter().map(digest).collect()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,5 +1,6 @@
 //! The chain: each row's digest covers the row and the digest before it.
 
+use crate::base::hex::hex;
 use aws_lc_rs::digest::{SHA256, digest};
 use entity::audit::Model;
 use serde_json::{Value, json};
@@ -50,8 +51,7 @@ impl Link<'_> {
     pub fn digest(&self, before: &str) -> String {
         let Self { seq, at, act, actor, subject, ip, request, detail } = self;
         let text = json!([before, seq, at, act, actor, subject, ip, request, detail]).to_string();
-        let digest = digest(&SHA256, text.as_bytes());
-        digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(digest(&SHA256, text.as_bytes()))
     }
 }
 

@@ -11,6 +11,7 @@ use tessera_verify::Jwk;
 
 use crate::app::App;
 use crate::base::error::Code;
+use crate::base::hex::hex;
 use crate::http::Tag;
 
 /// The operation refuses nothing.
@@ -150,8 +151,7 @@ impl Api {
         let set = JwksResponse { keys };
         let text = set.to_json().unwrap_or(Value::Null).to_string();
         let digest = digest::digest(&digest::SHA256, text.as_bytes());
-        let tag: String = digest.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
-        let tag = format!("\"{tag}\"");
+        let tag = format!("\"{}\"", hex(&digest.as_ref()[..16]));
         if known.0.is_some_and(|known| known.contains(&tag)) {
             return Published::Unchanged(tag, CACHE.to_owned());
         }

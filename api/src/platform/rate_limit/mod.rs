@@ -30,6 +30,7 @@ use crate::base::clock::{self, Time};
 use crate::base::config::{Config, ConfigError};
 use crate::base::derived_key;
 use crate::base::error::{Error, Result};
+use crate::base::hex::hex;
 use crate::base::request_context;
 use crate::platform::unit_of_work::UnitOfWork;
 
@@ -399,8 +400,7 @@ impl Budget {
 /// could be compared with those of likely names, and of passwords that were typed for one.
 fn key(app: &App, what: &str, parts: &[&str]) -> String {
     let text = [&[what], parts].concat().join("\0");
-    let tag = hmac::sign(&app.attempt_key, text.as_bytes());
-    tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(hmac::sign(&app.attempt_key, text.as_bytes()))
 }
 
 /// The key of those digests.
