@@ -6,6 +6,7 @@ pub(crate) mod body;
 pub(crate) mod browser_request;
 pub(crate) mod cookie;
 pub(crate) mod docs;
+pub(crate) mod form;
 pub(crate) mod headers;
 mod host;
 pub(crate) mod layers;

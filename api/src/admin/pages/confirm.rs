@@ -3,16 +3,16 @@
 //! It keeps what was typed in hidden fields and sends it to the same place once more, so that every form of the
 //! administration, and every button of its lists, is confirmed in the same way and without scripts.
 
-use minijinja::{Value, context};
+use minijinja::context;
 use poem::Response;
-use serde_json::Value as Json;
 
-use super::{Filled, refused};
+use super::refused;
 use crate::access::caller::page::PageRequest;
 use crate::access::session::browser::{self, SignedIn};
 use crate::app::App;
 use crate::base::error::page::Head;
 use crate::base::error::{Code, Error, Result};
+use crate::http::form::FilledForm;
 use crate::identity::factor::password_check::{self, Account};
 use crate::identity::factor::{Authentication, Password};
 use crate::identity::user;
@@ -31,27 +31,24 @@ const ACTS: [&str; 9] = [
     "rotate",
 ];
 
-/// Takes the password that came with a form, if one did: the session counts as fresh from then on, and the browser has
-/// another id. Returns the proof; the refusal is a page.
+/// Checks the password that came with a form: the session counts as fresh from then on, and the browser has another id.
+/// The refusal is a page.
 pub(super) async fn prove(
     request: &mut PageRequest,
     signed_in: &SignedIn,
-    form: &Filled,
+    form: &FilledForm,
+    proof: String,
     from: Option<&str>,
-) -> Result<Option<Authentication>, Response> {
-    let Some(proof) = &form.proof else { return Ok(None) };
+) -> Result<Authentication, Response> {
     let next = browser::new_id();
     let outcome = match proof.is_empty() {
         true => Err(Error::from(Code::FreshTokenRequired)),
-        false => {
-            let password = Password::new(proof.clone());
-            freshen(&request.app, signed_in, password, &next, from).await
-        }
+        false => freshen(&request.app, signed_in, Password::new(proof), &next, from).await,
     };
     match outcome {
         Ok(authentication) => {
             request.change_id(&next);
-            Ok(Some(authentication))
+            Ok(authentication)
         }
         Err(error) if error.code() == Code::Unauthorized => {
             Err(request.redirect_to_login(Some("signed-out-meanwhile")))
@@ -76,7 +73,7 @@ async fn freshen(
 }
 
 /// The page that asks for the password, with all that was typed, and with what was wrong about the password if it was.
-pub(super) async fn page(request: &PageRequest, form: &Filled, error: &Error) -> Response {
+pub(super) async fn page(request: &PageRequest, form: &FilledForm, error: &Error) -> Response {
     let about = match about(request, form).await {
         Ok(about) => about,
         Err(error) => return refused(request, error),
@@ -92,13 +89,13 @@ pub(super) async fn page(request: &PageRequest, form: &Filled, error: &Error) ->
     };
     let head = Head::of(error);
     let values = context! {
-        act => ACTS.into_iter().find(|act| *act == form.act),
-        faulty => &form.act,
+        act => ACTS.into_iter().find(|act| *act == form.placement.act),
+        faulty => form.placement.act,
         field,
         fault,
         about,
         minutes,
-        kept => kept(form),
+        kept => form.sent().map(|(name, text)| vec![name.to_owned(), text.to_owned()]).collect::<Vec<_>>(),
         place => request.place(),
         told => "",
         next => "",
@@ -107,22 +104,12 @@ pub(super) async fn page(request: &PageRequest, form: &Filled, error: &Error) ->
 }
 
 /// Whom or what the act is about, as far as the form or its place says.
-async fn about(request: &PageRequest, form: &Filled) -> Result<String> {
+async fn about(request: &PageRequest, form: &FilledForm) -> Result<String> {
     let user = request.place().strip_prefix("admin/users/").and_then(|id| id.parse().ok());
     if let Some(user) = user {
         let known = user::by_id(&request.app.database, user).await?;
         return Ok(known.map(|known| known.user.email).unwrap_or_default());
     }
-    let said = [&form.username, &form.name, &form.id].into_iter().flatten();
-    Ok(said.clone().find(|said| !said.is_empty()).cloned().unwrap_or_default())
-}
-
-/// The fields of a form, but for passwords and tokens.
-fn kept(form: &Filled) -> Vec<Value> {
-    let Ok(Json::Object(fields)) = serde_json::to_value(form) else { return Vec::new() };
-    let texts = fields.into_iter().filter_map(|(name, value)| match value {
-        Json::String(text) => Some(Value::from(vec![name, text])),
-        _ => None,
-    });
-    texts.collect()
+    let named = ["username", "name", "id"].into_iter().find_map(|field| form.text(field));
+    Ok(named.unwrap_or_default().to_owned())
 }

@@ -3,9 +3,12 @@
 use minijinja::{Value, context};
 use poem::web::Path;
 use poem::{Response, handler};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
-use super::{Act, BY_BUTTON, Done, Filled, From, ROWS, after, next, page, why};
+use super::form::{Posted, Reason, ScopeList, scopes_wrong};
+use super::tokens::delete_token;
+use super::{Administrator, Outcome, ROWS, RowsQuery, after, next, page};
 use crate::access;
 use crate::access::caller::page::{CheckedForm, PageRequest};
 use crate::access::session::pages::device_name;
@@ -13,22 +16,22 @@ use crate::access::session::{self, Session};
 use crate::admin;
 use crate::admin::revocation::Target;
 use crate::admin::user::Regrant;
-use crate::base::error::{Code, Error, Result};
+use crate::base::error::{Code, Result};
 use crate::base::listing::Page;
-use crate::base::scope::{MAX_SCOPES, Scope, Scopes};
+use crate::base::scope::{Scope, Scopes};
 use crate::http::browser_request::PageQuery;
+use crate::http::form::{Checkbox, Field, FilledForm, PageForm, Placement, placed};
 use crate::http::paths::PageRoute;
 use crate::http::peer::PeerAddress;
 use crate::identity::user::{Changes, Filter, User};
 use crate::identity::verification::Purpose;
 use crate::platform::audit::{self, Actor};
-use crate::self_service::api_token::{self, Selection};
 use crate::self_service::recovery;
 use crate::self_service::registration::pages::invalid;
 
-/// Which users are looked for.
+/// The query of the list of users: those who are looked for.
 #[derive(Debug, Deserialize)]
-struct Sought {
+struct UsersQuery {
     q: Option<String>,
     state: Option<String>,
     after: Option<String>,
@@ -46,13 +49,13 @@ pub(super) fn pages() -> Vec<PageRoute> {
 #[handler]
 async fn show_users(
     request: PageRequest,
-    PageQuery(sought): PageQuery<Sought>,
+    PageQuery(sought): PageQuery<UsersQuery>,
 ) -> poem::Result<Response> {
     page(&request, "admin/users.html", users_values(&request, sought)).await
 }
 
-async fn users_values(request: &PageRequest, sought: Sought) -> Result<Value> {
-    let Sought { q, state, after } = sought;
+async fn users_values(request: &PageRequest, sought: UsersQuery) -> Result<Value> {
+    let UsersQuery { q, state, after } = sought;
     let state = state.unwrap_or_default();
     let filter = Filter {
         contains: q.clone(),
@@ -123,138 +126,185 @@ fn seen_session(session: &Session, user: Option<(String, &str)>) -> Value {
     }
 }
 
+/// A form of a user's page.
+#[derive(Deserialize, Serialize)]
+#[serde(tag = "act", rename_all = "kebab-case")]
+enum UserForm {
+    Change(Rights),
+    ResetMail,
+    EndSession {
+        #[serde(default)]
+        id: Field<Uuid>,
+    },
+    EndSessions {
+        #[serde(default)]
+        why: Field<Reason>,
+    },
+    RevokeAll {
+        #[serde(default)]
+        why: Field<Reason>,
+    },
+    DeleteToken {
+        #[serde(default)]
+        id: String,
+    },
+    Delete {
+        /// The user's address, typed to confirm.
+        #[serde(default)]
+        email: String,
+    },
+    #[serde(other)]
+    Unknown,
+}
+
+impl PageForm for UserForm {
+    fn placement(&self) -> Placement {
+        match self {
+            UserForm::Change(_) => placed("change", "rights", &["scopes"]),
+            UserForm::ResetMail => placed("reset-mail", "acts", &[]),
+            UserForm::EndSession { .. } => placed("end-session", "sessions", &[]),
+            UserForm::EndSessions { .. } => placed("end-sessions", "acts", &["why"]),
+            UserForm::RevokeAll { .. } => placed("revoke-all", "acts", &["why"]),
+            UserForm::DeleteToken { .. } => placed("delete-token", "tokens", &[]),
+            UserForm::Delete { .. } => placed("delete", "acts", &["email"]),
+            UserForm::Unknown => Placement::default(),
+        }
+    }
+}
+
+/// The form that changes what a user is and may do. It brings along what it showed when it was loaded.
+#[derive(Default, Deserialize, Serialize)]
+#[serde(default)]
+struct Rights {
+    was_active: Checkbox,
+    was_superuser: Checkbox,
+    was_verified: Checkbox,
+    was_scopes: String,
+    is_active: Checkbox,
+    is_superuser: Checkbox,
+    is_verified: Checkbox,
+    scopes: Field<ScopeList>,
+}
+
+impl Rights {
+    /// What was sent otherwise than the form showed it is to be changed, and nothing else: of two who change different
+    /// things neither undoes the other's, whenever they loaded the page.
+    fn update(self) -> Result<admin::user::UserUpdate> {
+        let flag = |was: Checkbox, is: Checkbox| Some(is.0).filter(|_| is != was);
+        let changes = Changes {
+            is_active: flag(self.was_active, self.is_active),
+            is_superuser: flag(self.was_superuser, self.is_superuser),
+            is_verified: flag(self.was_verified, self.is_verified),
+            ..Changes::default()
+        };
+        let regrant = Some(self.regrant()?);
+        Ok(admin::user::UserUpdate { changes, regrant, ..admin::user::UserUpdate::default() })
+    }
+
+    /// What the form added to the scopes that it showed, and took from them.
+    fn regrant(self) -> Result<Regrant> {
+        if self.was_scopes.trim() == self.scopes.text.trim() {
+            return Ok(Regrant::default());
+        }
+        let (was, is) = (Scopes::parse(self.was_scopes.trim()), self.scopes.value?.0);
+        let beyond = |some: &Scopes, others: &Scopes| -> Scopes {
+            some.iter().filter(|scope| !others.contains(scope.as_str())).cloned().collect()
+        };
+        let (added, taken) = (beyond(&is, &was), beyond(&was, &is));
+        // A scope may have a comma; who types one here means a space.
+        if added.iter().any(|scope| scope.as_str().contains(',')) {
+            return Err(scopes_wrong());
+        }
+        if added.contains(Scope::SUPER) {
+            return Err(invalid("scopes", "scopes-super", "super is what is_superuser gives"));
+        }
+        Ok(Regrant { added, taken })
+    }
+}
+
 #[handler]
 async fn change_user(
     Path(id): Path<String>,
     from: PeerAddress,
-    posted: CheckedForm<Filled>,
+    posted: CheckedForm<Posted<UserForm>>,
 ) -> poem::Result<Response> {
-    let CheckedForm { form, mut request } = posted;
+    let CheckedForm { form: Posted { form, proof }, mut request } = posted;
     // A mail that anybody may ask for harms nobody.
-    let scope = if form.act == "reset-mail" { Scope::ADMIN } else { Scope::SUPER };
-    let act = Act::by(&mut request, scope, &form, &from).await?;
-    let is_end = form.act == "delete";
-    let outcome = user_changed(&act, &id, form.clone(), from.0.as_deref()).await;
-    if is_end && outcome.is_ok() {
+    let scope = if matches!(form, UserForm::ResetMail) { Scope::ADMIN } else { Scope::SUPER };
+    let deletes = matches!(form, UserForm::Delete { .. });
+    let filled = FilledForm::of(&form);
+    let administrator = Administrator::of(&mut request, scope, &filled, proof, &from).await?;
+    let outcome = user_changed(&administrator, &id, form, from.0.as_deref()).await;
+    if deletes && outcome.is_ok() {
         return Ok(request.redirect_with_flash("admin/users", "", "user-gone"));
     }
-    Ok(after(&request, &form, outcome, "admin/user.html", user_values(&request, &id)).await)
+    Ok(after(&request, &filled, outcome, "admin/user.html", user_values(&request, &id)).await)
 }
 
-async fn user_changed(act: &Act<'_>, id: &str, form: Filled, from: Option<&str>) -> Result<Done> {
-    let app = &act.request.app;
+async fn user_changed(
+    administrator: &Administrator<'_>,
+    id: &str,
+    form: UserForm,
+    from: Option<&str>,
+) -> Result<Outcome> {
+    let app = &administrator.request.app;
     let user = admin::user::read(app, id).await?;
-    match form.act.as_str() {
-        "change" => {
-            // What was sent otherwise than the form showed it is to be changed, and nothing else: of two who change
-            // different things neither undoes the other's, whenever they loaded the page.
-            let flag = |was: &Option<String>, is: &Option<String>| {
-                Some(is.is_some()).filter(|is| *is != was.is_some())
-            };
-            let changes = Changes {
-                is_active: flag(&form.was_active, &form.is_active),
-                is_superuser: flag(&form.was_superuser, &form.is_superuser),
-                is_verified: flag(&form.was_verified, &form.is_verified),
-                ..Changes::default()
-            };
-            let regrant = Some(regrant(&form)?);
-            let update =
-                admin::user::UserUpdate { changes, regrant, ..admin::user::UserUpdate::default() };
-            admin::user::change(app, &act.superuser()?, id, update).await?;
-            Ok(Done::Said("saved"))
+    match form {
+        UserForm::Change(rights) => {
+            let update = rights.update()?;
+            admin::user::change(app, &administrator.superuser()?, id, update).await?;
+            Ok(Outcome::Flash("saved"))
         }
-        "reset-mail" => {
+        UserForm::ResetMail => {
             let email = user.email.parse().map_err(|_| Code::UnprocessableContent)?;
             // The mail has no code: nobody's browser but the user's may have one, and it did not ask.
-            let by = Actor::of(&act.caller);
+            let by = Actor::of(&administrator.caller);
             recovery::ask(app, Purpose::ResetPassword, email, by, from, None).await?;
-            Ok(Done::Said("reset-mail-done"))
+            Ok(Outcome::Flash("reset-mail-done"))
         }
-        "end-session" => end_session(act, form).await,
-        "end-sessions" => {
-            let (superuser, why) = (act.superuser()?, why(form.why)?);
+        UserForm::EndSession { id } => end_session(administrator, id).await,
+        UserForm::EndSessions { why } => {
+            let (superuser, Reason(why)) = (administrator.superuser()?, why.value?);
             admin::revocation::end_sessions(app, &superuser, &user.email, why).await?;
-            Ok(Done::Said("sessions-ended"))
+            Ok(Outcome::Flash("sessions-ended"))
         }
-        "revoke-all" => {
-            let (superuser, why) = (act.superuser()?, why(form.why)?);
+        UserForm::RevokeAll { why } => {
+            let (superuser, Reason(why)) = (administrator.superuser()?, why.value?);
             let target = Target::User(user.id.0);
             admin::revocation::revoke(app, &superuser, target, why).await?;
-            Ok(Done::Said("revoked-all"))
+            Ok(Outcome::Flash("revoked-all"))
         }
-        "delete-token" => {
-            let selection = Selection::Id(form.id.unwrap_or_default());
-            if api_token::delete(app, &act.caller, selection).await? == 0 {
-                return Err(Code::NotFound.into());
-            }
-            Ok(Done::Said("token-deleted"))
-        }
-        "delete" => {
-            let typed = form.email.as_deref().unwrap_or_default().trim();
-            if !typed.eq_ignore_ascii_case(&user.email) {
+        UserForm::DeleteToken { id } => delete_token(administrator, id).await,
+        UserForm::Delete { email } => {
+            if !email.trim().eq_ignore_ascii_case(&user.email) {
                 return Err(invalid("email", "confirm-wrong", "The address is not the user's"));
             }
-            admin::user::delete(app, &act.superuser()?, id).await?;
-            Ok(Done::Said("saved"))
+            admin::user::delete(app, &administrator.superuser()?, id).await?;
+            Ok(Outcome::Flash("saved"))
         }
-        _ => Err(Code::UnprocessableContent.into()),
+        UserForm::Unknown => Err(Code::UnprocessableContent.into()),
     }
 }
 
-/// What a form added to the scopes that it showed, and took from them.
-fn regrant(form: &Filled) -> Result<Regrant> {
-    let words = |text: &Option<String>| text.clone().unwrap_or_default().trim().to_owned();
-    let (was, is) = (words(&form.was_scopes), words(&form.scopes));
-    if was == is {
-        return Ok(Regrant::default());
-    }
-    let (was, is) = (Scopes::parse(&was), scopes(Some(&is))?);
-    let beyond = |some: &Scopes, others: &Scopes| -> Scopes {
-        some.iter().filter(|scope| !others.contains(scope.as_str())).cloned().collect()
-    };
-    let (added, taken) = (beyond(&is, &was), beyond(&was, &is));
-    // A scope may have a comma; who types one here means a space.
-    if added.iter().any(|scope| scope.as_str().contains(',')) {
-        return Err(scopes_wrong());
-    }
-    if added.contains(Scope::SUPER) {
-        return Err(invalid("scopes", "scopes-super", "super is what is_superuser gives"));
-    }
-    Ok(Regrant { added, taken })
-}
+/// The reason of a session that a button ends, with no reason typed.
+const BY_BUTTON: &str = "ended on the pages of the administration";
 
-fn scopes_wrong() -> Error {
-    invalid("scopes", "scopes-wrong", "Scopes are words with spaces between them")
-}
-
-/// Words separated by spaces; one that is none is refused rather than left out.
-pub(super) fn scopes(text: Option<&str>) -> Result<Scopes> {
-    let words = text.unwrap_or_default().split_whitespace();
-    let scopes: Vec<Scope> =
-        words.map(str::parse).collect::<Result<_, _>>().map_err(|_| scopes_wrong())?;
-    if scopes.len() > MAX_SCOPES {
-        return Err(scopes_wrong());
-    }
-    Ok(scopes.into_iter().collect())
-}
-
-async fn end_session(act: &Act<'_>, form: Filled) -> Result<Done> {
-    let session = form.id.unwrap_or_default().parse().map_err(|_| Code::NotFound)?;
-    let target = Target::Session(session);
-    let why = BY_BUTTON.to_owned();
-    admin::revocation::revoke(&act.request.app, &act.superuser()?, target, why).await?;
-    Ok(Done::Said("session-ended"))
+async fn end_session(administrator: &Administrator<'_>, id: Field<Uuid>) -> Result<Outcome> {
+    let target = Target::Session(id.value.map_err(|_| Code::NotFound)?);
+    let (app, superuser) = (&administrator.request.app, administrator.superuser()?);
+    admin::revocation::revoke(app, &superuser, target, BY_BUTTON.to_owned()).await?;
+    Ok(Outcome::Flash("session-ended"))
 }
 
 #[handler]
 async fn show_sessions(
     request: PageRequest,
-    PageQuery(from): PageQuery<From>,
+    PageQuery(from): PageQuery<RowsQuery>,
 ) -> poem::Result<Response> {
     page(&request, "admin/sessions.html", sessions_values(&request, from)).await
 }
 
-async fn sessions_values(request: &PageRequest, from: From) -> Result<Value> {
+async fn sessions_values(request: &PageRequest, from: RowsQuery) -> Result<Value> {
     let app = &request.app;
     let after = from.after.as_deref().and_then(|id| id.parse().ok());
     let current = request.signed_in.as_ref().map(|signed_in| signed_in.session);
@@ -271,15 +321,31 @@ async fn sessions_values(request: &PageRequest, from: From) -> Result<Value> {
     Ok(context! { sessions, from => from.query(), next => next(last, &[]) })
 }
 
+/// The form of the list of sessions, which has one act.
+#[derive(Deserialize, Serialize)]
+struct SessionForm {
+    act: String,
+    #[serde(default)]
+    id: Field<Uuid>,
+}
+
+impl PageForm for SessionForm {
+    fn placement(&self) -> Placement {
+        placed("end-session", "sessions", &[])
+    }
+}
+
 #[handler]
 async fn change_session(
     from: PeerAddress,
-    PageQuery(rows): PageQuery<From>,
-    posted: CheckedForm<Filled>,
+    PageQuery(rows): PageQuery<RowsQuery>,
+    posted: CheckedForm<Posted<SessionForm>>,
 ) -> poem::Result<Response> {
-    let CheckedForm { form, mut request } = posted;
-    let act = Act::by(&mut request, Scope::SUPER, &form, &from).await?;
-    let outcome = end_session(&act, form.clone()).await;
+    let CheckedForm { form: Posted { form, proof }, mut request } = posted;
+    let filled = FilledForm::of(&form);
+    let administrator =
+        Administrator::of(&mut request, Scope::SUPER, &filled, proof, &from).await?;
+    let outcome = end_session(&administrator, form.id).await;
     let values = sessions_values(&request, rows);
-    Ok(after(&request, &form, outcome, "admin/sessions.html", values).await)
+    Ok(after(&request, &filled, outcome, "admin/sessions.html", values).await)
 }

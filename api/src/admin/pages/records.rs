@@ -5,10 +5,11 @@ use std::collections::{HashMap, HashSet};
 use entity::PrincipalId;
 use minijinja::{Value, context};
 use poem::{Response, handler};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
-use super::{Act, Done, Filled, From, ROWS, after, next, page, why};
+use super::form::{Posted, Reason};
+use super::{Administrator, Outcome, ROWS, RowsQuery, after, next, page};
 use crate::access::caller::page::{CheckedForm, PageRequest};
 use crate::admin;
 use crate::admin::revocation::Target;
@@ -16,6 +17,7 @@ use crate::app::App;
 use crate::base::error::{Code, Result};
 use crate::base::scope::Scope;
 use crate::http::browser_request::PageQuery;
+use crate::http::form::{Field, FilledForm, PageForm, Placement, placed};
 use crate::http::paths::PageRoute;
 use crate::http::peer::PeerAddress;
 use crate::identity::service;
@@ -35,12 +37,12 @@ pub(super) fn pages() -> Vec<PageRoute> {
 #[handler]
 async fn show_revocations(
     request: PageRequest,
-    PageQuery(from): PageQuery<From>,
+    PageQuery(from): PageQuery<RowsQuery>,
 ) -> poem::Result<Response> {
     page(&request, "admin/revocations.html", revocations_values(&request, from)).await
 }
 
-async fn revocations_values(request: &PageRequest, from: From) -> Result<Value> {
+async fn revocations_values(request: &PageRequest, from: RowsQuery) -> Result<Value> {
     let before = from.after.as_deref().and_then(|after| after.parse().ok());
     let entries = revocation::list(&request.app, Some(&revocation::COVERING), before, ROWS).await?;
     let last = entries.next(|last| last.seq.to_string());
@@ -70,57 +72,98 @@ async fn revocations_values(request: &PageRequest, from: From) -> Result<Value> 
     Ok(context! { entries, from => from.query(), next => next(last, &[]) })
 }
 
-#[handler]
-async fn change_revocations(
-    from: PeerAddress,
-    PageQuery(rows): PageQuery<From>,
-    posted: CheckedForm<Filled>,
-) -> poem::Result<Response> {
-    let CheckedForm { form, mut request } = posted;
-    let act = Act::by(&mut request, Scope::SUPER, &form, &from).await?;
-    let outcome = revocations_changed(&act, form.clone()).await;
-    Ok(after(
-        &request,
-        &form,
-        outcome,
-        "admin/revocations.html",
-        revocations_values(&request, rows),
-    )
-    .await)
+/// A form of the page of revocations.
+#[derive(Deserialize, Serialize)]
+#[serde(tag = "act", rename_all = "kebab-case")]
+enum RevocationForm {
+    Revoke(NewRevocation),
+    Lift {
+        /// The revocation's number.
+        #[serde(default)]
+        id: Field<i64>,
+    },
+    Explain {
+        #[serde(default, skip_serializing)]
+        token: String,
+    },
+    #[serde(other)]
+    Unknown,
 }
 
-async fn revocations_changed(act: &Act<'_>, form: Filled) -> Result<Done> {
-    let app = &act.request.app;
-    match form.act.as_str() {
-        "revoke" => {
-            let subject = form.subject.unwrap_or_default();
-            let wrong = |_| invalid("subject", "id-wrong", "This is no id");
-            let id = subject.trim().parse().map_err(wrong)?;
-            let target = match form.kind.as_deref() {
-                Some("jti") => Target::Token(id),
-                Some("sid") => Target::Session(id),
-                Some("sub") => Target::User(id),
-                _ => return Err(Code::UnprocessableContent.into()),
-            };
-            admin::revocation::revoke(app, &act.superuser()?, target, why(form.why)?).await?;
-            Ok(Done::Said("revoked"))
+/// The form that revokes a token, a session, or all that a user has.
+#[derive(Default, Deserialize, Serialize)]
+#[serde(default)]
+struct NewRevocation {
+    kind: String,
+    subject: String,
+    why: Field<Reason>,
+}
+
+impl NewRevocation {
+    fn target(&self) -> Result<Target> {
+        let wrong = |_| invalid("subject", "id-wrong", "This is no id");
+        let id = self.subject.trim().parse().map_err(wrong)?;
+        match self.kind.as_str() {
+            "jti" => Ok(Target::Token(id)),
+            "sid" => Ok(Target::Session(id)),
+            "sub" => Ok(Target::User(id)),
+            _ => Err(Code::UnprocessableContent.into()),
         }
-        "lift" => {
-            let seq = form.id.unwrap_or_default().parse().map_err(|_| Code::NotFound)?;
-            admin::revocation::lift(app, &act.superuser()?, seq).await?;
-            Ok(Done::Said("lifted"))
-        }
-        "explain" => {
-            let token = form.token.unwrap_or_default();
-            Ok(Done::Told(admin::revocation::explain(app, token.trim()).await?.sentence))
-        }
-        _ => Err(Code::UnprocessableContent.into()),
     }
 }
 
-/// Which acts are looked for.
+impl PageForm for RevocationForm {
+    fn placement(&self) -> Placement {
+        match self {
+            RevocationForm::Revoke(_) => placed("revoke", "revoke", &["subject", "why"]),
+            RevocationForm::Lift { .. } => placed("lift", "", &[]),
+            RevocationForm::Explain { .. } => placed("explain", "explain", &[]),
+            RevocationForm::Unknown => Placement::default(),
+        }
+    }
+}
+
+#[handler]
+async fn change_revocations(
+    from: PeerAddress,
+    PageQuery(rows): PageQuery<RowsQuery>,
+    posted: CheckedForm<Posted<RevocationForm>>,
+) -> poem::Result<Response> {
+    let CheckedForm { form: Posted { form, proof }, mut request } = posted;
+    let filled = FilledForm::of(&form);
+    let administrator =
+        Administrator::of(&mut request, Scope::SUPER, &filled, proof, &from).await?;
+    let outcome = revocations_changed(&administrator, form).await;
+    let values = revocations_values(&request, rows);
+    Ok(after(&request, &filled, outcome, "admin/revocations.html", values).await)
+}
+
+async fn revocations_changed(
+    administrator: &Administrator<'_>,
+    form: RevocationForm,
+) -> Result<Outcome> {
+    let app = &administrator.request.app;
+    match form {
+        RevocationForm::Revoke(new) => {
+            let (target, superuser) = (new.target()?, administrator.superuser()?);
+            admin::revocation::revoke(app, &superuser, target, new.why.value?.0).await?;
+            Ok(Outcome::Flash("revoked"))
+        }
+        RevocationForm::Lift { id } => {
+            let seq = id.value.map_err(|_| Code::NotFound)?;
+            admin::revocation::lift(app, &administrator.superuser()?, seq).await?;
+            Ok(Outcome::Flash("lifted"))
+        }
+        RevocationForm::Explain { token } => {
+            Ok(Outcome::Answer(admin::revocation::explain(app, token.trim()).await?.sentence))
+        }
+        RevocationForm::Unknown => Err(Code::UnprocessableContent.into()),
+    }
+}
+
+/// The query of the audit: the entries that are looked for.
 #[derive(Debug, Deserialize)]
-struct Sought {
+struct EventsQuery {
     act: Option<String>,
     actor: Option<String>,
     subject: Option<String>,
@@ -131,12 +174,12 @@ struct Sought {
 #[handler]
 async fn show_events(
     request: PageRequest,
-    PageQuery(sought): PageQuery<Sought>,
+    PageQuery(sought): PageQuery<EventsQuery>,
 ) -> poem::Result<Response> {
     page(&request, "admin/events.html", events_values(&request, sought)).await
 }
 
-async fn events_values(request: &PageRequest, sought: Sought) -> Result<Value> {
+async fn events_values(request: &PageRequest, sought: EventsQuery) -> Result<Value> {
     let app = &request.app;
     let typed =
         |text: &Option<String>| text.as_deref().map(str::trim).unwrap_or_default().to_owned();

@@ -2,13 +2,17 @@
 
 use minijinja::{Value, context};
 use poem::{Response, handler};
+use serde::{Deserialize, Serialize};
+use tessera_verify::SigningAlgorithm;
 
-use super::{Act, Done, Filled, From, ROWS, after, next, page};
+use super::form::Posted;
+use super::{Administrator, Outcome, ROWS, RowsQuery, after, next, page};
 use crate::access::caller::page::{CheckedForm, PageRequest};
 use crate::admin;
 use crate::base::error::{Code, Result};
 use crate::base::scope::Scope;
 use crate::http::browser_request::PageQuery;
+use crate::http::form::{Checkbox, Field, FilledForm, PageForm, Placement, placed};
 use crate::http::paths::PageRoute;
 use crate::http::peer::PeerAddress;
 use crate::platform::{key, mail, replica};
@@ -26,12 +30,12 @@ pub(super) fn pages() -> Vec<PageRoute> {
 #[handler]
 async fn show_mails(
     request: PageRequest,
-    PageQuery(from): PageQuery<From>,
+    PageQuery(from): PageQuery<RowsQuery>,
 ) -> poem::Result<Response> {
     page(&request, "admin/mail.html", mail_values(&request, from)).await
 }
 
-async fn mail_values(request: &PageRequest, from: From) -> Result<Value> {
+async fn mail_values(request: &PageRequest, from: RowsQuery) -> Result<Value> {
     let after = from.after.as_deref().and_then(|id| id.parse().ok());
     let waiting = mail::waiting(&request.app, after, ROWS).await?;
     let last = waiting.next(|last| last.id.to_string());
@@ -56,31 +60,61 @@ async fn mail_values(request: &PageRequest, from: From) -> Result<Value> {
     )
 }
 
+/// A form of the list of mails.
+#[derive(Deserialize, Serialize)]
+#[serde(tag = "act", rename_all = "kebab-case")]
+enum MailForm {
+    Hasten {
+        #[serde(default)]
+        id: String,
+    },
+    Discard {
+        #[serde(default)]
+        id: String,
+    },
+    #[serde(other)]
+    Unknown,
+}
+
+impl PageForm for MailForm {
+    fn placement(&self) -> Placement {
+        match self {
+            MailForm::Hasten { .. } => placed("hasten", "", &[]),
+            MailForm::Discard { .. } => placed("discard", "", &[]),
+            MailForm::Unknown => Placement::default(),
+        }
+    }
+}
+
 #[handler]
 async fn change_mail(
     from: PeerAddress,
-    PageQuery(rows): PageQuery<From>,
-    posted: CheckedForm<Filled>,
+    PageQuery(rows): PageQuery<RowsQuery>,
+    posted: CheckedForm<Posted<MailForm>>,
 ) -> poem::Result<Response> {
-    let CheckedForm { form, mut request } = posted;
-    let scope = if form.act == "hasten" { Scope::ADMIN } else { Scope::SUPER };
-    let act = Act::by(&mut request, scope, &form, &from).await?;
-    let outcome = mail_changed(&act, form.clone()).await;
-    Ok(after(&request, &form, outcome, "admin/mail.html", mail_values(&request, rows)).await)
+    let CheckedForm { form: Posted { form, proof }, mut request } = posted;
+    let scope = match form {
+        MailForm::Hasten { .. } => Scope::ADMIN,
+        MailForm::Discard { .. } | MailForm::Unknown => Scope::SUPER,
+    };
+    let filled = FilledForm::of(&form);
+    let administrator = Administrator::of(&mut request, scope, &filled, proof, &from).await?;
+    let outcome = mail_changed(&administrator, form).await;
+    Ok(after(&request, &filled, outcome, "admin/mail.html", mail_values(&request, rows)).await)
 }
 
-async fn mail_changed(act: &Act<'_>, form: Filled) -> Result<Done> {
-    let (app, id) = (&act.request.app, form.id.unwrap_or_default());
-    match form.act.as_str() {
-        "hasten" => {
+async fn mail_changed(administrator: &Administrator<'_>, form: MailForm) -> Result<Outcome> {
+    let app = &administrator.request.app;
+    match form {
+        MailForm::Hasten { id } => {
             mail::hasten(app, &id).await?;
-            Ok(Done::Said("mail-hastened"))
+            Ok(Outcome::Flash("mail-hastened"))
         }
-        "discard" => {
-            admin::mail::discard(app, &act.superuser()?, &id).await?;
-            Ok(Done::Said("mail-discarded"))
+        MailForm::Discard { id } => {
+            admin::mail::discard(app, &administrator.superuser()?, &id).await?;
+            Ok(Outcome::Flash("mail-discarded"))
         }
-        _ => Err(Code::UnprocessableContent.into()),
+        MailForm::Unknown => Err(Code::UnprocessableContent.into()),
     }
 }
 
@@ -108,29 +142,63 @@ async fn key_values(request: &PageRequest) -> Result<Value> {
     Ok(context! { keys, current })
 }
 
-#[handler]
-async fn change_keys(from: PeerAddress, posted: CheckedForm<Filled>) -> poem::Result<Response> {
-    let CheckedForm { form, mut request } = posted;
-    let act = Act::by(&mut request, Scope::SUPER, &form, &from).await?;
-    let outcome = keys_changed(&act, form.clone()).await;
-    Ok(after(&request, &form, outcome, "admin/keys.html", key_values(&request)).await)
+/// A form of the page of signing keys.
+#[derive(Deserialize, Serialize)]
+#[serde(tag = "act", rename_all = "kebab-case")]
+enum KeyForm {
+    Rotate {
+        #[serde(default)]
+        algorithm: Field<SigningAlgorithm>,
+        /// Whether the new key signs at once.
+        #[serde(default)]
+        now: Checkbox,
+    },
+    Retire {
+        #[serde(default)]
+        id: String,
+        #[serde(default)]
+        force: Checkbox,
+    },
+    #[serde(other)]
+    Unknown,
 }
 
-async fn keys_changed(act: &Act<'_>, form: Filled) -> Result<Done> {
-    let (app, superuser) = (&act.request.app, &act.superuser()?);
-    match form.act.as_str() {
-        "rotate" => {
-            let algorithm = form.algorithm.unwrap_or_default().parse();
-            let algorithm = algorithm.map_err(|_| Code::UnprocessableContent)?;
-            admin::key::rotate(app, superuser, Some(algorithm), form.now.is_some()).await?;
-            Ok(Done::Said("key-made"))
+impl PageForm for KeyForm {
+    fn placement(&self) -> Placement {
+        match self {
+            KeyForm::Rotate { .. } => placed("rotate", "", &[]),
+            KeyForm::Retire { .. } => placed("retire", "", &[]),
+            KeyForm::Unknown => Placement::default(),
         }
-        "retire" => {
-            let kid = form.id.unwrap_or_default();
-            admin::key::retire(app, superuser, &kid, form.force.is_some()).await?;
-            Ok(Done::Said("key-retired-done"))
+    }
+}
+
+#[handler]
+async fn change_keys(
+    from: PeerAddress,
+    posted: CheckedForm<Posted<KeyForm>>,
+) -> poem::Result<Response> {
+    let CheckedForm { form: Posted { form, proof }, mut request } = posted;
+    let filled = FilledForm::of(&form);
+    let administrator =
+        Administrator::of(&mut request, Scope::SUPER, &filled, proof, &from).await?;
+    let outcome = keys_changed(&administrator, form).await;
+    Ok(after(&request, &filled, outcome, "admin/keys.html", key_values(&request)).await)
+}
+
+async fn keys_changed(administrator: &Administrator<'_>, form: KeyForm) -> Result<Outcome> {
+    let (app, superuser) = (&administrator.request.app, &administrator.superuser()?);
+    match form {
+        KeyForm::Rotate { algorithm, now } => {
+            let algorithm = algorithm.value.map_err(|_| Code::UnprocessableContent)?;
+            admin::key::rotate(app, superuser, Some(algorithm), now.0).await?;
+            Ok(Outcome::Flash("key-made"))
         }
-        _ => Err(Code::UnprocessableContent.into()),
+        KeyForm::Retire { id, force } => {
+            admin::key::retire(app, superuser, &id, force.0).await?;
+            Ok(Outcome::Flash("key-retired-done"))
+        }
+        KeyForm::Unknown => Err(Code::UnprocessableContent.into()),
     }
 }
 

@@ -3,8 +3,11 @@
 use entity::PrincipalId;
 use minijinja::{Value, context};
 use poem::{Response, handler};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
-use super::{Act, Done, Filled, From, ROWS, after, next, page, people};
+use super::form::{Posted, ScopeList};
+use super::{Administrator, Outcome, ROWS, RowsQuery, after, next, page};
 use crate::access;
 use crate::access::api_token::ApiToken;
 use crate::access::caller::Caller;
@@ -15,12 +18,13 @@ use crate::base::listing::Page;
 use crate::base::random;
 use crate::base::scope::Scope;
 use crate::http::browser_request::PageQuery;
+use crate::http::form::{Field, FilledForm, PageForm, Placement, placed};
 use crate::http::paths::PageRoute;
 use crate::http::peer::PeerAddress;
 use crate::identity::factor::Password;
 use crate::identity::factor::password_check::{self, Account};
-use crate::identity::service;
-use crate::self_service::account::pages::{line, once, seconds_of};
+use crate::identity::service::{self, ServiceName};
+use crate::self_service::account::pages::{Days, line, once};
 use crate::self_service::api_token::{self, NewApiToken, Selection};
 use crate::self_service::registration::pages::invalid;
 
@@ -32,12 +36,12 @@ pub(super) fn pages() -> Vec<PageRoute> {
 #[handler]
 async fn show_tokens(
     request: PageRequest,
-    PageQuery(from): PageQuery<From>,
+    PageQuery(from): PageQuery<RowsQuery>,
 ) -> poem::Result<Response> {
     page(&request, "admin/tokens.html", values(&request, from)).await
 }
 
-async fn values(request: &PageRequest, from: From) -> Result<Value> {
+async fn values(request: &PageRequest, from: RowsQuery) -> Result<Value> {
     let app = &request.app;
     let tokens = access::api_token::list_all(app, from.after.clone(), ROWS).await?;
     let last = tokens.next(|(token, _)| token.id.to_string());
@@ -80,59 +84,127 @@ pub(super) fn seen(token: &ApiToken, owner: Option<&str>) -> Value {
     }
 }
 
+/// A form of the page of API tokens and services.
+#[derive(Deserialize, Serialize)]
+#[serde(tag = "act", rename_all = "kebab-case")]
+enum TokenForm {
+    DeleteToken {
+        #[serde(default)]
+        id: String,
+    },
+    CreateService {
+        #[serde(default)]
+        name: Field<ServiceName>,
+        #[serde(default)]
+        scopes: Field<ScopeList>,
+    },
+    DeleteService {
+        #[serde(default)]
+        name: String,
+    },
+    CreateToken(NewToken),
+    #[serde(other)]
+    Unknown,
+}
+
+/// The form that makes an API token.
+#[derive(Deserialize, Serialize)]
+struct NewToken {
+    /// The token's id, so that a form that is sent twice makes one token.
+    id: Option<Field<Uuid>>,
+    username: Option<String>,
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    days: Field<Days>,
+    #[serde(default)]
+    scopes: Field<ScopeList>,
+    /// The password of the superuser who sends it.
+    #[serde(default, skip_serializing)]
+    current: String,
+}
+
+impl PageForm for TokenForm {
+    fn placement(&self) -> Placement {
+        match self {
+            TokenForm::DeleteToken { .. } => placed("delete-token", "tokens", &[]),
+            TokenForm::CreateService { .. } => {
+                placed("create-service", "service", &["name", "scopes"])
+            }
+            TokenForm::DeleteService { .. } => placed("delete-service", "services", &[]),
+            TokenForm::CreateToken(_) => {
+                placed("create-token", "token", &["username", "name", "days", "scopes", "current"])
+            }
+            TokenForm::Unknown => Placement::default(),
+        }
+    }
+}
+
 #[handler]
 async fn change_tokens(
     from: PeerAddress,
-    PageQuery(rows): PageQuery<From>,
-    posted: CheckedForm<Filled>,
+    PageQuery(rows): PageQuery<RowsQuery>,
+    posted: CheckedForm<Posted<TokenForm>>,
 ) -> poem::Result<Response> {
-    let CheckedForm { form, mut request } = posted;
-    let act = Act::by(&mut request, Scope::SUPER, &form, &from).await?;
-    let outcome = changed(&act, form.clone(), from.0.as_deref()).await;
-    Ok(after(&request, &form, outcome, "admin/tokens.html", values(&request, rows)).await)
+    let CheckedForm { form: Posted { form, proof }, mut request } = posted;
+    let filled = FilledForm::of(&form);
+    let administrator =
+        Administrator::of(&mut request, Scope::SUPER, &filled, proof, &from).await?;
+    let outcome = changed(&administrator, form, from.0.as_deref()).await;
+    Ok(after(&request, &filled, outcome, "admin/tokens.html", values(&request, rows)).await)
 }
 
-async fn changed(act: &Act<'_>, form: Filled, from: Option<&str>) -> Result<Done> {
-    let app = &act.request.app;
-    let name = form.name.unwrap_or_default();
-    match form.act.as_str() {
-        "delete-token" => {
-            let selection = Selection::Id(form.id.unwrap_or_default());
-            if api_token::delete(app, &act.caller, selection).await? == 0 {
-                return Err(Code::NotFound.into());
-            }
-            Ok(Done::Said("token-deleted"))
+async fn changed(
+    administrator: &Administrator<'_>,
+    form: TokenForm,
+    from: Option<&str>,
+) -> Result<Outcome> {
+    let app = &administrator.request.app;
+    match form {
+        TokenForm::DeleteToken { id } => delete_token(administrator, id).await,
+        TokenForm::CreateService { name, scopes } => {
+            let name = name.value.map_err(|fault| invalid("name", "service-name-wrong", fault))?;
+            let scopes = scopes.value?.0;
+            admin::service::create(app, &administrator.superuser()?, name, scopes).await?;
+            Ok(Outcome::Flash("service-made"))
         }
-        "create-service" => {
-            let name =
-                name.parse().map_err(|fault| invalid("name", "service-name-wrong", fault))?;
-            let scopes = people::scopes(form.scopes.as_deref())?;
-            admin::service::create(app, &act.superuser()?, name, scopes).await?;
-            Ok(Done::Said("service-made"))
+        TokenForm::DeleteService { name } => {
+            admin::service::delete(app, &administrator.superuser()?, &name).await?;
+            Ok(Outcome::Flash("service-deleted"))
         }
-        "delete-service" => {
-            admin::service::delete(app, &act.superuser()?, &name).await?;
-            Ok(Done::Said("service-deleted"))
-        }
-        "create-token" => {
-            let current = Password::new(form.current.unwrap_or_default());
-            let account = Account::User(act.signed_in.user.id);
-            let authentication = password_check::prove(app, account, current, from).await?;
-            let caller = Caller::browser(&act.signed_in, Some(authentication));
-            let new = NewApiToken {
-                id: once(form.id)?,
-                username: form.username,
-                name: line("name", Some(name), 64)?,
-                secret: None,
-                expire: seconds_of(form.days)?,
-                scopes: match form.scopes.as_deref().map(str::trim) {
-                    None | Some("") => None,
-                    scopes => Some(people::scopes(scopes)?),
-                },
-            };
-            let made = api_token::create(app, &caller, new).await?;
-            Ok(Done::Secret(made.secret.expose().to_owned()))
-        }
-        _ => Err(Code::UnprocessableContent.into()),
+        TokenForm::CreateToken(new) => create_token(administrator, new, from).await,
+        TokenForm::Unknown => Err(Code::UnprocessableContent.into()),
     }
+}
+
+/// Deletes somebody's API token.
+pub(super) async fn delete_token(administrator: &Administrator<'_>, id: String) -> Result<Outcome> {
+    let app = &administrator.request.app;
+    if api_token::delete(app, &administrator.caller, Selection::Id(id)).await? == 0 {
+        return Err(Code::NotFound.into());
+    }
+    Ok(Outcome::Flash("token-deleted"))
+}
+
+/// Makes an API token for a user or a service. The form itself asks for the password.
+async fn create_token(
+    administrator: &Administrator<'_>,
+    new: NewToken,
+    from: Option<&str>,
+) -> Result<Outcome> {
+    let app = &administrator.request.app;
+    let NewToken { id, username, name, days, scopes, current } = new;
+    let account = Account::User(administrator.signed_in.user.id);
+    let authentication = password_check::prove(app, account, Password::new(current), from).await?;
+    let caller = Caller::browser(&administrator.signed_in, Some(authentication));
+    let new = NewApiToken {
+        id: once(id)?,
+        username,
+        name: line("name", name, 64)?,
+        secret: None,
+        expire: days.value?.seconds(),
+        scopes: Some(scopes.value?.0).filter(|scopes| scopes.iter().next().is_some()),
+    };
+    let made = api_token::create(app, &caller, new).await?;
+    Ok(Outcome::Secret(made.secret.expose().to_owned()))
 }

@@ -1,32 +1,35 @@
 //! The page on which people look after their account.
 
 use std::collections::{HashMap, HashSet};
+use std::str::FromStr;
 
 use entity::SessionId;
 use minijinja::{Value, context};
 use poem::http::{StatusCode, header};
 use poem::{IntoResponse, Response, handler};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::download::Download;
 use super::{Export, ProfileUpdate};
 use crate::access;
+use crate::access::api_token::ApiToken;
 use crate::access::caller::UserCaller;
 use crate::access::caller::page::{CheckedForm, PageRequest};
 use crate::access::session::browser::{self, SignedIn};
 use crate::access::session::pages::device_name;
-use crate::access::session::{self, Device};
+use crate::access::session::{self, Device, Session};
 use crate::app::App;
-use crate::base::error::page::{Head, field_of};
+use crate::base::error::page::Head;
 use crate::base::error::{Code, Error, LocalizedMessage, Result};
 use crate::base::listing::Page;
 use crate::base::random;
 use crate::http::body::{SECONDS, is_line};
+use crate::http::form::{Field, FilledForm, PageForm, Placement, placed};
 use crate::http::page::Frame;
 use crate::http::paths::PageRoute;
-use crate::identity::factor::Password;
 use crate::identity::factor::password_check::{self, Account};
+use crate::identity::factor::{Authentication, Password};
 use crate::identity::user::{Email, former, pending};
 use crate::identity::verification::Binding;
 use crate::identity::verification::client::CodeClient;
@@ -35,40 +38,151 @@ use crate::self_service;
 use crate::self_service::api_token::{self, NewApiToken, Selection};
 use crate::self_service::registration::pages::{invalid, strength};
 
+/// How many seconds a day has.
+const DAY: u64 = 86_400;
+
 /// How many things that happened are shown.
 const EVENTS: usize = 20;
 
 /// How many previous addresses are shown.
 const PREVIOUS: u64 = 20;
 
-/// A form of the page: what it does, and with what.
-#[derive(Deserialize, Clone)]
-struct Filled {
-    act: String,
-    name: Option<String>,
-    surname: Option<String>,
-    website: Option<String>,
-    email: Option<String>,
-    current: Option<String>,
-    password: Option<String>,
-    id: Option<String>,
-    days: Option<String>,
-}
-
-/// A form with a password alone.
+/// A form of the page, with the password that the account has so far if the form asks for it.
 #[derive(Deserialize)]
-struct Given {
+struct Posted {
+    current: Option<String>,
+    #[serde(flatten)]
+    form: AccountForm,
+}
+
+/// A form of the page.
+#[derive(Deserialize, Serialize)]
+#[serde(tag = "act", rename_all = "kebab-case")]
+enum AccountForm {
+    Profile(ProfileForm),
+    Email {
+        #[serde(default)]
+        email: Field<Email>,
+    },
+    CancelEmail,
+    CancelLinks,
+    Password {
+        #[serde(default, skip_serializing)]
+        password: String,
+    },
+    EndSession {
+        #[serde(default)]
+        id: String,
+    },
+    NotMe {
+        /// The session that somebody else began.
+        #[serde(default)]
+        id: String,
+    },
+    EndOthers,
+    CreateToken(TokenForm),
+    DeleteToken {
+        #[serde(default)]
+        id: String,
+    },
+    Delete,
+    #[serde(other)]
+    Unknown,
+}
+
+/// The form of names and website.
+#[derive(Default, Deserialize, Serialize)]
+#[serde(default)]
+struct ProfileForm {
+    name: String,
+    surname: String,
+    website: String,
+}
+
+/// The form that makes an API token.
+#[derive(Deserialize, Serialize)]
+struct TokenForm {
+    /// The token's id, so that a form that is sent twice makes one token.
+    id: Option<Field<Uuid>>,
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    days: Field<Days>,
+}
+
+/// The form that exports the account.
+#[derive(Deserialize, Serialize)]
+struct ExportForm {
+    #[serde(skip_serializing)]
     current: Option<String>,
 }
 
-/// What came of a form.
-enum Done {
-    /// It is done: what its text is known by.
-    Said(&'static str),
-    /// An API token was made: its secret is shown this once.
+impl PageForm for AccountForm {
+    fn placement(&self) -> Placement {
+        match self {
+            AccountForm::Profile(_) => {
+                placed("profile", "profile", &["name", "surname", "website"])
+            }
+            AccountForm::Email { .. } => placed("email", "email", &["email", "current"]),
+            AccountForm::CancelEmail => placed("cancel-email", "email", &[]),
+            AccountForm::CancelLinks => placed("cancel-links", "email", &["current"]),
+            AccountForm::Password { .. } => {
+                placed("password", "password", &["current", "password"])
+            }
+            AccountForm::EndSession { .. } => placed("end-session", "sessions", &[]),
+            AccountForm::NotMe { .. } => placed("not-me", "password", &[]),
+            AccountForm::EndOthers => placed("end-others", "sessions", &[]),
+            AccountForm::CreateToken(_) => {
+                placed("create-token", "tokens", &["name", "days", "current"])
+            }
+            AccountForm::DeleteToken { .. } => placed("delete-token", "tokens", &[]),
+            AccountForm::Delete => placed("delete", "leave", &["current"]),
+            AccountForm::Unknown => Placement::default(),
+        }
+    }
+}
+
+impl PageForm for ExportForm {
+    fn placement(&self) -> Placement {
+        placed("export", "leave", &["current"])
+    }
+}
+
+impl ProfileForm {
+    fn update(self) -> Result<ProfileUpdate> {
+        let name = line("name", self.name, 100)?;
+        let surname = line("surname", self.surname, 100)?;
+        let website = line("website", self.website, 256)?.map(|website| website.parse());
+        let website = website.transpose();
+        let website = website.map_err(|fault| invalid("website", "website-wrong", fault))?;
+        Ok(ProfileUpdate {
+            name: Some(name),
+            surname: Some(surname),
+            website: Some(website),
+            ..ProfileUpdate::default()
+        })
+    }
+}
+
+impl TokenForm {
+    fn new_token(self) -> Result<NewApiToken> {
+        Ok(NewApiToken {
+            id: once(self.id)?,
+            name: line("name", self.name, 64)?,
+            expire: self.days.value?.seconds(),
+            ..NewApiToken::default()
+        })
+    }
+}
+
+/// How a form turned out, if it was not refused.
+enum Outcome {
+    /// It did what it is for: the name of the text that says so.
+    Flash(&'static str),
+    /// It made an API token: the secret, which is shown this once.
     Secret(String),
-    /// The account is gone.
-    Gone,
+    /// It deleted the account.
+    Deleted,
 }
 
 /// The pages.
@@ -96,35 +210,33 @@ fn lead_to_password(frame: Frame) -> Response {
 async fn change(
     device: Device,
     client: CodeClient,
-    posted: CheckedForm<Filled>,
+    posted: CheckedForm<Posted>,
 ) -> poem::Result<Response> {
-    let CheckedForm { form, mut request } = posted;
+    let CheckedForm { form: Posted { current, form }, mut request } = posted;
     let signed_in = request.signed_in()?;
-    let next = Some(browser::new_id()).filter(|_| form.act == "password");
+    let filled = FilledForm::of(&form);
+    let next = matches!(form, AccountForm::Password { .. }).then(browser::new_id);
     // Whoever changes no address is sent no code.
-    let client = if form.act == "email" { client.keep() } else { None };
-    let by = By { device, client, next: next.as_deref() };
-    let outcome = done(&request.app, &signed_in, form.clone(), by).await;
+    let client = if matches!(form, AccountForm::Email { .. }) { client.keep() } else { None };
+    let sender = Sender { device, client, next: next.as_deref() };
+    let outcome = changed(&request.app, &signed_in, current, form, sender).await;
     if let Some(next) = next.filter(|_| outcome.is_ok()) {
         request.change_id(&next);
     }
-    let section = section_of(&form.act);
+    let section = filled.placement.section;
     let (status, values) = match outcome {
-        Ok(Done::Said(name)) => return Ok(request.redirect_with_flash("account", section, name)),
-        Ok(Done::Gone) => {
+        Ok(Outcome::Flash(name)) => {
+            return Ok(request.redirect_with_flash("account", section, name));
+        }
+        Ok(Outcome::Deleted) => {
             request.signed_in = None;
             request.change_id(&browser::new_id());
             let (title, text) =
                 (request.text("account-deleted-title"), request.text("account-deleted"));
             return Ok(request.said(StatusCode::OK, &title, &text, "login"));
         }
-        Ok(Done::Secret(secret)) => (StatusCode::CREATED, context! { secret, section }),
-        Err(error) => {
-            // What was typed stays, but for passwords.
-            let Filled { act, name, surname, website, email, days, .. } = form;
-            let typed = context! { name, surname, website, email, days };
-            return Ok(refused(&request, &signed_in, &act, error, typed).await);
-        }
+        Ok(Outcome::Secret(secret)) => (StatusCode::CREATED, context! { secret, section }),
+        Err(error) => return Ok(refused(&request, &signed_in, &filled, error).await),
     };
     Ok(shown(&request, &signed_in, status, values).await)
 }
@@ -133,17 +245,16 @@ async fn change(
 async fn refused(
     request: &PageRequest,
     signed_in: &SignedIn,
-    act: &str,
+    form: &FilledForm,
     error: Error,
-    typed: Value,
 ) -> Response {
     if error.code() == Code::InternalServerError {
         return request.refusal(&request.text("your-account"), error);
     }
     let fault = message(request, &error);
-    let field = Some(field_of(&error)).filter(|field| fields_of(act).contains(field));
-    let (field, section) = (field.unwrap_or_default(), section_of(act));
-    let values = context! { fault, faulty => act, field, section, typed };
+    let Placement { act: faulty, section, .. } = form.placement;
+    let field = form.faulty_field(&error);
+    let values = context! { fault, faulty, field, section, typed => form.typed() };
     let head = Head::of(&error);
     head.onto(shown(request, signed_in, head.status(), values).await)
 }
@@ -157,152 +268,147 @@ pub(crate) fn message(request: &PageRequest, error: &Error) -> String {
     }
 }
 
-/// The fields of a form, beside which it is said what is wrong with them.
-fn fields_of(act: &str) -> &'static [&'static str] {
-    match act {
-        "profile" => &["name", "surname", "website"],
-        "email" => &["email", "current"],
-        "cancel-links" => &["current"],
-        "password" => &["current", "password"],
-        "create-token" => &["name", "days", "current"],
-        "delete" | "export" => &["current"],
-        _ => &[],
-    }
-}
-
-/// The part of the page where it is said what came of a form.
-fn section_of(act: &str) -> &'static str {
-    match act {
-        "profile" => "profile",
-        "email" | "cancel-email" | "cancel-links" => "email",
-        "password" | "not-me" => "password",
-        "end-session" | "end-others" => "sessions",
-        "create-token" | "delete-token" => "tokens",
-        "delete" | "export" => "leave",
-        _ => "",
-    }
-}
-
 /// The browser that sends a form.
-struct By<'a> {
+struct Sender<'a> {
     device: Device,
     client: Option<Binding>,
     /// The id it has after a new password.
     next: Option<&'a str>,
 }
 
-async fn done(app: &App, signed_in: &SignedIn, form: Filled, by: By<'_>) -> Result<Done> {
-    let By { device, client, next } = by;
-    let Filled { act, name, surname, website, email, current, password, id, days } = form;
-    let authentication = match current {
-        Some(current) => {
-            let from = device.ip.as_deref();
-            let account = Account::User(signed_in.user.id);
-            Some(password_check::prove(app, account, Password::new(current), from).await?)
-        }
-        None => None,
-    };
+async fn changed(
+    app: &App,
+    signed_in: &SignedIn,
+    current: Option<String>,
+    form: AccountForm,
+    sender: Sender<'_>,
+) -> Result<Outcome> {
+    let Sender { device, client, next } = sender;
+    let authentication = proved(app, signed_in, current, &device).await?;
     let caller = UserCaller::browser(signed_in, authentication, next.map(ToOwned::to_owned));
-    match act.as_str() {
-        "profile" => {
+    act(app, signed_in, &caller, form, device, client).await
+}
+
+/// Does what a form is for.
+async fn act(
+    app: &App,
+    signed_in: &SignedIn,
+    caller: &UserCaller,
+    form: AccountForm,
+    device: Device,
+    client: Option<Binding>,
+) -> Result<Outcome> {
+    match form {
+        AccountForm::Profile(profile) => {
+            super::change(app, caller, profile.update()?, device, client).await?;
+            Ok(Outcome::Flash("saved"))
+        }
+        AccountForm::Email { email } => {
+            change_email(app, signed_in, caller, email, device, client).await
+        }
+        AccountForm::CancelEmail => {
+            super::cancel(app, caller).await?;
+            Ok(Outcome::Flash("email-cancelled"))
+        }
+        AccountForm::CancelLinks => {
+            super::cancel_links(app, caller, None).await?;
+            Ok(Outcome::Flash("link-cancelled"))
+        }
+        AccountForm::Password { password } => {
             let update = ProfileUpdate {
-                name: Some(line("name", name, 100)?),
-                surname: Some(line("surname", surname, 100)?),
-                website: Some(match line("website", website, 256)? {
-                    Some(website) => {
-                        let invalid = |fault| invalid("website", "website-wrong", fault);
-                        Some(website.parse().map_err(invalid)?)
-                    }
-                    None => None,
-                }),
+                password: Some(Password::new(password)),
                 ..ProfileUpdate::default()
             };
-            super::change(app, &caller, update, device, client).await?;
-            Ok(Done::Said("saved"))
+            super::change(app, caller, update, device, client).await?;
+            Ok(Outcome::Flash("password-changed"))
         }
-        "email" => {
-            let invalid = |fault| invalid("email", "email-wrong", fault);
-            let email: Email = email.unwrap_or_default().parse().map_err(invalid)?;
-            if email.as_str().eq_ignore_ascii_case(&signed_in.user.email) {
-                return Ok(Done::Said("email-same"));
-            }
-            let update = ProfileUpdate { email: Some(email), ..ProfileUpdate::default() };
-            let mails = app.mailer.sends();
-            if app.config.require_verification && !mails {
-                let sentence = "No mail is sent, so that a new address cannot be proved";
-                return Err(self::invalid("email", "email-needs-mail", sentence));
-            }
-            let (_, new) = super::change(app, &caller, update, device, client).await?;
-            Ok(Done::Said(match new {
-                Some(_) => "email-waits",
-                None if mails => "email-changed",
-                None => "email-changed-quietly",
-            }))
+        AccountForm::EndSession { id } => {
+            self_service::session::end(app, caller, &id, device).await?;
+            Ok(Outcome::Flash("signed-out-there"))
         }
-        "cancel-email" => {
-            super::cancel(app, &caller).await?;
-            Ok(Done::Said("email-cancelled"))
+        AccountForm::NotMe { id } => end_foreign(app, caller, &id, device).await,
+        AccountForm::EndOthers => {
+            self_service::session::end_others(app, caller, device).await?;
+            Ok(Outcome::Flash("signed-out-others"))
         }
-        "cancel-links" => {
-            super::cancel_links(app, &caller, None).await?;
-            Ok(Done::Said("link-cancelled"))
+        AccountForm::CreateToken(token) => create_token(app, caller, token).await,
+        AccountForm::DeleteToken { id } => delete_token(app, caller, id).await,
+        AccountForm::Delete => {
+            super::delete(app, caller, device).await?;
+            Ok(Outcome::Deleted)
         }
-        "password" => {
-            let password = Some(Password::new(password.unwrap_or_default()));
-            let update = ProfileUpdate { password, ..ProfileUpdate::default() };
-            super::change(app, &caller, update, device, client).await?;
-            Ok(Done::Said("password-changed"))
-        }
-        "end-session" => {
-            self_service::session::end(app, &caller, &id.unwrap_or_default(), device).await?;
-            Ok(Done::Said("signed-out-there"))
-        }
-        "not-me" => {
-            match self_service::session::end(app, &caller, &id.unwrap_or_default(), device).await {
-                // It may have ended since: whoever it was knows the password all the same.
-                Err(error) if error.code() != Code::NotFound => Err(error),
-                _ => Ok(Done::Said("not-me-done")),
-            }
-        }
-        "end-others" => {
-            self_service::session::end_others(app, &caller, device).await?;
-            Ok(Done::Said("signed-out-others"))
-        }
-        "create-token" => {
-            let new = NewApiToken {
-                id: once(id)?,
-                name: line("name", name, 64)?,
-                expire: seconds_of(days)?,
-                ..NewApiToken::default()
-            };
-            let made = api_token::create(app, caller.caller(), new).await?;
-            Ok(Done::Secret(made.secret.expose().to_owned()))
-        }
-        "delete-token" => {
-            let selection = Selection::Own(id.unwrap_or_default());
-            if api_token::delete(app, caller.caller(), selection).await? == 0 {
-                return Err(Code::NotFound.into());
-            }
-            Ok(Done::Said("token-deleted"))
-        }
-        "delete" => {
-            super::delete(app, &caller, device).await?;
-            Ok(Done::Gone)
-        }
-        _ => Err(Code::UnprocessableContent.into()),
+        AccountForm::Unknown => Err(Code::UnprocessableContent.into()),
+    }
+}
+
+async fn create_token(app: &App, caller: &UserCaller, token: TokenForm) -> Result<Outcome> {
+    let made = api_token::create(app, caller.caller(), token.new_token()?).await?;
+    Ok(Outcome::Secret(made.secret.expose().to_owned()))
+}
+
+async fn delete_token(app: &App, caller: &UserCaller, id: String) -> Result<Outcome> {
+    if api_token::delete(app, caller.caller(), Selection::Own(id)).await? == 0 {
+        return Err(Code::NotFound.into());
+    }
+    Ok(Outcome::Flash("token-deleted"))
+}
+
+/// Checks the password that came with a form, if one did.
+async fn proved(
+    app: &App,
+    signed_in: &SignedIn,
+    current: Option<String>,
+    device: &Device,
+) -> Result<Option<Authentication>> {
+    let Some(current) = current else { return Ok(None) };
+    let account = Account::User(signed_in.user.id);
+    let from = device.ip.as_deref();
+    password_check::prove(app, account, Password::new(current), from).await.map(Some)
+}
+
+/// Changes the address, or has it wait until it is proved.
+async fn change_email(
+    app: &App,
+    signed_in: &SignedIn,
+    caller: &UserCaller,
+    email: Field<Email>,
+    device: Device,
+    client: Option<Binding>,
+) -> Result<Outcome> {
+    let email = email.value.map_err(|fault| invalid("email", "email-wrong", fault))?;
+    if email.as_str().eq_ignore_ascii_case(&signed_in.user.email) {
+        return Ok(Outcome::Flash("email-same"));
+    }
+    let mails = app.mailer.sends();
+    if app.config.require_verification && !mails {
+        let sentence = "No mail is sent, so that a new address cannot be proved";
+        return Err(invalid("email", "email-needs-mail", sentence));
+    }
+    let update = ProfileUpdate { email: Some(email), ..ProfileUpdate::default() };
+    let (_, new) = super::change(app, caller, update, device, client).await?;
+    Ok(Outcome::Flash(match new {
+        Some(_) => "email-waits",
+        None if mails => "email-changed",
+        None => "email-changed-quietly",
+    }))
+}
+
+/// Ends a session that somebody else began.
+async fn end_foreign(app: &App, caller: &UserCaller, id: &str, device: Device) -> Result<Outcome> {
+    match self_service::session::end(app, caller, id, device).await {
+        // It may have ended since: whoever it was knows the password all the same.
+        Err(error) if error.code() != Code::NotFound => Err(error),
+        _ => Ok(Outcome::Flash("not-me-done")),
     }
 }
 
 /// One line of a field, or nothing.
-pub(crate) fn line(
-    field: &'static str,
-    text: Option<String>,
-    most: usize,
-) -> Result<Option<String>> {
-    let text = text.filter(|text| !text.is_empty());
-    let fits = |text: &String| is_line(text, most);
-    if text.as_ref().is_none_or(fits) {
-        return Ok(text);
+pub(crate) fn line(field: &'static str, text: String, most: usize) -> Result<Option<String>> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    if is_line(&text, most) {
+        return Ok(Some(text));
     }
     let sentence = format!("Input should be one line of at most {most} characters");
     let message = LocalizedMessage::with_number("line-too-long", sentence, most).about(field);
@@ -310,18 +416,32 @@ pub(crate) fn line(
 }
 
 /// The id that a form for an API token brought along, so that one that is sent twice makes one token.
-pub(crate) fn once(id: Option<String>) -> Result<Option<Uuid>> {
-    let parsed = id.map(|id| id.parse()).transpose();
-    parsed.map_err(|_| Code::UnprocessableContent.into())
+pub(crate) fn once(id: Option<Field<Uuid>>) -> Result<Option<Uuid>> {
+    id.map(|id| id.value).transpose().map_err(|_| Code::UnprocessableContent.into())
 }
 
-/// As many seconds as a number of days has, or nothing.
-pub(crate) fn seconds_of(days: Option<String>) -> Result<Option<u64>> {
-    let Some(days) = days.filter(|days| !days.is_empty()) else { return Ok(None) };
-    let seconds = days.parse::<u32>().ok().map(|days| u64::from(days) * 86_400);
-    let seconds = seconds.filter(|seconds| SECONDS.contains(seconds));
-    let wrong = || invalid("days", "days-wrong", "That is no number of days from 1 to 3650");
-    seconds.map(Some).ok_or_else(wrong)
+/// A number of days, or none.
+pub(crate) struct Days(Option<u64>);
+
+impl Days {
+    /// As many seconds as the days have.
+    pub(crate) fn seconds(&self) -> Option<u64> {
+        self.0.map(|days| days * DAY)
+    }
+}
+
+impl FromStr for Days {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        if text.is_empty() {
+            return Ok(Self(None));
+        }
+        let days = text.parse::<u32>().ok().map(u64::from);
+        let days = days.filter(|days| SECONDS.contains(&(days * DAY)));
+        let wrong = || invalid("days", "days-wrong", "That is no number of days from 1 to 3650");
+        days.map(|days| Self(Some(days))).ok_or_else(wrong)
+    }
 }
 
 async fn shown(
@@ -332,9 +452,7 @@ async fn shown(
 ) -> Response {
     match values(request, signed_in).await {
         Ok(values) => {
-            let typed =
-                context! { name => "", surname => "", website => "", email => "", days => "" };
-            let missing = context! { secret => "", typed };
+            let missing = context! { secret => "", typed => "" };
             request.page(status, "account.html", context! { ..more, ..values, ..missing })
         }
         Err(error) => request.refusal(&request.text("your-account"), error),
@@ -352,59 +470,8 @@ async fn values(request: &PageRequest, signed_in: &SignedIn) -> Result<Value> {
         session::list(app, user.id, current, all.clone()).await?;
     let ended = session::Filter { ended: true, ..all };
     let ended = session::list(app, user.id, current, ended).await?.items;
-    let devices: HashMap<_, _> = live
-        .iter()
-        .chain(&ended)
-        .filter_map(|session| Some((session.id, device_name(session.user_agent.as_deref()?)?)))
-        .collect();
-    let sessions = live;
-    let others: HashSet<_> =
-        sessions.iter().filter(|session| !session.current).map(|session| session.id).collect();
-    let sessions: Vec<_> = sessions
-        .iter()
-        .map(|session| {
-            context! {
-                id => session.id.to_string(),
-                device => session.user_agent.as_deref().and_then(device_name),
-                user_agent => session.user_agent.as_deref().unwrap_or_default(),
-                place => &session.ip,
-                last_used => session.last_used,
-                current => session.current,
-            }
-        })
-        .collect();
     let tokens = access::api_token::live_of(app, user.id).await?;
-    let tokens: Vec<_> = tokens
-        .iter()
-        .map(|token| {
-            context! {
-                id => token.id.to_string(),
-                name => &token.name,
-                prefix => &token.prefix,
-                created => token.created,
-                expires => token.expires,
-                last_used => token.last_used,
-            }
-        })
-        .collect();
     let events = audit::latest_of(app, user.id, EVENTS).await?;
-    let events: Vec<_> = events
-        .iter()
-        .map(|row| {
-            // The session that a sign-in began: with its device, and to be ended where it lives and is not the
-            // one that looks.
-            let session = || audit::detail(row, "session")?.parse::<SessionId>().ok();
-            let began =
-                Some(&row.act).filter(|act| *act == Act::Login.name()).and_then(|_| session());
-            context! {
-                at => row.at.div_euclid(1000),
-                act => &row.act,
-                place => &row.ip,
-                device => began.and_then(|began| devices.get(&began)),
-                session => began.filter(|began| others.contains(began)).map(|id| id.to_string()),
-            }
-        })
-        .collect();
     let reader = app.database.reader();
     let (previous, _) = former::some_of(reader, user.id, None, PREVIOUS).await?;
     let profile = context! {
@@ -416,21 +483,74 @@ async fn values(request: &PageRequest, signed_in: &SignedIn) -> Result<Value> {
         surname => &user.profile.surname,
         website => user.profile.website.as_ref().map(|website| website.as_str()),
     };
-    let mails = app.mailer.sends();
-    let strength = strength(request);
-    let once = random::id().to_string();
-    Ok(context! { user => profile, sessions, more_sessions, tokens, events, mails, strength, once })
+    Ok(context! {
+        user => profile,
+        sessions => live.iter().map(session_values).collect::<Vec<_>>(),
+        more_sessions,
+        tokens => tokens.iter().map(token_values).collect::<Vec<_>>(),
+        events => event_values(&events, &live, &ended),
+        mails => app.mailer.sends(),
+        strength => strength(request),
+        once => random::id().to_string(),
+    })
+}
+
+fn session_values(session: &Session) -> Value {
+    context! {
+        id => session.id.to_string(),
+        device => session.user_agent.as_deref().and_then(device_name),
+        user_agent => session.user_agent.as_deref().unwrap_or_default(),
+        place => &session.ip,
+        last_used => session.last_used,
+        current => session.current,
+    }
+}
+
+fn token_values(token: &ApiToken) -> Value {
+    context! {
+        id => token.id.to_string(),
+        name => &token.name,
+        prefix => &token.prefix,
+        created => token.created,
+        expires => token.expires,
+        last_used => token.last_used,
+    }
+}
+
+/// The events. A sign-in has the device of the session that it began, and the session itself if it can be ended here:
+/// if it lives and is not the one that looks.
+fn event_values(events: &[audit::Row], live: &[Session], ended: &[Session]) -> Vec<Value> {
+    let devices: HashMap<_, _> = live
+        .iter()
+        .chain(ended)
+        .filter_map(|session| Some((session.id, device_name(session.user_agent.as_deref()?)?)))
+        .collect();
+    let others: HashSet<_> =
+        live.iter().filter(|session| !session.current).map(|session| session.id).collect();
+    let values = events.iter().map(|row| {
+        let session = || audit::detail(row, "session")?.parse::<SessionId>().ok();
+        let began = Some(&row.act).filter(|act| *act == Act::Login.name()).and_then(|_| session());
+        context! {
+            at => row.at.div_euclid(1000),
+            act => &row.act,
+            place => &row.ip,
+            device => began.and_then(|began| devices.get(&began)),
+            session => began.filter(|began| others.contains(began)).map(|id| id.to_string()),
+        }
+    });
+    values.collect()
 }
 
 #[handler]
-async fn export(device: Device, posted: CheckedForm<Given>) -> poem::Result<Response> {
-    let CheckedForm { form: Given { current }, request } = posted;
+async fn export(device: Device, posted: CheckedForm<ExportForm>) -> poem::Result<Response> {
+    let CheckedForm { form, request } = posted;
     let signed_in = request.signed_in()?;
-    Ok(match exported(&request.app, &signed_in, current, device).await {
+    let filled = FilledForm::of(&form);
+    Ok(match exported(&request.app, &signed_in, form.current, device).await {
         Ok(export) => Download(export)
             .with_header(header::CONTENT_DISPOSITION, "attachment; filename=\"account.json\"")
             .into_response(),
-        Err(error) => refused(&request, &signed_in, "export", error, context! {}).await,
+        Err(error) => refused(&request, &signed_in, &filled, error).await,
     })
 }
 
@@ -440,14 +560,7 @@ async fn exported(
     current: Option<String>,
     device: Device,
 ) -> Result<Export> {
-    let from = device.ip.as_deref();
-    let authentication = match current {
-        Some(current) => {
-            let account = Account::User(signed_in.user.id);
-            Some(password_check::prove(app, account, Password::new(current), from).await?)
-        }
-        None => None,
-    };
+    let authentication = proved(app, signed_in, current, &device).await?;
     let caller = UserCaller::browser(signed_in, authentication, None);
     super::export(app, &caller).await
 }

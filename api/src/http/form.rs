@@ -1,0 +1,213 @@
+//! Forms that stand on pages: their fields, and what a page keeps of a form to show it again.
+
+use std::str::FromStr;
+
+use minijinja::Value;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Map, Value as Json};
+
+use crate::base::error::Error;
+use crate::base::error::page::field_of;
+
+/// A field that reads as a `T`: the text that was typed, and its value or what is wrong with it.
+///
+/// A form with a field that cannot be read is read all the same, so that its page can say beside the field what is wrong.
+pub(crate) struct Field<T: FromStr> {
+    /// The text as it was typed.
+    pub(crate) text: String,
+    /// The value, or what is wrong with the text.
+    pub(crate) value: Result<T, T::Err>,
+}
+
+impl<T: FromStr> From<String> for Field<T> {
+    fn from(text: String) -> Self {
+        let value = text.parse();
+        Self { text, value }
+    }
+}
+
+/// A field that is missing reads as one that is empty.
+impl<T: FromStr> Default for Field<T> {
+    fn default() -> Self {
+        Self::from(String::new())
+    }
+}
+
+impl<'de, T: FromStr> Deserialize<'de> for Field<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::from)
+    }
+}
+
+impl<T: FromStr> Serialize for Field<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.text.serialize(serializer)
+    }
+}
+
+/// A checkbox. Browsers send one that is not ticked as no field at all.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Checkbox(pub(crate) bool);
+
+impl<'de> Deserialize<'de> for Checkbox {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        IgnoredAny::deserialize(deserializer).map(|_| Self(true))
+    }
+}
+
+impl Serialize for Checkbox {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.then_some("on").serialize(serializer)
+    }
+}
+
+/// Where a form stands on its page.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Placement {
+    /// The form's name in templates, which is the value of its field `act`.
+    pub(crate) act: &'static str,
+    /// The part of the page that says how the form turned out; the head of the page if it has no such part.
+    pub(crate) section: &'static str,
+    /// The fields that can have a message beside them.
+    pub(crate) fields: &'static [&'static str],
+}
+
+/// The placement of a form, by its name, its section and its fields.
+pub(crate) const fn placed(
+    act: &'static str,
+    section: &'static str,
+    fields: &'static [&'static str],
+) -> Placement {
+    Placement { act, section, fields }
+}
+
+/// A form of a page. It serializes as what the page keeps of it: every field but passwords and tokens.
+pub(crate) trait PageForm: Serialize {
+    /// Where it stands on its page.
+    fn placement(&self) -> Placement;
+}
+
+/// A form as its page shows it again after a refusal, or sends it once more.
+pub(crate) struct FilledForm {
+    /// Where it stands on its page.
+    pub(crate) placement: Placement,
+    fields: Map<String, Json>,
+}
+
+impl FilledForm {
+    /// Keeps what a page may show of a form.
+    pub(crate) fn of(form: &impl PageForm) -> Self {
+        let fields = match serde_json::to_value(form) {
+            Ok(Json::Object(fields)) => fields,
+            _ => Map::new(),
+        };
+        Self { placement: form.placement(), fields }
+    }
+
+    /// The fields for templates: one that is missing is empty.
+    pub(crate) fn typed(&self) -> Value {
+        let fields = self.fields.iter();
+        fields.map(|(name, value)| (name.as_str(), value.as_str().unwrap_or_default())).collect()
+    }
+
+    /// The fields as they were sent, by their names: one that is missing stays so.
+    pub(crate) fn sent(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.fields.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)))
+    }
+
+    /// The text of a field, if it has one.
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        self.fields.get(name)?.as_str().filter(|text| !text.is_empty())
+    }
+
+    /// Tells whether the form has a field that can have a message beside it.
+    pub(crate) fn has_field(&self, name: &str) -> bool {
+        self.placement.fields.contains(&name)
+    }
+
+    /// The field that a refusal is about; empty if it is about the whole form.
+    pub(crate) fn faulty_field(&self, error: &Error) -> &'static str {
+        Some(field_of(error)).filter(|field| self.has_field(field)).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Deserialize, Serialize)]
+    struct Confirmed<F> {
+        proof: Option<String>,
+        #[serde(flatten)]
+        form: F,
+    }
+
+    #[derive(Deserialize, Serialize)]
+    #[serde(tag = "act", rename_all = "kebab-case")]
+    enum Sample {
+        SetNumber {
+            #[serde(default)]
+            number: Field<u8>,
+            #[serde(default)]
+            sure: Checkbox,
+            id: Option<String>,
+            #[serde(default, skip_serializing)]
+            secret: String,
+        },
+        #[serde(other)]
+        Unknown,
+    }
+
+    impl PageForm for Sample {
+        fn placement(&self) -> Placement {
+            match self {
+                Sample::SetNumber { .. } => placed("set-number", "numbers", &["number"]),
+                Sample::Unknown => Placement::default(),
+            }
+        }
+    }
+
+    fn read(body: &str) -> Result<Confirmed<Sample>, serde_urlencoded::de::Error> {
+        serde_urlencoded::from_str(body)
+    }
+
+    fn number(body: &str) -> (Option<u8>, bool, Vec<(String, String)>) {
+        let form = read(body).unwrap_or_else(|error| panic!("{body}: {error}")).form;
+        let filled = FilledForm::of(&form);
+        let Sample::SetNumber { number, sure, .. } = form else { panic!("{body}") };
+        let sent = filled.sent().map(|(name, value)| (name.to_owned(), value.to_owned()));
+        (number.value.ok(), sure.0, sent.collect())
+    }
+
+    #[test]
+    fn a_form_is_read_by_its_act_with_fields_of_any_other_passed_over() {
+        let pairs = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        };
+        assert_eq!(
+            number("csrf=c&number=7&act=set-number&sure=&id=i&secret=s&else=1"),
+            (
+                Some(7),
+                true,
+                pairs(&[("act", "set-number"), ("id", "i"), ("number", "7"), ("sure", "on")])
+            ),
+        );
+        assert_eq!(
+            number("act=set-number&number=x"),
+            (None, false, pairs(&[("act", "set-number"), ("number", "x")])),
+        );
+        assert_eq!(number("act=set-number").0, None);
+    }
+
+    #[test]
+    fn a_form_of_no_known_act_is_read_and_one_without_an_act_is_not() {
+        let unknown =
+            read("act=nonsense&number=1&proof=p").unwrap_or_else(|error| panic!("{error}"));
+        assert!(matches!(unknown.form, Sample::Unknown));
+        assert_eq!(unknown.proof.as_deref(), Some("p"));
+        assert!(read("number=1").is_err());
+        assert!(read("act=set-number&act=set-number").is_err());
+        assert!(read("act=set-number&number=1&number=2").is_err());
+    }
+}
