@@ -160,6 +160,32 @@ impl<E: Endpoint + 'static> Layers<E> {
         self.cors_origins.iter().any(|allowed| allowed.is(text)).then(|| origin.clone())
     }
 
+    /// Logs that a request was answered.
+    fn log(
+        &self,
+        method: &Method,
+        path: &str,
+        response: &Response,
+        id: &HeaderValue,
+        began: Instant,
+        caller: &CallerNote,
+    ) {
+        // What stands where nothing is may be anything, a token too.
+        let path = self.paths.pattern(path).unwrap_or("(unknown)");
+        let caller = caller.get().copied().unwrap_or_default();
+        tracing::info!(
+            http.method = method.as_str(),
+            http.path = path,
+            http.status = response.status().as_u16(),
+            http.micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
+            request.id = id.to_str().unwrap_or_default(),
+            user.id = caller.user.map(display),
+            session.id = caller.session.map(display),
+            token.id = caller.token.map(display),
+            "answered a request"
+        );
+    }
+
     fn decorate(&self, response: &mut Response, id: HeaderValue, origin: Option<HeaderValue>) {
         let headers = response.headers_mut();
         // JSON has no charset parameter (RFC 8259, section 11); the framework writes one.
@@ -237,20 +263,7 @@ impl<E: Endpoint + 'static> Endpoint for Layers<E> {
                 "a request failed"
             );
         }
-        // What stands where nothing is may be anything, a token too.
-        let path = self.paths.pattern(&path).unwrap_or("(unknown)");
-        let caller = caller.get().copied().unwrap_or_default();
-        tracing::info!(
-            http.method = method.as_str(),
-            http.path = path,
-            http.status = response.status().as_u16(),
-            http.micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
-            request.id = id.to_str().unwrap_or_default(),
-            user.id = caller.user.map(display),
-            session.id = caller.session.map(display),
-            token.id = caller.token.map(display),
-            "answered a request"
-        );
+        self.log(&method, &path, &response, &id, began, &caller);
         Ok(response)
     }
 }
