@@ -2,6 +2,7 @@
 //!
 //! No rule between the server and the audit needs it, so no rule passes it on.
 
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
 use tokio::task_local;
@@ -11,7 +12,7 @@ use uuid::Uuid;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct RequestContext {
     /// The peer's address.
-    pub(crate) ip: Option<String>,
+    pub(crate) ip: Option<IpAddr>,
     /// The id of the request, which the log has too.
     pub(crate) request_id: Option<String>,
 }

@@ -84,7 +84,7 @@ impl<E: Endpoint + 'static> Layers<E> {
         let routes = Arc::clone(&self.routes);
         let reads = request.method().is_safe();
         let context = RequestContext {
-            ip: peer_address(&request, &self.proxies).map(|address| address.to_string()),
+            ip: peer_address(&request, &self.proxies),
             request_id: id.to_str().ok().map(ToOwned::to_owned),
         };
         let call = async move { timeout(ANSWER_WITHIN, routes.call(request)).await };

@@ -10,12 +10,11 @@ use poem::{FromRequest, Request, RequestBody};
 use super::app;
 
 /// Where a request came from.
-pub(crate) struct PeerAddress(pub(crate) Option<String>);
+pub(crate) struct PeerAddress(pub(crate) Option<IpAddr>);
 
 impl<'a> FromRequest<'a> for PeerAddress {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> poem::Result<Self> {
-        let address = peer_address(request, &app(request)?.config.trusted_proxies);
-        Ok(Self(address.map(|address| address.to_string())))
+        Ok(Self(peer_address(request, &app(request)?.config.trusted_proxies)))
     }
 }
 

@@ -115,7 +115,7 @@ pub async fn authenticate(app: &App, secret: &str) -> Result<(Arc<ApiToken>, Pri
     let shown = shown.digest();
     // A busy token is known, and counts nothing.
     let counts = app.config.rate_limit && app.known_api_tokens.get(shown).is_none();
-    let place = counts.then(|| rate_limit::place(request_context::current().ip.as_deref()));
+    let place = counts.then(|| rate_limit::place(request_context::current().ip));
     if let Some(place) = &place {
         app.guesses.refuse(place, shown)?;
     }

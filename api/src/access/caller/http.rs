@@ -243,7 +243,7 @@ impl<'a> FromRequest<'a> for Device {
 
 pub(crate) fn device(request: &Request) -> Device {
     let proxies = request.data::<App>().map_or(&[][..], |app| &app.config.trusted_proxies);
-    let ip = peer_address(request, proxies).map(|address| address.to_string());
+    let ip = peer_address(request, proxies);
     let user_agent = request
         .header(header::USER_AGENT)
         .map(|name| name.chars().filter(|char| !char.is_control()).take(256).collect());

@@ -6,6 +6,8 @@
 
 mod store;
 
+use std::net::IpAddr;
+
 pub(crate) use store::{next_issue, spend};
 
 use aws_lc_rs::{constant_time, hmac};
@@ -35,7 +37,7 @@ pub(crate) struct LastUse {
     /// The instant.
     pub(crate) at: Time,
     /// The peer's address.
-    pub(crate) ip: Option<String>,
+    pub(crate) ip: Option<IpAddr>,
     /// What the program calls itself.
     pub(crate) user_agent: Option<String>,
 }

@@ -38,7 +38,7 @@ pub(crate) async fn spend(
         .col_expr(Column::LastUsedAt, Expr::value(at.millis()))
         .col_expr(Column::IssuedAt, next_issue(at))
         .col_expr(Column::ExpiresAt, limits.expiry(at))
-        .col_expr(Column::Ip, Expr::value(ip))
+        .col_expr(Column::Ip, Expr::value(ip.map(|ip| ip.to_string())))
         .col_expr(Column::UserAgent, Expr::value(user_agent))
         .filter(Column::UserId.eq(token.user))
         .filter(Column::EndedAt.is_null())

@@ -1,5 +1,6 @@
 //! Ending sessions, and revoking their tokens.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use entity::{SessionId, UserId};
@@ -90,11 +91,11 @@ pub(crate) async fn end_by_id(
     work: &mut UnitOfWork<'_>,
     session: SessionId,
     why: &Why,
-    from: Option<String>,
+    ip: Option<IpAddr>,
     now: Time,
 ) -> Result<bool> {
     let Some(row) = store::find_and_lock(&**work, session).await? else { return Ok(false) };
-    store::end(&**work, session, row.user_id, why, from, now).await?;
+    store::end(&**work, session, row.user_id, why, ip, now).await?;
     let life = Life::read(app, &**work).await?;
     work.revoke([life.of_session(session, Time::from_millis(row.issued_at), now)], why, now);
     Ok(true)
@@ -191,7 +192,7 @@ pub(crate) async fn end_all(
     user: UserId,
     kept: Option<SessionId>,
     why: &Why,
-    from: Option<String>,
+    ip: Option<IpAddr>,
     now: Time,
 ) -> Result<()> {
     let kept = match kept {
@@ -200,7 +201,7 @@ pub(crate) async fn end_all(
     };
     let cut_off = kept.as_ref().map_or(now, |row| Time::from_millis(row.issued_at));
     let kept = kept.map(|row| row.id);
-    let ended = store::end_all(&**work, user, kept, why, from, now).await?;
+    let ended = store::end_all(&**work, user, kept, why, ip, now).await?;
     let life = Life::read(app, &**work).await?;
     let mut entries = life.of_sessions(ended, now);
     entries.push(life.of_user(user, cut_off));

@@ -273,7 +273,7 @@ async fn prove(
 ) -> Result<Authentication> {
     super::require_ready(app)?;
     let account = Account::Address(username);
-    password_check::prove(app, account, password, device.ip.as_deref()).await
+    password_check::prove(app, account, password, device.ip).await
 }
 
 impl AccessToken {
@@ -335,7 +335,7 @@ impl Api {
         device: Device,
         body: Body<FreshRequest>,
     ) -> Result<Freshened> {
-        let (account, ip) = (Account::of(&caller.claims), device.ip.as_deref());
+        let (account, ip) = (Account::of(&caller.claims), device.ip);
         let authentication = password_check::prove(&app, account, body.0, ip).await?;
         let access = super::freshen(&app, &caller.claims, &authentication).await?;
         if caller.in_cookie {

@@ -27,6 +27,7 @@ pub(crate) use open::require_ready;
 pub use open::{login, login_with_cookie};
 pub use refresh::{explain_refresh, refresh};
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use entity::session::Model;
@@ -50,7 +51,7 @@ use crate::platform::unit_of_work::UnitOfWork;
 #[derive(Debug, Clone)]
 pub struct Device {
     /// The peer's address.
-    pub ip: Option<String>,
+    pub ip: Option<IpAddr>,
     /// What the program calls itself.
     pub user_agent: Option<String>,
 }

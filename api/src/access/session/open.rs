@@ -148,7 +148,7 @@ fn new_row(user: &User, device: Device, at: Time, issued_at: Time, limits: Limit
         ended_at: None,
         ended_why: None,
         last_used_at: at.millis(),
-        ip: device.ip,
+        ip: device.ip.map(|ip| ip.to_string()),
         user_agent: device.user_agent,
         ended_ip: None,
         issued_at: issued_at.millis(),

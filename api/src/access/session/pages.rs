@@ -89,8 +89,7 @@ async fn login(device: Device, sent: Form<SignIn>) -> Response {
 async fn sign_in(app: &App, email: &str, password: Password, device: Device) -> Result<String> {
     super::require_ready(app)?;
     let account = Account::Address(email);
-    let authentication =
-        password_check::prove(app, account, password, device.ip.as_deref()).await?;
+    let authentication = password_check::prove(app, account, password, device.ip).await?;
     browser::sign_in(app, authentication, device).await
 }
 

@@ -1,5 +1,7 @@
 //! Staying signed in: what a refresh token gives, and what it ends.
 
+use std::net::IpAddr;
+
 use entity::SessionId;
 use entity::session::Model;
 use tessera_verify::{Claims, Refusal, TokenType};
@@ -177,7 +179,7 @@ async fn end(
     work: &mut UnitOfWork<'_>,
     row: &Model,
     why: &Why,
-    ip: Option<String>,
+    ip: Option<IpAddr>,
     entry: Entry,
 ) -> Result<()> {
     let now = clock::now();

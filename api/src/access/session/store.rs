@@ -1,5 +1,7 @@
 //! The table `session`.
 
+use std::net::IpAddr;
+
 use entity::session::{ActiveModel, Column, Entity, Model};
 use entity::{SessionId, UserId, browser_session};
 use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait, Query};
@@ -81,7 +83,7 @@ pub(super) async fn extend(
         .col_expr(Column::LastUsedAt, Expr::value(now.millis()))
         .col_expr(Column::IssuedAt, next_issue(now))
         .col_expr(Column::ExpiresAt, limits.expiry(now))
-        .col_expr(Column::Ip, Expr::value(device.ip))
+        .col_expr(Column::Ip, Expr::value(device.ip.map(|ip| ip.to_string())))
         .col_expr(Column::UserAgent, Expr::value(device.user_agent))
         .filter(Column::Id.eq(id))
         .filter(Column::ExpiresAt.gt(now.millis()))
@@ -131,7 +133,7 @@ pub(super) async fn end(
     id: SessionId,
     user: UserId,
     why: &Why,
-    ip: Option<String>,
+    ip: Option<IpAddr>,
     now: Time,
 ) -> Result<Option<Model>, DbErr> {
     let rows = ended(live(Entity::update_many(), user), why, ip, now)
@@ -179,7 +181,7 @@ pub(super) async fn end_all(
     user: UserId,
     kept: Option<SessionId>,
     why: &Why,
-    ip: Option<String>,
+    ip: Option<IpAddr>,
     now: Time,
 ) -> Result<Vec<(SessionId, Time)>, DbErr> {
     let mut update = ended(live(Entity::update_many(), user), why, ip, now);
@@ -306,13 +308,13 @@ fn live(update: UpdateMany<Entity>, user: UserId) -> UpdateMany<Entity> {
 fn ended(
     update: UpdateMany<Entity>,
     why: &Why,
-    ip: Option<String>,
+    ip: Option<IpAddr>,
     now: Time,
 ) -> UpdateMany<Entity> {
     update.set(ActiveModel {
         ended_at: sea_orm::Set(Some(now.millis())),
         ended_why: sea_orm::Set(Some(why.name().to_owned())),
-        ended_ip: sea_orm::Set(ip),
+        ended_ip: sea_orm::Set(ip.map(|ip| ip.to_string())),
         ..Default::default()
     })
 }

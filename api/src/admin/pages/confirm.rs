@@ -3,6 +3,8 @@
 //! It keeps what was typed in hidden fields and sends it to the same place once more, so that every form of the
 //! administration, and every button of its lists, is confirmed in the same way and without scripts.
 
+use std::net::IpAddr;
+
 use minijinja::context;
 use poem::Response;
 
@@ -38,7 +40,7 @@ pub(super) async fn prove(
     signed_in: &SignedIn,
     form: &FilledForm,
     proof: String,
-    from: Option<&str>,
+    from: Option<IpAddr>,
 ) -> Result<Authentication, Response> {
     let next = browser::new_id();
     let outcome = match proof.is_empty() {
@@ -64,7 +66,7 @@ async fn freshen(
     signed_in: &SignedIn,
     password: Password,
     next: &str,
-    from: Option<&str>,
+    from: Option<IpAddr>,
 ) -> Result<Authentication> {
     let account = Account::User(signed_in.user.id);
     let authentication = password_check::prove(app, account, password, from).await?;

@@ -83,7 +83,7 @@ impl<'a> Administrator<'a> {
         let authentication = match proof {
             Some(proof) => {
                 let proved =
-                    confirm::prove(request, &signed_in, form, proof, from.0.as_deref()).await;
+                    confirm::prove(request, &signed_in, form, proof, from.0).await;
                 Some(proved.map_err(poem::Error::from_response)?)
             }
             None => None,

@@ -1,5 +1,7 @@
 //! Users, and where they are signed in.
 
+use std::net::IpAddr;
+
 use minijinja::{Value, context};
 use poem::web::Path;
 use poem::{Response, handler};
@@ -234,7 +236,7 @@ async fn change_user(
     let deletes = matches!(form, UserForm::Delete { .. });
     let filled = FilledForm::of(&form);
     let administrator = Administrator::of(&mut request, scope, &filled, proof, &from).await?;
-    let outcome = user_changed(&administrator, &id, form, from.0.as_deref()).await;
+    let outcome = user_changed(&administrator, &id, form, from.0).await;
     if deletes && outcome.is_ok() {
         return Ok(request.redirect_with_flash("admin/users", "", "user-gone"));
     }
@@ -245,7 +247,7 @@ async fn user_changed(
     administrator: &Administrator<'_>,
     id: &str,
     form: UserForm,
-    from: Option<&str>,
+    from: Option<IpAddr>,
 ) -> Result<Outcome> {
     let app = &administrator.request.app;
     let user = admin::user::read(app, id).await?;

@@ -1,5 +1,7 @@
 //! API tokens and services.
 
+use std::net::IpAddr;
+
 use entity::PrincipalId;
 use minijinja::{Value, context};
 use poem::{Response, handler};
@@ -150,14 +152,14 @@ async fn change_tokens(
     let filled = FilledForm::of(&form);
     let administrator =
         Administrator::of(&mut request, Scope::SUPER, &filled, proof, &from).await?;
-    let outcome = changed(&administrator, form, from.0.as_deref()).await;
+    let outcome = changed(&administrator, form, from.0).await;
     Ok(after(&request, &filled, outcome, "admin/tokens.html", values(&request, rows)).await)
 }
 
 async fn changed(
     administrator: &Administrator<'_>,
     form: TokenForm,
-    from: Option<&str>,
+    from: Option<IpAddr>,
 ) -> Result<Outcome> {
     let app = &administrator.request.app;
     match form {
@@ -190,7 +192,7 @@ pub(super) async fn delete_token(administrator: &Administrator<'_>, id: String) 
 async fn create_token(
     administrator: &Administrator<'_>,
     new: NewToken,
-    from: Option<&str>,
+    from: Option<IpAddr>,
 ) -> Result<Outcome> {
     let app = &administrator.request.app;
     let NewToken { id, username, name, days, scopes, current } = new;

@@ -139,7 +139,7 @@ pub async fn change(
     let changes = Changes { email, hash, ..changes };
     let acts = account::acts(&locked, &changes, &Actor::of(superuser));
     let own = superuser.is_user(id);
-    let context = ChangeContext { own, kept: None, from: None, client: None };
+    let context = ChangeContext { own, kept: None, ip: None, client: None };
     if raises(&locked, &changes) {
         // A cookie of the pages from before opens nothing new; tokens may what their user may, as ever.
         session::browser::sign_out_everywhere(&work, id).await?;

@@ -147,7 +147,7 @@ fn plain(name: &str) -> String {
 
 /// What is known of these, and from where it was done.
 fn facts(known: &[(&str, Option<String>)]) -> Facts {
-    let from = ("from", request_context::current().ip);
+    let from = ("from", request_context::current().ip.map(|ip| ip.to_string()));
     let all = known.iter().cloned().chain([from]);
     all.filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }

@@ -1,5 +1,7 @@
 //! Proving who one is by a password: to sign in, and once more for what requires a proof of just now.
 
+use std::net::IpAddr;
+
 use entity::UserId;
 use tessera_verify::{Claims, Refusal};
 
@@ -67,7 +69,7 @@ pub async fn prove(
     app: &App,
     account: Account<'_>,
     password: Password,
-    ip: Option<&str>,
+    ip: Option<IpAddr>,
 ) -> Result<Authentication> {
     let is_sign_in = matches!(account, Account::Address(_));
     let (attempt, found) = match account {
@@ -108,7 +110,7 @@ struct Attempt {
 
 impl Attempt {
     /// Counts an attempt to give a password, and reserves a thread for it.
-    async fn count(app: &App, name: &str, ip: Option<&str>) -> Result<Self> {
+    async fn count(app: &App, name: &str, ip: Option<IpAddr>) -> Result<Self> {
         let counted = rate_limit::sign_in(app, name, ip).await;
         let counted = counted.inspect_err(|error| log_refusal(error.code()))?;
         match app.hasher.reserve() {

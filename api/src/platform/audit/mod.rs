@@ -262,7 +262,7 @@ pub(super) async fn write(transaction: &DatabaseTransaction, entries: Vec<Entry>
             act: act.name().to_owned(),
             actor: actor.0,
             subject,
-            ip: ip.clone(),
+            ip: ip.map(|ip| ip.to_string()),
             request: request_id.clone(),
             detail: detail.to_string(),
             digest: String::new(),

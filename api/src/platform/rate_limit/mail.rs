@@ -6,6 +6,8 @@
 //! account was used from before is not bound by what others asked for. Mails that tell an account of what was
 //! done to it are counted by account and by what they tell: no request of a stranger counts there.
 
+use std::net::IpAddr;
+
 use entity::UserId;
 use sea_orm::DatabaseTransaction;
 
@@ -72,11 +74,11 @@ impl Event {
 ///
 /// [`Code::TooManyAttempts`](crate::base::error::Code::TooManyAttempts), with how long to wait; it depends on nothing
 /// but what was asked for from this place.
-pub async fn asked(app: &App, reason: Reason, to: &str, from: Option<&str>) -> Result<()> {
+pub async fn asked(app: &App, reason: Reason, to: &str, ip: Option<IpAddr>) -> Result<()> {
     if !app.config.rate_limit {
         return Ok(());
     }
-    let (to, from, reason) = (to.to_ascii_lowercase(), place(from), reason.name());
+    let (to, from, reason) = (to.to_ascii_lowercase(), place(ip), reason.name());
     let pair = key(app, ASKED.what, &[reason, &to, &from]);
     let from = key(app, ASKED_FROM.what, &[reason, &from]);
     count(app, &mut [(pair, ASKED), (from, ASKED_FROM)]).await
@@ -112,12 +114,12 @@ pub async fn may_answer(
     transaction: &DatabaseTransaction,
     reason: Reason,
     to: &str,
-    from: Option<&str>,
+    ip: Option<IpAddr>,
 ) -> Result<bool> {
     if !app.config.rate_limit {
         return Ok(true);
     }
-    let known = key(app, "known", &[&to.to_ascii_lowercase(), &place(from)]);
+    let known = key(app, "known", &[&to.to_ascii_lowercase(), &place(ip)]);
     if is_known(transaction, &known).await? {
         return Ok(true);
     }

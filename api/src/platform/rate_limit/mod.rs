@@ -100,13 +100,13 @@ pub struct Attempt {
 /// # Errors
 ///
 /// [`Code::TooManyAttempts`](crate::base::error::Code::TooManyAttempts), with how long to wait.
-pub async fn sign_in(app: &App, name: &str, from: Option<&str>) -> Result<Option<Attempt>> {
+pub async fn sign_in(app: &App, name: &str, ip: Option<IpAddr>) -> Result<Option<Attempt>> {
     if !app.config.rate_limit {
         return Ok(None);
     }
     // One budget for all spellings of an address.
     let name = name.to_ascii_lowercase();
-    let from = place(from);
+    let from = place(ip);
     let (pair, known) = (key(app, PAIR.what, &[&name, &from]), key(app, "known", &[&name, &from]));
     let (account, address) = (key(app, ACCOUNT.what, &[&name]), key(app, ADDRESS.what, &[&from]));
     refuse_remembered(app, [&pair, &address])?;
@@ -169,11 +169,11 @@ pub async fn succeeded(app: &App, attempt: Option<Attempt>) -> Result<()> {
 /// # Errors
 ///
 /// [`Code::TooManyAttempts`](crate::base::error::Code::TooManyAttempts), with how long to wait.
-pub async fn registration(app: &App, from: Option<&str>) -> Result<()> {
+pub async fn registration(app: &App, ip: Option<IpAddr>) -> Result<()> {
     if !app.config.rate_limit {
         return Ok(());
     }
-    let key = key(app, REGISTRATION.what, &[&place(from)]);
+    let key = key(app, REGISTRATION.what, &[&place(ip)]);
     count(app, &mut [(key, REGISTRATION)]).await
 }
 
@@ -183,12 +183,12 @@ pub async fn registration(app: &App, from: Option<&str>) -> Result<()> {
 /// # Errors
 ///
 /// [`Code::TooManyAttempts`](crate::base::error::Code::TooManyAttempts), with how long to wait.
-pub async fn new_address(app: &App, user: UserId, from: Option<&str>) -> Result<()> {
+pub async fn new_address(app: &App, user: UserId, ip: Option<IpAddr>) -> Result<()> {
     if !app.config.rate_limit {
         return Ok(());
     }
     let account = key(app, NEW_ADDRESS.what, &[&user.to_string()]);
-    let from = key(app, NEW_ADDRESS_FROM.what, &[&place(from)]);
+    let from = key(app, NEW_ADDRESS_FROM.what, &[&place(ip)]);
     count(app, &mut [(account, NEW_ADDRESS), (from, NEW_ADDRESS_FROM)]).await
 }
 
@@ -215,7 +215,7 @@ pub(crate) async fn chosen_secret(app: &App, account: &str) -> Result<Option<Att
         return Ok(None);
     }
     let account = key(app, CHOSEN_SECRET.what, &[account]);
-    let from = place(request_context::current().ip.as_deref());
+    let from = place(request_context::current().ip);
     let from = key(app, CHOSEN_SECRET_FROM.what, &[&from]);
     let mut budgets = [(account.clone(), CHOSEN_SECRET), (from.clone(), CHOSEN_SECRET_FROM)];
     count(app, &mut budgets).await?;
@@ -231,9 +231,9 @@ pub(crate) async fn chosen_secret(app: &App, account: &str) -> Result<Option<Att
 pub async fn code_from(
     app: &App,
     transaction: &DatabaseTransaction,
-    from: Option<&str>,
+    ip: Option<IpAddr>,
 ) -> Result<()> {
-    let key = key(app, ADDRESS.what, &[&place(from)]);
+    let key = key(app, ADDRESS.what, &[&place(ip)]);
     let budget = match app.config.rate_limit {
         true => ADDRESS,
         false => Budget { free: i64::MAX, ..ADDRESS },
@@ -263,10 +263,10 @@ pub async fn code_of(
     purpose: &str,
     user: UserId,
     email: &str,
-    from: Option<&str>,
+    ip: Option<IpAddr>,
 ) -> Result<bool> {
-    let (all, here) = code_keys(app, purpose, user, from);
-    let known = key(app, "known", &[&email.to_ascii_lowercase(), &place(from)]);
+    let (all, here) = code_keys(app, purpose, user, ip);
+    let known = key(app, "known", &[&email.to_ascii_lowercase(), &place(ip)]);
     let key = if is_known(transaction, &known).await? { here } else { all };
     count_in(transaction, &key, CODE).await
 }
@@ -280,9 +280,9 @@ pub async fn forgive_codes(
     app: &App,
     purpose: &str,
     user: UserId,
-    from: Option<&str>,
+    ip: Option<IpAddr>,
 ) -> Result<()> {
-    let (all, here) = code_keys(app, purpose, user, from);
+    let (all, here) = code_keys(app, purpose, user, ip);
     let work = UnitOfWork::begin(app).await?;
     for key in [all, here] {
         store::delete(&*work, &key).await?;
@@ -291,8 +291,8 @@ pub async fn forgive_codes(
 }
 
 /// The keys of codes that are tried for an account: from anywhere, and from a place.
-fn code_keys(app: &App, purpose: &str, user: UserId, from: Option<&str>) -> (String, String) {
-    let (user, from) = (user.to_string(), place(from));
+fn code_keys(app: &App, purpose: &str, user: UserId, ip: Option<IpAddr>) -> (String, String) {
+    let (user, from) = (user.to_string(), place(ip));
     let all = key(app, CODE.what, &[purpose, &user]);
     (all, key(app, CODE.what, &[purpose, &user, &from]))
 }
@@ -302,11 +302,11 @@ fn code_keys(app: &App, purpose: &str, user: UserId, from: Option<&str>) -> (Str
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn proved(app: &App, name: &str, from: Option<&str>) -> Result<()> {
+pub async fn proved(app: &App, name: &str, ip: Option<IpAddr>) -> Result<()> {
     if !app.config.rate_limit {
         return Ok(());
     }
-    let (name, from) = (name.to_ascii_lowercase(), place(from));
+    let (name, from) = (name.to_ascii_lowercase(), place(ip));
     let (pair, known) = (key(app, PAIR.what, &[&name, &from]), key(app, "known", &[&name, &from]));
     succeeded(app, Some(Attempt { keys: vec![pair.clone()], pair, known })).await
 }
@@ -409,8 +409,8 @@ pub(crate) fn attempt_key(config: &Config) -> Result<hmac::Key, ConfigError> {
 }
 
 /// Where a request came from, as far as one caller has it for themself: of IPv6, a network of 64 bits.
-pub(crate) fn place(from: Option<&str>) -> String {
-    match from.and_then(|from| from.parse::<IpAddr>().ok()).map(|address| address.to_canonical()) {
+pub(crate) fn place(ip: Option<IpAddr>) -> String {
+    match ip.map(|ip| ip.to_canonical()) {
         Some(IpAddr::V4(address)) => address.to_string(),
         Some(IpAddr::V6(address)) => {
             let network = u128::from(address) >> 64 << 64;
@@ -424,11 +424,15 @@ pub(crate) fn place(from: Option<&str>) -> String {
 mod tests {
     use super::place;
 
+    fn place_of(ip: &str) -> String {
+        place(Some(ip.parse().unwrap()))
+    }
+
     #[test]
     fn a_network_of_ipv6_is_one_place_and_a_mapped_address_is_its_own() {
-        assert_eq!(place(Some("2001:db8::1")), place(Some("2001:db8::ffff:0:2")));
-        assert_ne!(place(Some("2001:db8::1")), place(Some("2001:db8:0:1::1")));
-        assert_eq!(place(Some("::ffff:192.0.2.1")), place(Some("192.0.2.1")));
-        assert_ne!(place(Some("192.0.2.1")), place(Some("192.0.2.2")));
+        assert_eq!(place_of("2001:db8::1"), place_of("2001:db8::ffff:0:2"));
+        assert_ne!(place_of("2001:db8::1"), place_of("2001:db8:0:1::1"));
+        assert_eq!(place_of("::ffff:192.0.2.1"), place_of("192.0.2.1"));
+        assert_ne!(place_of("192.0.2.1"), place_of("192.0.2.2"));
     }
 }

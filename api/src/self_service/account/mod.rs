@@ -6,6 +6,8 @@ pub(crate) mod export;
 pub(crate) mod http;
 pub(crate) mod pages;
 
+use std::net::IpAddr;
+
 pub use email::{cancel, cancel_links};
 pub use export::{Export, Exports};
 
@@ -74,7 +76,7 @@ pub async fn change(
     if let Some(email) = &email {
         let known = user::by_id(&app.database, id).await?.ok_or(Code::Unauthorized)?.user.email;
         if email.as_str() != known {
-            rate_limit::new_address(app, id, device.ip.as_deref()).await?;
+            rate_limit::new_address(app, id, device.ip).await?;
         }
     }
     let hash = match password {
@@ -89,7 +91,7 @@ pub async fn change(
     let (email, new) = if waits { (None, email) } else { (email, None) };
     let changes = Changes { email, hash, name, surname, website, ..Changes::default() };
     let kept = caller.session();
-    let context = ChangeContext { own: true, kept, from: device.ip, client };
+    let context = ChangeContext { own: true, kept, ip: device.ip, client };
     let mut acts = acts(&locked, &changes, &Actor::user(id));
     let has_new_password = changes.hash.is_some();
     let user = apply(app, &mut work, locked, changes, context).await?;
@@ -156,7 +158,7 @@ pub(crate) struct ChangeContext {
     /// The session that stays.
     pub(crate) kept: Option<SessionId>,
     /// The peer's address.
-    pub(crate) from: Option<String>,
+    pub(crate) ip: Option<IpAddr>,
     /// What binds the code of a mail to the client that changes them.
     pub(crate) client: Option<Binding>,
 }
@@ -170,7 +172,7 @@ pub(crate) async fn apply(
     changes: Changes,
     context: ChangeContext,
 ) -> Result<User> {
-    let ChangeContext { own, kept, from, client } = context;
+    let ChangeContext { own, kept, ip, client } = context;
     if changes.is_empty() {
         return Ok(locked);
     }
@@ -207,7 +209,7 @@ pub(crate) async fn apply(
     match why {
         Some((why, kept)) => {
             let now = clock::now();
-            session::end_all(app, work, user.id, kept, &why, from, now).await?;
+            session::end_all(app, work, user.id, kept, &why, ip, now).await?;
         }
         // Services that verify on their own believe the scopes of an access token.
         None if former.scopes().beyond(&user.scopes()).is_some() => {
@@ -257,13 +259,13 @@ pub(crate) async fn remove(
     app: &App,
     work: &mut UnitOfWork<'_>,
     locked: User,
-    from: Option<String>,
+    ip: Option<IpAddr>,
 ) -> Result<()> {
     // Services that verify on their own know the user's tokens: those are revoked one last time.
     let now = clock::now();
     api_token::delete_of(work, locked.id).await?;
     let why = Why::Deleted;
-    session::end_all(app, work, locked.id, None, &why, from, now).await?;
+    session::end_all(app, work, locked.id, None, &why, ip, now).await?;
     user::delete(&**work, locked.id).await?;
     work.forget_user(locked.id);
     Ok(())

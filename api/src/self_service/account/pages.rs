@@ -362,7 +362,7 @@ async fn proved(
 ) -> Result<Option<Authentication>> {
     let Some(current) = current else { return Ok(None) };
     let account = Account::User(signed_in.user.id);
-    let from = device.ip.as_deref();
+    let from = device.ip;
     password_check::prove(app, account, Password::new(current), from).await.map(Some)
 }
 

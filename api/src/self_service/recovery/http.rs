@@ -229,12 +229,12 @@ impl Api {
     async fn request_verify_token(
         &self,
         app: Data<&App>,
-        from: PeerAddress,
+        ip: PeerAddress,
         client: CodeClient,
         body: Body<MailRequest>,
     ) -> Result<AcceptedResponse> {
-        let (by, from, client) = (Actor::anybody(), from.0.as_deref(), client.keep());
-        super::ask(&app, Purpose::Verify, body.0, by, from, client).await?;
+        let (by, client) = (Actor::anybody(), client.keep());
+        super::ask(&app, Purpose::Verify, body.0, by, ip.0, client).await?;
         Ok(AcceptedResponse::Accepted(Json(Null)))
     }
 
@@ -252,12 +252,12 @@ impl Api {
     async fn verify(
         &self,
         app: Data<&App>,
-        from: PeerAddress,
+        ip: PeerAddress,
         client: CodeClient,
         body: Body<VerifyRequest>,
     ) -> Result<Json<UserResponse>> {
         let proof = body.0.shown_by(client.shown());
-        let user = super::verify(&app, proof, Evidence::Nothing, from.0.as_deref()).await?;
+        let user = super::verify(&app, proof, Evidence::Nothing, ip.0).await?;
         Ok(Json(UserResponse::from(&user)))
     }
 
@@ -270,12 +270,12 @@ impl Api {
     async fn forgot_password(
         &self,
         app: Data<&App>,
-        from: PeerAddress,
+        ip: PeerAddress,
         client: CodeClient,
         body: Body<MailRequest>,
     ) -> Result<AcceptedResponse> {
-        let (by, from, client) = (Actor::anybody(), from.0.as_deref(), client.keep());
-        super::ask(&app, Purpose::ResetPassword, body.0, by, from, client).await?;
+        let (by, client) = (Actor::anybody(), client.keep());
+        super::ask(&app, Purpose::ResetPassword, body.0, by, ip.0, client).await?;
         Ok(AcceptedResponse::Accepted(Json(Null)))
     }
 

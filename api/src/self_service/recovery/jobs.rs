@@ -14,7 +14,7 @@ pub(crate) fn start(app: &App, background: &mut Background) {
 /// Answers as they come, for as long as it is polled.
 async fn keep_answering(app: App) {
     job::keep_working(app, Kind::Request, async |app: &App, job: Job<RequestedMail>| {
-        let context = RequestContext { ip: job.work.from.clone(), request_id: None };
+        let context = RequestContext { ip: job.work.ip, request_id: None };
         request_context::within(context, super::answer(app, &job.work)).await.map_err(Failure::from)
     })
     .await;

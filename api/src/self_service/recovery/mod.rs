@@ -8,6 +8,8 @@ pub(crate) mod http;
 pub(crate) mod jobs;
 pub(crate) mod pages;
 
+use std::net::IpAddr;
+
 use entity::{PrincipalId, UserId};
 use sea_orm::DatabaseTransaction;
 use serde::{Deserialize, Serialize};
@@ -38,7 +40,8 @@ const ANSWERED_WITHIN: u64 = 3600;
 pub(crate) struct RequestedMail {
     email: String,
     purpose: Purpose,
-    from: Option<String>,
+    #[serde(rename = "from")]
+    ip: Option<IpAddr>,
     /// Who asked; a release before this one did not say.
     #[serde(default = "Actor::anybody")]
     by: Actor,
@@ -57,15 +60,14 @@ pub async fn ask(
     purpose: Purpose,
     email: Email,
     by: Actor,
-    from: Option<&str>,
+    ip: Option<IpAddr>,
     client: Option<Binding>,
 ) -> Result<()> {
-    rate_limit::mail::asked(app, purpose.into(), email.as_str(), from).await?;
+    rate_limit::mail::asked(app, purpose.into(), email.as_str(), ip).await?;
     if !app.mailer.sends() {
         return Ok(());
     }
-    let from = from.map(ToOwned::to_owned);
-    let asked = RequestedMail { email: email.as_str().to_owned(), purpose, from, by, client };
+    let asked = RequestedMail { email: email.as_str().to_owned(), purpose, ip, by, client };
     let work = UnitOfWork::begin(app).await?;
     job::put_sometime(app, &*work, Kind::Request, &asked, ANSWERED_WITHIN).await?;
     work.commit().await?;
@@ -74,7 +76,7 @@ pub async fn ask(
 
 /// Sends the mail, if there is somebody it is for, and they did not get many of its kind lately.
 pub(crate) async fn answer(app: &App, mail: &RequestedMail) -> Result<()> {
-    let RequestedMail { email, purpose, from, by, client } = mail;
+    let RequestedMail { email, purpose, ip, by, client } = mail;
     let Some(known) = user::by_email(&app.database, email).await? else { return Ok(()) };
     let mut work = UnitOfWork::begin(app).await?;
     let Some(locked) = user::lock(&*work, known.user.id).await? else { return Ok(()) };
@@ -84,10 +86,10 @@ pub(crate) async fn answer(app: &App, mail: &RequestedMail) -> Result<()> {
         return Ok(());
     }
     // A superuser is not kept from it by what strangers asked for.
-    let (to, from) = (&locked.user.email, from.as_deref());
+    let to = &locked.user.email;
     let by_anybody = *by == Actor::anybody();
     let reason = Reason::from(*purpose);
-    if by_anybody && !rate_limit::mail::may_answer(app, &work, reason, to, from).await? {
+    if by_anybody && !rate_limit::mail::may_answer(app, &work, reason, to, *ip).await? {
         return Ok(());
     }
     verification::send(app, &*work, &locked, *purpose, client.as_ref()).await?;
@@ -126,13 +128,13 @@ pub async fn verify(
     app: &App,
     proof: Proof,
     evidence: Evidence<'_>,
-    from: Option<&str>,
+    ip: Option<IpAddr>,
 ) -> Result<User> {
     let purpose = Purpose::Verify;
     let bad = || Error::from(Code::VerifyUserBadToken);
-    let found = match (found(app, purpose, &proof, from, bad).await, &proof) {
+    let found = match (found(app, purpose, &proof, ip, bad).await, &proof) {
         (Err(error), Proof::Token(token)) if error.code() == Code::VerifyUserBadToken => {
-            return take_new_email(app, token, evidence, from).await;
+            return take_new_email(app, token, evidence, ip).await;
         }
         (found, _) => found?,
     };
@@ -143,7 +145,7 @@ pub async fn verify(
             // A link that does nothing must not let anybody try passwords.
             require_unverified(app, &found).await?;
             let account = Account::User(found.user());
-            (Some(password_check::prove(app, account, password, from).await?), None)
+            (Some(password_check::prove(app, account, password, ip).await?), None)
         }
         Evidence::Browser(signed_in) if signed_in.user.id == found.user() => {
             (None, Some(signed_in.session))
@@ -181,7 +183,7 @@ pub async fn verify(
     work.record(entry.with("claimed", is_claim));
     work.forget_user(user.id);
     work.commit().await?;
-    rate_limit::forgive_codes(app, purpose.name(), user.id, from).await?;
+    rate_limit::forgive_codes(app, purpose.name(), user.id, ip).await?;
     Ok(user)
 }
 
@@ -190,7 +192,7 @@ async fn take_new_email(
     app: &App,
     token: &str,
     evidence: Evidence<'_>,
-    from: Option<&str>,
+    ip: Option<IpAddr>,
 ) -> Result<User> {
     let bad = || Error::from(Code::VerifyUserBadToken);
     let found = verification::find_new(app.database.reader(), token).await?.ok_or_else(bad)?;
@@ -199,7 +201,7 @@ async fn take_new_email(
         Evidence::Nothing => None,
         Evidence::Password(password) => {
             let account = Account::User(found.user);
-            Some(password_check::prove(app, account, password, from).await?)
+            Some(password_check::prove(app, account, password, ip).await?)
         }
         Evidence::Browser(signed_in) if signed_in.user.id == found.user => None,
         Evidence::Browser(_) => return Err(Code::FreshTokenRequired.into()),
@@ -216,8 +218,7 @@ async fn take_new_email(
     }
     let email: Email = found.email.parse().map_err(|_| bad())?;
     let changes = Changes { email: Some(email), is_verified: Some(true), ..Changes::default() };
-    let context =
-        ChangeContext { own: true, kept: None, from: from.map(ToOwned::to_owned), client: None };
+    let context = ChangeContext { own: true, kept: None, ip, client: None };
     let user = account::apply(app, &mut work, locked.user, changes, context).await?;
     if is_claim {
         claim::make(&*work, &user).await?;
@@ -353,8 +354,8 @@ async fn set_password(
     device: Device,
 ) -> Result<()> {
     let bad = || Error::from(bad_token(purpose));
-    let found = found(app, purpose, &proof, device.ip.as_deref(), bad).await?;
-    // RequestedMail before the password is hashed: those who have no token make nobody work.
+    let found = found(app, purpose, &proof, device.ip, bad).await?;
+    // Asked before the password is hashed: those who have no token make nobody work.
     if purpose == Purpose::Verify {
         require_unverified(app, &found).await?;
     }
@@ -374,20 +375,20 @@ async fn set_password(
     if !verification::spend(&*work, &found).await? {
         return Err(bad());
     }
-    let from = device.ip.clone();
+    let ip = device.ip;
     let id = locked.user.id;
     let ends_tokens = end_for_new_password(&mut work, &locked.user, ends).await?;
     // A mail for a new password verifies no address, as in FastAPI Users: a front end asks for that apart.
     let is_verified = (purpose == Purpose::Verify).then_some(true);
     let changes = Changes { hash: Some(hash), is_verified, ..Changes::default() };
-    let context = ChangeContext { own: true, kept: None, from: device.ip, client: None };
+    let context = ChangeContext { own: true, kept: None, ip, client: None };
     let user = account::apply(app, &mut work, locked.user, changes, context).await?;
     alert::superuser_password_set(app, &work, &user, None).await?;
     work.record_all(acts_of_reset(id, purpose, ends_tokens));
     work.commit().await?;
-    rate_limit::forgive_codes(app, purpose.name(), known.user.id, from.as_deref()).await?;
+    rate_limit::forgive_codes(app, purpose.name(), known.user.id, ip).await?;
     // Those who mistyped the old password often enough to wait have no reason to any more.
-    rate_limit::proved(app, &known.user.email, from.as_deref()).await
+    rate_limit::proved(app, &known.user.email, ip).await
 }
 
 /// Ends what must not outlive a new password that a mail sets, beside sessions; says whether API tokens are among it.
@@ -478,13 +479,13 @@ async fn found(
     app: &App,
     purpose: Purpose,
     proof: &Proof,
-    from: Option<&str>,
+    ip: Option<IpAddr>,
     bad: impl Fn() -> Error,
 ) -> Result<Confirmation> {
     let found = match proof {
         Proof::Token(token) => verification::find(app.database.reader(), purpose, token).await?,
         Proof::Code { email, code, binding } => {
-            found_by_code(app, purpose, email, code, binding.as_ref(), from).await?
+            found_by_code(app, purpose, email, code, binding.as_ref(), ip).await?
         }
     };
     found.ok_or_else(bad)
@@ -501,15 +502,15 @@ async fn found_by_code(
     email: &str,
     code: &str,
     client: Option<&Binding>,
-    from: Option<&str>,
+    ip: Option<IpAddr>,
 ) -> Result<Option<Confirmation>> {
     let user = user::by_email(&app.database, email).await?.map(|known| known.user.id);
     let work = UnitOfWork::begin(app).await?;
-    rate_limit::code_from(app, &work, from).await?;
+    rate_limit::code_from(app, &work, ip).await?;
     let mut trial = work.begin_part().await?;
     let tried = verification::attempt(app, &*trial, purpose, user, client, code).await?;
     let whose = user.filter(|_| tried.is_bound).unwrap_or(UserId(random::id()));
-    let may = rate_limit::code_of(app, &trial, purpose.name(), whose, email, from).await?;
+    let may = rate_limit::code_of(app, &trial, purpose.name(), whose, email, ip).await?;
     let right = tried.right.filter(|_| may);
     if right.is_none() {
         let entry = Entry::new(Act::CodeRefused, Actor::anybody());

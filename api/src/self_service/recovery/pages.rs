@@ -144,7 +144,7 @@ async fn ask(
             return asked(&request, purpose, &typed, Some(&error));
         }
     };
-    let (by, from, client) = (Actor::anybody(), from.0.as_deref(), client.keep());
+    let (by, from, client) = (Actor::anybody(), from.0, client.keep());
     match super::ask(&request.app, purpose, email, by, from, client).await {
         Ok(()) => {
             let text = format!("{}-done", place_of(purpose));
@@ -351,7 +351,7 @@ async fn verify(device: Device, client: CodeClient, sent: Form<Filled>) -> Respo
         (None, Some(signed_in)) if is_own => Evidence::Browser(signed_in),
         (current, _) => Evidence::Password(Password::new(current.clone().unwrap_or_default())),
     };
-    let from = device.ip.as_deref();
+    let from = device.ip;
     let proof = form.proof().shown_by(client.shown());
     let outcome = super::verify(&request.app, proof, evidence, from).await.map(drop);
     Act::Verify.ended(outcome, request, &form, more).await
@@ -475,7 +475,7 @@ async fn cancel_link(
     };
     let current = Password::new(form.current.clone().unwrap_or_default());
     let cancelled = async {
-        let from = device.ip.as_deref();
+        let from = device.ip;
         let account = Account::User(signed_in.user.id);
         let authentication = password_check::prove(&request.app, account, current, from).await?;
         let caller = UserCaller::browser(signed_in, Some(authentication), None);

@@ -103,13 +103,13 @@ impl Api {
     async fn register(
         &self,
         app: Data<&App>,
-        from: PeerAddress,
+        ip: PeerAddress,
         client: CodeClient,
         body: Body<RegisterRequest>,
     ) -> Result<Registered> {
         let (email, password, profile) = body.0;
         let client = client.keep();
-        let user = super::register(&app, email, password, profile, from.0, client).await?;
+        let user = super::register(&app, email, password, profile, ip.0, client).await?;
         Ok(Registered::Created(Json(UserResponse::from(&user))))
     }
 }

@@ -3,6 +3,8 @@
 pub(crate) mod http;
 pub(crate) mod pages;
 
+use std::net::IpAddr;
+
 use entity::UserId;
 
 use crate::app::App;
@@ -28,13 +30,13 @@ pub async fn register(
     email: Email,
     password: Password,
     profile: Profile,
-    from: Option<String>,
+    ip: Option<IpAddr>,
     client: Option<Binding>,
 ) -> Result<User> {
     if app.config.registration == Registration::Closed {
         return Err(Code::RegistrationClosed.into());
     }
-    rate_limit::registration(app, from.as_deref()).await?;
+    rate_limit::registration(app, ip).await?;
     create(app, email, password, profile, Maker::Themself, client).await
 }
 
