@@ -4,6 +4,7 @@
 
 pub(crate) mod background;
 pub mod cache;
+pub mod change;
 pub(crate) mod claims;
 pub mod clock;
 pub mod config;

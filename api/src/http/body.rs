@@ -16,6 +16,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::base::change::Change;
 use crate::base::error::{Code, Error, Face, Problem, Result};
 use crate::base::scope::{MAX_SCOPES, Scope, Scopes};
 
@@ -166,34 +167,33 @@ impl Fields {
     }
 
     /// A name that may be missing, which leaves what there is, or null or empty, which leaves nothing.
-    pub(crate) fn person(&mut self, name: &str) -> Option<Option<Option<String>>> {
-        let Some(text) = self.maybe(name)? else { return Some(None) };
-        match text {
-            Some(text) => Some(Some(Some(self.line(name, text, MAX_NAME)?))),
-            None => Some(Some(None)),
-        }
+    pub(crate) fn person(&mut self, name: &str) -> Option<Change<String>> {
+        Some(match self.change(name)? {
+            Change::Set(text) => Change::Set(self.line(name, text, MAX_NAME)?),
+            unset => unset,
+        })
     }
 
     /// As [`person`](Self::person), of what a domain type reads from the text.
     pub(crate) fn maybe_parsed<T: FromStr<Err = &'static str>>(
         &mut self,
         name: &str,
-    ) -> Option<Option<Option<T>>> {
-        let Some(text) = self.maybe(name)? else { return Some(None) };
-        match text {
-            Some(text) => Some(Some(Some(self.parsed(name, &text)?))),
-            None => Some(Some(None)),
-        }
+    ) -> Option<Change<T>> {
+        Some(match self.change(name)? {
+            Change::Set(text) => Change::Set(self.parsed(name, &text)?),
+            Change::Clear => Change::Clear,
+            Change::Keep => Change::Keep,
+        })
     }
 
     /// A field that may be missing, or null or empty.
-    fn maybe(&mut self, name: &str) -> Option<Option<Option<String>>> {
+    fn change(&mut self, name: &str) -> Option<Change<String>> {
         if !self.fields.iter().any(|(known, _)| known == name) {
-            return Some(None);
+            return Some(Change::Keep);
         }
         match self.take(name) {
-            Value::Null => Some(Some(None)),
-            Value::String(text) => Some(Some(Some(text).filter(|text| !text.is_empty()))),
+            Value::Null => Some(Change::Clear),
+            Value::String(text) => Some(Some(text).filter(|text| !text.is_empty()).into()),
             _ => self.problem("string_type", name, "Input should be a valid string"),
         }
     }

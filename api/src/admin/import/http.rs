@@ -134,9 +134,9 @@ fn imported_of(fields: &mut Fields) -> Option<Imported> {
         is_superuser: is_superuser?.unwrap_or(false),
         is_verified: is_verified?.unwrap_or(false),
         profile: Profile {
-            name: name?.flatten(),
-            surname: surname?.flatten(),
-            website: website?.flatten(),
+            name: name?.value(),
+            surname: surname?.value(),
+            website: website?.value(),
         },
         scopes: scopes?,
     })

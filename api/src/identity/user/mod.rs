@@ -19,6 +19,7 @@ use sea_orm::{ConnectionTrait, SqlErr};
 
 use crate::app::App;
 use crate::base::cache::Known;
+use crate::base::change::Change;
 use crate::base::clock;
 use crate::base::config::Config;
 use crate::base::database::Database;
@@ -377,11 +378,11 @@ pub struct Changes {
     /// A new password.
     pub hash: Option<PasswordHash>,
     /// Another name, or none.
-    pub name: Option<Option<String>>,
+    pub name: Change<String>,
     /// Another surname, or none.
-    pub surname: Option<Option<String>>,
+    pub surname: Change<String>,
     /// Another page, or none.
-    pub website: Option<Option<Website>>,
+    pub website: Change<Website>,
     /// Whether they may sign in.
     pub is_active: Option<bool>,
     /// Whether they may do what superusers may.
@@ -408,9 +409,9 @@ impl Changes {
         } = self;
         email.is_none()
             && hash.is_none()
-            && name.is_none()
-            && surname.is_none()
-            && website.is_none()
+            && name.is_keep()
+            && surname.is_keep()
+            && website.is_keep()
             && is_active.is_none()
             && is_superuser.is_none()
             && is_verified.is_none()
@@ -456,9 +457,9 @@ pub async fn change(
         is_active: is_active.unwrap_or(user.is_active),
         is_superuser: is_superuser.unwrap_or(user.is_superuser),
         profile: Profile {
-            name: name.unwrap_or(user.profile.name),
-            surname: surname.unwrap_or(user.profile.surname),
-            website: website.unwrap_or(user.profile.website),
+            name: name.apply(user.profile.name),
+            surname: surname.apply(user.profile.surname),
+            website: website.apply(user.profile.website),
         },
         granted: granted.unwrap_or(user.granted),
     };

@@ -17,6 +17,7 @@ use crate::access::api_token;
 use crate::access::caller::UserCaller;
 use crate::access::session::{self, Device};
 use crate::app::App;
+use crate::base::change::Change;
 use crate::base::clock;
 use crate::base::error::{Code, Result};
 use crate::identity::factor::{self, Password};
@@ -37,11 +38,11 @@ pub struct ProfileUpdate {
     /// A new password.
     pub password: Option<Password>,
     /// Another name, or none.
-    pub name: Option<Option<String>>,
+    pub name: Change<String>,
     /// Another surname, or none.
-    pub surname: Option<Option<String>>,
+    pub surname: Change<String>,
     /// Another page, or none.
-    pub website: Option<Option<Website>>,
+    pub website: Change<Website>,
 }
 
 /// Changes a user who asks for it. An address or a password wants a fresh access token. A new address

@@ -156,9 +156,9 @@ impl ProfileForm {
         let website = website.transpose();
         let website = website.map_err(|fault| invalid("website", "website-wrong", fault))?;
         Ok(ProfileUpdate {
-            name: Some(name),
-            surname: Some(surname),
-            website: Some(website),
+            name: name.into(),
+            surname: surname.into(),
+            website: website.into(),
             ..ProfileUpdate::default()
         })
     }

@@ -74,11 +74,8 @@ impl Input for RegisterRequest {
         let surname = fields.person("surname");
         let website = fields.maybe_parsed::<Website>("website");
         let email = email.and_then(|email| fields.email("email", &email));
-        let profile = Profile {
-            name: name?.flatten(),
-            surname: surname?.flatten(),
-            website: website?.flatten(),
-        };
+        let profile =
+            Profile { name: name?.value(), surname: surname?.value(), website: website?.value() };
         Some((email?, Password::new(password?), profile))
     }
 }
