@@ -104,8 +104,8 @@ async fn written(operator: &Operator, named: &str) -> Result<String, String> {
 async fn some(operator: &Operator, path: &str, limit: usize) -> Result<Vec<Value>, String> {
     let (mut items, mut after) = (Vec::new(), String::new());
     while items.len() < limit {
-        let most = (limit - items.len()).min(AT_ONCE);
-        let page = format!("{path}limit={most}{after}");
+        let max = (limit - items.len()).min(AT_ONCE);
+        let page = format!("{path}limit={max}{after}");
         let page = operator.call(Method::GET, &page, None).await?;
         items.extend(page["items"].as_array().cloned().unwrap_or_default());
         let Some(next) = page["next"].as_i64() else { break };

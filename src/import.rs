@@ -18,11 +18,11 @@ use crate::operator::{Operator, Options};
 use crate::print;
 
 /// The most users, and bytes, that are sent at once.
-const MOST_USERS: usize = 200;
-const MOST_BYTES: usize = 48_000;
+const MAX_USERS: usize = 200;
+const MAX_BYTES: usize = 48_000;
 
 /// The most that are named who were refused.
-const MOST_TOLD: usize = 20;
+const MAX_TOLD: usize = 20;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -114,11 +114,11 @@ impl<'a> Import<'a> {
             self.seen.insert(name, place.clone());
         }
         let length = user.to_string().len();
-        if length > MOST_BYTES {
+        if length > MAX_BYTES {
             self.refuse(place, "it is too long");
             return Ok(());
         }
-        if self.waiting.len() >= MOST_USERS || self.bytes + length > MOST_BYTES {
+        if self.waiting.len() >= MAX_USERS || self.bytes + length > MAX_BYTES {
             self.send().await?;
         }
         self.bytes += length + 1;
@@ -176,10 +176,10 @@ impl<'a> Import<'a> {
             }));
             return;
         }
-        for (Place(_, place), why) in refused.iter().take(MOST_TOLD) {
+        for (Place(_, place), why) in refused.iter().take(MAX_TOLD) {
             eprintln!("{place}: {why}");
         }
-        if let Some(more) = refused.len().checked_sub(MOST_TOLD).filter(|more| *more > 0) {
+        if let Some(more) = refused.len().checked_sub(MAX_TOLD).filter(|more| *more > 0) {
             eprintln!("and {more} more: --output json has them all");
         }
         let would = if *dry_run { "would be " } else { "" };

@@ -25,7 +25,7 @@ const APPLIED_WITHIN: Duration = Duration::from_secs(3);
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The longest wait that a server which limits acts asks for and is given.
-const MOST_WAIT: Duration = Duration::from_secs(5);
+const MAX_WAIT: Duration = Duration::from_secs(5);
 
 /// What to do when a server refuses a session whose password was given too long ago.
 const STALE: &str = "TESSERA_API_TOKEN is a session's access token, and its password was given too long ago for this. \
@@ -311,7 +311,7 @@ fn wait_of(response: &reqwest::Response) -> Option<Duration> {
     let limited = response.status() == reqwest::StatusCode::TOO_MANY_REQUESTS;
     let wait = response.headers().get(RETRY_AFTER).filter(|_| limited)?;
     let wait = wait.to_str().ok()?.parse().map(Duration::from_secs).ok()?;
-    Some(wait).filter(|wait| *wait <= MOST_WAIT)
+    Some(wait).filter(|wait| *wait <= MAX_WAIT)
 }
 
 /// A part of a path or a query, such that it is one.

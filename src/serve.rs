@@ -13,7 +13,7 @@ use crate::print;
 const RESERVED_DESCRIPTORS: u64 = 128;
 
 /// The most connections, where the operating system would allow more.
-const MOST_CONNECTIONS: u64 = 20_000;
+const MAX_CONNECTIONS: u64 = 20_000;
 
 pub(crate) async fn run(config: Config) -> Result<(), String> {
     let address = SocketAddr::new(config.host, config.port);
@@ -73,10 +73,10 @@ Paste these (HTTPie 3, with the plugin httpie-jwt-auth, and jq):
 
 /// As many connections as descriptors allow, with some left.
 fn connections() -> usize {
-    let descriptors = rlimit::increase_nofile_limit(MOST_CONNECTIONS + RESERVED_DESCRIPTORS)
+    let descriptors = rlimit::increase_nofile_limit(MAX_CONNECTIONS + RESERVED_DESCRIPTORS)
         .unwrap_or(1024)
         .saturating_sub(RESERVED_DESCRIPTORS)
-        .clamp(16, MOST_CONNECTIONS);
+        .clamp(16, MAX_CONNECTIONS);
     usize::try_from(descriptors).unwrap_or(16)
 }
 

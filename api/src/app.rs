@@ -5,19 +5,19 @@ use std::sync::{Arc, OnceLock};
 use aws_lc_rs::hmac;
 use tessera_verify::{Guard, Verifier};
 
-use crate::access::api_token::{Guesses, KnownApiTokens, Uses};
-use crate::access::session::browser::{MOST_NOTED, NotedSessions};
+use crate::access::api_token::{ApiTokenCache, Guesses, Uses};
+use crate::access::session::browser::{MAX_NOTED, NotedSessions};
 use crate::base::config::{Config, ConfigError};
 use crate::base::database::Database;
 use crate::base::derived_key;
 use crate::base::error::Result;
 use crate::http::{CsrfKeys, Pages};
 use crate::identity::factor::{Filter, Hasher};
-use crate::identity::service::KnownServices;
-use crate::identity::user::KnownUsers;
+use crate::identity::service::ServiceCache;
+use crate::identity::user::UserCache;
 use crate::platform::job::Jobs;
 use crate::platform::mail::{Mailer, Templates};
-use crate::platform::rate_limit::{self, Acts, Blocked, MOST_BLOCKED};
+use crate::platform::rate_limit::{self, Acts, Blocked, MAX_BLOCKED};
 use crate::platform::revocation::Revocations;
 use crate::platform::{key, notice, replica};
 use crate::self_service::account::Exports;
@@ -48,11 +48,11 @@ pub struct Parts {
     /// What was revoked, in memory.
     pub revocations: Revocations,
     /// The users that were asked for within the last second.
-    pub known_users: KnownUsers,
+    pub user_cache: UserCache,
     /// The services that were asked for within the last second.
-    pub known_services: KnownServices,
+    pub service_cache: ServiceCache,
     /// The API tokens that were shown within the last second.
-    pub known_api_tokens: KnownApiTokens,
+    pub api_token_cache: ApiTokenCache,
     /// From where API tokens are guessed.
     pub guesses: Guesses,
     /// What jobs are kept with.
@@ -125,19 +125,19 @@ impl App {
             breach_filter: OnceLock::new(),
             pages: OnceLock::new(),
             revocations,
-            known_users: KnownUsers::default(),
-            known_services: KnownServices::default(),
-            known_api_tokens: KnownApiTokens::default(),
+            user_cache: UserCache::default(),
+            service_cache: ServiceCache::default(),
+            api_token_cache: ApiTokenCache::default(),
             guesses: Guesses::default(),
             jobs,
             mailer,
             templates,
             code_keys,
             attempt_key,
-            blocked: Blocked::new(MOST_BLOCKED),
+            blocked: Blocked::new(MAX_BLOCKED),
             acts: Acts::default(),
             exports: Exports::default(),
-            noted_sessions: NotedSessions::new(MOST_NOTED),
+            noted_sessions: NotedSessions::new(MAX_NOTED),
             key_loading: key::Loading::default(),
             notices: notice::State::new(handlers),
             replica_place: replica::Place::default(),

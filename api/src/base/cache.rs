@@ -8,16 +8,16 @@ use std::hash::Hash;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use quick_cache::sync::Cache;
+use quick_cache::sync::Cache as Rows;
 
 use crate::base::clock::Stopwatch;
 
 const KNOWN_FOR: Duration = Duration::from_millis(800);
-const MOST_KNOWN: usize = 50_000;
+const MAX_KNOWN: usize = 50_000;
 
 /// Rows by their keys. `V` is cheap to clone.
-pub struct Known<K, V> {
-    rows: Cache<K, (Stopwatch, V)>,
+pub struct Cache<K, V> {
+    rows: Rows<K, (Stopwatch, V)>,
     version: AtomicU64,
 }
 
@@ -25,13 +25,13 @@ pub struct Known<K, V> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Since(u64, Stopwatch);
 
-impl<K: Copy + Eq + Hash, V: Clone> Default for Known<K, V> {
+impl<K: Copy + Eq + Hash, V: Clone> Default for Cache<K, V> {
     fn default() -> Self {
-        Self { rows: Cache::new(MOST_KNOWN), version: AtomicU64::new(0) }
+        Self { rows: Rows::new(MAX_KNOWN), version: AtomicU64::new(0) }
     }
 }
 
-impl<K: Copy + Eq + Hash, V: Clone> Known<K, V> {
+impl<K: Copy + Eq + Hash, V: Clone> Cache<K, V> {
     pub(crate) fn get(&self, key: K) -> Option<V> {
         let (since, row) = self.rows.get(&key)?;
         (since.elapsed() < KNOWN_FOR).then_some(row)
@@ -65,7 +65,7 @@ impl<K: Copy + Eq + Hash, V: Clone> Known<K, V> {
     }
 }
 
-impl<K, V> fmt::Debug for Known<K, V> {
+impl<K, V> fmt::Debug for Cache<K, V> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("Known(…)")
     }

@@ -12,17 +12,17 @@ pub(crate) const SKEW: u64 = 2;
 
 /// An instant, in milliseconds since the epoch: what the tables keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Time(i64);
+pub struct Timestamp(i64);
 
 /// The file that says by how many milliseconds the wall clock of this process is moved, in tests.
 static MOVED_BY: OnceLock<PathBuf> = OnceLock::new();
 
 /// The present.
 #[expect(clippy::disallowed_methods, reason = "this is the place")]
-pub fn now() -> Time {
+pub fn now() -> Timestamp {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let millis = i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX);
-    Time(MOVED_BY.get().map_or(millis, |file| millis.saturating_add(moved_by(file))))
+    Timestamp(MOVED_BY.get().map_or(millis, |file| millis.saturating_add(moved_by(file))))
 }
 
 /// Moves the wall clock of this process by the milliseconds that a file says, whenever it says others.
@@ -36,7 +36,7 @@ fn moved_by(file: &PathBuf) -> i64 {
     std::fs::read_to_string(file).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
 }
 
-impl Time {
+impl Timestamp {
     /// An instant read from a table.
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)
@@ -86,7 +86,7 @@ pub fn system_time() -> SystemTime {
 #[derive(Debug, Clone, Copy)]
 pub struct Stopwatch {
     monotonic: Instant,
-    wall: Time,
+    wall: Timestamp,
 }
 
 impl Stopwatch {
@@ -101,12 +101,12 @@ impl Stopwatch {
     }
 
     /// When it was started, moved on by the monotonic clock: a wall clock that nobody set since.
-    pub(crate) fn wall_by_monotonic(&self) -> Time {
+    pub(crate) fn wall_by_monotonic(&self) -> Timestamp {
         let passed = i64::try_from(self.monotonic.elapsed().as_millis()).unwrap_or(i64::MAX);
-        Time(self.wall.0.saturating_add(passed))
+        Timestamp(self.wall.0.saturating_add(passed))
     }
 
-    fn elapsed_by(&self, monotonic: Instant, wall: Time) -> Duration {
+    fn elapsed_by(&self, monotonic: Instant, wall: Timestamp) -> Duration {
         monotonic.saturating_duration_since(self.monotonic).max(wall.since(self.wall))
     }
 }
@@ -126,7 +126,7 @@ mod tests {
             (second, wall(3600), hour),
             // The wall clock was set back, by an hour and to before the epoch.
             (hour, wall(0).minus_seconds(3600), hour),
-            (hour, Time(i64::MIN), hour),
+            (hour, Timestamp(i64::MIN), hour),
             (Duration::ZERO, wall(0), Duration::ZERO),
         ] {
             assert_eq!(began.elapsed_by(began.monotonic + monotonic, wall), elapsed);
@@ -135,10 +135,10 @@ mod tests {
 
     #[test]
     fn no_arithmetic_of_instants_wraps() {
-        let (first, last) = (Time(i64::MIN), Time(i64::MAX));
+        let (first, last) = (Timestamp(i64::MIN), Timestamp(i64::MAX));
         assert_eq!(first.seconds(), 0);
-        assert_eq!(Time(-1).seconds(), 0);
-        assert_eq!(Time(1999).seconds(), 1);
+        assert_eq!(Timestamp(-1).seconds(), 0);
+        assert_eq!(Timestamp(1999).seconds(), 1);
         assert_eq!(last.plus_seconds(u64::MAX), last);
         assert_eq!(first.minus_seconds(u64::MAX), first);
         assert_eq!(first.since(last), Duration::ZERO);

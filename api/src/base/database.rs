@@ -309,9 +309,9 @@ pub(crate) async fn delete_some<E: EntityTrait>(
     connection: &impl ConnectionTrait,
     key: E::Column,
     condition: impl IntoCondition,
-    most: u64,
+    max: u64,
 ) -> Result<u64, DbErr> {
-    let some = E::find().select_only().column(key).filter(condition).limit(most).into_query();
+    let some = E::find().select_only().column(key).filter(condition).limit(max).into_query();
     let deleted = E::delete_many().filter(key.in_subquery(some)).exec(connection).await?;
     Ok(deleted.rows_affected)
 }

@@ -7,9 +7,9 @@ use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, RsaKeyPair,
 };
 use tessera_verify::SigningAlgorithm;
-use uuid::{NoContext, Timestamp, Uuid};
+use uuid::{NoContext, Uuid};
 
-use crate::base::clock::Time;
+use crate::base::clock::Timestamp;
 use crate::base::hex::hex;
 
 /// A random id.
@@ -20,9 +20,9 @@ pub fn id() -> Uuid {
 
 /// A random id that tells the millisecond it was made in (RFC 9562, section 5.7).
 #[expect(clippy::disallowed_methods, reason = "this is the place")]
-pub fn id_at(time: Time) -> Uuid {
+pub fn id_at(time: Timestamp) -> Uuid {
     let nanos = u32::try_from(time.millis().rem_euclid(1000) * 1_000_000).unwrap_or_default();
-    Uuid::new_v7(Timestamp::from_unix(NoContext, time.seconds(), nanos))
+    Uuid::new_v7(uuid::Timestamp::from_unix(NoContext, time.seconds(), nanos))
 }
 
 /// Bytes nobody can guess.

@@ -246,15 +246,15 @@ impl Fields {
     }
 
     /// A list of objects, of at most so many.
-    pub(crate) fn objects(&mut self, name: &str, most: usize) -> Option<Vec<Value>> {
+    pub(crate) fn objects(&mut self, name: &str, max: usize) -> Option<Vec<Value>> {
         if !self.fields.iter().any(|(known, _)| known == name) {
             self.problems.push(Problem::missing(vec![name.into()]));
             return None;
         }
         match self.take(name) {
-            Value::Array(items) if items.len() <= most => Some(items),
+            Value::Array(items) if items.len() <= max => Some(items),
             Value::Array(_) => {
-                self.problem("too_long", name, &format!("List should have at most {most} items"))
+                self.problem("too_long", name, &format!("List should have at most {max} items"))
             }
             _ => self.problem("list_type", name, "Input should be a valid list"),
         }
@@ -286,9 +286,9 @@ impl Fields {
     }
 
     /// One line of text for people, of at most so many characters and none that are none.
-    pub(crate) fn line(&mut self, name: &str, text: String, most: usize) -> Option<String> {
-        if !is_line(&text, most) {
-            let message = format!("Input should be one line of at most {most} characters");
+    pub(crate) fn line(&mut self, name: &str, text: String, max: usize) -> Option<String> {
+        if !is_line(&text, max) {
+            let message = format!("Input should be one line of at most {max} characters");
             return self.problem("value_error", name, &message);
         }
         Some(text)
@@ -489,7 +489,7 @@ impl<'de> Deserialize<'de> for JsonBody {
 
 /// Whether a text is one line of at most so many characters, which is read as it is written: marks that turn the
 /// text beside them around would let it be read as something else.
-pub(crate) fn is_line(text: &str, most: usize) -> bool {
+pub(crate) fn is_line(text: &str, max: usize) -> bool {
     let misleads = |char| matches!(char, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    text.chars().count() <= most && !text.chars().any(|char| char.is_control() || misleads(char))
+    text.chars().count() <= max && !text.chars().any(|char| char.is_control() || misleads(char))
 }

@@ -11,11 +11,11 @@ use sea_orm::{DatabaseConnection, DatabaseTransaction, TransactionTrait};
 use tessera_verify::Revocation;
 
 use crate::app::App;
-use crate::base::clock::Time;
+use crate::base::clock::Timestamp;
 use crate::base::error::Result;
 use crate::platform::audit::{self, Entry};
 use crate::platform::notice::{self, Kind};
-use crate::platform::revocation::{self, Why};
+use crate::platform::revocation::{self, Reason};
 
 /// A transaction, and what follows from it. If it is dropped, the transaction is rolled back and nothing follows.
 #[must_use = "an act that is not committed did nothing"]
@@ -34,8 +34,8 @@ struct Revoked {
     entries: Vec<Revocation>,
     /// The session of a token that is revoked alone.
     session: Option<SessionId>,
-    reason: Why,
-    at: Time,
+    reason: Reason,
+    at: Timestamp,
 }
 
 /// Statements run in the transaction.
@@ -69,8 +69,8 @@ impl<'a> UnitOfWork<'a> {
     pub(crate) fn revoke(
         &mut self,
         entries: impl IntoIterator<Item = Revocation>,
-        reason: &Why,
-        at: Time,
+        reason: &Reason,
+        at: Timestamp,
     ) {
         let entries = entries.into_iter().collect();
         self.revocations.push(Revoked { entries, session: None, reason: reason.clone(), at });
@@ -81,8 +81,8 @@ impl<'a> UnitOfWork<'a> {
         &mut self,
         entry: Revocation,
         session: SessionId,
-        reason: &Why,
-        at: Time,
+        reason: &Reason,
+        at: Timestamp,
     ) {
         let (entries, reason) = (vec![entry], reason.clone());
         self.revocations.push(Revoked { entries, session: Some(session), reason, at });
@@ -140,7 +140,7 @@ impl<'a> UnitOfWork<'a> {
         );
         transaction.commit().await?;
         app.revocations.apply(revocations.into_iter().flat_map(|revoked| revoked.entries));
-        users.into_iter().for_each(|user| app.known_users.forget(user));
+        users.into_iter().for_each(|user| app.user_cache.forget(user));
         if wakes_jobs {
             app.jobs.wake();
         }

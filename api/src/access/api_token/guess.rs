@@ -27,7 +27,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 const COUNTED_FOR: Duration = Duration::from_secs(3600);
 
 /// The most places, and the most tokens of places, that are remembered.
-const MOST_REMEMBERED: usize = 20_000;
+const MAX_REMEMBERED: usize = 20_000;
 
 /// A place from which tokens are guessed.
 #[derive(Debug, Default)]
@@ -60,8 +60,8 @@ impl std::fmt::Debug for Guesses {
 
 impl Default for Guesses {
     fn default() -> Self {
-        let places = Cache::new(MOST_REMEMBERED);
-        Self { places, wrong: Cache::new(MOST_REMEMBERED), right: Cache::new(MOST_REMEMBERED) }
+        let places = Cache::new(MAX_REMEMBERED);
+        Self { places, wrong: Cache::new(MAX_REMEMBERED), right: Cache::new(MAX_REMEMBERED) }
     }
 }
 

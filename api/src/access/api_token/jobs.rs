@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::{ApiToken, store};
 use crate::app::App;
 use crate::base::background::Background;
-use crate::base::clock::{self, Stopwatch, Time};
+use crate::base::clock::{self, Stopwatch, Timestamp};
 use crate::base::error::Result;
 use crate::platform::job::purge;
 use crate::platform::unit_of_work::UnitOfWork;
@@ -23,29 +23,29 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const NOTED_FOR: u64 = 60;
 
 /// The most uses that wait to be written.
-const MOST_USES: usize = 100_000;
+const MAX_USES: usize = 100_000;
 
 /// How long a token outlives its expiry, in seconds: a month to say "expired", not "unknown".
 const KEPT_FOR: u64 = 30 * 86_400;
 
 /// Uses of API tokens that were not written yet.
 #[derive(Debug, Default)]
-pub struct Uses(Mutex<HashMap<ApiTokenId, Time>>);
+pub struct Uses(Mutex<HashMap<ApiTokenId, Timestamp>>);
 
 impl Uses {
     /// Remembers a use, where the last one is a minute ago.
-    pub(super) fn note(&self, token: &ApiToken, now: Time) {
+    pub(super) fn note(&self, token: &ApiToken, now: Timestamp) {
         let known = token.last_used.unwrap_or_default();
         if now.seconds() < known + NOTED_FOR {
             return;
         }
         let mut uses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if uses.len() < MOST_USES {
+        if uses.len() < MAX_USES {
             uses.entry(token.id).or_insert(now);
         }
     }
 
-    fn take(&self) -> HashMap<ApiTokenId, Time> {
+    fn take(&self) -> HashMap<ApiTokenId, Timestamp> {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -83,7 +83,7 @@ async fn write_uses(app: &App) {
     }
 }
 
-async fn write(app: &App, uses: HashMap<ApiTokenId, Time>) -> Result<()> {
+async fn write(app: &App, uses: HashMap<ApiTokenId, Timestamp>) -> Result<()> {
     // In one order on every replica: two that note the same tokens must not wait for each other.
     let mut uses: Vec<_> = uses.into_iter().collect();
     uses.sort_unstable();
@@ -99,9 +99,9 @@ async fn write(app: &App, uses: HashMap<ApiTokenId, Time>) -> Result<()> {
 
 /// Purges once an hour, for as long as it is polled.
 async fn keep_purging(app: App) {
-    purge::hourly(&app, "API tokens", async |_, connection, most| {
+    purge::hourly(&app, "API tokens", async |_, connection, max| {
         let before = clock::now().minus_seconds(KEPT_FOR);
-        store::delete_expired_before(connection, before, most).await
+        store::delete_expired_before(connection, before, max).await
     })
     .await;
 }

@@ -20,8 +20,8 @@ use sea_orm::{ConnectionTrait, SqlErr};
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::base::cache::Known;
-use crate::base::clock::{self, Time};
+use crate::base::cache::Cache;
+use crate::base::clock::{self, Timestamp};
 use crate::base::error::{Code, Error, LocalizedMessage, Result, TokenRefusal};
 use crate::base::listing::{Limit, Page};
 use crate::base::random;
@@ -33,7 +33,7 @@ use crate::platform::rate_limit;
 use crate::platform::unit_of_work::UnitOfWork;
 
 /// The most API tokens one user or service has, unless a superuser makes more.
-pub(crate) const MOST_TOKENS: u64 = 100;
+pub(crate) const MAX_TOKENS: u64 = 100;
 
 /// An API token, without its secret. Instants are seconds since the epoch.
 #[derive(Debug, Clone)]
@@ -80,7 +80,7 @@ impl TryFrom<Model> for ApiToken {
                 return Err(Error::because(Code::InternalServerError, fault));
             }
         };
-        let seconds = |millis| Time::from_millis(millis).seconds();
+        let seconds = |millis| Timestamp::from_millis(millis).seconds();
         Ok(Self {
             id,
             owner,
@@ -95,13 +95,13 @@ impl TryFrom<Model> for ApiToken {
 }
 
 impl ApiToken {
-    fn has_expired(&self, now: Time) -> bool {
+    fn has_expired(&self, now: Timestamp) -> bool {
         self.expires.is_some_and(|expires| now.seconds() >= expires)
     }
 }
 
 /// The API tokens that were shown lately, by their digests.
-pub type KnownApiTokens = Known<Digest, Arc<ApiToken>>;
+pub type ApiTokenCache = Cache<Digest, Arc<ApiToken>>;
 
 /// The API token of a secret and its owner, if it is accepted now. A place that guesses is refused before anything is
 /// looked up.
@@ -114,7 +114,7 @@ pub async fn authenticate(app: &App, secret: &str) -> Result<(Arc<ApiToken>, Pri
     let shown = secret.parse::<Secret>().map_err(|_| refuse(TokenRefusal::API_TOKEN_MALFORMED))?;
     let shown = shown.digest();
     // A busy token is known, and counts nothing.
-    let counts = app.config.rate_limit && app.known_api_tokens.get(shown).is_none();
+    let counts = app.config.rate_limit && app.api_token_cache.get(shown).is_none();
     let place = counts.then(|| rate_limit::place(request_context::current().ip));
     if let Some(place) = &place {
         app.guesses.refuse(place, shown)?;
@@ -155,14 +155,14 @@ pub(crate) async fn accepted(
 }
 
 async fn current(app: &App, digest: Digest) -> Result<Option<Arc<ApiToken>>> {
-    if let Some(token) = app.known_api_tokens.get(digest) {
+    if let Some(token) = app.api_token_cache.get(digest) {
         return Ok(Some(token));
     }
-    let since = app.known_api_tokens.since();
+    let since = app.api_token_cache.since();
     let row = store::find_by_digest(app.database.reader(), &digest.to_string()).await?;
     let Some(row) = row else { return Ok(None) };
     let token = Arc::new(ApiToken::try_from(row)?);
-    app.known_api_tokens.put(digest, Arc::clone(&token), since);
+    app.api_token_cache.put(digest, Arc::clone(&token), since);
     Ok(Some(token))
 }
 
@@ -177,7 +177,7 @@ pub(crate) struct Draft<'a> {
     /// Its secret.
     pub(crate) secret: &'a Secret,
     /// When it expires.
-    pub(crate) expires_at: Option<Time>,
+    pub(crate) expires_at: Option<Timestamp>,
     /// What it may do; as [`default_scopes`] says, if none are given.
     pub(crate) scopes: Option<Scopes>,
 }
@@ -200,12 +200,12 @@ pub(crate) enum Written {
 pub(crate) async fn write(
     work: &mut UnitOfWork<'_>,
     draft: Draft<'_>,
-    now: Time,
+    now: Timestamp,
 ) -> Result<Written> {
     let Draft { id, owner, name, secret, expires_at, scopes } = draft;
     let (user_id, service_id) = columns(owner.id());
     let digest = secret.digest().to_string();
-    let expires_at = expires_at.map(Time::millis);
+    let expires_at = expires_at.map(Timestamp::millis);
     let row = Model {
         id: ApiTokenId(id.unwrap_or_else(random::id)),
         user_id,
@@ -330,7 +330,7 @@ pub async fn count(app: &App) -> Result<u64> {
 ///
 /// When the database does not answer.
 pub async fn live_of(app: &App, user: UserId) -> Result<Vec<ApiToken>> {
-    let rows = store::live(app.database.reader(), user, clock::now(), MOST_TOKENS * 10).await?;
+    let rows = store::live(app.database.reader(), user, clock::now(), MAX_TOKENS * 10).await?;
     rows.into_iter().map(ApiToken::try_from).collect()
 }
 
@@ -351,10 +351,10 @@ pub(crate) async fn some_of(
     connection: &impl ConnectionTrait,
     user: UserId,
     after: Option<Cursor>,
-    most: u64,
+    max: u64,
 ) -> Result<(Vec<ApiToken>, Option<Cursor>)> {
     let of = Some(PrincipalId::User(user));
-    let rows = store::list(connection, of, after, most).await?;
+    let rows = store::list(connection, of, after, max).await?;
     let next = rows.last().map(cursor_of);
     Ok((rows.into_iter().map(ApiToken::try_from).collect::<Result<_>>()?, next))
 }
@@ -365,7 +365,7 @@ pub(crate) async fn some_of(
 ///
 /// None.
 pub(crate) async fn forget(app: &App) -> Result<()> {
-    app.known_api_tokens.forget_all();
+    app.api_token_cache.forget_all();
     Ok(())
 }
 

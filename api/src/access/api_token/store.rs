@@ -9,7 +9,7 @@ use sea_orm::{
 };
 
 use super::Secret;
-use crate::base::clock::Time;
+use crate::base::clock::Timestamp;
 use crate::base::database::delete_some;
 
 /// How many rows one statement deletes.
@@ -72,7 +72,7 @@ fn owner_of(row: &Model) -> Option<PrincipalId> {
 pub(super) async fn count(
     connection: &impl ConnectionTrait,
     owner: PrincipalId,
-    now: Time,
+    now: Timestamp,
 ) -> Result<u64, DbErr> {
     alive(Some(owner), now).count(connection).await
 }
@@ -81,18 +81,18 @@ pub(super) async fn count(
 pub(super) async fn live(
     connection: &impl ConnectionTrait,
     user: UserId,
-    now: Time,
-    most: u64,
+    now: Timestamp,
+    max: u64,
 ) -> Result<Vec<Model>, DbErr> {
     alive(Some(PrincipalId::User(user)), now)
         .order_by_desc(Column::CreatedAt)
         .order_by_desc(Column::Id)
-        .limit(most)
+        .limit(max)
         .all(connection)
         .await
 }
 
-fn alive(owner: Option<PrincipalId>, now: Time) -> Select<Entity> {
+fn alive(owner: Option<PrincipalId>, now: Timestamp) -> Select<Entity> {
     of(Entity::find(), owner)
         .filter(Column::ExpiresAt.is_null().or(Column::ExpiresAt.gt(now.millis())))
 }
@@ -166,7 +166,7 @@ pub(super) async fn delete(
 pub(super) async fn note_use(
     connection: &impl ConnectionTrait,
     id: ApiTokenId,
-    at: Time,
+    at: Timestamp,
 ) -> Result<(), DbErr> {
     let minute_before = at.minus_seconds(60).millis();
     Entity::update_many()
@@ -181,10 +181,10 @@ pub(super) async fn note_use(
 /// Deletes some rows that expired before an instant; says how many.
 pub(super) async fn delete_expired_before(
     connection: &impl ConnectionTrait,
-    time: Time,
-    most: u64,
+    time: Timestamp,
+    max: u64,
 ) -> Result<u64, DbErr> {
-    delete_some::<Entity>(connection, Column::Id, Column::ExpiresAt.lt(time.millis()), most).await
+    delete_some::<Entity>(connection, Column::Id, Column::ExpiresAt.lt(time.millis()), max).await
 }
 
 fn of<Q: QueryFilter>(query: Q, owner: Option<PrincipalId>) -> Q {

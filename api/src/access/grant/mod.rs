@@ -17,7 +17,7 @@ use tessera_verify::{Claims, TokenKind};
 use uuid::{Builder, Uuid};
 
 use crate::base::claims::user_of;
-use crate::base::clock::Time;
+use crate::base::clock::Timestamp;
 
 /// The length of a grant's secret, in bytes.
 pub(crate) const SECRET_LENGTH: usize = 32;
@@ -35,7 +35,7 @@ pub(crate) struct Limits {
 #[derive(Debug, Clone)]
 pub(crate) struct LastUse {
     /// The instant.
-    pub(crate) at: Time,
+    pub(crate) at: Timestamp,
     /// The peer's address.
     pub(crate) ip: Option<IpAddr>,
     /// What the program calls itself.
@@ -47,9 +47,9 @@ pub(crate) struct Grant<'a> {
     user: UserId,
     secret: &'a [u8],
     generation: u64,
-    rotated_at: Time,
-    expires_at: Time,
-    ended_at: Option<Time>,
+    rotated_at: Timestamp,
+    expires_at: Timestamp,
+    ended_at: Option<Timestamp>,
 }
 
 impl<'a> From<&'a Model> for Grant<'a> {
@@ -58,9 +58,9 @@ impl<'a> From<&'a Model> for Grant<'a> {
             user: row.user_id,
             secret: &row.secret.0,
             generation: row.generation.cast_unsigned(),
-            rotated_at: Time::from_millis(row.rotated_at),
-            expires_at: Time::from_millis(row.expires_at),
-            ended_at: row.ended_at.map(Time::from_millis),
+            rotated_at: Timestamp::from_millis(row.rotated_at),
+            expires_at: Timestamp::from_millis(row.expires_at),
+            ended_at: row.ended_at.map(Timestamp::from_millis),
         }
     }
 }
@@ -138,7 +138,7 @@ pub(crate) enum Worth {
 /// The id comes first: whoever holds `APP_SECRET` can sign a refresh token of any generation, and must neither get
 /// anything nor end anything by it. The instant of the rotation may lie on either side of this clock's, by as much: the
 /// clock of the replica that spent the token may be ahead.
-pub(crate) fn worth(grant: &Grant<'_>, token: &RefreshToken, now: Time, leeway: u64) -> Worth {
+pub(crate) fn worth(grant: &Grant<'_>, token: &RefreshToken, now: Timestamp, leeway: u64) -> Worth {
     if !grant.gives(token) {
         return Worth::NotIssued;
     }
@@ -176,8 +176,8 @@ mod tests {
             user: USER,
             secret: &SECRET,
             generation: 5,
-            rotated_at: Time::from_millis(ROTATED),
-            expires_at: Time::from_millis(EXPIRES),
+            rotated_at: Timestamp::from_millis(ROTATED),
+            expires_at: Timestamp::from_millis(EXPIRES),
             ended_at: None,
         }
     }
@@ -188,7 +188,7 @@ mod tests {
     }
 
     fn worth_at(grant: &Grant<'_>, token: &RefreshToken, millis: i64) -> Worth {
-        worth(grant, token, Time::from_millis(millis), LEEWAY)
+        worth(grant, token, Timestamp::from_millis(millis), LEEWAY)
     }
 
     #[test]
@@ -218,13 +218,17 @@ mod tests {
         for (now, expected) in
             [(ROTATED - 1, Worth::Reused), (ROTATED, Worth::Previous), (ROTATED + 1, Worth::Reused)]
         {
-            assert_eq!(worth(&grant(), &token(4), Time::from_millis(now), 0), expected, "{now}");
+            assert_eq!(
+                worth(&grant(), &token(4), Timestamp::from_millis(now), 0),
+                expected,
+                "{now}"
+            );
         }
     }
 
     #[test]
     fn a_grant_that_is_over_gives_nothing_and_is_ended_by_nothing() {
-        let ended = || Grant { ended_at: Some(Time::from_millis(ROTATED + 1)), ..grant() };
+        let ended = || Grant { ended_at: Some(Timestamp::from_millis(ROTATED + 1)), ..grant() };
         for generation in [0, 4, 5, 6, 1000] {
             let token = token(generation);
             for now in [ROTATED, ROTATED + 2, EXPIRES - 1, EXPIRES, EXPIRES + 1, i64::MAX] {
@@ -238,7 +242,7 @@ mod tests {
 
     #[test]
     fn what_the_grant_does_not_give_is_worth_nothing_at_any_time() {
-        let ended = Grant { ended_at: Some(Time::from_millis(ROTATED)), ..grant() };
+        let ended = Grant { ended_at: Some(Timestamp::from_millis(ROTATED)), ..grant() };
         let without_secret = Grant { secret: &[], ..grant() };
         let beyond = i64::MAX.unsigned_abs();
         let made_up = [

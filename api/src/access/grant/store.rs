@@ -6,13 +6,13 @@ use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait, SimpleExpr};
 use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter};
 
 use super::{LastUse, Limits, RefreshToken};
-use crate::base::clock::Time;
+use crate::base::clock::Timestamp;
 
 impl Limits {
     /// When a grant that is used now expires: the earlier of the two limits.
-    pub(crate) fn expiry(&self, now: Time) -> SimpleExpr {
+    pub(crate) fn expiry(&self, now: Timestamp) -> SimpleExpr {
         let idle = now.plus_seconds(self.idle).millis();
-        let age = Time::from_millis(0).plus_seconds(self.absolute).millis();
+        let age = Timestamp::from_millis(0).plus_seconds(self.absolute).millis();
         let absolute = Expr::col(Column::CreatedAt).add(age);
         CaseStatement::new()
             .case(absolute.clone().lt(idle), absolute)
@@ -51,7 +51,7 @@ pub(crate) async fn spend(
 }
 
 /// The place of a grant's next access token in their order: now, or after the one before, whatever the clock says.
-pub(crate) fn next_issue(now: Time) -> SimpleExpr {
+pub(crate) fn next_issue(now: Timestamp) -> SimpleExpr {
     CaseStatement::new()
         .case(Column::IssuedAt.gte(now.millis()), Expr::col(Column::IssuedAt).add(1))
         .finally(Expr::value(now.millis()))

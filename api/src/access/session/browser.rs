@@ -16,30 +16,30 @@ use super::open::{SessionKind, open};
 use super::{Device, is_live, store};
 use crate::access::grant::Limits;
 use crate::app::App;
-use crate::base::clock::{self, Time};
+use crate::base::clock::{self, Timestamp};
 use crate::base::error::{Code, Error, Result};
 use crate::base::hex::hex;
 use crate::base::random;
 use crate::identity::factor::Authentication;
 use crate::identity::user::{self, User};
 use crate::platform::audit::{Act, Entry};
-use crate::platform::revocation::Why;
+use crate::platform::revocation::Reason;
 use crate::platform::unit_of_work::UnitOfWork;
 
 /// How many letters and digits an id has: 256 bits.
 const ID_LENGTH: usize = 43;
 
 /// When it was last written that sessions of browsers are in use, by this replica.
-pub type NotedSessions = Cache<SessionId, Time>;
+pub type NotedSessions = Cache<SessionId, Timestamp>;
 
 /// The most of these that are remembered.
-pub const MOST_NOTED: usize = 20_000;
+pub const MAX_NOTED: usize = 20_000;
 
 /// How often it is written that a session is in use, in seconds; more often where it ends soon.
 const NOTED_EVERY: u64 = 60;
 
 /// How far the clock of the replica that took the password may be ahead of this one's, in seconds.
-const MOST_SKEW: u64 = 5;
+const MAX_SKEW: u64 = 5;
 
 /// What a browser has that is signed in.
 #[derive(Debug, Clone)]
@@ -48,7 +48,7 @@ pub struct SignedIn {
     pub session: SessionId,
     /// Whose it is.
     pub user: Arc<User>,
-    last_used: Time,
+    last_used: Timestamp,
 }
 
 /// A new id for a cookie, whether somebody is signed in by it or not.
@@ -79,7 +79,7 @@ pub async fn find(app: &App, id: &str) -> Result<Option<SignedIn>> {
     let row = store::of_browser(app.database.reader(), &digest_of(id), clock::now()).await?;
     let Some(row) = row else { return Ok(None) };
     let user = user::current(app, row.user_id).await?.filter(|user| user.may_act(&app.config));
-    let last_used = Time::from_millis(row.last_used_at);
+    let last_used = Timestamp::from_millis(row.last_used_at);
     Ok(user.map(|user| SignedIn { session: row.id, user, last_used }))
 }
 
@@ -151,8 +151,8 @@ pub(crate) async fn is_fresh(
     session: SessionId,
 ) -> Result<bool> {
     let Some(row) = store::find(transaction, session).await? else { return Ok(false) };
-    let (given, now) = (Time::from_millis(row.auth_time), clock::now());
-    let is_past = given <= now.plus_seconds(MOST_SKEW);
+    let (given, now) = (Timestamp::from_millis(row.auth_time), clock::now());
+    let is_past = given <= now.plus_seconds(MAX_SKEW);
     Ok(is_past && now <= given.plus_seconds(app.config.fresh_token_expires))
 }
 
@@ -173,7 +173,7 @@ pub(crate) async fn rename(
 pub async fn sign_out(app: &App, signed_in: &SignedIn, device: Device) -> Result<()> {
     let (session, user) = (signed_in.session, signed_in.user.id);
     let work = UnitOfWork::begin(app).await?;
-    super::end(app, work, user, session, &Why::Logout, device).await.map(drop)
+    super::end(app, work, user, session, &Reason::Logout, device).await.map(drop)
 }
 
 /// Signs every browser of somebody out who may more than before: a cookie of theirs that somebody else has
@@ -182,7 +182,7 @@ pub(crate) async fn sign_out_everywhere(
     transaction: &DatabaseTransaction,
     user: UserId,
 ) -> Result<()> {
-    Ok(store::end_in_browsers(transaction, user, &Why::Raised, clock::now()).await?)
+    Ok(store::end_in_browsers(transaction, user, &Reason::Raised, clock::now()).await?)
 }
 
 /// How long a browser stays signed in.

@@ -9,7 +9,7 @@ use super::{Tokens, store};
 use crate::access::grant::{Grant, RefreshToken};
 use crate::app::App;
 use crate::base::claims::{session_of, user_of};
-use crate::base::clock::{self, Time};
+use crate::base::clock::{self, Timestamp};
 use crate::base::error::{Code, Error, Result};
 use crate::base::random;
 use crate::base::scope::Scopes;
@@ -27,7 +27,7 @@ const WARN_EVERY: i64 = 60_000;
 pub(super) fn tokens(
     app: &App,
     row: &Model,
-    now: Time,
+    now: Timestamp,
     fresh: bool,
     audience: Audience<'_>,
     scopes: &Scopes,
@@ -87,19 +87,19 @@ impl<'a> Audience<'a> {
 pub(super) fn access_claims(
     app: &App,
     row: &Model,
-    now: Time,
+    now: Timestamp,
     fresh: bool,
     audience: Audience<'_>,
     scopes: &Scopes,
 ) -> Claims {
-    let given = Time::from_millis(row.auth_time);
+    let given = Timestamp::from_millis(row.auth_time);
     let recently = now <= given.plus_seconds(app.config.fresh_token_expires);
     let kind = TokenKind::access(fresh && recently, given.seconds(), scopes.to_string());
     // No token outlives its session.
-    let end = Time::from_millis(row.expires_at).seconds();
+    let end = Timestamp::from_millis(row.expires_at).seconds();
     let exp = now.plus_seconds(app.config.access_token_expires).seconds().min(end);
     // The row has the order of its tokens: a cut-off covers those before it, whatever clocks say.
-    let id = random::id_at(Time::from_millis(row.issued_at));
+    let id = random::id_at(Timestamp::from_millis(row.issued_at));
     Claims::new(kind, app.config.public_url.as_str(), row.user_id.0, audience.0, id)
         .with_iat(now.seconds())
         .with_nbf(now.minus_seconds(VALID_BEFORE).seconds())
@@ -111,13 +111,13 @@ pub(super) fn access_claims(
 fn refresh_claims(app: &App, row: &Model) -> Result<Claims> {
     let generation = row.generation.cast_unsigned();
     let none = || Error::because(Code::InternalServerError, "a session without a secret");
-    let issued = Time::from_millis(row.rotated_at).seconds();
+    let issued = Timestamp::from_millis(row.rotated_at).seconds();
     let issuer = app.config.public_url.as_str();
     let id = Grant::from(row).token_id(generation).ok_or_else(none)?;
     Ok(Claims::new(TokenKind::refresh(generation), issuer, row.user_id.0, issuer, id)
         .with_iat(issued)
         .with_nbf(issued)
-        .with_exp(Time::from_millis(row.expires_at).seconds())
+        .with_exp(Timestamp::from_millis(row.expires_at).seconds())
         .with_sid(row.id.0))
 }
 

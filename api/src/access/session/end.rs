@@ -10,17 +10,17 @@ use uuid::Uuid;
 use super::{Device, is_live, store};
 use crate::app::App;
 use crate::base::claims::{session_of, user_of};
-use crate::base::clock::{self, SKEW, Time};
+use crate::base::clock::{self, SKEW, Timestamp};
 use crate::base::error::{Code, Error, Result};
 use crate::identity::user;
 use crate::platform::audit::{Act, Entry};
 use crate::platform::rate_limit;
-use crate::platform::revocation::{self, Life, Why};
+use crate::platform::revocation::{self, Life, Reason};
 use crate::platform::unit_of_work::UnitOfWork;
 
 /// How many access tokens of one session may be revoked alone before the session ends instead: so one
 /// sign-in cannot fill the table, and the memory of every server.
-pub(super) const MOST_REVOKED_ALONE: u64 = 20;
+pub(super) const MAX_REVOKED_ALONE: u64 = 20;
 
 /// Revokes an access token alone, or ends its session if too many of its tokens were revoked alone and
 /// may still be valid. A token that is revoked alone takes from the allowance of its user, unless the holder of an
@@ -48,21 +48,21 @@ pub(super) async fn revoke_alone(
     let now = clock::now();
     let told = Entry::own(Act::Revoke, user);
     let counted = counted_with(app, claims);
-    let is_one_more = revocation::count_alone(&work, counted, now).await? < MOST_REVOKED_ALONE;
+    let is_one_more = revocation::count_alone(&work, counted, now).await? < MAX_REVOKED_ALONE;
     let entry = if is_one_more {
         if counted == session {
             rate_limit::revocation(app, user)?;
         }
-        work.revoke_alone(entry, counted, &Why::Revoked, now);
+        work.revoke_alone(entry, counted, &Reason::Revoked, now);
         told.with("token", claims.jti.to_string())
     } else if counted != session {
         let wait = claims.exp.saturating_sub(now.seconds()).max(1);
         return Err(Error::try_again_after(Duration::from_secs(wait)));
     } else {
-        store::end(&*work, session, user, &Why::Revoked, device.ip, now).await?;
+        store::end(&*work, session, user, &Reason::Revoked, device.ip, now).await?;
         let life = Life::read(app, &*work).await?;
-        let issued = Time::from_millis(row.issued_at);
-        work.revoke([life.of_session(session, issued, now)], &Why::Revoked, now);
+        let issued = Timestamp::from_millis(row.issued_at);
+        work.revoke([life.of_session(session, issued, now)], &Reason::Revoked, now);
         told.with("session", session.to_string())
     };
     work.record(entry);
@@ -90,14 +90,14 @@ pub(crate) async fn end_by_id(
     app: &App,
     work: &mut UnitOfWork<'_>,
     session: SessionId,
-    why: &Why,
+    why: &Reason,
     ip: Option<IpAddr>,
-    now: Time,
+    now: Timestamp,
 ) -> Result<bool> {
     let Some(row) = store::find_and_lock(&**work, session).await? else { return Ok(false) };
     store::end(&**work, session, row.user_id, why, ip, now).await?;
     let life = Life::read(app, &**work).await?;
-    work.revoke([life.of_session(session, Time::from_millis(row.issued_at), now)], why, now);
+    work.revoke([life.of_session(session, Timestamp::from_millis(row.issued_at), now)], why, now);
     Ok(true)
 }
 
@@ -114,14 +114,14 @@ pub(crate) async fn end_others(
     device: Device,
 ) -> Result<()> {
     let now = clock::now();
-    let ended = store::end_all(&*work, user, kept, &Why::Ended, device.ip, now).await?;
+    let ended = store::end_all(&*work, user, kept, &Reason::Ended, device.ip, now).await?;
     if ended.is_empty() {
         // Nothing happened that could be told: whoever asks again and again writes nothing.
         return Ok(());
     }
     let count = ended.len();
     let entries = Life::read(app, &*work).await?.of_sessions(ended, now);
-    work.revoke(entries, &Why::Ended, now);
+    work.revoke(entries, &Reason::Ended, now);
     let entry = Entry::own(Act::SessionEnd, user).with("sessions", count);
     work.record(entry);
     work.commit().await
@@ -133,7 +133,7 @@ pub(crate) async fn end(
     mut work: UnitOfWork<'_>,
     user: UserId,
     session: SessionId,
-    why: &Why,
+    why: &Reason,
     device: Device,
 ) -> Result<bool> {
     let now = clock::now();
@@ -141,11 +141,11 @@ pub(crate) async fn end(
         return Ok(false);
     };
     let life = Life::read(app, &*work).await?;
-    let entries = [life.of_session(session, Time::from_millis(row.issued_at), now)];
+    let entries = [life.of_session(session, Timestamp::from_millis(row.issued_at), now)];
     work.revoke(entries, why, now);
     let act = match why {
-        Why::Logout => Act::Logout,
-        Why::Revoked => Act::Revoke,
+        Reason::Logout => Act::Logout,
+        Reason::Revoked => Act::Revoke,
         _ => Act::SessionEnd,
     };
     let entry = Entry::own(act, user).with("session", session.to_string());
@@ -171,7 +171,7 @@ pub async fn logout_all(app: &App, claims: &Claims, device: Device) -> Result<()
         return Err(Error::token(Code::Unauthorized, Refusal::Revoked));
     }
     let now = clock::now();
-    end_all(app, &mut work, user, None, &Why::LogoutAll, device.ip, now).await?;
+    end_all(app, &mut work, user, None, &Reason::LogoutAll, device.ip, now).await?;
     work.record(Entry::own(Act::LogoutAll, user));
     work.commit().await
 }
@@ -191,15 +191,15 @@ pub(crate) async fn end_all(
     work: &mut UnitOfWork<'_>,
     user: UserId,
     kept: Option<SessionId>,
-    why: &Why,
+    why: &Reason,
     ip: Option<IpAddr>,
-    now: Time,
+    now: Timestamp,
 ) -> Result<()> {
     let kept = match kept {
         Some(session) => store::keep(&**work, session, user, now).await?,
         None => None,
     };
-    let cut_off = kept.as_ref().map_or(now, |row| Time::from_millis(row.issued_at));
+    let cut_off = kept.as_ref().map_or(now, |row| Timestamp::from_millis(row.issued_at));
     let kept = kept.map(|row| row.id);
     let ended = store::end_all(&**work, user, kept, why, ip, now).await?;
     let life = Life::read(app, &**work).await?;
@@ -222,14 +222,14 @@ pub(crate) async fn revoke_access(
     app: &App,
     work: &mut UnitOfWork<'_>,
     user: UserId,
-    why: &Why,
+    why: &Reason,
 ) -> Result<()> {
     let youngest = store::lock_all(&**work, user).await?;
     // A refresh that waits for its row reads the new scopes after it. One that has changed its row before is covered.
     let now = clock::now();
     let latest = now.plus_seconds(SKEW);
     let past = youngest.into_iter().filter(|issued| *issued <= latest);
-    let cut_off = past.fold(now, Time::max);
+    let cut_off = past.fold(now, Timestamp::max);
     let ended = store::end_younger(&**work, user, cut_off, why, now).await?;
     store::keep_all(&**work, user, cut_off).await?;
     let life = Life::read(app, &**work).await?;

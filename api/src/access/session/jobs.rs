@@ -17,9 +17,9 @@ pub(crate) fn start(app: &App, background: &mut Background) {
 
 /// Purges once an hour, for as long as it is polled.
 async fn keep_purging(app: App) {
-    purge::hourly(&app, "sessions", async |_, connection, most| {
+    purge::hourly(&app, "sessions", async |_, connection, max| {
         let before = clock::now().minus_seconds(KEPT_FOR);
-        store::delete_expired_before(connection, before, most).await
+        store::delete_expired_before(connection, before, max).await
     })
     .await;
 }

@@ -6,7 +6,7 @@ use sea_orm::ConnectionTrait;
 
 use super::store;
 use crate::app::App;
-use crate::base::clock::{self, Time};
+use crate::base::clock::{self, Timestamp};
 use crate::base::error::{Error, Result};
 use crate::base::listing::{Limit, Page};
 
@@ -100,9 +100,9 @@ pub(crate) async fn some_of(
     user: UserId,
     current: Option<SessionId>,
     (ended, after): (bool, Option<Cursor>),
-    most: u64,
+    max: u64,
 ) -> Result<(Vec<Session>, Option<Cursor>)> {
-    let rows = store::list(connection, user, ended, after, most, clock::now()).await?;
+    let rows = store::list(connection, user, ended, after, max, clock::now()).await?;
     let next = rows.last().map(cursor_of);
     Ok((rows.into_iter().map(|row| seen_from(current, row)).collect(), next))
 }
@@ -160,7 +160,7 @@ fn seen_from(current: Option<SessionId>, row: Model) -> Session {
         issued_at: _,
         secret: _,
     } = row;
-    let seconds = |millis| Time::from_millis(millis).seconds();
+    let seconds = |millis| Timestamp::from_millis(millis).seconds();
     Session {
         id,
         created: seconds(created_at),

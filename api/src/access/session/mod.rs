@@ -39,12 +39,12 @@ use self::claims::access_claims;
 use crate::access::grant::Limits;
 use crate::app::App;
 use crate::base::claims::{session_of, user_of};
-use crate::base::clock::{self, Time};
+use crate::base::clock::{self, Timestamp};
 use crate::base::error::{Code, Error, Result};
 use crate::identity::factor::Authentication;
 use crate::identity::user::{self, User};
 use crate::platform::audit::{Act, Entry};
-use crate::platform::revocation::{self, Why};
+use crate::platform::revocation::{self, Reason};
 use crate::platform::unit_of_work::UnitOfWork;
 
 /// Where a request came from, and with what.
@@ -174,7 +174,7 @@ async fn next_of(
 fn access_token(
     app: &App,
     row: &Model,
-    now: Time,
+    now: Timestamp,
     fresh: bool,
     user: &User,
 ) -> Result<AccessToken> {
@@ -212,7 +212,7 @@ pub(crate) async fn active_user(app: &App, claims: &Claims) -> Result<Option<Arc
 pub async fn logout(app: &App, claims: &Claims, device: Device) -> Result<()> {
     let work = UnitOfWork::begin(app).await?;
     let (user, session) = (user_of(claims), session_of(claims));
-    if end(app, work, user, session, &Why::Logout, device).await? {
+    if end(app, work, user, session, &Reason::Logout, device).await? {
         Ok(())
     } else {
         Err(Error::token(Code::Unauthorized, Refusal::Revoked))
@@ -236,7 +236,7 @@ pub async fn revoke(app: &App, token: &str, device: Device) -> Result<()> {
         }
         let work = UnitOfWork::begin(app).await?;
         let (user, session) = (user_of(&claims), session_of(&claims));
-        end(app, work, user, session, &Why::Revoked, device).await?;
+        end(app, work, user, session, &Reason::Revoked, device).await?;
         return Ok(());
     }
     let until = claims.exp.saturating_add(MAX_LEEWAY);

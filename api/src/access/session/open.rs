@@ -7,7 +7,7 @@ use super::claims::{Audience, tokens};
 use super::{AccessToken, Device, Tokens, access_token, browser, limits, store};
 use crate::access::grant::{Limits, SECRET_LENGTH};
 use crate::app::App;
-use crate::base::clock::Time;
+use crate::base::clock::Timestamp;
 use crate::base::error::{Code, Result};
 use crate::base::random;
 use crate::base::request_context::{CallerIds, note_caller};
@@ -29,7 +29,7 @@ pub(super) enum SessionKind {
 pub(super) struct Opened {
     pub(super) row: Model,
     pub(super) user: User,
-    pub(super) at: Time,
+    pub(super) at: Timestamp,
 }
 
 /// Fails while this server can open no session. Those who ask for a proof ask this first, so that nobody's attempt is
@@ -135,7 +135,13 @@ async fn insert(
     Ok(Opened { row, user, at })
 }
 
-fn new_row(user: &User, device: Device, at: Time, issued_at: Time, limits: Limits) -> Model {
+fn new_row(
+    user: &User,
+    device: Device,
+    at: Timestamp,
+    issued_at: Timestamp,
+    limits: Limits,
+) -> Model {
     let Limits { idle, absolute } = limits;
     Model {
         id: SessionId(random::id()),

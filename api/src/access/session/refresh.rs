@@ -11,11 +11,11 @@ use super::{Device, Tokens, active_user, limits, store};
 use crate::access::grant::{self, Grant, LastUse, RefreshToken, Worth};
 use crate::app::App;
 use crate::base::claims::{session_of, user_of};
-use crate::base::clock::{self, Time};
+use crate::base::clock::{self, Timestamp};
 use crate::base::error::{Code, Error, Result, TokenRefusal};
 use crate::identity::user;
 use crate::platform::audit::{Act, Actor, Entry};
-use crate::platform::revocation::{self, Life, Why};
+use crate::platform::revocation::{self, Life, Reason};
 use crate::platform::unit_of_work::{UnitOfWork, statement};
 
 /// Exchanges a refresh token for the next pair.
@@ -103,11 +103,11 @@ async fn settle(
         Worth::Previous => Ok(store::issue(&*work, session, now).await?.unwrap_or(row)),
         Worth::Reused => {
             let entry = Entry::new(Act::RefreshReuse, Actor::anybody());
-            end(app, &mut work, &row, &Why::Reuse, last_use.ip, entry).await?;
+            end(app, &mut work, &row, &Reason::Reuse, last_use.ip, entry).await?;
             Err(Code::RefreshTokenReused)
         }
         Worth::Ahead => {
-            let why = Why::Restored;
+            let why = Reason::Restored;
             let entry = Entry::new(Act::SessionEnd, Actor::anybody()).with("why", why.name());
             end(app, &mut work, &row, &why, last_use.ip, entry).await?;
             Err(Code::SessionEnded)
@@ -178,14 +178,14 @@ async fn end(
     app: &App,
     work: &mut UnitOfWork<'_>,
     row: &Model,
-    why: &Why,
+    why: &Reason,
     ip: Option<IpAddr>,
     entry: Entry,
 ) -> Result<()> {
     let now = clock::now();
     store::end(&**work, row.id, row.user_id, why, ip, now).await?;
     let life = Life::read(app, &**work).await?;
-    work.revoke([life.of_session(row.id, Time::from_millis(row.issued_at), now)], why, now);
+    work.revoke([life.of_session(row.id, Timestamp::from_millis(row.issued_at), now)], why, now);
     let entry = entry.on_user(row.user_id).with("session", row.id.to_string());
     work.record(entry);
     Ok(())

@@ -12,9 +12,9 @@ use sea_orm::{
 
 use super::Device;
 use crate::access::grant::{Limits, next_issue};
-use crate::base::clock::{SKEW, Time};
+use crate::base::clock::{SKEW, Timestamp};
 use crate::base::database::delete_some;
-use crate::platform::revocation::Why;
+use crate::platform::revocation::Reason;
 
 pub(super) async fn open(connection: &impl ConnectionTrait, row: Model) -> Result<Model, DbErr> {
     row.into_active_model().reset_all().insert(connection).await
@@ -48,7 +48,7 @@ pub(super) async fn rename_in_browser(
 pub(super) async fn of_browser(
     connection: &impl ConnectionTrait,
     digest: &str,
-    now: Time,
+    now: Timestamp,
 ) -> Result<Option<Model>, DbErr> {
     let beside = Entity::belongs_to(browser_session::Entity)
         .from(Column::Id)
@@ -75,7 +75,7 @@ pub(super) async fn extend(
     connection: &impl ConnectionTrait,
     id: SessionId,
     user: UserId,
-    now: Time,
+    now: Timestamp,
     limits: &Limits,
     device: Device,
 ) -> Result<Option<Model>, DbErr> {
@@ -96,7 +96,7 @@ pub(super) async fn extend(
 pub(super) async fn issue(
     connection: &impl ConnectionTrait,
     id: SessionId,
-    now: Time,
+    now: Timestamp,
 ) -> Result<Option<Model>, DbErr> {
     let rows = Entity::update_many()
         .col_expr(Column::IssuedAt, next_issue(now))
@@ -113,7 +113,7 @@ pub(super) async fn keep(
     connection: &impl ConnectionTrait,
     id: SessionId,
     user: UserId,
-    now: Time,
+    now: Timestamp,
 ) -> Result<Option<Model>, DbErr> {
     let cut_off = CaseStatement::new()
         .case(Column::IssuedAt.gt(now.millis()), Expr::col(Column::IssuedAt))
@@ -132,9 +132,9 @@ pub(super) async fn end(
     connection: &impl ConnectionTrait,
     id: SessionId,
     user: UserId,
-    why: &Why,
+    why: &Reason,
     ip: Option<IpAddr>,
-    now: Time,
+    now: Timestamp,
 ) -> Result<Option<Model>, DbErr> {
     let rows = ended(live(Entity::update_many(), user), why, ip, now)
         .filter(Column::Id.eq(id))
@@ -148,7 +148,7 @@ pub(super) async fn end(
 pub(super) async fn lock_all(
     connection: &impl ConnectionTrait,
     user: UserId,
-) -> Result<Vec<Time>, DbErr> {
+) -> Result<Vec<Timestamp>, DbErr> {
     let rows = Entity::find()
         .filter(Column::UserId.eq(user))
         .filter(Column::EndedAt.is_null())
@@ -156,14 +156,14 @@ pub(super) async fn lock_all(
         .lock_exclusive()
         .all(connection)
         .await?;
-    Ok(rows.into_iter().map(|row| Time::from_millis(row.issued_at)).collect())
+    Ok(rows.into_iter().map(|row| Timestamp::from_millis(row.issued_at)).collect())
 }
 
 /// As [`keep`], for every session of a user whose youngest access token is no younger than a cut-off.
 pub(super) async fn keep_all(
     connection: &impl ConnectionTrait,
     user: UserId,
-    cut_off: Time,
+    cut_off: Timestamp,
 ) -> Result<(), DbErr> {
     live(Entity::update_many(), user)
         .col_expr(Column::IssuedAt, Expr::value(cut_off.millis()))
@@ -180,31 +180,31 @@ pub(super) async fn end_all(
     connection: &impl ConnectionTrait,
     user: UserId,
     kept: Option<SessionId>,
-    why: &Why,
+    why: &Reason,
     ip: Option<IpAddr>,
-    now: Time,
-) -> Result<Vec<(SessionId, Time)>, DbErr> {
+    now: Timestamp,
+) -> Result<Vec<(SessionId, Timestamp)>, DbErr> {
     let mut update = ended(live(Entity::update_many(), user), why, ip, now);
     if let Some(kept) = kept {
         update = update.filter(Column::Id.ne(kept));
     }
     let rows = update.exec_with_returning(connection).await?;
-    Ok(rows.into_iter().map(|row| (row.id, Time::from_millis(row.issued_at))).collect())
+    Ok(rows.into_iter().map(|row| (row.id, Timestamp::from_millis(row.issued_at))).collect())
 }
 
 /// As [`end_all`], for the sessions whose youngest access token is younger than a cut-off.
 pub(super) async fn end_younger(
     connection: &impl ConnectionTrait,
     user: UserId,
-    cut_off: Time,
-    why: &Why,
-    now: Time,
-) -> Result<Vec<(SessionId, Time)>, DbErr> {
+    cut_off: Timestamp,
+    why: &Reason,
+    now: Timestamp,
+) -> Result<Vec<(SessionId, Timestamp)>, DbErr> {
     let rows = ended(live(Entity::update_many(), user), why, None, now)
         .filter(Column::IssuedAt.gt(cut_off.millis()))
         .exec_with_returning(connection)
         .await?;
-    Ok(rows.into_iter().map(|row| (row.id, Time::from_millis(row.issued_at))).collect())
+    Ok(rows.into_iter().map(|row| (row.id, Timestamp::from_millis(row.issued_at))).collect())
 }
 
 /// A user's sessions, the newest first: those that live, or those that ended.
@@ -214,7 +214,7 @@ pub(super) async fn list(
     ended: bool,
     after: Option<(i64, SessionId)>,
     limit: u64,
-    now: Time,
+    now: Timestamp,
 ) -> Result<Vec<Model>, DbErr> {
     let query =
         if ended { Entity::find().filter(Column::EndedAt.is_not_null()) } else { alive(now) };
@@ -226,16 +226,16 @@ pub(super) async fn all(
     connection: &impl ConnectionTrait,
     after: Option<(i64, SessionId)>,
     limit: u64,
-    now: Time,
+    now: Timestamp,
 ) -> Result<Vec<Model>, DbErr> {
     newest(alive(now), after, limit).all(connection).await
 }
 
-pub(super) async fn count(connection: &impl ConnectionTrait, now: Time) -> Result<u64, DbErr> {
+pub(super) async fn count(connection: &impl ConnectionTrait, now: Timestamp) -> Result<u64, DbErr> {
     alive(now).count(connection).await
 }
 
-fn alive(now: Time) -> Select<Entity> {
+fn alive(now: Timestamp) -> Select<Entity> {
     Entity::find().filter(Column::EndedAt.is_null()).filter(Column::ExpiresAt.gt(now.millis()))
 }
 
@@ -255,8 +255,8 @@ fn newest(query: Select<Entity>, after: Option<(i64, SessionId)>, limit: u64) ->
 pub(super) async fn end_in_browsers(
     connection: &impl ConnectionTrait,
     user: UserId,
-    why: &Why,
-    now: Time,
+    why: &Reason,
+    now: Timestamp,
 ) -> Result<(), DbErr> {
     let in_browsers = Query::select()
         .column(browser_session::Column::SessionId)
@@ -280,7 +280,7 @@ pub(super) async fn find(
 pub(super) async fn authenticate(
     connection: &impl ConnectionTrait,
     id: SessionId,
-    now: Time,
+    now: Timestamp,
 ) -> Result<(), DbErr> {
     Entity::update_many()
         .col_expr(Column::AuthTime, Expr::value(now.millis()))
@@ -295,10 +295,10 @@ pub(super) async fn authenticate(
 /// Deletes some rows that expired before an instant; says how many.
 pub(super) async fn delete_expired_before(
     connection: &impl ConnectionTrait,
-    time: Time,
-    most: u64,
+    time: Timestamp,
+    max: u64,
 ) -> Result<u64, DbErr> {
-    delete_some::<Entity>(connection, Column::Id, Column::ExpiresAt.lt(time.millis()), most).await
+    delete_some::<Entity>(connection, Column::Id, Column::ExpiresAt.lt(time.millis()), max).await
 }
 
 fn live(update: UpdateMany<Entity>, user: UserId) -> UpdateMany<Entity> {
@@ -307,9 +307,9 @@ fn live(update: UpdateMany<Entity>, user: UserId) -> UpdateMany<Entity> {
 
 fn ended(
     update: UpdateMany<Entity>,
-    why: &Why,
+    why: &Reason,
     ip: Option<IpAddr>,
-    now: Time,
+    now: Timestamp,
 ) -> UpdateMany<Entity> {
     update.set(ActiveModel {
         ended_at: sea_orm::Set(Some(now.millis())),

@@ -5,7 +5,7 @@ use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 
-use super::{Imported, MOST_AT_ONCE, Outcome};
+use super::{Imported, MAX_AT_ONCE, Outcome};
 use crate::access::caller::Superuser;
 use crate::app::App;
 use crate::base::error::{Code, Result};
@@ -103,7 +103,7 @@ impl Input for ImportRequest {
 
     fn read(fields: &mut Fields) -> Option<Self::Parsed> {
         let dry_run = fields.flag("dry_run");
-        let users = fields.objects("users", MOST_AT_ONCE)?;
+        let users = fields.objects("users", MAX_AT_ONCE)?;
         let mut imported = Vec::new();
         for (place, user) in users.into_iter().enumerate() {
             imported.push(fields.within("users", place, user, imported_of)?);

@@ -17,7 +17,7 @@ use crate::platform::audit::{Act, Actor, Entry};
 use crate::platform::unit_of_work::UnitOfWork;
 
 /// The most users that are imported at once.
-pub const MOST_AT_ONCE: usize = 500;
+pub const MAX_AT_ONCE: usize = 500;
 
 /// Somebody who is to be a user, as they were elsewhere.
 #[derive(Debug)]

@@ -35,9 +35,9 @@ async fn keep_counting(app: App) {
 
 /// Purges once an hour, for as long as it is polled.
 async fn keep_purging(app: App) {
-    purge::hourly(&app, "samples", async |_, connection, most| {
+    purge::hourly(&app, "samples", async |_, connection, max| {
         let before = clock::now().minus_seconds(KEPT_FOR);
-        store::delete_before(connection, before.millis(), most).await
+        store::delete_before(connection, before.millis(), max).await
     })
     .await;
 }

@@ -7,7 +7,7 @@ use entity::sample::Model;
 
 use crate::access::{api_token, session};
 use crate::app::App;
-use crate::base::clock::{self, MILLIS_OF_A_DAY, Time};
+use crate::base::clock::{self, MILLIS_OF_A_DAY, Timestamp};
 use crate::base::error::Result;
 use crate::identity::user;
 use crate::platform::audit::{self, Act};
@@ -65,7 +65,7 @@ pub async fn overview(app: &App, days: u16) -> Result<Overview> {
     let first = today - i64::from(days) + 1;
     let mut known: Vec<Day> = (first..=today)
         .map(|day| Day {
-            began: Time::from_millis(day * MILLIS_OF_A_DAY).seconds(),
+            began: Timestamp::from_millis(day * MILLIS_OF_A_DAY).seconds(),
             ..Day::default()
         })
         .collect();
@@ -95,7 +95,7 @@ pub async fn overview(app: &App, days: u16) -> Result<Overview> {
     Ok(Overview { users, sessions, api_tokens, mails, days: known })
 }
 
-fn sample(now: Time, sessions: u64, api_tokens: u64) -> Model {
+fn sample(now: Timestamp, sessions: u64, api_tokens: u64) -> Model {
     let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     let hour = now.millis().div_euclid(MILLIS_OF_AN_HOUR) * MILLIS_OF_AN_HOUR;
     Model { hour, sessions: count(sessions), api_tokens: count(api_tokens) }

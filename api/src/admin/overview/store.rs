@@ -38,7 +38,7 @@ pub(super) async fn since(
 pub(super) async fn delete_before(
     connection: &impl ConnectionTrait,
     instant: i64,
-    most: u64,
+    max: u64,
 ) -> Result<u64, DbErr> {
-    delete_some::<Entity>(connection, Column::Hour, Column::Hour.lt(instant), most).await
+    delete_some::<Entity>(connection, Column::Hour, Column::Hour.lt(instant), max).await
 }

@@ -82,8 +82,7 @@ impl<'a> Administrator<'a> {
         signed_in.user = Arc::new(user.ok_or_else(|| poem::Error::from_response(refusal()))?);
         let authentication = match proof {
             Some(proof) => {
-                let proved =
-                    confirm::prove(request, &signed_in, form, proof, from.0).await;
+                let proved = confirm::prove(request, &signed_in, form, proof, from.0).await;
                 Some(proved.map_err(poem::Error::from_response)?)
             }
             None => None,
@@ -190,18 +189,18 @@ async fn overview_values(request: &PageRequest) -> Result<Value> {
     let overview = overview(&request.app, DAYS).await?;
     let (replicas, _) = replica::list(&request.app).await?;
     let chart = |name: &str, adds_up: bool, of: fn(&Day) -> i64| {
-        let most = overview.days.iter().map(of).max().unwrap_or_default();
+        let max = overview.days.iter().map(of).max().unwrap_or_default();
         let bars: Vec<_> = overview
             .days
             .iter()
             .enumerate()
             .map(|(place, day)| {
                 // Of a hundred units; what there is of at all is seen.
-                let height = (of(day) * 100).div_euclid(most.max(1)).max(i64::from(of(day) > 0));
+                let height = (of(day) * 100).div_euclid(max.max(1)).max(i64::from(of(day) > 0));
                 context! { x => place * 10, y => 100 - height, height, day => day.began, count => of(day) }
             })
             .collect();
-        context! { name, most, bars, sum => adds_up.then(|| overview.days.iter().map(of).sum::<i64>()) }
+        context! { name, max, bars, sum => adds_up.then(|| overview.days.iter().map(of).sum::<i64>()) }
     };
     let charts = vec![
         chart("chart-registered", true, |day| day.registered),

@@ -17,7 +17,7 @@ use crate::base::error::{Code, Result, TokenRefusal};
 use crate::base::listing::Page;
 use crate::identity::user;
 use crate::platform::audit::{Act, Actor, Entry};
-use crate::platform::revocation::{self, Life, Why};
+use crate::platform::revocation::{self, Life, Reason};
 use crate::platform::unit_of_work::UnitOfWork;
 
 /// What a superuser revokes.
@@ -49,7 +49,7 @@ impl fmt::Display for Target {
 /// [`Code::NotFound`] for a session or a user there is none of.
 pub async fn revoke(app: &App, superuser: &Superuser, target: Target, why: String) -> Result<()> {
     superuser.count_act(app)?;
-    let why = Why::Admin(why);
+    let why = Reason::Admin(why);
     let mut work = UnitOfWork::begin(app).await?;
     let of = match target {
         Target::Token(_) => None,
@@ -113,7 +113,7 @@ pub async fn end_sessions(
 ) -> Result<()> {
     superuser.count_act(app)?;
     let user = user::by_email(&app.database, email).await?.ok_or(Code::NotFound)?.user.id;
-    let why = Why::Admin(why);
+    let why = Reason::Admin(why);
     let mut work = UnitOfWork::begin(app).await?;
     let others = [PrincipalId::User(user)];
     superuser.lock(app, &work, others, Requires::Rights).await?;

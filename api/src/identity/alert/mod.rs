@@ -19,7 +19,7 @@ use crate::platform::rate_limit::mail::{Event, may_tell};
 pub(crate) const OPERATOR: &str = "an operator at the terminal";
 
 /// The most accounts that one mail names.
-const MOST_NAMED: usize = 10;
+const MAX_NAMED: usize = 10;
 
 /// Tells every superuser who may sign in, those that were added among them, that accounts became superusers; `by` says
 /// who did that.
@@ -38,7 +38,7 @@ pub(crate) async fn superusers_added(
         [(id, _)] => format!("/admin/users/{id}"),
         _ => "/admin/users?state=superuser".to_owned(),
     };
-    let named: Vec<_> = added.iter().take(MOST_NAMED).map(|(_, email)| email.as_str()).collect();
+    let named: Vec<_> = added.iter().take(MAX_NAMED).map(|(_, email)| email.as_str()).collect();
     let mut accounts = named.join(", ");
     if added.len() > named.len() {
         accounts = format!("{accounts} and {} more", added.len() - named.len());

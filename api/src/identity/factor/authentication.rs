@@ -7,7 +7,7 @@ use entity::UserId;
 use super::password_check::PasswordCheck;
 
 use crate::app::App;
-use crate::base::clock::{self, Time};
+use crate::base::clock::{self, Timestamp};
 use crate::base::error::{Code, Error, Result};
 use crate::base::request_context::{self, RequestContext};
 use crate::identity::user::Credentials;
@@ -39,7 +39,7 @@ impl fmt::Display for Method {
 pub struct Authentication {
     user: UserId,
     methods: Vec<Method>,
-    at: Time,
+    at: Timestamp,
     password_check: PasswordCheck,
 }
 
@@ -65,7 +65,7 @@ impl Authentication {
     }
 
     /// The instant of the last proof.
-    pub fn at(&self) -> Time {
+    pub fn at(&self) -> Timestamp {
         self.at
     }
 

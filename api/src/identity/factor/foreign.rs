@@ -1,7 +1,7 @@
 //! Hashes that other programs made of passwords, as they come with imported users. Each is read once more at
 //! most: whoever signs in gets one of our own.
 
-use super::MOST_COST;
+use super::MAX_COST;
 use crate::base::hex::hex;
 use crate::identity::user::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, Version};
@@ -13,12 +13,12 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 /// The most memory one check may take, in bytes, and the most work, in rounds or passes: who may import
 /// must not stop the service by it.
-const MOST_MEMORY: u64 = 256 << 20;
-const MOST_ROUNDS: u32 = 2_000_000;
-const MOST_PASSES: u32 = 16;
+const MAX_MEMORY: u64 = 256 << 20;
+const MAX_ROUNDS: u32 = 2_000_000;
+const MAX_PASSES: u32 = 16;
 
 /// The most that is read and written, in bytes: memory, as often as it is gone through.
-const MOST_WORK: u64 = 1 << 30;
+const MAX_WORK: u64 = 1 << 30;
 
 /// Base64 of any custom: with padding or without.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -137,17 +137,17 @@ impl<'a> Foreign<'a> {
 
 fn is_bcrypt(hash: &str) -> bool {
     let cost = PasswordHash::new(hash.to_owned()).cost();
-    hash.is_ascii() && hash.starts_with("$2") && cost.is_some_and(|cost| cost <= MOST_COST)
+    hash.is_ascii() && hash.starts_with("$2") && cost.is_some_and(|cost| cost <= MAX_COST)
 }
 
 fn argon2<'a>(kind: &str, params: &str, salt: &str, hash: &str) -> Option<Foreign<'a>> {
     let [m, t, p] = named(params, ["m", "t", "p"])?;
     let (salt, hash) = (BASE64.decode(salt).ok()?, BASE64.decode(hash).ok()?);
     let memory = u64::from(m) * 1024;
-    if memory > MOST_MEMORY
-        || memory.saturating_mul(u64::from(t)) > MOST_WORK
-        || t > MOST_PASSES
-        || p > MOST_PASSES
+    if memory > MAX_MEMORY
+        || memory.saturating_mul(u64::from(t)) > MAX_WORK
+        || t > MAX_PASSES
+        || p > MAX_PASSES
     {
         return None;
     }
@@ -158,16 +158,16 @@ fn argon2<'a>(kind: &str, params: &str, salt: &str, hash: &str) -> Option<Foreig
 
 fn pbkdf2<'a>(rounds: &str, salt: Vec<u8>, hash: Vec<u8>) -> Option<Foreign<'a>> {
     let rounds =
-        rounds.parse().ok().filter(|rounds: &std::num::NonZeroU32| rounds.get() <= MOST_ROUNDS)?;
+        rounds.parse().ok().filter(|rounds: &std::num::NonZeroU32| rounds.get() <= MAX_ROUNDS)?;
     (hash.len() >= 16 && hash.len() <= 64).then_some(Foreign::Pbkdf2 { rounds, salt, hash })
 }
 
 fn scrypt<'a>(log_n: u32, r: u32, p: u32, salt: Vec<u8>, hash: Vec<u8>) -> Option<Foreign<'a>> {
-    if log_n > 30 || r > 1024 || p > MOST_PASSES || !(16..=64).contains(&hash.len()) {
+    if log_n > 30 || r > 1024 || p > MAX_PASSES || !(16..=64).contains(&hash.len()) {
         return None;
     }
     let (block, n, p_wide) = (128 * u64::from(r), 1_u64 << log_n, u64::from(p));
-    if block * (n + p_wide) > MOST_MEMORY || block * n * p_wide > MOST_WORK {
+    if block * (n + p_wide) > MAX_MEMORY || block * n * p_wide > MAX_WORK {
         return None;
     }
     let params = scrypt::Params::new(u8::try_from(log_n).ok()?, r, p).ok()?;

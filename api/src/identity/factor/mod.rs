@@ -25,7 +25,7 @@ use crate::base::error::{Code, Error, LocalizedMessage, Result};
 use crate::identity::user::{PasswordHash, Profile};
 
 /// The dearest hash that is imported: each step doubles the quarter of a second that 12 takes.
-const MOST_COST: u32 = 14;
+const MAX_COST: u32 = 14;
 
 /// As many characters as the column has.
 const LONGEST_HASH: usize = 1024;
@@ -91,7 +91,7 @@ pub fn is_readable(hash: &PasswordHash) -> bool {
         return false;
     }
     match hash.cost() {
-        Some(cost) => cost <= MOST_COST && password::is_well_formed(hash),
+        Some(cost) => cost <= MAX_COST && password::is_well_formed(hash),
         None => Foreign::read(hash.expose()).is_some(),
     }
 }

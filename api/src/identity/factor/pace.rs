@@ -15,7 +15,7 @@ pub(super) const OWN: &str = "own";
 const LONGEST: Duration = Duration::from_secs(2);
 
 /// The most kinds that are known: more would be somebody's attempt to fill the memory.
-const MOST_KINDS: usize = 64;
+const MAX_KINDS: usize = 64;
 
 /// The times of each kind.
 #[derive(Debug, Default)]
@@ -32,7 +32,7 @@ impl Pace {
         let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(usual) = kinds.get_mut(kind) {
             *usual = (*usual * 7 + took) / 8;
-        } else if kinds.len() < MOST_KINDS {
+        } else if kinds.len() < MAX_KINDS {
             kinds.insert(kind.to_owned(), took);
         }
         if !kinds.keys().any(|kind| kind != OWN) {

@@ -11,8 +11,8 @@ use entity::{PrincipalId, ServiceId};
 use sea_orm::{ConnectionTrait, SqlErr};
 
 use crate::app::App;
-use crate::base::cache::Known;
-use crate::base::clock::{self, Time};
+use crate::base::cache::Cache;
+use crate::base::clock::{self, Timestamp};
 use crate::base::error::{Code, Error, Result};
 use crate::base::listing::{Limit, Page};
 use crate::base::random;
@@ -42,7 +42,7 @@ pub struct Service {
 impl From<Model> for Service {
     fn from(row: Model) -> Self {
         let Model { id, name, scopes, is_active, created_at } = row;
-        let created = Time::from_millis(created_at).seconds();
+        let created = Timestamp::from_millis(created_at).seconds();
         Self { id, name, scopes: Scopes::parse(&scopes), is_active, created }
     }
 }
@@ -204,16 +204,16 @@ pub async fn names(
 }
 
 /// The services that were asked for lately.
-pub type KnownServices = Known<ServiceId, Arc<Service>>;
+pub type ServiceCache = Cache<ServiceId, Arc<Service>>;
 
 async fn current(app: &App, id: ServiceId) -> Result<Option<Arc<Service>>> {
-    if let Some(service) = app.known_services.get(id) {
+    if let Some(service) = app.service_cache.get(id) {
         return Ok(Some(service));
     }
-    let since = app.known_services.since();
+    let since = app.service_cache.since();
     let Some(row) = store::find(app.database.reader(), id).await? else { return Ok(None) };
     let service = Arc::new(Service::from(row));
-    app.known_services.put(id, Arc::clone(&service), since);
+    app.service_cache.put(id, Arc::clone(&service), since);
     Ok(Some(service))
 }
 
@@ -223,7 +223,7 @@ async fn current(app: &App, id: ServiceId) -> Result<Option<Arc<Service>>> {
 ///
 /// None.
 pub(crate) async fn forget(app: &App) -> Result<()> {
-    app.known_services.forget_all();
+    app.service_cache.forget_all();
     Ok(())
 }
 

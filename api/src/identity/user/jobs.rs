@@ -13,10 +13,10 @@ pub(crate) fn start(app: &App, background: &mut Background) {
 
 /// Purges once an hour, for as long as it is polled.
 async fn keep_purging(app: App) {
-    purge::hourly(&app, "addresses", async |_, connection, most| {
+    purge::hourly(&app, "addresses", async |_, connection, max| {
         let now = clock::now();
-        let formers = store::delete_formers_expired_before(connection, now, most).await?;
-        let pending = store::delete_pending_expired_before(connection, now, most).await?;
+        let formers = store::delete_formers_expired_before(connection, now, max).await?;
+        let pending = store::delete_pending_expired_before(connection, now, max).await?;
         Ok(formers.max(pending))
     })
     .await;

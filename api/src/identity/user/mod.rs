@@ -1,10 +1,10 @@
 //! People: who you are.
 
 pub mod claim;
-pub mod former;
 pub(crate) mod http;
 pub(crate) mod jobs;
 pub mod pending;
+pub mod previous_email;
 mod store;
 
 use std::fmt;
@@ -18,7 +18,7 @@ use entity::user::Model;
 use sea_orm::{ConnectionTrait, SqlErr};
 
 use crate::app::App;
-use crate::base::cache::Known;
+use crate::base::cache::Cache;
 use crate::base::change::Change;
 use crate::base::clock;
 use crate::base::config::Config;
@@ -312,9 +312,9 @@ async fn put_profile(
 pub async fn hashes_of_other_costs(
     database: &Database,
     cost: u32,
-    most: u64,
+    max: u64,
 ) -> Result<Vec<PasswordHash>> {
-    let hashes = store::hashes_of_other_costs(database.reader(), cost, most).await?;
+    let hashes = store::hashes_of_other_costs(database.reader(), cost, max).await?;
     Ok(hashes.into_iter().map(PasswordHash::new).collect())
 }
 
@@ -579,15 +579,15 @@ pub async fn list(
 ///
 /// When the database does not answer.
 pub async fn current(app: &App, id: UserId) -> Result<Option<Arc<User>>> {
-    if let Some(user) = app.known_users.get(id) {
+    if let Some(user) = app.user_cache.get(id) {
         return Ok(Some(user));
     }
-    let since = app.known_users.since();
+    let since = app.user_cache.since();
     let Some(row) = store::find(app.database.reader(), id).await? else { return Ok(None) };
     let user = Arc::new(Credentials::from(row).user);
-    app.known_users.put(id, Arc::clone(&user), since);
+    app.user_cache.put(id, Arc::clone(&user), since);
     Ok(Some(user))
 }
 
 /// The users that were asked for lately.
-pub type KnownUsers = Known<UserId, Arc<User>>;
+pub type UserCache = Cache<UserId, Arc<User>>;

@@ -5,7 +5,7 @@ use entity::{SessionId, UserId};
 use sea_orm::ConnectionTrait;
 
 use super::store;
-use crate::base::clock::{self, Time};
+use crate::base::clock::{self, Timestamp};
 use crate::base::error::Result;
 
 /// A new address that a user asked for.
@@ -20,7 +20,7 @@ pub struct Pending {
     /// The session that asked.
     pub session: SessionId,
     /// When it expires.
-    pub expires: Time,
+    pub expires: Timestamp,
 }
 
 /// Keeps a new address, with the digest of the token that proves it. It replaces the one that the user asked for
@@ -55,7 +55,7 @@ pub async fn find(connection: &impl ConnectionTrait, digest: &str) -> Result<Opt
         email: row.email,
         bound: row.bound,
         session: row.session_id,
-        expires: Time::from_millis(row.expires_at),
+        expires: Timestamp::from_millis(row.expires_at),
     }))
 }
 

@@ -12,7 +12,7 @@ use sea_orm::{
 };
 
 use super::{Filter, PasswordHash, User};
-use crate::base::clock::Time;
+use crate::base::clock::Timestamp;
 use crate::base::database::delete_some;
 
 type Row = (Model, Option<profile::Model>);
@@ -222,7 +222,7 @@ pub(super) async fn keep_former(
 pub(super) async fn find_former(
     connection: &impl ConnectionTrait,
     digest: &str,
-    now: Time,
+    now: Timestamp,
 ) -> Result<Option<former_email::Model>, DbErr> {
     former_email::Entity::find_by_id(digest)
         .filter(former_email::Column::ExpiresAt.gt(now.millis()))
@@ -233,9 +233,9 @@ pub(super) async fn find_former(
 pub(super) async fn formers_of(
     connection: &impl ConnectionTrait,
     user: UserId,
-    now: Time,
+    now: Timestamp,
     after: Option<(i64, String)>,
-    most: u64,
+    max: u64,
 ) -> Result<Vec<former_email::Model>, DbErr> {
     use former_email::Column;
     let mut query = former_email::Entity::find()
@@ -251,7 +251,7 @@ pub(super) async fn formers_of(
     query
         .order_by_asc(Column::CreatedAt)
         .order_by_asc(Column::Digest)
-        .limit(most)
+        .limit(max)
         .all(connection)
         .await
 }
@@ -261,7 +261,7 @@ pub(super) async fn is_reserved(
     connection: &impl ConnectionTrait,
     email: &str,
     user: UserId,
-    now: Time,
+    now: Timestamp,
 ) -> Result<bool, DbErr> {
     let column = match connection.get_database_backend() {
         DbBackend::Postgres => Expr::cust(r#"lower("former_email"."email" collate "C")"#),
@@ -293,7 +293,7 @@ pub(super) async fn has_former(
     connection: &impl ConnectionTrait,
     user: UserId,
     verified: &[bool],
-    now: Time,
+    now: Timestamp,
 ) -> Result<bool, DbErr> {
     let found = former_email::Entity::find()
         .filter(former_email::Column::UserId.eq(user))
@@ -308,13 +308,13 @@ pub(super) async fn has_former(
 pub(super) async fn hashes_of_other_costs(
     connection: &impl ConnectionTrait,
     cost: u32,
-    most: u64,
+    max: u64,
 ) -> Result<Vec<String>, DbErr> {
     Entity::find()
         .select_only()
         .column(Column::HashedPassword)
         .filter(Column::HashedPassword.not_like(format!("$2b${cost:02}$%")))
-        .limit(most)
+        .limit(max)
         .into_tuple()
         .all(connection)
         .await
@@ -323,7 +323,7 @@ pub(super) async fn hashes_of_other_costs(
 pub(super) async fn forget_formers(
     connection: &impl ConnectionTrait,
     user: UserId,
-    since: Time,
+    since: Timestamp,
 ) -> Result<(), DbErr> {
     former_email::Entity::delete_many()
         .filter(former_email::Column::UserId.eq(user))
@@ -336,12 +336,12 @@ pub(super) async fn forget_formers(
 /// Deletes some that expired before an instant; says how many.
 pub(super) async fn delete_formers_expired_before(
     connection: &impl ConnectionTrait,
-    time: Time,
-    most: u64,
+    time: Timestamp,
+    max: u64,
 ) -> Result<u64, DbErr> {
     let expired = former_email::Column::ExpiresAt.lt(time.millis());
     let key = former_email::Column::Digest;
-    delete_some::<former_email::Entity>(connection, key, expired, most).await
+    delete_some::<former_email::Entity>(connection, key, expired, max).await
 }
 
 /// Notes that an account's address was verified by a mail alone, unless that is noted.
@@ -389,7 +389,7 @@ pub(super) async fn put_pending(
 pub(super) async fn find_pending(
     connection: &impl ConnectionTrait,
     digest: &str,
-    now: Time,
+    now: Timestamp,
 ) -> Result<Option<pending_email::Model>, DbErr> {
     pending_email::Entity::find()
         .filter(pending_email::Column::Digest.eq(digest))
@@ -401,7 +401,7 @@ pub(super) async fn find_pending(
 pub(super) async fn pending_of(
     connection: &impl ConnectionTrait,
     user: UserId,
-    now: Time,
+    now: Timestamp,
 ) -> Result<Option<String>, DbErr> {
     let row = pending_email::Entity::find_by_id(user)
         .filter(pending_email::Column::ExpiresAt.gt(now.millis()))
@@ -432,19 +432,19 @@ pub(super) async fn forget_pending(
 /// Deletes some that expired before an instant; says how many.
 pub(super) async fn delete_pending_expired_before(
     connection: &impl ConnectionTrait,
-    time: Time,
-    most: u64,
+    time: Timestamp,
+    max: u64,
 ) -> Result<u64, DbErr> {
     let expired = pending_email::Column::ExpiresAt.lt(time.millis());
     let key = pending_email::Column::UserId;
-    delete_some::<pending_email::Entity>(connection, key, expired, most).await
+    delete_some::<pending_email::Entity>(connection, key, expired, max).await
 }
 
 /// The addresses that a user may take back, the oldest first.
 pub(super) async fn former_rows_of(
     connection: &impl ConnectionTrait,
     user: UserId,
-    now: Time,
+    now: Timestamp,
 ) -> Result<Vec<former_email::Model>, DbErr> {
     former_email::Entity::find()
         .filter(former_email::Column::UserId.eq(user))

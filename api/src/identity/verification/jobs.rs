@@ -16,8 +16,8 @@ pub(crate) fn start(app: &App, background: &mut Background) {
 
 /// Purges once an hour, for as long as it is polled.
 async fn keep_purging(app: App) {
-    purge::hourly(&app, "confirmations", async |_, connection, most| {
-        store::delete_expired_before(connection, clock::now().minus_seconds(KEPT_FOR), most).await
+    purge::hourly(&app, "confirmations", async |_, connection, max| {
+        store::delete_expired_before(connection, clock::now().minus_seconds(KEPT_FOR), max).await
     })
     .await;
 }

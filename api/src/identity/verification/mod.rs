@@ -23,15 +23,15 @@ use crate::base::error::Result;
 use crate::base::hex::hex;
 use crate::base::{clock, random};
 use crate::identity::user::pending::{self, Pending};
-use crate::identity::user::{Credentials, Email, User, former};
+use crate::identity::user::{Credentials, Email, User, previous_email};
 use crate::platform::mail::{self, Facts, Letter, Template};
-use crate::platform::rate_limit::mail::Reason;
+use crate::platform::rate_limit::mail::MailReason;
 
 /// How many letters and digits a token has, and what a client keeps: 256 bits.
 const TOKEN_LENGTH: usize = 43;
 
 /// How often a code may be tried in vain; its link works after that.
-const MOST_TRIES: i64 = 5;
+const MAX_TRIES: i64 = 5;
 
 /// What a token is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,7 +71,7 @@ impl Purpose {
     }
 }
 
-impl From<Purpose> for Reason {
+impl From<Purpose> for MailReason {
     fn from(purpose: Purpose) -> Self {
         match purpose {
             Purpose::Verify => Self::Verification,
@@ -184,7 +184,7 @@ pub async fn send(
         path: format!("/{}?token={token}", purpose.name()),
         code: client.map(|_| code),
         lives: Some(lives),
-        moved: former::is_there(connection, id).await?,
+        moved: previous_email::is_there(connection, id).await?,
         facts: Facts::new(),
     };
     mail::put(app, connection, id, &letter).await
@@ -258,7 +258,7 @@ pub async fn spend_new(
 pub async fn tell_cancelled(
     app: &App,
     connection: &impl ConnectionTrait,
-    former: &former::Former,
+    former: &previous_email::PreviousEmail,
 ) -> Result<()> {
     let letter = Letter {
         to: former.email.clone(),
@@ -294,8 +294,8 @@ pub async fn send_to_former(
     }
     let (path, lives) = if may_be_taken_back {
         let token = random::letters_and_digits(TOKEN_LENGTH);
-        former::keep(connection, held, digest_of(&token)).await?;
-        (format!("/restore-email?token={token}"), Some(former::TAKEN_BACK_WITHIN))
+        previous_email::keep(connection, held, digest_of(&token)).await?;
+        (format!("/restore-email?token={token}"), Some(previous_email::RECLAIM_WINDOW))
     } else {
         (String::new(), None)
     };
@@ -312,8 +312,8 @@ pub async fn send_to_former(
 pub async fn find_former(
     connection: &impl ConnectionTrait,
     token: &str,
-) -> Result<Option<former::Former>> {
-    former::find(connection, &digest_of(token)).await
+) -> Result<Option<previous_email::PreviousEmail>> {
+    previous_email::find(connection, &digest_of(token)).await
 }
 
 /// The confirmation of a token, if there is one that has not expired. Used ones too.
@@ -359,7 +359,7 @@ pub async fn attempt(
     let binding = client.map_or("", |Binding(digest)| digest);
     let row = store::bound(connection, purpose.name(), user, binding).await?;
     let digest = row.as_ref().map_or("", |row| &row.digest);
-    let may = store::count_try(connection, digest, MOST_TRIES).await?;
+    let may = store::count_try(connection, digest, MAX_TRIES).await?;
     let (is_bound, now) = (row.is_some(), clock::now().millis());
     let right = row.filter(|row| {
         may && now < row.expires_at && expected.iter().any(|code| code == row.code.expose())

@@ -8,7 +8,7 @@ use sea_orm::{
     QueryFilter,
 };
 
-use crate::base::clock::Time;
+use crate::base::clock::Timestamp;
 use crate::base::database::delete_some;
 
 /// Inserts a row in the place of the one there is for its user, purpose and client.
@@ -49,12 +49,12 @@ pub(super) async fn bound(
 pub(super) async fn count_try(
     connection: &impl ConnectionTrait,
     digest: &str,
-    most: i64,
+    max: i64,
 ) -> Result<bool, DbErr> {
     let counted = Entity::update_many()
         .col_expr(Column::Tries, Expr::col(Column::Tries).add(1))
         .filter(Column::Digest.eq(digest))
-        .filter(Column::Tries.lt(most))
+        .filter(Column::Tries.lt(max))
         .exec(connection)
         .await?;
     Ok(counted.rows_affected == 1)
@@ -64,7 +64,7 @@ pub(super) async fn count_try(
 pub(super) async fn spend(
     connection: &impl ConnectionTrait,
     row: &Model,
-    now: Time,
+    now: Timestamp,
 ) -> Result<bool, DbErr> {
     let spent = Entity::update_many()
         .col_expr(Column::UsedAt, Expr::value(now.millis()))
@@ -106,9 +106,9 @@ pub(super) async fn delete_unused(
 /// Deletes some rows that expired before an instant; says how many.
 pub(super) async fn delete_expired_before(
     connection: &impl ConnectionTrait,
-    time: Time,
-    most: u64,
+    time: Timestamp,
+    max: u64,
 ) -> Result<u64, DbErr> {
     let expired = Column::ExpiresAt.lt(time.millis());
-    delete_some::<Entity>(connection, Column::Digest, expired, most).await
+    delete_some::<Entity>(connection, Column::Digest, expired, max).await
 }

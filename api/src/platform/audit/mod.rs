@@ -333,10 +333,10 @@ pub async fn per_day(app: &App, acts: &[Act], since: i64) -> Result<Vec<(String,
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn latest_of(app: &App, user: UserId, most: usize) -> Result<Vec<Row>> {
-    let most = u64::try_from(most).unwrap_or(u64::MAX);
+pub async fn latest_of(app: &App, user: UserId, max: usize) -> Result<Vec<Row>> {
+    let max = u64::try_from(max).unwrap_or(u64::MAX);
     let name = format!("user:{user}");
-    let rows = store::latest_about(app.database.reader(), &name, most).await?;
+    let rows = store::latest_about(app.database.reader(), &name, max).await?;
     Ok(rows.into_iter().map(|row| seen_by(&name, row)).collect())
 }
 
@@ -351,15 +351,15 @@ pub(crate) async fn about(
     user: UserId,
     after: i64,
     until: i64,
-    most: usize,
+    max: usize,
 ) -> Result<Vec<Row>> {
     let name = format!("user:{user}");
-    let limit = u64::try_from(most).unwrap_or(u64::MAX);
+    let limit = u64::try_from(max).unwrap_or(u64::MAX);
     // Most rows are both. Each is found by an index of its own, in order: no page reads more than it has to.
     let on = store::on(connection, &name, after, until, limit).await?;
     let by = store::by(connection, &name, after, until, limit).await?;
     let rows: BTreeMap<_, _> = on.into_iter().chain(by).map(|row| (row.seq, row)).collect();
-    Ok(rows.into_values().take(most).map(|row| seen_by(&name, row)).collect())
+    Ok(rows.into_values().take(max).map(|row| seen_by(&name, row)).collect())
 }
 
 /// The place of the last row; 0 if there is none.

@@ -70,12 +70,12 @@ pub(super) async fn last_of(
 pub(super) async fn latest_about(
     connection: &impl ConnectionTrait,
     name: &str,
-    most: u64,
+    max: u64,
 ) -> Result<Vec<Model>, DbErr> {
     Entity::find()
         .filter(Column::Subject.eq(name))
         .order_by_desc(Column::Seq)
-        .limit(most)
+        .limit(max)
         .all(connection)
         .await
 }
@@ -111,9 +111,9 @@ pub(super) async fn on(
     name: &str,
     after: i64,
     until: i64,
-    most: u64,
+    max: u64,
 ) -> Result<Vec<Model>, DbErr> {
-    between(Entity::find().filter(Column::Subject.eq(name)), after, until, most)
+    between(Entity::find().filter(Column::Subject.eq(name)), after, until, max)
         .all(connection)
         .await
 }
@@ -124,14 +124,14 @@ pub(super) async fn by(
     name: &str,
     after: i64,
     until: i64,
-    most: u64,
+    max: u64,
 ) -> Result<Vec<Model>, DbErr> {
-    between(Entity::find().filter(Column::Actor.eq(name)), after, until, most).all(connection).await
+    between(Entity::find().filter(Column::Actor.eq(name)), after, until, max).all(connection).await
 }
 
-fn between(rows: Select<Entity>, after: i64, until: i64, most: u64) -> Select<Entity> {
+fn between(rows: Select<Entity>, after: i64, until: i64, max: u64) -> Select<Entity> {
     rows.filter(Column::Seq.gt(after))
         .filter(Column::Seq.lte(until))
         .order_by_asc(Column::Seq)
-        .limit(most)
+        .limit(max)
 }

@@ -269,7 +269,7 @@ where
 }
 
 /// Forgets a job, or has it tried again.
-async fn finish(app: &App, row: &Model, next: Option<clock::Time>) -> Result<()> {
+async fn finish(app: &App, row: &Model, next: Option<clock::Timestamp>) -> Result<()> {
     let work = UnitOfWork::begin(app).await?;
     match next {
         None => store::delete(&*work, row.id).await?,
@@ -306,7 +306,7 @@ pub async fn list<T: DeserializeOwned>(
 ) -> Result<Page<Waiting<T>>> {
     let limit = Limit::new(limit, 100);
     let rows = store::list(app.database.reader(), kind.name(), after, limit.rows()).await?;
-    let seconds = |millis| clock::Time::from_millis(millis).seconds();
+    let seconds = |millis| clock::Timestamp::from_millis(millis).seconds();
     Ok(limit.page(rows).map(|row| Waiting {
         id: row.id,
         work: opened(&app.jobs.seals, &row).ok().map(|job: Job<T>| job.work),

@@ -8,7 +8,7 @@ use sea_orm::{
     PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 
-use crate::base::clock::Time;
+use crate::base::clock::Timestamp;
 
 pub(super) async fn insert(connection: &impl ConnectionTrait, row: Model) -> Result<(), DbErr> {
     row.into_active_model().reset_all().insert(connection).await.map(drop)
@@ -18,14 +18,14 @@ pub(super) async fn insert(connection: &impl ConnectionTrait, row: Model) -> Res
 pub(super) async fn due(
     connection: &impl ConnectionTrait,
     kind: &str,
-    now: Time,
-    most: u64,
+    now: Timestamp,
+    max: u64,
 ) -> Result<Vec<Model>, DbErr> {
     Entity::find()
         .filter(Column::Kind.eq(kind))
         .filter(Column::DueAt.lte(now.millis()))
         .order_by_asc(Column::DueAt)
-        .limit(most)
+        .limit(max)
         .all(connection)
         .await
 }
@@ -35,7 +35,7 @@ pub(super) async fn lease(
     connection: &impl ConnectionTrait,
     id: JobId,
     due_at: i64,
-    until: Time,
+    until: Timestamp,
 ) -> Result<bool, DbErr> {
     let leased = Entity::update_many()
         .col_expr(Column::DueAt, Expr::value(until.millis()))
@@ -51,7 +51,7 @@ pub(super) async fn put_off(
     connection: &impl ConnectionTrait,
     id: JobId,
     leased_until: i64,
-    next: Time,
+    next: Timestamp,
 ) -> Result<(), DbErr> {
     Entity::update_many()
         .col_expr(Column::DueAt, Expr::value(next.millis()))
@@ -100,8 +100,8 @@ pub(super) async fn hasten(
     connection: &impl ConnectionTrait,
     kind: &str,
     id: JobId,
-    now: Time,
-    until: Time,
+    now: Timestamp,
+    until: Timestamp,
 ) -> Result<bool, DbErr> {
     let found = Entity::find_by_id(id).filter(Column::Kind.eq(kind)).one(connection).await?;
     if found.is_none() {

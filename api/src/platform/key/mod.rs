@@ -16,7 +16,7 @@ use sea_orm::DatabaseTransaction;
 use tessera_verify::{Key, KeySet, MAX_LEEWAY, SigningAlgorithm};
 
 use crate::app::App;
-use crate::base::clock::{self, Time};
+use crate::base::clock::{self, Timestamp};
 use crate::base::config::{Config, ConfigError, Secret};
 use crate::base::database::serialise_revocations;
 use crate::base::derived_key::{self, Seal, audience_secret, seals_of};
@@ -250,8 +250,8 @@ async fn create(
     transaction: &DatabaseTransaction,
     seal: &Seal,
     algorithm: SigningAlgorithm,
-    now: Time,
-    active: Time,
+    now: Timestamp,
+    active: Timestamp,
 ) -> Result<Model> {
     let fault = |error| Error::because(Code::InternalServerError, error);
     // Looking for primes takes a while.
@@ -290,7 +290,7 @@ fn opened(seals: &[Seal], row: &Model) -> Option<Arc<Key>> {
 }
 
 /// The rows in the order in which they begin to sign, each with what it is for now.
-fn with_states(app: &App, seals: &[Seal], rows: Vec<Model>, now: Time) -> Vec<(Model, State)> {
+fn with_states(app: &App, seals: &[Seal], rows: Vec<Model>, now: Timestamp) -> Vec<(Model, State)> {
     let readable: Vec<_> = rows.iter().map(|row| unsealed(seals, row).is_some()).collect();
     let own = app.config.jwt_algorithm.name();
     let mut usable = (0..rows.len()).filter(|position| {
@@ -304,7 +304,7 @@ fn with_states(app: &App, seals: &[Seal], rows: Vec<Model>, now: Time) -> Vec<(M
     });
     // What a key signed lives for as long as an access token from when the next one took over.
     let life = app.revocations.longest_life().max(app.config.access_token_expires) + MAX_LEEWAY;
-    let taken_over = active.map(|active| Time::from_millis(rows[active].active_at));
+    let taken_over = active.map(|active| Timestamp::from_millis(rows[active].active_at));
     let over = taken_over.is_some_and(|time| time.plus_seconds(life) <= now);
     let state = |position: usize, row: &Model| {
         if row.retired_at.is_some() {
@@ -329,11 +329,11 @@ fn with_states(app: &App, seals: &[Seal], rows: Vec<Model>, now: Time) -> Vec<(M
 /// Whether no server has signed with a key for so long that nothing it signed can be valid: the settings
 /// have another algorithm now. A key that never signed is published for the day on which they have its
 /// own.
-fn is_withdrawn(app: &App, row: &Model, now: Time) -> bool {
+fn is_withdrawn(app: &App, row: &Model, now: Timestamp) -> bool {
     // A server may have signed until it was about to note it again.
     let longest = app.revocations.longest_life().max(app.config.access_token_expires);
     let life = longest + MAX_LEEWAY + 2 * NOTED_EVERY;
-    let last = row.last_signed_at.map(Time::from_millis);
+    let last = row.last_signed_at.map(Timestamp::from_millis);
     last.is_some_and(|last| last.plus_seconds(life) <= now)
 }
 
@@ -359,7 +359,7 @@ fn seen(row: Model, state: State) -> SigningKey {
         retired_at: _,
         last_signed_at: _,
     } = row;
-    let seconds = |millis| Time::from_millis(millis).seconds();
+    let seconds = |millis| Timestamp::from_millis(millis).seconds();
     SigningKey { kid, algorithm, state, created: seconds(created_at), active: seconds(active_at) }
 }
 

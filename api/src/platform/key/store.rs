@@ -7,7 +7,7 @@ use sea_orm::{
     QueryFilter, QueryOrder,
 };
 
-use crate::base::clock::Time;
+use crate::base::clock::Timestamp;
 
 /// Those that sign access tokens, in the order in which they begin to sign. Keys of purposes that this release does
 /// not know are passed over.
@@ -49,7 +49,7 @@ pub(super) async fn reseal(
 pub(super) async fn retire(
     connection: &impl ConnectionTrait,
     kid: &str,
-    now: Time,
+    now: Timestamp,
 ) -> Result<(), DbErr> {
     Entity::update_many()
         .col_expr(Column::RetiredAt, Expr::value(now.millis()))
@@ -64,8 +64,8 @@ pub(super) async fn retire(
 pub(super) async fn note_signing(
     connection: &impl ConnectionTrait,
     kid: &str,
-    now: Time,
-    since: Time,
+    now: Timestamp,
+    since: Timestamp,
 ) -> Result<(), DbErr> {
     let is_due = Column::LastSignedAt.is_null().or(Column::LastSignedAt.lt(since.millis()));
     Entity::update_many()

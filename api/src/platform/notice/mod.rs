@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
 
 use crate::app::App;
-use crate::base::clock::{self, Time};
+use crate::base::clock::{self, Timestamp};
 use crate::base::database::serialise_revocations;
 use crate::base::error::Result;
 
@@ -131,7 +131,7 @@ pub(crate) async fn follow(app: &App) -> Result<()> {
 /// When the database refuses.
 pub(crate) async fn delete_before(
     connection: &impl ConnectionTrait,
-    time: Time,
+    time: Timestamp,
     max: u64,
 ) -> Result<u64, DbErr> {
     store::delete_before(connection, time, max).await

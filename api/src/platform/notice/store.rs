@@ -8,13 +8,13 @@ use sea_orm::{
 };
 
 use super::Kind;
-use crate::base::clock::Time;
+use crate::base::clock::Timestamp;
 use crate::base::database::delete_some;
 
 pub(super) async fn insert(
     connection: &impl ConnectionTrait,
     kinds: &[Kind],
-    now: Time,
+    now: Timestamp,
 ) -> Result<(), DbErr> {
     let row = |kind: &Kind| ActiveModel {
         seq: NotSet,
@@ -55,7 +55,7 @@ pub(super) async fn last_seq(connection: &impl ConnectionTrait) -> Result<i64, D
 
 pub(super) async fn delete_before(
     connection: &impl ConnectionTrait,
-    time: Time,
+    time: Timestamp,
     max: u64,
 ) -> Result<u64, DbErr> {
     let last = Query::select().expr(Expr::col(Column::Seq).max()).from(Entity).to_owned();

@@ -48,7 +48,7 @@ const SIGN_IN: Allowance = Allowance { what: "sign-in", at_once: 60, every: 1000
 const RENEWAL: Allowance = Allowance { what: "renewal", at_once: 10, every: 10_000 };
 
 /// The most allowances that are remembered; those that were not used for longest are forgotten, and full again.
-const MOST_KNOWN: usize = 50_000;
+const MAX_KNOWN: usize = 50_000;
 
 /// How many milliseconds the clocks of two threads may differ by. One that differs by more was set back.
 const SET_BACK: u64 = 10_000;
@@ -62,7 +62,7 @@ pub struct Acts {
 
 impl Default for Acts {
     fn default() -> Self {
-        Self { began: Stopwatch::start(), full_at: Cache::new(MOST_KNOWN) }
+        Self { began: Stopwatch::start(), full_at: Cache::new(MAX_KNOWN) }
     }
 }
 

@@ -13,8 +13,8 @@ pub(crate) fn start(app: &App, background: &mut Background) {
 
 /// Purges once an hour, for as long as it is polled.
 async fn keep_purging(app: App) {
-    purge::hourly(&app, "attempts", async |_, connection, most| {
-        store::delete_expired_before(connection, clock::now(), most).await
+    purge::hourly(&app, "attempts", async |_, connection, max| {
+        store::delete_expired_before(connection, clock::now(), max).await
     })
     .await;
 }

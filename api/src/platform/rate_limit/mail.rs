@@ -22,7 +22,7 @@ const TOLD: Budget = Budget::new("mail-told", 10, 60);
 
 /// Why a mail to an address is written. Each reason has a budget of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
+pub enum MailReason {
     /// Somebody registered with the address.
     Registration,
     /// Somebody gave the address to an account they have.
@@ -33,7 +33,7 @@ pub enum Reason {
     PasswordReset,
 }
 
-impl Reason {
+impl MailReason {
     fn name(self) -> &'static str {
         match self {
             Self::Registration => "registration",
@@ -74,7 +74,7 @@ impl Event {
 ///
 /// [`Code::TooManyAttempts`](crate::base::error::Code::TooManyAttempts), with how long to wait; it depends on nothing
 /// but what was asked for from this place.
-pub async fn asked(app: &App, reason: Reason, to: &str, ip: Option<IpAddr>) -> Result<()> {
+pub async fn asked(app: &App, reason: MailReason, to: &str, ip: Option<IpAddr>) -> Result<()> {
     if !app.config.rate_limit {
         return Ok(());
     }
@@ -93,7 +93,7 @@ pub async fn asked(app: &App, reason: Reason, to: &str, ip: Option<IpAddr>) -> R
 pub async fn may_write(
     app: &App,
     transaction: &DatabaseTransaction,
-    reason: Reason,
+    reason: MailReason,
     to: &str,
 ) -> Result<bool> {
     if !app.config.rate_limit {
@@ -112,7 +112,7 @@ pub async fn may_write(
 pub async fn may_answer(
     app: &App,
     transaction: &DatabaseTransaction,
-    reason: Reason,
+    reason: MailReason,
     to: &str,
     ip: Option<IpAddr>,
 ) -> Result<bool> {

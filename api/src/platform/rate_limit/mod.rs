@@ -26,7 +26,7 @@ use quick_cache::sync::Cache;
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
 use crate::app::App;
-use crate::base::clock::{self, Time};
+use crate::base::clock::{self, Timestamp};
 use crate::base::config::{Config, ConfigError};
 use crate::base::derived_key;
 use crate::base::error::{Error, Result};
@@ -81,10 +81,10 @@ const CODE: Budget =
     Budget { longest: 86_400, counted_for: 30 * 86_400, ..Budget::new("code", 10, 3600) };
 
 /// Until when what is not tried again, as far as this replica has heard: refusing costs no query.
-pub type Blocked = Cache<String, Time>;
+pub type Blocked = Cache<String, Timestamp>;
 
 /// The most of these that are remembered.
-pub const MOST_BLOCKED: usize = 50_000;
+pub const MAX_BLOCKED: usize = 50_000;
 
 /// An attempt to sign in that was counted, in the order of its keys.
 #[derive(Debug)]
@@ -351,13 +351,13 @@ async fn one_more(
     connection: &impl ConnectionTrait,
     key: &str,
     budget: Budget,
-) -> Result<Result<Model, (Time, Time)>> {
+) -> Result<Result<Model, (Timestamp, Timestamp)>> {
     let row = store::lock(connection, key).await?;
     // Read again: somebody else's turn may have come before.
     let now = clock::now();
     // A clock that jumped ahead and back must not keep anybody waiting.
     let longest = now.plus_seconds(budget.longest);
-    let until = Time::from_millis(row.blocked_until).min(longest);
+    let until = Timestamp::from_millis(row.blocked_until).min(longest);
     if until > now {
         return Ok(Err((until, now)));
     }
@@ -372,7 +372,7 @@ fn refuse_remembered<'a>(app: &App, keys: impl IntoIterator<Item = &'a String>) 
     remembered.find(|until| *until > now).map_or(Ok(()), |until| Err(try_again(until, now)))
 }
 
-fn try_again(until: Time, now: Time) -> Error {
+fn try_again(until: Timestamp, now: Timestamp) -> Error {
     Error::try_again_after(Duration::from_millis(until.millis().abs_diff(now.millis())))
 }
 
@@ -381,7 +381,7 @@ impl Budget {
         Self { what, free, wait, longest: LONGEST_WAIT, counted_for: COUNTED_FOR }
     }
 
-    fn after(self, key: String, count: i64, now: Time) -> Model {
+    fn after(self, key: String, count: i64, now: Timestamp) -> Model {
         let beyond = u32::try_from(count - self.free).unwrap_or(0);
         let wait = match beyond {
             0 => 0,

@@ -7,7 +7,7 @@ use sea_orm::{
     QueryFilter, QuerySelect,
 };
 
-use crate::base::clock::Time;
+use crate::base::clock::Timestamp;
 use crate::base::database::delete_some;
 
 pub(super) async fn find(
@@ -67,8 +67,8 @@ pub(super) async fn delete(connection: &impl ConnectionTrait, key: &str) -> Resu
 /// Deletes some rows that expired before an instant; says how many.
 pub(super) async fn delete_expired_before(
     connection: &impl ConnectionTrait,
-    time: Time,
-    most: u64,
+    time: Timestamp,
+    max: u64,
 ) -> Result<u64, DbErr> {
-    delete_some::<Entity>(connection, Column::Key, Column::ExpiresAt.lt(time.millis()), most).await
+    delete_some::<Entity>(connection, Column::Key, Column::ExpiresAt.lt(time.millis()), max).await
 }

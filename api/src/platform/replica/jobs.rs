@@ -137,9 +137,9 @@ async fn keep_purging_notices(app: App) {
 
 /// Purges once an hour, for as long as it is polled.
 async fn keep_purging(app: App) {
-    purge::hourly(&app, "replicas", async |_, connection, most| {
+    purge::hourly(&app, "replicas", async |_, connection, max| {
         let before = clock::now().minus_seconds(KEPT_FOR);
-        store::delete_seen_before(connection, before, most).await
+        store::delete_seen_before(connection, before, max).await
     })
     .await;
 }

@@ -9,7 +9,7 @@ use entity::ReplicaId;
 use entity::replica::Model;
 
 use crate::app::App;
-use crate::base::clock::{self, Time};
+use crate::base::clock::{self, Timestamp};
 use crate::base::error::Result;
 use crate::platform::unit_of_work::UnitOfWork;
 
@@ -30,7 +30,7 @@ pub struct Replica {
 impl From<Model> for Replica {
     fn from(row: Model) -> Self {
         let Model { id: _, name, seq, seen_at } = row;
-        Self { name, seq, seen: Time::from_millis(seen_at).seconds() }
+        Self { name, seq, seen: Timestamp::from_millis(seen_at).seconds() }
     }
 }
 

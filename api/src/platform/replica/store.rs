@@ -8,7 +8,7 @@ use sea_orm::{
     QueryFilter, QueryOrder, Statement,
 };
 
-use crate::base::clock::Time;
+use crate::base::clock::Timestamp;
 use crate::base::database::delete_some;
 
 /// Inserts a row, or overwrites the one there is.
@@ -34,7 +34,7 @@ pub(super) async fn last_place(connection: &impl ConnectionTrait) -> Result<i64,
 
 pub(super) async fn seen_since(
     connection: &impl ConnectionTrait,
-    time: Time,
+    time: Timestamp,
 ) -> Result<Vec<Model>, DbErr> {
     Entity::find()
         .filter(Column::SeenAt.gte(time.millis()))
@@ -50,8 +50,8 @@ pub(super) async fn delete(connection: &impl ConnectionTrait, id: ReplicaId) -> 
 /// Deletes some rows that were last seen before an instant; says how many.
 pub(super) async fn delete_seen_before(
     connection: &impl ConnectionTrait,
-    time: Time,
-    most: u64,
+    time: Timestamp,
+    max: u64,
 ) -> Result<u64, DbErr> {
-    delete_some::<Entity>(connection, Column::Id, Column::SeenAt.lt(time.millis()), most).await
+    delete_some::<Entity>(connection, Column::Id, Column::SeenAt.lt(time.millis()), max).await
 }

@@ -41,8 +41,8 @@ async fn keep_noting_life(app: App) {
 
 /// Purges once an hour, for as long as it is polled.
 async fn keep_purging(app: App) {
-    purge::hourly(&app, "revocations", async |_, connection, most| {
-        store::delete_until(connection, clock::now().minus_seconds(GRACE), most).await
+    purge::hourly(&app, "revocations", async |_, connection, max| {
+        store::delete_until(connection, clock::now().minus_seconds(GRACE), max).await
     })
     .await;
 }

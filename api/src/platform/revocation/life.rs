@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::{GRACE, store};
 use crate::app::App;
-use crate::base::clock::Time;
+use crate::base::clock::Timestamp;
 use crate::base::error::{Code, Error, Result};
 
 /// How long a longer life stays noted after the server that needs it was last heard of, besides that
@@ -41,15 +41,15 @@ impl Life {
     }
 
     /// Every token of a session, by the instant of its youngest access token.
-    pub fn of_session(self, session: SessionId, issued: Time, now: Time) -> Revocation {
+    pub fn of_session(self, session: SessionId, issued: Timestamp, now: Timestamp) -> Revocation {
         Revocation::session(session.0, self.last_expiry(issued.max(now)))
     }
 
     /// Every token of these sessions. A session whose tokens expired more than a day ago needs no entry.
     pub fn of_sessions(
         self,
-        sessions: impl IntoIterator<Item = (SessionId, Time)>,
-        now: Time,
+        sessions: impl IntoIterator<Item = (SessionId, Timestamp)>,
+        now: Timestamp,
     ) -> Vec<Revocation> {
         let live = sessions
             .into_iter()
@@ -58,29 +58,29 @@ impl Life {
     }
 
     /// Every access token that a user got up to an instant.
-    pub fn of_user(self, user: UserId, cut_off: Time) -> Revocation {
+    pub fn of_user(self, user: UserId, cut_off: Timestamp) -> Revocation {
         Revocation::user(user.0, cut_off.millis().unsigned_abs(), self.last_expiry(cut_off))
     }
 
     /// One token of which no more is known than its id: held for as long as the longest-lived may last. An
     /// id that tells when it was made is believed up to a day ahead: a clock may have been wrong.
-    pub fn of_token(self, app: &App, jti: Uuid, now: Time) -> Revocation {
+    pub fn of_token(self, app: &App, jti: Uuid, now: Timestamp) -> Revocation {
         let told = jti.get_timestamp().filter(|_| jti.get_version_num() == 7);
         let told = told.map_or(0, |timestamp| timestamp.to_unix().0.saturating_mul(1000));
-        let told = Time::from_millis(i64::try_from(told).unwrap_or(i64::MAX));
+        let told = Timestamp::from_millis(i64::try_from(told).unwrap_or(i64::MAX));
         let last = told.clamp(now, now.plus_seconds(GRACE));
         let longest = app.config.refresh_token_expires.max(self.0);
         Revocation::token(jti, last.plus_seconds(longest + MAX_LEEWAY).seconds())
     }
 
     /// When an access token that was issued at an instant has expired everywhere.
-    fn last_expiry(self, issued: Time) -> u64 {
+    fn last_expiry(self, issued: Timestamp) -> u64 {
         issued.plus_seconds(self.0.saturating_add(MAX_LEEWAY)).seconds()
     }
 }
 
 /// What is to be noted by a server whose tokens live for `own` seconds.
-pub(super) fn next_note(known: Option<&Model>, own: u64, now: Time) -> Model {
+pub(super) fn next_note(known: Option<&Model>, own: u64, now: Timestamp) -> Model {
     let own_until = now.plus_seconds(own.saturating_add(NOTED_FOR)).millis();
     let own = i64::try_from(own).unwrap_or(i64::MAX);
     match known {
@@ -113,8 +113,8 @@ mod tests {
 
     #[test]
     fn a_longer_life_stays_noted_until_its_tokens_have_expired() {
-        let now = Time::from_millis(1_000_000_000);
-        let row = |longest: u64, from: Time| Model {
+        let now = Timestamp::from_millis(1_000_000_000);
+        let row = |longest: u64, from: Timestamp| Model {
             id: ONLY,
             longest: longest.cast_signed(),
             longest_until: from.plus_seconds(longest + NOTED_FOR).millis(),

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::store::{self, Row};
 use crate::app::App;
-use crate::base::clock::{self, Stopwatch, Time};
+use crate::base::clock::{self, Stopwatch, Timestamp};
 use crate::base::error::{Code, Error, Result};
 
 /// How many rows are read at once.
@@ -146,7 +146,7 @@ async fn load_within(app: &App, connection: &impl ConnectionTrait, within: Durat
     let last = in_time(within, store::last(connection)).await?;
     let (mut count, mut told) = (0, began);
     if let Some(last) = &last {
-        let mut after = (Time::from_millis(0).plus_seconds(since).millis() - 1, i64::MAX);
+        let mut after = (Timestamp::from_millis(0).plus_seconds(since).millis() - 1, i64::MAX);
         loop {
             let rows = store::lasting(connection, after, last.seq, BATCH);
             let rows = in_time(within, rows).await?;
@@ -306,7 +306,7 @@ fn covers(row: &Row) -> bool {
 /// passed over: refusing to read on would refuse every token.
 pub(super) fn entry(row: Row) -> Option<Revocation> {
     let Row { seq, kind, subject, until, at } = row;
-    let until = Time::from_millis(until).seconds();
+    let until = Timestamp::from_millis(until).seconds();
     let known = [TOKEN, SESSION, USER].contains(&kind.as_str());
     let Some(id) = subject.parse::<Uuid>().ok().filter(|_| known) else {
         tracing::error!(revocation.seq = seq, "a revocation is of an unknown kind, or of no id");

@@ -21,7 +21,7 @@ use tessera_verify::{Claims, Revocation, RevocationList};
 use self::memory::entry;
 use self::store::Row;
 use crate::app::App;
-use crate::base::clock::{self, Time};
+use crate::base::clock::{self, Timestamp};
 use crate::base::database::serialise_revocations;
 use crate::base::error::{Code, Error, Result};
 use crate::base::listing::{Limit, Page};
@@ -32,7 +32,7 @@ const GRACE: u64 = 86_400;
 
 /// What happened that something was revoked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Why {
+pub enum Reason {
     /// Its user signed out.
     Logout,
     /// Its user signed out everywhere.
@@ -62,30 +62,30 @@ pub enum Why {
     Admin(String),
 }
 
-impl Why {
+impl Reason {
     /// Its name, which the user of a session is told: what a superuser wrote is for superusers.
     pub const fn name(&self) -> &'static str {
         match self {
-            Why::Logout => "logout",
-            Why::LogoutAll => "logout-all",
-            Why::Reuse => "reuse",
-            Why::Restored => "restored",
-            Why::PasswordChange => "password-change",
-            Why::EmailRestored => "email-restored",
-            Why::Deactivated => "deactivated",
-            Why::Raised => "raised",
-            Why::ScopesLost => "scopes-lost",
-            Why::Deleted => "deleted",
-            Why::Ended => "ended",
-            Why::Revoked => "revoked",
-            Why::Admin(_) => "admin",
+            Reason::Logout => "logout",
+            Reason::LogoutAll => "logout-all",
+            Reason::Reuse => "reuse",
+            Reason::Restored => "restored",
+            Reason::PasswordChange => "password-change",
+            Reason::EmailRestored => "email-restored",
+            Reason::Deactivated => "deactivated",
+            Reason::Raised => "raised",
+            Reason::ScopesLost => "scopes-lost",
+            Reason::Deleted => "deleted",
+            Reason::Ended => "ended",
+            Reason::Revoked => "revoked",
+            Reason::Admin(_) => "admin",
         }
     }
 
     /// The words that are stored.
     pub fn as_str(&self) -> &str {
         match self {
-            Why::Admin(words) => words,
+            Reason::Admin(words) => words,
             _ => self.name(),
         }
     }
@@ -114,8 +114,8 @@ pub(super) async fn write(
     transaction: &DatabaseTransaction,
     entries: &[Revocation],
     session: Option<SessionId>,
-    reason: &Why,
-    at: Time,
+    reason: &Reason,
+    at: Timestamp,
 ) -> Result<()> {
     if entries.is_empty() {
         return Ok(());
@@ -132,7 +132,7 @@ pub(super) async fn write(
 pub(crate) async fn count_alone(
     transaction: &DatabaseTransaction,
     session: SessionId,
-    now: Time,
+    now: Timestamp,
 ) -> Result<u64> {
     Ok(store::count_alone(transaction, session, now).await?)
 }
@@ -147,8 +147,8 @@ pub(crate) async fn next_issue(
     app: &App,
     transaction: &DatabaseTransaction,
     user: UserId,
-    now: Time,
-) -> Result<Time> {
+    now: Timestamp,
+) -> Result<Timestamp> {
     let newer = RevocationList::new();
     let rows = store::of(transaction, app.revocations.applied(), &[user.to_string()]).await?;
     rows.into_iter().map(Row::from).filter_map(entry).for_each(|entry| newer.add(entry));
@@ -156,7 +156,7 @@ pub(crate) async fn next_issue(
     let sub = user.0.into();
     let cut_off = known.issued_by(&sub).max(newer.issued_by(&sub));
     let after = cut_off.map(|cut_off| i64::try_from(cut_off).unwrap_or(i64::MAX).saturating_add(1));
-    Ok(after.map_or(now, |after| now.max(Time::from_millis(after))))
+    Ok(after.map_or(now, |after| now.max(Timestamp::from_millis(after))))
 }
 
 /// What was revoked, as an operator sees it. Instants are seconds since the epoch.
@@ -179,7 +179,7 @@ pub struct Entry {
 impl From<Model> for Entry {
     fn from(row: Model) -> Self {
         let Model { seq, kind, subject, until, why, at, session_id: _ } = row;
-        let seconds = |millis| Time::from_millis(millis).seconds();
+        let seconds = |millis| Timestamp::from_millis(millis).seconds();
         Self { seq, kind, subject, why, at: seconds(at), until: seconds(until) }
     }
 }

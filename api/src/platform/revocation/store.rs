@@ -9,7 +9,7 @@ use sea_orm::{
 };
 use tessera_verify::Revocation;
 
-use crate::base::clock::Time;
+use crate::base::clock::Timestamp;
 use crate::base::database::delete_some;
 
 /// How many rows one statement inserts: databases bound a statement's parameters.
@@ -20,7 +20,7 @@ pub(super) async fn insert(
     entries: &[Revocation],
     session: Option<SessionId>,
     why: &str,
-    now: Time,
+    now: Timestamp,
 ) -> Result<(), DbErr> {
     let row = |entry: &Revocation| {
         let (kind, subject, until, at) = match entry {
@@ -96,7 +96,7 @@ pub(super) async fn insert_lift(
     connection: &impl ConnectionTrait,
     subject: String,
     until: i64,
-    now: Time,
+    now: Timestamp,
 ) -> Result<(), DbErr> {
     let row = ActiveModel {
         seq: NotSet,
@@ -192,20 +192,20 @@ pub(super) async fn lasting(
 }
 
 /// The database's clock, if it has one of its own.
-pub(super) async fn clock(connection: &impl ConnectionTrait) -> Result<Option<Time>, DbErr> {
+pub(super) async fn clock(connection: &impl ConnectionTrait) -> Result<Option<Timestamp>, DbErr> {
     if connection.get_database_backend() != DbBackend::Postgres {
         return Ok(None);
     }
     let now = "select cast(extract(epoch from statement_timestamp()) * 1000 as bigint)";
     let row = connection.query_one_raw(Statement::from_string(DbBackend::Postgres, now)).await?;
-    row.map(|row| row.try_get_by_index(0).map(Time::from_millis)).transpose()
+    row.map(|row| row.try_get_by_index(0).map(Timestamp::from_millis)).transpose()
 }
 
 /// How many tokens of a session were revoked alone and may still be valid.
 pub(super) async fn count_alone(
     connection: &impl ConnectionTrait,
     session: SessionId,
-    now: Time,
+    now: Timestamp,
 ) -> Result<u64, DbErr> {
     Entity::find()
         .filter(Column::SessionId.eq(session))
@@ -237,12 +237,12 @@ pub(super) async fn put_feed(
 /// know their place in the table by it.
 pub(super) async fn delete_until(
     connection: &impl ConnectionTrait,
-    time: Time,
-    most: u64,
+    time: Timestamp,
+    max: u64,
 ) -> Result<u64, DbErr> {
     let last = Query::select().expr(Expr::col(Column::Seq).max()).from(Entity).to_owned();
     let past = Condition::all()
         .add(Column::Until.lt(time.millis()))
         .add(Column::Seq.not_in_subquery(last));
-    delete_some::<Entity>(connection, Column::Seq, past, most).await
+    delete_some::<Entity>(connection, Column::Seq, past, max).await
 }

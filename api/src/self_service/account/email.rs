@@ -8,12 +8,12 @@ use crate::access::session;
 use crate::app::App;
 use crate::base::clock;
 use crate::base::error::{Code, Error, LocalizedMessage, Result};
-use crate::identity::user::former::{self, Former, TAKEN_BACK_WITHIN};
+use crate::identity::user::previous_email::{self, PreviousEmail, RECLAIM_WINDOW};
 use crate::identity::user::{self, Email, pending};
 use crate::identity::verification;
 use crate::platform::audit::{Act, Entry};
 use crate::platform::rate_limit;
-use crate::platform::rate_limit::mail::Reason;
+use crate::platform::rate_limit::mail::MailReason;
 use crate::platform::unit_of_work::UnitOfWork;
 
 /// How long a link is good in any case, in seconds from the change: its holder has a day to read their mail.
@@ -46,7 +46,9 @@ pub(super) async fn ask(
     let id = caller.user_id();
     let session = caller.session().ok_or(Code::FreshTokenRequired)?;
     user::require_free(transaction, email, id).await?;
-    if !rate_limit::mail::may_write(app, transaction, Reason::NewAddress, email.as_str()).await? {
+    if !rate_limit::mail::may_write(app, transaction, MailReason::NewAddress, email.as_str())
+        .await?
+    {
         return Err(Code::TooManyAttempts.into());
     }
     let known = user::by_id_in(transaction, id).await?.ok_or(Code::Unauthorized)?;
@@ -85,7 +87,7 @@ pub async fn cancel_links(app: &App, caller: &UserCaller, token: Option<String>)
     let id = caller.user_id();
     let mut work = UnitOfWork::begin(app).await?;
     let locked = caller.lock(app, &work).await?;
-    let links = former::links_of(&*work, id).await?;
+    let links = previous_email::links_of(&*work, id).await?;
     let chosen: Vec<_> = match &token {
         Some(token) => {
             let is_its = |digest: &str| verification::is_token_of(token, digest);
@@ -101,9 +103,9 @@ pub async fn cancel_links(app: &App, caller: &UserCaller, token: Option<String>)
                 Some(session) => session::began(&work, session).await?,
                 None => None,
             };
-            let may = |former: &Former| {
+            let may = |former: &PreviousEmail| {
                 let old = began
-                    .is_some_and(|began| began.plus_seconds(TAKEN_BACK_WITHIN) <= former.replaced);
+                    .is_some_and(|began| began.plus_seconds(RECLAIM_WINDOW) <= former.replaced);
                 old && former.replaced.plus_seconds(KEPT_AT_LEAST) <= clock::now()
             };
             links.into_iter().filter(|(_, former)| locked.is_verified && may(former)).collect()
@@ -116,7 +118,7 @@ pub async fn cancel_links(app: &App, caller: &UserCaller, token: Option<String>)
         return Err(Error::with_messages(Code::EmailChangePending, vec![message]));
     }
     for (digest, former) in &chosen {
-        former::forget(&*work, digest).await?;
+        previous_email::forget(&*work, digest).await?;
         verification::tell_cancelled(app, &*work, former).await?;
     }
     let entry = Entry::own(Act::EmailRestoreCancel, id).with("links", chosen.len());

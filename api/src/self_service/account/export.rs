@@ -13,7 +13,7 @@ use crate::access::api_token::{self, ApiToken};
 use crate::access::session::{self, Session};
 use crate::app::App;
 use crate::base::error::{Code, Error, Result};
-use crate::identity::user::{User, former, pending};
+use crate::identity::user::{User, pending, previous_email};
 use crate::platform::audit;
 
 /// How many rows of the audit are read at once.
@@ -23,7 +23,7 @@ const ACTS_AT_ONCE: usize = 500;
 const ROWS_AT_ONCE: u64 = 100;
 
 /// How many exports run at once on one replica.
-const MOST_AT_ONCE: usize = 32;
+const MAX_AT_ONCE: usize = 32;
 
 /// How long somebody who has an export running is told to wait.
 const ONE_AT_A_TIME: Duration = Duration::from_secs(10);
@@ -45,7 +45,7 @@ impl Exports {
         if running.contains(&of) {
             return Err(Error::try_again_after(ONE_AT_A_TIME));
         }
-        if running.len() >= MOST_AT_ONCE {
+        if running.len() >= MAX_AT_ONCE {
             return Err(Code::ServiceBusy.into());
         }
         running.insert(of);
@@ -90,7 +90,7 @@ pub enum Part {
 enum Next {
     Sessions { ended: bool, after: Option<session::Cursor> },
     ApiTokens { after: Option<api_token::Cursor> },
-    FormerEmails { after: Option<former::Cursor> },
+    FormerEmails { after: Option<previous_email::Cursor> },
     Audit { after: i64 },
     Nothing,
 }
@@ -156,7 +156,8 @@ impl Export {
             }
             Next::FormerEmails { after } => {
                 let after = after.clone();
-                let (some, last) = former::some_of(connection, user, after, ROWS_AT_ONCE).await?;
+                let (some, last) =
+                    previous_email::some_of(connection, user, after, ROWS_AT_ONCE).await?;
                 let next = match last {
                     Some(last) => Next::FormerEmails { after: Some(last) },
                     None => Next::Audit { after: 0 },

@@ -21,13 +21,15 @@ use crate::base::change::Change;
 use crate::base::clock;
 use crate::base::error::{Code, Result};
 use crate::identity::factor::{self, Password};
-use crate::identity::user::{self, Changes, Email, PasswordHash, User, Website, former, pending};
+use crate::identity::user::{
+    self, Changes, Email, PasswordHash, User, Website, pending, previous_email,
+};
 use crate::identity::verification::{self, Binding, Purpose};
 use crate::platform::audit::{Act, Actor, Entry};
 use crate::platform::mail::{self, Facts, Letter, Template};
 use crate::platform::rate_limit;
-use crate::platform::rate_limit::mail::{Event, Reason};
-use crate::platform::revocation::Why;
+use crate::platform::rate_limit::mail::{Event, MailReason};
+use crate::platform::revocation::Reason;
 use crate::platform::unit_of_work::UnitOfWork;
 
 /// A change of a user by themself; what is `None` stays.
@@ -178,8 +180,8 @@ pub(crate) async fn apply(
         return Ok(locked);
     }
     let why = match (&changes.hash, changes.is_active) {
-        (_, Some(false)) if locked.is_active => Some((Why::Deactivated, None)),
-        (Some(_), _) => Some((Why::PasswordChange, kept)),
+        (_, Some(false)) if locked.is_active => Some((Reason::Deactivated, None)),
+        (Some(_), _) => Some((Reason::PasswordChange, kept)),
         _ => None,
     };
     let former = locked.clone();
@@ -196,7 +198,8 @@ pub(crate) async fn apply(
     if moves
         && !user.is_verified
         && app.mailer.sends()
-        && (!own || rate_limit::mail::may_write(app, work, Reason::NewAddress, &user.email).await?)
+        && (!own
+            || rate_limit::mail::may_write(app, work, MailReason::NewAddress, &user.email).await?)
         && let Some(known) = user::by_id_in(&**work, user.id).await?
     {
         verification::send(app, &**work, &known, Purpose::Verify, client.as_ref()).await?;
@@ -214,7 +217,7 @@ pub(crate) async fn apply(
         }
         // Services that verify on their own believe the scopes of an access token.
         None if former.scopes().beyond(&user.scopes()).is_some() => {
-            session::revoke_access(app, work, user.id, &Why::ScopesLost).await?;
+            session::revoke_access(app, work, user.id, &Reason::ScopesLost).await?;
         }
         None => {}
     }
@@ -237,7 +240,7 @@ pub async fn delete(app: &App, caller: &UserCaller, device: Device) -> Result<()
     caller.require_fresh(app)?;
     let id = caller.user_id();
     let mut work = UnitOfWork::begin(app).await?;
-    if former::is_verified(&*work, id).await? {
+    if previous_email::is_verified(&*work, id).await? {
         // Who took over the account would take away with it what its owner takes it back by.
         return Err(Code::EmailChangePending.into());
     }
@@ -265,7 +268,7 @@ pub(crate) async fn remove(
     // Services that verify on their own know the user's tokens: those are revoked one last time.
     let now = clock::now();
     api_token::delete_of(work, locked.id).await?;
-    let why = Why::Deleted;
+    let why = Reason::Deleted;
     session::end_all(app, work, locked.id, None, &why, ip, now).await?;
     user::delete(&**work, locked.id).await?;
     work.forget_user(locked.id);

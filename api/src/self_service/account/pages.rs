@@ -30,7 +30,7 @@ use crate::http::page::Frame;
 use crate::http::paths::PageRoute;
 use crate::identity::factor::password_check::{self, Account};
 use crate::identity::factor::{Authentication, Password};
-use crate::identity::user::{Email, former, pending};
+use crate::identity::user::{Email, pending, previous_email};
 use crate::identity::verification::Binding;
 use crate::identity::verification::client::CodeClient;
 use crate::platform::audit::{self, Act};
@@ -403,15 +403,15 @@ async fn end_foreign(app: &App, caller: &UserCaller, id: &str, device: Device) -
 }
 
 /// One line of a field, or nothing.
-pub(crate) fn line(field: &'static str, text: String, most: usize) -> Result<Option<String>> {
+pub(crate) fn line(field: &'static str, text: String, max: usize) -> Result<Option<String>> {
     if text.is_empty() {
         return Ok(None);
     }
-    if is_line(&text, most) {
+    if is_line(&text, max) {
         return Ok(Some(text));
     }
-    let sentence = format!("Input should be one line of at most {most} characters");
-    let message = LocalizedMessage::with_number("line-too-long", sentence, most).about(field);
+    let sentence = format!("Input should be one line of at most {max} characters");
+    let message = LocalizedMessage::with_number("line-too-long", sentence, max).about(field);
     Err(Error::with_messages(Code::UnprocessableContent, vec![message]))
 }
 
@@ -473,7 +473,7 @@ async fn values(request: &PageRequest, signed_in: &SignedIn) -> Result<Value> {
     let tokens = access::api_token::live_of(app, user.id).await?;
     let events = audit::latest_of(app, user.id, EVENTS).await?;
     let reader = app.database.reader();
-    let (previous, _) = former::some_of(reader, user.id, None, PREVIOUS).await?;
+    let (previous, _) = previous_email::some_of(reader, user.id, None, PREVIOUS).await?;
     let profile = context! {
         email => &user.email,
         pending => pending::of(reader, user.id).await?,

@@ -6,7 +6,7 @@ use entity::{ApiTokenId, PrincipalId};
 use sea_orm::DatabaseTransaction;
 use uuid::Uuid;
 
-use crate::access::api_token::{self, ApiToken, Draft, MOST_TOKENS, Secret, Written};
+use crate::access::api_token::{self, ApiToken, Draft, MAX_TOKENS, Secret, Written};
 use crate::access::caller::{Caller, Requires};
 use crate::app::App;
 use crate::base::clock;
@@ -89,7 +89,7 @@ pub async fn create(app: &App, caller: &Caller, new: NewApiToken) -> Result<Crea
     let written = api_token::write(&mut work, draft, now).await?;
     if let Written::Created(token) = &written {
         let count = api_token::count_of(&*work, owner.id()).await?;
-        if count > MOST_TOKENS && !caller.may(Scope::SUPER) {
+        if count > MAX_TOKENS && !caller.may(Scope::SUPER) {
             return Err(Code::ApiTokenLimitReached.into());
         }
         work.wake_jobs();

@@ -23,12 +23,14 @@ use crate::base::random;
 use crate::identity::alert;
 use crate::identity::factor::password_check::{self, Account};
 use crate::identity::factor::{self, Password};
-use crate::identity::user::{self, Changes, Credentials, Email, User, claim, former, pending};
+use crate::identity::user::{
+    self, Changes, Credentials, Email, User, claim, pending, previous_email,
+};
 use crate::identity::verification::{self, Binding, Confirmation, Proof, Purpose};
 use crate::platform::audit::{Act, Actor, Entry};
 use crate::platform::job::{self, Kind};
-use crate::platform::rate_limit::{self, mail::Reason};
-use crate::platform::revocation::Why;
+use crate::platform::rate_limit::{self, mail::MailReason};
+use crate::platform::revocation::Reason;
 use crate::platform::unit_of_work::UnitOfWork;
 use crate::self_service::account::{self, ChangeContext};
 
@@ -88,7 +90,7 @@ pub(crate) async fn answer(app: &App, mail: &RequestedMail) -> Result<()> {
     // A superuser is not kept from it by what strangers asked for.
     let to = &locked.user.email;
     let by_anybody = *by == Actor::anybody();
-    let reason = Reason::from(*purpose);
+    let reason = MailReason::from(*purpose);
     if by_anybody && !rate_limit::mail::may_answer(app, &work, reason, to, *ip).await? {
         return Ok(());
     }
@@ -398,7 +400,7 @@ async fn end_for_new_password(
     ends: Ends,
 ) -> Result<bool> {
     // The address was shown to be theirs: what was never shown takes nothing from it.
-    former::forget_unverified(&**work, locked.id).await?;
+    previous_email::forget_unverified(&**work, locked.id).await?;
     verification::end_unused(&**work, locked.id).await?;
     pending::forget(&**work, locked.id).await?;
     let is_claimed = claim::is_made(&**work, locked).await?;
@@ -444,7 +446,7 @@ pub async fn restore_email(
         return Err(bad());
     }
     let email = found.email.parse().map_err(|_| bad())?;
-    former::forget_since(&*work, &found).await?;
+    previous_email::forget_since(&*work, &found).await?;
     // Who reads its mail has shown that it is theirs.
     let changes = Changes {
         email: Some(email),
@@ -460,7 +462,7 @@ pub async fn restore_email(
     api_token::delete_of(&mut work, user.id).await?;
     pending::forget(&*work, user.id).await?;
     let now = crate::base::clock::now();
-    let why = Why::EmailRestored;
+    let why = Reason::EmailRestored;
     session::end_all(app, &mut work, user.id, None, &why, device.ip, now).await?;
     let known = Credentials { user, hash: app.hasher.dummy_hash().clone() };
     verification::send(app, &*work, &known, Purpose::ResetPassword, client.as_ref()).await?;

@@ -16,7 +16,7 @@ use crate::identity::factor::{Password, hash_new, words_of};
 use crate::identity::user::{self, Credentials, Email, PasswordHash, Profile, User};
 use crate::identity::verification::{self, Binding, Purpose};
 use crate::platform::audit::{Act, Actor, Entry};
-use crate::platform::rate_limit::{self, mail::Reason};
+use crate::platform::rate_limit::{self, mail::MailReason};
 use crate::platform::unit_of_work::{self, UnitOfWork};
 
 /// Makes a user of somebody who asks for it.
@@ -119,7 +119,7 @@ async fn written<'a>(
     let user = user::create(&*work, user, hash.clone()).await?;
     let known = Credentials { user, hash };
     // Only a mail that is written counts: whoever tries an address that is taken uses up nothing of its owner's.
-    let (reason, to) = (Reason::Registration, &known.user.email);
+    let (reason, to) = (MailReason::Registration, &known.user.email);
     if let Some(client) = mail
         && app.mailer.sends()
         && rate_limit::mail::may_write(app, &work, reason, to).await?

@@ -7,7 +7,7 @@ use crate::access::session::{self, Device, Filter, Session};
 use crate::app::App;
 use crate::base::error::{Code, Result};
 use crate::base::listing::Page;
-use crate::platform::revocation::Why;
+use crate::platform::revocation::Reason;
 use crate::platform::unit_of_work::UnitOfWork;
 
 /// A page of the user's sessions, the newest first.
@@ -31,7 +31,7 @@ pub async fn end(app: &App, caller: &UserCaller, id: &str, device: Device) -> Re
     // A session that ended has no say in those that live on.
     caller.lock(app, &work).await?;
     let user = caller.user_id();
-    let ended = session::end(app, work, user, id, &Why::Ended, device).await?;
+    let ended = session::end(app, work, user, id, &Reason::Ended, device).await?;
     if ended { Ok(()) } else { Err(Code::NotFound.into()) }
 }
 

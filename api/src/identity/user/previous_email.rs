@@ -7,15 +7,15 @@ use entity::former_email::Model;
 use sea_orm::ConnectionTrait;
 
 use super::{User, store};
-use crate::base::clock::{self, Time};
+use crate::base::clock::{self, Timestamp};
 use crate::base::error::Result;
 
 /// How long an address may be taken back, in seconds.
-pub const TAKEN_BACK_WITHIN: u64 = 72 * 3600;
+pub const RECLAIM_WINDOW: u64 = 72 * 3600;
 
 /// An address that a user had.
 #[derive(Debug, Clone)]
-pub struct Former {
+pub struct PreviousEmail {
     /// The user.
     pub user: UserId,
     /// The address.
@@ -23,16 +23,16 @@ pub struct Former {
     /// Whether it was shown to be theirs.
     pub verified: bool,
     /// When it was replaced.
-    pub replaced: Time,
+    pub replaced: Timestamp,
 }
 
-impl From<Model> for Former {
+impl From<Model> for PreviousEmail {
     fn from(row: Model) -> Self {
         Self {
             user: row.user_id,
             email: row.email,
             verified: row.verified,
-            replaced: Time::from_millis(row.created_at),
+            replaced: Timestamp::from_millis(row.created_at),
         }
     }
 }
@@ -50,7 +50,7 @@ pub async fn keep(connection: &impl ConnectionTrait, held: &User, digest: String
         email: held.email.clone(),
         verified: held.is_verified,
         created_at: now.millis(),
-        expires_at: now.plus_seconds(TAKEN_BACK_WITHIN).millis(),
+        expires_at: now.plus_seconds(RECLAIM_WINDOW).millis(),
     };
     Ok(store::keep_former(connection, row).await?)
 }
@@ -60,9 +60,12 @@ pub async fn keep(connection: &impl ConnectionTrait, held: &User, digest: String
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn find(connection: &impl ConnectionTrait, digest: &str) -> Result<Option<Former>> {
+pub async fn find(
+    connection: &impl ConnectionTrait,
+    digest: &str,
+) -> Result<Option<PreviousEmail>> {
     let row = store::find_former(connection, digest, clock::now()).await?;
-    Ok(row.map(Former::from))
+    Ok(row.map(PreviousEmail::from))
 }
 
 /// Where a former address stands among a user's.
@@ -78,15 +81,15 @@ pub async fn some_of(
     connection: &impl ConnectionTrait,
     user: UserId,
     after: Option<Cursor>,
-    most: u64,
+    max: u64,
 ) -> Result<(Vec<String>, Option<Cursor>)> {
-    let rows = store::formers_of(connection, user, clock::now(), after, most).await?;
+    let rows = store::formers_of(connection, user, clock::now(), after, max).await?;
     let next = rows.last().map(|row| (row.created_at, row.digest.clone()));
     Ok((rows.into_iter().map(|row| row.email).collect(), next))
 }
 
 /// An address that a user had, by the digest of the token that takes it back.
-pub type Linked = (String, Former);
+pub type Linked = (String, PreviousEmail);
 
 /// The addresses that a user may take back, with the digests of their tokens, the oldest first.
 ///
@@ -95,7 +98,7 @@ pub type Linked = (String, Former);
 /// When the database does not answer.
 pub async fn links_of(connection: &impl ConnectionTrait, user: UserId) -> Result<Vec<Linked>> {
     let rows = store::former_rows_of(connection, user, clock::now()).await?;
-    Ok(rows.into_iter().map(|row| (row.digest.clone(), Former::from(row))).collect())
+    Ok(rows.into_iter().map(|row| (row.digest.clone(), PreviousEmail::from(row))).collect())
 }
 
 /// Forgets an address: nobody takes it back any more.
@@ -140,6 +143,6 @@ pub async fn forget_unverified(connection: &impl ConnectionTrait, user: UserId) 
 /// # Errors
 ///
 /// When the database refuses.
-pub async fn forget_since(connection: &impl ConnectionTrait, former: &Former) -> Result<()> {
+pub async fn forget_since(connection: &impl ConnectionTrait, former: &PreviousEmail) -> Result<()> {
     Ok(store::forget_formers(connection, former.user, former.replaced).await?)
 }
