@@ -216,7 +216,6 @@ where
     T: DeserializeOwned,
     F: AsyncFn(&App, Job<T>) -> Result<(), Failure>,
 {
-    let (id, kind, attempts) = (row.id, row.kind.clone(), row.attempts + 1);
     let outcome = async {
         if row.expires_at <= clock::now().millis() {
             return Err(Failure::Never("its time is over".to_owned()));
@@ -230,42 +229,46 @@ where
     let outcome = AssertUnwindSafe(outcome).catch_unwind().await;
     let written = match outcome.unwrap_or_else(|_| Err(Failure::Again("it panicked".to_owned()))) {
         Ok(()) => finish(app, &row, None).await,
-        Err(failure) => {
-            let now = clock::now();
-            let steps = u32::try_from(row.attempts).unwrap_or(20).min(20);
-            let wait = (FIRST_WAIT << steps).min(LONGEST_WAIT);
-            let (cause, again) = match failure {
-                Failure::Again(cause) => (cause, true),
-                Failure::Never(cause) => (cause, false),
-            };
-            let next = Some(now.plus_seconds(wait));
-            let next = next.filter(|next| again && next.millis() < row.expires_at);
-            let (job, kind, cause) = (id.to_string(), kind.as_str(), cause.as_str());
-            if next.is_some() {
-                tracing::warn!(
-                    job.id = job,
-                    job.kind = kind,
-                    job.attempts = attempts,
-                    job.wait = wait,
-                    error.cause = cause,
-                    "a job failed: it is tried again"
-                );
-            } else {
-                tracing::error!(
-                    job.id = job,
-                    job.kind = kind,
-                    job.attempts = attempts,
-                    error.cause = cause,
-                    "a job failed: it is given up"
-                );
-            }
-            finish(app, &row, next).await
-        }
+        Err(failure) => fail(app, &row, failure).await,
     };
     if let Err(error) = written {
         // The lease ends, and it is tried again.
+        let (id, kind) = (row.id, row.kind.as_str());
         tracing::warn!(job.id = %id, job.kind = kind, error.cause = %error, "a job cannot be written");
     }
+}
+
+/// Has a job that failed tried again, or gives it up, and logs which.
+async fn fail(app: &App, row: &Model, failure: Failure) -> Result<()> {
+    let steps = u32::try_from(row.attempts).unwrap_or(20).min(20);
+    let wait = (FIRST_WAIT << steps).min(LONGEST_WAIT);
+    let (cause, again) = match failure {
+        Failure::Again(cause) => (cause, true),
+        Failure::Never(cause) => (cause, false),
+    };
+    let next = Some(clock::now().plus_seconds(wait));
+    let next = next.filter(|next| again && next.millis() < row.expires_at);
+    let (job, kind, cause) = (row.id.to_string(), row.kind.as_str(), cause.as_str());
+    let attempts = row.attempts + 1;
+    if next.is_some() {
+        tracing::warn!(
+            job.id = job,
+            job.kind = kind,
+            job.attempts = attempts,
+            job.wait = wait,
+            error.cause = cause,
+            "a job failed: it is tried again"
+        );
+    } else {
+        tracing::error!(
+            job.id = job,
+            job.kind = kind,
+            job.attempts = attempts,
+            error.cause = cause,
+            "a job failed: it is given up"
+        );
+    }
+    finish(app, row, next).await
 }
 
 /// Forgets a job, or has it tried again.

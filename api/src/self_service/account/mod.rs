@@ -71,17 +71,7 @@ pub async fn change(
     if email.is_some() && app.config.require_verification {
         email::require_mail(app)?;
     }
-    if password.is_some() {
-        rate_limit::password(app, id)?;
-    } else {
-        rate_limit::act(app, PrincipalId::User(id), false)?;
-    }
-    if let Some(email) = &email {
-        let known = user::by_id(&app.database, id).await?.ok_or(Code::Unauthorized)?.user.email;
-        if email.as_str() != known {
-            rate_limit::new_address(app, id, device.ip).await?;
-        }
-    }
+    count_change(app, id, email.as_ref(), password.is_some(), device.ip).await?;
     let hash = match password {
         Some(password) => Some(hash_of(app, id, email.as_ref(), password).await?),
         None => None,
@@ -108,6 +98,32 @@ pub async fn change(
     work.record_all(acts);
     work.commit().await?;
     Ok((user, new))
+}
+
+/// Counts a change before it is made.
+///
+/// # Errors
+///
+/// [`Code::TooManyAttempts`].
+async fn count_change(
+    app: &App,
+    id: UserId,
+    email: Option<&Email>,
+    has_password: bool,
+    ip: Option<IpAddr>,
+) -> Result<()> {
+    if has_password {
+        rate_limit::password(app, id)?;
+    } else {
+        rate_limit::act(app, PrincipalId::User(id), false)?;
+    }
+    if let Some(email) = email {
+        let known = user::by_id(&app.database, id).await?.ok_or(Code::Unauthorized)?.user.email;
+        if email.as_str() != known {
+            rate_limit::new_address(app, id, ip).await?;
+        }
+    }
+    Ok(())
 }
 
 /// What changes of a user are told as.
@@ -192,17 +208,8 @@ pub(crate) async fn apply(
         pending::forget(&**work, user.id).await?;
     }
     if moves {
-        // What a superuser decides, its former holder does not undo.
-        verification::send_to_former(app, &**work, &former, own).await?;
-    }
-    if moves
-        && !user.is_verified
-        && app.mailer.sends()
-        && (!own
-            || rate_limit::mail::may_write(app, work, MailReason::NewAddress, &user.email).await?)
-        && let Some(known) = user::by_id_in(&**work, user.id).await?
-    {
-        verification::send(app, &**work, &known, Purpose::Verify, client.as_ref()).await?;
+        let mail = AddressMail { former: &former, own, client: client.as_ref() };
+        mail_new_address(app, work, &user, mail).await?;
     }
     if has_new_password
         && app.mailer.sends()
@@ -224,6 +231,37 @@ pub(crate) async fn apply(
     work.forget_user(user.id);
     work.wake_jobs();
     Ok(user)
+}
+
+/// A change of an address, as far as its mails go by it.
+struct AddressMail<'a> {
+    /// The user as they were before.
+    former: &'a User,
+    /// Whether the user changed it.
+    own: bool,
+    /// The client that the code of the mail is bound to.
+    client: Option<&'a Binding>,
+}
+
+/// Tells the previous address, and has the new one verified.
+async fn mail_new_address(
+    app: &App,
+    work: &UnitOfWork<'_>,
+    user: &User,
+    mail: AddressMail<'_>,
+) -> Result<()> {
+    let AddressMail { former, own, client } = mail;
+    // What a superuser decides, its former holder does not undo.
+    verification::send_to_former(app, &**work, former, own).await?;
+    if !user.is_verified
+        && app.mailer.sends()
+        && (!own
+            || rate_limit::mail::may_write(app, work, MailReason::NewAddress, &user.email).await?)
+        && let Some(known) = user::by_id_in(&**work, user.id).await?
+    {
+        verification::send(app, &**work, &known, Purpose::Verify, client).await?;
+    }
+    Ok(())
 }
 
 fn password_changed(to: String) -> Letter {

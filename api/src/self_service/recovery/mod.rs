@@ -10,7 +10,7 @@ pub(crate) mod pages;
 
 use std::net::IpAddr;
 
-use entity::{PrincipalId, UserId};
+use entity::{PrincipalId, SessionId, UserId};
 use sea_orm::DatabaseTransaction;
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +22,7 @@ use crate::base::error::{Code, Error, Result};
 use crate::base::random;
 use crate::identity::alert;
 use crate::identity::factor::password_check::{self, Account};
-use crate::identity::factor::{self, Password};
+use crate::identity::factor::{self, Authentication, Password};
 use crate::identity::user::{
     self, Changes, Credentials, Email, User, claim, pending, previous_email,
 };
@@ -141,22 +141,7 @@ pub async fn verify(
         (found, _) => found?,
     };
     let is_claim = !matches!(evidence, Evidence::Nothing);
-    let (authentication, session) = match evidence {
-        Evidence::Nothing => (None, None),
-        Evidence::Password(password) => {
-            // A link that does nothing must not let anybody try passwords.
-            require_unverified(app, &found).await?;
-            let account = Account::User(found.user());
-            (Some(password_check::prove(app, account, password, ip).await?), None)
-        }
-        Evidence::Browser(signed_in) if signed_in.user.id == found.user() => {
-            (None, Some(signed_in.session))
-        }
-        Evidence::Browser(_) => {
-            require_unverified(app, &found).await?;
-            return Err(Code::FreshTokenRequired.into());
-        }
-    };
+    let (authentication, session) = weigh(app, &found, evidence, ip).await?;
     let mut work = UnitOfWork::begin(app).await?;
     let locked = lock(&work, &found, purpose).await?.ok_or_else(bad)?;
     if locked.user.is_verified {
@@ -187,6 +172,31 @@ pub async fn verify(
     work.commit().await?;
     rate_limit::forgive_codes(app, purpose.name(), user.id, ip).await?;
     Ok(user)
+}
+
+/// What the evidence proves: the account's password, or the session of a browser that is signed in to it.
+async fn weigh(
+    app: &App,
+    found: &Confirmation,
+    evidence: Evidence<'_>,
+    ip: Option<IpAddr>,
+) -> Result<(Option<Authentication>, Option<SessionId>)> {
+    match evidence {
+        Evidence::Nothing => Ok((None, None)),
+        Evidence::Password(password) => {
+            // A link that does nothing must not let anybody try passwords.
+            require_unverified(app, found).await?;
+            let account = Account::User(found.user());
+            Ok((Some(password_check::prove(app, account, password, ip).await?), None))
+        }
+        Evidence::Browser(signed_in) if signed_in.user.id == found.user() => {
+            Ok((None, Some(signed_in.session)))
+        }
+        Evidence::Browser(_) => {
+            require_unverified(app, found).await?;
+            Err(Code::FreshTokenRequired.into())
+        }
+    }
 }
 
 /// Gives a user the new address that they asked for, for those who read its mail.
