@@ -11,7 +11,7 @@
 //! | [`access`] | sessions and API tokens, callers, introspection |
 //! | [`self_service`] | people and their own accounts |
 //! | [`admin`] | administrators and the accounts of others |
-//! | [`routes`] | every route: it sees everything, and nobody imports it |
+//! | `routes` | every route: it sees everything, and nobody imports it |
 //!
 //! Each wing imports those before it: base ← http ← platform ← identity ← access ← self_service ← admin ← routes.
 //!

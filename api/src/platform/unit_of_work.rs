@@ -1,7 +1,7 @@
 //! One act: a database transaction, and all that must happen with its commit.
 //!
 //! A rule collects what follows from its act: revocations, notices to other replicas, audit entries, cache entries to
-//! forget, jobs to wake. [`UnitOfWork::commit`] writes them in the one right order and applies them to memory
+//! forget, jobs to wake. `UnitOfWork::commit` writes them in the one right order and applies them to memory
 //! afterwards, so that no rule can forget a part. There is no other way to commit.
 
 use std::ops::Deref;

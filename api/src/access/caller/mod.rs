@@ -1,5 +1,5 @@
 //! Callers: who calls, what they may do, and how fresh their proof is. It is never more than the database says at this
-//! moment: what an act does, it does after [`Caller::lock`].
+//! moment: what an act does, it does after `Caller::lock`.
 
 pub(crate) mod http;
 mod lock;
@@ -213,7 +213,7 @@ impl Caller {
     }
 
     /// Fails for an access token whose password was given too long ago for an act on others. It costs no query, so acts
-    /// that are expensive ask it first; [`lock`](Self::lock) asks again, of browsers too.
+    /// that are expensive ask it first; `lock` asks again, of browsers too.
     ///
     /// # Errors
     ///

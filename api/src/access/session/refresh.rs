@@ -20,7 +20,7 @@ use crate::platform::unit_of_work::{UnitOfWork, statement};
 
 /// Exchanges a refresh token for the next pair.
 ///
-/// What it is worth, [`grant::worth`] decides. Before anything else the token's id is compared with the one that its
+/// What it is worth, `grant::worth` decides. Before anything else the token's id is compared with the one that its
 /// session's row gives: a token that somebody made with `APP_SECRET` is refused and changes nothing, whatever generation
 /// it names.
 ///

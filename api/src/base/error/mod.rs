@@ -1,7 +1,7 @@
 //! What can go wrong, said once: stable code, status, public sentence, private cause.
 //!
-//! A refusal has several faces, and the route chooses: [`rest`] for programs, [`oauth`] for those that know RFC 6749 alone,
-//! [`page`] for people, and [`redirect`] for what is answered by way of a browser.
+//! A refusal has several faces, and the route chooses: `rest` for programs, `oauth` for those that know RFC 6749 alone,
+//! `page` for people, and [`redirect`] for what is answered by way of a browser.
 
 mod code;
 mod oauth;

@@ -34,7 +34,7 @@ impl fmt::Display for Method {
 ///
 /// A proof may be overtaken before it is used: while a password was hashed, its owner may have set another to shut out
 /// everybody who knows the old one. So an act never relies on the proof alone. It locks the user and asks
-/// [`holds_for`](Self::holds_for) in its own transaction; what was proved is a private field of this type.
+/// `holds_for` in its own transaction; what was proved is a private field of this type.
 #[derive(Debug, Clone)]
 pub struct Authentication {
     user: UserId,
