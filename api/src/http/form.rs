@@ -1,8 +1,10 @@
 //! Forms that stand on pages: their fields, and what a page keeps of a form to show it again.
 
 use std::str::FromStr;
+use std::sync::Arc;
 
 use minijinja::Value;
+use minijinja::value::Object;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value as Json};
@@ -107,8 +109,7 @@ impl FilledForm {
 
     /// The fields for templates: one that is missing is empty.
     pub(crate) fn typed(&self) -> Value {
-        let fields = self.fields.iter();
-        fields.map(|(name, value)| (name.as_str(), value.as_str().unwrap_or_default())).collect()
+        Value::from_object(Typed(self.fields.clone()))
     }
 
     /// The fields as they were sent, by their names: one that is missing stays so.
@@ -129,6 +130,18 @@ impl FilledForm {
     /// The field that a refusal is about; empty if it is about the whole form.
     pub(crate) fn faulty_field(&self, error: &Error) -> &'static str {
         Some(field_of(error)).filter(|field| self.has_field(field)).unwrap_or_default()
+    }
+}
+
+/// The fields of a form as templates read them. A page has several forms and shows the fields of each, so a field of
+/// another form than the one that was sent is empty rather than unknown.
+#[derive(Debug)]
+struct Typed(Map<String, Json>);
+
+impl Object for Typed {
+    fn get_value(self: &Arc<Self>, name: &Value) -> Option<Value> {
+        let field = name.as_str().and_then(|name| self.0.get(name));
+        Some(Value::from(field.and_then(Json::as_str).unwrap_or_default()))
     }
 }
 

@@ -200,7 +200,7 @@ async fn overview_values(request: &PageRequest) -> Result<Value> {
                 context! { x => place * 10, y => 100 - height, height, day => day.began, count => of(day) }
             })
             .collect();
-        context! { name, max, bars, sum => adds_up.then(|| overview.days.iter().map(of).sum::<i64>()) }
+        context! { name, most => max, bars, sum => adds_up.then(|| overview.days.iter().map(of).sum::<i64>()) }
     };
     let charts = vec![
         chart("chart-registered", true, |day| day.registered),
