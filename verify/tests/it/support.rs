@@ -106,7 +106,7 @@ impl Object {
 }
 
 /// A token that says what a test likes, with a good signature.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Forgery {
     header: Object,
     claims: Object,
