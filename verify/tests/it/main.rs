@@ -1,5 +1,5 @@
 //! What this crate promises, held by its own tests. `cargo mutants --package tessera-verify` asks whether
-//! they hold it: see `.cargo/mutants.toml` for what they cannot.
+//! they hold it: `.cargo/mutants.toml` has its settings.
 
 #![expect(clippy::unwrap_used, reason = "a test that has no answer has failed")]
 
