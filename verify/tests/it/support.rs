@@ -113,6 +113,13 @@ pub(crate) struct Forgery {
     secret: Vec<u8>,
 }
 
+/// Without the secret.
+impl std::fmt::Debug for Forgery {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{:?}.{:?}", self.header, self.claims)
+    }
+}
+
 impl Forgery {
     pub(crate) fn access() -> Self {
         Self::of(&access_token(), SECRET)
