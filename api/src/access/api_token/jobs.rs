@@ -15,7 +15,7 @@ use crate::base::error::Result;
 use crate::platform::job::purge;
 use crate::platform::unit_of_work::UnitOfWork;
 
-/// How often uses are written, and how often it is looked whether it is time.
+/// The time between two writes of uses, and between two looks whether it has passed.
 const NOTE_EVERY: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 

@@ -10,7 +10,7 @@ use crate::base::background::Background;
 use crate::base::clock::Stopwatch;
 use crate::base::error::Result;
 
-/// How often keys are read, and how often it is looked whether it is time.
+/// The time between two readings of the keys, and between two looks whether it has passed.
 const LOAD_EVERY: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
