@@ -29,7 +29,7 @@ enum Action {
     List {
         /// What was done
         #[arg(long, value_name = "ACT",
-              value_parser = PossibleValuesParser::new(Act::ALL.map(Act::name)))]
+              value_parser = PossibleValuesParser::new(Act::ALL.iter().map(|act| act.name())))]
         act: Option<String>,
         /// To whom: a user's e-mail address or id
         #[arg(long, value_name = "USER")]

@@ -1,86 +1,63 @@
-//! Everything a rule needs: settings, database, keys, hashing threads, revocations, known users.
+//! Everything that a rule needs: the settings, the database, and the [`State`](key::State) of each feature.
 
 use std::sync::{Arc, OnceLock};
 
-use aws_lc_rs::hmac;
-use tessera_verify::{Guard, Verifier};
-
-use crate::access::api_token::{ApiTokenCache, Guesses, Uses};
-use crate::access::session::browser::{MAX_NOTED, NotedSessions};
+use crate::access::{api_token, session};
 use crate::base::config::{Config, ConfigError};
 use crate::base::database::Database;
-use crate::base::derived_key;
 use crate::base::error::Result;
 use crate::http::{CsrfKeys, Pages};
-use crate::identity::factor::{Filter, Hasher};
-use crate::identity::service::ServiceCache;
-use crate::identity::user::UserCache;
-use crate::platform::job::Jobs;
-use crate::platform::mail::{Mailer, Templates};
-use crate::platform::rate_limit::{self, Acts, Blocked, MAX_BLOCKED};
-use crate::platform::revocation::Revocations;
-use crate::platform::{key, notice, replica};
-use crate::self_service::account::Exports;
+use crate::identity::{factor, service, user, verification};
+use crate::platform::{job, key, mail, notice, rate_limit, replica, revocation};
+use crate::self_service::account;
 
 /// The identity provider. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct App(Arc<Parts>);
 
-/// What an [`App`] holds.
+/// The parts of an [`App`].
 #[derive(Debug)]
 pub struct Parts {
     /// The settings.
     pub config: Config,
     /// The tables.
     pub database: Database,
-    /// Decides which tokens are valid, and holds the keys that sign.
-    pub verifier: Arc<Verifier>,
-    /// What stands before operations that want a token.
-    pub guard: Guard,
-    /// Makes and checks what browsers repeat beside their cookie.
+    /// Makes and checks the values that browsers send beside their cookie.
     pub csrf: CsrfKeys,
-    /// Hashes passwords on threads of its own.
-    pub hasher: Hasher,
-    /// The passwords that are not to be chosen, once they were read.
-    breach_filter: OnceLock<Filter>,
-    /// What pages are made of, once that was read.
+    /// The templates and texts of pages, once they are read.
     pages: OnceLock<Pages>,
-    /// What was revoked, in memory.
-    pub revocations: Revocations,
-    /// The users that were asked for within the last second.
-    pub user_cache: UserCache,
-    /// The services that were asked for within the last second.
-    pub service_cache: ServiceCache,
-    /// The API tokens that were shown within the last second.
-    pub api_token_cache: ApiTokenCache,
-    /// From where API tokens are guessed.
-    pub guesses: Guesses,
-    /// What jobs are kept with.
-    pub jobs: Jobs,
-    /// Where mails go.
-    pub mailer: Mailer,
-    /// What they say.
-    pub templates: Templates,
-    /// The keys of the digests of codes, the current one first.
-    pub code_keys: Vec<hmac::Key>,
-    /// The key of what the table of attempts has.
-    pub attempt_key: hmac::Key,
-    /// What is not tried again for a while.
-    pub blocked: Blocked,
-    /// How many acts accounts may do now.
-    pub acts: Acts,
-    /// Who has an export running.
-    pub exports: Exports,
-    /// When it was last written that sessions of browsers are in use.
-    pub noted_sessions: NotedSessions,
-    /// The turn of those who read the keys that sign.
-    pub key_loading: key::Loading,
-    /// The handlers of notices, and how far they were read.
-    pub notices: notice::State,
-    /// How far this replica has come.
-    pub replica_place: replica::Place,
-    /// When API tokens were used, as far as that is not written yet.
-    pub api_token_uses: Uses,
+
+    /// Where notices lead, and how far they were read.
+    pub notice: notice::State,
+    /// The revocations that this replica knows of.
+    pub revocation: revocation::State,
+    /// The keys, and the verifier.
+    pub key: key::State,
+    /// The keys of jobs.
+    pub job: job::State,
+    /// The mail server, and the templates of mails.
+    pub mail: mail::State,
+    /// The limits in force.
+    pub rate_limit: rate_limit::State,
+    /// How far this replica has followed the others.
+    pub replica: replica::State,
+
+    /// The users in memory.
+    pub user: user::State,
+    /// The services in memory.
+    pub service: service::State,
+    /// The keys of codes.
+    pub verification: verification::State,
+    /// The threads that hash passwords.
+    pub factor: factor::State,
+
+    /// The sessions of browsers in memory.
+    pub session: session::State,
+    /// The API tokens in memory.
+    pub api_token: api_token::State,
+
+    /// The exports that are running.
+    pub account: account::State,
 }
 
 impl std::ops::Deref for App {
@@ -92,7 +69,7 @@ impl std::ops::Deref for App {
 }
 
 impl App {
-    /// Puts the parts together around a database whose schema is up to date, with the features' handlers of notices.
+    /// Puts the parts together around a database whose schema is up to date. `notice` has the features' handlers.
     ///
     /// # Errors
     ///
@@ -100,69 +77,32 @@ impl App {
     pub fn new(
         config: Config,
         database: Database,
-        handlers: &'static [notice::Handler],
+        notice: notice::State,
     ) -> Result<Self, ConfigError> {
-        let revocations = Revocations::new(config.revocation_max_staleness);
-        let verifier = Arc::new(verifier(&config, &revocations)?);
-        let guard = Guard::new(Arc::clone(&verifier)).fresh_for(config.fresh_token_expires);
-        let csrf = CsrfKeys::of(&config)?;
-        let attempt_key = rate_limit::attempt_key(&config)?;
-        let jobs = Jobs::of(&config)?;
-        let mailer = Mailer::of(&config)?;
-        let templates = Templates::read(config.mail.mail_templates.as_deref())?;
-        let secret = config.signing_secret()?;
-        let secrets = std::iter::once(&secret).chain(&config.app_secret_previous);
-        let code_keys =
-            secrets.map(|secret| derived_key::digest_key(secret, "tessera codes")).collect();
-        let hasher = Hasher::start(config.bcrypt_cost);
+        let revocation = revocation::State::new(config.revocation_max_staleness);
         Ok(Self(Arc::new(Parts {
+            csrf: CsrfKeys::of(&config)?,
+            pages: OnceLock::new(),
+            notice,
+            key: key::State::new(&config, revocation.list())?,
+            revocation,
+            job: job::State::of(&config)?,
+            mail: mail::State::new(&config)?,
+            rate_limit: rate_limit::State::new(&config)?,
+            replica: replica::State::default(),
+            user: user::State::default(),
+            service: service::State::default(),
+            verification: verification::State::new(&config)?,
+            factor: factor::State::start(&config),
+            session: session::State::default(),
+            api_token: api_token::State::default(),
+            account: account::State::default(),
             config,
             database,
-            verifier,
-            guard,
-            csrf,
-            hasher,
-            breach_filter: OnceLock::new(),
-            pages: OnceLock::new(),
-            revocations,
-            user_cache: UserCache::default(),
-            service_cache: ServiceCache::default(),
-            api_token_cache: ApiTokenCache::default(),
-            guesses: Guesses::default(),
-            jobs,
-            mailer,
-            templates,
-            code_keys,
-            attempt_key,
-            blocked: Blocked::new(MAX_BLOCKED),
-            acts: Acts::default(),
-            exports: Exports::default(),
-            noted_sessions: NotedSessions::new(MAX_NOTED),
-            key_loading: key::Loading::default(),
-            notices: notice::State::new(handlers),
-            replica_place: replica::Place::default(),
-            api_token_uses: Uses::default(),
         })))
     }
 
-    /// The passwords that are not to be chosen, where there is a list. A server reads it at its start; it may
-    /// be large, so commands that set no password do not.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError`] where `BREACH_FILTER` is no filter.
-    pub(crate) fn breach_filter(&self) -> Result<Option<&Filter>, ConfigError> {
-        let Some(path) = &self.config.breach_filter else { return Ok(None) };
-        if let Some(known) = self.breach_filter.get() {
-            return Ok(Some(known));
-        }
-        let filter = Filter::read(path).map_err(|fault| {
-            ConfigError::new(&format!("BREACH_FILTER: {}: {fault}", path.display()))
-        })?;
-        Ok(Some(self.breach_filter.get_or_init(|| filter)))
-    }
-
-    /// What pages are made of. A server reads it at its start; commands show no page.
+    /// The templates and texts of pages. A server reads them when it starts; commands show no page.
     ///
     /// # Errors
     ///
@@ -174,14 +114,4 @@ impl App {
         let pages = Pages::read(&self.config.pages)?;
         Ok(self.pages.get_or_init(|| pages))
     }
-}
-
-fn verifier(config: &Config, revocations: &Revocations) -> Result<Verifier, ConfigError> {
-    let keys = key::of_settings(config)?;
-    let verifier = Verifier::new(keys, config.public_url.as_str(), &config.jwt_audience)
-        .of_sessions_alone()
-        .more_audiences(config.jwt_audiences.clone())
-        .leeway(config.jwt_leeway)
-        .max_access_lifetime(config.access_token_expires);
-    Ok(if config.blacklist_enabled { verifier.revocations(revocations.list()) } else { verifier })
 }

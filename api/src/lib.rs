@@ -34,7 +34,7 @@ use app::App;
 use base::clock;
 use base::config::{Config, ConfigError};
 use base::database::Database;
-use platform::{key, revocation};
+use platform::{key, notice, revocation};
 
 /// Connects, brings the schema up to date as the settings ask, makes the first key where one is needed,
 /// and reads what was revoked: what a server starts with.
@@ -46,7 +46,7 @@ pub async fn start(config: Config) -> Result<App, String> {
     // Before the database: a secret that cannot sign needs no connection to be refused.
     config.check_secrets().map_err(fault)?;
     let app = assemble(config).await?;
-    app.breach_filter().map_err(fault)?;
+    app.factor.breach_filter(&app.config).map_err(fault)?;
     app.pages().map_err(fault)?;
     within(revocation::jobs::note_life(&app), "it could not be noted how long tokens live").await?;
     within(key::prepare(&app), "the first signing key could not be made").await?;
@@ -97,8 +97,8 @@ async fn assemble(config: Config) -> Result<App, String> {
     }
     let database = connect(&config).await?;
     database.prepare(config.migrate).await?;
-    let app = App::new(config, database, routes::NOTICES).map_err(fault)?;
-    within(platform::notice::begin(&app), "the notices could not be read").await?;
+    let app = App::new(config, database, notice::State::new(routes::NOTICES)).map_err(fault)?;
+    within(notice::begin(&app), "the notices could not be read").await?;
     // However many there are: only each answer of the database must come in time.
     revocation::load(&app, app.database.reader())
         .await

@@ -139,10 +139,10 @@ impl<'a> UnitOfWork<'a> {
             "an act is committed"
         );
         transaction.commit().await?;
-        app.revocations.apply(revocations.into_iter().flat_map(|revoked| revoked.entries));
-        users.into_iter().for_each(|user| app.user_cache.forget(user));
+        app.revocation.apply(revocations.into_iter().flat_map(|revoked| revoked.entries));
+        users.into_iter().for_each(|user| app.user.cache.forget(user));
         if wakes_jobs {
-            app.jobs.wake();
+            app.job.wake();
         }
         // The act is done, whatever comes of this: other replicas, and this one again, read the notices every half second.
         if let Err(error) = notice::act(app, &notices).await {

@@ -49,7 +49,7 @@ fn the_guide_has_every_error_code() {
                     A code never changes its meaning. This page is made from the code.\n\n\
                     | status | code | what it means |\n|---|---|---|\n"
         .to_owned();
-    for code in Code::ALL {
+    for &code in Code::ALL {
         let status = code.status().as_u16();
         page += &format!("| {status} | `{}` | {} |\n", code.name(), code.sentence());
     }

@@ -46,7 +46,7 @@ impl Guesser {
 }
 
 /// What was guessed, and from where tokens were used.
-pub struct Guesses {
+pub(super) struct Guesses {
     places: Cache<String, Arc<Mutex<Guesser>>>,
     wrong: Cache<(String, Digest), ()>,
     right: Cache<(String, Digest), ()>,

@@ -30,7 +30,7 @@ const KEPT_FOR: u64 = 30 * 86_400;
 
 /// Uses of API tokens that were not written yet.
 #[derive(Debug, Default)]
-pub struct Uses(Mutex<HashMap<ApiTokenId, Timestamp>>);
+pub(crate) struct Uses(Mutex<HashMap<ApiTokenId, Timestamp>>);
 
 impl Uses {
     /// Remembers a use, where the last one is a minute ago.
@@ -74,7 +74,7 @@ async fn keep_noting(app: App) {
 
 /// Writes what waits. What cannot be written is lost: it says when a token was used, no more.
 async fn write_uses(app: &App) {
-    let uses = app.api_token_uses.take();
+    let uses = app.api_token.uses.take();
     if uses.is_empty() {
         return;
     }

@@ -8,9 +8,7 @@ mod store;
 
 pub(crate) use store::{Selection, lock, owner};
 
-pub use guess::Guesses;
-pub use jobs::Uses;
-pub use secret::{Digest, Secret};
+pub use secret::{Digest, Presented, Secret};
 
 use std::sync::Arc;
 
@@ -19,6 +17,8 @@ use entity::{ApiTokenId, PrincipalId, UserId};
 use sea_orm::{ConnectionTrait, SqlErr};
 use uuid::Uuid;
 
+use self::guess::Guesses;
+use self::jobs::Uses;
 use crate::app::App;
 use crate::base::cache::Cache;
 use crate::base::clock::{self, Timestamp};
@@ -100,8 +100,14 @@ impl ApiToken {
     }
 }
 
-/// The API tokens that were shown lately, by their digests.
-pub type ApiTokenCache = Cache<Digest, Arc<ApiToken>>;
+/// What this replica remembers of API tokens: those presented within the last second, guesses, and uses to write down.
+#[derive(Debug, Default)]
+pub struct State {
+    /// The tokens that were presented within the last second.
+    cache: Cache<Digest, Arc<ApiToken>>,
+    guesses: Guesses,
+    uses: Uses,
+}
 
 /// The API token of a secret and its owner, if it is accepted now. A place that guesses is refused before anything is
 /// looked up.
@@ -114,20 +120,22 @@ pub async fn authenticate(app: &App, secret: &str) -> Result<(Arc<ApiToken>, Pri
     let shown = secret.parse::<Secret>().map_err(|_| refuse(TokenRefusal::API_TOKEN_MALFORMED))?;
     let shown = shown.digest();
     // A busy token is known, and counts nothing.
-    let counts = app.config.rate_limit && app.api_token_cache.get(shown).is_none();
+    let counts = app.config.rate_limit && app.api_token.cache.get(shown).is_none();
     let place = counts.then(|| rate_limit::place(request_context::current().ip));
     if let Some(place) = &place {
-        app.guesses.refuse(place, shown)?;
+        app.api_token.guesses.refuse(place, shown)?;
     }
     let accepted = accepted(app, secret).await?;
     match (&place, &accepted) {
-        (Some(place), Ok(_)) => app.guesses.was_right(place, shown),
-        (Some(place), Err(TokenRefusal::API_TOKEN_UNKNOWN)) => app.guesses.was_wrong(place, shown),
+        (Some(place), Ok(_)) => app.api_token.guesses.was_right(place, shown),
+        (Some(place), Err(TokenRefusal::API_TOKEN_UNKNOWN)) => {
+            app.api_token.guesses.was_wrong(place, shown)
+        }
         _ => {}
     }
     let (token, principal) = accepted.map_err(refuse)?;
     let principal = principal.ok_or(Code::Unauthorized)?;
-    app.api_token_uses.note(&token, clock::now());
+    app.api_token.uses.note(&token, clock::now());
     Ok((token, principal))
 }
 
@@ -155,14 +163,14 @@ pub(crate) async fn accepted(
 }
 
 async fn current(app: &App, digest: Digest) -> Result<Option<Arc<ApiToken>>> {
-    if let Some(token) = app.api_token_cache.get(digest) {
+    if let Some(token) = app.api_token.cache.get(digest) {
         return Ok(Some(token));
     }
-    let since = app.api_token_cache.since();
+    let since = app.api_token.cache.since();
     let row = store::find_by_digest(app.database.reader(), &digest.to_string()).await?;
     let Some(row) = row else { return Ok(None) };
     let token = Arc::new(ApiToken::try_from(row)?);
-    app.api_token_cache.put(digest, Arc::clone(&token), since);
+    app.api_token.cache.put(digest, Arc::clone(&token), since);
     Ok(Some(token))
 }
 
@@ -365,7 +373,7 @@ pub(crate) async fn some_of(
 ///
 /// None.
 pub(crate) async fn forget(app: &App) -> Result<()> {
-    app.api_token_cache.forget_all();
+    app.api_token.cache.forget_all();
     Ok(())
 }
 
@@ -374,9 +382,10 @@ pub(crate) async fn forget(app: &App) -> Result<()> {
 /// # Errors
 ///
 /// When the database does not answer; nothing is deleted then.
-pub(crate) async fn give_up(app: &App, secret: &Secret) -> Result<()> {
+pub(crate) async fn give_up(app: &App, secret: &str) -> Result<()> {
+    let Ok(secret) = secret.parse::<Secret>() else { return Ok(()) };
     let mut work = UnitOfWork::begin(app).await?;
-    let selection = Selection::Secret(secret.clone(), None);
+    let selection = Selection::Secret(secret, None);
     if delete(&mut work, &selection, &Actor::anybody()).await? == 0 {
         return Ok(());
     }

@@ -20,6 +20,26 @@ const CHECKSUM: usize = 6;
 /// The fewest and the most characters of a secret that was made elsewhere.
 const LENGTHS: std::ops::RangeInclusive<usize> = 16..=256;
 
+/// A token that somebody presents, told apart by its form. Whether it is valid is another question.
+#[derive(Clone, Copy)]
+pub enum Presented<'a> {
+    /// The secret of an API token.
+    ApiToken(&'a str),
+    /// A JWT.
+    Jwt(&'a str),
+}
+
+impl<'a> Presented<'a> {
+    /// The kind of a token: an API token begins with `tsr_`, or has no dot; everything else is taken for a JWT.
+    pub fn of(token: &'a str) -> Self {
+        if token.starts_with(PREFIX) || token.parse::<Secret>().is_ok() {
+            Self::ApiToken(token)
+        } else {
+            Self::Jwt(token)
+        }
+    }
+}
+
 /// The secret of an API token. Shown to who made it, once, and never printed.
 #[derive(Clone)]
 pub struct Secret(String);
@@ -42,11 +62,6 @@ impl Secret {
     pub(crate) fn fault(&self) -> Option<String> {
         let made_here = self.0.starts_with(PREFIX);
         if made_here { None } else { guessable(&self.0, *LENGTHS.start()) }
-    }
-
-    /// Whether a bearer token is meant to be one, rather than a JWT.
-    pub fn is_meant_by(token: &str) -> bool {
-        token.starts_with(PREFIX) || token.parse::<Self>().is_ok()
     }
 
     /// What is kept of it.

@@ -7,7 +7,7 @@ use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use tessera_verify::poem::bearer;
 use tessera_verify::{Claims, Refusal, TokenKind};
 
-use crate::access::api_token::{self, Secret};
+use crate::access::api_token::{self, Presented};
 use crate::access::caller::{Caller, Superuser, UserCaller};
 use crate::access::session::{self, Device};
 use crate::app::App;
@@ -47,8 +47,10 @@ impl<'a> Shown<'a> {
         let headers = request.headers();
         if headers.contains_key(header::AUTHORIZATION) {
             let token = bearer(request.headers())?;
-            let meant = Secret::is_meant_by(token);
-            return Some(if meant { Shown::ApiToken(token) } else { Shown::Jwt(token) });
+            return Some(match Presented::of(token) {
+                Presented::ApiToken(secret) => Shown::ApiToken(secret),
+                Presented::Jwt(token) => Shown::Jwt(token),
+            });
         }
         if let Some(name) = API_TOKEN_HEADERS.iter().find(|name| headers.contains_key(*name)) {
             let mut values = headers.get_all(name).iter();

@@ -173,7 +173,7 @@ impl Caller {
     pub fn require_fresh(&self, app: &App) -> Result<()> {
         match self {
             Self::Session { claims, .. } => {
-                Ok(app.guard.require_fresh(claims, clock::now().seconds())?)
+                Ok(app.key.guard.require_fresh(claims, clock::now().seconds())?)
             }
             Self::Browser { authentication: Some(_), .. } => Ok(()),
             _ => Err(Code::FreshTokenRequired.into()),

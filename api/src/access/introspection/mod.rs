@@ -4,7 +4,7 @@ pub(crate) mod http;
 
 use tessera_verify::{Claims, TokenKind, TokenType};
 
-use crate::access::api_token::{self, Secret};
+use crate::access::api_token::{self, Presented};
 use crate::access::caller::Caller;
 use crate::access::session::{self, Device};
 use crate::app::App;
@@ -43,11 +43,15 @@ pub struct Active {
 ///
 /// When the database does not answer, or it cannot be known what was revoked.
 pub async fn introspect(app: &App, caller: &Caller, token: &str) -> Result<Option<Active>> {
-    if let Ok(secret) = token.parse::<Secret>() {
-        return of_api_token(app, &secret).await;
+    match Presented::of(token) {
+        Presented::ApiToken(secret) => of_api_token(app, secret).await,
+        Presented::Jwt(token) => of_jwt(app, caller, token).await,
     }
+}
+
+async fn of_jwt(app: &App, caller: &Caller, token: &str) -> Result<Option<Active>> {
     revocation::require_known(app)?;
-    let Ok(claims) = app.verifier.verify_any(token, clock::now().seconds()) else {
+    let Ok(claims) = app.key.verifier.verify_any(token, clock::now().seconds()) else {
         return Ok(None);
     };
     let is_for_all = claims.token_type() == TokenType::Refresh
@@ -87,8 +91,8 @@ pub async fn introspect(app: &App, caller: &Caller, token: &str) -> Result<Optio
     }))
 }
 
-async fn of_api_token(app: &App, secret: &Secret) -> Result<Option<Active>> {
-    let Some((token, principal)) = api_token::check(app, secret.expose()).await? else {
+async fn of_api_token(app: &App, secret: &str) -> Result<Option<Active>> {
+    let Some((token, principal)) = api_token::check(app, secret).await? else {
         return Ok(None);
     };
     let scope = token.scopes.within(&principal.scopes());
@@ -112,8 +116,8 @@ async fn of_api_token(app: &App, secret: &Secret) -> Result<Option<Active>> {
 ///
 /// When the database does not answer; nothing is revoked then.
 pub async fn revoke(app: &App, token: &str, device: Device) -> Result<()> {
-    match token.parse::<Secret>() {
-        Ok(secret) => api_token::give_up(app, &secret).await,
-        Err(_) => session::revoke(app, token, device).await,
+    match Presented::of(token) {
+        Presented::ApiToken(secret) => api_token::give_up(app, secret).await,
+        Presented::Jwt(token) => session::revoke(app, token, device).await,
     }
 }

@@ -29,11 +29,21 @@ use crate::platform::unit_of_work::UnitOfWork;
 /// How many letters and digits an id has: 256 bits.
 const ID_LENGTH: usize = 43;
 
-/// When it was last written that sessions of browsers are in use, by this replica.
-pub type NotedSessions = Cache<SessionId, Timestamp>;
+/// The most sessions of browsers whose last use a replica remembers.
+const MAX_NOTED: usize = 20_000;
 
-/// The most of these that are remembered.
-pub const MAX_NOTED: usize = 20_000;
+/// What this replica remembers of sessions of browsers.
+#[derive(Debug)]
+pub struct State {
+    /// The time at which it last wrote that a session is in use.
+    noted: Cache<SessionId, Timestamp>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self { noted: Cache::new(MAX_NOTED) }
+    }
+}
 
 /// How often it is written that a session is in use, in seconds; more often where it ends soon.
 const NOTED_EVERY: u64 = 60;
@@ -91,11 +101,11 @@ pub fn keep(app: &App, signed_in: &SignedIn, device: Device) {
         return;
     }
     // Of many pages at once one writes.
-    let since = app.noted_sessions.get(&signed_in.session);
+    let since = app.session.noted.get(&signed_in.session);
     if since.is_some_and(|since| since.plus_seconds(every) > now && since <= now) {
         return;
     }
-    app.noted_sessions.insert(signed_in.session, now);
+    app.session.noted.insert(signed_in.session, now);
     let (app, session, user) = (app.clone(), signed_in.session, signed_in.user.id);
     tokio::spawn(async move {
         let noted = async {

@@ -47,7 +47,7 @@ pub(super) fn sign(app: &App, claims: &Claims) -> Result<String> {
     if matches!(claims.kind, TokenKind::Access { .. }) {
         revocation::require_noted_life(app)?;
     }
-    let keys = app.verifier.keys();
+    let keys = app.key.verifier.keys();
     let key = match claims.kind {
         TokenKind::Access { .. } => keys.access(claims.aud.first()),
         TokenKind::Refresh { .. } => keys.refresh(),
@@ -152,6 +152,7 @@ pub(crate) async fn is_of_session(app: &App, claims: &Claims) -> Result<bool> {
 pub async fn holder(app: &App, token: &str) -> Result<Claims> {
     revocation::require_known(app)?;
     let claims = app
+        .key
         .verifier
         .verify_either(token, clock::now().seconds())
         .map_err(|refusal| Error::token(Code::Unauthorized, refusal))?;

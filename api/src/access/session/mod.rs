@@ -16,6 +16,7 @@ pub(crate) mod pages;
 mod refresh;
 mod store;
 
+pub use browser::State;
 pub(crate) use claims::is_of_session;
 pub use claims::{Audience, holder};
 pub use end::logout_all;
@@ -191,7 +192,7 @@ fn access_token(
 /// what was revoked.
 pub async fn authenticate(app: &App, token: &str) -> Result<(Claims, Arc<User>)> {
     revocation::require_known(app)?;
-    let claims = app.guard.required(Some(token), clock::now().seconds())?;
+    let claims = app.key.guard.required(Some(token), clock::now().seconds())?;
     let user = active_user(app, &claims).await?.ok_or(Code::Unauthorized)?;
     user.require_verified(&app.config)?;
     Ok((claims, user))
@@ -229,7 +230,7 @@ pub async fn logout(app: &App, claims: &Claims, device: Device) -> Result<()> {
 /// either when the database does not answer.
 pub async fn revoke(app: &App, token: &str, device: Device) -> Result<()> {
     let now = clock::now();
-    let Ok(claims) = app.verifier.read_past(token, now.seconds()) else { return Ok(()) };
+    let Ok(claims) = app.key.verifier.read_past(token, now.seconds()) else { return Ok(()) };
     if matches!(claims.kind, TokenKind::Refresh { .. }) {
         if !is_of_session(app, &claims).await? {
             return Ok(());
@@ -240,7 +241,10 @@ pub async fn revoke(app: &App, token: &str, device: Device) -> Result<()> {
         return Ok(());
     }
     let until = claims.exp.saturating_add(MAX_LEEWAY);
-    if until <= now.seconds() || !app.config.blacklist_enabled || app.verifier.is_revoked(&claims) {
+    if until <= now.seconds()
+        || !app.config.blacklist_enabled
+        || app.key.verifier.is_revoked(&claims)
+    {
         return Ok(());
     }
     // Whoever holds the secret of another audience can make such a token: of a refresh token's id, which

@@ -105,7 +105,7 @@ fn form(request: &PageRequest, email: &str, next: Option<&str>, error: Option<&E
         next,
         fault,
         registration => app.config.registration == Registration::Open,
-        mails => app.mailer.sends(),
+        mails => app.mail.sends(),
         not_verified,
     };
     request.form("login.html", values, error)
@@ -127,7 +127,7 @@ async fn logout(device: Device, posted: CheckedForm<SignOut>) -> Response {
 #[handler]
 fn home(request: PageRequest) -> poem::Result<Response> {
     let signed_in = request.signed_in()?;
-    let mails = request.app.mailer.sends();
+    let mails = request.app.mail.sends();
     let values = context! { is_verified => signed_in.user.is_verified, mails };
     Ok(request.page(StatusCode::OK, "home.html", values))
 }

@@ -71,7 +71,7 @@ pub async fn refresh(
 /// The claims of a refresh token that the verifier accepts.
 fn verified(app: &App, token: &str) -> Result<Claims> {
     let now = clock::now().seconds();
-    app.verifier.verify(token, TokenType::Refresh, now).map_err(|refusal| match refusal {
+    app.key.verifier.verify(token, TokenType::Refresh, now).map_err(|refusal| match refusal {
         Refusal::Expired => Error::token(Code::RefreshTokenExpired, refusal),
         Refusal::Revoked => Error::token(Code::SessionEnded, refusal),
         _ => Error::token(Code::RefreshTokenInvalid, refusal),

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use entity::SessionId;
 use minijinja::{Value, context};
 use poem::web::Path;
 use poem::{Response, handler};
@@ -110,7 +111,7 @@ async fn user_values(request: &PageRequest, id: &str) -> Result<Value> {
         more_sessions,
         tokens,
         events => super::records::seen(app, events).await?,
-        mails => app.mailer.sends(),
+        mails => app.mail.sends(),
     })
 }
 
@@ -272,7 +273,7 @@ async fn user_changed(
         }
         UserForm::RevokeAll { why } => {
             let (superuser, Reason(why)) = (administrator.superuser()?, why.value?);
-            let target = Target::User(user.id.0);
+            let target = Target::User(user.id);
             admin::revocation::revoke(app, &superuser, target, why).await?;
             Ok(Outcome::Flash("revoked-all"))
         }
@@ -292,7 +293,7 @@ async fn user_changed(
 const BY_BUTTON: &str = "ended on the pages of the administration";
 
 async fn end_session(administrator: &Administrator<'_>, id: Field<Uuid>) -> Result<Outcome> {
-    let target = Target::Session(id.value.map_err(|_| Code::NotFound)?);
+    let target = Target::Session(SessionId(id.value.map_err(|_| Code::NotFound)?));
     let (app, superuser) = (&administrator.request.app, administrator.superuser()?);
     admin::revocation::revoke(app, &superuser, target, BY_BUTTON.to_owned()).await?;
     Ok(Outcome::Flash("session-ended"))

@@ -103,12 +103,7 @@ impl NewRevocation {
     fn target(&self) -> Result<Target> {
         let wrong = |_| invalid("subject", "id-wrong", "This is no id");
         let id = self.subject.trim().parse().map_err(wrong)?;
-        match self.kind.as_str() {
-            "jti" => Ok(Target::Token(id)),
-            "sid" => Ok(Target::Session(id)),
-            "sub" => Ok(Target::User(id)),
-            _ => Err(Code::UnprocessableContent.into()),
-        }
+        Ok(Target::of(&self.kind, id).ok_or(Code::UnprocessableContent)?)
     }
 }
 

@@ -56,7 +56,7 @@ async fn mail_values(request: &PageRequest, from: RowsQuery) -> Result<Value> {
         })
         .collect();
     Ok(
-        context! { mails, sends => request.app.mailer.sends(), from => from.query(), next => next(last, &[]) },
+        context! { mails, sends => request.app.mail.sends(), from => from.query(), next => next(last, &[]) },
     )
 }
 
@@ -134,7 +134,7 @@ async fn key_values(request: &PageRequest) -> Result<Value> {
                 state => key.state.as_str(),
                 created => key.created,
                 active => key.active,
-                can_be_retired => ![key::State::Active, key::State::Retired].contains(&key.state),
+                can_be_retired => ![key::Phase::Active, key::Phase::Retired].contains(&key.state),
             }
         })
         .collect();
@@ -220,7 +220,7 @@ async fn server_values(request: &PageRequest) -> Result<Value> {
             }
         })
         .collect();
-    let age = request.app.revocations.age().map(|age| age.as_millis());
+    let age = request.app.revocation.age().map(|age| age.as_millis());
     Ok(context! { replicas, last, age })
 }
 

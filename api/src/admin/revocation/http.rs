@@ -100,13 +100,10 @@ impl Input for RevocationRequest {
         let kind = fields.required("kind");
         let subject = fields.required("subject").and_then(|text| fields.uuid("subject", &text));
         let why = fields.required("why").and_then(|text| fields.line("why", text, MAX_WHY));
-        let target = match kind?.as_str() {
-            "jti" => Target::Token(subject?),
-            "sid" => Target::Session(subject?),
-            "sub" => Target::User(subject?),
-            _ => return fields.problem("enum", "kind", "Input should be 'jti', 'sid' or 'sub'"),
+        let Some(target) = Target::of(&kind?, subject.unwrap_or_default()) else {
+            return fields.problem("enum", "kind", "Input should be 'jti', 'sid' or 'sub'");
         };
-        Some((target, why?))
+        subject.and(why).map(|why| (target, why))
     }
 }
 

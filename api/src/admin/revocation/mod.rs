@@ -8,7 +8,7 @@ use entity::{PrincipalId, SessionId, UserId};
 use tessera_verify::{Claims, Refusal};
 use uuid::Uuid;
 
-use crate::access::api_token::{self, Secret};
+use crate::access::api_token::{self, Presented};
 use crate::access::caller::{Requires, Superuser};
 use crate::access::session::{self, Filter, Session};
 use crate::app::App;
@@ -26,9 +26,21 @@ pub enum Target {
     /// One token, by its `jti`.
     Token(Uuid),
     /// A session with its tokens.
-    Session(Uuid),
+    Session(SessionId),
     /// Every session and every API token of a user, and every access token they got up to now.
-    User(Uuid),
+    User(UserId),
+}
+
+impl Target {
+    /// The token (`jti`), session (`sid`) or user (`sub`) with an id; `None` for another kind.
+    pub(crate) fn of(kind: &str, id: Uuid) -> Option<Self> {
+        match kind {
+            "jti" => Some(Self::Token(id)),
+            "sid" => Some(Self::Session(SessionId(id))),
+            "sub" => Some(Self::User(UserId(id))),
+            _ => None,
+        }
+    }
 }
 
 /// As `jti:…`, `sid:…` or `sub:…`, for the log.
@@ -53,8 +65,8 @@ pub async fn revoke(app: &App, superuser: &Superuser, target: Target, why: Strin
     let mut work = UnitOfWork::begin(app).await?;
     let of = match target {
         Target::Token(_) => None,
-        Target::Session(session) => session::owner(&work, SessionId(session)).await?,
-        Target::User(user) => Some(UserId(user)),
+        Target::Session(session) => session::owner(&work, session).await?,
+        Target::User(user) => Some(user),
     };
     let others = of.map(PrincipalId::User);
     superuser.lock(app, &work, others, Requires::Rights).await?;
@@ -65,13 +77,12 @@ pub async fn revoke(app: &App, superuser: &Superuser, target: Target, why: Strin
             work.revoke([life.of_token(app, jti, now)], &why, now);
         }
         Target::Session(session) => {
-            let (id, now) = (SessionId(session), clock::now());
-            if !session::end_by_id(app, &mut work, id, &why, None, now).await? {
+            let now = clock::now();
+            if !session::end_by_id(app, &mut work, session, &why, None, now).await? {
                 return Err(Code::NotFound.into());
             }
         }
         Target::User(user) => {
-            let user = UserId(user);
             user::lock(&*work, user).await?.ok_or(Code::NotFound)?;
             let now = clock::now();
             api_token::delete_of(&mut work, user).await?;
@@ -82,7 +93,7 @@ pub async fn revoke(app: &App, superuser: &Superuser, target: Target, why: Strin
     let entry = match target {
         Target::Token(id) => entry.on("token", id),
         Target::Session(id) => entry.on("session", id),
-        Target::User(id) => entry.on_user(UserId(id)),
+        Target::User(id) => entry.on_user(id),
     };
     work.record(entry.with("why", why.as_str()));
     work.commit().await?;
@@ -147,10 +158,14 @@ pub struct Explained {
 ///
 /// When the database does not answer.
 pub async fn explain(app: &App, token: &str) -> Result<Explained> {
-    if Secret::is_meant_by(token) {
-        return explain_api_token(app, token).await;
+    match Presented::of(token) {
+        Presented::ApiToken(secret) => explain_api_token(app, secret).await,
+        Presented::Jwt(token) => explain_jwt(app, token).await,
     }
-    let explanation = app.verifier.explain(token, clock::now().seconds());
+}
+
+async fn explain_jwt(app: &App, token: &str) -> Result<Explained> {
+    let explanation = app.key.verifier.explain(token, clock::now().seconds());
     let (mut reason, mut sentence) =
         (explanation.refusal.map(Refusal::reason), explanation.to_string());
     if let (None, Some(claims)) = (reason, &explanation.claims) {

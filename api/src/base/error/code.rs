@@ -2,11 +2,12 @@
 
 use poem::http::StatusCode;
 use serde_json::Value;
+use strum::VariantArray;
 
 use super::{Error, Face, Problem, oauth, rest};
 
 /// What callers tell one refusal from another by. Never changes its meaning.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, VariantArray)]
 pub enum Code {
     /// Somebody has registered this address.
     RegisterUserAlreadyExists,
@@ -98,51 +99,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Code; 43] = [
-        Code::RegisterUserAlreadyExists,
-        Code::RegisterInvalidPassword,
-        Code::RegistrationClosed,
-        Code::LoginBadCredentials,
-        Code::LoginUserNotVerified,
-        Code::VerifyUserBadToken,
-        Code::VerifyUserAlreadyVerified,
-        Code::ResetPasswordBadToken,
-        Code::ResetPasswordInvalidPassword,
-        Code::RestoreEmailBadToken,
-        Code::UpdateUserEmailAlreadyExists,
-        Code::UpdateUserInvalidPassword,
-        Code::Unauthorized,
-        Code::FreshTokenRequired,
-        Code::RefreshTokenInvalid,
-        Code::RefreshTokenExpired,
-        Code::RefreshTokenReused,
-        Code::SessionEnded,
-        Code::FreshProofRequired,
-        Code::Forbidden,
-        Code::InsufficientScope,
-        Code::ApiTokenAlreadyExists,
-        Code::ApiTokenUserUnknown,
-        Code::ApiTokenInvalidScopes,
-        Code::ApiTokenLimitReached,
-        Code::ApiTokenNotNamed,
-        Code::ServiceAlreadyExists,
-        Code::KeyInUse,
-        Code::LastSuperuser,
-        Code::EmailChangePending,
-        Code::CsrfTokenMismatch,
-        Code::InvalidRequest,
-        Code::HostInvalid,
-        Code::NotFound,
-        Code::MethodNotAllowed,
-        Code::RequestTimeout,
-        Code::ContentTooLarge,
-        Code::UnsupportedMediaType,
-        Code::UnprocessableContent,
-        Code::TooManyAttempts,
-        Code::ServiceBusy,
-        Code::ServiceUnavailable,
-        Code::InternalServerError,
-    ];
+    pub const ALL: &[Code] = Code::VARIANTS;
 
     /// The one table: status, name on the wire, sentence for people.
     const fn row(self) -> (StatusCode, &'static str, &'static str) {

@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn every_code_has_a_name_of_the_rfc_and_a_description_that_it_allows() {
         let known = ["invalid_request", "access_denied", "server_error", "temporarily_unavailable"];
-        for code in Code::ALL {
+        for &code in Code::ALL {
             assert!(known.contains(&name(code)), "{code:?}");
             let description = description(code);
             let allowed = |byte: u8| matches!(byte, 0x20..=0x21 | 0x23..=0x5b | 0x5d..=0x7e);

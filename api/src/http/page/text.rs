@@ -214,7 +214,7 @@ mod tests {
     fn every_refusal_has_a_text_in_every_language() {
         for (tag, source) in EMBEDDED {
             let known = names(source);
-            for code in Code::ALL {
+            for &code in Code::ALL {
                 let name = text_name(code);
                 assert!(known.contains_key(&name), "{tag}: {name}");
             }

@@ -77,7 +77,7 @@ async fn tell_superusers(
     path: &str,
     facts: Facts,
 ) -> Result<()> {
-    if !app.mailer.sends() {
+    if !app.mail.sends() {
         return Ok(());
     }
     let template = match event {
@@ -120,7 +120,7 @@ pub(crate) async fn api_token_created(
     owner: &User,
     token: ApiTokenNotice<'_>,
 ) -> Result<()> {
-    if !app.mailer.sends() || !may_tell(app, transaction, owner.id, Event::ApiTokenCreated).await? {
+    if !app.mail.sends() || !may_tell(app, transaction, owner.id, Event::ApiTokenCreated).await? {
         return Ok(());
     }
     let ApiTokenNotice { name, prefix, scopes, expires, own } = token;

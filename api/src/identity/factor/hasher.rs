@@ -36,7 +36,7 @@ pub struct HashPermit(#[expect(dead_code, reason = "held for its end")] OwnedSem
 
 /// As many hashing threads as cores, behind a bounded queue.
 #[derive(Debug)]
-pub struct Hasher {
+pub(super) struct Hasher {
     queue: Sender<Job>,
     permits: Arc<Semaphore>,
     cost: u32,
@@ -47,7 +47,7 @@ pub struct Hasher {
 
 impl Hasher {
     /// Starts the threads. `cost` is that of new hashes, as a power of two.
-    pub fn start(cost: u32) -> Self {
+    pub(super) fn start(cost: u32) -> Self {
         let workers = thread::available_parallelism().map_or(2, usize::from);
         let (queue, jobs) = channel::<Job>();
         let permits = Arc::new(Semaphore::new(workers * (1 + QUEUE_PER_WORKER)));
@@ -70,7 +70,7 @@ impl Hasher {
     /// # Errors
     ///
     /// [`Code::ServiceBusy`] when there is none.
-    pub fn reserve(&self) -> Result<HashPermit> {
+    pub(super) fn reserve(&self) -> Result<HashPermit> {
         Arc::clone(&self.permits)
             .try_acquire_owned()
             .map(HashPermit)
@@ -83,7 +83,7 @@ impl Hasher {
     /// # Errors
     ///
     /// When the hashing threads are gone.
-    pub async fn hash_new(
+    pub(super) async fn hash_new(
         &self,
         permit: HashPermit,
         password: Password,
@@ -99,7 +99,7 @@ impl Hasher {
     }
 
     /// A hash that no password has, and that takes as long as any.
-    pub fn dummy_hash(&self) -> &PasswordHash {
+    pub(super) fn dummy_hash(&self) -> &PasswordHash {
         &self.dummy
     }
 
@@ -108,13 +108,17 @@ impl Hasher {
     /// # Errors
     ///
     /// When the hashing threads are gone.
-    pub async fn hash(&self, permit: HashPermit, password: Password) -> Result<PasswordHash> {
+    pub(super) async fn hash(
+        &self,
+        permit: HashPermit,
+        password: Password,
+    ) -> Result<PasswordHash> {
         let cost = self.cost;
         self.run(permit, move || password.hash(cost, random::bytes())).await
     }
 
     /// Whether a hash is cheaper to try passwords on than those that are made now.
-    pub fn is_outdated(&self, hash: &PasswordHash) -> bool {
+    pub(super) fn is_outdated(&self, hash: &PasswordHash) -> bool {
         hash.cost().is_none_or(|cost| cost < self.cost)
     }
 
@@ -126,7 +130,7 @@ impl Hasher {
     /// # Errors
     ///
     /// When the hashing threads are gone.
-    pub async fn matches(
+    pub(super) async fn matches(
         &self,
         permit: HashPermit,
         password: Password,
@@ -145,7 +149,7 @@ impl Hasher {
     /// # Errors
     ///
     /// [`Code::ServiceBusy`]; when the hashing threads are gone.
-    pub async fn learn(&self, hash: PasswordHash) -> Result<()> {
+    pub(super) async fn learn(&self, hash: PasswordHash) -> Result<()> {
         let kind = self.kind_of(&hash);
         if kind == OWN || self.pace.knows(&kind) {
             return Ok(());

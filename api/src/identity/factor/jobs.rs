@@ -40,7 +40,7 @@ async fn learn(app: &App, known: Option<i64>) -> Result<Option<i64>> {
         return Ok(known);
     }
     for hash in user::hashes_of_other_costs(&app.database, app.config.bcrypt_cost, SOME).await? {
-        app.hasher.learn(hash).await?;
+        app.factor.hasher.learn(hash).await?;
     }
     Ok(last)
 }

@@ -16,11 +16,15 @@ mod strength;
 pub(crate) use authentication::refuse;
 pub use authentication::{Authentication, Method};
 pub use breach::{Builder, Filter};
-pub use hasher::{HashPermit, Hasher};
+pub use hasher::HashPermit;
 pub use password::Password;
 
+use std::sync::OnceLock;
+
 use self::foreign::Foreign;
+use self::hasher::Hasher;
 use crate::app::App;
+use crate::base::config::{Config, ConfigError};
 use crate::base::error::{Code, Error, LocalizedMessage, Result};
 use crate::identity::user::{PasswordHash, Profile};
 
@@ -32,6 +36,42 @@ const LONGEST_HASH: usize = 1024;
 
 /// The most characters a password may have.
 const MAX_PASSWORD_LENGTH: usize = 1024;
+
+/// The threads that hash passwords, and the passwords that nobody may choose.
+#[derive(Debug)]
+pub struct State {
+    hasher: Hasher,
+    breach_filter: OnceLock<Filter>,
+}
+
+impl State {
+    /// Starts the hashing threads.
+    pub(crate) fn start(config: &Config) -> Self {
+        Self { hasher: Hasher::start(config.bcrypt_cost), breach_filter: OnceLock::new() }
+    }
+
+    /// The passwords that nobody may choose, if `BREACH_FILTER` is set. A server reads the list when it starts. The
+    /// list may be large, so commands that set no password do not read it.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if `BREACH_FILTER` is no filter.
+    pub(crate) fn breach_filter(&self, config: &Config) -> Result<Option<&Filter>, ConfigError> {
+        let Some(path) = &config.breach_filter else { return Ok(None) };
+        if let Some(known) = self.breach_filter.get() {
+            return Ok(Some(known));
+        }
+        let filter = Filter::read(path).map_err(|fault| {
+            ConfigError::new(&format!("BREACH_FILTER: {}: {fault}", path.display()))
+        })?;
+        Ok(Some(self.breach_filter.get_or_init(|| filter)))
+    }
+
+    /// A hash that no password has, at the cost of new ones: checking it takes as long as checking a real one.
+    pub(crate) fn dummy_hash(&self) -> &PasswordHash {
+        self.hasher.dummy_hash()
+    }
+}
 
 /// The hash of a password somebody chose, if the rules let it through. `words` are those of its owner,
 /// which anybody would try first.
@@ -66,8 +106,10 @@ pub async fn hash_new(
             "a password is shorter than {fewest} characters: good enough for development only"
         );
     }
-    let filter =
-        app.breach_filter().map_err(|fault| Error::because(Code::InternalServerError, fault))?;
+    let filter = app
+        .factor
+        .breach_filter(config)
+        .map_err(|fault| Error::because(Code::InternalServerError, fault))?;
     if filter.is_some_and(|filter| filter.contains(&password)) {
         if !config.dev {
             let reason = "Password was found in a list of stolen ones. Choose one that you use nowhere else.";
@@ -78,9 +120,9 @@ pub async fn hash_new(
         }
         tracing::warn!("a password is in BREACH_FILTER: good enough for development only");
     }
-    let permit = app.hasher.reserve()?;
+    let permit = app.factor.hasher.reserve()?;
     let least = if config.dev { 0 } else { config.password_min_score };
-    let hashed = app.hasher.hash_new(permit, password, words, least).await?;
+    let hashed = app.factor.hasher.hash_new(permit, password, words, least).await?;
     hashed.map_err(|messages| Error::with_messages(refusal, messages))
 }
 

@@ -48,8 +48,8 @@ impl PasswordCheck {
     pub(super) async fn repeat(self, app: &App, found: Credentials) -> Result<Self> {
         let Self { password, .. } = self;
         let Credentials { user, hash } = found;
-        let permit = app.hasher.reserve()?;
-        if !app.hasher.matches(permit, password.clone(), Some(hash.clone())).await? {
+        let permit = app.factor.hasher.reserve()?;
+        if !app.factor.hasher.matches(permit, password.clone(), Some(hash.clone())).await? {
             return Err(refuse(app, Some(user.id), Code::LoginBadCredentials).await);
         }
         Ok(Self { password, hash })
@@ -113,7 +113,7 @@ impl Attempt {
     async fn count(app: &App, name: &str, ip: Option<IpAddr>) -> Result<Self> {
         let counted = rate_limit::sign_in(app, name, ip).await;
         let counted = counted.inspect_err(|error| log_refusal(error.code()))?;
-        match app.hasher.reserve() {
+        match app.factor.hasher.reserve() {
             Ok(permit) => Ok(Self { counted, permit }),
             Err(busy) => {
                 rate_limit::refund(app, counted).await?;
@@ -131,7 +131,7 @@ impl Attempt {
         hash: Option<PasswordHash>,
     ) -> Result<(bool, Option<rate_limit::Attempt>)> {
         let Self { counted, permit } = self;
-        match app.hasher.matches(permit, password, hash).await {
+        match app.factor.hasher.matches(permit, password, hash).await {
             Ok(matches) => Ok((matches, counted)),
             Err(error) => {
                 rate_limit::refund(app, counted).await?;
@@ -148,11 +148,13 @@ impl Attempt {
 /// sign-in goes on without.
 async fn rehash(app: &App, found: &Credentials, password: &Password) -> Result<PasswordHash> {
     let present = found.hash.clone();
-    if !app.hasher.is_outdated(&present) || !found.user.may_act(&app.config) {
+    if !app.factor.hasher.is_outdated(&present) || !found.user.may_act(&app.config) {
         return Ok(present);
     }
-    let Ok(permit) = app.hasher.reserve() else { return Ok(present) };
-    let Ok(hash) = app.hasher.hash(permit, password.clone()).await else { return Ok(present) };
+    let Ok(permit) = app.factor.hasher.reserve() else { return Ok(present) };
+    let Ok(hash) = app.factor.hasher.hash(permit, password.clone()).await else {
+        return Ok(present);
+    };
     let work = UnitOfWork::begin(app).await?;
     let locked = user::lock(&*work, found.user.id).await?;
     let Some(locked) = locked.filter(|locked| locked.hash == present) else { return Ok(present) };

@@ -203,17 +203,20 @@ pub async fn names(
     Ok(users.chain(services).collect())
 }
 
-/// The services that were asked for lately.
-pub type ServiceCache = Cache<ServiceId, Arc<Service>>;
+/// The services that this replica read within the last second.
+#[derive(Debug, Default)]
+pub struct State {
+    cache: Cache<ServiceId, Arc<Service>>,
+}
 
 async fn current(app: &App, id: ServiceId) -> Result<Option<Arc<Service>>> {
-    if let Some(service) = app.service_cache.get(id) {
+    if let Some(service) = app.service.cache.get(id) {
         return Ok(Some(service));
     }
-    let since = app.service_cache.since();
+    let since = app.service.cache.since();
     let Some(row) = store::find(app.database.reader(), id).await? else { return Ok(None) };
     let service = Arc::new(Service::from(row));
-    app.service_cache.put(id, Arc::clone(&service), since);
+    app.service.cache.put(id, Arc::clone(&service), since);
     Ok(Some(service))
 }
 
@@ -223,7 +226,7 @@ async fn current(app: &App, id: ServiceId) -> Result<Option<Arc<Service>>> {
 ///
 /// None.
 pub(crate) async fn forget(app: &App) -> Result<()> {
-    app.service_cache.forget_all();
+    app.service.cache.forget_all();
     Ok(())
 }
 

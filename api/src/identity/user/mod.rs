@@ -579,15 +579,18 @@ pub async fn list(
 ///
 /// When the database does not answer.
 pub async fn current(app: &App, id: UserId) -> Result<Option<Arc<User>>> {
-    if let Some(user) = app.user_cache.get(id) {
+    if let Some(user) = app.user.cache.get(id) {
         return Ok(Some(user));
     }
-    let since = app.user_cache.since();
+    let since = app.user.cache.since();
     let Some(row) = store::find(app.database.reader(), id).await? else { return Ok(None) };
     let user = Arc::new(Credentials::from(row).user);
-    app.user_cache.put(id, Arc::clone(&user), since);
+    app.user.cache.put(id, Arc::clone(&user), since);
     Ok(Some(user))
 }
 
-/// The users that were asked for lately.
-pub type UserCache = Cache<UserId, Arc<User>>;
+/// The users that this replica read within the last second.
+#[derive(Debug, Default)]
+pub struct State {
+    pub(crate) cache: Cache<UserId, Arc<User>>,
+}

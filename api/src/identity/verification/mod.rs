@@ -18,7 +18,8 @@ use sea_orm::ConnectionTrait;
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
-use crate::base::config::Config;
+use crate::base::config::{Config, ConfigError};
+use crate::base::derived_key;
 use crate::base::error::Result;
 use crate::base::hex::hex;
 use crate::base::{clock, random};
@@ -32,6 +33,27 @@ const TOKEN_LENGTH: usize = 43;
 
 /// How often a code may be tried in vain; its link works after that.
 const MAX_TRIES: i64 = 5;
+
+/// The keys of the digests of codes.
+#[derive(Debug)]
+pub struct State {
+    /// The current key first, then those of previous secrets.
+    code_keys: Vec<hmac::Key>,
+}
+
+impl State {
+    /// Under the secrets of the settings.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] for a secret that tokens cannot be signed with.
+    pub(crate) fn new(config: &Config) -> Result<Self, ConfigError> {
+        let secret = config.signing_secret()?;
+        let secrets = std::iter::once(&secret).chain(&config.app_secret_previous);
+        let code_keys = secrets.map(|secret| derived_key::digest_key(secret, "tessera codes"));
+        Ok(Self { code_keys: code_keys.collect() })
+    }
+}
 
 /// What a token is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -160,7 +182,7 @@ pub async fn send(
     purpose: Purpose,
     client: Option<&Binding>,
 ) -> Result<()> {
-    if !app.mailer.sends() {
+    if !app.mail.sends() {
         return Ok(());
     }
     let id = known.user.id;
@@ -289,7 +311,7 @@ pub async fn send_to_former(
     held: &User,
     may_be_taken_back: bool,
 ) -> Result<()> {
-    if !app.mailer.sends() {
+    if !app.mail.sends() {
         return Ok(());
     }
     let (path, lives) = if may_be_taken_back {
@@ -395,5 +417,5 @@ fn digest_of(token: &str) -> String {
 fn code_digests(app: &App, user: UserId, purpose: Purpose, code: &str) -> Vec<String> {
     let text = format!("{user}\0{}\0{code}", purpose.name());
     let digest = |key| hex(hmac::sign(key, text.as_bytes()));
-    app.code_keys.iter().map(digest).collect()
+    app.verification.code_keys.iter().map(digest).collect()
 }

@@ -15,6 +15,7 @@ pub use entity::audit::Model as Row;
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use strum::{IntoStaticStr, VariantArray};
 
 use crate::app::App;
 use crate::base::clock;
@@ -24,7 +25,8 @@ use crate::base::listing::{Limit, Page};
 use crate::base::request_context::{self, RequestContext};
 
 /// What was done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Act {
     /// Somebody registered, or an operator made a user.
     Register,
@@ -99,84 +101,12 @@ pub enum Act {
 }
 
 impl Act {
-    /// Every one.
-    pub const ALL: [Act; 35] = [
-        Act::Register,
-        Act::RegisterRefused,
-        Act::Login,
-        Act::LoginRefused,
-        Act::Freshen,
-        Act::RefreshReuse,
-        Act::Logout,
-        Act::LogoutAll,
-        Act::SessionEnd,
-        Act::Revoke,
-        Act::AdminRevoke,
-        Act::AdminLift,
-        Act::CodeRefused,
-        Act::PasswordChange,
-        Act::PasswordReset,
-        Act::PasswordResetMail,
-        Act::EmailChange,
-        Act::EmailChangeAsk,
-        Act::EmailChangeCancel,
-        Act::EmailRestoreCancel,
-        Act::EmailRestore,
-        Act::EmailVerify,
-        Act::FlagsChange,
-        Act::ScopesChange,
-        Act::MailDrop,
-        Act::UserDelete,
-        Act::UserExport,
-        Act::UserImport,
-        Act::TokenCreate,
-        Act::TokenDelete,
-        Act::ServiceCreate,
-        Act::ServiceDelete,
-        Act::KeyCreate,
-        Act::KeyRetire,
-        Act::KeyReseal,
-    ];
+    /// Every act.
+    pub const ALL: &[Act] = Act::VARIANTS;
 
     /// Its name in the table.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Act::Register => "register",
-            Act::RegisterRefused => "register-refused",
-            Act::Login => "login",
-            Act::LoginRefused => "login-refused",
-            Act::Freshen => "freshen",
-            Act::RefreshReuse => "refresh-reuse",
-            Act::Logout => "logout",
-            Act::LogoutAll => "logout-all",
-            Act::SessionEnd => "session-end",
-            Act::Revoke => "revoke",
-            Act::AdminRevoke => "admin-revoke",
-            Act::AdminLift => "admin-lift",
-            Act::CodeRefused => "code-refused",
-            Act::PasswordChange => "password-change",
-            Act::PasswordReset => "password-reset",
-            Act::PasswordResetMail => "password-reset-mail",
-            Act::EmailChange => "email-change",
-            Act::EmailChangeAsk => "email-change-ask",
-            Act::EmailChangeCancel => "email-change-cancel",
-            Act::EmailRestoreCancel => "email-restore-cancel",
-            Act::EmailRestore => "email-restore",
-            Act::EmailVerify => "email-verify",
-            Act::FlagsChange => "flags-change",
-            Act::ScopesChange => "scopes-change",
-            Act::MailDrop => "mail-drop",
-            Act::UserDelete => "user-delete",
-            Act::UserExport => "user-export",
-            Act::UserImport => "user-import",
-            Act::TokenCreate => "token-create",
-            Act::TokenDelete => "token-delete",
-            Act::ServiceCreate => "service-create",
-            Act::ServiceDelete => "service-delete",
-            Act::KeyCreate => "key-create",
-            Act::KeyRetire => "key-retire",
-            Act::KeyReseal => "key-reseal",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -393,7 +323,7 @@ mod tests {
     #[test]
     fn every_act_has_a_text_in_every_language() {
         for (language, source) in EMBEDDED {
-            for act in Act::ALL {
+            for &act in Act::ALL {
                 let text = format!("act-{} =", act.name());
                 let found = source.lines().any(|line| line.starts_with(&text));
                 assert!(found, "{language}: {}", act.name());

@@ -36,7 +36,7 @@ pub async fn readiness(app: &App) -> Readiness {
     let blacklist_enabled = app.config.blacklist_enabled;
     Readiness {
         database: matches!(timeout(PING_WITHIN, app.database.ping()).await, Ok(Ok(()))),
-        revocations: !blacklist_enabled || app.revocations.are_known(),
+        revocations: !blacklist_enabled || app.revocation.are_known(),
         keys: key::signs(app) && revocation::life_is_noted(app),
         blacklist_enabled,
     }

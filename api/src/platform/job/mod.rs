@@ -63,14 +63,14 @@ impl Kind {
     }
 }
 
-/// What jobs are kept with.
+/// The keys that jobs are sealed with, and the bell that wakes those who do them.
 #[derive(Debug)]
-pub struct Jobs {
+pub struct State {
     seals: Vec<Seal>,
     news: Notify,
 }
 
-impl Jobs {
+impl State {
     /// Under the secrets of the settings.
     ///
     /// # Errors
@@ -163,7 +163,7 @@ async fn put_after<T: Serialize>(
         id,
         kind: kind.name().to_owned(),
         user_id: user,
-        sealed: app.jobs.seals[0].seal(&id.to_string(), text).into(),
+        sealed: app.job.seals[0].seal(&id.to_string(), text).into(),
         attempts: 0,
         due_at: now.millis() + millis,
         expires_at: now.plus_seconds(within).millis(),
@@ -180,7 +180,7 @@ where
     loop {
         match due(&app, kind).await {
             Ok(rows) if rows.is_empty() => {
-                let _ = timeout(LOOK_EVERY, app.jobs.news.notified()).await;
+                let _ = timeout(LOOK_EVERY, app.job.news.notified()).await;
             }
             Ok(rows) => drop(join_all(rows.into_iter().map(|row| attempt(&app, row, &work))).await),
             Err(error) => {
@@ -220,7 +220,7 @@ where
         if row.expires_at <= clock::now().millis() {
             return Err(Failure::Never("its time is over".to_owned()));
         }
-        let job = opened(&app.jobs.seals, &row)?;
+        let job = opened(&app.job.seals, &row)?;
         timeout(Duration::from_secs(LEASE - 5), work(app, job))
             .await
             .unwrap_or_else(|_| Err(Failure::Again("it took too long".to_owned())))
@@ -312,7 +312,7 @@ pub async fn list<T: DeserializeOwned>(
     let seconds = |millis| clock::Timestamp::from_millis(millis).seconds();
     Ok(limit.page(rows).map(|row| Waiting {
         id: row.id,
-        work: opened(&app.jobs.seals, &row).ok().map(|job: Job<T>| job.work),
+        work: opened(&app.job.seals, &row).ok().map(|job: Job<T>| job.work),
         attempts: row.attempts,
         due: seconds(row.due_at),
         expires: seconds(row.expires_at),
@@ -330,7 +330,7 @@ pub async fn count(app: &App, kind: Kind) -> Result<u64> {
 
 /// Has a job of a kind tried now that would wait for longer than a lease and the most that clocks of replicas may
 /// differ: one that waits for less may be at work at this moment. Says whether it is there; the caller says
-/// [`Jobs::wake`] after the commit.
+/// [`State::wake`] after the commit.
 ///
 /// # Errors
 ///

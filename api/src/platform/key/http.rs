@@ -147,7 +147,7 @@ impl Api {
         #[oai(name = "If-None-Match")]
         known: Header<Option<String>>,
     ) -> Published {
-        let keys = app.verifier.keys().public().map(JwkResponse::from).collect();
+        let keys = app.key.verifier.keys().public().map(JwkResponse::from).collect();
         let set = JwksResponse { keys };
         let text = set.to_json().unwrap_or(Value::Null).to_string();
         let digest = digest::digest(&digest::SHA256, text.as_bytes());

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use entity::signing_key::{ACCESS, Model};
 use sea_orm::DatabaseTransaction;
-use tessera_verify::{Key, KeySet, MAX_LEEWAY, SigningAlgorithm};
+use tessera_verify::{Guard, Key, KeySet, MAX_LEEWAY, RevocationList, SigningAlgorithm, Verifier};
 
 use crate::app::App;
 use crate::base::clock::{self, Timestamp};
@@ -33,12 +33,37 @@ pub const PUBLISHED_BEFORE: u64 = 600;
 /// How often servers note that they sign with a key, in seconds.
 const NOTED_EVERY: u64 = 60;
 
-/// What is kept in memory of keys, besides those that the verifier has.
-#[derive(Debug, Default)]
-pub struct Loading {
-    /// Held by whoever reads the keys until they are in use: of two who read at once, the one who read first would
+/// The keys in memory, and what decides with them which tokens are valid.
+#[derive(Debug)]
+pub struct State {
+    /// Decides which tokens are valid, and holds the keys that sign.
+    pub verifier: Arc<Verifier>,
+    /// Stands before operations that require a token.
+    pub guard: Guard,
+    /// Held from reading the keys until they are in use: of two that read at once, the first to read would
     /// otherwise put older keys over newer ones.
-    turn: tokio::sync::Mutex<()>,
+    loading: tokio::sync::Mutex<()>,
+}
+
+impl State {
+    /// With the keys of the settings alone, and this list of what is revoked.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] for a secret that tokens cannot be signed with.
+    pub(crate) fn new(config: &Config, revoked: Arc<RevocationList>) -> Result<Self, ConfigError> {
+        let keys = of_settings(config)?;
+        let verifier = Verifier::new(keys, config.public_url.as_str(), &config.jwt_audience)
+            .of_sessions_alone()
+            .more_audiences(config.jwt_audiences.clone())
+            .leeway(config.jwt_leeway)
+            .max_access_lifetime(config.access_token_expires);
+        let verifier =
+            if config.blacklist_enabled { verifier.revocations(revoked) } else { verifier };
+        let verifier = Arc::new(verifier);
+        let guard = Guard::new(Arc::clone(&verifier)).fresh_for(config.fresh_token_expires);
+        Ok(Self { verifier, guard, loading: tokio::sync::Mutex::default() })
+    }
 }
 
 /// The notice that keys were changed: every replica reads them again.
@@ -46,7 +71,7 @@ pub(crate) const CHANGED: Kind = Kind("key");
 
 /// What a key of the database is for at this moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum Phase {
     /// It is published, and signs later.
     Pending,
     /// It signs.
@@ -61,16 +86,16 @@ pub enum State {
     Unreadable,
 }
 
-impl State {
+impl Phase {
     /// The name of the state, in lower case.
     pub const fn as_str(self) -> &'static str {
         match self {
-            State::Pending => "pending",
-            State::Active => "active",
-            State::Verifying => "verifying",
-            State::Past => "past",
-            State::Retired => "retired",
-            State::Unreadable => "unreadable",
+            Phase::Pending => "pending",
+            Phase::Active => "active",
+            Phase::Verifying => "verifying",
+            Phase::Past => "past",
+            Phase::Retired => "retired",
+            Phase::Unreadable => "unreadable",
         }
     }
 }
@@ -83,7 +108,7 @@ pub struct SigningKey {
     /// What it signs with.
     pub algorithm: String,
     /// What it is for at this moment.
-    pub state: State,
+    pub state: Phase,
     /// When it was made.
     pub created: u64,
     /// When it begins to sign.
@@ -95,7 +120,7 @@ pub struct SigningKey {
 /// # Errors
 ///
 /// [`ConfigError`] for a secret that tokens cannot be signed with.
-pub(crate) fn of_settings(config: &Config) -> Result<KeySet, ConfigError> {
+fn of_settings(config: &Config) -> Result<KeySet, ConfigError> {
     let secret = config.signing_secret()?;
     let refresh = |secret: &Secret| Key::refresh(secret.expose().as_bytes());
     let mut keys = KeySet::default().with_refresh(refresh(&secret));
@@ -132,7 +157,7 @@ fn for_audience(secret: &Secret, audience: &str) -> Key {
 ///
 /// When the database does not answer.
 pub(crate) async fn load(app: &App) -> Result<()> {
-    let _turn = app.key_loading.turn.lock().await;
+    let _turn = app.key.loading.lock().await;
     let fault = |error: ConfigError| Error::because(Code::InternalServerError, error);
     let mut keys = of_settings(&app.config).map_err(fault)?;
     let now = clock::now();
@@ -141,8 +166,8 @@ pub(crate) async fn load(app: &App) -> Result<()> {
     for (row, state) in with_states(app, &seals, rows, now) {
         let Some(key) = opened(&seals, &row) else { continue };
         keys = match state {
-            State::Active => keys.with_access(key),
-            State::Pending | State::Verifying => keys.with_previous(key),
+            Phase::Active => keys.with_access(key),
+            Phase::Pending | Phase::Verifying => keys.with_previous(key),
             _ => keys,
         };
     }
@@ -151,13 +176,13 @@ pub(crate) async fn load(app: &App) -> Result<()> {
             "no key signs: those of the database were kept under another APP_SECRET, or retired"
         );
     }
-    app.verifier.replace_keys(keys);
+    app.key.verifier.replace_keys(keys);
     Ok(())
 }
 
 /// Whether there is a key that signs access tokens.
 pub fn signs(app: &App) -> bool {
-    app.verifier.keys().access(&app.config.jwt_audience).is_some()
+    app.key.verifier.keys().access(&app.config.jwt_audience).is_some()
 }
 
 /// Notes, once in [`NOTED_EVERY`], which key of the database this server signs with. By that every
@@ -167,7 +192,7 @@ pub fn signs(app: &App) -> bool {
 ///
 /// When the database does not answer.
 async fn note_signing(app: &App) -> Result<()> {
-    let keys = app.verifier.keys();
+    let keys = app.key.verifier.keys();
     let Some(key) = keys.access(&app.config.jwt_audience).filter(|key| key.public().is_some())
     else {
         return Ok(());
@@ -192,7 +217,7 @@ pub(crate) async fn prepare(app: &App) -> Result<()> {
     let mut signs = algorithm == SigningAlgorithm::Hs256;
     let rows = store::all(&*work).await?;
     for (row, state) in with_states(app, &seals, rows, now) {
-        if state == State::Active {
+        if state == Phase::Active {
             signs = true;
             let was_withdrawn = is_withdrawn(app, &row, now);
             store::note_signing(&*work, &row.kid, now, now).await?;
@@ -201,7 +226,7 @@ pub(crate) async fn prepare(app: &App) -> Result<()> {
                 work.notify(CHANGED);
             }
         }
-        if state == State::Unreadable {
+        if state == Phase::Unreadable {
             tracing::warn!(
                 key.id = row.kid,
                 "a signing key was kept under another APP_SECRET, and its tokens are not accepted; \
@@ -290,7 +315,7 @@ fn opened(seals: &[Seal], row: &Model) -> Option<Arc<Key>> {
 }
 
 /// The rows in the order in which they begin to sign, each with what it is for now.
-fn with_states(app: &App, seals: &[Seal], rows: Vec<Model>, now: Timestamp) -> Vec<(Model, State)> {
+fn with_states(app: &App, seals: &[Seal], rows: Vec<Model>, now: Timestamp) -> Vec<(Model, Phase)> {
     let readable: Vec<_> = rows.iter().map(|row| unsealed(seals, row).is_some()).collect();
     let own = app.config.jwt_algorithm.name();
     let mut usable = (0..rows.len()).filter(|position| {
@@ -303,22 +328,22 @@ fn with_states(app: &App, seals: &[Seal], rows: Vec<Model>, now: Timestamp) -> V
         usable.rfind(|position| rows[*position].active_at <= now.millis()).unwrap_or(first)
     });
     // What a key signed lives for as long as an access token from when the next one took over.
-    let life = app.revocations.longest_life().max(app.config.access_token_expires) + MAX_LEEWAY;
+    let life = app.revocation.longest_life().max(app.config.access_token_expires) + MAX_LEEWAY;
     let taken_over = active.map(|active| Timestamp::from_millis(rows[active].active_at));
     let over = taken_over.is_some_and(|time| time.plus_seconds(life) <= now);
     let state = |position: usize, row: &Model| {
         if row.retired_at.is_some() {
-            State::Retired
+            Phase::Retired
         } else if !readable[position] {
-            State::Unreadable
+            Phase::Unreadable
         } else if active == Some(position) {
-            State::Active
+            Phase::Active
         } else if row.active_at > now.millis() {
-            State::Pending
+            Phase::Pending
         } else if (over && row.algorithm == own) || is_withdrawn(app, row, now) {
-            State::Past
+            Phase::Past
         } else {
-            State::Verifying
+            Phase::Verifying
         }
     };
     let states: Vec<_> =
@@ -331,7 +356,7 @@ fn with_states(app: &App, seals: &[Seal], rows: Vec<Model>, now: Timestamp) -> V
 /// own.
 fn is_withdrawn(app: &App, row: &Model, now: Timestamp) -> bool {
     // A server may have signed until it was about to note it again.
-    let longest = app.revocations.longest_life().max(app.config.access_token_expires);
+    let longest = app.revocation.longest_life().max(app.config.access_token_expires);
     let life = longest + MAX_LEEWAY + 2 * NOTED_EVERY;
     let last = row.last_signed_at.map(Timestamp::from_millis);
     last.is_some_and(|last| last.plus_seconds(life) <= now)
@@ -348,7 +373,7 @@ pub async fn list(app: &App) -> Result<Vec<SigningKey>> {
     Ok(keys.into_iter().map(|(row, state)| seen(row, state)).collect())
 }
 
-fn seen(row: Model, state: State) -> SigningKey {
+fn seen(row: Model, state: Phase) -> SigningKey {
     let Model {
         kid,
         purpose: _,
@@ -423,15 +448,15 @@ pub(crate) async fn retire(
     let now = clock::now();
     let would_sign = |algorithm: &str| {
         let usable = keys.iter().filter(|(row, state)| {
-            row.algorithm == algorithm && ![State::Retired, State::Unreadable].contains(state)
+            row.algorithm == algorithm && ![Phase::Retired, Phase::Unreadable].contains(state)
         });
         let active = usable.clone().rfind(|(row, _)| row.active_at <= now.millis());
         active.or(usable.clone().next()).map(|(row, _)| row.kid.as_str())
     };
     let algorithm = &keys.iter().find(|(row, _)| row.kid == kid).ok_or(Code::NotFound)?.0.algorithm;
     match state {
-        State::Retired => return Err(Code::NotFound.into()),
-        State::Active => return Err(Code::KeyInUse.into()),
+        Phase::Retired => return Err(Code::NotFound.into()),
+        Phase::Active => return Err(Code::KeyInUse.into()),
         _ if !force && would_sign(algorithm) == Some(kid) => return Err(Code::KeyInUse.into()),
         _ => {}
     }

@@ -8,16 +8,17 @@ pub(crate) mod jobs;
 mod template;
 mod transport;
 
-pub use template::Templates;
-pub use transport::Mailer;
-
 use std::collections::BTreeMap;
 
 use entity::{JobId, UserId};
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use serde::{Deserialize, Serialize};
+use strum::{IntoStaticStr, VariantArray};
 
+use self::template::Templates;
+use self::transport::Mailer;
 use crate::app::App;
+use crate::base::config::{Config, ConfigError};
 use crate::base::error::{Code, Result};
 use crate::base::listing::Page;
 use crate::platform::job::{self, Kind, Waiting};
@@ -26,9 +27,36 @@ use crate::platform::unit_of_work::UnitOfWork;
 /// How long a mail that only tells something is tried to be delivered, in seconds.
 const TELLS_FOR: u64 = 3 * 86_400;
 
+/// Where mails go, and their templates.
+#[derive(Debug)]
+pub struct State {
+    mailer: Mailer,
+    templates: Templates,
+}
+
+impl State {
+    /// As the settings say.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] for a mail server or a template that cannot be used.
+    pub(crate) fn new(config: &Config) -> Result<Self, ConfigError> {
+        let templates = Templates::read(config.mail.mail_templates.as_deref())?;
+        Ok(Self { mailer: Mailer::of(config)?, templates })
+    }
+
+    /// Whether this server sends mails.
+    pub fn sends(&self) -> bool {
+        self.mailer.sends()
+    }
+}
+
 /// What a mail says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr, VariantArray,
+)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum Template {
     /// Show that this address is yours.
     Verify,
@@ -53,34 +81,12 @@ pub enum Template {
 }
 
 impl Template {
-    /// Every one.
-    pub const ALL: [Template; 10] = [
-        Self::Verify,
-        Self::ResetPassword,
-        Self::EmailChanged,
-        Self::PasswordChanged,
-        Self::NewEmail,
-        Self::EmailChangeAsked,
-        Self::RestoreCancelled,
-        Self::SuperuserAdded,
-        Self::SuperuserPassword,
-        Self::ApiTokenCreated,
-    ];
+    /// Every template.
+    pub const ALL: &[Template] = Template::VARIANTS;
 
     /// Its name: that of its folder.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Verify => "verify",
-            Self::ResetPassword => "reset-password",
-            Self::EmailChanged => "email-changed",
-            Self::PasswordChanged => "password-changed",
-            Self::NewEmail => "new-email",
-            Self::EmailChangeAsked => "email-change-asked",
-            Self::RestoreCancelled => "restore-cancelled",
-            Self::SuperuserAdded => "superuser-added",
-            Self::SuperuserPassword => "superuser-password",
-            Self::ApiTokenCreated => "api-token-created",
-        }
+        self.into()
     }
 }
 
@@ -169,7 +175,7 @@ pub async fn put(
     user: UserId,
     letter: &Letter,
 ) -> Result<()> {
-    if !app.mailer.sends() {
+    if !app.mail.sends() {
         return Ok(());
     }
     let within = letter.lives.unwrap_or(TELLS_FOR);

@@ -36,7 +36,7 @@ const EMBEDDED: [(&str, &str, &str); 30] = embedded!(
 
 /// The words of every mail.
 #[derive(Debug)]
-pub struct Templates(Environment<'static>);
+pub(super) struct Templates(Environment<'static>);
 
 /// What a mail says.
 #[derive(Debug)]
@@ -55,7 +55,7 @@ impl Templates {
     /// # Errors
     ///
     /// Names the file that is no template, or one with words there are no values for.
-    pub fn read(folder: Option<&Path>) -> Result<Self, ConfigError> {
+    pub(super) fn read(folder: Option<&Path>) -> Result<Self, ConfigError> {
         let mut environment = Environment::new();
         // A mistyped word must not become an empty place in somebody's mail.
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -85,7 +85,7 @@ impl Templates {
             added.map_err(|error| fault(&name, &error))?;
         }
         let templates = Self(environment);
-        for sample in Template::ALL.into_iter().flat_map(samples) {
+        for sample in Template::ALL.iter().copied().flat_map(samples) {
             let template = sample.template;
             for part in PARTS {
                 let rendered = templates.part(&sample, "https://example.com/", part);
@@ -223,7 +223,7 @@ mod tests {
     fn every_template_has_a_subject_of_one_line_a_text_and_html_with_the_link() {
         let templates = Templates::read(None).unwrap_or_else(|error| panic!("{error}"));
         let link = "https://id.example.com/somewhere?token=abc&more=1";
-        for template in Template::ALL {
+        for &template in Template::ALL {
             let words = templates.render(&letter(template), link).unwrap_or_else(|e| panic!("{e}"));
             assert!(!words.subject.is_empty() && !words.subject.contains('\n'), "{words:?}");
             assert!(words.text.contains(link), "{words:?}");

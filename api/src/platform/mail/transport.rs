@@ -25,7 +25,7 @@ const STEP_WITHIN: Duration = Duration::from_secs(10);
 
 /// Where mails go.
 #[derive(Debug)]
-pub enum Mailer {
+pub(super) enum Mailer {
     /// To a mail server.
     Smtp {
         /// What talks to it.
@@ -50,7 +50,7 @@ impl Mailer {
     /// # Errors
     ///
     /// When `MAIL_URL` is no URL of a mail server.
-    pub fn of(config: &Config) -> Result<Self, ConfigError> {
+    pub(super) fn of(config: &Config) -> Result<Self, ConfigError> {
         if config.mail.off {
             return Ok(Self::Nowhere);
         }
@@ -69,7 +69,7 @@ impl Mailer {
     }
 
     /// Whether mails leave at all.
-    pub fn sends(&self) -> bool {
+    pub(super) fn sends(&self) -> bool {
         !matches!(self, Self::Nowhere)
     }
 

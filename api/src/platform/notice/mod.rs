@@ -70,7 +70,7 @@ pub(super) async fn write(transaction: &DatabaseTransaction, kinds: &[Kind]) -> 
 pub(super) async fn act(app: &App, kinds: &[Kind]) -> Result<()> {
     let wanted = |handler: &&Handler| kinds.contains(&handler.kind);
     let mut outcome = Ok(());
-    for handler in app.notices.handlers.iter().filter(wanted) {
+    for handler in app.notice.handlers.iter().filter(wanted) {
         outcome = outcome.and((handler.act)(app).await);
     }
     outcome
@@ -83,7 +83,7 @@ pub(super) async fn act(app: &App, kinds: &[Kind]) -> Result<()> {
 /// When the database does not answer.
 pub(crate) async fn begin(app: &App) -> Result<()> {
     let last = store::last_seq(app.database.reader()).await?;
-    app.notices.place.store(last, Ordering::SeqCst);
+    app.notice.place.store(last, Ordering::SeqCst);
     Ok(())
 }
 
@@ -93,7 +93,7 @@ pub(crate) async fn begin(app: &App) -> Result<()> {
 ///
 /// The first failure; every handler was tried.
 pub(crate) async fn act_on_all(app: &App) -> Result<()> {
-    let mut kinds: Vec<_> = app.notices.handlers.iter().map(|handler| handler.kind).collect();
+    let mut kinds: Vec<_> = app.notice.handlers.iter().map(|handler| handler.kind).collect();
     kinds.dedup();
     act(app, &kinds).await
 }
@@ -104,14 +104,14 @@ pub(crate) async fn act_on_all(app: &App) -> Result<()> {
 ///
 /// When the database does not answer, or a handler fails: then the same notices are read again.
 pub(crate) async fn follow(app: &App) -> Result<()> {
-    let place = app.notices.place.load(Ordering::SeqCst);
+    let place = app.notice.place.load(Ordering::SeqCst);
     // The row that was read last is read with those that follow: if it is gone, rows may have been purged that this
     // replica never saw, or an older copy of the database was restored.
     let rows = store::from(app.database.reader(), place, BATCH).await?;
     let is_whole = place == 0 || rows.first().is_some_and(|(seq, _)| *seq == place);
     if is_whole {
         let is_named = |kind: &Kind| rows.iter().any(|(seq, name)| *seq > place && name == kind.0);
-        let mut kinds: Vec<_> = app.notices.handlers.iter().map(|handler| handler.kind).collect();
+        let mut kinds: Vec<_> = app.notice.handlers.iter().map(|handler| handler.kind).collect();
         kinds.retain(is_named);
         kinds.dedup();
         act(app, &kinds).await?;
@@ -119,7 +119,7 @@ pub(crate) async fn follow(app: &App) -> Result<()> {
         act_on_all(app).await?;
     }
     let last = rows.last().map_or(0, |(seq, _)| *seq);
-    app.notices.place.store(last, Ordering::SeqCst);
+    app.notice.place.store(last, Ordering::SeqCst);
     Ok(())
 }
 

@@ -54,7 +54,7 @@ const MAX_KNOWN: usize = 50_000;
 const SET_BACK: u64 = 10_000;
 
 /// What is left of the allowances of accounts.
-pub struct Acts {
+pub(super) struct Acts {
     began: Stopwatch,
     /// When each will be full again, in milliseconds from the beginning.
     full_at: Cache<String, Arc<AtomicU64>>,
@@ -103,7 +103,7 @@ fn count(app: &App, allowance: Allowance, of: impl fmt::Display) -> Result<()> {
     if !app.config.rate_limit {
         return Ok(());
     }
-    app.acts.take(allowance, &of.to_string()).map_err(Error::try_again_after)
+    app.rate_limit.acts.take(allowance, &of.to_string()).map_err(Error::try_again_after)
 }
 
 /// Counts an act of an account before it is done. Superusers and services have the `large` allowance.

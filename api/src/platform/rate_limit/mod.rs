@@ -14,7 +14,7 @@ pub(crate) mod jobs;
 pub mod mail;
 mod store;
 
-pub use acts::{Acts, act, may_renew, password, revocation};
+pub use acts::{act, may_renew, password, revocation};
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
@@ -25,6 +25,7 @@ use entity::attempt::Model;
 use quick_cache::sync::Cache;
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
+use self::acts::Acts;
 use crate::app::App;
 use crate::base::clock::{self, Timestamp};
 use crate::base::config::{Config, ConfigError};
@@ -80,11 +81,30 @@ const CHOSEN_SECRET_FROM: Budget = Budget::new("chosen-secret-from", 30, 60);
 const CODE: Budget =
     Budget { longest: 86_400, counted_for: 30 * 86_400, ..Budget::new("code", 10, 3600) };
 
-/// Until when what is not tried again, as far as this replica has heard: refusing costs no query.
-pub type Blocked = Cache<String, Timestamp>;
+/// The most limits in force that a replica remembers.
+const MAX_BLOCKED: usize = 50_000;
 
-/// The most of these that are remembered.
-pub const MAX_BLOCKED: usize = 50_000;
+/// The limits in force that this replica knows of, and the allowances of accounts.
+#[derive(Debug)]
+pub struct State {
+    /// The key of the digests in the table of attempts.
+    attempt_key: hmac::Key,
+    /// Until when each digest is refused. A refusal that is remembered costs no query.
+    blocked: Cache<String, Timestamp>,
+    acts: Acts,
+}
+
+impl State {
+    /// With nothing remembered.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] for a secret that tokens cannot be signed with.
+    pub(crate) fn new(config: &Config) -> Result<Self, ConfigError> {
+        let attempt_key = derived_key::digest_key(&config.signing_secret()?, "tessera attempts");
+        Ok(Self { attempt_key, blocked: Cache::new(MAX_BLOCKED), acts: Acts::default() })
+    }
+}
 
 /// An attempt to sign in that was counted, in the order of its keys.
 #[derive(Debug)]
@@ -139,7 +159,7 @@ pub async fn refund(app: &App, attempt: Option<Attempt>) -> Result<()> {
         store::refund(&*work, key, true).await?;
     }
     work.commit().await?;
-    attempt.keys.iter().for_each(|key| drop(app.blocked.remove(key)));
+    attempt.keys.iter().for_each(|key| drop(app.rate_limit.blocked.remove(key)));
     Ok(())
 }
 
@@ -154,7 +174,7 @@ pub async fn succeeded(app: &App, attempt: Option<Attempt>) -> Result<()> {
     for key in keys {
         if key == pair {
             store::delete(&*work, &key).await?;
-            app.blocked.remove(&key);
+            app.rate_limit.blocked.remove(&key);
         } else {
             store::refund(&*work, &key, false).await?;
         }
@@ -244,7 +264,7 @@ pub async fn code_from(
     match one_more(transaction, &key, budget).await? {
         Ok(row) => Ok(store::put(transaction, row).await?),
         Err((until, now)) => {
-            app.blocked.insert(key, until);
+            app.rate_limit.blocked.insert(key, until);
             Err(try_again(until, now))
         }
     }
@@ -322,7 +342,7 @@ async fn count(app: &App, budgets: &mut [(String, Budget)]) -> Result<()> {
         match one_more(&*work, key, *budget).await? {
             Ok(row) => counted.push(row),
             Err((until, now)) => {
-                app.blocked.insert(key.clone(), until);
+                app.rate_limit.blocked.insert(key.clone(), until);
                 return Err(try_again(until, now));
             }
         }
@@ -368,7 +388,7 @@ async fn one_more(
 /// Fails where this replica knows that one of these is not to be tried yet.
 fn refuse_remembered<'a>(app: &App, keys: impl IntoIterator<Item = &'a String>) -> Result<()> {
     let now = clock::now();
-    let mut remembered = keys.into_iter().filter_map(|key| app.blocked.get(key));
+    let mut remembered = keys.into_iter().filter_map(|key| app.rate_limit.blocked.get(key));
     remembered.find(|until| *until > now).map_or(Ok(()), |until| Err(try_again(until, now)))
 }
 
@@ -400,12 +420,7 @@ impl Budget {
 /// could be compared with those of likely names, and of passwords that were typed for one.
 fn key(app: &App, what: &str, parts: &[&str]) -> String {
     let text = [&[what], parts].concat().join("\0");
-    hex(hmac::sign(&app.attempt_key, text.as_bytes()))
-}
-
-/// The key of those digests.
-pub(crate) fn attempt_key(config: &Config) -> Result<hmac::Key, ConfigError> {
-    Ok(derived_key::digest_key(&config.signing_secret()?, "tessera attempts"))
+    hex(hmac::sign(&app.rate_limit.attempt_key, text.as_bytes()))
 }
 
 /// Where a request came from, as far as one caller has it for themself: of IPv6, a network of 64 bits.

@@ -29,9 +29,9 @@ const NOTICES_KEPT_FOR: u64 = 3600;
 
 /// How far this replica has come: the place up to which it has applied every revocation and every notice.
 #[derive(Debug, Default)]
-pub struct Place(AtomicI64);
+pub struct State(AtomicI64);
 
-impl Place {
+impl State {
     fn get(&self) -> i64 {
         self.0.load(Ordering::SeqCst)
     }
@@ -69,7 +69,7 @@ async fn follow(app: &App) -> Result<()> {
         notice::act_on_all(app).await?;
     }
     notice::follow(app).await?;
-    app.replica_place.set(place?);
+    app.replica.set(place?);
     Ok(())
 }
 
@@ -107,7 +107,7 @@ impl Member {
         let mut last: Option<(i64, Stopwatch)> = None;
         loop {
             ticks.tick().await;
-            let seq = app.replica_place.get();
+            let seq = app.replica.get();
             if last.is_some_and(|(known, at)| known == seq && at.elapsed() < REPORT_EVERY) {
                 continue;
             }

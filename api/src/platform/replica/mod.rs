@@ -3,7 +3,7 @@
 pub(crate) mod jobs;
 mod store;
 
-pub use jobs::Place;
+pub use jobs::State;
 
 use entity::ReplicaId;
 use entity::replica::Model;

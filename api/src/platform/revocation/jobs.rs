@@ -30,7 +30,7 @@ async fn keep_noting_life(app: App) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        if app.revocations.noted_ago().is_some_and(|ago| ago < NOTED_FOR) {
+        if app.revocation.noted_ago().is_some_and(|ago| ago < NOTED_FOR) {
             continue;
         }
         if let Err(error) = note_life(&app).await {
@@ -65,7 +65,7 @@ pub(crate) async fn note_life(app: &App) -> Result<()> {
     }
     work.commit().await?;
     let longest = noted.longest.unsigned_abs().max(own);
-    app.verifier.replace_max_access_lifetime(longest);
-    app.revocations.noted(began, longest);
+    app.key.verifier.replace_max_access_lifetime(longest);
+    app.revocation.noted(began, longest);
     Ok(())
 }

@@ -104,7 +104,7 @@ pub(crate) fn require_noted_life(app: &App) -> Result<()> {
 
 /// Whether others count with how long the tokens of this server live.
 pub(crate) fn life_is_noted(app: &App) -> bool {
-    app.revocations.noted_ago().is_some_and(|ago| ago <= SIGNS_FOR)
+    app.revocation.noted_ago().is_some_and(|ago| ago <= SIGNS_FOR)
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ const TELL_EVERY: Duration = Duration::from_secs(5);
 
 /// What this replica knows of revocations, and since when.
 #[derive(Debug)]
-pub struct Revocations {
+pub struct State {
     list: Arc<RevocationList>,
     /// The last row that was read: what comes after it is new.
     place: Mutex<Option<Row>>,
@@ -48,7 +48,7 @@ pub struct Revocations {
     max_staleness: Duration,
 }
 
-impl Revocations {
+impl State {
     pub(crate) fn new(max_staleness: u64) -> Self {
         Self {
             list: Arc::new(RevocationList::new()),
@@ -138,7 +138,7 @@ pub(crate) async fn load(app: &App, connection: &impl ConnectionTrait) -> Result
 }
 
 async fn load_within(app: &App, connection: &impl ConnectionTrait, within: Duration) -> Result<()> {
-    let known = &app.revocations;
+    let known = &app.revocation;
     // Until all of it was read, no token is accepted.
     set(&known.read, None);
     let since = in_time(within, drop_time(app, connection)).await?;
@@ -173,19 +173,19 @@ async fn load_within(app: &App, connection: &impl ConnectionTrait, within: Durat
 ///
 /// When the database does not answer.
 pub(crate) async fn follow(app: &App, connection: &impl ConnectionTrait) -> Result<bool> {
-    if app.revocations.are_dropped_too_far() {
+    if app.revocation.are_dropped_too_far() {
         tracing::warn!("the clock was set back: revocations that were dropped are read again");
         load_within(app, connection, FOLLOW_WITHIN).await?;
         return Ok(true);
     }
     let was_whole = catch_up(app, connection, FOLLOW_WITHIN, Stopwatch::start()).await?;
-    let dropped = get(&app.revocations.dropped);
+    let dropped = get(&app.revocation.dropped);
     if dropped.is_none_or(|dropped| dropped.elapsed() > DROP_EVERY) {
         let time = in_time(FOLLOW_WITHIN, drop_time(app, connection)).await?;
-        let before = app.revocations.list.len();
-        app.revocations.list.drop_before(time);
-        set(&app.revocations.dropped, Some(Stopwatch::start()));
-        let dropped = before.saturating_sub(app.revocations.list.len());
+        let before = app.revocation.list.len();
+        app.revocation.list.drop_before(time);
+        set(&app.revocation.dropped, Some(Stopwatch::start()));
+        let dropped = before.saturating_sub(app.revocation.list.len());
         if dropped > 0 {
             tracing::debug!(revocations = dropped, "revocations were dropped from memory");
         }
@@ -199,7 +199,7 @@ async fn catch_up(
     within: Duration,
     mut began: Stopwatch,
 ) -> Result<bool> {
-    let known = &app.revocations;
+    let known = &app.revocation;
     loop {
         let place = get(&known.place);
         let seq = place.as_ref().map_or(0, |row| row.seq);
@@ -260,10 +260,10 @@ async fn apply_row(
         // leave memory without it.
         let subject = row.subject.split(':').next_back().unwrap_or_default().to_owned();
         let rest = in_time(within, store::of(connection, 0, &[subject])).await?;
-        app.revocations.list.lift(lifted);
-        app.revocations.apply(rest.into_iter().map(Row::from).filter(covers).filter_map(entry));
+        app.revocation.list.lift(lifted);
+        app.revocation.apply(rest.into_iter().map(Row::from).filter(covers).filter_map(entry));
     } else {
-        app.revocations.apply(entry(row));
+        app.revocation.apply(entry(row));
     }
     Ok(())
 }
@@ -276,7 +276,7 @@ async fn apply_row(
 async fn drop_time(app: &App, connection: &impl ConnectionTrait) -> Result<u64, DbErr> {
     let steady = match store::clock(connection).await? {
         Some(database) => database,
-        None => app.revocations.started.wall_by_monotonic(),
+        None => app.revocation.started.wall_by_monotonic(),
     };
     Ok(clock::now().min(steady).minus_seconds(KEPT_FOR).seconds())
 }

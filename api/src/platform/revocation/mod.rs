@@ -10,12 +10,13 @@ mod store;
 
 pub use life::Life;
 pub(crate) use life::{life_is_noted, require_noted_life};
-pub use memory::Revocations;
+pub use memory::State;
 pub(crate) use memory::load;
 
 use entity::revocation::{Model, SESSION, TOKEN, USER};
 use entity::{SessionId, UserId};
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
+use strum::IntoStaticStr;
 use tessera_verify::{Claims, Revocation, RevocationList};
 
 use self::memory::entry;
@@ -31,7 +32,8 @@ use crate::base::listing::{Limit, Page};
 const GRACE: u64 = 86_400;
 
 /// What happened that something was revoked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Reason {
     /// Its user signed out.
     Logout,
@@ -64,22 +66,8 @@ pub enum Reason {
 
 impl Reason {
     /// Its name, which the user of a session is told: what a superuser wrote is for superusers.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Reason::Logout => "logout",
-            Reason::LogoutAll => "logout-all",
-            Reason::Reuse => "reuse",
-            Reason::Restored => "restored",
-            Reason::PasswordChange => "password-change",
-            Reason::EmailRestored => "email-restored",
-            Reason::Deactivated => "deactivated",
-            Reason::Raised => "raised",
-            Reason::ScopesLost => "scopes-lost",
-            Reason::Deleted => "deleted",
-            Reason::Ended => "ended",
-            Reason::Revoked => "revoked",
-            Reason::Admin(_) => "admin",
-        }
+    pub fn name(&self) -> &'static str {
+        self.into()
     }
 
     /// The words that are stored.
@@ -97,7 +85,7 @@ impl Reason {
 ///
 /// [`Code::ServiceUnavailable`].
 pub fn require_known(app: &App) -> Result<()> {
-    if !app.config.blacklist_enabled || app.revocations.are_known() {
+    if !app.config.blacklist_enabled || app.revocation.are_known() {
         Ok(())
     } else {
         Err(Error::from(Code::ServiceUnavailable))
@@ -150,9 +138,9 @@ pub(crate) async fn next_issue(
     now: Timestamp,
 ) -> Result<Timestamp> {
     let newer = RevocationList::new();
-    let rows = store::of(transaction, app.revocations.applied(), &[user.to_string()]).await?;
+    let rows = store::of(transaction, app.revocation.applied(), &[user.to_string()]).await?;
     rows.into_iter().map(Row::from).filter_map(entry).for_each(|entry| newer.add(entry));
-    let known = app.revocations.list();
+    let known = app.revocation.list();
     let sub = user.0.into();
     let cut_off = known.issued_by(&sub).max(newer.issued_by(&sub));
     let after = cut_off.map(|cut_off| i64::try_from(cut_off).unwrap_or(i64::MAX).saturating_add(1));
@@ -235,12 +223,12 @@ pub(crate) async fn is_revoked(
     if !app.config.blacklist_enabled {
         return Ok(false);
     }
-    let last_seq = app.revocations.applied();
+    let last_seq = app.revocation.applied();
     let session = claims.sid.map(|sid| sid.to_string());
     let mut subjects = vec![claims.jti.to_string(), claims.sub.to_string()];
     subjects.extend(session);
     let newer = RevocationList::new();
     let rows = store::of(connection, last_seq, &subjects).await?;
     rows.into_iter().map(Row::from).filter_map(entry).for_each(|entry| newer.add(entry));
-    Ok(app.verifier.is_revoked(claims) || newer.covers(claims))
+    Ok(app.key.verifier.is_revoked(claims) || newer.covers(claims))
 }

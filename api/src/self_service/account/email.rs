@@ -25,7 +25,7 @@ const KEPT_AT_LEAST: u64 = 24 * 3600;
 ///
 /// [`Code::UnprocessableContent`].
 pub(super) fn require_mail(app: &App) -> Result<()> {
-    if app.mailer.sends() {
+    if app.mail.sends() {
         return Ok(());
     }
     let sentence = "This service requires verified addresses and sends no mail: ask an administrator to set yours";

@@ -30,7 +30,7 @@ const ONE_AT_A_TIME: Duration = Duration::from_secs(10);
 
 /// The accounts that have an export running on this replica.
 #[derive(Debug, Default)]
-pub struct Exports(Arc<Mutex<HashSet<PrincipalId>>>);
+pub struct State(Arc<Mutex<HashSet<PrincipalId>>>);
 
 /// A running export's place among them, given back when it is dropped.
 #[derive(Debug)]
@@ -39,8 +39,8 @@ struct Slot {
     of: PrincipalId,
 }
 
-impl Exports {
-    fn enter(&self, of: PrincipalId) -> Result<Slot> {
+impl State {
+    fn begin_export(&self, of: PrincipalId) -> Result<Slot> {
         let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if running.contains(&of) {
             return Err(Error::try_again_after(ONE_AT_A_TIME));
@@ -69,7 +69,7 @@ pub(crate) struct Ready(Option<Slot>);
 ///
 /// [`Code::TooManyAttempts`] while the account has one running, [`Code::ServiceBusy`] while too many others have.
 pub(crate) fn ready(app: &App, of: Option<PrincipalId>) -> Result<Ready> {
-    Ok(Ready(of.map(|of| app.exports.enter(of)).transpose()?))
+    Ok(Ready(of.map(|of| app.account.begin_export(of)).transpose()?))
 }
 
 /// A page of what is kept of a user. Those of one kind follow each other, in the order of the kinds here.

@@ -9,7 +9,7 @@ pub(crate) mod pages;
 use std::net::IpAddr;
 
 pub use email::{cancel, cancel_links};
-pub use export::{Export, Exports};
+pub use export::{Export, State};
 
 use entity::{PrincipalId, SessionId, UserId};
 
@@ -212,7 +212,7 @@ pub(crate) async fn apply(
         mail_new_address(app, work, &user, mail).await?;
     }
     if has_new_password
-        && app.mailer.sends()
+        && app.mail.sends()
         && rate_limit::mail::may_tell(app, work, user.id, Event::PasswordChanged).await?
     {
         mail::put(app, &**work, user.id, &password_changed(former.email.clone())).await?;
@@ -254,7 +254,7 @@ async fn mail_new_address(
     // What a superuser decides, its former holder does not undo.
     verification::send_to_former(app, &**work, former, own).await?;
     if !user.is_verified
-        && app.mailer.sends()
+        && app.mail.sends()
         && (!own
             || rate_limit::mail::may_write(app, work, MailReason::NewAddress, &user.email).await?)
         && let Some(known) = user::by_id_in(&**work, user.id).await?

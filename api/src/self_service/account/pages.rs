@@ -379,7 +379,7 @@ async fn change_email(
     if email.as_str().eq_ignore_ascii_case(&signed_in.user.email) {
         return Ok(Outcome::Flash("email-same"));
     }
-    let mails = app.mailer.sends();
+    let mails = app.mail.sends();
     if app.config.require_verification && !mails {
         let sentence = "No mail is sent, so that a new address cannot be proved";
         return Err(invalid("email", "email-needs-mail", sentence));
@@ -489,7 +489,7 @@ async fn values(request: &PageRequest, signed_in: &SignedIn) -> Result<Value> {
         more_sessions,
         tokens => tokens.iter().map(token_values).collect::<Vec<_>>(),
         events => event_values(&events, &live, &ended),
-        mails => app.mailer.sends(),
+        mails => app.mail.sends(),
         strength => strength(request),
         once => random::id().to_string(),
     })

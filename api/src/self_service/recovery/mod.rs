@@ -66,7 +66,7 @@ pub async fn ask(
     client: Option<Binding>,
 ) -> Result<()> {
     rate_limit::mail::asked(app, purpose.into(), email.as_str(), ip).await?;
-    if !app.mailer.sends() {
+    if !app.mail.sends() {
         return Ok(());
     }
     let asked = RequestedMail { email: email.as_str().to_owned(), purpose, ip, by, client };
@@ -460,7 +460,7 @@ pub async fn restore_email(
     // Who reads its mail has shown that it is theirs.
     let changes = Changes {
         email: Some(email),
-        hash: Some(app.hasher.dummy_hash().clone()),
+        hash: Some(app.factor.dummy_hash().clone()),
         is_verified: Some(true),
         ..Changes::default()
     };
@@ -474,7 +474,7 @@ pub async fn restore_email(
     let now = crate::base::clock::now();
     let why = Reason::EmailRestored;
     session::end_all(app, &mut work, user.id, None, &why, device.ip, now).await?;
-    let known = Credentials { user, hash: app.hasher.dummy_hash().clone() };
+    let known = Credentials { user, hash: app.factor.dummy_hash().clone() };
     verification::send(app, &*work, &known, Purpose::ResetPassword, client.as_ref()).await?;
     alert::superuser_password_set(app, &work, &known.user, None).await?;
     let entry = Entry::new(Act::EmailRestore, Actor::anybody()).on_user(known.user.id);

@@ -121,7 +121,7 @@ async fn written<'a>(
     // Only a mail that is written counts: whoever tries an address that is taken uses up nothing of its owner's.
     let (reason, to) = (MailReason::Registration, &known.user.email);
     if let Some(client) = mail
-        && app.mailer.sends()
+        && app.mail.sends()
         && rate_limit::mail::may_write(app, &work, reason, to).await?
     {
         verification::send(app, &*work, &known, Purpose::Verify, client).await?;

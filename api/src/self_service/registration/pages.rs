@@ -64,7 +64,7 @@ async fn register(from: PeerAddress, client: CodeClient, sent: Form<Registering>
     let (password, profile) = (Password::new(password), Profile::default());
     let app = &request.app;
     match super::register(app, email, password, profile, from.0, client.keep()).await {
-        Ok(_) if app.mailer.sends() => {
+        Ok(_) if app.mail.sends() => {
             // The mail has a link, and a code for who reads it elsewhere.
             let done = request.text_with("registered-mail", &[("email", typed.as_str().into())]);
             let values = context! { token => "", email => typed, code => "", own => false, new => false, strength => "", done };
