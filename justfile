@@ -1,30 +1,30 @@
-# Short names for what is done often; each is one command.
+# Short names for frequent commands.
 
 # Run a development server.
 serve *arguments:
     cargo run -- serve --dev {{arguments}}
 
-# Run the tests, or those whose names contain a word; with --all those that take long as well.
+# Run the tests, or those whose names contain a word. With --all, also run the slow tests.
 test *words:
     scripts/test {{words}}
 
-# Write the files that are made from the code.
+# Write the files that are generated from the code.
 update:
     UPDATE=1 cargo test --test it generated
 
-# Measure, beside the limits of the machine.
+# Run the benchmarks.
 bench:
     cargo bench --bench service
     cargo bench --bench timing
 
-# Do what the gate does.
+# Run the gate: all checks and all tests.
 gate:
     .ci/run
 
-# Ask for known holes in what is built in; before a release. Needs the network.
+# Check the dependencies for known vulnerabilities. Run it before a release; it needs the network.
 advisories:
     cargo deny --locked check advisories
 
-# Take the pictures of the guide's gallery anew.
+# Take the pictures of the guide's gallery again.
 gallery:
     scripts/gallery
