@@ -111,11 +111,11 @@ def administration(browser, scripts):
     page.get_by_role("link", name="Administration").first.click()
     seen(page, "admin")
     page.get_by_role("link", name="Users").first.click()
-    page.get_by_label("Address or name").fill(address)
+    page.get_by_label("E-mail address or name").fill(address)
     page.get_by_role("button", name="Show").click()
     seen(page, "admin-users")
     page.get_by_role("link", name=address).click()
-    page.get_by_label("Scopes, with spaces between them").fill("authenticated admin")
+    page.get_by_label("Scopes, separated by spaces").fill("authenticated admin")
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("status")).to_have_text("Saved.")
     seen(page, "admin-user")
@@ -129,26 +129,26 @@ def administration(browser, scripts):
 
     page.goto(url + "/admin/signed-in")
     seen(page, "admin-signed-in")
-    page.get_by_role("button", name=f"End: {address}").first.click()
+    page.get_by_role("button", name=f"End session: {address}").first.click()
     expect(page.get_by_role("status")).to_have_text("The session has ended.")
     clerk.goto(url + "/admin")
     expect(clerk).to_have_url(url + "/login?next=/admin")
 
     page.goto(url + "/admin/api-tokens")
-    service = page.get_by_role("region", name="Make a service")
+    service = page.get_by_role("region", name="Create service")
     service.get_by_label("Name").fill(f"shop{int(scripts)}")
     service.get_by_label("Scopes").fill("tokens:introspect")
     service.get_by_role("button").click()
-    token = page.get_by_role("region", name="Make a token")
-    token.get_by_label("For whom?").fill(f"shop{int(scripts)}")
+    token = page.get_by_role("region", name="Create API token")
+    token.get_by_label("Owner").fill(f"shop{int(scripts)}")
     token.get_by_label("Current password").fill(password)
     token.get_by_role("button").click()
     secret = page.get_by_role("status").get_by_role("code").inner_text()
     assert secret.startswith("tsr_"), secret
     seen(page, "admin-api-tokens")
     for name, title in [
-        ("revoked", "Revocations"), ("events", "What happened"), ("mails", "Waiting mails"),
-        ("signing-keys", "Signing keys"), ("servers", "Servers"), ("settings", "Settings"),
+        ("revoked", "Revocations"), ("events", "Audit log"), ("mails", "Queued e-mails"),
+        ("signing-keys", "Signing keys"), ("servers", "Replicas"), ("settings", "Settings"),
     ]:
         page.goto(f"{url}/admin/{name}")
         expect(page.get_by_role("heading", name=title, exact=True)).to_be_visible()
@@ -170,15 +170,15 @@ def confirmed(browser, scripts):
     page.wait_for_timeout(2100)
     page.goto(stale + "/admin/api-tokens")
     name = f"stale{int(scripts)}"
-    service = page.get_by_role("region", name="Make a service")
+    service = page.get_by_role("region", name="Create service")
     service.get_by_label("Name").fill(name)
     service.get_by_role("button").click()
-    expect(page.get_by_role("heading", name="Confirm that it is you")).to_be_visible()
+    expect(page.get_by_role("heading", name="Confirm with your password")).to_be_visible()
     if scripts:
         look(page, "admin-confirm")
     page.get_by_label("Current password").fill("not this one")
     page.get_by_role("button", name="Confirm").click()
-    expect(page.get_by_role("alert")).to_have_text("The password is not right.")
+    expect(page.get_by_role("alert")).to_have_text("The password is wrong. Try again.")
     if scripts:
         look(page, "admin-confirm-wrong")
     page.get_by_label("Current password").fill(password)
@@ -212,8 +212,8 @@ def hijacked(browser, scripts):
     page.goto(link_to(address, "verify"))
     owner = page.get_by_role("region", name="You did not register?")
     owner.get_by_label("New password").fill(changed)
-    owner.get_by_role("button", name="Set password and confirm").click()
-    expect(page.get_by_text("Everybody else was signed out")).to_be_visible()
+    owner.get_by_role("button", name="Set password and verify address").click()
+    expect(page.get_by_text("Everyone else was signed out")).to_be_visible()
     thief.goto(url + "/")
     expect(thief).to_have_url(url + "/login?next=/")
     # A reset offers to delete API tokens.
@@ -221,16 +221,16 @@ def hijacked(browser, scripts):
     page.goto(url + "/account")
     tokens = page.get_by_role("region", name="API tokens")
     tokens.get_by_label("Current password").fill(changed)
-    tokens.get_by_role("button", name="Make a token").click()
+    tokens.get_by_role("button", name="Create API token").click()
     page.goto(url + "/forgot-password")
-    page.get_by_role("button", name="Send the mail").click()
+    page.get_by_role("button", name="Send e-mail").click()
     page.goto(link_to(address, "reset-password"))
-    page.get_by_label("Delete the API token of the account, too").check()
+    page.get_by_label("Also delete the API token of this account").check()
     if scripts:
         look(page, "reset-password-tokens")
     page.get_by_label("New password").fill(password)
     page.get_by_role("button", name="Set password").click()
-    expect(page.get_by_text("You have a new password")).to_be_visible()
+    expect(page.get_by_text("Your new password is set")).to_be_visible()
 
 
 def life(browser, scripts):
@@ -266,12 +266,12 @@ def life(browser, scripts):
     page.goto(link_to(address, "verify"))
     seen("verify")
     page.get_by_label("Current password").fill("wrong")
-    page.get_by_role("button", name="Confirm", exact=True).click()
+    page.get_by_role("button", name="Verify", exact=True).click()
     expect(page.get_by_label("Current password")).to_be_focused()
     seen("verify-refused")
     page.get_by_label("Current password").fill(password)
-    page.get_by_role("button", name="Confirm", exact=True).click()
-    expect(page.get_by_text("is confirmed")).to_be_visible()
+    page.get_by_role("button", name="Verify", exact=True).click()
+    expect(page.get_by_text("is verified")).to_be_visible()
     page.goto(url + "/request-verify-token")
     seen("request-verify-token")
 
@@ -287,7 +287,7 @@ def life(browser, scripts):
     page.get_by_label("Password").fill(password)
     page.get_by_role("button", name="Sign in").click()
     expect(page).to_have_url(url + "/account")
-    expect(page.get_by_text(f"{address} confirmed")).to_be_visible()
+    expect(page.get_by_text(f"{address} verified")).to_be_visible()
     seen("account")
 
     profile = page.get_by_role("region", name="Profile")
@@ -307,9 +307,9 @@ def life(browser, scripts):
     page.go_back()
     expect(profile.get_by_label("Website")).to_have_value("https://example.com")
     tokens = page.get_by_role("region", name="API tokens")
-    tokens.get_by_label("What it is for").fill("a script")
+    tokens.get_by_label("Name (what it is for)").fill("a script")
     tokens.get_by_label("Current password").fill(password)
-    tokens.get_by_role("button", name="Make a token").click()
+    tokens.get_by_role("button", name="Create API token").click()
     secret = page.get_by_role("region", name="Your new API token").get_by_role("code").inner_text()
     seen("account-token")
     curl = ["curl", "--silent", "--fail", "--header", f"Authorization: Bearer {secret}", url + "/users/me"]
@@ -320,7 +320,7 @@ def life(browser, scripts):
     page.locator("summary", has_text="Delete").click()
     seen("account-delete-token")
     page.get_by_role("button", name="Delete: a script").click()
-    expect(page.get_by_role("status")).to_have_text("The token was deleted.")
+    expect(page.get_by_role("status")).to_have_text("The API token is deleted.")
 
     other = browser.new_context(java_script_enabled=scripts).new_page()
     other.goto(url + "/login")
@@ -339,8 +339,8 @@ def life(browser, scripts):
     # A sign-in that was somebody else's, which knew the new password.
     sign_in(other, address, changed)
     page.goto(url + "/account")
-    page.get_by_role("region", name="What happened lately").get_by_role("button", name="not me").first.click()
-    expect(page.get_by_role("status")).to_contain_text("choose a new one now")
+    page.get_by_role("region", name="Recent activity").get_by_role("button", name="not me").first.click()
+    expect(page.get_by_role("status")).to_contain_text("Choose a new password now")
     other.goto(url + "/")
     expect(other).to_have_url(url + "/login?next=/")
 
@@ -351,7 +351,7 @@ def life(browser, scripts):
     page.get_by_role("link", name="Forgot your password?").click()
     seen("forgot-password")
     page.get_by_label("E-mail address").fill(address)
-    page.get_by_role("button", name="Send the mail").click()
+    page.get_by_role("button", name="Send e-mail").click()
     expect(page.get_by_role("status")).to_contain_text(address)
     seen("forgot-password-sent")
     page.goto(link_to(address, "reset-password"))
@@ -359,34 +359,34 @@ def life(browser, scripts):
     seen("reset-password")
     page.get_by_label("New password").fill(password)
     page.get_by_role("button", name="Set password").click()
-    expect(page.get_by_text("You have a new password")).to_be_visible()
+    expect(page.get_by_text("Your new password is set")).to_be_visible()
 
     # Somebody moves the account to another address, and its owner takes it back.
     sign_in(page, address, password)
     page.goto(url + "/account")
     moved = page.get_by_role("region", name="E-mail address")
-    moved.get_by_label("New address").fill("moved-" + address)
+    moved.get_by_label("New e-mail address").fill("moved-" + address)
     moved.get_by_label("Current password").fill(password)
-    moved.get_by_role("button", name="Change address").click()
+    moved.get_by_role("button", name="Change e-mail address").click()
     expect(page.get_by_role("status")).to_contain_text("address is changed")
     page.goto(link_to(address, "email-changed"))
     seen("restore-email")
-    page.get_by_role("button", name="Take it back").click()
-    expect(page.get_by_text("has its former e-mail address again")).to_be_visible()
+    page.get_by_role("button", name="Restore address").click()
+    expect(page.get_by_text("previous e-mail address is restored")).to_be_visible()
     page.goto(link_to(address, "reset-password", 2))
     page.get_by_label("New password").fill(password)
     page.get_by_role("button", name="Set password").click()
 
     sign_in(page, address, password)
     page.goto(url + "/account")
-    leave = page.get_by_role("region", name="Export your data, or delete the account")
+    leave = page.get_by_role("region", name="Export your data or delete your account")
     with page.expect_download() as download:
         leave.get_by_label("Current password").first.fill(password)
         leave.get_by_role("button", name="Download your data").click()
     assert json.load(open(download.value.path()))["user"]["email"] == address
     leave.get_by_label("Current password").last.fill(password)
-    leave.get_by_role("button", name="Delete the account").click()
-    expect(page.get_by_text("Your account is deleted")).to_be_visible()
+    leave.get_by_role("button", name="Delete account").click()
+    expect(page.get_by_text("Your account and all its data are deleted")).to_be_visible()
     page.goto(url + "/account")
     expect(page).to_have_url(url + "/login?next=/account")
     assert not elsewhere, f"asked elsewhere: {elsewhere}"

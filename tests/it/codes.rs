@@ -104,7 +104,7 @@ async fn a_page_takes_the_code_in_the_browser_that_asked_and_in_no_other() {
     other.press("/forgot-password", &[("email", "nobody@user.com")]).await.expect_status(200);
     let proven = [typed[0], typed[1], ("current", PASSWORD)];
     let refused = other.press("/verify", &proven).await.expect_status(400);
-    assert!(refused.body.contains("was asked for with another browser"), "{}", refused.body);
+    assert!(refused.body.contains("only in the browser that requested it"), "{}", refused.body);
     // Signing in gives the browser another id, and it keeps its codes.
     own.sign_in("first@user.com", PASSWORD).await;
     own.open("/verify").await.expect_status(200);

@@ -172,7 +172,7 @@ async fn a_form_for_an_api_token_that_is_sent_twice_makes_one() {
     browser.press("/account", &token).await.expect_status(409);
     let other_days: Vec<_> = token.into_iter().chain([("days", "365")]).collect();
     let again = browser.press("/account", &other_days).await.expect_status(409);
-    assert!(again.body.contains("This form was sent already"), "{}", again.body);
+    assert!(again.body.contains("This form was already sent"), "{}", again.body);
     assert_eq!(server.database.column::<String>("select id from api_token").await, [once.as_str()]);
     assert_eq!(server.me(&secret).await.text("id"), person.id);
 
@@ -290,8 +290,8 @@ async fn what_is_wrong_with_a_field_is_said_beside_it() {
     let mut browser = Browser::of(&server);
     browser.open("/register").await;
     for (email, password, field, says) in [
-        ("nobody", PASSWORD, "email", "not an e-mail address"),
-        (&*person.email, PASSWORD, "email", "is registered"),
+        ("nobody", PASSWORD, "email", "a valid e-mail address"),
+        (&*person.email, PASSWORD, "email", "already an account"),
         ("second@user.com", "", "password", "at least"),
     ] {
         let filled = [("email", email), ("password", password)];

@@ -75,7 +75,7 @@ async fn take_over(server: &Server, email: &str, count: usize) {
     assert!(page.body.contains("You did not register?"), "{}", page.body);
     let filled = [("act", "take-over"), ("token", &*letter.token()), ("password", NEW_PASSWORD)];
     let done = browser.press("/verify", &filled).await.expect_status(200);
-    assert!(done.body.contains("Everybody else was signed out"), "{}", done.body);
+    assert!(done.body.contains("Everyone else was signed out"), "{}", done.body);
 }
 
 async fn reset_on_page(server: &Server, email: &str) {
@@ -83,7 +83,7 @@ async fn reset_on_page(server: &Server, email: &str) {
     let mut browser = Browser::of(server);
     let page = browser.open(&letter.path()).await.expect_status(200);
     // What the owner is told: they go, and nothing is to be ticked.
-    assert!(page.body.contains("somebody else may have made"), "{}", page.body);
+    assert!(page.body.contains("someone else may have created"), "{}", page.body);
     assert!(!page.body.contains("type=\"checkbox\""), "{}", page.body);
     let filled = [("token", &*letter.token()), ("password", NEW_PASSWORD)];
     browser.press("/reset-password", &filled).await.expect_status(200);
@@ -107,7 +107,7 @@ async fn step(server: &Server, name: &str, held: &mut Held<'_>) {
                 let filled = filled.iter().map(|(name, value)| (*name, value.as_str()));
                 let filled: Vec<_> = filled.chain(current).collect();
                 let refused = browser.press("/verify", &filled).await.expect_status(400);
-                assert!(refused.body.contains("password is not right"), "{}", refused.body);
+                assert!(refused.body.contains("password is wrong"), "{}", refused.body);
             }
             assert_eq!(server.me(&held.person.access).await.json["is_verified"], false);
         }
@@ -183,7 +183,7 @@ async fn a_page_confirms_an_address_with_the_password_or_in_the_browser_of_its_a
     let page = browser.open(&path).await.expect_status(200);
     assert!(page.body.contains("name=\"current\"") && page.body.contains(&person.email));
     let refused = browser.press("/verify", &[("token", &token)]).await.expect_status(400);
-    assert!(refused.body.contains("password is not right"), "{}", refused.body);
+    assert!(refused.body.contains("password is wrong"), "{}", refused.body);
     let wrong = [("token", token.as_str()), ("current", "a guess")];
     let refused = browser.press("/verify", &wrong).await.expect_status(400);
     let field = refused.body.split("<label>").find(|input| input.contains("name=\"current\""));
@@ -195,10 +195,10 @@ async fn a_page_confirms_an_address_with_the_password_or_in_the_browser_of_its_a
     assert_eq!(server.me(&person.access).await.json["is_verified"], true);
     // Opened again it says so, and sets no password.
     let again = browser.open(&path).await.expect_status(200);
-    assert!(again.body.contains("is confirmed") && !again.body.contains("name=\"password\""));
+    assert!(again.body.contains("is verified") && !again.body.contains("name=\"password\""));
     let late = [("act", "take-over"), ("token", &*token), ("password", NEW_PASSWORD)];
     let late = browser.press("/verify", &late).await.expect_status(400);
-    assert!(late.body.contains("is confirmed already"), "{}", late.body);
+    assert!(late.body.contains("is already verified"), "{}", late.body);
     server.sign_in(&person.email, PASSWORD).await;
 
     let letter = server.letter(&other.email, VERIFY, 1).await;
@@ -206,7 +206,7 @@ async fn a_page_confirms_an_address_with_the_password_or_in_the_browser_of_its_a
     assert!(!page.body.contains("type=\"password\""), "{}", page.body);
     let token = letter.token();
     let done = browser.press("/verify", &[("token", &token)]).await.expect_status(200);
-    assert!(done.body.contains("is confirmed"), "{}", done.body);
+    assert!(done.body.contains("is verified"), "{}", done.body);
     assert_eq!(server.me(&other.access).await.json["is_verified"], true);
     // Whose password was shown keeps their scripts.
     for person in [&person, &other] {
@@ -236,7 +236,7 @@ async fn passwords_that_are_tried_with_a_link_are_counted_with_those_of_sign_ins
     // A link that does nothing tries no password.
     let unknown = [("token", "unknown"), ("current", "a guess")];
     let refused = browser.press("/verify", &unknown).await.expect_status(400);
-    assert!(refused.body.contains("has expired"), "{}", refused.body);
+    assert!(refused.body.contains("may have expired"), "{}", refused.body);
     // Those who read the mail need not wait.
     let filled = [("act", "take-over"), ("token", &*token), ("password", NEW_PASSWORD)];
     browser.press("/verify", &filled).await.expect_status(200);
@@ -265,7 +265,7 @@ async fn a_new_password_by_mail_deletes_the_api_tokens_of_those_who_ask_for_it()
             _ => {
                 let mut browser = Browser::of(&server);
                 let page = browser.open(&letter.path()).await.expect_status(200);
-                let offered = format!("Delete all {count} API tokens of the account, too");
+                let offered = format!("Also delete all {count} API tokens of this account");
                 assert!(page.body.contains(&offered), "{}", page.body);
                 assert!(!page.body.contains(" checked"), "{}", page.body);
                 let filled = [("token", &*letter.token()), ("password", NEW_PASSWORD)];
@@ -366,11 +366,11 @@ async fn an_owner_cancels_the_link_with_its_token_or_from_an_old_session_and_the
     let mut browser = Browser::of(&server);
     browser.sign_in("third@user.com", PASSWORD).await;
     let page = browser.open(&letter.path()).await.expect_status(200);
-    assert!(page.body.contains("It was you who changed the address?"), "{}", page.body);
+    assert!(page.body.contains("Did you change the address yourself?"), "{}", page.body);
     let token = letter.token();
     let wrong = [("act", "cancel-link"), ("token", &*token), ("current", "a guess")];
     let refused = browser.press("/restore-email", &wrong).await.expect_status(400);
-    assert!(refused.body.contains("password is not right"), "{}", refused.body);
+    assert!(refused.body.contains("password is wrong"), "{}", refused.body);
     let right = [("act", "cancel-link"), ("token", &*token), ("current", PASSWORD)];
     let done = browser.does("/restore-email", &right).await;
     assert!(done.body.contains("The link is cancelled"), "{}", done.body);
@@ -389,7 +389,7 @@ async fn an_owner_cancels_the_link_with_its_token_or_from_an_old_session_and_the
     browser.open("/account").await.expect_status(200);
     let filled = [("act", "cancel-links"), ("current", PASSWORD)];
     let early = browser.press("/account", &filled).await.expect_status(409);
-    assert!(early.body.contains("once the new address is confirmed"), "{}", early.body);
+    assert!(early.body.contains("if the new address is verified"), "{}", early.body);
     server.database.execute("update \"user\" set is_verified = true").await;
     let done = browser.does("/account", &filled).await;
     assert!(done.body.contains("The link is cancelled"), "{}", done.body);

@@ -50,7 +50,7 @@ async fn a_form_that_was_open_for_too_long_does_nothing_and_keeps_what_was_typed
     ] {
         let right = std::mem::replace(&mut browser.csrf, "x".repeat(43));
         let again = browser.press(path, fields).await.expect_status(403);
-        assert!(again.body.contains("was not valid any more"), "{path}: {}", again.body);
+        assert!(again.body.contains("was no longer valid"), "{path}: {}", again.body);
         assert!(again.body.contains("value=\"ada@user.com\""), "{path}: {}", again.body);
         assert!(!again.body.contains("typed secret"), "{path}: {}", again.body);
         assert_eq!(browser.csrf, right, "the form that is shown works");
@@ -102,7 +102,7 @@ async fn who_was_signed_out_meanwhile_is_told_that_nothing_was_done() {
     let page = browser.open("/login?next=/account").await.expect_status(200);
     assert!(page.body.contains("You were signed out."), "{}", page.body);
     let page = browser.open("/login?next=/account").await.expect_status(200);
-    assert!(page.body.contains("Sign in to go on."), "{}", page.body);
+    assert!(page.body.contains("Sign in to continue."), "{}", page.body);
     assert_eq!(server.database.count("profile").await, 0);
     let export = browser.press("/account/export", &[]).await.expect_status(303);
     assert_eq!(export.header("location"), "../login?next=/account");
@@ -142,7 +142,7 @@ async fn a_link_says_whose_password_it_sets_and_signs_its_browser_out() {
     assert!(!done.body.contains("logout") && done.body.contains("./login"), "{}", done.body);
     // It is used: who opens it again is told so, and how to have another.
     let used = browser.open(&letter.path()).await.expect_status(400);
-    assert!(used.body.contains("was used already"), "{}", used.body);
+    assert!(used.body.contains("been used already"), "{}", used.body);
     assert!(used.body.contains("./forgot-password") && !used.body.contains(&person.email));
     // A token for something else names nobody.
     let verify = server.letter(&person.email, "Confirm", 1).await;
@@ -172,7 +172,7 @@ async fn a_superuser_who_may_more_by_their_own_hand_signs_in_anew_and_is_told_so
     let login = format!("/login?next={own}");
     assert_eq!(led.header("location"), format!("../..{login}"));
     let page = browser.open(&login).await.expect_status(200);
-    assert!(page.body.contains("signed you out here as well"), "{}", page.body);
+    assert!(page.body.contains("ended your own session"), "{}", page.body);
     browser.sign_in(&root.email, PASSWORD).await;
     assert_ne!(browser.id(), before);
     assert!(browser.open(&own).await.expect_status(200).body.contains("authenticated billing"));

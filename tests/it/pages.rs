@@ -15,7 +15,7 @@ async fn somebody_registers_signs_in_and_out_without_scripts() {
     browser.open("/register").await.expect_status(200);
     let filled = [("email", "first@user.com"), ("password", PASSWORD)];
     let done = browser.press("/register", &filled).await.expect_status(201);
-    assert!(done.body.contains("a mail is on its way to first@user.com"), "{}", done.body);
+    assert!(done.body.contains("e-mail is on its way to first@user.com"), "{}", done.body);
     server.letter("first@user.com", "Confirm", 1).await;
     browser.open("/login?next=/").await.expect_status(200);
     let answer = browser.press("/login", &filled).await.expect_status(303);
@@ -257,17 +257,17 @@ async fn people_look_after_their_account_on_its_page() {
 
     other.sign_in(&person.email, new).await;
     let list = browser.open("/account").await;
-    assert!(list.body.contains("this one") && list.body.contains("Sign out everywhere else"));
+    assert!(list.body.contains("this session") && list.body.contains("End all other sessions"));
     browser.does("/account", &[("act", "end-others")]).await;
     other.open("/account").await.expect_status(303);
     let export = browser.press("/account/export", &[("current", new)]).await;
     let export = export.expect_status(200);
     assert_eq!(export.json["user"]["email"], person.email.as_str());
     assert!(export.header("content-disposition").starts_with("attachment"));
-    assert!(browser.open("/account").await.body.contains("the password was changed"));
+    assert!(browser.open("/account").await.body.contains("Password changed"));
     browser.press("/account", &[("act", "nonsense")]).await.expect_status(422);
     let gone = browser.press("/account", &[("act", "delete"), ("current", new)]).await;
-    assert!(gone.expect_status(200).body.contains("Your account is deleted"));
+    assert!(gone.expect_status(200).body.contains("Your account and all its data are deleted"));
     server.login(&person.email, new).await.expect_status(400);
     browser.open("/account").await.expect_status(303);
 }
@@ -286,7 +286,7 @@ async fn a_sign_in_that_was_somebody_else_is_ended_and_a_new_password_asked_for(
     let id = page.body.split(act).nth(1).unwrap().split('"').next().unwrap().to_owned();
     let form = [("act", "not-me"), ("id", id.as_str())];
     let said = browser.does("/account", &form).await;
-    assert!(said.body.contains("choose a new one now"), "{}", said.body);
+    assert!(said.body.contains("Choose a new password now"), "{}", said.body);
     thief.open("/account").await.expect_status(303);
     // Again, and after it ended: the advice is the same.
     browser.does("/account", &form).await;

@@ -315,7 +315,7 @@ async fn opening_a_link_changes_nothing_and_its_button_does() {
         assert_eq!(page.header("cache-control"), "no-store");
         assert!(
             page.body.contains(&letter.token())
-                && page.body.contains("<button type=\"submit\">Confirm")
+                && page.body.contains("<button type=\"submit\">Verify")
         );
         server.request("HEAD", &letter.path()).send().await.expect_status(200);
     }
@@ -328,10 +328,10 @@ async fn opening_a_link_changes_nothing_and_its_button_does() {
     browser.open(&letter.path()).await.expect_status(200);
     let confirm = [("token", token.as_str()), ("current", PASSWORD)];
     let done = browser.press("/verify", &confirm).await.expect_status(200);
-    assert!(done.body.contains("is confirmed"), "{}", done.body);
+    assert!(done.body.contains("is verified"), "{}", done.body);
     assert_eq!(server.me(&person.access).await.json["is_verified"], true);
     let again = browser.press("/verify", &[("token", &token)]).await.expect_status(200);
-    assert!(again.body.contains("is confirmed"), "{}", again.body);
+    assert!(again.body.contains("is verified"), "{}", again.body);
 
     let letter = server.reset_letter(&person.email, 1).await;
     let page = server.get(&letter.path()).send().await.expect_status(200);

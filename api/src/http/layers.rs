@@ -141,7 +141,11 @@ impl<E: Endpoint + 'static> Layers<E> {
         let mut response = match frame {
             Some((frame, headers)) => {
                 let frame = (self.recognise)(frame, &headers, error).await;
-                let (title, text) = (frame.text("did-not-work"), frame.message(error));
+                let title = match error.code() {
+                    Code::NotFound => "page-not-found",
+                    _ => "did-not-work",
+                };
+                let (title, text) = (frame.text(title), frame.message(error));
                 frame.refusal_with(&title, &text, "account", error)
             }
             None => error.response(),

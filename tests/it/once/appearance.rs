@@ -36,7 +36,7 @@ async fn pages_speak_the_language_that_is_asked_for_and_refusals_do() {
     assert!(easy.body.contains("zu leicht zu erraten"), "{}", easy.body);
     assert!(!easy.body.contains("common") && !easy.body.contains("Add another"), "{}", easy.body);
     let refused = browser.press("/login", &filled(PASSWORD)).await.expect_status(400);
-    assert!(refused.body.contains("nicht richtig"), "{}", refused.body);
+    assert!(refused.body.contains("ist falsch"), "{}", refused.body);
     browser.csrf = "x".to_owned();
     let refused = browser.press("/login", &filled(PASSWORD)).await.expect_status(403);
     assert!(refused.body.contains("<html lang=\"de\">"), "{}", refused.body);
