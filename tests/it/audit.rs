@@ -30,7 +30,7 @@ async fn the_life_of_a_user_is_told_with_who_whom_where_and_in_which_request() {
     let person = server.person("first").await;
     let subject = format!("user:{}", person.id);
     server.login(&person.email, "wrong").await.expect_status(400);
-    let letter = server.letter(&person.email, "Confirm", 1).await;
+    let letter = server.letter(&person.email, "Verify", 1).await;
     let token = json!({ "token": letter.token() });
     server.post("/auth/verify").json(&token).send().await.expect_status(200);
     let fresh = json!({ "password": PASSWORD });

@@ -348,6 +348,6 @@ async fn a_mail_that_no_client_asked_for_has_a_link_and_no_code() {
     browser.does(&page, &[("act", "reset-mail")]).await;
     let letter = server.letter(&person.email, RESET, 1).await;
     assert!(!letter.text.contains("the code ") && !letter.html.contains("the code "), "{letter:?}");
-    assert!(letter.text.contains("The link works once, for 1 hour."), "{}", letter.text);
+    assert!(letter.text.contains("You can use the link once, within 1 hour."), "{}", letter.text);
     server.reset(&letter.token(), NEW_PASSWORD).await.expect_status(200);
 }

@@ -323,7 +323,7 @@ async fn the_exchanges_recorded_from_fastapi_users_are_answered_alike() {
     };
     recorded.next("POST /auth/verify").same(&verify("bad").await);
     // The registration brought one too.
-    let token = mailed("Confirm", 2).await;
+    let token = mailed("Verify", 2).await;
     recorded.next("verify ok").same(&verify(&token).await);
     recorded.next("verify again").same(&verify(&token).await);
     let answer = ask("/auth/request-verify-token", "first@user.com").await;

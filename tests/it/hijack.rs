@@ -362,7 +362,7 @@ async fn an_owner_cancels_the_link_with_its_token_or_from_an_old_session_and_the
         .change_me(&person.access, &json!({ "email": "third@user.com" }))
         .await
         .expect_status(200);
-    let letter = server.letter("second@user.com", "another e-mail address", 1).await;
+    let letter = server.letter("second@user.com", "e-mail address was changed", 1).await;
     let mut browser = Browser::of(&server);
     browser.sign_in("third@user.com", PASSWORD).await;
     let page = browser.open(&letter.path()).await.expect_status(200);
@@ -383,7 +383,7 @@ async fn an_owner_cancels_the_link_with_its_token_or_from_an_old_session_and_the
         .change_me(&person.access, &json!({ "email": "fourth@user.com" }))
         .await
         .expect_status(200);
-    let letter = server.letter("third@user.com", "another e-mail address", 1).await;
+    let letter = server.letter("third@user.com", "e-mail address was changed", 1).await;
     server.database.execute("update former_email set created_at = created_at - 90000000").await;
     server.database.execute("update session set created_at = created_at - 432000000").await;
     browser.open("/account").await.expect_status(200);

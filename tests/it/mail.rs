@@ -100,7 +100,7 @@ async fn a_server_killed_between_a_registration_and_its_mail_loses_nothing() {
     eventually("both mails come", async || mails.letters().len() == 2).await;
     let letters = mails.letters();
     let of = |words: &str| letters.iter().find(|letter| letter.subject.contains(words)).unwrap();
-    let (letter, _) = (of("Confirm"), of("new password"));
+    let (letter, _) = (of("Verify"), of("new password"));
     let token = json!({ "token": letter.token() });
     server.post("/auth/verify").json(&token).send().await.expect_status(200);
 }

@@ -11,7 +11,7 @@ use crate::support::{Browser, Letter, PASSWORD, SECRET, Server};
 const ADDED: &str = "superuser was added";
 const SET: &str = "password of a superuser was changed";
 const CHANGED: &str = "password was changed";
-const TOKEN: &str = "API token was made";
+const TOKEN: &str = "API token was created";
 
 impl Server {
     /// The mails with these words in their subject that an address got, once nothing is left to be sent.
@@ -107,7 +107,7 @@ async fn superusers_are_told_by_mail_of_each_that_is_added_whoever_does_it() {
             assert_eq!(told.len(), count + 1, "{door}: {to}");
             let letter =
                 told.iter().find(|letter| letter.text.contains(&format!(": {email}."))).unwrap();
-            assert!(letter.text.contains(&format!("Done by {by}")), "{door}: {}", letter.text);
+            assert!(letter.text.contains(&format!("Added by {by}")), "{door}: {}", letter.text);
             assert!(letter.html.contains(&email), "{door}: {}", letter.html);
             assert!(letter.path().starts_with("/admin/users"), "{door}: {}", letter.path());
         }
@@ -149,7 +149,7 @@ async fn superusers_are_told_by_mail_when_another_loses_a_password() {
     // By another superuser.
     server.patched(&root.access, &victim.id, &json!({ "password": "set by root itself" })).await;
     let letter = told(1).await.unwrap();
-    assert!(letter.text.contains(&format!("Done by {}", root.email)), "{}", letter.text);
+    assert!(letter.text.contains(&format!("Changed by {}", root.email)), "{}", letter.text);
     assert_eq!(letter.path(), format!("/admin/users/{}", victim.id));
     // At the terminal.
     server.operate(&["user", "set-password", &victim.email], "set by an operator");
@@ -161,7 +161,7 @@ async fn superusers_are_told_by_mail_when_another_loses_a_password() {
     let set = json!({ "token": reset.token(), "password": "set by whoever reads the mail" });
     server.post("/auth/reset-password").json(&set).send().await.expect_status(200);
     let told = server.told(&root.email, SET).await;
-    let by_mail = |letter: &&Letter| letter.text.contains("what a mail to that address brought");
+    let by_mail = |letter: &&Letter| letter.text.contains("an e-mail to that address");
     assert_eq!((told.len(), told.iter().filter(by_mail).count()), (3, 1));
     // The one concerned is told as everybody is.
     assert_eq!(server.told(&victim.email, CHANGED).await.len(), 4);
@@ -184,7 +184,7 @@ async fn people_are_told_by_mail_of_each_api_token_that_is_made_for_them() {
         &format!("Begins with: {prefix}"),
         "authenticated",
         " UTC",
-        "from your account, from 127.0.0.1",
+        "from your account, from the IP address 127.0.0.1",
     ] {
         assert!(letter.text.contains(said), "{said}: {}", letter.text);
     }

@@ -40,7 +40,7 @@ async fn a_form_that_was_open_for_too_long_does_nothing_and_keeps_what_was_typed
     let person = server.person("first").await;
     let mut browser = Browser::of(&server);
     browser.open("/login").await.expect_status(200);
-    server.letter(&person.email, "Confirm", 1).await;
+    server.letter(&person.email, "Verify", 1).await;
     let mails = server.outbox().len();
     for (path, fields) in [
         ("/login", &[("email", "ada@user.com"), ("password", "typed secret")][..]),
@@ -145,7 +145,7 @@ async fn a_link_says_whose_password_it_sets_and_signs_its_browser_out() {
     assert!(used.body.contains("been used already"), "{}", used.body);
     assert!(used.body.contains("./forgot-password") && !used.body.contains(&person.email));
     // A token for something else names nobody.
-    let verify = server.letter(&person.email, "Confirm", 1).await;
+    let verify = server.letter(&person.email, "Verify", 1).await;
     let other = browser.open(&format!("/reset-password?token={}", verify.token())).await;
     assert!(!other.expect_status(400).body.contains(&person.email));
 }

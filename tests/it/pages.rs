@@ -16,7 +16,7 @@ async fn somebody_registers_signs_in_and_out_without_scripts() {
     let filled = [("email", "first@user.com"), ("password", PASSWORD)];
     let done = browser.press("/register", &filled).await.expect_status(201);
     assert!(done.body.contains("e-mail is on its way to first@user.com"), "{}", done.body);
-    server.letter("first@user.com", "Confirm", 1).await;
+    server.letter("first@user.com", "Verify", 1).await;
     browser.open("/login?next=/").await.expect_status(200);
     let answer = browser.press("/login", &filled).await.expect_status(303);
     assert_eq!(answer.header("location"), "./");

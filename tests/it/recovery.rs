@@ -4,9 +4,9 @@ use serde_json::json;
 
 use crate::support::{Browser, Letter, PASSWORD, Person, Server};
 
-pub(crate) const VERIFY: &str = "Confirm your e-mail address";
+pub(crate) const VERIFY: &str = "Verify your e-mail address";
 pub(crate) const RESET: &str = "Choose a new password";
-pub(crate) const CHANGED: &str = "another e-mail address";
+pub(crate) const CHANGED: &str = "e-mail address was changed";
 pub(crate) const NEW_PASSWORD: &str = "battery staple correct";
 
 impl Server {

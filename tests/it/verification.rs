@@ -95,7 +95,7 @@ async fn whose_address_is_not_verified_any_more_is_refused_at_every_door() {
     }
 }
 
-const NEW: &str = "Confirm the new e-mail address";
+const NEW: &str = "Verify the new e-mail address";
 
 impl Server {
     /// The mail that proves a new address which somebody asks for.
@@ -115,7 +115,7 @@ async fn a_new_address_takes_over_once_it_is_proved() {
     let server = Server::requiring().await;
     let person = server.member("first").await;
     let first = server.asks_for(&person, "new@user.com").await;
-    let told = server.letter(&person.email, "asked for another", 1).await;
+    let told = server.letter(&person.email, "asked to change", 1).await;
     assert!(!told.text.contains("new@user.com") && told.text.contains("/forgot-password"));
     // Asking again ends the link before.
     let second = server.asks_for(&person, "newer@user.com").await;
@@ -148,7 +148,7 @@ async fn a_new_address_takes_over_once_it_is_proved() {
     let third = server.asks_for(&person, "newest@user.com").await;
     let verified = server.verify(&third.token()).await.expect_status(200);
     assert_eq!(verified.text("email"), "newest@user.com");
-    let back = server.letter(&person.email, "account has another", 1).await;
+    let back = server.letter(&person.email, "address was changed", 1).await;
     assert_eq!(server.restore(&back.token()).await.expect_status(200).text("email"), person.email);
 }
 
