@@ -389,7 +389,7 @@ async fn an_owner_cancels_the_link_with_its_token_or_from_an_old_session_and_the
     browser.open("/account").await.expect_status(200);
     let filled = [("act", "cancel-links"), ("current", PASSWORD)];
     let early = browser.press("/account", &filled).await.expect_status(409);
-    assert!(early.body.contains("if the new address is verified"), "{}", early.body);
+    assert!(early.body.contains("only if the new address is verified"), "{}", early.body);
     server.database.execute("update \"user\" set is_verified = true").await;
     let done = browser.does("/account", &filled).await;
     assert!(done.body.contains("The link is cancelled"), "{}", done.body);
