@@ -8,7 +8,7 @@ use crate::base::database::Database;
 use crate::base::error::Result;
 use crate::http::{CsrfKeys, Pages};
 use crate::identity::{factor, service, user, verification};
-use crate::platform::{job, key, mail, notice, rate_limit, replica, revocation};
+use crate::platform::{audit, job, key, mail, notice, rate_limit, replica, revocation};
 use crate::self_service::account;
 
 /// The identity provider. Cheap to clone.
@@ -27,6 +27,8 @@ pub struct Parts {
     /// The templates and texts of pages, once they are read.
     pages: OnceLock<Pages>,
 
+    /// The state of sealing.
+    pub audit: audit::State,
     /// Where notices lead, and how far they were read.
     pub notice: notice::State,
     /// The revocations that this replica knows of.
@@ -83,6 +85,7 @@ impl App {
         Ok(Self(Arc::new(Parts {
             csrf: CsrfKeys::of(&config)?,
             pages: OnceLock::new(),
+            audit: audit::State::default(),
             notice,
             key: key::State::new(&config, revocation.list())?,
             revocation,

@@ -17,7 +17,7 @@ use crate::http::server::{self, Bound};
 use crate::http::{docs, page};
 use crate::identity::{factor, service, user, verification};
 use crate::platform::notice::Handler;
-use crate::platform::{health, key, mail, rate_limit, replica, revocation};
+use crate::platform::{audit, health, key, mail, rate_limit, replica, revocation};
 use crate::self_service::{self, account, api_token, recovery, registration};
 
 /// Makes of the entries what a server is made of. Each names modules: `api` has the operations as `Api`, with their
@@ -85,6 +85,7 @@ features! {
     { pages: admin::pages; }
     { jobs: admin::overview::jobs; }
     { jobs: factor::jobs; }
+    { jobs: audit::jobs; }
     { jobs: mail::jobs; }
     { jobs: rate_limit::jobs; }
     { jobs: replica::jobs; }

@@ -6,6 +6,7 @@
 pub mod api_token;
 pub mod attempt;
 pub mod audit;
+pub mod audit_pending;
 pub mod browser_session;
 pub mod confirmation;
 pub mod feed;

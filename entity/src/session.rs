@@ -43,6 +43,9 @@ pub struct Model {
     pub issued_at: i64,
     /// What the ids of its refresh tokens are made with. It never leaves the row.
     pub secret: Secret,
+    /// The number of times that its access tokens up to an instant were revoked while it went on. A statement that waited
+    /// for the row sees by this that what it read of the user before may be old.
+    pub cuts: i64,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

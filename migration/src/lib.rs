@@ -32,6 +32,7 @@ mod m20261128_000017_email_proof;
 mod m20261128_000019_rows_by_user;
 mod m20261128_000020_notice;
 mod m20261128_000021_key_purpose;
+mod m20261128_000022_write_path;
 
 struct Migrator;
 
@@ -59,6 +60,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000019_rows_by_user::Migration),
             Box::new(m20261128_000020_notice::Migration),
             Box::new(m20261128_000021_key_purpose::Migration),
+            Box::new(m20261128_000022_write_path::Migration),
         ]
     }
 }

@@ -44,6 +44,7 @@ mod registration;
 mod remote;
 mod revoking;
 mod rotation;
+mod round_trips;
 mod services;
 mod serving;
 mod sessions;

@@ -1,5 +1,7 @@
 //! Where the tables are: connections, transactions, and bringing the schema up to date.
 
+mod group_commit;
+
 use std::fmt;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
@@ -13,9 +15,11 @@ use sea_orm::sqlx::postgres::PgConnectOptions;
 use sea_orm::sqlx::sqlite::{SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
     ColumnTrait, ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction,
-    DbBackend, DbErr, EntityTrait, QueryFilter, QuerySelect, QueryTrait, SqliteTransactionMode,
-    TransactionOptions, TransactionTrait, sqlx,
+    DbBackend, DbErr, EntityTrait, QueryFilter, QueryResult, QuerySelect, QueryTrait,
+    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait, sqlx,
 };
+
+use self::group_commit::GroupCommit;
 
 use crate::base::config::{self, Migrate};
 
@@ -38,8 +42,8 @@ const SERVER_SETTINGS: [(&str, &str); 5] = [
 
 /// The keys of PostgreSQL's advisory locks that are ours.
 const MIGRATION_LOCK: i64 = 0x7465_7373_0001;
-const REVOCATION_LOCK: i64 = 0x7465_7373_0002;
 const AUDIT_LOCK: i64 = 0x7465_7373_0003;
+const KEY_LOCK: i64 = 0x7465_7373_0004;
 
 /// A `DATABASE_URL` in any of the spellings people bring.
 #[derive(Clone)]
@@ -167,6 +171,8 @@ pub struct Database {
     writer: DatabaseConnection,
     /// Opened when it is first needed.
     exporter: DatabaseConnection,
+    /// On SQLite, single statements share a commit.
+    group: Option<GroupCommit>,
 }
 
 impl Database {
@@ -189,13 +195,14 @@ impl Database {
                 let reader = unlocked(|| sqlite(path, synchronous, readers, true)).await?;
                 let exporter = for_exports(sqlite(path, synchronous, EXPORTERS, true));
                 let exporter = sea_orm::Database::connect(exporter).await?;
-                Ok(Self { reader, writer, exporter })
+                let group = Some(GroupCommit::start(writer.clone()));
+                Ok(Self { reader, writer, exporter, group })
             }
             DatabaseUrl::Postgres(url, _) => {
                 let pool = sea_orm::Database::connect(postgres(url)).await?;
                 let exporter = for_exports(postgres(url)).max_connections(EXPORTERS).to_owned();
                 let exporter = sea_orm::Database::connect(exporter).await?;
-                Ok(Self { reader: pool.clone(), writer: pool, exporter })
+                Ok(Self { reader: pool.clone(), writer: pool, exporter, group: None })
             }
         }
     }
@@ -205,9 +212,22 @@ impl Database {
         &self.reader
     }
 
-    /// For single statements that write: each is a transaction of its own.
-    pub fn writer(&self) -> &DatabaseConnection {
-        &self.writer
+    /// Runs a single statement that writes. It is a transaction of its own; on SQLite it can share one with others.
+    /// Returns the first row that the statement returns, after the commit.
+    ///
+    /// # Errors
+    ///
+    /// If the database refuses: then nothing of the statement remains.
+    pub(crate) async fn run(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        match &self.group {
+            Some(group) => group.run(statement).await,
+            None => self.writer.query_one_raw(statement).await,
+        }
+    }
+
+    /// The kind of database.
+    pub(crate) fn backend(&self) -> DbBackend {
+        self.writer.get_database_backend()
     }
 
     /// For what reads many rows: it has connections of its own, so that single look-ups need not wait for it.
@@ -316,23 +336,36 @@ pub(crate) async fn delete_some<E: EntityTrait>(
     Ok(deleted.rows_affected)
 }
 
-/// Makes the transaction's order among those that write revocations the order of their commits: on
-/// PostgreSQL a sequence alone would let a reader see 8 before 7, and never look for 7 again.
+/// Lets one transaction at a time change the signing keys, or the longest life of tokens.
 ///
 /// # Errors
 ///
-/// When the database refuses.
-pub(crate) async fn serialise_revocations(transaction: &DatabaseTransaction) -> Result<(), DbErr> {
-    lock(transaction, REVOCATION_LOCK).await
+/// If the database refuses.
+pub(crate) async fn lock_keys(transaction: &DatabaseTransaction) -> Result<(), DbErr> {
+    lock(transaction, KEY_LOCK).await
 }
 
-/// Makes those that tell of acts wait for each other: each row follows from the one before.
+/// Lets one transaction at a time seal the audit.
 ///
 /// # Errors
 ///
-/// When the database refuses.
-pub(crate) async fn serialise_audit(transaction: &DatabaseTransaction) -> Result<(), DbErr> {
+/// If the database refuses.
+pub(crate) async fn lock_audit(transaction: &DatabaseTransaction) -> Result<(), DbErr> {
     lock(transaction, AUDIT_LOCK).await
+}
+
+/// As [`lock_audit`], without waiting. Returns false if another transaction has the lock.
+///
+/// # Errors
+///
+/// If the database refuses.
+pub(crate) async fn try_lock_audit(transaction: &DatabaseTransaction) -> Result<bool, DbErr> {
+    if transaction.get_database_backend() != DbBackend::Postgres {
+        return Ok(true);
+    }
+    let sql = format!("select pg_try_advisory_xact_lock({AUDIT_LOCK})");
+    let row = transaction.query_one_raw(Statement::from_string(DbBackend::Postgres, sql)).await?;
+    row.map_or(Ok(false), |row| row.try_get_by_index(0))
 }
 
 async fn lock(transaction: &DatabaseTransaction, key: i64) -> Result<(), DbErr> {

@@ -7,7 +7,7 @@
 use std::ops::Deref;
 
 use entity::{SessionId, UserId};
-use sea_orm::{DatabaseConnection, DatabaseTransaction, TransactionTrait};
+use sea_orm::{DatabaseTransaction, QueryResult, Statement, TransactionTrait};
 use tessera_verify::Revocation;
 
 use crate::app::App;
@@ -132,6 +132,7 @@ impl<'a> UnitOfWork<'a> {
         if !notices.is_empty() {
             notice::write(&transaction, &notices).await?;
         }
+        let records = !entries.is_empty();
         audit::write(&transaction, entries).await?;
         tracing::debug!(
             revocations = revocations.iter().map(|revoked| revoked.entries.len()).sum::<usize>(),
@@ -143,6 +144,9 @@ impl<'a> UnitOfWork<'a> {
         users.into_iter().for_each(|user| app.user.cache.forget(user));
         if wakes_jobs {
             app.job.wake();
+        }
+        if records {
+            app.audit.wake();
         }
         // The act is done, whatever comes of this: other replicas, and this one again, read the notices every half second.
         if let Err(error) = notice::act(app, &notices).await {
@@ -213,12 +217,16 @@ impl Part {
 ///
 /// When the database refuses.
 pub(crate) async fn record(app: &App, entry: Entry) -> Result<()> {
-    let mut work = UnitOfWork::begin(app).await?;
-    work.record(entry);
-    work.commit().await
+    audit::write_alone(&app.database, entry).await?;
+    app.audit.wake();
+    Ok(())
 }
 
-/// The connection for one statement that causes nothing else. A test lists those who call this.
-pub(crate) fn statement(app: &App) -> &DatabaseConnection {
-    app.database.writer()
+/// Runs one statement that causes nothing else. Returns its first row. A test lists the callers.
+///
+/// # Errors
+///
+/// If the database refuses.
+pub(crate) async fn statement(app: &App, statement: Statement) -> Result<Option<QueryResult>> {
+    Ok(app.database.run(statement).await?)
 }

@@ -9,7 +9,7 @@ use crate::support::{Answer, Kind, PASSWORD, Person, Proxy, Server, TestDatabase
 
 const AWAY: &str = r#"{"detail":"SERVICE_UNAVAILABLE"}"#;
 
-async fn behind_a_proxy() -> (Server, Proxy) {
+pub(crate) async fn behind_a_proxy() -> (Server, Proxy) {
     let database = TestDatabase::create(Kind::Postgres).await;
     let address = address_of(database.url()).to_owned();
     let proxy = Proxy::to(address.clone()).await;

@@ -1,7 +1,7 @@
 //! What is the same on every database, or needs one of its own: `scripts/test` runs it once.
 
 mod appearance;
-mod away;
+pub(crate) mod away;
 mod command;
 mod generated;
 mod hidden;

@@ -41,6 +41,7 @@ async fn every_entity_is_readable(kind: Kind) {
         ended_ip: Some("x".repeat(45)),
         issued_at: i64::MAX,
         secret: session::Secret(vec![7; 32]),
+        cuts: i64::MAX,
     };
     let session_id = session.id;
     session.clone().into_active_model().reset_all().insert(&connection).await.unwrap();

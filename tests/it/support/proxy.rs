@@ -2,8 +2,10 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
@@ -20,6 +22,7 @@ enum Way {
 pub(crate) struct Proxy {
     address: SocketAddr,
     way: Arc<watch::Sender<Way>>,
+    round_trips: Arc<AtomicU64>,
 }
 
 impl Proxy {
@@ -29,12 +32,20 @@ impl Proxy {
         let address = listener.local_addr().unwrap();
         let way = Arc::new(watch::Sender::new(Way::Open));
         let ways = Arc::clone(&way);
+        let round_trips = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&round_trips);
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
-                tokio::spawn(carry(near, target.clone(), ways.subscribe()));
+                let counter = Counter::of(Arc::clone(&counted));
+                tokio::spawn(carry(near, target.clone(), ways.subscribe(), counter));
             }
         });
-        Self { address, way }
+        Self { address, way, round_trips }
+    }
+
+    /// The round trips to PostgreSQL so far: the messages that PostgreSQL answers when it is done with what came before.
+    pub(crate) fn round_trips(&self) -> u64 {
+        self.round_trips.load(Ordering::SeqCst)
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -54,8 +65,14 @@ impl Proxy {
     }
 }
 
-async fn carry(mut near: TcpStream, target: String, mut way: watch::Receiver<Way>) {
+async fn carry(
+    mut near: TcpStream,
+    target: String,
+    mut way: watch::Receiver<Way>,
+    mut counter: Counter,
+) {
     let Ok(mut far) = TcpStream::connect(target).await else { return };
+    let ((mut from_near, mut to_near), (mut from_far, mut to_far)) = (near.split(), far.split());
     loop {
         let now = *way.borrow_and_update();
         match now {
@@ -66,9 +83,75 @@ async fn carry(mut near: TcpStream, target: String, mut way: watch::Receiver<Way
                 return;
             }
             Way::Open => tokio::select! {
-                _ = copy_bidirectional(&mut near, &mut far) => return,
+                _ = pump(&mut from_near, &mut to_far, &mut counter) => return,
+                _ = copy(&mut from_far, &mut to_near) => return,
                 _ = way.changed() => {}
             },
+        }
+    }
+}
+
+/// Copies what a client sends, and counts it.
+async fn pump(
+    from: &mut ReadHalf<'_>,
+    to: &mut WriteHalf<'_>,
+    counter: &mut Counter,
+) -> std::io::Result<()> {
+    let mut buffer = [0; 16 * 1024];
+    loop {
+        match from.read(&mut buffer).await? {
+            0 => return Ok(()),
+            length => {
+                counter.see(&buffer[..length]);
+                to.write_all(&buffer[..length]).await?;
+            }
+        }
+    }
+}
+
+/// Follows the messages of a client of PostgreSQL, and counts those that end a round trip: `Sync` and `Query`.
+struct Counter {
+    round_trips: Arc<AtomicU64>,
+    has_started: bool,
+    head: Vec<u8>,
+    /// The bytes of the message that are still to come.
+    rest: usize,
+}
+
+impl Counter {
+    /// The protocol's version in the message that starts a session.
+    const VERSION: [u8; 4] = [0, 3, 0, 0];
+
+    fn of(round_trips: Arc<AtomicU64>) -> Self {
+        Self { round_trips, has_started: false, head: Vec::new(), rest: 0 }
+    }
+
+    fn see(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            if self.rest > 0 {
+                let skipped = self.rest.min(bytes.len());
+                self.rest -= skipped;
+                bytes = &bytes[skipped..];
+                continue;
+            }
+            self.head.push(bytes[0]);
+            bytes = &bytes[1..];
+            // Before the session starts, a message is a length and a number; after that a letter and a length.
+            let length_at = usize::from(self.has_started);
+            let head_length = if self.has_started { 5 } else { 8 };
+            if self.head.len() < head_length {
+                continue;
+            }
+            let length = &self.head[length_at..length_at + 4];
+            let length = u32::from_be_bytes(length.try_into().unwrap()) as usize;
+            self.rest = length + length_at - head_length;
+            if self.has_started {
+                let ends = [b'S', b'Q'].contains(&self.head[0]);
+                self.round_trips.fetch_add(u64::from(ends), Ordering::SeqCst);
+            } else {
+                self.has_started = self.head[4..8] == Self::VERSION;
+            }
+            self.head.clear();
         }
     }
 }

@@ -8,11 +8,11 @@ mod store;
 
 use std::net::IpAddr;
 
-pub(crate) use store::{next_issue, spend};
+pub(crate) use store::{Spent, next_issue, spending};
 
 use aws_lc_rs::{constant_time, hmac};
 use entity::UserId;
-use entity::session::Model;
+use entity::session::{Model, Secret};
 use tessera_verify::{Claims, TokenKind};
 use uuid::{Builder, Uuid};
 
@@ -42,21 +42,39 @@ pub(crate) struct LastUse {
     pub(crate) user_agent: Option<String>,
 }
 
-/// The columns of a grant, whichever table they are in.
-pub(crate) struct Grant<'a> {
+/// The part of a grant that never changes. It gives the grant's refresh tokens their ids.
+#[derive(Clone, Copy)]
+pub(crate) struct Issuer<'a> {
     user: UserId,
     secret: &'a [u8],
+}
+
+impl<'a> Issuer<'a> {
+    /// Of a user, with a grant's secret.
+    pub(crate) fn new(user: UserId, secret: &'a Secret) -> Self {
+        Self { user, secret: &secret.0 }
+    }
+}
+
+/// The columns of a grant, whichever table they are in.
+pub(crate) struct Grant<'a> {
+    issuer: Issuer<'a>,
     generation: u64,
     rotated_at: Timestamp,
     expires_at: Timestamp,
     ended_at: Option<Timestamp>,
 }
 
+impl<'a> From<&'a Model> for Issuer<'a> {
+    fn from(row: &'a Model) -> Self {
+        Self::new(row.user_id, &row.secret)
+    }
+}
+
 impl<'a> From<&'a Model> for Grant<'a> {
     fn from(row: &'a Model) -> Self {
         Self {
-            user: row.user_id,
-            secret: &row.secret.0,
+            issuer: Issuer::from(row),
             generation: row.generation.cast_unsigned(),
             rotated_at: Timestamp::from_millis(row.rotated_at),
             expires_at: Timestamp::from_millis(row.expires_at),
@@ -65,7 +83,7 @@ impl<'a> From<&'a Model> for Grant<'a> {
     }
 }
 
-impl Grant<'_> {
+impl Issuer<'_> {
     /// The id of the grant's refresh token of a generation: HMAC-SHA-256 over the generation (eight bytes, the most
     /// significant first) under the grant's secret. Its first 16 bytes are the claim `jti`, as a version 8 UUID (RFC
     /// 9562, section 5.8): 122 bits that nobody knows without the row.
@@ -104,6 +122,11 @@ impl RefreshToken {
         Some(Self { user: user_of(claims), generation, id: claims.jti })
     }
 
+    /// The user of its grant.
+    pub(crate) fn user(&self) -> UserId {
+        self.user
+    }
+
     /// Its generation and the next, as the table has them; `None` for one that no grant reaches.
     fn generations(&self) -> Option<(i64, i64)> {
         let generation = i64::try_from(self.generation).ok()?;
@@ -139,7 +162,7 @@ pub(crate) enum Worth {
 /// anything nor end anything by it. The instant of the rotation may lie on either side of this clock's, by as much: the
 /// clock of the replica that spent the token may be ahead.
 pub(crate) fn worth(grant: &Grant<'_>, token: &RefreshToken, now: Timestamp, leeway: u64) -> Worth {
-    if !grant.gives(token) {
+    if !grant.issuer.gives(token) {
         return Worth::NotIssued;
     }
     if grant.ended_at.is_some() {
@@ -173,8 +196,7 @@ mod tests {
     /// A grant that lives, in its sixth generation.
     fn grant() -> Grant<'static> {
         Grant {
-            user: USER,
-            secret: &SECRET,
+            issuer: Issuer { user: USER, secret: &SECRET },
             generation: 5,
             rotated_at: Timestamp::from_millis(ROTATED),
             expires_at: Timestamp::from_millis(EXPIRES),
@@ -183,7 +205,7 @@ mod tests {
     }
 
     fn token(generation: u64) -> RefreshToken {
-        let id = grant().token_id(generation).unwrap();
+        let id = grant().issuer.token_id(generation).unwrap();
         RefreshToken { user: USER, generation, id }
     }
 
@@ -273,6 +295,6 @@ mod tests {
     #[test]
     fn an_id_is_the_same_on_every_replica() {
         let expected = "2189620e-fcd0-840b-97a5-7eaf574cbdec";
-        assert_eq!(grant().token_id(5).unwrap().to_string(), expected);
+        assert_eq!(grant().issuer.token_id(5).unwrap().to_string(), expected);
     }
 }

@@ -1,12 +1,14 @@
 //! The columns of grants, in the table `session`.
 
 use entity::SessionId;
-use entity::session::{Column, Entity, Model};
+use entity::session::{Column, Model};
 use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait, SimpleExpr};
-use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, DbBackend, DbErr, FromQueryResult, QueryResult, Statement, Value};
 
 use super::{LastUse, Limits, RefreshToken};
 use crate::base::clock::Timestamp;
+use crate::base::scope::Scopes;
+use crate::identity::user;
 
 impl Limits {
     /// When a grant that is used now expires: the earlier of the two limits.
@@ -21,33 +23,69 @@ impl Limits {
     }
 }
 
-/// Spends a refresh token: moves its grant on from the token's generation to the next. Of any number of callers with one
-/// generation, one gets the row; the others, and everybody after the end, get nothing.
-pub(crate) async fn spend(
-    connection: &impl ConnectionTrait,
+/// Moves a grant from the generation of its token to the next, if its user may act.
+///
+/// The user's flags and scopes are read by the same statement. On PostgreSQL they are as they were when the statement
+/// began, although it may have waited for the row since. An act that takes scopes away counts `cuts` on while it has the
+/// row: if the row says another number than it did when the statement began, what was read of the user may be old.
+const SPEND: &str = "\
+    update session set generation = $1, rotated_at = $2, last_used_at = $2, ip = $3, user_agent = $4, \
+    issued_at = case when issued_at >= $2 then issued_at + 1 else $2 end, \
+    expires_at = case when created_at + $5 < $6 then created_at + $5 else $6 end \
+    where id = $7 and user_id = $8 and generation = $9 and ended_at is null and expires_at > $2 \
+    and exists (select 1 from \"user\" holder where holder.id = session.user_id \
+    and holder.is_active and (holder.is_verified or not $10)) \
+    returning *, \
+    (select holder.is_superuser from \"user\" holder where holder.id = session.user_id) as is_superuser, \
+    (select profile.scopes from profile where profile.user_id = session.user_id) as scopes, \
+    cuts = (select before.cuts from session before where before.id = session.id) as is_current";
+
+/// The statement that spends a refresh token. Of any number of callers with one generation, one gets the row; the
+/// others, and everybody after the end, get nothing. `None` for a token that no grant reaches.
+pub(crate) fn spending(
+    backend: DbBackend,
     id: SessionId,
     token: &RefreshToken,
     limits: &Limits,
-    last_use: LastUse,
-) -> Result<Option<Model>, DbErr> {
-    let Some((generation, next)) = token.generations() else { return Ok(None) };
+    last_use: &LastUse,
+    require_verification: bool,
+) -> Option<Statement> {
+    let (generation, next) = token.generations()?;
     let LastUse { at, ip, user_agent } = last_use;
-    let rows = Entity::update_many()
-        .col_expr(Column::Generation, Expr::value(next))
-        .col_expr(Column::RotatedAt, Expr::value(at.millis()))
-        .col_expr(Column::LastUsedAt, Expr::value(at.millis()))
-        .col_expr(Column::IssuedAt, next_issue(at))
-        .col_expr(Column::ExpiresAt, limits.expiry(at))
-        .col_expr(Column::Ip, Expr::value(ip.map(|ip| ip.to_string())))
-        .col_expr(Column::UserAgent, Expr::value(user_agent))
-        .filter(Column::UserId.eq(token.user))
-        .filter(Column::EndedAt.is_null())
-        .filter(Column::Id.eq(id))
-        .filter(Column::Generation.eq(generation))
-        .filter(Column::ExpiresAt.gt(at.millis()))
-        .exec_with_returning(connection)
-        .await?;
-    Ok(rows.into_iter().next())
+    let absolute = Timestamp::from_millis(0).plus_seconds(limits.absolute);
+    let values: [Value; 10] = [
+        next.into(),
+        at.millis().into(),
+        ip.map(|ip| ip.to_string()).into(),
+        user_agent.clone().into(),
+        absolute.millis().into(),
+        at.plus_seconds(limits.idle).millis().into(),
+        id.into(),
+        token.user.into(),
+        generation.into(),
+        require_verification.into(),
+    ];
+    Some(Statement::from_sql_and_values(backend, SPEND, values))
+}
+
+/// A grant whose refresh token was just spent.
+pub(crate) struct Spent {
+    /// The row, in its new generation.
+    pub(crate) row: Model,
+    /// The scopes of its user; `None` if they must be read again.
+    pub(crate) scopes: Option<Scopes>,
+}
+
+impl TryFrom<QueryResult> for Spent {
+    type Error = DbErr;
+
+    fn try_from(result: QueryResult) -> Result<Self, DbErr> {
+        let granted: Option<String> = result.try_get("", "scopes")?;
+        let scopes = user::scopes(result.try_get("", "is_superuser")?, granted.as_deref());
+        let is_current: bool = result.try_get("", "is_current")?;
+        let row = Model::from_query_result(&result, "")?;
+        Ok(Self { row, scopes: is_current.then_some(scopes) })
+    }
 }
 
 /// The place of a grant's next access token in their order: now, or after the one before, whatever the clock says.

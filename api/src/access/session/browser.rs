@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use entity::{SessionId, UserId};
-use quick_cache::sync::Cache;
 use sea_orm::DatabaseTransaction;
 use tessera_verify::Refusal;
 
@@ -28,22 +27,6 @@ use crate::platform::unit_of_work::UnitOfWork;
 
 /// How many letters and digits an id has: 256 bits.
 const ID_LENGTH: usize = 43;
-
-/// The most sessions of browsers whose last use a replica remembers.
-const MAX_NOTED: usize = 20_000;
-
-/// What this replica remembers of sessions of browsers.
-#[derive(Debug)]
-pub struct State {
-    /// The time at which it last wrote that a session is in use.
-    noted: Cache<SessionId, Timestamp>,
-}
-
-impl Default for State {
-    fn default() -> Self {
-        Self { noted: Cache::new(MAX_NOTED) }
-    }
-}
 
 /// How often it is written that a session is in use, in seconds; more often where it ends soon.
 const NOTED_EVERY: u64 = 60;

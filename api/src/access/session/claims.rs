@@ -6,7 +6,7 @@ use entity::session::Model;
 use tessera_verify::{Claims, TokenKind, TokenType};
 
 use super::{Tokens, store};
-use crate::access::grant::{Grant, RefreshToken};
+use crate::access::grant::{Issuer, RefreshToken};
 use crate::app::App;
 use crate::base::claims::{session_of, user_of};
 use crate::base::clock::{self, Timestamp};
@@ -113,7 +113,7 @@ fn refresh_claims(app: &App, row: &Model) -> Result<Claims> {
     let none = || Error::because(Code::InternalServerError, "a session without a secret");
     let issued = Timestamp::from_millis(row.rotated_at).seconds();
     let issuer = app.config.public_url.as_str();
-    let id = Grant::from(row).token_id(generation).ok_or_else(none)?;
+    let id = Issuer::from(row).token_id(generation).ok_or_else(none)?;
     Ok(Claims::new(TokenKind::refresh(generation), issuer, row.user_id.0, issuer, id)
         .with_iat(issued)
         .with_nbf(issued)
@@ -125,7 +125,7 @@ fn refresh_claims(app: &App, row: &Model) -> Result<Claims> {
 /// will give.
 fn is_of(row: &Model, claims: &Claims) -> bool {
     match RefreshToken::of(claims) {
-        Some(token) => Grant::from(row).gives(&token),
+        Some(token) => Issuer::from(row).gives(&token),
         None => row.user_id == user_of(claims),
     }
 }

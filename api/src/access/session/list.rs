@@ -159,6 +159,7 @@ fn seen_from(current: Option<SessionId>, row: Model) -> Session {
         ended_ip,
         issued_at: _,
         secret: _,
+        cuts: _,
     } = row;
     let seconds = |millis| Timestamp::from_millis(millis).seconds();
     Session {

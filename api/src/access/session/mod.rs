@@ -16,7 +16,6 @@ pub(crate) mod pages;
 mod refresh;
 mod store;
 
-pub use browser::State;
 pub(crate) use claims::is_of_session;
 pub use claims::{Audience, holder};
 pub use end::logout_all;
@@ -31,8 +30,9 @@ pub use refresh::{explain_refresh, refresh};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use entity::session::Model;
+use entity::session::{Model, Secret};
 use entity::{SessionId, UserId};
+use quick_cache::sync::Cache;
 use sea_orm::DatabaseTransaction;
 use tessera_verify::{Claims, MAX_LEEWAY, Refusal, Revocation, TokenKind};
 
@@ -47,6 +47,24 @@ use crate::identity::user::{self, User};
 use crate::platform::audit::{Act, Entry};
 use crate::platform::revocation::{self, Reason};
 use crate::platform::unit_of_work::UnitOfWork;
+
+/// The most sessions that a replica remembers something of.
+const MAX_REMEMBERED: usize = 20_000;
+
+/// The things that this replica remembers of sessions.
+#[derive(Debug)]
+pub struct State {
+    /// The time at which it last wrote that a browser's session is in use.
+    noted: Cache<SessionId, Timestamp>,
+    /// The users and secrets of grants, which never change.
+    grants: Cache<SessionId, Arc<(UserId, Secret)>>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self { noted: Cache::new(MAX_REMEMBERED), grants: Cache::new(MAX_REMEMBERED) }
+    }
+}
 
 /// Where a request came from, and with what.
 #[derive(Debug, Clone)]

@@ -159,5 +159,6 @@ fn new_row(
         ended_ip: None,
         issued_at: issued_at.millis(),
         secret: entity::session::Secret(random::bytes::<SECRET_LENGTH>().to_vec()),
+        cuts: 0,
     }
 }

@@ -1,16 +1,18 @@
 //! Staying signed in: what a refresh token gives, and what it ends.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use entity::SessionId;
-use entity::session::Model;
+use entity::session::{Model, Secret};
+use entity::{SessionId, UserId};
+use sea_orm::{ConnectionTrait, Statement};
 use tessera_verify::{Claims, Refusal, TokenType};
 
 use super::claims::{Audience, tokens, warn_of_forgery};
-use super::{Device, Tokens, active_user, limits, store};
-use crate::access::grant::{self, Grant, LastUse, RefreshToken, Worth};
+use super::{Device, Tokens, limits, store};
+use crate::access::grant::{self, Grant, Issuer, LastUse, RefreshToken, Spent, Worth};
 use crate::app::App;
-use crate::base::claims::{session_of, user_of};
+use crate::base::claims::session_of;
 use crate::base::clock::{self, Timestamp};
 use crate::base::error::{Code, Error, Result, TokenRefusal};
 use crate::identity::user;
@@ -40,32 +42,65 @@ pub async fn refresh(
     let claims = verified(app, token)?;
     let token = RefreshToken::of(&claims).ok_or(Code::RefreshTokenInvalid)?;
     let session = session_of(&claims);
-    // A row's secret and user never change: this look-up and the update need no transaction.
-    let row = store::find(app.database.reader(), session).await?;
-    let row = row.ok_or(Code::RefreshTokenInvalid)?;
-    if !Grant::from(&row).gives(&token) {
+    let known = known_grant(app, session).await?.ok_or(Code::RefreshTokenInvalid)?;
+    if !Issuer::new(known.0, &known.1).gives(&token) {
         warn_of_forgery(&claims);
         return Err(Code::RefreshTokenInvalid.into());
-    }
-    let holder = active_user(app, &claims).await?.ok_or(Code::SessionEnded)?;
-    if !holder.may_act(&app.config) {
-        // The token is not spent: it is good again once the address is verified.
-        return Err(Error::token(Code::SessionEnded, TokenRefusal::USER_NOT_VERIFIED));
     }
     let Device { ip, user_agent } = device;
     let now = clock::now();
     let last_use = LastUse { at: now, ip, user_agent };
-    let writer = statement(app);
-    let spent = grant::spend(writer, session, &token, &limits(app), last_use.clone()).await?;
-    let row = match spent {
-        Some(row) => row,
+    let spending = spending(app, session, &token, &last_use).ok_or(Code::RefreshTokenInvalid)?;
+    let Spent { row, scopes } = match statement(app, spending).await? {
+        Some(row) => Spent::try_from(row)?,
         None => settle(app, session, &token, last_use).await?,
     };
-    // Read anew, now that the row has the token's place in their order. If the scopes that are read are old ones, whoever
-    // takes some away has yet to look at the row, and the cut-off covers the token: see `revoke_access`.
-    let user = user_of(&claims);
-    let holder = user::by_id(&app.database, user).await?.ok_or(Code::SessionEnded)?.user;
-    tokens(app, &row, now, false, audience, &holder.scopes())
+    let scopes = match scopes {
+        Some(scopes) => scopes,
+        // Read now that the row has the token's place in their order. If the scopes that are read are old ones, the act
+        // that takes some away has yet to look at the row, and the cut-off covers the token: see `revoke_access`.
+        None => {
+            let holder = user::by_id(&app.database, row.user_id).await?;
+            holder.ok_or(Code::SessionEnded)?.user.scopes()
+        }
+    };
+    tokens(app, &row, now, false, audience, &scopes)
+}
+
+/// The user and the secret of a session's grant, which never change. A replica remembers those of sessions that it
+/// refreshed, so that a refresh needs one statement.
+async fn known_grant(app: &App, session: SessionId) -> Result<Option<Arc<(UserId, Secret)>>> {
+    if let Some(known) = app.session.grants.get(&session) {
+        return Ok(Some(known));
+    }
+    let row = store::find(app.database.reader(), session).await?;
+    let known = row.map(|row| Arc::new((row.user_id, row.secret)));
+    if let Some(known) = &known {
+        app.session.grants.insert(session, Arc::clone(known));
+    }
+    Ok(known)
+}
+
+/// The statement that spends a token.
+fn spending(
+    app: &App,
+    session: SessionId,
+    token: &RefreshToken,
+    last_use: &LastUse,
+) -> Option<Statement> {
+    let (backend, limits) = (app.database.backend(), limits(app));
+    let require_verification = app.config.require_verification;
+    grant::spending(backend, session, token, &limits, last_use, require_verification)
+}
+
+/// Fails unless a user may act. The token is not spent: it is good again once the address is verified.
+async fn require_holder(app: &App, user: UserId) -> Result<()> {
+    let holder = user::by_id(&app.database, user).await?.filter(|found| found.user.is_active);
+    let holder = holder.ok_or(Code::SessionEnded)?.user;
+    if !holder.may_act(&app.config) {
+        return Err(Error::token(Code::SessionEnded, TokenRefusal::USER_NOT_VERIFIED));
+    }
+    Ok(())
 }
 
 /// The claims of a refresh token that the verifier accepts.
@@ -88,7 +123,8 @@ async fn settle(
     session: SessionId,
     token: &RefreshToken,
     last_use: LastUse,
-) -> Result<Model> {
+) -> Result<Spent> {
+    require_holder(app, token.user()).await?;
     let mut work = UnitOfWork::begin(app).await?;
     let row = store::find_and_lock(&*work, session).await?;
     let row = row.ok_or(Code::RefreshTokenInvalid)?;
@@ -97,10 +133,17 @@ async fn settle(
     let outcome = match worth {
         Worth::Current => {
             // It became the current one since. It is spent by the same statement as any.
-            let spent = grant::spend(&*work, session, token, &limits(app), last_use).await?;
-            Ok(spent.ok_or(Code::RefreshTokenInvalid)?)
+            let spending = spending(app, session, token, &last_use);
+            let spent = match spending {
+                Some(spending) => work.query_one_raw(spending).await?,
+                None => None,
+            };
+            Ok(spent.ok_or(Code::SessionEnded)?.try_into()?)
         }
-        Worth::Previous => Ok(store::issue(&*work, session, now).await?.unwrap_or(row)),
+        Worth::Previous => {
+            let row = store::issue(&*work, session, now).await?.unwrap_or(row);
+            Ok(Spent { row, scopes: None })
+        }
         Worth::Reused => {
             let entry = Entry::new(Act::RefreshReuse, Actor::anybody());
             end(app, &mut work, &row, &Reason::Reuse, last_use.ip, entry).await?;

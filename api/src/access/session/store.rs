@@ -120,6 +120,7 @@ pub(super) async fn keep(
         .finally(Expr::value(now.millis()));
     let rows = live(Entity::update_many(), user)
         .col_expr(Column::IssuedAt, cut_off.into())
+        .col_expr(Column::Cuts, Expr::col(Column::Cuts).add(1))
         .filter(Column::Id.eq(id))
         .filter(Column::IssuedAt.lte(now.plus_seconds(SKEW).millis()))
         .exec_with_returning(connection)
@@ -167,6 +168,7 @@ pub(super) async fn keep_all(
 ) -> Result<(), DbErr> {
     live(Entity::update_many(), user)
         .col_expr(Column::IssuedAt, Expr::value(cut_off.millis()))
+        .col_expr(Column::Cuts, Expr::col(Column::Cuts).add(1))
         .filter(Column::IssuedAt.lte(cut_off.millis()))
         .exec(connection)
         .await

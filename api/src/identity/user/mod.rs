@@ -83,10 +83,20 @@ impl User {
 
     /// What they may do.
     pub fn scopes(&self) -> Scopes {
-        let superuser = Scopes::of(&[Scope::SUPER, Scope::CHECK, Scope::INTROSPECT]);
-        let implied = if self.is_superuser { superuser } else { Scopes::default() };
-        self.granted.iter().chain(implied.iter()).cloned().collect()
+        with_implied(self.is_superuser, &self.granted)
     }
+}
+
+/// The scopes of a user with these columns.
+pub(crate) fn scopes(is_superuser: bool, granted: Option<&str>) -> Scopes {
+    with_implied(is_superuser, &granted.map_or_else(User::default_scopes, Scopes::parse))
+}
+
+/// The granted scopes, and those that superusers have besides.
+fn with_implied(is_superuser: bool, granted: &Scopes) -> Scopes {
+    let superuser = Scopes::of(&[Scope::SUPER, Scope::CHECK, Scope::INTROSPECT]);
+    let implied = if is_superuser { superuser } else { Scopes::default() };
+    granted.iter().chain(implied.iter()).cloned().collect()
 }
 
 /// A page on the web: nothing that a browser would run.

@@ -3,6 +3,7 @@
 use crate::base::hex::hex;
 use aws_lc_rs::digest::{SHA256, digest};
 use entity::audit::Model;
+use entity::audit_pending;
 use serde_json::{Value, json};
 
 /// What stands for a digest before the first row.
@@ -53,6 +54,14 @@ impl Link<'_> {
         let text = json!([before, seq, at, act, actor, subject, ip, request, detail]).to_string();
         hex(digest(&SHA256, text.as_bytes()))
     }
+}
+
+/// A pending entry as the row with a number, behind a row with a digest.
+pub(super) fn sealed(seq: i64, entry: audit_pending::Model, before: &str) -> Model {
+    let audit_pending::Model { id: _, at, act, actor, subject, ip, request, detail } = entry;
+    let digest = String::new();
+    let row = Model { seq, at, act, actor, subject, ip, request, detail, digest };
+    Model { digest: Link::from(&row).digest(before), ..row }
 }
 
 /// Follows the chain, row by row.

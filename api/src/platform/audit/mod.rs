@@ -5,21 +5,24 @@
 //! all that follow. No secret, no password and no address is in it.
 
 pub mod chain;
+pub(crate) mod jobs;
 mod store;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use entity::UserId;
 pub use entity::audit::Model as Row;
-use sea_orm::{ConnectionTrait, DatabaseTransaction};
+use entity::{UserId, audit_pending};
+use sea_orm::{ConnectionTrait, NotSet, Set};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use strum::{IntoStaticStr, VariantArray};
+use tokio::sync::Notify;
 
 use crate::app::App;
 use crate::base::clock;
-use crate::base::database::serialise_audit;
+use crate::base::database::Database;
 use crate::base::error::Result;
 use crate::base::listing::{Limit, Page};
 use crate::base::request_context::{self, RequestContext};
@@ -168,39 +171,75 @@ impl Entry {
     }
 }
 
-/// Writes entries in the transaction of the acts that they tell of, as the last thing before it is committed: from here
-/// on every other transaction that writes entries waits.
+/// The most entries that one transaction seals.
+const PENDING_AT_ONCE: u64 = 1000;
+
+/// The state of sealing on this replica.
+#[derive(Debug, Default)]
+pub struct State {
+    /// Rung after an act wrote entries.
+    written: Notify,
+    is_behind: AtomicBool,
+}
+
+impl State {
+    /// Wakes the work that seals entries.
+    pub(crate) fn wake(&self) {
+        self.written.notify_one();
+    }
+
+    /// Whether entries have waited for more than five seconds to be sealed.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.is_behind.load(Ordering::Relaxed)
+    }
+
+    fn note_lag(&self, is_behind: bool) {
+        self.is_behind.store(is_behind, Ordering::Relaxed);
+    }
+}
+
+/// Writes entries in the transaction of their acts. They are sealed soon after the commit.
 ///
 /// # Errors
 ///
-/// When the database refuses.
-pub(super) async fn write(transaction: &DatabaseTransaction, entries: Vec<Entry>) -> Result<()> {
-    if entries.is_empty() {
-        return Ok(());
-    }
-    serialise_audit(transaction).await?;
-    let last = store::last(transaction).await?;
-    let (mut seq, mut digest) =
-        last.map_or((0, chain::BEGINNING.to_owned()), |row| (row.seq, row.digest));
+/// If the database refuses.
+pub(super) async fn write(connection: &impl ConnectionTrait, entries: Vec<Entry>) -> Result<()> {
+    Ok(store::insert_pending(connection, pending(entries)).await?)
+}
+
+/// Writes the entry of an act that changes nothing else, in one statement.
+///
+/// # Errors
+///
+/// If the database refuses.
+pub(super) async fn write_alone(database: &Database, entry: Entry) -> Result<()> {
+    let statement = store::statement(database.backend(), pending(vec![entry]));
+    Ok(database.run(statement).await.map(drop)?)
+}
+
+/// The rows of entries, as of now and of the request that is served.
+fn pending(entries: Vec<Entry>) -> Vec<audit_pending::ActiveModel> {
     let RequestContext { ip, request_id } = request_context::current();
-    let mut rows = Vec::new();
-    for Entry { act, actor, subject, detail } in entries {
-        seq += 1;
-        let row = Row {
-            seq,
-            at: clock::now().millis(),
-            act: act.name().to_owned(),
-            actor: actor.0,
-            subject,
-            ip: ip.map(|ip| ip.to_string()),
-            request: request_id.clone(),
-            detail: detail.to_string(),
-            digest: String::new(),
-        };
-        digest = chain::Link::from(&row).digest(&digest);
-        rows.push(Row { digest: digest.clone(), ..row });
+    let at = clock::now().millis();
+    let row = |Entry { act, actor, subject, detail }| audit_pending::ActiveModel {
+        id: NotSet,
+        at: Set(at),
+        act: Set(act.name().to_owned()),
+        actor: Set(actor.0),
+        subject: Set(subject),
+        ip: Set(ip.map(|ip| ip.to_string())),
+        request: Set(request_id.clone()),
+        detail: Set(detail.to_string()),
+    };
+    entries.into_iter().map(row).collect()
+}
+
+/// Seals what is pending, so that a reader sees every act that was committed before. If that fails, as on a database
+/// that only reads, the reader sees what is sealed.
+pub(crate) async fn catch_up(app: &App) {
+    if let Err(error) = jobs::seal(app).await {
+        tracing::warn!(error.cause = %error, "the audit is read without its latest entries");
     }
-    Ok(store::insert(transaction, rows).await?)
 }
 
 /// Which rows are wanted.
@@ -234,6 +273,7 @@ pub async fn list(app: &App, filter: Filter) -> Result<Page<Row>> {
         return Ok(Page::empty());
     }
     let limit = Limit::new(filter.limit, 1000);
+    catch_up(app).await;
     let rows = store::list(app.database.reader(), &filter, limit.rows()).await?;
     Ok(limit.page(rows))
 }
@@ -244,6 +284,7 @@ pub async fn list(app: &App, filter: Filter) -> Result<Page<Row>> {
 ///
 /// When the database does not answer.
 pub async fn last(app: &App, act: Act) -> Result<Option<i64>> {
+    catch_up(app).await;
     Ok(store::last_of(app.database.reader(), act.name()).await?)
 }
 
@@ -254,6 +295,7 @@ pub async fn last(app: &App, act: Act) -> Result<Option<i64>> {
 ///
 /// When the database does not answer.
 pub async fn per_day(app: &App, acts: &[Act], since: i64) -> Result<Vec<(String, i64, i64)>> {
+    catch_up(app).await;
     let acts = acts.iter().map(|act| act.name()).collect();
     Ok(store::per_day(app.database.reader(), acts, since).await?)
 }
@@ -266,6 +308,7 @@ pub async fn per_day(app: &App, acts: &[Act], since: i64) -> Result<Vec<(String,
 pub async fn latest_of(app: &App, user: UserId, max: usize) -> Result<Vec<Row>> {
     let max = u64::try_from(max).unwrap_or(u64::MAX);
     let name = format!("user:{user}");
+    catch_up(app).await;
     let rows = store::latest_about(app.database.reader(), &name, max).await?;
     Ok(rows.into_iter().map(|row| seen_by(&name, row)).collect())
 }

@@ -1,14 +1,17 @@
 //! The table `audit`: only `insert` writes it.
 
 use entity::audit::{Column, Entity, Model};
+use entity::audit_pending;
 use sea_orm::sea_query::{Asterisk, Expr};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, ExprTrait, IntoActiveModel,
-    QueryFilter, QueryOrder, QuerySelect, Select,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr,
+    EntityTrait, ExprTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
+    Select, Statement,
 };
 
 use super::Filter;
 use crate::base::clock::MILLIS_OF_A_DAY;
+use crate::base::database::{lock_audit, try_lock_audit};
 
 /// As many rows as have fewer values than a statement may.
 const AT_ONCE: usize = 1000;
@@ -27,6 +30,67 @@ pub(super) async fn insert(
         Entity::insert_many(some).exec_without_returning(connection).await?;
     }
     Ok(())
+}
+
+/// Inserts entries that are not sealed yet.
+pub(super) async fn insert_pending(
+    connection: &impl ConnectionTrait,
+    rows: Vec<audit_pending::ActiveModel>,
+) -> Result<(), DbErr> {
+    let mut rows = rows.into_iter().peekable();
+    while rows.peek().is_some() {
+        let some: Vec<_> = rows.by_ref().take(AT_ONCE).collect();
+        audit_pending::Entity::insert_many(some).exec_without_returning(connection).await?;
+    }
+    Ok(())
+}
+
+/// The statement that inserts such entries.
+pub(super) fn statement(backend: DbBackend, rows: Vec<audit_pending::ActiveModel>) -> Statement {
+    audit_pending::Entity::insert_many(rows).build(backend)
+}
+
+/// The instant of the entry that has been pending the longest.
+pub(super) async fn oldest_pending(
+    connection: &impl ConnectionTrait,
+) -> Result<Option<i64>, DbErr> {
+    audit_pending::Entity::find()
+        .select_only()
+        .column(audit_pending::Column::At)
+        .order_by_asc(audit_pending::Column::Id)
+        .limit(1)
+        .into_tuple()
+        .one(connection)
+        .await
+}
+
+/// Deletes the first pending entries, and returns them in the order of their ids.
+pub(super) async fn take_pending(
+    connection: &impl ConnectionTrait,
+    max: u64,
+) -> Result<Vec<audit_pending::Model>, DbErr> {
+    let first = audit_pending::Entity::find()
+        .select_only()
+        .column(audit_pending::Column::Id)
+        .order_by_asc(audit_pending::Column::Id)
+        .limit(max)
+        .into_query();
+    let mut taken = audit_pending::Entity::delete_many()
+        .filter(audit_pending::Column::Id.in_subquery(first))
+        .exec_with_returning(connection)
+        .await?;
+    taken.sort_unstable_by_key(|entry| entry.id);
+    Ok(taken)
+}
+
+/// Waits until nobody else seals, and lets nobody else until the transaction ends.
+pub(super) async fn lock(transaction: &DatabaseTransaction) -> Result<(), DbErr> {
+    lock_audit(transaction).await
+}
+
+/// As [`lock`], without waiting. Returns false if somebody else seals.
+pub(super) async fn try_lock(transaction: &DatabaseTransaction) -> Result<bool, DbErr> {
+    try_lock_audit(transaction).await
 }
 
 pub(super) async fn list(

@@ -33,23 +33,33 @@ struct ReadyResponse {
     revocations: String,
     /// The key that signs access tokens.
     keys: String,
+    /// The audit: `ok`, or `behind` if entries wait to be sealed for more than five seconds. The server is ready then too.
+    audit: String,
 }
 
 impl Example for ReadyResponse {
     fn example() -> Self {
-        Readiness { database: true, revocations: true, keys: true, blacklist_enabled: true }.into()
+        Readiness {
+            database: true,
+            revocations: true,
+            keys: true,
+            audit: true,
+            blacklist_enabled: true,
+        }
+        .into()
     }
 }
 
 impl From<Readiness> for ReadyResponse {
     fn from(readiness: Readiness) -> Self {
         let word = |well: bool| if well { "ok" } else { "unavailable" }.to_owned();
-        let Readiness { database, revocations, keys, blacklist_enabled } = readiness;
+        let Readiness { database, revocations, keys, audit, blacklist_enabled } = readiness;
         Self {
             status: word(readiness.is_ready()),
             database: word(database),
             revocations: if blacklist_enabled { word(revocations) } else { "off".to_owned() },
             keys: word(keys),
+            audit: if audit { "ok" } else { "behind" }.to_owned(),
         }
     }
 }

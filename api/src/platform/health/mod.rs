@@ -20,6 +20,8 @@ pub struct Readiness {
     pub revocations: bool,
     /// A key signs access tokens, and other servers count with how long those live.
     pub keys: bool,
+    /// No entry of the audit has waited for more than five seconds to be sealed. Callers are answered meanwhile.
+    pub audit: bool,
     /// Whether revocations are checked.
     pub blacklist_enabled: bool,
 }
@@ -38,6 +40,7 @@ pub async fn readiness(app: &App) -> Readiness {
         database: matches!(timeout(PING_WITHIN, app.database.ping()).await, Ok(Ok(()))),
         revocations: !blacklist_enabled || app.revocation.are_known(),
         keys: key::signs(app) && revocation::life_is_noted(app),
+        audit: !app.audit.is_behind(),
         blacklist_enabled,
     }
 }

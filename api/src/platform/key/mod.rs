@@ -12,13 +12,13 @@ mod store;
 use std::sync::Arc;
 
 use entity::signing_key::{ACCESS, Model};
-use sea_orm::DatabaseTransaction;
+use sea_orm::{DatabaseTransaction, QueryTrait};
 use tessera_verify::{Guard, Key, KeySet, MAX_LEEWAY, RevocationList, SigningAlgorithm, Verifier};
 
 use crate::app::App;
 use crate::base::clock::{self, Timestamp};
 use crate::base::config::{Config, ConfigError, Secret};
-use crate::base::database::serialise_revocations;
+use crate::base::database::lock_keys;
 use crate::base::derived_key::{self, Seal, audience_secret, seals_of};
 use crate::base::error::{Code, Error, Result};
 use crate::base::random;
@@ -199,7 +199,8 @@ async fn note_signing(app: &App) -> Result<()> {
     };
     let now = clock::now();
     let since = now.minus_seconds(NOTED_EVERY);
-    Ok(store::note_signing(statement(app), key.id(), now, since).await?)
+    let note = store::noting(key.id(), now, since).build(app.database.backend());
+    statement(app, note).await.map(drop)
 }
 
 /// Makes the first key of the algorithm of the settings, if there is none that can be used, and notes
@@ -212,7 +213,7 @@ pub(crate) async fn prepare(app: &App) -> Result<()> {
     let seals = seals(&app.config)?;
     let algorithm = app.config.jwt_algorithm;
     let mut work = UnitOfWork::begin(app).await?;
-    serialise_revocations(&work).await?;
+    lock_keys(&work).await?;
     let now = clock::now();
     let mut signs = algorithm == SigningAlgorithm::Hs256;
     let rows = store::all(&*work).await?;
@@ -252,7 +253,7 @@ pub(crate) async fn prepare(app: &App) -> Result<()> {
 pub async fn reseal(app: &App) -> Result<u64> {
     let seals = seals(&app.config)?;
     let mut work = UnitOfWork::begin(app).await?;
-    serialise_revocations(&work).await?;
+    lock_keys(&work).await?;
     let mut resealed = 0;
     for row in store::all_of_any_purpose(&*work).await? {
         if seals[0].open(&row.kid, row.sealed.expose()).is_none()
@@ -441,7 +442,7 @@ pub(crate) async fn retire(
 ) -> Result<()> {
     let seals = seals(&app.config)?;
     // Of two that are retired at once, one must stay.
-    serialise_revocations(work).await?;
+    lock_keys(work).await?;
     let rows = store::all(&**work).await?;
     let keys = with_states(app, &seals, rows, clock::now());
     let (_, state) = keys.iter().find(|(row, _)| row.kid == kid).ok_or(Code::NotFound)?;

@@ -4,7 +4,7 @@ use entity::signing_key::{ACCESS, Column, Entity, Model};
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel,
-    QueryFilter, QueryOrder,
+    QueryFilter, QueryOrder, UpdateMany,
 };
 
 use crate::base::clock::Timestamp;
@@ -67,12 +67,14 @@ pub(super) async fn note_signing(
     now: Timestamp,
     since: Timestamp,
 ) -> Result<(), DbErr> {
+    noting(kid, now, since).exec(connection).await.map(drop)
+}
+
+/// The statement that notes that a key signs, unless that was noted since an instant.
+pub(super) fn noting(kid: &str, now: Timestamp, since: Timestamp) -> UpdateMany<Entity> {
     let is_due = Column::LastSignedAt.is_null().or(Column::LastSignedAt.lt(since.millis()));
     Entity::update_many()
         .col_expr(Column::LastSignedAt, Expr::value(now.millis()))
         .filter(Column::Kid.eq(kid))
         .filter(is_due)
-        .exec(connection)
-        .await
-        .map(drop)
 }

@@ -13,7 +13,6 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
 
 use crate::app::App;
 use crate::base::clock::{self, Timestamp};
-use crate::base::database::serialise_revocations;
 use crate::base::error::Result;
 
 /// How many rows are read at once.
@@ -58,7 +57,6 @@ impl State {
 ///
 /// When the database refuses.
 pub(super) async fn write(transaction: &DatabaseTransaction, kinds: &[Kind]) -> Result<()> {
-    serialise_revocations(transaction).await?;
     Ok(store::insert(transaction, kinds, clock::now()).await?)
 }
 

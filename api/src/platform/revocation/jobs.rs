@@ -9,7 +9,7 @@ use super::{GRACE, store};
 use crate::app::App;
 use crate::base::background::Background;
 use crate::base::clock::{self, Stopwatch};
-use crate::base::database::serialise_revocations;
+use crate::base::database::lock_keys;
 use crate::base::error::Result;
 use crate::platform::job::purge;
 use crate::platform::unit_of_work::UnitOfWork;
@@ -57,7 +57,7 @@ pub(crate) async fn note_life(app: &App) -> Result<()> {
     let began = Stopwatch::start();
     let own = app.config.access_token_expires;
     let work = UnitOfWork::begin(app).await?;
-    serialise_revocations(&work).await?;
+    lock_keys(&work).await?;
     let known = store::feed(&*work).await?;
     let noted = next_note(known.as_ref(), own, clock::now());
     if known.as_ref() != Some(&noted) {

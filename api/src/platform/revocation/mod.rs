@@ -23,7 +23,6 @@ use self::memory::entry;
 use self::store::Row;
 use crate::app::App;
 use crate::base::clock::{self, Timestamp};
-use crate::base::database::serialise_revocations;
 use crate::base::error::{Code, Error, Result};
 use crate::base::listing::{Limit, Page};
 
@@ -108,7 +107,6 @@ pub(super) async fn write(
     if entries.is_empty() {
         return Ok(());
     }
-    serialise_revocations(transaction).await?;
     Ok(store::insert(transaction, entries, session, reason.as_str(), at).await?)
 }
 
@@ -199,12 +197,13 @@ pub async fn list(
 ///
 /// [`Code::NotFound`] when there is none.
 pub(crate) async fn lift(transaction: &DatabaseTransaction, seq: i64) -> Result<Entry> {
-    serialise_revocations(transaction).await?;
     let row = store::find(transaction, seq).await?.ok_or(Code::NotFound)?;
     if !COVERING.contains(&row.kind.as_str()) {
         return Err(Code::NotFound.into());
     }
-    store::delete(transaction, seq).await?;
+    if !store::delete(transaction, seq).await? {
+        return Err(Code::NotFound.into());
+    }
     let subject = format!("{}:{}", row.kind, row.subject);
     store::insert_lift(transaction, subject, row.until, clock::now()).await?;
     Ok(row.into())

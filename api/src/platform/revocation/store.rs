@@ -87,8 +87,9 @@ pub(super) async fn of(
         .await
 }
 
-pub(super) async fn delete(connection: &impl ConnectionTrait, seq: i64) -> Result<(), DbErr> {
-    Entity::delete_by_id(seq).exec(connection).await.map(drop)
+/// Deletes a row. Returns false if somebody else did.
+pub(super) async fn delete(connection: &impl ConnectionTrait, seq: i64) -> Result<bool, DbErr> {
+    Entity::delete_by_id(seq).exec(connection).await.map(|deleted| deleted.rows_affected == 1)
 }
 
 /// Inserts a row that ends another.

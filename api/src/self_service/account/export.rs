@@ -118,6 +118,7 @@ impl Export {
         user: User,
         current: Option<SessionId>,
     ) -> Result<Self> {
+        audit::catch_up(app).await;
         let connection = app.database.exporter();
         let until = audit::end(connection).await?;
         let pending_email = pending::of(connection, user.id).await?;

@@ -1,0 +1,123 @@
+//! Group commit on SQLite: single statements that wait for the writer share one transaction.
+//!
+//! SQLite has one writer, and each commit waits for the disk. While one batch is synced, further statements gather; the
+//! next batch commits all of them with one sync. Nobody is answered before the commit of their batch, also those whose
+//! statement changed nothing: they may have read what the batch wrote.
+
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, QueryResult, RuntimeErr,
+    Statement, TransactionTrait,
+};
+use sea_orm::{SqliteTransactionMode, TransactionOptions};
+use tokio::sync::{mpsc, oneshot};
+
+/// The most statements in one transaction.
+const MAX_BATCH: usize = 256;
+
+type Outcome = Result<Option<QueryResult>, DbErr>;
+
+/// A statement that waits, and the caller who waits for it.
+struct Waiting {
+    statement: Statement,
+    reply: oneshot::Sender<Outcome>,
+}
+
+/// The queue of statements that wait for the writer.
+#[derive(Debug, Clone)]
+pub(super) struct GroupCommit(mpsc::UnboundedSender<Waiting>);
+
+impl GroupCommit {
+    /// Starts the task that runs the batches. It ends when the last clone of this queue is dropped.
+    pub(super) fn start(writer: DatabaseConnection) -> Self {
+        let (queue, waiting) = mpsc::unbounded_channel();
+        tokio::spawn(run(writer, waiting));
+        Self(queue)
+    }
+
+    /// Runs a statement in the next batch. Returns its first row after the commit.
+    ///
+    /// # Errors
+    ///
+    /// If the statement or the commit of its batch fails: then nothing of the statement remains.
+    pub(super) async fn run(&self, statement: Statement) -> Outcome {
+        let (reply, outcome) = oneshot::channel();
+        let gone = || DbErr::Conn(RuntimeErr::Internal("the writer has stopped".to_owned()));
+        self.0.send(Waiting { statement, reply }).map_err(|_| gone())?;
+        outcome.await.map_err(|_| gone())?
+    }
+}
+
+async fn run(writer: DatabaseConnection, mut queue: mpsc::UnboundedReceiver<Waiting>) {
+    while let Some(first) = queue.recv().await {
+        match begin(&writer).await {
+            Ok(transaction) => run_batch(&writer, transaction, first, &mut queue).await,
+            // The next callers may find the database again.
+            Err(error) => drop(first.reply.send(Err(error))),
+        }
+    }
+}
+
+/// Runs everything that waits by now in one transaction.
+///
+/// SQLite undoes only the statement that fails, or the whole transaction, depending on the fault. So the batch is rolled
+/// back if a statement fails, and each statement runs again in a transaction of its own.
+async fn run_batch(
+    writer: &DatabaseConnection,
+    transaction: DatabaseTransaction,
+    first: Waiting,
+    queue: &mut mpsc::UnboundedReceiver<Waiting>,
+) {
+    let mut batch = vec![first];
+    while batch.len() < MAX_BATCH
+        && let Ok(next) = queue.try_recv()
+    {
+        batch.push(next);
+    }
+    let mut rows = Vec::with_capacity(batch.len());
+    for waiting in &batch {
+        match transaction.query_one_raw(waiting.statement.clone()).await {
+            Ok(row) => rows.push(row),
+            Err(_) => break,
+        }
+    }
+    if rows.len() == batch.len() {
+        match transaction.commit().await {
+            Ok(()) => batch.into_iter().zip(rows).for_each(|(waiting, row)| {
+                let _ = waiting.reply.send(Ok(row));
+            }),
+            Err(error) => batch.into_iter().for_each(|waiting| {
+                let _ = waiting.reply.send(Err(copy(&error)));
+            }),
+        }
+        return;
+    }
+    let undone = transaction.rollback().await;
+    for Waiting { statement, reply } in batch {
+        let outcome = match &undone {
+            Ok(()) => run_alone(writer, statement).await,
+            Err(error) => Err(copy(error)),
+        };
+        let _ = reply.send(outcome);
+    }
+}
+
+async fn run_alone(writer: &DatabaseConnection, statement: Statement) -> Outcome {
+    let transaction = begin(writer).await?;
+    let row = transaction.query_one_raw(statement).await?;
+    transaction.commit().await?;
+    Ok(row)
+}
+
+/// Begins a transaction that may write.
+async fn begin(writer: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
+    let options = TransactionOptions {
+        sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+        ..TransactionOptions::default()
+    };
+    writer.begin_with_options(options).await
+}
+
+/// An error for each caller of a batch. A commit fails because the database cannot write now.
+fn copy(error: &DbErr) -> DbErr {
+    DbErr::Conn(RuntimeErr::Internal(error.to_string()))
+}

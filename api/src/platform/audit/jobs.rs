@@ -1,0 +1,120 @@
+//! Sealing: entries of the audit get their numbers and digests after the acts.
+//!
+//! An act writes its entries into `audit_pending`, in its own transaction and without a lock. Sealing moves committed
+//! entries into `audit`, a batch in one transaction, and only sealing waits for other sealing.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::{PENDING_AT_ONCE, chain, store};
+use crate::app::App;
+use crate::base::background::Background;
+use crate::base::clock;
+use crate::base::error::Result;
+use crate::platform::unit_of_work::UnitOfWork;
+
+/// The longest time between two looks for pending entries.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// The time that sealing waits for more entries after the first: many acts share one transaction.
+const GATHER_FOR: Duration = Duration::from_millis(50);
+
+/// The greatest age of a pending entry that is not reported, in milliseconds.
+const MAX_LAG: u64 = 5_000;
+
+/// Starts the background work.
+pub(crate) fn start(app: &App, background: &mut Background) {
+    background.start(keep_sealing(app.clone()));
+    let app = app.clone();
+    background.at_end(async move {
+        if let Err(error) = seal(&app).await {
+            tracing::warn!(error.cause = %error, "the last entries of the audit are not sealed yet");
+        }
+    });
+}
+
+/// Seals for as long as it is polled. Of several replicas, the one that gets the lock seals.
+async fn keep_sealing(app: App) {
+    let mut was_behind = false;
+    loop {
+        if timeout(LOOK_EVERY, app.audit.written.notified()).await.is_ok() {
+            tokio::time::sleep(GATHER_FOR).await;
+        }
+        if let Err(error) = turn(&app).await {
+            tracing::debug!(error.cause = %error, "the audit could not be sealed");
+        }
+        let lag = lag(&app).await.unwrap_or(u64::MAX);
+        let is_behind = lag > MAX_LAG;
+        match (was_behind, is_behind) {
+            (false, true) => tracing::warn!(
+                "entries of the audit wait to be sealed for more than five seconds; acts go on"
+            ),
+            (true, false) => tracing::info!("the audit is sealed again"),
+            _ => {}
+        }
+        was_behind = is_behind;
+        app.audit.note_lag(is_behind);
+    }
+}
+
+/// Seals one batch, unless another replica is sealing.
+async fn turn(app: &App) -> Result<()> {
+    if store::oldest_pending(app.database.reader()).await?.is_none() {
+        return Ok(());
+    }
+    let work = UnitOfWork::begin(app).await?;
+    if store::try_lock(&work).await? {
+        seal_batch(&work).await?;
+        work.commit().await?;
+    }
+    Ok(())
+}
+
+/// The age of the oldest pending entry, in milliseconds; 0 if none is pending.
+async fn lag(app: &App) -> Result<u64> {
+    let oldest = store::oldest_pending(app.database.reader()).await?;
+    let age = |at: i64| clock::now().millis().saturating_sub(at).max(0).unsigned_abs();
+    Ok(oldest.map_or(0, age))
+}
+
+/// Seals every entry that is pending now.
+///
+/// # Errors
+///
+/// If the database does not answer.
+pub(super) async fn seal(app: &App) -> Result<()> {
+    if store::oldest_pending(app.database.reader()).await?.is_none() {
+        return Ok(());
+    }
+    loop {
+        let work = UnitOfWork::begin(app).await?;
+        store::lock(&work).await?;
+        let sealed = seal_batch(&work).await?;
+        work.commit().await?;
+        if sealed < PENDING_AT_ONCE {
+            return Ok(());
+        }
+    }
+}
+
+/// Moves pending entries to the end of the chain. Returns their number.
+async fn seal_batch(work: &UnitOfWork<'_>) -> Result<u64> {
+    let pending = store::take_pending(&**work, PENDING_AT_ONCE).await?;
+    let count = u64::try_from(pending.len()).unwrap_or(u64::MAX);
+    if pending.is_empty() {
+        return Ok(count);
+    }
+    let last = store::last(&**work).await?;
+    let (mut seq, mut digest) =
+        last.map_or((0, chain::BEGINNING.to_owned()), |row| (row.seq, row.digest));
+    let mut rows = Vec::with_capacity(pending.len());
+    for entry in pending {
+        seq += 1;
+        let row = chain::sealed(seq, entry, &digest);
+        digest.clone_from(&row.digest);
+        rows.push(row);
+    }
+    store::insert(&**work, rows).await?;
+    Ok(count)
+}
