@@ -9,7 +9,7 @@ use super::{LastUse, Limits, RefreshToken};
 use crate::base::clock::Timestamp;
 
 impl Limits {
-    /// When a grant that is used now expires: the earlier of the two limits.
+    /// The time at which a grant that is used now expires: the earlier of the two limits.
     pub(crate) fn expiry(&self, now: Timestamp) -> SimpleExpr {
         let idle = now.plus_seconds(self.idle).millis();
         let age = Timestamp::from_millis(0).plus_seconds(self.absolute).millis();
@@ -21,8 +21,8 @@ impl Limits {
     }
 }
 
-/// Spends a refresh token: moves its grant on from the token's generation to the next. Of any number of callers with one
-/// generation, one gets the row; the others, and everybody after the end, get nothing.
+/// Exchanges a refresh token: moves its grant from the token's generation to the next one. If several callers present
+/// the same generation, only one gets the row. The others get `None`, and so does everyone after the end of the grant.
 pub(crate) async fn spend(
     connection: &impl ConnectionTrait,
     id: SessionId,
@@ -50,7 +50,7 @@ pub(crate) async fn spend(
     Ok(rows.into_iter().next())
 }
 
-/// The place of a grant's next access token in their order: now, or after the one before, whatever the clock says.
+/// The issue time of a grant's next access token: now, or just after the previous one if the clock is behind it.
 pub(crate) fn next_issue(now: Timestamp) -> SimpleExpr {
     CaseStatement::new()
         .case(Column::IssuedAt.gte(now.millis()), Expr::col(Column::IssuedAt).add(1))

@@ -1,4 +1,4 @@
-//! Ending sessions, and revoking their tokens.
+//! Functions that end sessions and revoke their tokens.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -18,18 +18,18 @@ use crate::platform::rate_limit;
 use crate::platform::revocation::{self, Life, Reason};
 use crate::platform::unit_of_work::UnitOfWork;
 
-/// How many access tokens of one session may be revoked alone before the session ends instead: so one
-/// sign-in cannot fill the table, and the memory of every server.
+/// The number of access tokens of a session that can be revoked alone before the session ends instead. So one sign-in
+/// cannot fill the table or the memory of the servers.
 pub(super) const MAX_REVOKED_ALONE: u64 = 20;
 
-/// Revokes an access token alone, or ends its session if too many of its tokens were revoked alone and
-/// may still be valid. A token that is revoked alone takes from the allowance of its user, unless the holder of an
-/// audience's secret may have made it.
+/// Revokes an access token alone, or ends its session if too many of its tokens were revoked alone and may still be
+/// valid. A revoked token counts towards the user's allowance, unless the holder of an audience's secret may have made
+/// it.
 ///
 /// # Errors
 ///
-/// [`Code::TooManyAttempts`] instead of the end, for a token that the holder of an audience's secret may
-/// have made: it ends nothing but tokens.
+/// [`Code::TooManyAttempts`] instead of the end of the session, if the holder of an audience's secret may have made the
+/// token. Such a holder can revoke tokens, but not end sessions.
 pub(super) async fn revoke_alone(
     app: &App,
     claims: &Claims,
@@ -38,10 +38,10 @@ pub(super) async fn revoke_alone(
 ) -> Result<()> {
     let (user, session) = (user_of(claims), session_of(claims));
     let mut work = UnitOfWork::begin(app).await?;
-    // Held: of many at once each counts those before it.
+    // Locked, so that of several requests at once each counts the ones before it.
     let row = store::find_and_lock(&*work, session).await?;
     let Some(row) = row.filter(|row| row.user_id == user) else { return Ok(()) };
-    // Another request, or another server, may have revoked it meanwhile.
+    // Another request or replica may have revoked it in the meantime.
     if revocation::is_revoked(app, &*work, claims).await? {
         return Ok(());
     }
@@ -69,9 +69,9 @@ pub(super) async fn revoke_alone(
     work.commit().await
 }
 
-/// With which tokens one is counted that is revoked alone: with those of its session. With HS256 whoever holds
-/// the secret of another audience can make tokens for it, of any session: they are counted apart, so that
-/// they cannot end it, nor bring its end nearer.
+/// The id that a token is counted under if it is revoked alone: the id of its session. With HS256, anyone who holds the
+/// secret of another audience can make tokens for it, for any session. Those are counted separately, so they can
+/// neither end the session nor bring its end closer.
 fn counted_with(app: &App, claims: &Claims) -> SessionId {
     let is_own = claims.aud.is_only(&app.config.jwt_audience);
     if is_own || app.config.jwt_algorithm != SigningAlgorithm::Hs256 {
@@ -81,11 +81,11 @@ fn counted_with(app: &App, claims: &Claims) -> SessionId {
     }
 }
 
-/// Ends a session of any user; `false` when there is none.
+/// Ends a session of any user. Returns false if there is no such session.
 ///
 /// # Errors
 ///
-/// When the database refuses.
+/// If the database refuses.
 pub(crate) async fn end_by_id(
     app: &App,
     work: &mut UnitOfWork<'_>,
@@ -101,11 +101,11 @@ pub(crate) async fn end_by_id(
     Ok(true)
 }
 
-/// Ends every session of a user but one, if one is to stay.
+/// Ends every session of a user, except one if `kept` names it.
 ///
 /// # Errors
 ///
-/// Nothing is ended when the database does not answer.
+/// If the database does not answer. Then no session ends.
 pub(crate) async fn end_others(
     app: &App,
     mut work: UnitOfWork<'_>,
@@ -116,7 +116,7 @@ pub(crate) async fn end_others(
     let now = clock::now();
     let ended = store::end_all(&*work, user, kept, &Reason::Ended, device.ip, now).await?;
     if ended.is_empty() {
-        // Nothing happened that could be told: whoever asks again and again writes nothing.
+        // Nothing changed, so nothing is written, however often this is repeated.
         return Ok(());
     }
     let count = ended.len();
@@ -127,7 +127,7 @@ pub(crate) async fn end_others(
     work.commit().await
 }
 
-/// Ends a session of a user; `false` when there was nothing to end.
+/// Ends a session of a user. Returns false if there was none to end.
 pub(crate) async fn end(
     app: &App,
     mut work: UnitOfWork<'_>,
@@ -154,18 +154,17 @@ pub(crate) async fn end(
     Ok(true)
 }
 
-/// Ends every session of the user a token speaks of.
+/// Ends every session of a token's user.
 ///
 /// # Errors
 ///
-/// [`Code::Unauthorized`] when the token's session is over already; nothing is ended when the
-/// database does not answer.
+/// [`Code::Unauthorized`] if the token's session has ended already. If the database does not answer, no session ends.
 pub async fn logout_all(app: &App, claims: &Claims, device: Device) -> Result<()> {
     let mut work = UnitOfWork::begin(app).await?;
     let user = user_of(claims);
-    // Held, so that a sign-in is wholly before this or wholly after.
+    // Locked, so that a sign-in is completely before this or completely after it.
     let locked = user::lock(&*work, user).await?;
-    // A session that ended has no say in those that live on.
+    // A session that has ended may not end the others.
     let session = session_of(claims);
     if locked.is_none() || !is_live(&work, session, user).await? {
         return Err(Error::token(Code::Unauthorized, Refusal::Revoked));
@@ -176,16 +175,16 @@ pub async fn logout_all(app: &App, claims: &Claims, device: Device) -> Result<()
     work.commit().await
 }
 
-/// Ends the sessions of a user but one, and every access token the user got up to now.
+/// Ends the sessions of a user except `kept`, and revokes every access token that the user got until now.
 ///
-/// Each session that ends is revoked by itself, whatever the times of its tokens. What remains is the
-/// session that is kept: of its tokens those are revoked that were issued before, by the order that its row
-/// keeps. If its youngest token is ahead of this clock by more than clocks may differ, a clock is or
-/// was wrong: a cut-off that covers the token would lie ahead as well. Then the session ends too.
+/// Each session that ends is revoked by its id, independent of the times of its tokens. Of the kept session, the tokens
+/// issued until now are revoked, in the order that its row keeps. If its latest token is ahead of this server's clock
+/// by more than clocks may differ, a clock is or was wrong. A cut-off that covers that token would be in the future
+/// too, so the session ends as well.
 ///
 /// # Errors
 ///
-/// When the database refuses.
+/// If the database refuses.
 pub(crate) async fn end_all(
     app: &App,
     work: &mut UnitOfWork<'_>,
@@ -209,15 +208,15 @@ pub(crate) async fn end_all(
     Ok(())
 }
 
-/// Revokes the access tokens that a user got up to now, and ends no session: a refresh gives each session a token that
-/// says what the user may do now.
+/// Revokes the access tokens that a user got until now, but ends no session. A refresh gives each session a token with
+/// the user's current scopes.
 ///
-/// As [`end_all`] does of the session that is kept, it goes by the order that the rows keep, and ends a session whose
-/// youngest token is ahead of this clock by more than clocks may differ.
+/// Like [`end_all`] for the kept session, this uses the order in the rows. It ends sessions whose latest token is ahead
+/// of this server's clock by more than clocks may differ.
 ///
 /// # Errors
 ///
-/// When the database refuses.
+/// If the database refuses.
 pub(crate) async fn revoke_access(
     app: &App,
     work: &mut UnitOfWork<'_>,
@@ -225,7 +224,8 @@ pub(crate) async fn revoke_access(
     why: &Reason,
 ) -> Result<()> {
     let youngest = store::lock_all(&**work, user).await?;
-    // A refresh that waits for its row reads the new scopes after it. One that has changed its row before is covered.
+    // A refresh that waits for its row reads the new scopes afterwards. The cut-off covers one that has changed its
+    // row.
     let now = clock::now();
     let latest = now.plus_seconds(SKEW);
     let past = youngest.into_iter().filter(|issued| *issued <= latest);

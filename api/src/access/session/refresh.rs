@@ -1,4 +1,4 @@
-//! Staying signed in: what a refresh token gives, and what it ends.
+//! Exchanging refresh tokens, and ending the sessions of those that were used twice.
 
 use std::net::IpAddr;
 
@@ -20,14 +20,13 @@ use crate::platform::unit_of_work::{UnitOfWork, statement};
 
 /// Exchanges a refresh token for the next pair.
 ///
-/// What it is worth, `grant::worth` decides. Before anything else the token's id is compared with the one that its
-/// session's row gives: a token that somebody made with `APP_SECRET` is refused and changes nothing, whatever generation
-/// it names.
+/// `grant::worth` decides about the token. First the token's id is compared with the one that its session's row gives.
+/// So a token that somebody made with `APP_SECRET` is refused and changes nothing, whatever its generation is.
 ///
 /// # Errors
 ///
-/// [`Code::RefreshTokenInvalid`], [`Code::RefreshTokenExpired`], [`Code::RefreshTokenReused`],
-/// [`Code::SessionEnded`], also for a user who may not act now; [`Code::UnprocessableContent`] for an audience that tokens are not made for.
+/// [`Code::RefreshTokenInvalid`], [`Code::RefreshTokenExpired`], [`Code::RefreshTokenReused`]; [`Code::SessionEnded`],
+/// also if the user may not act now; [`Code::UnprocessableContent`] if Tessera does not make tokens for the audience.
 pub async fn refresh(
     app: &App,
     token: &str,
@@ -40,7 +39,7 @@ pub async fn refresh(
     let claims = verified(app, token)?;
     let token = RefreshToken::of(&claims).ok_or(Code::RefreshTokenInvalid)?;
     let session = session_of(&claims);
-    // A row's secret and user never change: this look-up and the update need no transaction.
+    // A row's secret and user never change, so this query and the update need no transaction.
     let row = store::find(app.database.reader(), session).await?;
     let row = row.ok_or(Code::RefreshTokenInvalid)?;
     if !Grant::from(&row).gives(&token) {
@@ -49,7 +48,7 @@ pub async fn refresh(
     }
     let holder = active_user(app, &claims).await?.ok_or(Code::SessionEnded)?;
     if !holder.may_act(&app.config) {
-        // The token is not spent: it is good again once the address is verified.
+        // The token is not used up. It is accepted again after the address is verified.
         return Err(Error::token(Code::SessionEnded, TokenRefusal::USER_NOT_VERIFIED));
     }
     let Device { ip, user_agent } = device;
@@ -61,8 +60,8 @@ pub async fn refresh(
         Some(row) => row,
         None => settle(app, session, &token, last_use).await?,
     };
-    // Read anew, now that the row has the token's place in their order. If the scopes that are read are old ones, whoever
-    // takes some away has yet to look at the row, and the cut-off covers the token: see `revoke_access`.
+    // The user is read again, because the row now has the place of the new token in the order. If the scopes read here
+    // are old ones, the change of them looks at the row later, and its cut-off covers the token. See `revoke_access`.
     let user = user_of(&claims);
     let holder = user::by_id(&app.database, user).await?.ok_or(Code::SessionEnded)?.user;
     tokens(app, &row, now, false, audience, &holder.scopes())
@@ -78,11 +77,11 @@ fn verified(app: &App, token: &str) -> Result<Claims> {
     })
 }
 
-/// Does what follows from a token that could not be spent: its successor is given once more, its session ends, or
-/// neither. The session is locked, so that nothing comes in between.
+/// Handles a token that could not be exchanged: its successor is issued again, its session ends, or neither. The
+/// session is locked, so nothing can happen in between.
 ///
-/// The end of a session must be committed although the caller is refused: so a refusal is an outcome here, and becomes
-/// an error only after the commit.
+/// The end of a session must be committed although the caller gets an error. So a refusal is a value here, and becomes
+/// an error after the commit.
 async fn settle(
     app: &App,
     session: SessionId,
@@ -96,7 +95,7 @@ async fn settle(
     let worth = grant::worth(&Grant::from(&row), token, now, app.config.refresh_reuse_leeway);
     let outcome = match worth {
         Worth::Current => {
-            // It became the current one since. It is spent by the same statement as any.
+            // It has become the current token in the meantime. It is exchanged as usual.
             let spent = grant::spend(&*work, session, token, &limits(app), last_use).await?;
             Ok(spent.ok_or(Code::RefreshTokenInvalid)?)
         }
@@ -139,12 +138,12 @@ fn warn_of_end(session: SessionId, worth: Worth) {
     }
 }
 
-/// Explains why a refresh token that verifies would not be exchanged now; `None` for one that would be, and for an
-/// access token. Returns the name of the reason and a sentence.
+/// Explains why a valid refresh token would not be exchanged now. Returns the name of the reason and a sentence, or
+/// `None` if it would be exchanged or is an access token.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn explain_refresh(
     app: &App,
     claims: &Claims,

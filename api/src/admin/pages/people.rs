@@ -1,4 +1,4 @@
-//! Users, and where they are signed in.
+//! The pages of users and their sessions.
 
 use std::net::IpAddr;
 
@@ -32,7 +32,7 @@ use crate::platform::audit::{self, Actor};
 use crate::self_service::recovery;
 use crate::self_service::registration::pages::invalid;
 
-/// The query of the list of users: those who are looked for.
+/// The query of the list of users: its search and filter.
 #[derive(Debug, Deserialize)]
 struct UsersQuery {
     q: Option<String>,
@@ -40,7 +40,7 @@ struct UsersQuery {
     after: Option<String>,
 }
 
-/// The pages.
+/// The pages of this module.
 pub(super) fn pages() -> Vec<PageRoute> {
     vec![
         PageRoute::get("/admin/users", show_users),
@@ -175,7 +175,7 @@ impl PageForm for UserForm {
     }
 }
 
-/// The form that changes what a user is and may do. It brings along what it showed when it was loaded.
+/// The form that changes the flags and scopes of a user. It contains the values that it showed when it was loaded.
 #[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct Rights {
@@ -190,8 +190,8 @@ struct Rights {
 }
 
 impl Rights {
-    /// What was sent otherwise than the form showed it is to be changed, and nothing else: of two who change different
-    /// things neither undoes the other's, whenever they loaded the page.
+    /// Changes only the values that differ from those that the form showed. So two superusers who change different
+    /// values do not undo each other's change, whenever they loaded the page.
     fn update(self) -> Result<admin::user::UserUpdate> {
         let flag = |was: Checkbox, is: Checkbox| Some(is.0).filter(|_| is != was);
         let changes = Changes {
@@ -204,7 +204,7 @@ impl Rights {
         Ok(admin::user::UserUpdate { changes, regrant, ..admin::user::UserUpdate::default() })
     }
 
-    /// What the form added to the scopes that it showed, and took from them.
+    /// The scopes that were added to and removed from those that the form showed.
     fn regrant(self) -> Result<Regrant> {
         if self.was_scopes.trim() == self.scopes.text.trim() {
             return Ok(Regrant::default());
@@ -214,7 +214,7 @@ impl Rights {
             some.iter().filter(|scope| !others.contains(scope.as_str())).cloned().collect()
         };
         let (added, taken) = (beyond(&is, &was), beyond(&was, &is));
-        // A scope may have a comma; who types one here means a space.
+        // A scope can contain a comma, but a comma typed here was meant as a space.
         if added.iter().any(|scope| scope.as_str().contains(',')) {
             return Err(scopes_wrong());
         }
@@ -232,7 +232,7 @@ async fn change_user(
     posted: CheckedForm<Posted<UserForm>>,
 ) -> poem::Result<Response> {
     let CheckedForm { form: Posted { form, proof }, mut request } = posted;
-    // A mail that anybody may ask for harms nobody.
+    // Anybody can request this mail, so it does no harm.
     let scope = if matches!(form, UserForm::ResetMail) { Scope::ADMIN } else { Scope::SUPER };
     let deletes = matches!(form, UserForm::Delete { .. });
     let filled = FilledForm::of(&form);
@@ -260,7 +260,7 @@ async fn user_changed(
         }
         UserForm::ResetMail => {
             let email = user.email.parse().map_err(|_| Code::UnprocessableContent)?;
-            // The mail has no code: nobody's browser but the user's may have one, and it did not ask.
+            // The mail has no code: only the user's browser could use one, and it did not ask for the mail.
             let by = Actor::of(&administrator.caller);
             recovery::ask(app, Purpose::ResetPassword, email, by, from, None).await?;
             Ok(Outcome::Flash("reset-mail-done"))
@@ -289,7 +289,7 @@ async fn user_changed(
     }
 }
 
-/// The reason of a session that a button ends, with no reason typed.
+/// The reason for a session that a button ends, because no reason is typed.
 const BY_BUTTON: &str = "ended on the pages of the administration";
 
 async fn end_session(administrator: &Administrator<'_>, id: Field<Uuid>) -> Result<Outcome> {
@@ -324,7 +324,7 @@ async fn sessions_values(request: &PageRequest, from: RowsQuery) -> Result<Value
     Ok(context! { sessions, from => from.query(), next => next(last, &[]) })
 }
 
-/// The form of the list of sessions, which has one act.
+/// The form of the list of sessions, which has one action.
 #[derive(Deserialize, Serialize)]
 struct SessionForm {
     act: String,

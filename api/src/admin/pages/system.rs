@@ -1,4 +1,4 @@
-//! Mails that wait, signing keys, servers and settings.
+//! The pages of waiting mails, signing keys, servers and settings.
 
 use minijinja::{Value, context};
 use poem::{Response, handler};
@@ -17,7 +17,7 @@ use crate::http::paths::PageRoute;
 use crate::http::peer::PeerAddress;
 use crate::platform::{key, mail, replica};
 
-/// The pages.
+/// The pages of this module.
 pub(super) fn pages() -> Vec<PageRoute> {
     vec![
         PageRoute::form("/admin/mails", show_mails, change_mail),
@@ -43,7 +43,7 @@ async fn mail_values(request: &PageRequest, from: RowsQuery) -> Result<Value> {
         .items
         .iter()
         .map(|mail| {
-            // Whom it is for and what it is about; never what it brings.
+            // The recipient and the kind of the mail are shown, but never its links and codes.
             let letter = mail.work.as_ref();
             context! {
                 id => mail.id.to_string(),
@@ -149,7 +149,7 @@ enum KeyForm {
     Rotate {
         #[serde(default)]
         algorithm: Field<SigningAlgorithm>,
-        /// Whether the new key signs at once.
+        /// The checkbox to sign with the new key at once.
         #[serde(default)]
         now: Checkbox,
     },

@@ -1,4 +1,4 @@
-//! API tokens and services.
+//! The pages of API tokens and services.
 
 use std::net::IpAddr;
 
@@ -30,7 +30,7 @@ use crate::self_service::account::pages::{Days, line, once};
 use crate::self_service::api_token::{self, NewApiToken, Selection};
 use crate::self_service::registration::pages::invalid;
 
-/// The pages.
+/// The pages of this module.
 pub(super) fn pages() -> Vec<PageRoute> {
     vec![PageRoute::form("/admin/api-tokens", show_tokens, change_tokens)]
 }
@@ -109,7 +109,7 @@ enum TokenForm {
     Unknown,
 }
 
-/// The form that makes an API token.
+/// The form that creates an API token.
 #[derive(Deserialize, Serialize)]
 struct NewToken {
     /// The token's id, so that a form that is sent twice makes one token.
@@ -121,7 +121,7 @@ struct NewToken {
     days: Field<Days>,
     #[serde(default)]
     scopes: Field<ScopeList>,
-    /// The password of the superuser who sends it.
+    /// The password of the superuser who sends the form.
     #[serde(default, skip_serializing)]
     current: String,
 }
@@ -179,7 +179,7 @@ async fn changed(
     }
 }
 
-/// Deletes somebody's API token.
+/// Deletes an API token of a user or service.
 pub(super) async fn delete_token(administrator: &Administrator<'_>, id: String) -> Result<Outcome> {
     let app = &administrator.request.app;
     if api_token::delete(app, &administrator.caller, Selection::Id(id)).await? == 0 {
@@ -188,7 +188,7 @@ pub(super) async fn delete_token(administrator: &Administrator<'_>, id: String) 
     Ok(Outcome::Flash("token-deleted"))
 }
 
-/// Makes an API token for a user or a service. The form itself asks for the password.
+/// Creates an API token for a user or a service. The form itself asks for the password.
 async fn create_token(
     administrator: &Administrator<'_>,
     new: NewToken,

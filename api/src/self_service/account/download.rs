@@ -1,7 +1,7 @@
-//! The download of an export: one JSON document, written as it is read.
+//! The download of an export: one JSON document that is sent while it is read.
 //!
-//! A task reads and writes it, because a caller may take nothing for a long time: the task gives up then, with its
-//! place among the exports. What breaks off has no end, which HTTP tells the caller: it is not taken for the whole.
+//! A task reads and writes it, because a client may read nothing for a long time. Then the task stops and frees its
+//! slot. An export that broke off has no last chunk, so the client does not take it for the whole document.
 
 use std::time::Duration;
 
@@ -26,13 +26,13 @@ use crate::self_service::session::http::SessionResponse;
 /// The size of a chunk, in bytes.
 const CHUNK: usize = 16 * 1024;
 
-/// The longest time in which a caller reads nothing before the download is cut off.
+/// The maximum time in which a client reads nothing before the download ends.
 const TAKEN_WITHIN: Duration = Duration::from_secs(30);
 
-/// The longest time that a whole download may take.
+/// The maximum time of a whole download.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(600);
 
-/// An export that is sent as it is read.
+/// An export that is sent while it is read.
 pub(crate) struct Download(pub(crate) Export);
 
 /// A message to the body of the response.
@@ -44,7 +44,7 @@ enum Piece {
 impl IntoResponse for Download {
     fn into_response(self) -> Response {
         let (sender, receiver) = mpsc::channel(1);
-        // Whatever the log says of it is known by its request.
+        // Log lines of the task have the id of the request.
         let request = request_context::current().request_id.unwrap_or_default();
         tokio::spawn(async move {
             let user = self.0.user.id;
@@ -64,8 +64,8 @@ impl IntoResponse for Download {
     }
 }
 
-/// The next bytes for the connection. Where the writer went without saying that this is the end, it is an error: the
-/// connection is cut.
+/// The next bytes for the connection. If the writer stopped before the end, this is an error, which closes the
+/// connection.
 async fn next(
     receiver: Option<Receiver<Piece>>,
 ) -> Option<(Result<Bytes, std::io::Error>, Option<Receiver<Piece>>)> {
@@ -77,7 +77,7 @@ async fn next(
     }
 }
 
-/// Writes a document, some bytes at a time.
+/// Writes the document in chunks.
 struct Writer {
     sender: Sender<Piece>,
     waiting: Vec<u8>,
@@ -88,13 +88,13 @@ impl Writer {
         Self { sender, waiting: Vec::new() }
     }
 
-    /// Writes the whole; or says why it broke off.
+    /// Writes the whole document. Returns the cause if it breaks off.
     async fn write(mut self, mut export: Export) -> Result<(), String> {
         self.put("{\"user\":").await?;
         let user = UserResponse::with_pending(&export.user, export.pending_email.take());
         self.put(&user.to_json_string()).await?;
         let email = export.user.email.clone();
-        // The lists of the document, in the order in which their pages come.
+        // The lists of the document, in the order in which the export reads them.
         let mut lists = ["sessions", "api_tokens", "former_emails", "audit"].into_iter();
         let (mut open, mut is_first) = (None, true);
         while let Some(part) = export.read().await.map_err(|error| error.to_string())? {
@@ -153,7 +153,7 @@ fn items_of(part: Part, email: &str) -> (&'static str, Vec<String>) {
     }
 }
 
-/// In the document, it is what it is once it arrived.
+/// In the OpenAPI document, a download is the JSON document that it sends.
 impl ApiResponse for Download {
     fn meta() -> MetaResponses {
         Json::<ExportResponse>::meta()
