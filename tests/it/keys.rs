@@ -310,7 +310,7 @@ async fn the_own_audience_is_not_one_of_the_others() {
     let output = serve.output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("JWT_AUDIENCES names JWT_AUDIENCE"), "{said}");
+    assert!(said.contains("JWT_AUDIENCES contains JWT_AUDIENCE"), "{said}");
 }
 
 /// What the holder of an audience's secret can make is good for that audience alone.

@@ -181,6 +181,6 @@ fn what_no_page_can_be_made_of_is_refused_at_the_start_with_its_name() {
     refused("BRAND_LOGO", text.to_str().unwrap(), "it is no SVG, PNG, JPEG or WebP");
     let large = write("large.svg", &format!("<svg>{}", " ".repeat(256 * 1024)));
     refused("BRAND_LOGO", large.to_str().unwrap(), "more than 256 KiB");
-    refused("BRAND_COLOR", "red;}", "The colour of buttons and links, as #1d4ed8");
+    refused("BRAND_COLOR", "red;}", "The colour of buttons and links, for example `#1d4ed8`");
     refused("BRAND_CONTACT", "javascript:alert(1)", "a mail address or a URL");
 }

@@ -42,7 +42,7 @@ fn a_missing_weak_or_known_secret_is_refused_outside_development_with_what_to_do
         (&[("APP_SECRET_FILE", file)], "APP_SECRET is shorter than 32 bytes"),
         (
             &[("APP_SECRET", api::base::config::EXAMPLE_SECRET)],
-            "APP_SECRET is the example's, which everybody knows",
+            "APP_SECRET is the one in .env.example, which everybody knows",
         ),
         (
             &[("APP_SECRET", SECRET), ("APP_SECRET_PREVIOUS", "ok,secret")],
@@ -65,13 +65,13 @@ fn a_missing_weak_or_known_secret_is_refused_outside_development_with_what_to_do
 fn easy_secrets() -> Vec<(String, &'static str)> {
     vec![
         ("h".repeat(64), "fewer than 8 different characters"),
-        (" ".repeat(64), "nothing but white space"),
+        (" ".repeat(64), "contains only white space"),
         ("hush".repeat(16), "fewer than 8 different characters"),
         ("hush-0123456789-".repeat(4), "repeats a pattern of fewer than 32 bytes"),
         (format!(" {SECRET}"), "begins or ends with white space"),
         (format!("{SECRET}\t"), "begins or ends with white space"),
         ("abcdefghijklmnopqrstuvwxyz0123456789".to_owned(), "neighbouring characters"),
-        ("hush-ChangeMe-before-going-live-0417".to_owned(), "a word of placeholders"),
+        ("hush-ChangeMe-before-going-live-0417".to_owned(), "a placeholder word"),
     ]
 }
 
@@ -103,7 +103,7 @@ async fn an_easy_secret_passes_with_a_warning_in_development_and_as_a_former_one
     let setup = Server::setup().production().set("APP_SECRET_PREVIOUS", &former);
     let server = setup.start().await;
     let log = server.log.says("APP_SECRET_PREVIOUS has fewer than 8 different").await;
-    assert!(log.contains("leave it out as soon as you can") && !log.contains(&former));
+    assert!(log.contains("remove it as soon as you can") && !log.contains(&former));
     // A file's last line break is no part of a secret either.
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("secret");
@@ -286,7 +286,7 @@ async fn the_example_environment_is_a_working_start() {
         .spawn()
         .unwrap();
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().unwrap()));
-    let warned = lines.any(|line| line.unwrap().contains("APP_SECRET is the example's"));
+    let warned = lines.any(|line| line.unwrap().contains("APP_SECRET is the one in .env.example"));
     let listens = lines.any(|line| line.unwrap().contains("listening"));
     child.kill().unwrap();
     child.wait().unwrap();
