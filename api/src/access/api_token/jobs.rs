@@ -79,7 +79,7 @@ async fn write_uses(app: &App) {
         return;
     }
     if let Err(error) = write(app, uses).await {
-        tracing::warn!(error.cause = %error, "uses of API tokens could not be noted");
+        tracing::warn!(error.cause = %error, "the last uses of API tokens could not be stored");
     }
 }
 

@@ -77,7 +77,7 @@ impl TryFrom<Model> for ApiToken {
             (Some(user), None) => PrincipalId::User(user),
             (None, Some(service)) => PrincipalId::Service(service),
             _ => {
-                let fault = "an API token of nobody, or of two";
+                let fault = "an API token does not have exactly one owner";
                 return Err(Error::because(Code::InternalServerError, fault));
             }
         };
@@ -247,7 +247,7 @@ fn not_inserted(error: sea_orm::DbErr) -> Error {
         Some(SqlErr::ForeignKeyConstraintViolation(_)) => Code::ApiTokenUserUnknown.into(),
         Some(SqlErr::UniqueConstraintViolation(_)) => {
             let message =
-                LocalizedMessage::new("sent-already", "There is a token of this id already");
+                LocalizedMessage::new("sent-already", "A token with this id already exists");
             Error::with_messages(Code::ApiTokenAlreadyExists, vec![message])
         }
         _ => error.into(),
@@ -303,7 +303,7 @@ pub(crate) async fn list(
     let reader = app.database.reader();
     let after = match after {
         Some(id) => {
-            let none = || Error::query("after", "No API token of this list");
+            let none = || Error::query("after", "This is not the id of an API token in this list");
             let id = id.parse().map_err(|_| none())?;
             Some(store::find(reader, id, of).await?.ok_or_else(none)?)
         }
@@ -392,7 +392,7 @@ pub(crate) async fn give_up(app: &App, secret: &str) -> Result<()> {
         return Ok(());
     }
     work.commit().await?;
-    tracing::info!("an API token was given up");
+    tracing::info!("the holder of an API token deleted it");
     Ok(())
 }
 

@@ -86,11 +86,11 @@ impl FromStr for Secret {
         if let Some(rest) = text.strip_prefix(PREFIX) {
             let alphanumeric = rest.bytes().all(|byte| byte.is_ascii_alphanumeric());
             if !alphanumeric || rest.len() != BODY + CHECKSUM {
-                return Err("A token that begins with tsr_ has 49 letters and digits after that");
+                return Err("After tsr_, a token must have 49 letters and digits");
             }
             let (body, end) = rest.split_at(BODY);
             if checksum(body) != end {
-                return Err("The last characters do not follow from the others: a typing error?");
+                return Err("The checksum of the token is wrong. Check for a typing error");
             }
             return Ok(Self(text.to_owned()));
         }
@@ -99,7 +99,7 @@ impl FromStr for Secret {
         if LENGTHS.contains(&text.len()) && text.bytes().all(known) {
             Ok(Self(text.to_owned()))
         } else {
-            Err("A token is 16 to 256 letters, digits and -_~+/=")
+            Err("A token must consist of 16 to 256 letters, digits and -_~+/=")
         }
     }
 }

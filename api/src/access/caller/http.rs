@@ -274,7 +274,9 @@ fn register_schemes(registry: &mut Registry) {
         PASSWORD_SCHEME,
         MetaSecurityScheme {
             ty: "oauth2",
-            description: Some("Sign in with e-mail address and password; no client is needed."),
+            description: Some(
+                "Sign in with an e-mail address and a password. Clients are not registered.",
+            ),
             flows: Some(MetaOAuthFlows {
                 implicit: None,
                 password: Some(password),
@@ -289,8 +291,8 @@ fn register_schemes(registry: &mut Registry) {
         MetaSecurityScheme {
             ty: "http",
             description: Some(
-                "An access token from `/auth/jwt/login`, or an API token; where it says so, a \
-                 refresh token.",
+                "An access token from `/auth/jwt/login`, or an API token. Some operations take a \
+                 refresh token; their descriptions say so.",
             ),
             scheme: Some("bearer"),
             bearer_format: Some("JWT"),
@@ -302,8 +304,8 @@ fn register_schemes(registry: &mut Registry) {
         MetaSecurityScheme {
             ty: "apiKey",
             description: Some(
-                "An API token from `/auth/tokens`. As bearer, or in the header `Token`, it is as \
-                 good.",
+                "An API token from `/auth/tokens`. You can also send it as bearer token or in the \
+                 header `Token`.",
             ),
             name: Some("X-API-Key"),
             key_in: Some("header"),
@@ -315,8 +317,9 @@ fn register_schemes(registry: &mut Registry) {
         MetaSecurityScheme {
             ty: "apiKey",
             description: Some(
-                "The cookie of `/auth/cookie/login` (`__Host-tessera` where cookies are secure). \
-                 What changes something repeats the cookie `tessera-csrf` in `X-CSRF-Token`.",
+                "The cookie of `/auth/cookie/login` (`__Host-tessera` if cookies are secure). \
+                 Requests that change something must repeat the value of the cookie \
+                 `tessera-csrf` in the header `X-CSRF-Token`.",
             ),
             name: Some("tessera"),
             key_in: Some("cookie"),

@@ -120,7 +120,7 @@ impl Caller {
         match self {
             Self::Session { user, .. } | Self::Browser { user, .. } => user.email.clone(),
             Self::ApiToken { token, principal } => {
-                format!("{}, by the API token {}…", principal.name(), token.prefix)
+                format!("{}, with the API token {}…", principal.name(), token.prefix)
             }
             Self::Operator => alert::OPERATOR.to_owned(),
         }

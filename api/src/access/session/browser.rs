@@ -115,7 +115,7 @@ pub fn keep(app: &App, signed_in: &SignedIn, device: Device) {
             work.commit().await
         };
         if let Err(error) = noted.await {
-            tracing::warn!(error.cause = %error, "it could not be noted that a session is in use");
+            tracing::warn!(error.cause = %error, "the last use of a session could not be stored");
         }
     });
 }

@@ -53,7 +53,7 @@ pub(super) fn sign(app: &App, claims: &Claims) -> Result<String> {
         TokenKind::Refresh { .. } => keys.refresh(),
         _ => None,
     };
-    let none = || Error::because(Code::InternalServerError, "no key signs such a token");
+    let none = || Error::because(Code::InternalServerError, "no key signs tokens of this kind");
     Ok(key.ok_or_else(none)?.sign(claims)?)
 }
 
@@ -78,7 +78,7 @@ impl<'a> Audience<'a> {
             return Ok(own);
         };
         if !app.config.jwt_audiences.iter().any(|known| known == requested) {
-            return Err(Error::field("audience", "No tokens are made for this audience"));
+            return Err(Error::field("audience", "Input should be the value of JWT_AUDIENCE or one of JWT_AUDIENCES"));
         }
         Ok(Self(requested))
     }
@@ -110,7 +110,7 @@ pub(super) fn access_claims(
 /// Computes the claims of the refresh token from the row alone, so they are the same on every replica and each time.
 fn refresh_claims(app: &App, row: &Model) -> Result<Claims> {
     let generation = row.generation.cast_unsigned();
-    let none = || Error::because(Code::InternalServerError, "a session without a secret");
+    let none = || Error::because(Code::InternalServerError, "a session has no secret");
     let issued = Timestamp::from_millis(row.rotated_at).seconds();
     let issuer = app.config.public_url.as_str();
     let id = Grant::from(row).token_id(generation).ok_or_else(none)?;
@@ -173,8 +173,8 @@ pub(super) fn warn_of_forgery(claims: &Claims) {
         tracing::warn!(
             session.id = %session_of(claims),
             user.id = %claims.sub,
-            "a refresh token has a good signature and is not its session's: somebody else made it \
-             with APP_SECRET, or the database was restored from an older copy"
+            "a refresh token has a valid signature, but its session did not issue it: somebody \
+             made it with APP_SECRET, or the database was restored from an older copy"
         );
     }
 }

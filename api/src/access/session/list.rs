@@ -70,7 +70,7 @@ pub async fn list(
     let reader = app.database.reader();
     let after = match filter.after {
         Some(id) => {
-            let none = || Error::query("after", "No session of the caller");
+            let none = || Error::query("after", "This is not the id of a session in this list");
             let id = id.parse().map_err(|_| none())?;
             let row = store::find(reader, id).await?.filter(|row| row.user_id == user);
             Some(row.ok_or_else(none)?)

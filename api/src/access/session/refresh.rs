@@ -127,12 +127,12 @@ fn warn_of_end(session: SessionId, worth: Worth) {
     match worth {
         Worth::Reused => tracing::warn!(
             session.id = %session,
-            "a spent refresh token was used again; its session was ended"
+            "a refresh token was used again after its exchange, so its session was ended"
         ),
         Worth::Ahead => tracing::warn!(
             session.id = %session,
-            "a refresh token is ahead of its session: the database was restored from an older \
-             copy; the session was ended"
+            "a refresh token is newer than its session, because the database was restored from an \
+             older copy; the session was ended"
         ),
         _ => {}
     }
@@ -151,23 +151,23 @@ pub async fn explain_refresh(
     let Some(token) = RefreshToken::of(claims) else { return Ok(None) };
     let row = store::find(app.database.reader(), session_of(claims)).await?;
     let Some(row) = row else {
-        return Ok(Some(("session_unknown", "there is no such session")));
+        return Ok(Some(("session_unknown", "its session does not exist")));
     };
     let leeway = app.config.refresh_reuse_leeway;
     Ok(match grant::worth(&Grant::from(&row), &token, clock::now(), leeway) {
         Worth::Current => None,
         Worth::NotIssued => Some((
             "token_not_issued",
-            "its id is not the one that its session gives: somebody else made it with APP_SECRET",
+            "its session did not issue it: somebody made it with APP_SECRET",
         )),
-        Worth::Ended => Some(("session_ended", "its session ended")),
+        Worth::Ended => Some(("session_ended", "its session has ended")),
         Worth::Expired => Some(("session_expired", "its session has expired")),
         Worth::Ahead => Some((
             "token_ahead",
-            "its session is older than it is: the database was restored from an older copy",
+            "it is newer than its session: the database was restored from an older copy",
         )),
         Worth::Previous | Worth::Reused => {
-            Some(("token_spent", "it was spent; within the leeway it gives its successor again"))
+            Some(("token_spent", "it was exchanged already; within REFRESH_REUSE_LEEWAY it gives its successor again"))
         }
     })
 }

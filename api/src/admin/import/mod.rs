@@ -102,15 +102,15 @@ fn read(imported: Imported) -> Result<(User, PasswordHash), &'static str> {
     let email: Email = email.parse()?;
     if !factor::is_readable(&hash) {
         return Err(
-            "The password's hash is of no kind that is known here, or would take too long.",
+            "The password hash has an unknown format, or would take too long to check.",
         );
     }
     if id.is_some_and(|id| id.is_nil()) {
-        return Err("The id is nobody's.");
+        return Err("The id must not consist of zeros.");
     }
     let granted = scopes.unwrap_or_else(User::default_scopes);
     if granted.contains(Scope::SUPER) {
-        return Err("The scope super is what is_superuser gives.");
+        return Err("The scope super comes only with is_superuser.");
     }
     let user = User {
         id: UserId(id.unwrap_or_else(random::id)),

@@ -28,7 +28,7 @@ async fn keep_counting(app: App) {
     loop {
         ticks.tick().await;
         if let Err(error) = super::count(&app).await {
-            tracing::warn!(error.cause = %error, "what there is could not be counted");
+            tracing::warn!(error.cause = %error, "sessions and API tokens could not be counted");
         }
     }
 }

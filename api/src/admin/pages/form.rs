@@ -31,7 +31,7 @@ impl FromStr for Reason {
             return Err(invalid(
                 "why",
                 "why-wrong",
-                "Say why, in one line of up to 256 characters",
+                "Give a reason, in one line of up to 256 characters",
             ));
         }
         Ok(Self(text.to_owned()))
@@ -59,5 +59,5 @@ impl FromStr for ScopeList {
 
 /// The error for invalid scopes.
 pub(super) fn scopes_wrong() -> Error {
-    invalid("scopes", "scopes-wrong", "Scopes are words with spaces between them")
+    invalid("scopes", "scopes-wrong", "Scopes must be words with spaces between them")
 }

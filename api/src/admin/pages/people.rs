@@ -219,7 +219,7 @@ impl Rights {
             return Err(scopes_wrong());
         }
         if added.contains(Scope::SUPER) {
-            return Err(invalid("scopes", "scopes-super", "super is what is_superuser gives"));
+            return Err(invalid("scopes", "scopes-super", "The scope super comes only with is_superuser"));
         }
         Ok(Regrant { added, taken })
     }
@@ -280,7 +280,7 @@ async fn user_changed(
         UserForm::DeleteToken { id } => delete_token(administrator, id).await,
         UserForm::Delete { email } => {
             if !email.trim().eq_ignore_ascii_case(&user.email) {
-                return Err(invalid("email", "confirm-wrong", "The address is not the user's"));
+                return Err(invalid("email", "confirm-wrong", "This is not the address of the user"));
             }
             admin::user::delete(app, &administrator.superuser()?, id).await?;
             Ok(Outcome::Flash("saved"))
@@ -290,7 +290,7 @@ async fn user_changed(
 }
 
 /// The reason for a session that a button ends, because no reason is typed.
-const BY_BUTTON: &str = "ended on the pages of the administration";
+const BY_BUTTON: &str = "ended on the administration pages";
 
 async fn end_session(administrator: &Administrator<'_>, id: Field<Uuid>) -> Result<Outcome> {
     let target = Target::Session(SessionId(id.value.map_err(|_| Code::NotFound)?));

@@ -101,7 +101,7 @@ struct NewRevocation {
 
 impl NewRevocation {
     fn target(&self) -> Result<Target> {
-        let wrong = |_| invalid("subject", "id-wrong", "This is no id");
+        let wrong = |_| invalid("subject", "id-wrong", "This is not an id");
         let id = self.subject.trim().parse().map_err(wrong)?;
         Ok(Target::of(&self.kind, id).ok_or(Code::UnprocessableContent)?)
     }

@@ -173,7 +173,7 @@ async fn explain_jwt(app: &App, token: &str) -> Result<Explained> {
             None => {
                 reason = Some("user_inactive");
                 sentence =
-                    "refused (user_inactive): its user is inactive, or there is none".to_owned();
+                    "refused (user_inactive): its user is inactive or does not exist".to_owned();
             }
             Some(user) if !user.may_act(&app.config) => {
                 let TokenRefusal { reason: name, sentence: words } =
@@ -203,11 +203,11 @@ async fn explain_api_token(app: &App, secret: &str) -> Result<Explained> {
             let scopes = token.scopes.within(&owner.scopes());
             (
                 None,
-                format!("accepted: an API token of {}, which may {scopes}, {expiry}", owner.name()),
+                format!("accepted: an API token of {} (scopes: {scopes}), valid {expiry}", owner.name()),
             )
         }
         Ok((_, None)) => {
-            let sentence = "refused (user_inactive): its owner is inactive, or there is none";
+            let sentence = "refused (user_inactive): its owner is inactive or does not exist";
             (Some("user_inactive"), sentence.to_owned())
         }
         Err(TokenRefusal { reason, sentence }) => {

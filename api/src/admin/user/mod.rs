@@ -94,7 +94,7 @@ impl Regrant {
         let granted: Scopes = granted.into_iter().collect();
         if granted.iter().count() > MAX_SCOPES {
             let message =
-                LocalizedMessage::new("scopes-wrong", "These are too many scopes").about("scopes");
+                LocalizedMessage::new("scopes-wrong", "There are too many scopes").about("scopes");
             return Err(Error::with_messages(Code::UnprocessableContent, vec![message]));
         }
         Ok(granted)
@@ -121,7 +121,7 @@ pub async fn change(
     }
     superuser.require_fresh_claims(app)?;
     if changes.granted.as_ref().is_some_and(|scopes| scopes.contains(Scope::SUPER)) {
-        return Err(Error::field("scopes", "super is what is_superuser gives"));
+        return Err(Error::field("scopes", "The scope super comes only with is_superuser"));
     }
     superuser.count_act(app)?;
     let hash = match password {

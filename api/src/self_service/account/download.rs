@@ -102,7 +102,7 @@ impl Writer {
             while open != Some(list) {
                 let end = if open.is_some() { "]" } else { "" };
                 open = lists.next();
-                let name = open.ok_or("pages came out of order")?;
+                let name = open.ok_or("the pages came in the wrong order")?;
                 self.put(&format!("{end},\"{name}\":[")).await?;
                 is_first = true;
             }
@@ -131,8 +131,8 @@ impl Writer {
     async fn hand_over(&self, piece: Piece) -> Result<(), String> {
         match timeout(TAKEN_WITHIN, self.sender.send(piece)).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err("the caller went away".to_owned()),
-            Err(_) => Err(format!("the caller took nothing for {} s", TAKEN_WITHIN.as_secs())),
+            Ok(Err(_)) => Err("the client closed the connection".to_owned()),
+            Err(_) => Err(format!("the client read nothing for {} seconds", TAKEN_WITHIN.as_secs())),
         }
     }
 }

@@ -29,7 +29,7 @@ pub(super) fn require_mail(app: &App) -> Result<()> {
     if app.mail.sends() {
         return Ok(());
     }
-    let sentence = "This service requires verified addresses and sends no mail: ask an administrator to set yours";
+    let sentence = "A new address must be verified, but this server sends no mail. Ask an administrator to set it";
     Err(Error::field("email", sentence))
 }
 
@@ -114,8 +114,9 @@ pub async fn cancel_links(app: &App, caller: &UserCaller, token: Option<String>)
         }
     };
     if chosen.is_empty() {
-        let sentence = "A link is cancelled with its token; or, a day after the change, from a session that \
-                        began 72 hours before it, once the new address is verified";
+        let sentence = "Send the token of the link. Without it, the link can be cancelled a day after the \
+                        change, in a session that began 72 hours before the change, if the new address is \
+                        verified";
         let message = LocalizedMessage::new("cancel-too-soon", sentence);
         return Err(Error::with_messages(Code::EmailChangePending, vec![message]));
     }

@@ -381,7 +381,7 @@ async fn change_email(
     }
     let mails = app.mail.sends();
     if app.config.require_verification && !mails {
-        let sentence = "No mail is sent, so that a new address cannot be proved";
+        let sentence = "This server sends no mail, so a new address cannot be verified";
         return Err(invalid("email", "email-needs-mail", sentence));
     }
     let update = ProfileUpdate { email: Some(email), ..ProfileUpdate::default() };
@@ -439,7 +439,7 @@ impl FromStr for Days {
         }
         let days = text.parse::<u32>().ok().map(u64::from);
         let days = days.filter(|days| SECONDS.contains(&(days * DAY)));
-        let wrong = || invalid("days", "days-wrong", "That is no number of days from 1 to 3650");
+        let wrong = || invalid("days", "days-wrong", "Input should be a number of days from 1 to 3650");
         days.map(|days| Self(Some(days))).ok_or_else(wrong)
     }
 }

@@ -128,7 +128,7 @@ fn require_hard_to_guess(app: &App, secret: &Secret) -> Result<()> {
         tracing::warn!("the secret of an API token {fault}: good enough for development only");
         return Ok(());
     }
-    let advice = "leave it out to have one made, or send random characters";
+    let advice = "leave it out to get a new one, or send random characters";
     Err(Error::field("token", format!("The token {fault}: {advice}")))
 }
 
