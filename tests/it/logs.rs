@@ -77,7 +77,7 @@ async fn debug_says_how_a_request_was_answered() {
     server.me(&person.access).await.expect_status(200);
     server.me("nonsense").await.expect_status(401);
     let log = server.log_so_far().await;
-    for said in ["a token was accepted", "an act is committed", "a request is refused"] {
+    for said in ["a token was accepted", "a unit of work was committed", "a request is refused"] {
         assert!(log.contains(said), "{said} is missing:\n{log}");
     }
 }

@@ -227,7 +227,7 @@ async fn a_command_that_is_refused_says_what_to_do() {
         (&["token", "create", "--username", "x", "--expire", "0"], 1, "expire"),
         (&["token", "create", "--username", "x", "--token", "short"], 1, "16 to 256"),
         (&["service", "create", "Bad Name"], 1, "name"),
-        (&["service", "create", "strong", "--scope", "super"], 1, "it is people's"),
+        (&["service", "create", "strong", "--scope", "super"], 1, "only users can have it"),
         (&["service", "delete", "nobody"], 1, "there is no service nobody"),
         (&["session", "list", "--username", "nobody@user.com"], 1, "there is no user nobody@"),
         (&["session", "end", "--username", "nobody@user.com"], 1, "there is no user or session"),
