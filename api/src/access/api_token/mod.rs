@@ -117,7 +117,7 @@ pub struct State {
 ///
 /// [`Code::Unauthorized`] with the reason, or [`Code::TooManyAttempts`].
 pub async fn authenticate(app: &App, secret: &str) -> Result<(Arc<ApiToken>, Principal)> {
-    let refuse = |why: TokenRefusal| Error::token(Code::Unauthorized, why);
+    let refuse = |refusal: TokenRefusal| Error::token(Code::Unauthorized, refusal);
     let shown = secret.parse::<Secret>().map_err(|_| refuse(TokenRefusal::API_TOKEN_MALFORMED))?;
     let shown = shown.digest();
     // A token in the cache exists, so it is not counted.

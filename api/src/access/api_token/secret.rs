@@ -125,7 +125,7 @@ mod tests {
     use super::Secret;
 
     #[test]
-    fn a_secret_is_read_back_and_one_with_a_typing_error_is_not() {
+    fn a_secret_is_parsed_and_one_with_a_typing_error_is_refused() {
         let secret = Secret::make();
         assert!(secret.expose().parse::<Secret>().is_ok());
         assert_eq!(secret.expose().len(), 53);
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_long_and_easy_to_guess_is_known_as_that() {
+    fn long_secrets_that_are_easy_to_guess_are_recognised() {
         let easy = [
             "a".repeat(16),
             "=".repeat(256),

@@ -35,29 +35,29 @@ const API_TOKEN_HEADERS: [HeaderName; 2] =
 pub(crate) struct Operator;
 
 /// The credential in a request.
-enum Shown<'a> {
+enum Credential<'a> {
     Jwt(&'a str),
     ApiToken(&'a str),
     Cookie(&'a str),
 }
 
-impl<'a> Shown<'a> {
+impl<'a> Credential<'a> {
     /// Returns the credential. A header takes precedence over cookies, because browsers add those by themselves.
     fn of(app: &App, request: &'a Request) -> Option<Self> {
         let headers = request.headers();
         if headers.contains_key(header::AUTHORIZATION) {
             let token = bearer(request.headers())?;
             return Some(match Presented::of(token) {
-                Presented::ApiToken(secret) => Shown::ApiToken(secret),
-                Presented::Jwt(token) => Shown::Jwt(token),
+                Presented::ApiToken(secret) => Credential::ApiToken(secret),
+                Presented::Jwt(token) => Credential::Jwt(token),
             });
         }
         if let Some(name) = API_TOKEN_HEADERS.iter().find(|name| headers.contains_key(*name)) {
             let mut values = headers.get_all(name).iter();
             let (value, None) = (values.next()?, values.next()) else { return None };
-            return value.to_str().ok().map(|value| Shown::ApiToken(value.trim()));
+            return value.to_str().ok().map(|value| Credential::ApiToken(value.trim()));
         }
-        cookie::token(app, headers).map(Shown::Cookie)
+        cookie::token(app, headers).map(Credential::Cookie)
     }
 }
 
@@ -67,15 +67,15 @@ impl Caller {
         if request.extensions().get::<Operator>().is_some() {
             return Ok(Self::Operator);
         }
-        let (token, in_cookie) = match Shown::of(app, request).ok_or(Code::Unauthorized)? {
-            Shown::ApiToken(secret) => {
+        let (token, in_cookie) = match Credential::of(app, request).ok_or(Code::Unauthorized)? {
+            Credential::ApiToken(secret) => {
                 let (token, principal) = api_token::authenticate(app, secret).await?;
                 let (user, token_id) = (Some(principal.id().uuid()), Some(token.id.0));
                 note_caller(CallerIds { user, session: None, token: token_id });
                 return Ok(Self::ApiToken { token, principal });
             }
-            Shown::Jwt(token) => (token, false),
-            Shown::Cookie(token) => (token, true),
+            Credential::Jwt(token) => (token, false),
+            Credential::Cookie(token) => (token, true),
         };
         let (claims, user) = session::authenticate(app, token).await?;
         note_holder(&claims);
@@ -139,9 +139,9 @@ pub(crate) struct TokenHolder {
 impl TokenHolder {
     async fn from_request(request: &Request) -> Result<Self> {
         let app = app(request)?;
-        let token = match Shown::of(app, request) {
-            Some(Shown::Jwt(token)) => token,
-            Some(Shown::ApiToken(_)) => {
+        let token = match Credential::of(app, request) {
+            Some(Credential::Jwt(token)) => token,
+            Some(Credential::ApiToken(_)) => {
                 return Err(Error::token(Code::Unauthorized, Refusal::TypeMismatch));
             }
             _ => return Err(Code::Unauthorized.into()),

@@ -109,16 +109,16 @@ impl PageRequest {
 
     /// Returns the signed-in user, or else the redirect to the sign-in, which leads back here.
     pub(crate) fn signed_in(&self) -> poem::Result<SignedIn> {
-        let said = Some("signed-out-meanwhile").filter(|_| self.sends_form());
-        let redirect = || poem::Error::from_response(self.redirect_to_login(said));
+        let flash = Some("signed-out-meanwhile").filter(|_| self.sends_form());
+        let redirect = || poem::Error::from_response(self.redirect_to_login(flash));
         self.signed_in.clone().ok_or_else(redirect)
     }
 
     /// The redirect to the sign-in, which leads back here. It can carry a flash message.
-    pub(crate) fn redirect_to_login(&self, said: Option<&str>) -> Response {
+    pub(crate) fn redirect_to_login(&self, flash: Option<&str>) -> Response {
         let next = utf8_percent_encode(page_of_form(self.place()), IN_QUERY);
         let login = format!("login?next=/{next}");
-        match said {
+        match flash {
             Some(name) => self.redirect_with_flash(&login, "", name),
             None => self.redirect(&login),
         }

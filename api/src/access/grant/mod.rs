@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_worth_what_its_generation_and_the_time_say() {
+    fn the_generation_and_the_time_decide_about_a_token() {
         let within = [ROTATED - 10_000, ROTATED - 1, ROTATED, ROTATED + 1, ROTATED + 10_000];
         let outside = [0, ROTATED - 10_001, ROTATED + 10_001, EXPIRES - 1];
         let all = || within.into_iter().chain(outside);
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn without_leeway_a_token_gives_its_successor_at_the_very_instant_alone() {
+    fn without_leeway_a_token_gives_its_successor_only_at_the_time_of_the_rotation() {
         for (now, expected) in
             [(ROTATED - 1, Worth::Reused), (ROTATED, Worth::Previous), (ROTATED + 1, Worth::Reused)]
         {
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grant_that_is_over_gives_nothing_and_is_ended_by_nothing() {
+    fn tokens_of_an_ended_or_expired_grant_are_refused_and_change_nothing() {
         let ended = || Grant { ended_at: Some(Timestamp::from_millis(ROTATED + 1)), ..grant() };
         for generation in [0, 4, 5, 6, 1000] {
             let token = token(generation);
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_grant_does_not_give_is_worth_nothing_at_any_time() {
+    fn a_token_that_the_grant_does_not_issue_is_refused_at_any_time() {
         let ended = Grant { ended_at: Some(Timestamp::from_millis(ROTATED)), ..grant() };
         let without_secret = Grant { secret: &[], ..grant() };
         let beyond = i64::MAX.unsigned_abs();
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_token_of_a_grant_has_none_before_it() {
+    fn the_first_token_of_a_grant_is_current_and_the_next_is_ahead() {
         let first = Grant { generation: 0, ..grant() };
         assert_eq!(worth_at(&first, &token(0), ROTATED), Worth::Current);
         assert_eq!(worth_at(&first, &token(1), ROTATED), Worth::Ahead);

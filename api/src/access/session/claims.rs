@@ -78,7 +78,10 @@ impl<'a> Audience<'a> {
             return Ok(own);
         };
         if !app.config.jwt_audiences.iter().any(|known| known == requested) {
-            return Err(Error::field("audience", "Input should be the value of JWT_AUDIENCE or one of JWT_AUDIENCES"));
+            return Err(Error::field(
+                "audience",
+                "Input should be the value of JWT_AUDIENCE or one of JWT_AUDIENCES",
+            ));
         }
         Ok(Self(requested))
     }

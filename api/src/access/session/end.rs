@@ -46,7 +46,7 @@ pub(super) async fn revoke_alone(
         return Ok(());
     }
     let now = clock::now();
-    let told = Entry::own(Act::Revoke, user);
+    let record = Entry::own(Act::Revoke, user);
     let counted = counted_with(app, claims);
     let is_one_more = revocation::count_alone(&work, counted, now).await? < MAX_REVOKED_ALONE;
     let entry = if is_one_more {
@@ -54,7 +54,7 @@ pub(super) async fn revoke_alone(
             rate_limit::revocation(app, user)?;
         }
         work.revoke_alone(entry, counted, &Reason::Revoked, now);
-        told.with("token", claims.jti.to_string())
+        record.with("token", claims.jti.to_string())
     } else if counted != session {
         let wait = claims.exp.saturating_sub(now.seconds()).max(1);
         return Err(Error::try_again_after(Duration::from_secs(wait)));
@@ -63,7 +63,7 @@ pub(super) async fn revoke_alone(
         let life = Life::read(app, &*work).await?;
         let issued = Timestamp::from_millis(row.issued_at);
         work.revoke([life.of_session(session, issued, now)], &Reason::Revoked, now);
-        told.with("session", session.to_string())
+        record.with("session", session.to_string())
     };
     work.record(entry);
     work.commit().await
@@ -90,14 +90,18 @@ pub(crate) async fn end_by_id(
     app: &App,
     work: &mut UnitOfWork<'_>,
     session: SessionId,
-    why: &Reason,
+    reason: &Reason,
     ip: Option<IpAddr>,
     now: Timestamp,
 ) -> Result<bool> {
     let Some(row) = store::find_and_lock(&**work, session).await? else { return Ok(false) };
-    store::end(&**work, session, row.user_id, why, ip, now).await?;
+    store::end(&**work, session, row.user_id, reason, ip, now).await?;
     let life = Life::read(app, &**work).await?;
-    work.revoke([life.of_session(session, Timestamp::from_millis(row.issued_at), now)], why, now);
+    work.revoke(
+        [life.of_session(session, Timestamp::from_millis(row.issued_at), now)],
+        reason,
+        now,
+    );
     Ok(true)
 }
 
@@ -133,17 +137,17 @@ pub(crate) async fn end(
     mut work: UnitOfWork<'_>,
     user: UserId,
     session: SessionId,
-    why: &Reason,
+    reason: &Reason,
     device: Device,
 ) -> Result<bool> {
     let now = clock::now();
-    let Some(row) = store::end(&*work, session, user, why, device.ip, now).await? else {
+    let Some(row) = store::end(&*work, session, user, reason, device.ip, now).await? else {
         return Ok(false);
     };
     let life = Life::read(app, &*work).await?;
     let entries = [life.of_session(session, Timestamp::from_millis(row.issued_at), now)];
-    work.revoke(entries, why, now);
-    let act = match why {
+    work.revoke(entries, reason, now);
+    let act = match reason {
         Reason::Logout => Act::Logout,
         Reason::Revoked => Act::Revoke,
         _ => Act::SessionEnd,
@@ -190,7 +194,7 @@ pub(crate) async fn end_all(
     work: &mut UnitOfWork<'_>,
     user: UserId,
     kept: Option<SessionId>,
-    why: &Reason,
+    reason: &Reason,
     ip: Option<IpAddr>,
     now: Timestamp,
 ) -> Result<()> {
@@ -200,11 +204,11 @@ pub(crate) async fn end_all(
     };
     let cut_off = kept.as_ref().map_or(now, |row| Timestamp::from_millis(row.issued_at));
     let kept = kept.map(|row| row.id);
-    let ended = store::end_all(&**work, user, kept, why, ip, now).await?;
+    let ended = store::end_all(&**work, user, kept, reason, ip, now).await?;
     let life = Life::read(app, &**work).await?;
     let mut entries = life.of_sessions(ended, now);
     entries.push(life.of_user(user, cut_off));
-    work.revoke(entries, why, now);
+    work.revoke(entries, reason, now);
     Ok(())
 }
 
@@ -221,7 +225,7 @@ pub(crate) async fn revoke_access(
     app: &App,
     work: &mut UnitOfWork<'_>,
     user: UserId,
-    why: &Reason,
+    reason: &Reason,
 ) -> Result<()> {
     let youngest = store::lock_all(&**work, user).await?;
     // A refresh that waits for its row reads the new scopes afterwards. The cut-off covers one that has changed its
@@ -230,11 +234,11 @@ pub(crate) async fn revoke_access(
     let latest = now.plus_seconds(SKEW);
     let past = youngest.into_iter().filter(|issued| *issued <= latest);
     let cut_off = past.fold(now, Timestamp::max);
-    let ended = store::end_younger(&**work, user, cut_off, why, now).await?;
+    let ended = store::end_younger(&**work, user, cut_off, reason, now).await?;
     store::keep_all(&**work, user, cut_off).await?;
     let life = Life::read(app, &**work).await?;
     let mut entries = life.of_sessions(ended, now);
     entries.push(life.of_user(user, cut_off));
-    work.revoke(entries, why, now);
+    work.revoke(entries, reason, now);
     Ok(())
 }

@@ -19,7 +19,7 @@ use crate::identity::factor::password_check::{self, Account};
 
 /// The query of the sign-in page.
 #[derive(Deserialize)]
-struct Led {
+struct LoginQuery {
     next: Option<String>,
 }
 
@@ -39,23 +39,23 @@ struct SignOut {}
 pub(crate) fn pages() -> Vec<PageRoute> {
     vec![
         PageRoute::get("/", home),
-        PageRoute::get("/auth", lead_to_login),
+        PageRoute::get("/auth", redirect_to_login),
         PageRoute::form("/login", login_form, login),
         PageRoute::post("/logout", logout),
     ]
 }
 
 #[handler]
-fn lead_to_login(frame: Frame) -> Response {
+fn redirect_to_login(frame: Frame) -> Response {
     frame.redirect("login")
 }
 
 #[handler]
-fn login_form(request: PageRequest, PageQuery(led): PageQuery<Led>) -> Response {
+fn login_form(request: PageRequest, PageQuery(query): PageQuery<LoginQuery>) -> Response {
     if request.signed_in.is_some() {
-        return request.redirect(next_place(led.next.as_deref()));
+        return request.redirect(next_place(query.next.as_deref()));
     }
-    form(&request, "", led.next.as_deref(), None)
+    form(&request, "", query.next.as_deref(), None)
 }
 
 #[handler]
@@ -180,7 +180,7 @@ mod tests {
     use super::device_name;
 
     #[test]
-    fn a_device_is_named_as_its_owner_would() {
+    fn a_user_agent_gives_the_names_of_the_program_and_the_system() {
         for (user_agent, name) in [
             (
                 "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",

@@ -106,9 +106,9 @@ async fn settle(
             Err(Code::RefreshTokenReused)
         }
         Worth::Ahead => {
-            let why = Reason::Restored;
-            let entry = Entry::new(Act::SessionEnd, Actor::anybody()).with("why", why.name());
-            end(app, &mut work, &row, &why, last_use.ip, entry).await?;
+            let reason = Reason::Restored;
+            let entry = Entry::new(Act::SessionEnd, Actor::anybody()).with("why", reason.name());
+            end(app, &mut work, &row, &reason, last_use.ip, entry).await?;
             Err(Code::SessionEnded)
         }
         Worth::NotIssued => Err(Code::RefreshTokenInvalid),
@@ -166,9 +166,10 @@ pub async fn explain_refresh(
             "token_ahead",
             "it is newer than its session: the database was restored from an older copy",
         )),
-        Worth::Previous | Worth::Reused => {
-            Some(("token_spent", "it was exchanged already; within REFRESH_REUSE_LEEWAY it gives its successor again"))
-        }
+        Worth::Previous | Worth::Reused => Some((
+            "token_spent",
+            "it was exchanged already; within REFRESH_REUSE_LEEWAY it gives its successor again",
+        )),
     })
 }
 
@@ -177,14 +178,14 @@ async fn end(
     app: &App,
     work: &mut UnitOfWork<'_>,
     row: &Model,
-    why: &Reason,
+    reason: &Reason,
     ip: Option<IpAddr>,
     entry: Entry,
 ) -> Result<()> {
     let now = clock::now();
-    store::end(&**work, row.id, row.user_id, why, ip, now).await?;
+    store::end(&**work, row.id, row.user_id, reason, ip, now).await?;
     let life = Life::read(app, &**work).await?;
-    work.revoke([life.of_session(row.id, Timestamp::from_millis(row.issued_at), now)], why, now);
+    work.revoke([life.of_session(row.id, Timestamp::from_millis(row.issued_at), now)], reason, now);
     let entry = entry.on_user(row.user_id).with("session", row.id.to_string());
     work.record(entry);
     Ok(())

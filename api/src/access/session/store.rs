@@ -132,11 +132,11 @@ pub(super) async fn end(
     connection: &impl ConnectionTrait,
     id: SessionId,
     user: UserId,
-    why: &Reason,
+    reason: &Reason,
     ip: Option<IpAddr>,
     now: Timestamp,
 ) -> Result<Option<Model>, DbErr> {
-    let rows = ended(live(Entity::update_many(), user), why, ip, now)
+    let rows = ended(live(Entity::update_many(), user), reason, ip, now)
         .filter(Column::Id.eq(id))
         .exec_with_returning(connection)
         .await?;
@@ -180,11 +180,11 @@ pub(super) async fn end_all(
     connection: &impl ConnectionTrait,
     user: UserId,
     kept: Option<SessionId>,
-    why: &Reason,
+    reason: &Reason,
     ip: Option<IpAddr>,
     now: Timestamp,
 ) -> Result<Vec<(SessionId, Timestamp)>, DbErr> {
-    let mut update = ended(live(Entity::update_many(), user), why, ip, now);
+    let mut update = ended(live(Entity::update_many(), user), reason, ip, now);
     if let Some(kept) = kept {
         update = update.filter(Column::Id.ne(kept));
     }
@@ -197,10 +197,10 @@ pub(super) async fn end_younger(
     connection: &impl ConnectionTrait,
     user: UserId,
     cut_off: Timestamp,
-    why: &Reason,
+    reason: &Reason,
     now: Timestamp,
 ) -> Result<Vec<(SessionId, Timestamp)>, DbErr> {
-    let rows = ended(live(Entity::update_many(), user), why, None, now)
+    let rows = ended(live(Entity::update_many(), user), reason, None, now)
         .filter(Column::IssuedAt.gt(cut_off.millis()))
         .exec_with_returning(connection)
         .await?;
@@ -255,14 +255,14 @@ fn newest(query: Select<Entity>, after: Option<(i64, SessionId)>, limit: u64) ->
 pub(super) async fn end_in_browsers(
     connection: &impl ConnectionTrait,
     user: UserId,
-    why: &Reason,
+    reason: &Reason,
     now: Timestamp,
 ) -> Result<(), DbErr> {
     let in_browsers = Query::select()
         .column(browser_session::Column::SessionId)
         .from(browser_session::Entity)
         .to_owned();
-    ended(live(Entity::update_many(), user), why, None, now)
+    ended(live(Entity::update_many(), user), reason, None, now)
         .filter(Column::Id.in_subquery(in_browsers))
         .exec(connection)
         .await
@@ -307,13 +307,13 @@ fn live(update: UpdateMany<Entity>, user: UserId) -> UpdateMany<Entity> {
 
 fn ended(
     update: UpdateMany<Entity>,
-    why: &Reason,
+    reason: &Reason,
     ip: Option<IpAddr>,
     now: Timestamp,
 ) -> UpdateMany<Entity> {
     update.set(ActiveModel {
         ended_at: sea_orm::Set(Some(now.millis())),
-        ended_why: sea_orm::Set(Some(why.name().to_owned())),
+        ended_why: sea_orm::Set(Some(reason.name().to_owned())),
         ended_ip: sea_orm::Set(ip.map(|ip| ip.to_string())),
         ..Default::default()
     })

@@ -101,9 +101,7 @@ fn read(imported: Imported) -> Result<(User, PasswordHash), &'static str> {
         imported;
     let email: Email = email.parse()?;
     if !factor::is_readable(&hash) {
-        return Err(
-            "The password hash has an unknown format, or would take too long to check.",
-        );
+        return Err("The password hash has an unknown format, or would take too long to check.");
     }
     if id.is_some_and(|id| id.is_nil()) {
         return Err("The id must not consist of zeros.");

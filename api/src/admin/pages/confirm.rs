@@ -39,12 +39,12 @@ pub(super) async fn prove(
     signed_in: &SignedIn,
     form: &FilledForm,
     proof: String,
-    from: Option<IpAddr>,
+    ip: Option<IpAddr>,
 ) -> Result<Authentication, Response> {
     let next = browser::new_id();
     let outcome = match proof.is_empty() {
         true => Err(Error::from(Code::FreshTokenRequired)),
-        false => freshen(&request.app, signed_in, Password::new(proof), &next, from).await,
+        false => freshen(&request.app, signed_in, Password::new(proof), &next, ip).await,
     };
     match outcome {
         Ok(authentication) => {
@@ -65,10 +65,10 @@ async fn freshen(
     signed_in: &SignedIn,
     password: Password,
     next: &str,
-    from: Option<IpAddr>,
+    ip: Option<IpAddr>,
 ) -> Result<Authentication> {
     let account = Account::User(signed_in.user.id);
-    let authentication = password_check::prove(app, account, password, from).await?;
+    let authentication = password_check::prove(app, account, password, ip).await?;
     browser::freshen(app, signed_in, &authentication, next).await?;
     Ok(authentication)
 }

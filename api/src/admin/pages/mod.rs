@@ -71,7 +71,7 @@ impl<'a> Administrator<'a> {
         scope: &'static str,
         form: &FilledForm,
         proof: Option<String>,
-        from: &PeerAddress,
+        peer: &PeerAddress,
     ) -> poem::Result<Self> {
         let mut signed_in = request.allowed(scope)?;
         // Read from the table, so that a user who was demoted on another replica a moment ago cannot act.
@@ -82,7 +82,7 @@ impl<'a> Administrator<'a> {
         signed_in.user = Arc::new(user.ok_or_else(|| poem::Error::from_response(refusal()))?);
         let authentication = match proof {
             Some(proof) => {
-                let proved = confirm::prove(request, &signed_in, form, proof, from.0).await;
+                let proved = confirm::prove(request, &signed_in, form, proof, peer.0).await;
                 Some(proved.map_err(poem::Error::from_response)?)
             }
             None => None,

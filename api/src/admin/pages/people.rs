@@ -219,7 +219,11 @@ impl Rights {
             return Err(scopes_wrong());
         }
         if added.contains(Scope::SUPER) {
-            return Err(invalid("scopes", "scopes-super", "The scope super comes only with is_superuser"));
+            return Err(invalid(
+                "scopes",
+                "scopes-super",
+                "The scope super comes only with is_superuser",
+            ));
         }
         Ok(Regrant { added, taken })
     }
@@ -228,7 +232,7 @@ impl Rights {
 #[handler]
 async fn change_user(
     Path(id): Path<String>,
-    from: PeerAddress,
+    peer: PeerAddress,
     posted: CheckedForm<Posted<UserForm>>,
 ) -> poem::Result<Response> {
     let CheckedForm { form: Posted { form, proof }, mut request } = posted;
@@ -236,8 +240,8 @@ async fn change_user(
     let scope = if matches!(form, UserForm::ResetMail) { Scope::ADMIN } else { Scope::SUPER };
     let deletes = matches!(form, UserForm::Delete { .. });
     let filled = FilledForm::of(&form);
-    let administrator = Administrator::of(&mut request, scope, &filled, proof, &from).await?;
-    let outcome = user_changed(&administrator, &id, form, from.0).await;
+    let administrator = Administrator::of(&mut request, scope, &filled, proof, &peer).await?;
+    let outcome = user_changed(&administrator, &id, form, peer.0).await;
     if deletes && outcome.is_ok() {
         return Ok(request.redirect_with_flash("admin/users", "", "user-gone"));
     }
@@ -248,7 +252,7 @@ async fn user_changed(
     administrator: &Administrator<'_>,
     id: &str,
     form: UserForm,
-    from: Option<IpAddr>,
+    ip: Option<IpAddr>,
 ) -> Result<Outcome> {
     let app = &administrator.request.app;
     let user = admin::user::read(app, id).await?;
@@ -262,7 +266,7 @@ async fn user_changed(
             let email = user.email.parse().map_err(|_| Code::UnprocessableContent)?;
             // The mail has no code: only the user's browser could use one, and it did not ask for the mail.
             let by = Actor::of(&administrator.caller);
-            recovery::ask(app, Purpose::ResetPassword, email, by, from, None).await?;
+            recovery::ask(app, Purpose::ResetPassword, email, by, ip, None).await?;
             Ok(Outcome::Flash("reset-mail-done"))
         }
         UserForm::EndSession { id } => end_session(administrator, id).await,
@@ -280,7 +284,11 @@ async fn user_changed(
         UserForm::DeleteToken { id } => delete_token(administrator, id).await,
         UserForm::Delete { email } => {
             if !email.trim().eq_ignore_ascii_case(&user.email) {
-                return Err(invalid("email", "confirm-wrong", "This is not the address of the user"));
+                return Err(invalid(
+                    "email",
+                    "confirm-wrong",
+                    "This is not the address of the user",
+                ));
             }
             admin::user::delete(app, &administrator.superuser()?, id).await?;
             Ok(Outcome::Flash("saved"))
@@ -302,14 +310,14 @@ async fn end_session(administrator: &Administrator<'_>, id: Field<Uuid>) -> Resu
 #[handler]
 async fn show_sessions(
     request: PageRequest,
-    PageQuery(from): PageQuery<RowsQuery>,
+    PageQuery(rows): PageQuery<RowsQuery>,
 ) -> poem::Result<Response> {
-    page(&request, "admin/sessions.html", sessions_values(&request, from)).await
+    page(&request, "admin/sessions.html", sessions_values(&request, rows)).await
 }
 
-async fn sessions_values(request: &PageRequest, from: RowsQuery) -> Result<Value> {
+async fn sessions_values(request: &PageRequest, rows: RowsQuery) -> Result<Value> {
     let app = &request.app;
-    let after = from.after.as_deref().and_then(|id| id.parse().ok());
+    let after = rows.after.as_deref().and_then(|id| id.parse().ok());
     let current = request.signed_in.as_ref().map(|signed_in| signed_in.session);
     let sessions = session::list_all(app, current, after, ROWS).await?;
     let ids = sessions.items.iter().map(|(_, user)| *user).collect();
@@ -321,7 +329,7 @@ async fn sessions_values(request: &PageRequest, from: RowsQuery) -> Result<Value
         .iter()
         .map(|(session, user)| seen_session(session, Some((user.to_string(), email(*user)))))
         .collect();
-    Ok(context! { sessions, from => from.query(), next => next(last, &[]) })
+    Ok(context! { sessions, from => rows.query(), next => next(last, &[]) })
 }
 
 /// The form of the list of sessions, which has one action.
@@ -340,14 +348,14 @@ impl PageForm for SessionForm {
 
 #[handler]
 async fn change_session(
-    from: PeerAddress,
+    peer: PeerAddress,
     PageQuery(rows): PageQuery<RowsQuery>,
     posted: CheckedForm<Posted<SessionForm>>,
 ) -> poem::Result<Response> {
     let CheckedForm { form: Posted { form, proof }, mut request } = posted;
     let filled = FilledForm::of(&form);
     let administrator =
-        Administrator::of(&mut request, Scope::SUPER, &filled, proof, &from).await?;
+        Administrator::of(&mut request, Scope::SUPER, &filled, proof, &peer).await?;
     let outcome = end_session(&administrator, form.id).await;
     let values = sessions_values(&request, rows);
     Ok(after(&request, &filled, outcome, "admin/sessions.html", values).await)

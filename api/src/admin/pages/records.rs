@@ -37,13 +37,13 @@ pub(super) fn pages() -> Vec<PageRoute> {
 #[handler]
 async fn show_revocations(
     request: PageRequest,
-    PageQuery(from): PageQuery<RowsQuery>,
+    PageQuery(rows): PageQuery<RowsQuery>,
 ) -> poem::Result<Response> {
-    page(&request, "admin/revocations.html", revocations_values(&request, from)).await
+    page(&request, "admin/revocations.html", revocations_values(&request, rows)).await
 }
 
-async fn revocations_values(request: &PageRequest, from: RowsQuery) -> Result<Value> {
-    let before = from.after.as_deref().and_then(|after| after.parse().ok());
+async fn revocations_values(request: &PageRequest, rows: RowsQuery) -> Result<Value> {
+    let before = rows.after.as_deref().and_then(|after| after.parse().ok());
     let entries = revocation::list(&request.app, Some(&revocation::COVERING), before, ROWS).await?;
     let last = entries.next(|last| last.seq.to_string());
     let entries = entries.items;
@@ -69,7 +69,7 @@ async fn revocations_values(request: &PageRequest, from: RowsQuery) -> Result<Va
             }
         })
         .collect();
-    Ok(context! { entries, from => from.query(), next => next(last, &[]) })
+    Ok(context! { entries, from => rows.query(), next => next(last, &[]) })
 }
 
 /// A form of the page of revocations.
@@ -120,14 +120,14 @@ impl PageForm for RevocationForm {
 
 #[handler]
 async fn change_revocations(
-    from: PeerAddress,
+    peer: PeerAddress,
     PageQuery(rows): PageQuery<RowsQuery>,
     posted: CheckedForm<Posted<RevocationForm>>,
 ) -> poem::Result<Response> {
     let CheckedForm { form: Posted { form, proof }, mut request } = posted;
     let filled = FilledForm::of(&form);
     let administrator =
-        Administrator::of(&mut request, Scope::SUPER, &filled, proof, &from).await?;
+        Administrator::of(&mut request, Scope::SUPER, &filled, proof, &peer).await?;
     let outcome = revocations_changed(&administrator, form).await;
     let values = revocations_values(&request, rows);
     Ok(after(&request, &filled, outcome, "admin/revocations.html", values).await)

@@ -59,9 +59,14 @@ impl fmt::Display for Target {
 /// # Errors
 ///
 /// [`Code::NotFound`] if there is no such session or user.
-pub async fn revoke(app: &App, superuser: &Superuser, target: Target, why: String) -> Result<()> {
+pub async fn revoke(
+    app: &App,
+    superuser: &Superuser,
+    target: Target,
+    reason: String,
+) -> Result<()> {
     superuser.count_act(app)?;
-    let why = Reason::Admin(why);
+    let reason = Reason::Admin(reason);
     let mut work = UnitOfWork::begin(app).await?;
     let of = match target {
         Target::Token(_) => None,
@@ -74,11 +79,11 @@ pub async fn revoke(app: &App, superuser: &Superuser, target: Target, why: Strin
         Target::Token(jti) => {
             let now = clock::now();
             let life = Life::read(app, &*work).await?;
-            work.revoke([life.of_token(app, jti, now)], &why, now);
+            work.revoke([life.of_token(app, jti, now)], &reason, now);
         }
         Target::Session(session) => {
             let now = clock::now();
-            if !session::end_by_id(app, &mut work, session, &why, None, now).await? {
+            if !session::end_by_id(app, &mut work, session, &reason, None, now).await? {
                 return Err(Code::NotFound.into());
             }
         }
@@ -86,7 +91,7 @@ pub async fn revoke(app: &App, superuser: &Superuser, target: Target, why: Strin
             user::lock(&*work, user).await?.ok_or(Code::NotFound)?;
             let now = clock::now();
             api_token::delete_of(&mut work, user).await?;
-            session::end_all(app, &mut work, user, None, &why, None, now).await?;
+            session::end_all(app, &mut work, user, None, &reason, None, now).await?;
         }
     }
     let entry = Entry::new(Act::AdminRevoke, Actor::of(superuser));
@@ -95,7 +100,7 @@ pub async fn revoke(app: &App, superuser: &Superuser, target: Target, why: Strin
         Target::Session(id) => entry.on("session", id),
         Target::User(id) => entry.on_user(id),
     };
-    work.record(entry.with("why", why.as_str()));
+    work.record(entry.with("why", reason.as_str()));
     work.commit().await?;
     tracing::info!(by = %superuser, revoked = %target, "a superuser revoked something");
     Ok(())
@@ -121,19 +126,19 @@ pub async fn end_sessions(
     app: &App,
     superuser: &Superuser,
     email: &str,
-    why: String,
+    reason: String,
 ) -> Result<()> {
     superuser.count_act(app)?;
     let user = user::by_email(&app.database, email).await?.ok_or(Code::NotFound)?.user.id;
-    let why = Reason::Admin(why);
+    let reason = Reason::Admin(reason);
     let mut work = UnitOfWork::begin(app).await?;
     let others = [PrincipalId::User(user)];
     superuser.lock(app, &work, others, Requires::Rights).await?;
     user::lock(&*work, user).await?.ok_or(Code::NotFound)?;
     let now = clock::now();
-    session::end_all(app, &mut work, user, None, &why, None, now).await?;
+    session::end_all(app, &mut work, user, None, &reason, None, now).await?;
     let entry = Entry::new(Act::SessionEnd, Actor::of(superuser)).on_user(user);
-    work.record(entry.with("why", why.as_str()));
+    work.record(entry.with("why", reason.as_str()));
     work.commit().await?;
     tracing::info!(by = %superuser, user.id = %user, "a superuser ended every session of a user");
     Ok(())
@@ -203,7 +208,10 @@ async fn explain_api_token(app: &App, secret: &str) -> Result<Explained> {
             let scopes = token.scopes.within(&owner.scopes());
             (
                 None,
-                format!("accepted: an API token of {} (scopes: {scopes}), valid {expiry}", owner.name()),
+                format!(
+                    "accepted: an API token of {} (scopes: {scopes}), valid {expiry}",
+                    owner.name()
+                ),
             )
         }
         Ok((_, None)) => {

@@ -48,13 +48,13 @@ impl IntoResponse for Download {
         let request = request_context::current().request_id.unwrap_or_default();
         tokio::spawn(async move {
             let user = self.0.user.id;
-            let broke = match timeout(WRITTEN_WITHIN, Writer::new(sender).write(self.0)).await {
+            let cause = match timeout(WRITTEN_WITHIN, Writer::new(sender).write(self.0)).await {
                 Ok(Ok(())) => return,
                 Ok(Err(cause)) => cause,
                 Err(_) => format!("it took longer than {} seconds", WRITTEN_WITHIN.as_secs()),
             };
             tracing::warn!(
-                request.id = request, user.id = %user, error.cause = broke,
+                request.id = request, user.id = %user, error.cause = cause,
                 "an export broke off"
             );
         });
@@ -132,7 +132,9 @@ impl Writer {
         match timeout(TAKEN_WITHIN, self.sender.send(piece)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err("the client closed the connection".to_owned()),
-            Err(_) => Err(format!("the client read nothing for {} seconds", TAKEN_WITHIN.as_secs())),
+            Err(_) => {
+                Err(format!("the client read nothing for {} seconds", TAKEN_WITHIN.as_secs()))
+            }
         }
     }
 }

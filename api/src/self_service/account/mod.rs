@@ -196,7 +196,7 @@ pub(crate) async fn apply(
     if changes.is_empty() {
         return Ok(locked);
     }
-    let why = match (&changes.hash, changes.is_active) {
+    let reason = match (&changes.hash, changes.is_active) {
         (_, Some(false)) if locked.is_active => Some((Reason::Deactivated, None)),
         (Some(_), _) => Some((Reason::PasswordChange, kept)),
         _ => None,
@@ -218,10 +218,10 @@ pub(crate) async fn apply(
     {
         mail::put(app, &**work, user.id, &password_changed(former.email.clone())).await?;
     }
-    match why {
-        Some((why, kept)) => {
+    match reason {
+        Some((reason, kept)) => {
             let now = clock::now();
-            session::end_all(app, work, user.id, kept, &why, ip, now).await?;
+            session::end_all(app, work, user.id, kept, &reason, ip, now).await?;
         }
         // Services that verify tokens themselves rely on the scopes in an access token.
         None if former.scopes().beyond(&user.scopes()).is_some() => {
@@ -307,8 +307,8 @@ pub(crate) async fn remove(
     // Services that verify tokens themselves may hold the user's tokens, so these are revoked first.
     let now = clock::now();
     api_token::delete_of(work, locked.id).await?;
-    let why = Reason::Deleted;
-    session::end_all(app, work, locked.id, None, &why, ip, now).await?;
+    let reason = Reason::Deleted;
+    session::end_all(app, work, locked.id, None, &reason, ip, now).await?;
     user::delete(&**work, locked.id).await?;
     work.forget_user(locked.id);
     Ok(())

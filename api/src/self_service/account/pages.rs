@@ -189,7 +189,7 @@ enum Outcome {
 pub(crate) fn pages() -> Vec<PageRoute> {
     vec![
         PageRoute::form("/account", show, change),
-        PageRoute::get("/.well-known/change-password", lead_to_password),
+        PageRoute::get("/.well-known/change-password", redirect_to_password),
         PageRoute::post("/account/export", export),
     ]
 }
@@ -202,7 +202,7 @@ async fn show(request: PageRequest) -> poem::Result<Response> {
 
 /// Redirects password managers to the page for changing the password.
 #[handler]
-fn lead_to_password(frame: Frame) -> Response {
+fn redirect_to_password(frame: Frame) -> Response {
     frame.redirect("account#password-title")
 }
 
@@ -362,8 +362,8 @@ async fn proved(
 ) -> Result<Option<Authentication>> {
     let Some(current) = current else { return Ok(None) };
     let account = Account::User(signed_in.user.id);
-    let from = device.ip;
-    password_check::prove(app, account, Password::new(current), from).await.map(Some)
+    let ip = device.ip;
+    password_check::prove(app, account, Password::new(current), ip).await.map(Some)
 }
 
 /// Changes the address, or stores it as pending until it is confirmed.
@@ -439,7 +439,8 @@ impl FromStr for Days {
         }
         let days = text.parse::<u32>().ok().map(u64::from);
         let days = days.filter(|days| SECONDS.contains(&(days * DAY)));
-        let wrong = || invalid("days", "days-wrong", "Input should be a number of days from 1 to 3650");
+        let wrong =
+            || invalid("days", "days-wrong", "Input should be a number of days from 1 to 3650");
         days.map(|days| Self(Some(days))).ok_or_else(wrong)
     }
 }

@@ -473,8 +473,8 @@ pub async fn restore_email(
     api_token::delete_of(&mut work, user.id).await?;
     pending::forget(&*work, user.id).await?;
     let now = crate::base::clock::now();
-    let why = Reason::EmailRestored;
-    session::end_all(app, &mut work, user.id, None, &why, device.ip, now).await?;
+    let reason = Reason::EmailRestored;
+    session::end_all(app, &mut work, user.id, None, &reason, device.ip, now).await?;
     let known = Credentials { user, hash: app.factor.dummy_hash().clone() };
     verification::send(app, &*work, &known, Purpose::ResetPassword, client.as_ref()).await?;
     alert::superuser_password_set(app, &work, &known.user, None).await?;
@@ -522,9 +522,9 @@ async fn found_by_code(
     rate_limit::code_from(app, &work, ip).await?;
     let mut trial = work.begin_part().await?;
     let tried = verification::attempt(app, &*trial, purpose, user, client, code).await?;
-    let whose = user.filter(|_| tried.is_bound).unwrap_or(UserId(random::id()));
-    let may = rate_limit::code_of(app, &trial, purpose.name(), whose, email, ip).await?;
-    let right = tried.right.filter(|_| may);
+    let counted = user.filter(|_| tried.is_bound).unwrap_or(UserId(random::id()));
+    let is_allowed = rate_limit::code_of(app, &trial, purpose.name(), counted, email, ip).await?;
+    let right = tried.right.filter(|_| is_allowed);
     if right.is_none() {
         let entry = Entry::new(Act::CodeRefused, Actor::anybody());
         trial.record(entry.with("purpose", purpose.name()));

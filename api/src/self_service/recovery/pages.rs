@@ -103,8 +103,8 @@ fn forgot_password_form(request: PageRequest) -> Response {
 }
 
 #[handler]
-async fn forgot_password(from: PeerAddress, client: CodeClient, sent: Form<Filled>) -> Response {
-    ask(Purpose::ResetPassword, from, client, sent).await
+async fn forgot_password(peer: PeerAddress, client: CodeClient, sent: Form<Filled>) -> Response {
+    ask(Purpose::ResetPassword, peer, client, sent).await
 }
 
 fn own_address(request: &PageRequest) -> String {
@@ -119,16 +119,16 @@ fn request_verify_token_form(request: PageRequest) -> Response {
 
 #[handler]
 async fn request_verify_token(
-    from: PeerAddress,
+    peer: PeerAddress,
     client: CodeClient,
     sent: Form<Filled>,
 ) -> Response {
-    ask(Purpose::Verify, from, client, sent).await
+    ask(Purpose::Verify, peer, client, sent).await
 }
 
 async fn ask(
     purpose: Purpose,
-    from: PeerAddress,
+    peer: PeerAddress,
     client: CodeClient,
     sent: Form<Filled>,
 ) -> Response {
@@ -144,8 +144,8 @@ async fn ask(
             return asked(&request, purpose, &typed, Some(&error));
         }
     };
-    let (by, from, client) = (Actor::anybody(), from.0, client.keep());
-    match super::ask(&request.app, purpose, email, by, from, client).await {
+    let (by, ip, client) = (Actor::anybody(), peer.0, client.keep());
+    match super::ask(&request.app, purpose, email, by, ip, client).await {
         Ok(()) => {
             let text = format!("{}-done", place_of(purpose));
             let done = request.text_with(&text, &[("email", typed.as_str().into())]);
@@ -351,9 +351,9 @@ async fn verify(device: Device, client: CodeClient, sent: Form<Filled>) -> Respo
         (None, Some(signed_in)) if is_own => Evidence::Browser(signed_in),
         (current, _) => Evidence::Password(Password::new(current.clone().unwrap_or_default())),
     };
-    let from = device.ip;
+    let ip = device.ip;
     let proof = form.proof().shown_by(client.shown());
-    let outcome = super::verify(&request.app, proof, evidence, from).await.map(drop);
+    let outcome = super::verify(&request.app, proof, evidence, ip).await.map(drop);
     Act::Verify.ended(outcome, request, &form, more).await
 }
 
@@ -476,9 +476,9 @@ async fn cancel_link(
     };
     let current = Password::new(form.current.clone().unwrap_or_default());
     let cancelled = async {
-        let from = device.ip;
+        let ip = device.ip;
         let account = Account::User(signed_in.user.id);
-        let authentication = password_check::prove(&request.app, account, current, from).await?;
+        let authentication = password_check::prove(&request.app, account, current, ip).await?;
         let caller = UserCaller::browser(signed_in, Some(authentication), None);
         account::cancel_links(&request.app, &caller, Some(token)).await
     };

@@ -17,7 +17,7 @@ use crate::identity::verification::client::CodeClient;
 
 /// The form for registration.
 #[derive(Deserialize)]
-struct Registering {
+struct RegistrationForm {
     email: String,
     password: String,
 }
@@ -52,8 +52,8 @@ fn register_form(request: PageRequest) -> Response {
 }
 
 #[handler]
-async fn register(from: PeerAddress, client: CodeClient, sent: Form<Registering>) -> Response {
-    let Form { form: Registering { email: typed, password }, request, stale } = sent;
+async fn register(peer: PeerAddress, client: CodeClient, sent: Form<RegistrationForm>) -> Response {
+    let Form { form: RegistrationForm { email: typed, password }, request, stale } = sent;
     if let Some(error) = stale {
         return form(&request, &typed, Some(&error));
     }
@@ -63,7 +63,7 @@ async fn register(from: PeerAddress, client: CodeClient, sent: Form<Registering>
     };
     let (password, profile) = (Password::new(password), Profile::default());
     let app = &request.app;
-    match super::register(app, email, password, profile, from.0, client.keep()).await {
+    match super::register(app, email, password, profile, peer.0, client.keep()).await {
         Ok(_) if app.mail.sends() => {
             // The mail has a link, and a code for users who read it on another device.
             let done = request.text_with("registered-mail", &[("email", typed.as_str().into())]);
