@@ -373,7 +373,7 @@ pub(crate) async fn some_of(
 ///
 /// # Errors
 ///
-/// None.
+/// This never fails.
 pub(crate) async fn forget(app: &App) -> Result<()> {
     app.api_token.cache.forget_all();
     Ok(())

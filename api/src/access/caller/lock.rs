@@ -20,7 +20,7 @@ use crate::platform::revocation;
 /// The conditions that must still hold when the action is performed. Each includes the ones before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Requires {
-    /// The credential is valid and its user may act. This is enough for actions on the own account.
+    /// The credential is valid and its user may act. This is enough for actions on the caller's own account.
     Credential,
     /// A caller who was a superuser still is one. For actions that only read, or only end what a new sign-in restores.
     Rights,

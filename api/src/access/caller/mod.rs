@@ -1,7 +1,7 @@
 //! The caller of an operation: the user, service or operator, with the scopes and the freshness of the credential.
 //!
-//! These come from the database and are up to date within a second. An action that changes something calls
-//! `Caller::lock` first, which checks them again.
+//! The scopes come from the database and are up to date within a second. An action that changes something calls
+//! `Caller::lock` first, which checks everything again.
 
 pub(crate) mod http;
 mod lock;
@@ -166,7 +166,8 @@ impl Caller {
         }
     }
 
-    /// Fails if the password was given too long ago for an action on the own account. API tokens are never fresh.
+    /// Fails if the password was given too long ago for an action on the caller's own account. API tokens are never
+    /// fresh.
     ///
     /// # Errors
     ///
@@ -197,7 +198,7 @@ impl Caller {
     }
 
     /// Fails for an API token that acts on its owner's account, and for a browser that acts on its user's account
-    /// without the password in the same form. Otherwise superusers could avoid these conditions with the operations for
+    /// without the password in the form. Otherwise superusers could avoid these conditions with the operations for
     /// other users.
     ///
     /// # Errors

@@ -36,7 +36,7 @@ pub(crate) struct Limits {
 pub(crate) struct LastUse {
     /// The time of the use.
     pub(crate) at: Timestamp,
-    /// The peer's address.
+    /// The address that the request came from.
     pub(crate) ip: Option<IpAddr>,
     /// The `User-Agent` header.
     pub(crate) user_agent: Option<String>,

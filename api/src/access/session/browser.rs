@@ -70,7 +70,7 @@ pub fn new_id() -> String {
 ///
 /// # Errors
 ///
-/// As [`login`](super::login).
+/// Like [`login`](super::login).
 pub async fn sign_in(app: &App, authentication: Authentication, device: Device) -> Result<String> {
     let id = new_id();
     open(app, authentication, device, SessionKind::Browser(digest_of(&id))).await?;

@@ -62,7 +62,7 @@ pub async fn login(
 ///
 /// # Errors
 ///
-/// As [`login`].
+/// Like [`login`].
 pub async fn login_with_cookie(
     app: &App,
     authentication: Authentication,

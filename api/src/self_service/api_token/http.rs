@@ -306,8 +306,8 @@ impl Api {
     /// Creates an API token for scripts and services, and returns it with its secret. The secret is shown only once.
     /// The token lives until it is deleted or expires.
     ///
-    /// Requires a fresh token, or an API token with the scope `super`. Only superusers can create tokens for others. If
-    /// their session is not fresh, the answer is then 403 `FRESH_TOKEN_REQUIRED`.
+    /// Requires a fresh token, or an API token with the scope `super`. Only superusers can create tokens for others.
+    /// For that, a session without a fresh token gets 403 `FRESH_TOKEN_REQUIRED`.
     #[oai(path = "/auth/tokens", method = "post", operation_id = "create_api_token")]
     async fn create(
         &self,
@@ -352,8 +352,8 @@ impl Api {
     /// Delete an API token
     ///
     /// Deletes the token with this id, and returns the number of deleted tokens. The token is not accepted any more.
-    /// The number is 0 if there is no such token, or if it belongs to another owner. Superusers can delete tokens of
-    /// others; if their session is not fresh, the answer is 403 `FRESH_TOKEN_REQUIRED`.
+    /// The number is 0 if there is no such token, or if it belongs to another owner. Superusers can also delete tokens
+    /// of others. For that, a session without a fresh token gets 403 `FRESH_TOKEN_REQUIRED`.
     #[oai(path = "/auth/tokens/:id", method = "delete", operation_id = "delete_api_token")]
     async fn delete(
         &self,
@@ -369,8 +369,8 @@ impl Api {
     /// Delete API tokens
     ///
     /// Deletes either the token with a secret (`token`) or all tokens of an owner (`username`), and returns their
-    /// number. They are not accepted any more. Superusers can delete tokens of others; if their session is not fresh,
-    /// the answer is 403 `FRESH_TOKEN_REQUIRED`.
+    /// number. They are not accepted any more. Superusers can also delete tokens of others. For that, a session without
+    /// a fresh token gets 403 `FRESH_TOKEN_REQUIRED`.
     #[oai(path = "/auth/tokens", method = "delete", operation_id = "delete_api_tokens")]
     async fn delete_some(
         &self,
