@@ -103,7 +103,7 @@ async fn templates_texts_and_style_of_ones_own_take_the_place_of_those_that_come
     assert!(open(&server, "/login", "de").await.body.contains("Anmelden"));
     assert!(server.get("/style.css").send().await.body.starts_with("main { color: red }"));
     assert!(server.get("/style.css").send().await.body.ends_with("h1 { color: green }\n"));
-    server.log.says("no page says a text of this name").await;
+    server.log.says("no page uses a text with this name").await;
     server.register("first@user.com", PASSWORD).await.expect_status(201);
     let mut browser = Browser::of(&server);
     browser.sign_in("first@user.com", PASSWORD).await;
@@ -160,17 +160,17 @@ fn what_no_page_can_be_made_of_is_refused_at_the_start_with_its_name() {
     let pages = folder.path().join("pages");
     fs::create_dir(&pages).unwrap();
     for (name, text, words) in [
-        ("logn.html", "", "logn.html: no page is called that"),
+        ("logn.html", "", "logn.html: no page has this name"),
         ("login.html", "{% if %}", "PAGE_TEMPLATES: login.html: syntax error"),
         (
             "login.html",
             "{% extends \"base.html\" %}",
-            "login.html: no template is called base.html",
+            "login.html: there is no template base.html",
         ),
-        ("french.ftl", "a = b", "french: its name is no language"),
+        ("french.ftl", "a = b", "french: its name is not a language"),
         ("de.ftl", "a = b\n= nothing", "de: line 2: "),
         ("de.ftl", "= nothing", "PAGE_TEMPLATES: de: "),
-        ("not a language.ftl", "a = b", "its name is no language"),
+        ("not a language.ftl", "a = b", "its name is not a language"),
     ] {
         let file = write(&format!("pages/{name}"), text);
         refused("PAGE_TEMPLATES", pages.to_str().unwrap(), words);
@@ -178,7 +178,7 @@ fn what_no_page_can_be_made_of_is_refused_at_the_start_with_its_name() {
     }
     let text = write("logo.txt", "no picture");
     refused("GEOIP_DATABASE", text.to_str().unwrap(), "GEOIP_DATABASE: ");
-    refused("BRAND_LOGO", text.to_str().unwrap(), "it is no SVG, PNG, JPEG or WebP");
+    refused("BRAND_LOGO", text.to_str().unwrap(), "it is not an SVG, PNG, JPEG or WebP image");
     let large = write("large.svg", &format!("<svg>{}", " ".repeat(256 * 1024)));
     refused("BRAND_LOGO", large.to_str().unwrap(), "more than 256 KiB");
     refused("BRAND_COLOR", "red;}", "The colour of buttons and links, for example `#1d4ed8`");
