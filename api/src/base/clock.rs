@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_long_ago_by_either_clock_was_long_ago() {
+    fn elapsed_time_is_the_longer_one_of_both_clocks() {
         let began = Stopwatch::start();
         let (second, hour) = (Duration::from_secs(1), Duration::from_secs(3600));
         let wall = |seconds| began.wall.plus_seconds(seconds);

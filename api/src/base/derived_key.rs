@@ -78,7 +78,7 @@ mod tests {
     use crate::base::config::Secret;
 
     #[test]
-    fn what_is_sealed_opens_under_its_name_and_secret_alone() {
+    fn sealed_content_opens_only_with_its_name_and_secret() {
         let secret = Secret::new("one secret");
         let seal = Seal::of(&secret, "one purpose");
         let sealed = seal.seal("name", b"private".to_vec());

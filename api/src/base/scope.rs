@@ -21,9 +21,9 @@ impl Scope {
     pub const ADMIN: &'static str = "admin";
     /// Everything that superusers may do.
     pub const SUPER: &'static str = "super";
-    /// Asking if an API token is accepted.
+    /// Checking if an API token is accepted.
     pub const CHECK: &'static str = "tokens:check";
-    /// Asking what any token says (RFC 7662).
+    /// Introspection: asking what a token says (RFC 7662).
     pub const INTROSPECT: &'static str = "tokens:introspect";
     /// The scopes that only users can have, and no service.
     const OF_PEOPLE: [&'static str; 3] = [Self::AUTHENTICATED, Self::ADMIN, Self::SUPER];

@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_form_is_read_by_its_act_with_fields_of_any_other_passed_over() {
+    fn a_form_is_read_by_its_act_and_fields_of_other_forms_are_ignored() {
         let pairs = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
             pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
         };
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_form_of_no_known_act_is_read_and_one_without_an_act_is_not() {
+    fn a_form_with_an_unknown_act_is_read_but_not_one_without_an_act() {
         let unknown =
             read("act=nonsense&number=1&proof=p").unwrap_or_else(|error| panic!("{error}"));
         assert!(matches!(unknown.form, Sample::Unknown));

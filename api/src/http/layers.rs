@@ -26,7 +26,7 @@ use crate::base::error::{Cause, Code, Error, Problem, Result};
 use crate::base::request_context::{self, CallerNote, RequestContext};
 use crate::base::{config, random};
 
-/// The largest body, in bytes.
+/// The maximum size of a body, in bytes.
 const MAX_BODY: usize = 64 * 1024;
 
 /// The time limit for a body to arrive.

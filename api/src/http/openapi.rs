@@ -70,7 +70,7 @@ pub(crate) fn document<T: OpenApi, W: Webhook>(
         serde_json::from_str(&service.spec()).expect("the framework writes JSON");
     document["components"]["schemas"]["Error"] = error_schema();
     let schemas = document["components"]["schemas"].as_object_mut().into_iter();
-    schemas.flat_map(|schemas| schemas.values_mut()).for_each(say_what_may_be_null);
+    schemas.flat_map(|schemas| schemas.values_mut()).for_each(mark_nullable);
     let schemas = document["components"]["schemas"].clone();
     let items = document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
     for item in items {
@@ -156,7 +156,7 @@ fn bind_codes(sends: bool, takes: bool, operation: &mut Value) {
 }
 
 /// Marks members that are not required as nullable. For example, `next` is null on the last page.
-fn say_what_may_be_null(schema: &mut Value) {
+fn mark_nullable(schema: &mut Value) {
     let required = schema["required"].clone();
     let is_required = |name: &str| {
         required.as_array().is_some_and(|required| required.iter().any(|known| known == name))

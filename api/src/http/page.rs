@@ -263,7 +263,7 @@ impl Frame {
     /// Makes the frame of a request that does not carry the application yet.
     pub(crate) fn at(app: &App, request: &Request) -> Result<Self> {
         let accepted = request.header(header::ACCEPT_LANGUAGE).unwrap_or_default();
-        let language = made_of(app)?.texts.chosen(accepted).to_owned();
+        let language = pages_of(app)?.texts.chosen(accepted).to_owned();
         let depth = request.uri().path().matches('/').count().clamp(1, 16) - 1;
         let root = if depth == 0 { "./".to_owned() } else { "../".repeat(depth) };
         // A page that shows a refusal may not know who is signed in.
@@ -347,7 +347,7 @@ impl Frame {
     }
 
     fn rendered(&self, status: StatusCode, template: &str, values: Value) -> Result<Response> {
-        let pages = made_of(&self.app)?;
+        let pages = pages_of(&self.app)?;
         let settings = &self.app.config.pages;
         let contact = settings.brand_contact.as_ref();
         let frame = context! {
@@ -442,7 +442,7 @@ impl<'a> FromRequest<'a> for Frame {
     }
 }
 
-fn made_of(app: &App) -> Result<&Pages> {
+fn pages_of(app: &App) -> Result<&Pages> {
     app.pages().map_err(|fault| Error::because(Code::InternalServerError, fault))
 }
 
@@ -457,16 +457,16 @@ pub(crate) fn pages() -> Vec<PageRoute> {
 
 #[handler]
 fn serve_style(request: &Request, frame: Frame) -> Result<Response> {
-    Ok(made_of(&frame.app)?.style.answer(request))
+    Ok(pages_of(&frame.app)?.style.answer(request))
 }
 
 #[handler]
 fn serve_strength(request: &Request, frame: Frame) -> Result<Response> {
-    Ok(made_of(&frame.app)?.strength.answer(request))
+    Ok(pages_of(&frame.app)?.strength.answer(request))
 }
 
 #[handler]
 fn serve_logo(request: &Request, frame: Frame) -> poem::Result<Response> {
-    let logo = made_of(&frame.app)?.logo.as_ref().ok_or(NotFoundError)?;
+    let logo = pages_of(&frame.app)?.logo.as_ref().ok_or(NotFoundError)?;
     Ok(logo.answer(request))
 }

@@ -105,7 +105,7 @@ struct Ends {
 }
 
 impl Ends {
-    async fn come(&mut self) {
+    async fn wait(&mut self) {
         tokio::select! {
             _ = self.stopping.changed() => {}
             _ = self.wanted.changed() => {}
@@ -170,7 +170,7 @@ async fn connection(
     // An error is the client's: a head that cannot be read, or a broken connection.
     tokio::select! {
         _ = connection.as_mut() => return,
-        () = ends.come() => connection.as_mut().graceful_shutdown(),
+        () = ends.wait() => connection.as_mut().graceful_shutdown(),
     }
     // A running request is answered, but half a head is not waited for.
     while timeout(LINGER, connection.as_mut()).await.is_err() && is_busy.load(Ordering::Relaxed) {}

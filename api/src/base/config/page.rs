@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_contact_leads_to_a_mail_or_to_a_page_and_to_nothing_that_runs() {
+    fn a_contact_is_a_mail_address_or_a_url_that_runs_no_script() {
         let contact = |text: &str| text.parse::<Contact>().map(|contact| contact.link);
         assert_eq!(contact("help@example.com"), Ok("mailto:help@example.com".to_owned()));
         assert_eq!(contact("https://example.com/help"), Ok("https://example.com/help".to_owned()));

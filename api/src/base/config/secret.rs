@@ -36,20 +36,20 @@ pub(super) fn unusable(secret: &str) -> Option<String> {
     }
 }
 
-/// Says what is wrong with a secret that is long enough but easy to guess, in the same form as [`unusable`]. `least` is
-/// the minimum length of a secret of its kind, in bytes.
-pub(crate) fn guessable(secret: &str, least: usize) -> Option<String> {
+/// Says what is wrong with a secret that is long enough but easy to guess, in the same form as [`unusable`].
+/// `min_length` is the minimum length of a secret of its kind, in bytes.
+pub(crate) fn guessable(secret: &str, min_length: usize) -> Option<String> {
     let characters: BTreeSet<char> = secret.chars().collect();
     let fewest = FEWEST_CHARACTERS.min(secret.len() / 4);
     let lower = secret.to_ascii_lowercase();
     let fault = if secret.trim().is_empty() {
         "contains only white space".to_owned()
     } else if secret.trim() != secret {
-        "begins or ends with white space, which other programs may cut off".to_owned()
+        "begins or ends with white space, which other programs may remove".to_owned()
     } else if characters.len() < fewest {
         format!("has fewer than {fewest} different characters")
-    } else if period(secret.as_bytes()) < least {
-        format!("repeats a pattern of fewer than {least} bytes")
+    } else if period(secret.as_bytes()) < min_length {
+        format!("repeats a pattern of fewer than {min_length} bytes")
     } else if is_sequence(secret.as_bytes()) {
         "is a sequence of neighbouring characters".to_owned()
     } else if PLACEHOLDERS.iter().any(|word| lower.contains(word)) {
@@ -79,7 +79,7 @@ mod tests {
     use super::{MIN_SECRET_LENGTH, guessable, unusable};
 
     #[test]
-    fn what_is_long_and_easy_to_guess_is_known_as_that() {
+    fn a_long_secret_that_is_easy_to_guess_is_recognised() {
         let easy = [
             "a".repeat(64),
             " ".repeat(40),

@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cause_stays_here() {
+    fn the_private_cause_is_not_in_the_address() {
         let error = Error::because(Code::InternalServerError, "the password of the database");
         let redirect_uri = Url::parse("https://app.example.com/cb").unwrap();
         let location = location(&error, &redirect_uri, None, "https://id.example.com");

@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_tile_of_a_name_has_its_first_letter_with_all_that_belongs_to_it() {
+    fn a_tile_has_the_first_letter_of_the_name_with_its_combining_marks() {
         for (name, tile) in [
             ("tessera", "T"),
             ("  \"4 you\"", "4"),
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn links_and_buttons_can_be_read_whatever_the_colour_is() {
+    fn links_and_buttons_are_readable_with_every_colour() {
         for color in 0..4096_u16 {
             let part = |shift: u16| u8::try_from((color >> shift) & 15).unwrap_or_default() * 17;
             let color = Color([part(8), part(4), part(0)]);

@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn every_language_says_everything_with_the_same_values() {
+    fn every_language_has_every_text_with_the_same_values() {
         let english = names(EMBEDDED[0].1);
         for (tag, source) in EMBEDDED {
             let known = names(source);
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn every_text_that_a_template_asks_for_is_there() {
+    fn every_text_that_a_template_uses_exists() {
         let english = names(EMBEDDED[0].1);
         let sources: Vec<_> = super::super::TEMPLATES.iter().map(|(_, source)| *source).collect();
         let templates = sources.concat();
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn the_language_is_the_one_that_is_wanted_most_of_those_there_are() {
+    fn the_language_is_the_available_one_that_the_reader_prefers() {
         let texts = texts();
         for (accepted, chosen) in [
             ("", "en"),
