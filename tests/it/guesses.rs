@@ -142,6 +142,6 @@ async fn a_chosen_secret_that_is_easy_to_guess_is_refused_in_production() {
     let person = server.person("first").await;
     let secret = server.api_token(&person.access, &json!({ "token": easy[0] })).await;
     server.me(&secret).await.expect_status(200);
-    let log = server.log.says("good enough for development only").await;
+    let log = server.log.wait_for("good enough for development only").await;
     assert!(!log.contains(easy[0]), "{log}");
 }

@@ -15,8 +15,8 @@ const TOKEN: &str = "API token was made";
 
 impl Server {
     /// Waits until all mails are sent. Returns the mails to an address with this text in their subject.
-    async fn told(&self, to: &str, subject: &str) -> Vec<Letter> {
-        self.database.has_no_job().await;
+    async fn mails_to(&self, to: &str, subject: &str) -> Vec<Letter> {
+        self.database.wait_until_no_job_is_left().await;
         let is_one = |letter: &Letter| letter.to == to && letter.subject.contains(subject);
         self.outbox().into_iter().filter(is_one).collect()
     }
@@ -32,7 +32,7 @@ impl Server {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
-    async fn patched(&self, bearer: &str, of: &str, changes: &serde_json::Value) {
+    async fn change_user(&self, bearer: &str, of: &str, changes: &serde_json::Value) {
         let request = self.patch(&format!("/users/{of}")).bearer(bearer).json(changes);
         request.send().await.expect_status(200);
     }
@@ -48,20 +48,20 @@ async fn superusers_get_a_mail_for_each_superuser_who_is_added_by_any_means() {
     browser.sign_in(&root.email, PASSWORD).await;
     let raise = json!({ "is_superuser": true });
     let hash = "$2b$04$EixZaYVK1fsbw1ZfbX3OXePaWxn96p36WQoeG6Lruj3vjPGga31lW";
-    let doors = ["session", "token", "page", "activated", "promote", "create", "import"];
-    for (count, door) in doors.iter().enumerate() {
-        let email = format!("{door}@new.com");
-        let id = match *door {
+    let interfaces = ["session", "token", "page", "activated", "promote", "create", "import"];
+    for (count, interface) in interfaces.iter().enumerate() {
+        let email = format!("{interface}@new.com");
+        let id = match *interface {
             "import" | "create" => String::new(),
             _ => server.register(&email, PASSWORD).await.expect_status(201).text("id"),
         };
-        let by = match *door {
+        let by = match *interface {
             "session" => {
-                server.patched(&root.access, &id, &raise).await;
+                server.change_user(&root.access, &id, &raise).await;
                 root.email.as_str()
             }
             "token" => {
-                server.patched(&strong, &id, &raise).await;
+                server.change_user(&strong, &id, &raise).await;
                 "root@user.com, with the API token"
             }
             "page" => {
@@ -75,14 +75,14 @@ async fn superusers_get_a_mail_for_each_superuser_who_is_added_by_any_means() {
                     ("was_scopes", "authenticated"),
                     ("scopes", "authenticated"),
                 ];
-                browser.does(&page, &form).await;
+                browser.press_and_follow(&page, &form).await;
                 root.email.as_str()
             }
             "activated" => {
                 let sleeping = json!({ "is_superuser": true, "is_active": false });
-                server.patched(&root.access, &id, &sleeping).await;
-                assert_eq!(server.told(&second.email, ADDED).await.len(), count);
-                server.patched(&root.access, &id, &json!({ "is_active": true })).await;
+                server.change_user(&root.access, &id, &sleeping).await;
+                assert_eq!(server.mails_to(&second.email, ADDED).await.len(), count);
+                server.change_user(&root.access, &id, &json!({ "is_active": true })).await;
                 root.email.as_str()
             }
             "promote" => {
@@ -103,24 +103,24 @@ async fn superusers_get_a_mail_for_each_superuser_who_is_added_by_any_means() {
             }
         };
         for to in [&root.email, &second.email] {
-            let told = server.told(to, ADDED).await;
-            assert_eq!(told.len(), count + 1, "{door}: {to}");
+            let told = server.mails_to(to, ADDED).await;
+            assert_eq!(told.len(), count + 1, "{interface}: {to}");
             let letter =
                 told.iter().find(|letter| letter.text.contains(&format!(": {email}."))).unwrap();
-            assert!(letter.text.contains(&format!("Done by {by}")), "{door}: {}", letter.text);
-            assert!(letter.html.contains(&email), "{door}: {}", letter.html);
-            assert!(letter.path().starts_with("/admin/users"), "{door}: {}", letter.path());
+            assert!(letter.text.contains(&format!("Done by {by}")), "{interface}: {}", letter.text);
+            assert!(letter.html.contains(&email), "{interface}: {}", letter.html);
+            assert!(letter.path().starts_with("/admin/users"), "{interface}: {}", letter.path());
         }
-        assert_eq!(server.told(&email, ADDED).await.len(), 1, "{door}: the new superuser");
+        assert_eq!(server.mails_to(&email, ADDED).await.len(), 1, "{interface}: the new superuser");
     }
     // Setting the flag again adds nobody. Removing it, and changing scopes of others, cause no mail.
     let people = "select id from \"user\" where email = 'session@new.com'";
     let id = server.database.column::<String>(people).await.remove(0);
-    server.patched(&root.access, &id, &raise).await;
-    server.patched(&root.access, &id, &json!({ "is_superuser": false })).await;
-    server.patched(&root.access, &bystander.id, &json!({ "scopes": ["authenticated"] })).await;
-    assert_eq!(server.told(&second.email, ADDED).await.len(), doors.len());
-    assert!(server.told(&bystander.email, ADDED).await.is_empty());
+    server.change_user(&root.access, &id, &raise).await;
+    server.change_user(&root.access, &id, &json!({ "is_superuser": false })).await;
+    server.change_user(&root.access, &bystander.id, &json!({ "scopes": ["authenticated"] })).await;
+    assert_eq!(server.mails_to(&second.email, ADDED).await.len(), interfaces.len());
+    assert!(server.mails_to(&bystander.email, ADDED).await.is_empty());
     // A dry run causes no mail.
     let dry = json!({
         "dry_run": true,
@@ -128,7 +128,7 @@ async fn superusers_get_a_mail_for_each_superuser_who_is_added_by_any_means() {
     });
     let tried = server.post("/admin/import").bearer(&root.access).json(&dry).send().await;
     assert_eq!(tried.expect_status(200).json["outcomes"][0]["outcome"], "created");
-    assert_eq!(server.told(&second.email, ADDED).await.len(), doors.len());
+    assert_eq!(server.mails_to(&second.email, ADDED).await.len(), interfaces.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -137,17 +137,19 @@ async fn superusers_get_a_mail_if_another_superuser_loses_a_password() {
     let (root, victim) = (server.superuser("root").await, server.superuser("victim").await);
     let person = server.person("first").await;
     let told = async |count: usize| {
-        let told = server.told(&root.email, SET).await;
+        let told = server.mails_to(&root.email, SET).await;
         assert_eq!(told.len(), count);
         told.into_iter().find(|letter| letter.text.contains(&victim.email))
     };
     // No mail if they change their own password, or if it is the password of another user.
     let new = json!({ "password": "another password" });
     server.change_me(&victim.access, &new).await.expect_status(200);
-    server.patched(&root.access, &person.id, &new).await;
+    server.change_user(&root.access, &person.id, &new).await;
     assert!(told(0).await.is_none());
     // Another superuser sets the password.
-    server.patched(&root.access, &victim.id, &json!({ "password": "set by root itself" })).await;
+    server
+        .change_user(&root.access, &victim.id, &json!({ "password": "set by root itself" }))
+        .await;
     let letter = told(1).await.unwrap();
     assert!(letter.text.contains(&format!("Done by {}", root.email)), "{}", letter.text);
     assert_eq!(letter.path(), format!("/admin/users/{}", victim.id));
@@ -160,13 +162,13 @@ async fn superusers_get_a_mail_if_another_superuser_loses_a_password() {
     let reset = server.letter(&victim.email, RESET, 1).await;
     let set = json!({ "token": reset.token(), "password": "set by whoever reads the mail" });
     server.post("/auth/reset-password").json(&set).send().await.expect_status(200);
-    let told = server.told(&root.email, SET).await;
+    let told = server.mails_to(&root.email, SET).await;
     let by_mail = |letter: &&Letter| letter.text.contains("what a mail to that address brought");
     assert_eq!((told.len(), told.iter().filter(by_mail).count()), (3, 1));
     // The owner gets the mail that every user gets.
-    assert_eq!(server.told(&victim.email, CHANGED).await.len(), 4);
-    assert!(server.told(&victim.email, SET).await.is_empty());
-    assert!(server.told(&person.email, SET).await.is_empty());
+    assert_eq!(server.mails_to(&victim.email, CHANGED).await.len(), 4);
+    assert!(server.mails_to(&victim.email, SET).await.is_empty());
+    assert!(server.mails_to(&person.email, SET).await.is_empty());
 }
 
 #[tokio::test]
@@ -175,7 +177,7 @@ async fn users_get_a_mail_for_each_api_token_that_is_made_for_them() {
     let (root, person) = (server.superuser("root").await, server.verified("first").await);
     let wanted = json!({ "name": "deploy http://evil.example", "expire": 86400 });
     let made = server.make_api_token(&person.access, &wanted).await.expect_status(201);
-    let told = server.told(&person.email, TOKEN).await;
+    let told = server.mails_to(&person.email, TOKEN).await;
     assert_eq!(told.len(), 1);
     let letter = &told[0];
     let (secret, prefix) = (made.text("token"), made.text("prefix"));
@@ -195,7 +197,7 @@ async fn users_get_a_mail_for_each_api_token_that_is_made_for_them() {
     // A superuser makes the token, and the mail does not name them.
     let theirs = json!({ "username": person.email });
     server.make_api_token(&root.access, &theirs).await.expect_status(201);
-    let told = server.told(&person.email, TOKEN).await;
+    let told = server.mails_to(&person.email, TOKEN).await;
     assert_eq!(told.len(), 2);
     let by_root = told.iter().find(|letter| letter.text.contains("by an administrator")).unwrap();
     assert!(!by_root.text.contains(&root.email), "{}", by_root.text);
@@ -209,18 +211,18 @@ async fn users_get_a_mail_for_each_api_token_that_is_made_for_them() {
     browser.press("/account", &form).await.expect_status(201);
     let again = json!({ "token": secret, "expire": 60 });
     server.make_api_token(&person.access, &again).await.expect_status(201);
-    assert_eq!(server.told(&person.email, TOKEN).await.len(), 3);
+    assert_eq!(server.mails_to(&person.email, TOKEN).await.len(), 3);
     // The mail to an unverified address does not contain the name of the token.
     let stranger = server.person("stranger").await;
     let buy = json!({ "name": "buy pills now" });
     server.make_api_token(&stranger.access, &buy).await.expect_status(201);
-    let told = server.told(&stranger.email, TOKEN).await;
+    let told = server.mails_to(&stranger.email, TOKEN).await;
     assert_eq!(told.len(), 1);
     assert!(!told[0].text.contains("pills"), "{}", told[0].text);
     // A service has no address.
     let before = server.outbox().len();
     server.service(&root, "billing", &["tokens:introspect"]).await;
-    server.told("nobody", TOKEN).await;
+    server.mails_to("nobody", TOKEN).await;
     assert_eq!(server.outbox().len(), before);
 }
 
@@ -232,10 +234,10 @@ async fn making_many_api_tokens_does_not_fill_the_owners_mailbox() {
     for _ in 0..16 {
         server.make_api_token(&person.access, &json!({})).await.expect_status(201);
     }
-    let told = server.told(&person.email, TOKEN).await.len();
+    let told = server.mails_to(&person.email, TOKEN).await.len();
     assert!((10..=11).contains(&told), "{told}");
     // Other mails have other limits.
     let new = json!({ "password": "another password" });
     server.change_me(&person.access, &new).await.expect_status(200);
-    assert_eq!(server.told(&person.email, CHANGED).await.len(), 1);
+    assert_eq!(server.mails_to(&person.email, CHANGED).await.len(), 1);
 }

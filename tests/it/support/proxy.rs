@@ -1,4 +1,4 @@
-//! A way to the database that can be cut.
+//! A proxy to the database that can be interrupted.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,34 +7,34 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// How the way is.
+/// The state of the proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
+enum State {
     Open,
     /// Connections break, and new ones are refused.
     Cut,
-    /// Connections stay and nothing passes.
+    /// Connections stay open, but no data passes.
     Silent,
 }
 
 pub(crate) struct Proxy {
     address: SocketAddr,
-    way: Arc<watch::Sender<Way>>,
+    state: Arc<watch::Sender<State>>,
 }
 
 impl Proxy {
-    /// Listens on a free port for what goes to `target`.
+    /// Listens on a free port and forwards connections to `target`.
     pub(crate) async fn to(target: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let way = Arc::new(watch::Sender::new(Way::Open));
-        let ways = Arc::clone(&way);
+        let state = Arc::new(watch::Sender::new(State::Open));
+        let states = Arc::clone(&state);
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
-                tokio::spawn(carry(near, target.clone(), ways.subscribe()));
+                tokio::spawn(forward(near, target.clone(), states.subscribe()));
             }
         });
-        Self { address, way }
+        Self { address, state }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -42,32 +42,32 @@ impl Proxy {
     }
 
     pub(crate) fn cut(&self) {
-        self.way.send_replace(Way::Cut);
+        self.state.send_replace(State::Cut);
     }
 
     pub(crate) fn silence(&self) {
-        self.way.send_replace(Way::Silent);
+        self.state.send_replace(State::Silent);
     }
 
     pub(crate) fn mend(&self) {
-        self.way.send_replace(Way::Open);
+        self.state.send_replace(State::Open);
     }
 }
 
-async fn carry(mut near: TcpStream, target: String, mut way: watch::Receiver<Way>) {
+async fn forward(mut near: TcpStream, target: String, mut state: watch::Receiver<State>) {
     let Ok(mut far) = TcpStream::connect(target).await else { return };
     loop {
-        let now = *way.borrow_and_update();
+        let now = *state.borrow_and_update();
         match now {
-            Way::Cut => return,
-            Way::Silent => {
-                let _ = way.changed().await;
-                // What was lost in the silence cannot be mended.
+            State::Cut => return,
+            State::Silent => {
+                let _ = state.changed().await;
+                // Data was lost meanwhile, so the connection ends.
                 return;
             }
-            Way::Open => tokio::select! {
+            State::Open => tokio::select! {
                 _ = copy_bidirectional(&mut near, &mut far) => return,
-                _ = way.changed() => {}
+                _ = state.changed() => {}
             },
         }
     }
