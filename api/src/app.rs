@@ -1,4 +1,4 @@
-//! Everything that a rule needs: the settings, the database, and the [`State`](key::State) of each feature.
+//! The application, which every rule takes: the settings, the database, and the [`State`](key::State) of each feature.
 
 use std::sync::{Arc, OnceLock};
 
@@ -11,7 +11,7 @@ use crate::identity::{factor, service, user, verification};
 use crate::platform::{audit, job, key, mail, notice, rate_limit, replica, revocation};
 use crate::self_service::account;
 
-/// The identity provider. Cheap to clone.
+/// The identity provider. It is cheap to clone.
 #[derive(Debug, Clone)]
 pub struct App(Arc<Parts>);
 
@@ -20,42 +20,42 @@ pub struct App(Arc<Parts>);
 pub struct Parts {
     /// The settings.
     pub config: Config,
-    /// The tables.
+    /// The database.
     pub database: Database,
-    /// Makes and checks the values that browsers send beside their cookie.
+    /// The keys that make and check CSRF values.
     pub csrf: CsrfKeys,
-    /// The templates and texts of pages, once they are read.
+    /// The templates and texts of pages, after they were read.
     pages: OnceLock<Pages>,
 
     /// The state of sealing.
     pub audit: audit::State,
-    /// Where notices lead, and how far they were read.
+    /// The handlers of notices, and the last notice that was read.
     pub notice: notice::State,
-    /// The revocations that this replica knows of.
+    /// The revocations that this replica knows.
     pub revocation: revocation::State,
-    /// The keys, and the verifier.
+    /// The signing keys and the verifier.
     pub key: key::State,
-    /// The keys of jobs.
+    /// The keys that encrypt jobs, and the signal that wakes the workers.
     pub job: job::State,
     /// The mail server, and the templates of mails.
     pub mail: mail::State,
-    /// The limits in force.
+    /// The rate limits that this replica knows, and the allowances of accounts.
     pub rate_limit: rate_limit::State,
-    /// How far this replica has followed the others.
+    /// The progress of this replica in reading revocations and notices.
     pub replica: replica::State,
 
-    /// The users in memory.
+    /// The cached users.
     pub user: user::State,
-    /// The services in memory.
+    /// The cached services.
     pub service: service::State,
-    /// The keys of codes.
+    /// The keys for the digests of codes.
     pub verification: verification::State,
-    /// The threads that hash passwords.
+    /// The threads that hash passwords, and the list of stolen passwords.
     pub factor: factor::State,
 
-    /// The sessions of browsers in memory.
+    /// The cached sessions of browsers.
     pub session: session::State,
-    /// The API tokens in memory.
+    /// The cached API tokens.
     pub api_token: api_token::State,
 
     /// The exports that are running.
@@ -71,11 +71,11 @@ impl std::ops::Deref for App {
 }
 
 impl App {
-    /// Puts the parts together around a database whose schema is up to date. `notice` has the features' handlers.
+    /// Makes the application from the settings and a migrated database. `notice` contains the handlers of the features.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] for a secret that tokens cannot be signed with.
+    /// [`ConfigError`] if the secret cannot sign tokens, or if a setting cannot be used.
     pub fn new(
         config: Config,
         database: Database,
@@ -105,11 +105,12 @@ impl App {
         })))
     }
 
-    /// The templates and texts of pages. A server reads them when it starts; commands show no page.
+    /// The templates and texts of pages. A server reads them when it starts. Commands do not read them, because they
+    /// show no pages.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] for a file that cannot be used.
+    /// [`ConfigError`] if a file cannot be used.
     pub(crate) fn pages(&self) -> Result<&Pages, ConfigError> {
         if let Some(known) = self.pages.get() {
             return Ok(known);

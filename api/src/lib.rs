@@ -1,21 +1,22 @@
-//! The identity provider: registers people, proves who they are, issues tokens, takes them back.
+//! The identity provider. It registers users, checks how they prove their identity, and issues and revokes tokens.
 //!
-//! Wings, and features within a wing:
+//! A wing is a top-level module, and contains features:
 //!
-//! | module | holds |
+//! | module | content |
 //! |---|---|
-//! | [`base`] | clock, randomness, settings, database, errors: it knows no feature |
-//! | [`http`] | every request passes here: server, layers, bodies, cookies, pages |
+//! | [`base`] | clock, randomness, settings, database and errors; it knows no feature |
+//! | [`http`] | the modules that every request passes: server, layers, bodies, cookies, pages |
 //! | [`platform`] | audit, revocations, keys, jobs, mails, rate limits, replicas |
-//! | [`identity`] | users and services, and how they prove who they are |
+//! | [`identity`] | users and services, and how they prove their identity |
 //! | [`access`] | sessions and API tokens, callers, introspection |
-//! | [`self_service`] | people and their own accounts |
-//! | [`admin`] | administrators and the accounts of others |
-//! | `routes` | every route: it sees everything, and nobody imports it |
+//! | [`self_service`] | actions of users on their own accounts |
+//! | [`admin`] | actions of administrators on other accounts |
+//! | `routes` | every route; it imports all features, and nothing imports it |
 //!
 //! Each wing imports those before it: base ← http ← platform ← identity ← access ← self_service ← admin ← routes.
 //!
-//! A feature's rules are its `mod.rs`, its queries `store.rs`, its JSON `http.rs`, its HTML `pages.rs`.
+//! The rules of a feature are in its `mod.rs`, its queries in `store.rs`, its JSON operations in `http.rs`, and its
+//! HTML pages in `pages.rs`.
 
 pub mod access;
 pub mod admin;
@@ -36,32 +37,35 @@ use base::config::{Config, ConfigError};
 use base::database::Database;
 use platform::{key, notice, revocation};
 
-/// Connects, brings the schema up to date as the settings ask, makes the first key where one is needed,
-/// and reads what was revoked: what a server starts with.
+/// Prepares a server: connects to the database, applies migrations as the settings require, makes the first signing key
+/// if one is needed, and reads the revocations.
 ///
 /// # Errors
 ///
-/// A sentence for the operator, with the setting's name and never its value.
+/// A sentence for the operator, if a part fails. It names the setting, but never contains its value.
 pub async fn start(config: Config) -> Result<App, String> {
-    // Before the database: a secret that cannot sign needs no connection to be refused.
+    // Before the database, because an unusable secret can be refused without a connection.
     config.check_secrets().map_err(fault)?;
     let app = assemble(config).await?;
     app.factor.breach_filter(&app.config).map_err(fault)?;
     app.pages().map_err(fault)?;
-    within(revocation::jobs::note_life(&app), "it could not be noted how long tokens live").await?;
+    within(revocation::jobs::note_life(&app), "the lifetime of tokens could not be recorded")
+        .await?;
     within(key::prepare(&app), "the first signing key could not be made").await?;
     within(key::load(&app), "the signing keys could not be read").await?;
     if !app.config.blacklist_enabled {
-        tracing::warn!("BLACKLIST_ENABLED is off: revoked tokens are accepted until they expire");
+        tracing::warn!(
+            "BLACKLIST_ENABLED is off: revoked access tokens are accepted until they expire"
+        );
     }
     Ok(app)
 }
 
-/// As [`start`], for who looks at tokens and keys beside the servers: no key is made.
+/// Prepares a command that reads tokens and keys, like [`start`] but without making a key.
 ///
 /// # Errors
 ///
-/// A sentence for the operator.
+/// A sentence for the operator, if a part fails.
 pub async fn open_with_secret(config: Config) -> Result<App, String> {
     let config = config.with_kept_secret();
     config.check_secrets_quietly().map_err(fault)?;
@@ -71,22 +75,22 @@ pub async fn open_with_secret(config: Config) -> Result<App, String> {
     Ok(app)
 }
 
-/// As [`start`], for what signs nothing and checks no token: without a secret, one is made up that
-/// nobody ever hears of.
+/// Prepares a command that signs nothing and checks no token. If no secret is set, it gets a random one that is never
+/// stored.
 ///
 /// # Errors
 ///
-/// A sentence for the operator.
+/// A sentence for the operator, if a part fails or a SQLite database does not exist.
 pub async fn open(config: Config) -> Result<App, String> {
     config.database_url.require_there()?;
     open_or_make(config).await
 }
 
-/// As [`open`], where the database may be made.
+/// Prepares a command like [`open`], but creates a SQLite database that does not exist.
 ///
 /// # Errors
 ///
-/// A sentence for the operator.
+/// A sentence for the operator, if a part fails.
 pub async fn open_or_make(config: Config) -> Result<App, String> {
     assemble(config.with_some_secret()).await
 }
@@ -99,7 +103,7 @@ async fn assemble(config: Config) -> Result<App, String> {
     database.prepare(config.migrate).await?;
     let app = App::new(config, database, notice::State::new(routes::NOTICES)).map_err(fault)?;
     within(notice::begin(&app), "the notices could not be read").await?;
-    // However many there are: only each answer of the database must come in time.
+    // Without a time limit for all revocations, because there can be many. Each answer of the database has a limit.
     revocation::load(&app, app.database.reader())
         .await
         .map_err(|error| format!("the revocations could not be read ({error})"))?;
@@ -110,15 +114,15 @@ async fn assemble(config: Config) -> Result<App, String> {
 ///
 /// # Errors
 ///
-/// A sentence for the operator.
+/// A sentence for the operator, if the database does not answer.
 pub async fn connect(config: &Config) -> Result<Database, String> {
     let connecting = Database::connect(&config.database_url, config.sqlite_synchronous);
     within(connecting, "the database of DATABASE_URL does not answer")
         .await
-        .map_err(|fault| format!("{fault}: check that it runs and that the URL is right"))
+        .map_err(|fault| format!("{fault}: check that it runs and that DATABASE_URL is right"))
 }
 
-/// What a start waits for, each part of it, before it gives up.
+/// Waits at most 8 seconds for a part of a start. The error begins with `fault`.
 async fn within<T, E: std::fmt::Display>(
     part: impl Future<Output = Result<T, E>>,
     fault: &str,

@@ -1,5 +1,5 @@
-//! The operations, called in this process by whoever may open the database: what is done at the
-//! terminal is done by the same rules, and answered in the same words.
+//! Calls of operations in this process, for commands that can open the database. So the terminal follows the same rules
+//! as HTTP and gets the same answers.
 
 use poem::http::{Method, Uri, header};
 use poem::{Body, Endpoint, Request, Response};
@@ -10,18 +10,18 @@ use crate::app::App;
 use crate::base::error::Code;
 use crate::routes;
 
-/// The service without a port.
+/// The operations without a port.
 pub struct Local(Box<dyn poem::endpoint::DynEndpoint<Output = Response>>);
 
 impl Local {
-    /// The service around these parts.
+    /// Makes the operations of an application.
     pub fn new(app: App) -> Self {
         Self(Box::new(poem::endpoint::ToDynEndpoint(routes::service(app))))
     }
 
-    /// Calls an operation as an operator; its status, and its body where that is JSON.
+    /// Calls an operation as an operator. Returns its status, and its body, which is null if it is not JSON.
     pub async fn call(&self, method: Method, uri: Uri, body: Option<&Value>) -> (u16, Value) {
-        // Every request names its host.
+        // Every request must name its host.
         let request = Request::builder().method(method).uri(uri).header(header::HOST, "localhost");
         let request = request.extension(Operator);
         let request = match body {
@@ -34,7 +34,7 @@ impl Local {
         let status = response.status().as_u16();
         match response.take_body().into_bytes().await {
             Ok(body) => (status, serde_json::from_slice(&body).unwrap_or(Value::Null)),
-            // What was sent as it was read broke off.
+            // The body was sent while it was read, and ended too early.
             Err(_) => (Code::ServiceUnavailable.status().as_u16(), Value::Null),
         }
     }

@@ -1,5 +1,5 @@
-//! One entry for each feature: its operations, its pages and its background work. All that a server answers and does comes
-//! from this list, which nobody imports.
+//! One entry for each feature, with its operations, its pages and its background work. Everything that a server answers
+//! and does comes from this list. No other module imports it.
 
 use std::sync::Arc;
 
@@ -20,9 +20,9 @@ use crate::platform::notice::Handler;
 use crate::platform::{audit, health, key, mail, rate_limit, replica, revocation};
 use crate::self_service::{self, account, api_token, recovery, registration};
 
-/// Makes of the entries what a server is made of. Each names modules: `api` has the operations as `Api`, with their
-/// `REFUSALS`; `notes` has `NOTES` on some of them; `pages` has `pages()`, and `jobs` has `start()`. A `notice` is a kind, with what is
-/// done when one arrives.
+/// Makes the functions below from the entries. Each entry names modules: `api` has the operations as `Api`, with their
+/// `REFUSALS`; `notes` has `NOTES` on some of them; `pages` has `pages()`; and `jobs` has `start()`. A `notice` is a
+/// kind of notice, with the function to call when one arrives.
 macro_rules! features {
     ($({
         $(api: $($api:ident)::+;)?
@@ -37,7 +37,7 @@ macro_rules! features {
             OpenApiService::new(features, "Tessera", env!("CARGO_PKG_VERSION"))
         }
 
-        /// What the framework cannot know of the operations.
+        /// The descriptions of the operations that the framework cannot know.
         fn described() -> Described {
             Described {
                 refusals: [$($($($api::)+REFUSALS,)?)+].concat(),
@@ -50,12 +50,12 @@ macro_rules! features {
             [$($($($pages::)+pages(),)?)+].into_iter().flatten().collect()
         }
 
-        /// What each feature does when a notice arrives.
+        /// The functions to call when a notice arrives.
         pub(crate) const NOTICES: &[Handler] = &[
             $($(Handler { kind: $notice, act: |app| Box::pin($act(app)) },)?)+
         ];
 
-        /// Starts the background work of all features, beside a server that listens on a port.
+        /// Starts the background work of all features for a server that listens on this port.
         fn start_background(app: &App, port: u16) -> Background {
             let mut background = Background::of_server(port);
             $($($($jobs::)+start(app, &mut background);)?)+
@@ -95,23 +95,23 @@ features! {
     { jobs: verification::jobs; }
 }
 
-/// The operations, with what the document says of them as a whole.
+/// The operations, with the general description in the OpenAPI document.
 fn documented() -> OpenApiService<impl OpenApi, ()> {
     operations()
         .description(
-            "A JWT identity provider: it registers people, proves who they are, issues the tokens \
-             that other services trust, and takes them back.",
+            "A JWT identity provider. It registers users, checks how they prove their identity, and \
+             issues and revokes the tokens that other services trust.",
         )
         .license(LicenseObject::new("MIT OR Apache-2.0"))
         .server(ServerObject::new("/"))
 }
 
-/// The OpenAPI document in YAML, as `openapi.yaml` has it.
+/// The OpenAPI document in YAML, as `openapi.yaml` contains it.
 pub fn document() -> String {
     openapi::to_yaml(&openapi::document(&documented(), &described()))
 }
 
-/// The service: every route, with what is done to every request around them.
+/// The endpoint of the whole server: every route, with the layers around them.
 pub(crate) fn service(app: App) -> impl Endpoint<Output = Response> {
     let operations = documented();
     let document = openapi::document(&operations, &described());
@@ -121,7 +121,7 @@ pub(crate) fn service(app: App) -> impl Endpoint<Output = Response> {
     let paths = Paths::of(&document, &pages);
     let (first, pages): (Vec<_>, Vec<_>) = pages.into_iter().partition(PageRoute::is_first);
     let routes = pages.into_iter().fold(Route::new(), |routes, page| page.add_to(routes));
-    // What is nested at "/" takes that path too, so the first page is asked before it.
+    // The operations are nested at "/" and would take that path too, so the first page comes before them.
     let first = Arc::new(first.into_iter().fold(Route::new(), |routes, page| page.add_to(routes)));
     let routes = routes.nest("/", operations).around(move |routes, request: Request| {
         let first = Arc::clone(&first);
@@ -138,7 +138,7 @@ pub(crate) fn service(app: App) -> impl Endpoint<Output = Response> {
     })
 }
 
-/// Serves until `shutdown` resolves, with the background work beside it; then answers what is in flight.
+/// Serves and does the background work until `shutdown` resolves, and then finishes the running requests.
 pub async fn serve(app: App, bound: Bound, shutdown: impl Future<Output = ()>) {
     let port = bound.address().map(|address| address.port()).unwrap_or_default();
     let background = start_background(&app, port);

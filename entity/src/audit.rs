@@ -1,31 +1,31 @@
-//! What happened: appended to, and neither changed nor deleted.
+//! The audit. Rows are appended, and are never changed or deleted.
 
 use sea_orm::entity::prelude::*;
 
-/// An act.
+/// An entry of the audit.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "audit")]
 pub struct Model {
-    /// Its place: 1, 2, 3 and so on.
+    /// The number of the entry: 1, 2, 3 and so on.
     #[sea_orm(primary_key, auto_increment = false)]
     pub seq: i64,
-    /// When.
+    /// The time of the action.
     pub at: i64,
-    /// What.
+    /// The name of the action.
     pub act: String,
-    /// Who: `user:…`, `api_token:…`, `operator`, `anybody`.
+    /// The actor: `user:…`, `api_token:…`, `operator` or `anybody`.
     pub actor: String,
-    /// On whom or what: `user:…`, `service:…`, `key:…`.
+    /// The object of the action: `user:…`, `service:…` or `key:…`.
     pub subject: Option<String>,
-    /// From where.
+    /// The IP address that the request came from.
     pub ip: Option<String>,
-    /// In which request.
+    /// The id of the request.
     pub request: Option<String>,
-    /// What else there is to say: a JSON object.
+    /// Further details, as a JSON object.
     #[sea_orm(column_type = "Text")]
     pub detail: String,
-    /// The SHA-256 digest of this and of the digest before, in hexadecimal.
+    /// The SHA-256 digest of this entry and of the previous entry's digest, in hexadecimal.
     pub digest: String,
 }
 

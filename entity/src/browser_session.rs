@@ -1,15 +1,15 @@
-//! What browsers know their sessions by: an id in a cookie, of which only the digest is kept.
+//! Browser sessions. A browser has an id in a cookie, and only the digest of the id is stored.
 
 use sea_orm::entity::prelude::*;
 
 use crate::SessionId;
 
-/// A session that a browser has.
+/// The connection of a cookie with a session.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "browser_session")]
 pub struct Model {
-    /// The SHA-256 digest of the cookie's id, in hexadecimal.
+    /// The SHA-256 digest of the id in the cookie, in hexadecimal.
     #[sea_orm(primary_key, auto_increment = false)]
     pub digest: String,
     /// The session.

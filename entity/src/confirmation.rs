@@ -1,10 +1,10 @@
-//! What a mail lets its reader prove. Only digests are kept.
+//! The tokens and codes in mails. Only their digests are stored.
 
 use sea_orm::entity::prelude::*;
 
 use crate::{Hidden, UserId};
 
-/// A token that was sent to a user's address; the last one for its purpose and the client that asked for it.
+/// A token that was sent to a user's address. There is one for each purpose and client that asked for a mail.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "confirmation")]
@@ -12,22 +12,22 @@ pub struct Model {
     /// The SHA-256 digest of the token, in hexadecimal.
     #[sea_orm(primary_key, auto_increment = false)]
     pub digest: String,
-    /// Whom it was sent to.
+    /// The user whom it was sent to.
     pub user_id: UserId,
-    /// What it is for.
+    /// The purpose of the token.
     pub purpose: String,
-    /// The digest of the address, or of the address and the password, it was made for.
+    /// The digest of the address, or of the address and the password, that the token was made for.
     pub bound: String,
     /// The keyed digest of the code in the same mail.
     pub code: Hidden,
-    /// When it expires.
+    /// The time when it expires.
     pub expires_at: i64,
-    /// When it was used, if it was.
+    /// The time when it was used, if it was.
     pub used_at: Option<i64>,
-    /// The digest of what the browser or client keeps that asked for the mail; nothing if there is none, and the
-    /// mail has no code.
+    /// The digest of the binding of the browser or client that asked for the mail. If there is none, the mail has no
+    /// code.
     pub binding: Option<String>,
-    /// How often a code was tried for it in vain.
+    /// The number of wrong codes that were tried for it.
     pub tries: i64,
 }
 

@@ -1,11 +1,11 @@
-//! What is known of the revocations as a whole: one row.
+//! Facts about all revocations together, in one row.
 
 use sea_orm::entity::prelude::*;
 
 /// The id of the row.
 pub const ONLY: i32 = 1;
 
-/// What replicas and services must agree on that follow the revocations.
+/// The facts on which all replicas and services that read the revocations must agree.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "feed")]
@@ -13,9 +13,9 @@ pub struct Model {
     /// Always [`ONLY`].
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: i32,
-    /// The longest life of an access token that may still be valid, in seconds.
+    /// The longest lifetime of an access token that may still be valid, in seconds.
     pub longest: i64,
-    /// Until when that may be, unless a server renews it.
+    /// The time until which this holds, unless a server renews it.
     pub longest_until: i64,
 }
 

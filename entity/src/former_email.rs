@@ -1,10 +1,10 @@
-//! Addresses that users had before, for as long as they may be taken back.
+//! Previous addresses of users, for as long as their owners can take the account back.
 
 use sea_orm::entity::prelude::*;
 
 use crate::UserId;
 
-/// An address, with the digest of the token that takes it back.
+/// A previous address, with the digest of the token that restores it.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "former_email")]
@@ -12,15 +12,15 @@ pub struct Model {
     /// The SHA-256 digest of the token, in hexadecimal.
     #[sea_orm(primary_key, auto_increment = false)]
     pub digest: String,
-    /// Whose address it was.
+    /// The user who had the address.
     pub user_id: UserId,
     /// The address.
     pub email: String,
-    /// Whether it was shown to be theirs.
+    /// `true` if the address was verified.
     pub verified: bool,
-    /// When it was replaced.
+    /// The time when it was replaced.
     pub created_at: i64,
-    /// Until when it may be taken back.
+    /// The time until which it can be restored.
     pub expires_at: i64,
 }
 

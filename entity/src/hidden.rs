@@ -1,13 +1,12 @@
-//! Text of a row that is shown to nobody.
+//! Text of a row that logs and panics must not show.
 
 use std::fmt;
 
 use sea_orm::DeriveValueType;
 
-/// Text that `Debug` does not show, because logs and panics must not: what is sealed, and digests of what
-/// people chose.
+/// Text that `Debug` does not show: encrypted data, and digests of values that people chose.
 ///
-/// SeaORM derives `Debug` for rows, and for what it writes of them; so the column's own type has to hide it.
+/// SeaORM derives `Debug` for rows and for the values that it writes, so the type of the column has to hide the text.
 #[derive(Clone, PartialEq, Eq, DeriveValueType)]
 pub struct Hidden(String);
 

@@ -1,4 +1,4 @@
-//! Ids that cannot be mistaken for each other, kept as 36 characters of text on every database.
+//! Typed ids, so that an id of one kind cannot be used for another. They are stored as texts of 36 characters.
 
 use std::fmt;
 use std::str::FromStr;
@@ -27,7 +27,7 @@ macro_rules! id {
             }
         }
 
-        /// What SeaORM asks of a primary key: this one is never a number.
+        /// SeaORM requires this of a primary key. It always fails, because this key is never a number.
         impl TryFromU64 for $name {
             fn try_from_u64(_: u64) -> Result<Self, DbErr> {
                 Err(DbErr::ConvertFromU64(stringify!($name)))
@@ -37,41 +37,41 @@ macro_rules! id {
 }
 
 id! {
-    /// A user's id: the `sub` of their tokens.
+    /// The id of a user: the `sub` of their tokens.
     UserId
 }
 
 id! {
-    /// A session's id: the `sid` of its tokens.
+    /// The id of a session: the `sid` of its tokens.
     SessionId
 }
 
 id! {
-    /// A service's id: the `sub` of what is said of its tokens.
+    /// The id of a service: the `sub` in an introspection of its tokens.
     ServiceId
 }
 
 id! {
-    /// An API token's id, which is not its secret.
+    /// The id of an API token, which is not its secret.
     ApiTokenId
 }
 
 id! {
-    /// A job's id, which tells when it was made.
+    /// The id of a job, which contains the time when it was made.
     JobId
 }
 
 id! {
-    /// A replica's id, another one at each of its starts.
+    /// The id of a replica. Each start has another one.
     ReplicaId
 }
 
-/// The id of a user or of a service: of whoever owns an API token.
+/// The id of an owner of API tokens: a user or a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PrincipalId {
-    /// A person.
+    /// The id of a user.
     User(UserId),
-    /// A program.
+    /// The id of a service.
     Service(ServiceId),
 }
 

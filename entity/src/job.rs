@@ -1,29 +1,29 @@
-//! Work that is done after the answer to the request that caused it.
+//! Jobs: work that a server does after it has answered the request.
 
 use sea_orm::entity::prelude::*;
 
 use crate::{Hidden, JobId, UserId};
 
-/// What is to be done, until it is.
+/// A job. The row is deleted when the job is done.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "job")]
 pub struct Model {
-    /// Its id.
+    /// The id of the job.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: JobId,
-    /// What kind of work it is.
+    /// The kind of work.
     pub kind: String,
-    /// Whom it is about, and with whom it goes.
+    /// The user whom it is about. If the user is deleted, the job is deleted too.
     pub user_id: Option<UserId>,
-    /// What is to be done, encrypted: it may hold a token.
+    /// The content of the job. It is encrypted, because it can contain a token.
     #[sea_orm(column_type = "Text")]
     pub sealed: Hidden,
-    /// How often it was tried in vain.
+    /// The number of failed attempts.
     pub attempts: i64,
-    /// When it is tried next.
+    /// The time of the next attempt.
     pub due_at: i64,
-    /// When it is given up.
+    /// The time when it is given up.
     pub expires_at: i64,
 }
 

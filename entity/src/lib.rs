@@ -1,7 +1,6 @@
 //! Tessera's tables, as SeaORM entities with typed ids.
 //!
-//! Rows never leave the server: nothing here can be serialised. Instants are milliseconds since
-//! the epoch.
+//! Rows never leave the server, so nothing here can be serialized. Times are milliseconds since the epoch.
 
 pub mod api_token;
 pub mod attempt;

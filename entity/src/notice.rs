@@ -1,18 +1,18 @@
-//! Notices: what replicas tell each other to forget or to read again.
+//! Notices: rows that tell all replicas to forget something or to read it again.
 
 use sea_orm::entity::prelude::*;
 
-/// One notice.
+/// A notice.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "notice")]
 pub struct Model {
-    /// Its place in the sequence, in the order of the commits.
+    /// The number of the notice, in the order of the commits.
     #[sea_orm(primary_key)]
     pub seq: i64,
-    /// Its kind; a newer release may know more.
+    /// The kind of the notice. A newer release can have further kinds.
     pub kind: String,
-    /// When it was written.
+    /// The time when it was written.
     pub at: i64,
 }
 

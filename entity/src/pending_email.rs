@@ -1,10 +1,10 @@
-//! New addresses of users that take over once they are proved.
+//! Pending addresses: new addresses of users, which take effect when they are verified.
 
 use sea_orm::entity::prelude::*;
 
 use crate::{SessionId, UserId};
 
-/// The address that a user asked for last. A user has one at most.
+/// The new address that a user asked for last. A user has at most one.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "pending_email")]
@@ -20,9 +20,9 @@ pub struct Model {
     pub bound: String,
     /// The session that asked.
     pub session_id: SessionId,
-    /// When the user asked, in milliseconds since the epoch.
+    /// The time when the user asked.
     pub created_at: i64,
-    /// When the token expires, in milliseconds since the epoch.
+    /// The time when the token expires.
     pub expires_at: i64,
 }
 

@@ -1,24 +1,24 @@
-//! What is known of a user beside what the table `user` keeps. A user may have none.
+//! Further data about a user, beside the table `user`. A user can have none.
 
 use sea_orm::entity::prelude::*;
 
 use crate::UserId;
 
-/// A user's profile and scopes.
+/// The profile and the scopes of a user.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "profile")]
 pub struct Model {
-    /// Whose it is.
+    /// The user.
     #[sea_orm(primary_key, auto_increment = false)]
     pub user_id: UserId,
     /// Their name.
     pub name: Option<String>,
     /// Their surname.
     pub surname: Option<String>,
-    /// Their page.
+    /// The address of their web page.
     pub website: Option<String>,
-    /// What they may do, words separated by spaces; what everybody may, where there is nothing.
+    /// Their scopes, separated by spaces. If there are none here, the user has the default scopes.
     pub scopes: Option<String>,
 }
 

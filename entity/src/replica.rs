@@ -4,19 +4,19 @@ use sea_orm::entity::prelude::*;
 
 use crate::ReplicaId;
 
-/// A server that runs, or did not say that it stopped.
+/// A server that runs, or that ended without reporting it.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "replica")]
 pub struct Model {
-    /// Its id, another one at each start.
+    /// The id of this start of the server.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: ReplicaId,
-    /// What its operator calls it.
+    /// The name of the server.
     pub name: String,
-    /// The last place in the sequence of revocations that it has applied.
+    /// The number of the last revocation that it has applied.
     pub seq: i64,
-    /// When it last said so.
+    /// The time when it last reported this.
     pub seen_at: i64,
 }
 

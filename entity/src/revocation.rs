@@ -1,39 +1,39 @@
-//! Revocations: the jti blacklist and its kin, append-only until purged or lifted.
+//! Revocations of tokens, sessions and users. Rows are appended, and are deleted when they are no longer needed.
 
 use sea_orm::entity::prelude::*;
 
 use crate::SessionId;
 
-/// One token, by its `jti`.
+/// The kind for one token. The subject is its `jti`.
 pub const TOKEN: &str = "jti";
-/// A session's tokens, by its `sid`.
+/// The kind for the tokens of a session. The subject is its `sid`.
 pub const SESSION: &str = "sid";
-/// Every access token that a user, by their `sub`, got up to an instant.
+/// The kind for every access token that a user got up to a certain time. The subject is their `sub`.
 pub const USER: &str = "sub";
 
-/// The end of what was revoked, whose kind and id, joined by a colon, are the subject.
+/// The kind for the end of another revocation. The subject is the kind and the subject of that one, joined by a colon.
 pub const LIFT: &str = "lift";
 
-/// One thing that is not accepted any more.
+/// A revocation, or the end of one.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "revocation")]
 pub struct Model {
-    /// Its place in the sequence, in the order of the commits.
+    /// The number of the revocation, in the order of the commits.
     #[sea_orm(primary_key)]
     pub seq: i64,
-    /// What `subject` is: [`TOKEN`], [`SESSION`], [`USER`] or [`LIFT`]; a newer release may know more.
+    /// The kind of `subject`: [`TOKEN`], [`SESSION`], [`USER`] or [`LIFT`]. A newer release can have further kinds.
     pub kind: String,
     /// The id of a token, a session or a user.
     pub subject: String,
-    /// When the last token it covers has expired.
+    /// The time when the last token that it covers has expired.
     pub until: i64,
-    /// What happened.
+    /// The reason.
     pub why: String,
-    /// When it happened; of a user, tokens issued up to this instant are covered.
+    /// The time of the revocation. For a user, it covers tokens that were issued up to this time.
     pub at: i64,
-    /// The session of a token that its holder revoked alone; of a token that somebody else may have made, an
-    /// id of the session and the audience.
+    /// The session of a token that its holder revoked by itself. If a service may have made the token, this is an id
+    /// that is made from the session and the audience.
     pub session_id: Option<SessionId>,
 }
 

@@ -1,18 +1,18 @@
-//! How much there was at an hour.
+//! Samples: numbers of sessions and API tokens, counted each hour.
 
 use sea_orm::entity::prelude::*;
 
-/// What was counted at an hour.
+/// The numbers of one hour.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "sample")]
 pub struct Model {
-    /// When it was counted.
+    /// The hour of the count.
     #[sea_orm(primary_key, auto_increment = false)]
     pub hour: i64,
-    /// How many sessions were live.
+    /// The number of live sessions.
     pub sessions: i64,
-    /// How many API tokens there were.
+    /// The number of API tokens.
     pub api_tokens: i64,
 }
 

@@ -1,24 +1,24 @@
-//! Services: accounts without password or address, which only API tokens can act as.
+//! Services: accounts without a password and an address, which act only with API tokens.
 
 use sea_orm::entity::prelude::*;
 
 use crate::ServiceId;
 
-/// A program that acts for itself.
+/// A service.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "service")]
 pub struct Model {
-    /// Its id.
+    /// The id of the service.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: ServiceId,
-    /// Its name, unique among services; no e-mail address.
+    /// The name. It is unique among services, and is not an e-mail address.
     pub name: String,
-    /// What its tokens may do at most: words separated by spaces.
+    /// The scopes that its tokens can have, separated by spaces.
     pub scopes: String,
-    /// Whether its tokens are accepted.
+    /// `true` if its tokens are accepted.
     pub is_active: bool,
-    /// When it was made.
+    /// The time when it was made.
     pub created_at: i64,
 }
 

@@ -1,4 +1,4 @@
-//! Sessions: one row for each time somebody signed in, whatever number of tokens followed.
+//! Sessions. A session begins with a sign-in and issues all further tokens.
 
 use std::fmt;
 
@@ -6,42 +6,42 @@ use sea_orm::entity::prelude::*;
 
 use crate::{SessionId, UserId};
 
-/// What a user got by signing in, until it ends.
+/// A session of a user.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "session")]
 pub struct Model {
-    /// Its id.
+    /// The id of the session.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: SessionId,
-    /// Whose it is.
+    /// The user of the session.
     pub user_id: UserId,
-    /// When it began.
+    /// The time when it began.
     pub created_at: i64,
-    /// When its user last gave a password.
+    /// The time when its user last gave the password.
     pub auth_time: i64,
-    /// When its refresh token expires.
+    /// The time when its refresh token expires.
     pub expires_at: i64,
-    /// Which refresh token is its current one, counted from 0.
+    /// The number of its current refresh token, counted from 0.
     pub generation: i64,
-    /// When that refresh token was made.
+    /// The time when that refresh token was made.
     pub rotated_at: i64,
-    /// When it ended, if it did.
+    /// The time when it ended, if it did.
     pub ended_at: Option<i64>,
-    /// What ended it.
+    /// The reason why it ended.
     pub ended_why: Option<String>,
-    /// When it last gave tokens.
+    /// The time when it last issued tokens.
     pub last_used_at: i64,
-    /// Where it was last used from.
+    /// The address that it was last used from.
     pub ip: Option<String>,
-    /// What program last used it, as that program says.
+    /// The program that last used it, from its `User-Agent` header.
     pub user_agent: Option<String>,
-    /// Where it was ended from.
+    /// The address that it was ended from.
     pub ended_ip: Option<String>,
-    /// The instant in the id of its youngest access token: every further one has a later instant,
-    /// whatever the clock says.
+    /// The time in the id of its newest access token. Every further one has a later time, even if the clock was set
+    /// back.
     pub issued_at: i64,
-    /// What the ids of its refresh tokens are made with. It never leaves the row.
+    /// The secret from which the ids of its refresh tokens are derived. It is stored only in this row.
     pub secret: Secret,
     /// The number of times that its access tokens up to an instant were revoked while it went on. A statement that waited
     /// for the row sees by this that what it read of the user before may be old.
@@ -51,13 +51,13 @@ pub struct Model {
 impl ActiveModelBehavior for ActiveModel {}
 
 impl Model {
-    /// Whether its refresh token has expired at this instant.
+    /// Returns true if its refresh token has expired at this time.
     pub fn has_expired(&self, now: i64) -> bool {
         now >= self.expires_at
     }
 }
 
-/// Bytes that nobody but the row knows. They are not printed.
+/// The secret bytes of a row. `Debug` does not show them.
 #[derive(Clone, PartialEq, Eq, DeriveValueType)]
 pub struct Secret(pub Vec<u8>);
 

@@ -1,4 +1,4 @@
-//! The keys that sign access tokens, where that is not the secret of the settings.
+//! The keys that sign access tokens if `JWT_ALGORITHM` is not HS256.
 
 use sea_orm::entity::prelude::*;
 
@@ -12,22 +12,22 @@ pub const ACCESS: &str = "access";
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "signing_key")]
 pub struct Model {
-    /// Its name, as tokens say it: the thumbprint of the public key.
+    /// The name of the key in tokens: the thumbprint of the public key.
     #[sea_orm(primary_key, auto_increment = false)]
     pub kid: String,
-    /// What it signs: [`ACCESS`]; a newer release may know more.
+    /// The purpose of the key: [`ACCESS`]. A newer release can have further purposes.
     pub purpose: String,
-    /// What it signs with: RS256, ES256 or EdDSA.
+    /// The algorithm of the key: RS256, ES256 or EdDSA.
     pub algorithm: String,
-    /// The private key under a key derived from the secret of the settings; nothing once retired.
+    /// The private key, encrypted with a key that is derived from `APP_SECRET`. Empty if the key was retired.
     pub sealed: Hidden,
-    /// When it was made.
+    /// The time when it was made.
     pub created_at: i64,
-    /// When it begins to sign.
+    /// The time when it begins to sign.
     pub active_at: i64,
-    /// When it was retired by hand: what it signed is not accepted.
+    /// The time when it was retired, if it was. Tokens that it signed are not accepted any more.
     pub retired_at: Option<i64>,
-    /// When a server last said that it signs with it; nothing if none ever did.
+    /// The time when a server last reported that it signs with this key, if one did.
     pub last_signed_at: Option<i64>,
 }
 

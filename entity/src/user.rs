@@ -1,27 +1,28 @@
-//! People. Exactly the columns that FastAPI Users keeps, so that `select * from user` prints what
-//! its documents print; everything else about a user lives beside this table.
+//! Users. The table has exactly the columns of FastAPI Users, so that `select * from user` prints what the
+//! documentation of that library shows. All other data about a user is in other tables.
 
 use sea_orm::entity::prelude::*;
 
 use crate::{Hidden, UserId};
 
-/// A person who may sign in.
+/// A user.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "user")]
 pub struct Model {
-    /// Their id.
+    /// The id of the user.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: UserId,
-    /// Their address: the local part as typed, the domain in lower case. Unique without case.
+    /// The e-mail address: the local part as typed, the domain in lower case. It is unique if upper and lower case are
+    /// equal.
     pub email: String,
-    /// Their password's hash in modular crypt format.
+    /// The hash of the password, in modular crypt format.
     pub hashed_password: Hidden,
-    /// Whether they may sign in and their tokens are accepted.
+    /// `true` if the user may sign in and their tokens are accepted.
     pub is_active: bool,
-    /// Whether they may do what superusers may.
+    /// `true` if the user is a superuser.
     pub is_superuser: bool,
-    /// Whether the address was shown to be theirs.
+    /// `true` if the address is verified.
     pub is_verified: bool,
 }
 

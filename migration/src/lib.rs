@@ -1,6 +1,6 @@
-//! The history of Tessera's tables, append-only: a migration that was released is never edited.
+//! The migrations of Tessera's tables. New ones are added, but a released migration is never changed.
 //!
-//! Imports nothing of ours, so that it means tomorrow what it meant when it was written.
+//! This crate imports nothing of Tessera, so that later changes of the code do not change what a migration does.
 
 use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -65,11 +65,11 @@ impl MigratorTrait for Migrator {
     }
 }
 
-/// The migrations in their order, each with whether it was applied.
+/// Returns all migrations in their order, each with `true` if it is applied.
 ///
 /// # Errors
 ///
-/// When the database refuses.
+/// If the database refuses.
 pub async fn status(transaction: &DatabaseTransaction) -> Result<Vec<(String, bool)>, DbErr> {
     let remembers = SchemaManager::new(transaction).has_table("seaql_migrations").await?;
     let applied = if remembers { applied(transaction).await? } else { BTreeSet::new() };
@@ -79,12 +79,12 @@ pub async fn status(transaction: &DatabaseTransaction) -> Result<Vec<(String, bo
         .collect())
 }
 
-/// Applies what was not applied. What a newer release applied is left alone: a release must start
-/// beside the one that follows it.
+/// Applies the migrations that are missing. It ignores migrations that a newer release applied, because a release must
+/// be able to start beside the next one.
 ///
 /// # Errors
 ///
-/// When the database refuses.
+/// If the database refuses.
 #[expect(clippy::disallowed_methods, reason = "this crate imports nothing of ours")]
 pub async fn up(transaction: &DatabaseTransaction) -> Result<(), DbErr> {
     Migrator::install(transaction).await?;

@@ -1,4 +1,4 @@
-//! People, their sessions, and what was revoked.
+//! Adds users, sessions and revocations.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;
@@ -22,8 +22,8 @@ impl MigrationTrait for Migration {
                     .to_owned(),
             )
             .await?;
-        // Case is folded in ASCII only, as SQLite's lower() does: by the rules of Unicode the
-        // Kelvin sign would be a k, and two people one address.
+        // Upper and lower case are equal only for ASCII letters, as in SQLite's lower(). By the rules of Unicode, the
+        // Kelvin sign would equal a k, and two people could have the same address.
         let folded = match manager.get_database_backend() {
             DbBackend::Postgres => r#"lower(email collate "C")"#,
             _ => "lower(email)",

@@ -1,4 +1,4 @@
-//! Where a session was ended from: its user is told where an old copy of a token was used.
+//! Adds the address from which a session was ended, so that its user sees where an old copy of a token was used.
 
 use sea_orm_migration::prelude::*;
 

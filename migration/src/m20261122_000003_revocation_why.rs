@@ -1,4 +1,4 @@
-//! An operator who revokes something by hand says why in a sentence, not a word.
+//! Makes the reason of a revocation longer, so that an operator can give it as a sentence.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;
@@ -9,7 +9,7 @@ pub(crate) struct Migration;
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        // SQLite does not hold columns to their length.
+        // SQLite does not enforce the length of a column.
         if manager.get_database_backend() == DbBackend::Postgres {
             manager
                 .get_connection()
@@ -22,7 +22,7 @@ impl MigrationTrait for Migration {
         Ok(())
     }
 
-    /// A shorter column would lose what it holds.
+    /// Does nothing, because a shorter column would lose data.
     async fn down(&self, _: &SchemaManager) -> Result<(), DbErr> {
         Ok(())
     }

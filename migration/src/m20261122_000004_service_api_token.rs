@@ -1,4 +1,4 @@
-//! Services, and the API tokens of users and services.
+//! Adds services, and the API tokens of users and services.
 
 use sea_orm_migration::prelude::*;
 

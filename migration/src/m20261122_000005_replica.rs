@@ -1,4 +1,4 @@
-//! The replicas that serve, each with how far it has read the revocations.
+//! Adds replicas, each with the number of the last revocation that it has read.
 
 use sea_orm_migration::prelude::*;
 

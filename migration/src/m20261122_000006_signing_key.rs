@@ -1,4 +1,4 @@
-//! Keys that sign access tokens, where that is not the secret of the settings.
+//! Adds keys that sign access tokens if `JWT_ALGORITHM` is not HS256.
 
 use sea_orm_migration::prelude::*;
 

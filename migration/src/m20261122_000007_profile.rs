@@ -1,4 +1,4 @@
-//! What is known of a user beside what the table `user` keeps.
+//! Adds data about users beside the table `user`.
 
 use sea_orm_migration::prelude::*;
 

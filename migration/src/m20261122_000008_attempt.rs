@@ -1,4 +1,4 @@
-//! Attempts to sign in or register.
+//! Adds counters of attempts to sign in and to register.
 
 use sea_orm_migration::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Work that is done after the answer, what mails prove, and the addresses people had before.
+//! Adds jobs, the tokens and codes in mails, and the previous addresses of users.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;
@@ -81,7 +81,7 @@ impl MigrationTrait for Migration {
             }
             manager.create_index(index.to_owned()).await?;
         }
-        // As the unique index of addresses folds them.
+        // Upper and lower case are equal as in the unique index of addresses.
         let folded = match manager.get_database_backend() {
             DbBackend::Postgres => r#"lower(email collate "C")"#,
             _ => "lower(email)",

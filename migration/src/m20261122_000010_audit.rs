@@ -1,4 +1,4 @@
-//! What happened, in a chain.
+//! Adds the audit, whose entries form a chain.
 
 use sea_orm_migration::prelude::*;
 

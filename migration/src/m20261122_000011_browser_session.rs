@@ -1,4 +1,4 @@
-//! What browsers know their sessions by.
+//! Adds the ids in cookies by which browsers use their sessions.
 
 use sea_orm_migration::prelude::*;
 

@@ -1,4 +1,4 @@
-//! How much there was at each hour.
+//! Adds the numbers of sessions and API tokens at each hour.
 
 use sea_orm_migration::prelude::*;
 

@@ -1,4 +1,4 @@
-//! What happened is counted by act and day from an index alone.
+//! Adds an index from which audit entries are counted by action and day.
 
 use sea_orm_migration::prelude::*;
 
@@ -26,8 +26,8 @@ async fn replace(
     for column in columns {
         index.col(*column);
     }
-    // First what locks most: servers of the release before, which have begun to write, are waited for. After the lock
-    // of making an index they would wait for this, and this for them.
+    // The strongest lock comes first. It waits for servers of the previous release that have begun to write. If an
+    // index were created first, its lock would make them wait for this migration, while this migration waits for them.
     manager.drop_index(Index::drop().name(old).table("audit").to_owned()).await?;
     manager.create_index(index).await
 }

@@ -1,5 +1,5 @@
-//! What only its row knows of a session: the ids of its refresh tokens follow from it. And when each key
-//! was last known to sign, so that those of an algorithm that was left are withdrawn.
+//! Adds a secret to each session, from which the ids of its refresh tokens are derived. It also adds the time when each
+//! key was last known to sign, so that keys of an algorithm that is no longer used are withdrawn.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -13,10 +13,11 @@ pub(crate) struct Migration;
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let connection = manager.get_connection();
-        // An empty secret is none: a row that a server of the release before writes gives no refresh token.
+        // An empty secret means that there is none: a row that a server of the previous release writes issues no
+        // refresh token.
         let (column, random) = match manager.get_database_backend() {
-            // Each UUID has 122 random bits of a cryptographic generator; PostgreSQL has no other one
-            // without an extension.
+            // Each UUID has 122 random bits from a cryptographic generator. Without an extension, PostgreSQL has no
+            // other one.
             DbBackend::Postgres => (
                 "bytea not null default ''::bytea",
                 "decode(replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', ''), 'hex')",
@@ -32,7 +33,7 @@ impl MigrationTrait for Migration {
         manager
             .alter_table(Table::alter().table("signing_key").add_column(column).to_owned())
             .await?;
-        // Which of them signed is not known: those that could have.
+        // It is not known which keys signed, so this includes all keys that could have.
         let now = now();
         let update = format!(
             "update signing_key set last_signed_at = {now} \

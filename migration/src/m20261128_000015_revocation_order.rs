@@ -1,4 +1,5 @@
-//! The order of a session's access tokens, how long any may live, and of which session a revoked token was.
+//! Adds the order of a session's access tokens, the longest lifetime of access tokens, and the session of a revoked
+//! token.
 
 use sea_orm_migration::prelude::*;
 
@@ -26,7 +27,7 @@ impl MigrationTrait for Migration {
                     .to_owned(),
             )
             .await?;
-        // Rows are read at a start in the order of this index, a batch at a time.
+        // At start, a server reads the rows in batches, in the order of this index.
         for statement in [
             "update session set issued_at = last_used_at",
             "drop index ix_revocation_until",

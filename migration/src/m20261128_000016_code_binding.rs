@@ -1,4 +1,4 @@
-//! A code works in the browser or client its mail was asked for with, and may be tried a few times.
+//! Binds codes to the browser or client that asked for the mail, and limits the number of attempts.
 
 use sea_orm_migration::prelude::*;
 
@@ -11,7 +11,7 @@ const AFTER: &str = "ix_confirmation_user_id_purpose_binding";
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        // Codes of mails that were sent before are bound to nobody, and do not work; their links do.
+        // Codes in earlier mails have no binding, so they do not work. The links in those mails still work.
         let mut binding = ColumnDef::new("binding");
         let mut tries = ColumnDef::new("tries");
         for column in [binding.string_len(64), tries.big_integer().not_null().default(0)] {
@@ -27,7 +27,8 @@ impl MigrationTrait for Migration {
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         manager.drop_index(Index::drop().name(AFTER).table("confirmation").to_owned()).await?;
-        // Of several mails for one user and purpose the release before knows one: all are asked for anew.
+        // The previous release knows only one mail for a user and a purpose. So all are deleted, and users have to ask
+        // again.
         manager.exec_stmt(Query::delete().from_table("confirmation").to_owned()).await?;
         let mut index = Index::create();
         index.name(BEFORE).table("confirmation").col("user_id").col("purpose");

@@ -1,4 +1,4 @@
-//! Accounts that nobody has claimed with their password, and addresses that wait to be proved.
+//! Adds unclaimed accounts and pending addresses.
 
 use sea_orm_migration::prelude::*;
 

@@ -1,11 +1,11 @@
-//! What is kept of a user is found in its order from an index alone, page by page.
+//! Adds indexes that return the rows of a user in order, so that they can be read page by page.
 
 use sea_orm_migration::prelude::*;
 
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
-/// Each table with the column it was found by, and what its rows are in order by.
+/// Each table, with the column that identifies the user and the columns that give the order.
 const INDEXES: [(&str, &str, &[&str]); 3] = [
     ("audit", "subject", &["seq"]),
     ("audit", "actor", &["seq"]),

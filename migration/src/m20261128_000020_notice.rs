@@ -1,4 +1,4 @@
-//! Notices between replicas stand apart from revocations.
+//! Moves the notices between replicas from the revocations to their own table.
 
 use sea_orm_migration::prelude::*;
 
@@ -24,7 +24,7 @@ impl MigrationTrait for Migration {
                     .to_owned(),
             )
             .await?;
-        // What these rows told was told within a second, and every server reads all anew when it starts.
+        // Replicas read these rows within a second, and every server reads everything again when it starts.
         let old = "delete from revocation where kind in ('api', 'kid')";
         manager.get_connection().execute_unprepared(old).await.map(drop)
     }

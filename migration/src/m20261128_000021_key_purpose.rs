@@ -1,4 +1,4 @@
-//! Signing keys have a purpose.
+//! Adds the purpose of signing keys.
 
 use sea_orm_migration::prelude::*;
 

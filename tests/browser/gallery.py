@@ -1,5 +1,5 @@
-"""Puts the screenshots that pages.py took into the guide: of each page one picture, light and dark, as a desktop and as a
-phone show it.
+"""Makes the pictures of the guide from the screenshots of pages.py: one picture for each page, light and dark, on a
+desktop and on a phone.
 
 usage: gallery.py FOLDER_OF_SCREENSHOTS FOLDER_OF_PICTURES
 """

@@ -1,11 +1,11 @@
-"""The life of an account in a browser, without scripts and with them: register, confirm by the mail's link, sign in,
-make an API token and use it, change the password here and be signed out there, delete the account.
+"""The life of an account in a browser, with and without scripts: register, confirm with the link of the mail, sign in,
+make an API token and use it, change the password and be signed out in another browser, delete the account.
 
-After that a superuser runs the place: refuses, promotes, ends sessions.
+After that, a superuser administers: a user is refused and promoted, and their sessions are ended.
 
 usage: pages.py URL OUTBOX AXE FOLDER_FOR_HTML SUPERUSER [FOLDER_FOR_SCREENSHOTS]
 
-Every page is looked at by axe-core, and its HTML written to the folder.
+axe-core checks every page, and the HTML of every page is written to the folder.
 """
 
 import email
@@ -31,7 +31,7 @@ looked_at = 0
 
 
 def link_to(address, kind, number=1):
-    """Where the link of somebody's mail of a kind leads: of the first, or of a later one."""
+    """Returns the link in the first mail of a kind to an address, or in a later one."""
     for _ in range(300):
         files = sorted(pathlib.Path(outbox).glob(f"{kind}-*.eml"))
         mails = [email.message_from_bytes(file.read_bytes()) for file in files]
@@ -44,14 +44,14 @@ def link_to(address, kind, number=1):
 
 
 def look(page, name):
-    """What axe-core has to say of a page, its HTML, and how it looks."""
+    """Checks a page with axe-core, writes its HTML, and takes screenshots."""
     global looked_at
     looked_at += 1
     pathlib.Path(html, f"{looked_at}-{name}.html").write_text(page.content())
     with_scripts = page.evaluate("() => true")
     if with_scripts:
         page.evaluate(axe)
-        # In the dark, colours alone are others.
+        # The dark scheme differs only in its colours.
         for scheme, rules in [("dark", '{runOnly: ["color-contrast"]}'), ("light", "{}")]:
             page.emulate_media(color_scheme=scheme)
             found = page.evaluate(f"() => axe.run({rules})")
@@ -60,7 +60,7 @@ def look(page, name):
         for width in [320, 390, 768, 1024, 1280]:
             page.set_viewport_size({"width": width, "height": 900})
             wide = page.evaluate("() => document.documentElement.scrollWidth")
-            assert wide <= width, f"{name} is {wide} wide where {width} are shown"
+            assert wide <= width, f"{name} is {wide} pixels wide in a window of {width}"
     if screenshots:
         page.evaluate("() => scrollTo(0, 0)")
         for scheme in ["light", "dark"]:
@@ -86,10 +86,10 @@ def register(address):
 
 
 def administration(browser, scripts):
-    """Somebody without the scope is refused, promoted, and sees; a superuser ends what they began."""
+    """A user without the scope is refused, gets the scope, and sees the pages. A superuser ends their session."""
     address = f"clerk{int(scripts)}@user.com"
     register(address)
-    # Somebody whose address is as long as one may be, and what they say of their browser.
+    # A user with the longest permitted address and a long User-Agent.
     long = f"{int(scripts)}{'a' * 63}@{'b' * 63}.{'c' * 63}.{'d' * 57}.com"
     if not screenshots:
         register(long)
@@ -119,7 +119,7 @@ def administration(browser, scripts):
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("status")).to_have_text("Saved.")
     seen(page, "admin-user")
-    # Whose cookie it was before opens nothing new.
+    # The cookie from before the promotion does not open the new pages.
     clerk.goto(url + "/admin")
     expect(clerk).to_have_url(url + "/login?next=/admin")
     sign_in(clerk, address, password)
@@ -156,7 +156,7 @@ def administration(browser, scripts):
 
 
 def confirmed(browser, scripts):
-    """A superuser who gave their password too long ago is asked for it, and nothing that was typed is lost."""
+    """A superuser who gave their password too long ago must give it again, and no input is lost."""
     stale = os.environ.get("STALE_URL")
     if not stale:
         return
@@ -166,7 +166,7 @@ def confirmed(browser, scripts):
     page.get_by_label("Password").fill(password)
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_text("You are signed in as")).to_be_visible()
-    # On that server a password counts for a second.
+    # On that server a password is fresh for one second.
     page.wait_for_timeout(2100)
     page.goto(stale + "/admin/api-tokens")
     name = f"stale{int(scripts)}"
@@ -203,7 +203,7 @@ def german(browser):
 
 
 def hijacked(browser, scripts):
-    """Somebody else registered an address; its owner takes the account over."""
+    """Another person registered an address, and its owner takes the account over."""
     address = f"victim{int(scripts)}@user.com"
     register(address)
     thief = browser.new_context(java_script_enabled=scripts).new_page()
@@ -296,7 +296,7 @@ def life(browser, scripts):
     expect(profile.get_by_label("Website")).to_have_attribute("aria-invalid", "true")
     expect(profile.get_by_label("Website")).to_be_focused()
     seen("account-refused")
-    # What was done is said once, and neither reloading nor going back does it again.
+    # The flash message is shown once. Neither a reload nor going back submits the form again.
     profile.get_by_label("Website").fill("https://example.com")
     profile.get_by_role("button", name="Save").click()
     expect(page).to_have_url(url + "/account#profile-title")
@@ -315,7 +315,7 @@ def life(browser, scripts):
     curl = ["curl", "--silent", "--fail", "--header", f"Authorization: Bearer {secret}", url + "/users/me"]
     assert json.loads(subprocess.run(curl, capture_output=True, check=True).stdout)["email"] == address
 
-    # Deleting it is asked again, without a script too.
+    # The page asks for confirmation before it deletes the token, also without scripts.
     page.goto(url + "/account")
     page.locator("summary", has_text="Delete").click()
     seen("account-delete-token")
@@ -336,7 +336,7 @@ def life(browser, scripts):
     other.goto(url + "/")
     expect(other).to_have_url(url + "/login?next=/")
 
-    # A sign-in that was somebody else's, which knew the new password.
+    # A sign-in of another person, who knew the new password.
     sign_in(other, address, changed)
     page.goto(url + "/account")
     page.get_by_role("region", name="Recent activity").get_by_role("button", name="not me").first.click()
@@ -361,7 +361,7 @@ def life(browser, scripts):
     page.get_by_role("button", name="Set password").click()
     expect(page.get_by_text("Your new password is set")).to_be_visible()
 
-    # Somebody moves the account to another address, and its owner takes it back.
+    # Another person changes the address of the account, and its owner takes it back.
     sign_in(page, address, password)
     page.goto(url + "/account")
     moved = page.get_by_role("region", name="E-mail address")
@@ -389,10 +389,10 @@ def life(browser, scripts):
     expect(page.get_by_text("Your account and all its data are deleted")).to_be_visible()
     page.goto(url + "/account")
     expect(page).to_have_url(url + "/login?next=/account")
-    assert not elsewhere, f"asked elsewhere: {elsewhere}"
-    # What was refused, a sign-in and a field, is told to the console of browsers.
+    assert not elsewhere, f"requests to other hosts: {elsewhere}"
+    # Browsers report the refused sign-in and the refused field to their console.
     faults = [fault for fault in faults if "400" not in fault and "422" not in fault]
-    assert not faults, f"a page complains: {faults}"
+    assert not faults, f"errors in the console: {faults}"
 
 
 with sync_playwright() as playwright:
@@ -404,4 +404,4 @@ with sync_playwright() as playwright:
         confirmed(browser, scripts)
     german(browser)
     browser.close()
-print(f"{looked_at} pages were looked at")
+print(f"{looked_at} pages were checked")

@@ -1,4 +1,4 @@
-"""Opens Swagger UI and asks who the user is: with a password, an access token and an API token in its
+"""Opens Swagger UI and requests the current user: with a password, an access token and an API token in its
 Authorize dialog.
 
 usage: swagger.py URL USERNAME PASSWORD ACCESS_TOKEN API_TOKEN [FOLDER_FOR_SCREENSHOTS]
@@ -89,14 +89,14 @@ with sync_playwright() as playwright:
         log_out(scheme)
     answer = who_am_i()
     assert answer.status == 401, answer.status
-    # The browser tells its console of it in its own time.
+    # The browser can report this to its console later.
     for _ in range(200):
         if faults:
             break
         page.wait_for_timeout(50)
     assert faults and all("401" in fault for fault in faults), faults
     faults.clear()
-    assert not elsewhere, f"asked elsewhere: {elsewhere}"
-    assert not faults, f"the page complains: {faults}"
+    assert not elsewhere, f"requests to other hosts: {elsewhere}"
+    assert not faults, f"errors in the console: {faults}"
     print("200", username)
     browser.close()

@@ -1,5 +1,5 @@
-//! Every operation as nobody, as a stranger, as its owner, as a superuser. The table and
-//! openapi.yaml have the same operations, so that a new one does not go untried.
+//! Every operation, called without a token, with a refresh token, as a user, and as a superuser. A test compares the
+//! table with openapi.yaml, so that no operation is missing.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::support::{PASSWORD, Request, Server, operations};
 
-/// What each caller is answered: nobody, a refresh token's holder, a user, a superuser.
+/// An operation with the status for each caller: no token, a refresh token, a user, a superuser.
 type Row = (&'static str, &'static str, fn(Request) -> Request, [u16; 4]);
 
 const OPEN: [u16; 4] = [200; 4];
@@ -16,8 +16,8 @@ fn plain(request: Request) -> Request {
     request
 }
 
-/// What has an id in its path is tried with somebody else's: a superuser's token opens no more of
-/// other people's sessions than a user's.
+/// An id in a path is the id of another user's session. A superuser's token gives no more access to such sessions than
+/// a user's token.
 static TABLE: [Row; 53] = [
     ("POST", "/auth/register", |r| r.json(&json!({ "email": "x", "password": "x" })), [422; 4]),
     ("POST", "/auth/jwt/login", |r| r.form(&[("username", "x"), ("password", "x")]), [400; 4]),
@@ -34,7 +34,7 @@ static TABLE: [Row; 53] = [
     ("DELETE", "/auth/sessions", plain, [401, 401, 204, 204]),
     ("DELETE", "/auth/sessions/{id}", plain, [401, 401, 404, 404]),
     ("POST", "/auth/cookie/login", |r| r.form(&[("username", "x"), ("password", "x")]), [400; 4]),
-    // Of a cookie, and none is sent here.
+    // This operation needs a cookie, and none is sent here.
     ("POST", "/auth/cookie/logout", plain, [401; 4]),
     ("POST", "/auth/request-verify-token", |r| r.json(&json!({ "email": "x" })), [422; 4]),
     ("POST", "/auth/forgot-password", |r| r.json(&json!({ "email": "x" })), [422; 4]),
@@ -92,12 +92,12 @@ static TABLE: [Row; 53] = [
     ("GET", "/health/live", plain, OPEN),
     ("GET", "/health/ready", plain, OPEN),
     ("GET", "/version", plain, OPEN),
-    // The last, for the user is gone after it; the only superuser stays.
+    // This is the last one, because it deletes the user. The only superuser stays.
     ("DELETE", "/users/me", plain, [401, 401, 204, 409]),
 ];
 
 #[test]
-fn every_operation_stands_in_the_table() {
+fn every_operation_is_in_the_table() {
     let table: BTreeSet<_> =
         TABLE.iter().map(|(method, path, ..)| ((*method).to_owned(), (*path).to_owned())).collect();
     let documented: BTreeSet<_> =
@@ -106,7 +106,7 @@ fn every_operation_stands_in_the_table() {
 }
 
 #[test]
-fn the_document_asks_for_a_token_where_one_is_needed() {
+fn the_document_requires_a_token_exactly_where_an_operation_needs_one() {
     for (method, path, operation) in operations() {
         let row = TABLE.iter().find(|row| row.0 == method && row.1 == path).unwrap();
         let secured = row.3[0] == 401;
@@ -115,7 +115,7 @@ fn the_document_asks_for_a_token_where_one_is_needed() {
 }
 
 #[tokio::test]
-async fn every_caller_gets_what_the_table_says() {
+async fn every_caller_gets_the_answer_of_the_table() {
     let server = Server::start().await;
     let root = server.person("root").await;
     let user = server.person("first").await;

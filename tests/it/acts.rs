@@ -1,4 +1,4 @@
-//! How many rows one account may write: acts are limited for each account, and what throws a thief out is not.
+//! Allowances: actions of an account that write rows are limited. Actions that end a thief's sessions are not.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 
 use crate::support::{Answer, Browser, PASSWORD, Person, Request, Server, claims_of, operations};
 
-/// A server with limits, which believes who says where a request comes from.
+/// A server with rate limits, behind a trusted proxy.
 async fn limiting() -> Server {
     let server = Server::setup().set("RATE_LIMIT", "on").set("TRUSTED_PROXIES", "127.0.0.0/8,::1");
     server.start().await
 }
 
-/// Asserts that this refusal says how long to wait, as programs read it.
+/// Asserts that the answer is 429 with `Retry-After`.
 #[track_caller]
 fn expect_wait(answer: Answer, longest: u64) {
     let wait: u64 = answer.header("retry-after").parse().unwrap();
@@ -20,7 +20,7 @@ fn expect_wait(answer: Answer, longest: u64) {
     answer.expect_refusal(429, "TOO_MANY_ATTEMPTS");
 }
 
-/// Repeats an act until it is refused; how often it was not. The act is given its turn.
+/// Repeats an action until it is refused with 429. Returns the number of actions before that. The action gets its turn.
 async fn until_refused(most: usize, mut act: impl AsyncFnMut(usize) -> Answer) -> (usize, Answer) {
     for turn in 0..most {
         let answer = act(turn).await;
@@ -29,11 +29,11 @@ async fn until_refused(most: usize, mut act: impl AsyncFnMut(usize) -> Answer) -
         }
         assert!(answer.status < 500, "{}", answer.body);
     }
-    panic!("not refused within {most} times");
+    panic!("{most} actions were not refused");
 }
 
 impl Server {
-    /// An access and a refresh token, from a place where nobody signed in before.
+    /// Signs in from an IP address that was not used before.
     async fn signed_in_at(&self, place: usize, email: &str) -> (String, String) {
         let place = format!("198.51.{}.{}", place / 200, place % 200);
         let form = [("username", email), ("password", PASSWORD)];
@@ -42,19 +42,19 @@ impl Server {
         (answer.text("access_token"), answer.text("refresh_token"))
     }
 
-    /// Spends what a user may do with their account.
+    /// Uses up the allowance for the user's own account.
     async fn spend(&self, person: &Person) {
         let rename = json!({ "name": "Ada" });
         until_refused(600, async |_| self.change_me(&person.access, &rename).await).await;
     }
 }
 
-/// Each act that an ordinary account can repeat at will. What is counted is counted before the act is looked at, so
-/// it need not succeed.
+/// Each action that an ordinary account can repeat. It is counted before it is performed, so it does not need to
+/// succeed.
 type Act = (&'static str, fn(&Server, &Person, usize) -> Request);
 
-/// The secret of an API token that a person made elsewhere. Nobody else has it: that would be counted too.
-fn elsewhere(person: &Person) -> String {
+/// A secret that a user chose for an API token. No other account has it, because that would count too.
+fn chosen_secret(person: &Person) -> String {
     format!("a-secret-of-{}", person.id)
 }
 
@@ -63,11 +63,11 @@ const ACTS: [Act; 7] = [
         server.post("/auth/tokens").bearer(&person.access).json(&json!({ "expire": 1 }))
     }),
     ("give an API token another name", |server, person, turn| {
-        let wanted = json!({ "token": elsewhere(person), "name": turn.to_string() });
+        let wanted = json!({ "token": chosen_secret(person), "name": turn.to_string() });
         server.post("/auth/tokens").bearer(&person.access).json(&wanted)
     }),
     ("make and delete an API token in turn", |server, person, turn| {
-        let (made, secret) = (turn % 2 == 0, json!({ "token": elsewhere(person) }));
+        let (made, secret) = (turn % 2 == 0, json!({ "token": chosen_secret(person) }));
         let request = server.request(if made { "POST" } else { "DELETE" }, "/auth/tokens");
         request.bearer(&person.access).json(&secret)
     }),
@@ -90,18 +90,18 @@ const ACTS: [Act; 7] = [
 ];
 
 #[tokio::test]
-async fn each_act_that_writes_rows_is_refused_after_some_and_others_may_go_on() {
+async fn each_action_that_writes_rows_has_a_limit_for_each_account() {
     let server = limiting().await;
     let other = server.person("other").await;
     for (number, (what, act)) in ACTS.into_iter().enumerate() {
         let person = server.person(&format!("user{number}")).await;
         let (granted, refused) =
             until_refused(600, async |turn| act(&server, &person, turn).send().await).await;
-        // New addresses are limited more strictly, for what they tell and for the mails they are.
+        // New addresses have a stricter limit, because they reveal accounts and cause mails.
         let (least, longest) = if what == "change the address" { (5, 3600) } else { (60, 1) };
         assert!(granted >= least, "{what}: {granted}");
         expect_wait(refused, longest);
-        // Through whatever door: an act of another kind is counted in the same place.
+        // An action of another kind takes from the same allowance.
         if least == 60 {
             let (granted, refused) =
                 until_refused(60, async |_| ACTS[5].1(&server, &person, 0).send().await).await;
@@ -113,7 +113,7 @@ async fn each_act_that_writes_rows_is_refused_after_some_and_others_may_go_on() 
 }
 
 #[tokio::test]
-async fn access_tokens_are_given_up_so_often_and_no_oftener() {
+async fn revocations_of_access_tokens_have_a_limit() {
     let server = limiting().await;
     let (person, other) = (server.person("first").await, server.person("other").await);
     let revoke =
@@ -126,22 +126,22 @@ async fn access_tokens_are_given_up_so_often_and_no_oftener() {
     .await;
     assert!(granted >= 60, "{granted}");
     expect_wait(refused, 1);
-    assert_eq!(server.me(&last).await.status, 200, "what was refused changed nothing");
-    // What is over, and what is nobody's, is nothing to do.
+    assert_eq!(server.me(&last).await.status, 200, "a refused revocation changes nothing");
+    // An unknown token does not count, and another user has an allowance of their own.
     revoke("nobody's").await.expect_status(200);
     revoke(&other.access).await.expect_status(200);
     server.me(&other.access).await.expect_reason("token_revoked");
-    // Signing out needs no allowance, nor does giving the refresh token up.
+    // Signing out and revoking a refresh token have no limit.
     server.logout(&last).await.expect_status(204);
     let (access, refresh) = server.signed_in_at(601, &person.email).await;
     revoke(&refresh).await.expect_status(200);
     server.me(&access).await.expect_reason("token_revoked");
-    // Acts of other kinds are counted for themselves.
+    // Actions of other kinds have other allowances.
     ACTS[0].1(&server, &person, 0).send().await.expect_status(201);
 }
 
 #[tokio::test]
-async fn a_thief_who_spends_the_allowance_does_not_keep_the_owner_from_throwing_them_out() {
+async fn a_thief_who_spends_the_allowance_cannot_prevent_the_owner_from_ending_sessions() {
     let server = limiting().await;
     let person = server.person("first").await;
     let mut browser = Browser::of(&server);
@@ -150,7 +150,7 @@ async fn a_thief_who_spends_the_allowance_does_not_keep_the_owner_from_throwing_
     server.spend(&person).await;
     let own = |method: &str, path: &str| server.request(method, path).bearer(&person.access);
 
-    // Sessions end, one and all others, from an access token and on the page.
+    // The owner ends one session and all others, with an access token and on the page.
     let end = async |place: usize| {
         let thief = server.signed_in_at(place, &person.email).await.0;
         (claims_of(&thief)["sid"].as_str().unwrap().to_owned(), thief)
@@ -159,13 +159,13 @@ async fn a_thief_who_spends_the_allowance_does_not_keep_the_owner_from_throwing_
     own("DELETE", &format!("/auth/sessions/{sid}")).send().await.expect_status(204);
     server.me(&thief).await.expect_reason("token_revoked");
     let (sid, thief) = end(2).await;
-    browser.does("/account", &[("act", "end-session"), ("id", &sid)]).await;
+    browser.press_and_follow("/account", &[("act", "end-session"), ("id", &sid)]).await;
     server.me(&thief).await.expect_reason("token_revoked");
     let thief = end(3).await.1;
-    browser.does("/account", &[("act", "end-others")]).await;
+    browser.press_and_follow("/account", &[("act", "end-others")]).await;
     server.me(&thief).await.expect_reason("token_revoked");
 
-    // A new password, by an access token and on the page.
+    // The owner sets a new password, with an access token and on the page.
     let person = Person { access: server.signed_in_at(4, &person.email).await.0, ..person };
     server.spend(&person).await;
     let change = json!({ "password": "battery staple correct" });
@@ -174,9 +174,9 @@ async fn a_thief_who_spends_the_allowance_does_not_keep_the_owner_from_throwing_
     browser.sign_in(&person.email, "battery staple correct").await;
     browser.open("/account").await.expect_status(200);
     let form = [("act", "password"), ("current", "battery staple correct"), ("password", PASSWORD)];
-    browser.does("/account", &form).await;
+    browser.press_and_follow("/account", &form).await;
 
-    // Signing out everywhere, and a new password by mail.
+    // The owner signs out everywhere, and sets a new password by mail.
     let person = Person { access: server.signed_in_at(5, &person.email).await.0, ..person };
     server.spend(&person).await;
     server.post("/auth/jwt/logout-all").bearer(&person.access).send().await.expect_status(204);
@@ -193,7 +193,7 @@ async fn new_passwords_have_an_allowance_of_their_own() {
     let person = server.person("first").await;
     let mut access = String::new();
     let (granted, refused) = until_refused(100, async |turn| {
-        // Each new password ends the access token it was set with.
+        // Each new password ends the access token that set it.
         access = server.signed_in_at(turn, &person.email).await.0;
         server.change_me(&access, &json!({ "password": PASSWORD })).await
     })
@@ -204,7 +204,7 @@ async fn new_passwords_have_an_allowance_of_their_own() {
 }
 
 #[tokio::test]
-async fn ending_no_session_writes_no_row() {
+async fn a_request_that_ends_no_session_writes_no_row() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let rows = async || {
@@ -224,20 +224,21 @@ async fn ending_no_session_writes_no_row() {
 }
 
 #[tokio::test]
-async fn one_who_signs_in_and_out_again_and_again_has_to_wait_and_only_where_they_are() {
+async fn repeated_sign_ins_have_a_limit_for_each_ip_address() {
     let server = limiting().await;
     let person = server.person("first").await;
     let form = [("username", person.email.as_str()), ("password", PASSWORD)];
-    for door in ["/auth/jwt/login", "/auth/cookie/login"] {
-        let login =
-            |place: &str| server.post(door).header("X-Forwarded-For", place).form(&form).send();
-        let place = format!("192.0.2.{}", door.len());
+    for interface in ["/auth/jwt/login", "/auth/cookie/login"] {
+        let login = |place: &str| {
+            server.post(interface).header("X-Forwarded-For", place).form(&form).send()
+        };
+        let place = format!("192.0.2.{}", interface.len());
         let (granted, refused) = until_refused(600, async |_| login(&place).await).await;
-        assert!(granted >= 60, "{door}: {granted}");
+        assert!(granted >= 60, "{interface}: {granted}");
         expect_wait(refused, 1);
         assert!(login("203.0.113.7").await.status < 300);
     }
-    // Giving the password once more is counted with them.
+    // Giving the password again takes from the same allowance.
     let fresh = json!({ "password": PASSWORD });
     let (granted, refused) = until_refused(600, async |_| {
         let fresh = server.post("/auth/jwt/fresh").bearer(&person.access).json(&fresh);
@@ -249,7 +250,7 @@ async fn one_who_signs_in_and_out_again_and_again_has_to_wait_and_only_where_the
 }
 
 #[tokio::test]
-async fn a_page_that_refuses_acts_says_how_long_to_wait() {
+async fn a_page_says_how_long_to_wait_after_too_many_actions() {
     let server = limiting().await;
     let person = server.person("first").await;
     let mut browser = Browser::of(&server);
@@ -271,7 +272,7 @@ async fn a_page_that_refuses_acts_says_how_long_to_wait() {
 /// A method, a path and a body.
 type OnOthers = (&'static str, &'static str, fn(&Person) -> Value);
 
-/// What superusers do to others.
+/// Actions of superusers on others.
 const ON_OTHERS: [OnOthers; 11] = [
     ("PATCH", "/users/{id}", |_| json!({ "name": "Ada" })),
     ("POST", "/auth/tokens", |person| json!({ "username": person.email, "expire": 1 })),
@@ -291,7 +292,7 @@ const ON_OTHERS: [OnOthers; 11] = [
 ];
 
 #[tokio::test]
-async fn superusers_and_services_may_do_more_and_not_without_end() {
+async fn superusers_and_services_have_a_larger_limit() {
     let server = limiting().await;
     let (root, other) = (server.superuser("root").await, server.superuser("other").await);
     let person = server.person("first").await;
@@ -311,10 +312,10 @@ async fn superusers_and_services_may_do_more_and_not_without_end() {
         assert!(granted < 300, "{method} {path}: {granted}");
         expect_wait(refused, 1);
     }
-    // Another superuser, and what they do with their own account.
+    // Another superuser has another allowance. So has a superuser's own account.
     server.patch(&path).bearer(&other.access).json(&json!({})).send().await.expect_status(200);
     server.change_me(&root.access, &json!({ "name": "Ada" })).await.expect_status(200);
-    // A service has no more than a superuser.
+    // A service has the same limit as a superuser.
     let service = server.service(&other, "billing", &["tokens:introspect"]).await;
     let (granted, _) = until_refused(6000, async |_| {
         let path = format!("/auth/tokens/{}", uuid::Uuid::nil());
@@ -327,7 +328,7 @@ async fn superusers_and_services_may_do_more_and_not_without_end() {
 }
 
 #[tokio::test]
-async fn a_copy_of_a_cookie_in_its_second_half_is_not_renewed_without_end() {
+async fn renewals_of_a_cookie_have_a_limit() {
     let server = Server::setup().set("RATE_LIMIT", "on").set("ACCESS_TOKEN_EXPIRES", 20);
     let server = server.start().await;
     let person = server.person("first").await;
@@ -348,7 +349,7 @@ async fn a_copy_of_a_cookie_in_its_second_half_is_not_renewed_without_end() {
     assert!((10..15).contains(&renewed), "{renewed}");
 }
 
-/// The operations that change something and are not limited, with what bounds them.
+/// The operations that change something and have no limit, with the reason why they are bounded.
 const UNLIMITED: [(&str, &str, &str); 13] = [
     ("POST", "/auth/jwt/refresh", "changes the row of its session, and adds none"),
     ("POST", "/auth/jwt/logout", "ends a session that lives"),
@@ -365,8 +366,8 @@ const UNLIMITED: [(&str, &str, &str); 13] = [
     ("DELETE", "/users/me", "ends the account"),
 ];
 
-/// The operations that change something and are limited. That the document says 429 tells it of none: whoever shows
-/// wrong API tokens may be told that by any operation.
+/// The operations that change something and have a limit. The document alone does not show it: every operation can
+/// answer 429 to a caller who sends wrong API tokens.
 const LIMITED: [(&str, &str); 25] = [
     ("POST", "/admin/import"),
     ("POST", "/admin/keys"),
@@ -396,7 +397,7 @@ const LIMITED: [(&str, &str); 25] = [
 ];
 
 #[test]
-fn every_operation_that_changes_something_is_limited_or_has_a_reason_not_to_be() {
+fn every_operation_that_changes_something_has_a_limit_or_a_reason_for_none() {
     let documented = operations().into_iter().filter(|(method, ..)| method != "GET");
     let documented: BTreeMap<_, _> = documented
         .map(|(method, path, operation)| ((method, path), operation["responses"]["429"].clone()))
@@ -405,9 +406,13 @@ fn every_operation_that_changes_something_is_limited_or_has_a_reason_not_to_be()
     let limited = LIMITED.map(|(method, path)| owned(method, path));
     let unlimited = UNLIMITED.map(|(method, path, _)| owned(method, path));
     let known: BTreeSet<_> = limited.iter().chain(&unlimited).cloned().collect();
-    assert_eq!(known.len(), limited.len() + unlimited.len(), "one stands in both lists, or twice");
+    assert_eq!(
+        known.len(),
+        limited.len() + unlimited.len(),
+        "an operation is in both lists, or twice in one"
+    );
     assert_eq!(known, documented.keys().cloned().collect());
     for operation in limited {
-        assert!(!documented[&operation].is_null(), "{operation:?} does not say 429");
+        assert!(!documented[&operation].is_null(), "{operation:?} has no 429 in the document");
     }
 }

@@ -1,4 +1,4 @@
-//! The pages of the administration: who sees them, who acts on them, and what comes of it.
+//! The administration pages: who can see them, who can act on them, and the results.
 
 use serde_json::json;
 
@@ -18,7 +18,7 @@ const PAGES: [&str; 10] = [
 ];
 
 impl Server {
-    /// Gives somebody scopes, as a superuser does.
+    /// Changes a user, as a superuser does.
     async fn grant(&self, root: &Person, person: &Person, changes: serde_json::Value) {
         let path = format!("/users/{}", person.id);
         let change = self.patch(&path).bearer(&root.access).json(&changes);
@@ -27,7 +27,7 @@ impl Server {
 }
 
 #[tokio::test]
-async fn pages_of_the_administration_are_for_who_has_the_scope_and_say_which_is_missing() {
+async fn administration_pages_require_a_scope_and_name_the_missing_one() {
     let server = Server::setup().set("BRAND_CONTACT", "help@example.com").start().await;
     let (root, person) = (server.superuser("root").await, server.person("first").await);
     let user_page = format!("/admin/users/{}", person.id);
@@ -46,7 +46,7 @@ async fn pages_of_the_administration_are_for_who_has_the_scope_and_say_which_is_
         assert!(!refused.body.contains(&root.email), "{}", refused.body);
     }
     assert!(!browser.open("/").await.body.contains("Administration"));
-    // Who was given the scope signs in anew, and sees everything.
+    // A user who got the scope signs in again, and sees everything.
     server.grant(&root, &person, json!({ "scopes": ["authenticated", "admin"] })).await;
     browser.open("/admin").await.expect_status(303);
     browser.sign_in(&person.email, PASSWORD).await;
@@ -54,7 +54,7 @@ async fn pages_of_the_administration_are_for_who_has_the_scope_and_say_which_is_
     for page in pages.clone() {
         let seen = browser.open(page).await.expect_status(200);
         assert!(seen.body.contains("aria-current=\"page\""), "{}", seen.body);
-        // And is offered nothing that superusers do.
+        // The pages offer this user no actions of superusers.
         for act in ["delete", "revoke", "rotate", "create-service", "end-session", "change"] {
             let button = format!("name=\"act\" value=\"{act}\"");
             let is_shown = seen.body.contains(&button) && page != user_page;
@@ -81,14 +81,14 @@ async fn pages_of_the_administration_are_for_who_has_the_scope_and_say_which_is_
 }
 
 #[tokio::test]
-async fn who_may_more_than_before_signs_in_anew_on_the_pages() {
+async fn a_user_who_gains_permissions_must_sign_in_again_on_the_pages() {
     let server = Server::start().await;
     let (root, person) = (server.superuser("root").await, server.person("first").await);
     let mut browser = Browser::of(&server);
     browser.sign_in(&person.email, PASSWORD).await;
     let mut thief = Browser::of(&server);
     thief.cookies = browser.cookies.clone();
-    // What takes nothing and gives nothing ends nothing.
+    // A change that gives and takes no permissions ends no session.
     server.grant(&root, &person, json!({ "is_verified": true, "name": "Ada" })).await;
     browser.open("/account").await.expect_status(200);
     server.grant(&root, &person, json!({ "is_superuser": true })).await;
@@ -98,7 +98,7 @@ async fn who_may_more_than_before_signs_in_anew_on_the_pages() {
     browser.sign_in(&person.email, PASSWORD).await;
     browser.open("/admin").await.expect_status(200);
     thief.open("/admin").await.expect_status(303);
-    // Less again: nothing is signed out, and nothing is seen.
+    // After the flag is removed, the session goes on, but the pages refuse.
     server.grant(&root, &person, json!({ "is_superuser": false })).await;
     server.advance(std::time::Duration::from_secs(1)).await;
     browser.open("/admin").await.expect_status(403);
@@ -106,7 +106,7 @@ async fn who_may_more_than_before_signs_in_anew_on_the_pages() {
 }
 
 #[tokio::test]
-async fn a_superuser_looks_after_people_on_their_pages() {
+async fn a_superuser_can_manage_users_on_their_pages() {
     let server = Server::start().await;
     let (root, person) = (server.superuser("root").await, server.person("first").await);
     for name in ["second", "third"] {
@@ -136,7 +136,7 @@ async fn a_superuser_looks_after_people_on_their_pages() {
         ("is_verified", "on"),
         ("scopes", "authenticated a:b"),
     ];
-    browser.does(&page, &flags).await;
+    browser.press_and_follow(&page, &flags).await;
     let me = server.me(&person.access).await;
     assert_eq!(
         (&me.json["is_verified"], &me.json["scopes"]),
@@ -149,7 +149,7 @@ async fn a_superuser_looks_after_people_on_their_pages() {
     let wrong = [("act", "change"), ("is_active", "on"), ("scopes", "a,b")];
     browser.press(&page, &wrong).await.expect_status(422);
 
-    // A form that was loaded before undoes nothing that somebody else did since.
+    // A form that was loaded earlier does not undo a change that another superuser made since.
     let person_active = json!({ "is_active": false });
     let other = server.person("other").await;
     server.grant(&root, &other, person_active).await;
@@ -164,29 +164,29 @@ async fn a_superuser_looks_after_people_on_their_pages() {
     let refused: Vec<_> = old.into_iter().filter(|(name, _)| *name != "scopes").collect();
     let refused: Vec<_> = refused.into_iter().chain([("scopes", "authenticated, x:y")]).collect();
     let shown = browser.press(&other_page, &refused).await.expect_status(422);
-    // What the form showed before it was refused is what it goes on showing.
+    // The refused form still has the state from which it was loaded.
     assert!(shown.body.contains("name=\"was_active\""), "{}", shown.body);
-    browser.does(&other_page, &old).await;
+    browser.press_and_follow(&other_page, &old).await;
     server.login(&other.email, PASSWORD).await.expect_status(400);
-    // Nor do two who add something each; and what has a comma from elsewhere stays.
+    // Two superusers can each add a scope. A scope with a comma that was set elsewhere stays.
     server.grant(&root, &other, json!({ "scopes": ["authenticated", "a,b", "x:y"] })).await;
     let added = [("act", "change"), ("was_scopes", "authenticated a,b"), ("scopes", "a,b z")];
-    browser.does(&other_page, &added).await;
+    browser.press_and_follow(&other_page, &added).await;
     let read = server.get(&format!("/users/{}", other.id)).bearer(&root.access).send().await;
     assert_eq!(read.json["scopes"], json!(["a,b", "x:y", "z"]));
 
-    // Ending needs a reason, which the list has.
+    // Ending sessions requires a reason, which the list shows.
     browser.press(&page, &[("act", "end-sessions"), ("why", " ")]).await.expect_status(422);
     server.me(&person.access).await.expect_status(200);
     let end = [("act", "end-sessions"), ("why", "laptop <b>lost")];
-    browser.does(&page, &end).await;
+    browser.press_and_follow(&page, &end).await;
     server.me(&person.access).await.expect_status(401);
     let revoked = browser.open("/admin/revoked").await.expect_status(200);
     assert!(revoked.body.contains("laptop &lt;b&gt;lost"), "{}", revoked.body);
 
-    // Inactive: signed out, and out of the way.
+    // An inactive user is signed out and cannot sign in.
     let flags = [("act", "change"), ("was_active", "on")];
-    browser.does(&page, &flags).await;
+    browser.press_and_follow(&page, &flags).await;
     server.login(&person.email, PASSWORD).await.expect_status(400);
     let delete = |email| [("act", "delete"), ("email", email)];
     browser.press(&page, &delete("second@user.com")).await.expect_status(422);
@@ -195,7 +195,7 @@ async fn a_superuser_looks_after_people_on_their_pages() {
     assert!(browser.open("/admin/users").await.body.contains("The account is deleted."));
     browser.open(&page).await.expect_status(404);
 
-    // Of themself they change neither what they are nor what they have left.
+    // The last superuser can neither demote nor delete their own account.
     let own = format!("/admin/users/{}", root.id);
     browser.open(&own).await.expect_status(200);
     let demote = [("act", "change"), ("was_superuser", "on")];
@@ -215,7 +215,7 @@ async fn a_superuser_looks_after_people_on_their_pages() {
         never.body
     );
 
-    // Who had a mail sent to somebody is told; a reason that could be read otherwise is refused.
+    // The audit records who had a mail sent. A reason with marks that reverse text is refused.
     let other = format!("/admin/users/{}", other.id);
     let turned = [("act", "end-sessions"), ("why", "\u{202e}x")];
     browser.press(&other, &turned).await.expect_status(422);
@@ -223,14 +223,14 @@ async fn a_superuser_looks_after_people_on_their_pages() {
         server.database.column::<String>("select id from \"user\" where email = 'third@user.com'");
     let third = format!("/admin/users/{}", third.await[0]);
     browser.open(&third).await.expect_status(200);
-    browser.does(&third, &[("act", "reset-mail")]).await;
+    browser.press_and_follow(&third, &[("act", "reset-mail")]).await;
     server.letter("third@user.com", "password", 1).await;
     let acts = format!("actor = 'user:{}' and act = 'password-reset-mail'", root.id);
     assert_eq!(server.database.count(&format!("audit where {acts}")).await, 1);
 }
 
 #[tokio::test]
-async fn nothing_that_anybody_typed_runs_on_the_pages_of_who_looks_at_it() {
+async fn administration_pages_show_user_input_as_text() {
     let server = Server::setup().set("TRUSTED_PROXIES", "127.0.0.1").start().await;
     let root = server.superuser("root").await;
     let (script, image) = ("<script>alert(1)</script>", "<img src=x onerror=alert(1)>");
@@ -267,7 +267,7 @@ async fn nothing_that_anybody_typed_runs_on_the_pages_of_who_looks_at_it() {
 }
 
 #[tokio::test]
-async fn what_another_release_did_is_told_by_its_name_and_the_last_of_many_is_not_hidden() {
+async fn pages_show_unknown_actions_by_name_and_long_lists_completely() {
     let server = Server::start().await;
     let root = server.superuser("root").await;
     let act = format!(
@@ -301,7 +301,7 @@ async fn what_another_release_did_is_told_by_its_name_and_the_last_of_many_is_no
 }
 
 #[tokio::test]
-async fn sessions_tokens_services_and_revocations_are_ended_and_made_on_the_pages() {
+async fn a_superuser_can_manage_sessions_tokens_services_and_revocations_on_the_pages() {
     let server = Server::start().await;
     let (root, person) = (server.superuser("root").await, server.person("first").await);
     let mut browser = Browser::of(&server);
@@ -311,7 +311,7 @@ async fn sessions_tokens_services_and_revocations_are_ended_and_made_on_the_page
     let list = browser.open("/admin/signed-in").await.expect_status(200);
     assert!(list.body.contains(&session) && list.body.contains(&person.email), "{}", list.body);
     let end = [("act", "end-session"), ("id", session.as_str()), ("why", "x")];
-    browser.does("/admin/signed-in", &end).await;
+    browser.press_and_follow("/admin/signed-in", &end).await;
     server.me(&person.access).await.expect_status(401);
     browser
         .press("/admin/signed-in", &[("id", "x"), ("act", ""), ("why", "x")])
@@ -320,7 +320,7 @@ async fn sessions_tokens_services_and_revocations_are_ended_and_made_on_the_page
 
     browser.open("/admin/api-tokens").await.expect_status(200);
     let service = [("act", "create-service"), ("name", "shop"), ("scopes", "tokens:introspect")];
-    browser.does("/admin/api-tokens", &service).await;
+    browser.press_and_follow("/admin/api-tokens", &service).await;
     browser.press("/admin/api-tokens", &service).await.expect_status(409);
     let token = [("act", "create-token"), ("username", "shop"), ("name", "shop's <i>")];
     let wrong: Vec<_> = token.into_iter().chain([("current", "wrong secret")]).collect();
@@ -357,12 +357,12 @@ async fn sessions_tokens_services_and_revocations_are_ended_and_made_on_the_page
     );
     let id = server.database.column::<String>("select id from api_token").await.remove(0);
     let delete = [("act", "delete-token"), ("id", id.as_str())];
-    browser.does("/admin/api-tokens", &delete).await;
+    browser.press_and_follow("/admin/api-tokens", &delete).await;
     browser.press("/admin/api-tokens", &delete).await.expect_status(404);
     let made = browser.open("/admin/events?act=service-create&subject=service:shop").await;
     assert_eq!(made.expect_status(200).body.matches(">service:shop<").count(), 1);
     let delete = [("act", "delete-service"), ("name", "shop")];
-    browser.does("/admin/api-tokens", &delete).await;
+    browser.press_and_follow("/admin/api-tokens", &delete).await;
 
     let (access, _) = server.sign_in(&person.email, PASSWORD).await;
     browser.open("/admin/revoked").await.expect_status(200);
@@ -370,9 +370,9 @@ async fn sessions_tokens_services_and_revocations_are_ended_and_made_on_the_page
     let told = browser.press("/admin/revoked", &explain).await.expect_status(200);
     assert!(told.body.contains("accepted"), "{}", told.body);
     let revoke = [("act", "revoke"), ("kind", "sub"), ("subject", &person.id), ("why", "left")];
-    browser.does("/admin/revoked", &revoke).await;
+    browser.press_and_follow("/admin/revoked", &revoke).await;
     server.me(&access).await.expect_status(401);
-    // Whoever acts in the middle of a list stays there.
+    // A superuser who acts on a later page of a list stays on this page.
     let middle = "/admin/revoked?after=1000000";
     let page = browser.open(middle).await.expect_status(200);
     assert!(page.body.contains("revoked?after=1000000\"><input"), "{}", page.body);
@@ -380,7 +380,7 @@ async fn sessions_tokens_services_and_revocations_are_ended_and_made_on_the_page
     assert_eq!(led.header("location"), format!("..{middle}#revoke-title"));
     let wrong = [("act", "revoke"), ("kind", "sub"), ("subject", "x"), ("why", "left")];
     let refused = browser.press("/admin/revoked", &wrong).await.expect_status(422);
-    // What was typed stays, and why it is refused stands beside it.
+    // The form keeps what was typed and shows the reason of the refusal.
     let form =
         refused.body.split("id=\"revoke-title\"").nth(1).unwrap().split("</form>").next().unwrap();
     for kept in ["value=\"sub\" selected", "value=\"x\"", "value=\"left\"", "not a valid ID."] {
@@ -393,12 +393,12 @@ async fn sessions_tokens_services_and_revocations_are_ended_and_made_on_the_page
         .remove(0)
         .to_string();
     let lift = [("act", "lift"), ("id", seq.as_str())];
-    let lifted = browser.does("/admin/revoked", &lift).await;
+    let lifted = browser.press_and_follow("/admin/revoked", &lift).await;
     assert!(lifted.body.contains("The revocation is lifted"), "{}", lifted.body);
     browser.press("/admin/revoked", &lift).await.expect_status(404);
 
-    // What only ends other entries takes no place on a page.
-    browser.does("/admin/revoked", &revoke).await;
+    // Entries that only lift others do not fill a page.
+    browser.press_and_follow("/admin/revoked", &revoke).await;
     server
         .database
         .execute(
@@ -412,7 +412,7 @@ async fn sessions_tokens_services_and_revocations_are_ended_and_made_on_the_page
 }
 
 #[tokio::test]
-async fn what_was_counted_each_hour_is_shown_and_kept_for_four_hundred_days() {
+async fn the_overview_shows_hourly_counts_which_are_kept_for_400_days() {
     let server = Server::start().await;
     let root = server.superuser("root").await;
     let hour = match server.database.kind() {
@@ -441,7 +441,7 @@ async fn what_was_counted_each_hour_is_shown_and_kept_for_four_hundred_days() {
 }
 
 #[tokio::test]
-async fn the_overview_counts_and_the_other_pages_show_what_the_server_is() {
+async fn administration_pages_show_counts_mails_keys_servers_and_settings() {
     let server = Server::setup()
         .set("JWT_ALGORITHM", "ES256")
         .set("REPLICA_NAME", "replica-<1>")
@@ -454,7 +454,7 @@ async fn the_overview_counts_and_the_other_pages_show_what_the_server_is() {
     let mut browser = Browser::of(&server);
     browser.sign_in(&root.email, PASSWORD).await;
     let overview = browser.open("/admin").await.expect_status(200);
-    // Today's: two users, three sign-ins, a refusal.
+    // Today there were two registrations, three sign-ins and one refusal.
     for (chart, count) in [("New users", 2), ("Sign-ins", 3), ("Refused attempts", 1)] {
         let (_, rest) = overview.body.split_once(&format!("<figcaption>{chart}")).unwrap();
         let bar = rest.split("</figure>").next().unwrap();
@@ -467,8 +467,8 @@ async fn the_overview_counts_and_the_other_pages_show_what_the_server_is() {
     let count = async || server.database.count("job").await;
     let before = count().await;
     let act = |act: &'static str| [("act", act), ("id", id.as_str())];
-    browser.does("/admin/mails", &act("hasten")).await;
-    browser.does("/admin/mails", &act("discard")).await;
+    browser.press_and_follow("/admin/mails", &act("hasten")).await;
+    browser.press_and_follow("/admin/mails", &act("discard")).await;
     browser.press("/admin/mails", &act("discard")).await.expect_status(404);
     browser.press("/admin/mails", &act("hasten")).await.expect_status(404);
     assert_eq!(count().await, before - 1);
@@ -477,14 +477,14 @@ async fn the_overview_counts_and_the_other_pages_show_what_the_server_is() {
     let keys = browser.open("/admin/signing-keys").await.expect_status(200);
     assert!(keys.body.contains(">signs tokens") && keys.body.contains("ES256"), "{}", keys.body);
     let rotate = [("act", "rotate"), ("algorithm", "EdDSA"), ("now", "on")];
-    let made = browser.does("/admin/signing-keys", &rotate).await;
+    let made = browser.press_and_follow("/admin/signing-keys", &rotate).await;
     assert!(made.body.contains("EdDSA") && made.body.contains("key is created"), "{}", made.body);
     let kid = server
         .database
         .column::<String>("select kid from signing_key where algorithm = 'EdDSA'")
         .await;
     let retire = [("act", "retire"), ("id", kid[0].as_str()), ("force", "on")];
-    browser.does("/admin/signing-keys", &retire).await;
+    browser.press_and_follow("/admin/signing-keys", &retire).await;
     let active = server
         .database
         .column::<String>("select kid from signing_key where algorithm = 'ES256'")
@@ -496,7 +496,7 @@ async fn the_overview_counts_and_the_other_pages_show_what_the_server_is() {
         .await
         .expect_status(422);
 
-    // Within a second or two it has applied everything, and says so.
+    // Within a second or two, the page shows that the server has applied everything.
     let servers = awaited("everything is applied", async || {
         let servers = browser.open("/admin/servers").await.expect_status(200);
         Some(servers).filter(|servers| servers.body.contains(">0</td>"))

@@ -1,4 +1,4 @@
-//! API tokens: what they open, who makes and deletes them, and what is kept of them.
+//! API tokens: what they permit, who can make and delete them, and what is stored of them.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,27 +8,27 @@ use serde_json::{Value, json};
 use crate::support::{Answer, Kind, Person, SECRET, Server, awaited};
 
 impl Server {
-    /// Asks for an API token with an access token of a sign-in, or another API token.
+    /// Requests an API token with an access token or another API token.
     pub(crate) async fn make_api_token(&self, bearer: &str, wanted: &Value) -> Answer {
         self.post("/auth/tokens").bearer(bearer).json(wanted).send().await
     }
 
-    /// The secret of a new API token.
+    /// Makes an API token and returns its secret.
     pub(crate) async fn api_token(&self, bearer: &str, wanted: &Value) -> String {
         self.make_api_token(bearer, wanted).await.expect_status(201).text("token")
     }
 
-    /// Somebody who is a superuser.
+    /// Makes a superuser.
     pub(crate) async fn superuser(&self, name: &str) -> Person {
         let person = self.person(name).await;
         let promote = format!("update \"user\" set is_superuser = true where id = '{}'", person.id);
         assert_eq!(self.database.execute(&promote).await, 1);
-        // Until what is known of them is a second old.
+        // Waits until the server no longer uses what it knew of the user before.
         self.advance(Duration::from_millis(900)).await;
         person
     }
 
-    /// A service with these scopes, and the secret of a token that acts as it.
+    /// Makes a service with these scopes, and returns the secret of an API token of the service.
     pub(crate) async fn service(&self, root: &Person, name: &str, scopes: &[&str]) -> String {
         let service = json!({ "name": name, "scopes": scopes });
         let made = self.post("/admin/services").bearer(&root.access).json(&service).send().await;
@@ -38,7 +38,7 @@ impl Server {
 }
 
 #[tokio::test]
-async fn an_api_token_opens_what_its_owner_may_from_each_of_three_headers() {
+async fn an_api_token_works_in_each_of_three_headers() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let made = server.make_api_token(&person.access, &json!({ "name": "ci" })).await;
@@ -60,7 +60,7 @@ async fn an_api_token_opens_what_its_owner_may_from_each_of_three_headers() {
 }
 
 #[tokio::test]
-async fn tokens_are_listed_the_newest_first_without_their_secrets() {
+async fn api_tokens_are_listed_newest_first_without_their_secrets() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let other = server.person("second").await;
@@ -68,7 +68,7 @@ async fn tokens_are_listed_the_newest_first_without_their_secrets() {
     let mut secrets = Vec::new();
     for name in ["one", "two", "three"] {
         secrets.push(server.api_token(&person.access, &json!({ "name": name })).await);
-        server.passes(Duration::from_millis(5));
+        server.move_clock(Duration::from_millis(5));
     }
     let page = |path: String| {
         let request = server.get(&path).bearer(&person.access);
@@ -98,7 +98,7 @@ async fn tokens_are_listed_the_newest_first_without_their_secrets() {
 }
 
 #[tokio::test]
-async fn a_deleted_token_is_refused_at_once() {
+async fn a_deleted_api_token_is_refused_at_once() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let delete = |path: String, body: Value| {
@@ -136,7 +136,7 @@ async fn a_deleted_token_is_refused_at_once() {
 }
 
 #[tokio::test]
-async fn somebody_elses_tokens_are_out_of_reach() {
+async fn users_cannot_list_make_or_delete_api_tokens_of_others() {
     let server = Server::start().await;
     let victim = server.person("first").await;
     let other = server.person("second").await;
@@ -149,7 +149,7 @@ async fn somebody_elses_tokens_are_out_of_reach() {
     server.get("/auth/tokens?all=true").bearer(&other.access).send().await.expect_status(403);
     let theirs = json!({ "username": "first@user.com" });
     server.make_api_token(&other.access, &theirs).await.expect_refusal(403, "Forbidden");
-    // Whose it is, is not for the body to say.
+    // The body cannot set the owner.
     let assigned = json!({ "user_id": victim.id, "id": made.text("id"), "owner": victim.id });
     let own = server.make_api_token(&other.access, &assigned).await.expect_status(201);
     assert_eq!(own.text("username"), "second@user.com");
@@ -166,7 +166,7 @@ async fn somebody_elses_tokens_are_out_of_reach() {
 }
 
 #[tokio::test]
-async fn a_superuser_makes_lists_and_deletes_tokens_of_others() {
+async fn a_superuser_can_make_list_and_delete_api_tokens_of_others() {
     let server = Server::start().await;
     let root = server.superuser("root").await;
     let person = server.person("first").await;
@@ -186,7 +186,7 @@ async fn a_superuser_makes_lists_and_deletes_tokens_of_others() {
 }
 
 #[tokio::test]
-async fn a_token_may_no_more_than_its_owner_does_at_this_moment() {
+async fn an_api_token_never_has_more_permissions_than_its_owner_has_now() {
     let server = Server::start().await;
     let person = server.person("first").await;
     for scope in ["super", "tokens:check", "admin", "anything"] {
@@ -218,7 +218,7 @@ async fn a_token_may_no_more_than_its_owner_does_at_this_moment() {
 }
 
 #[tokio::test]
-async fn a_token_for_one_thing_opens_nothing_else() {
+async fn an_api_token_cannot_be_used_beyond_its_scopes() {
     let server = Server::start().await;
     let root = server.superuser("root").await;
     let secret = server.api_token(&root.access, &json!({ "scopes": ["tokens:check"] })).await;
@@ -246,9 +246,9 @@ async fn a_token_for_one_thing_opens_nothing_else() {
     assert_eq!(checked.json["scopes"], json!(["tokens:check"]));
 }
 
-/// Somebody who copied a token must not make themself others that outlive it.
+/// A thief who copied a token must not be able to make API tokens that outlive it.
 #[tokio::test]
-async fn neither_an_api_token_nor_a_refreshed_one_makes_api_tokens() {
+async fn neither_an_api_token_nor_a_refreshed_token_can_make_api_tokens() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let secret = server.api_token(&person.access, &json!({})).await;
@@ -264,7 +264,7 @@ async fn neither_an_api_token_nor_a_refreshed_one_makes_api_tokens() {
 }
 
 #[tokio::test]
-async fn what_is_about_sessions_and_passwords_wants_no_api_token() {
+async fn operations_on_sessions_and_passwords_accept_no_api_token() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let secret = server.api_token(&person.access, &json!({})).await;
@@ -290,7 +290,7 @@ async fn what_is_about_sessions_and_passwords_wants_no_api_token() {
 }
 
 #[tokio::test]
-async fn a_secret_stored_again_keeps_its_age_and_takes_the_new_expiry() {
+async fn a_secret_that_is_stored_again_keeps_its_age_and_gets_the_new_expiry() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let other = server.person("second").await;
@@ -317,7 +317,7 @@ async fn a_secret_stored_again_keeps_its_age_and_takes_the_new_expiry() {
 }
 
 #[tokio::test]
-async fn a_secret_asked_for_by_many_at_once_is_one_owners() {
+async fn a_secret_that_is_requested_in_parallel_gets_only_one_owner() {
     let server = Server::start().await;
     let people = [server.person("first").await, server.person("second").await];
     for round in 0..5 {
@@ -342,7 +342,7 @@ async fn a_secret_asked_for_by_many_at_once_is_one_owners() {
 }
 
 #[tokio::test]
-async fn an_expired_token_is_refused_and_says_so() {
+async fn an_expired_api_token_is_refused_as_expired() {
     let server = Server::setup().set("API_TOKEN_EXPIRES", 2).start().await;
     let person = server.person("first").await;
     let by_default = server.api_token(&person.access, &json!({})).await;
@@ -354,7 +354,7 @@ async fn an_expired_token_is_refused_and_says_so() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_a_token_is_refused_and_makes_nothing() {
+async fn invalid_api_tokens_are_refused_and_not_stored() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let bodies = [
@@ -402,7 +402,7 @@ async fn what_cannot_be_a_token_is_refused_and_makes_nothing() {
 }
 
 #[tokio::test]
-async fn the_table_holds_a_digest_and_the_log_nothing() {
+async fn the_table_has_only_digests_of_api_tokens_and_the_log_has_nothing() {
     let server = Server::setup().set("RUST_LOG", "debug").start().await;
     let person = server.person("first").await;
     let secret = server.api_token(&person.access, &json!({})).await;
@@ -421,13 +421,13 @@ async fn the_table_holds_a_digest_and_the_log_nothing() {
         }
     }
     let log = server.log_so_far().await;
-    assert!(!log.contains(&secret[8..]), "the log has a secret");
-    // What is read out of the table opens nothing.
+    assert!(!log.contains(&secret[8..]), "the log contains a secret");
+    // The digest from the table does not work as a token.
     server.me(digest).await.expect_status(401);
 }
 
 #[tokio::test]
-async fn a_use_is_noted_after_the_answer_and_once_a_minute() {
+async fn the_use_of_an_api_token_is_recorded_once_a_minute() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let secret = server.api_token(&person.access, &json!({ "name": "one" })).await;
@@ -437,22 +437,22 @@ async fn a_use_is_noted_after_the_answer_and_once_a_minute() {
         server.database.column::<i64>(&at).await[0]
     };
     let noted = async |name: &str| {
-        server.passes(Duration::from_secs(6));
-        awaited("a use is noted", async || Some(at(name).await).filter(|at| *at > 0)).await
+        server.move_clock(Duration::from_secs(6));
+        awaited("a use is recorded", async || Some(at(name).await).filter(|at| *at > 0)).await
     };
     assert_eq!(at("one").await, 0);
     server.me(&secret).await.expect_status(200);
     let first = noted("one").await;
     server.advance(Duration::from_secs(1)).await;
     server.me(&secret).await.expect_status(200);
-    // What was used after it is noted, and so would it have been.
+    // A later use of another token is recorded, so the server would also have recorded this one by now.
     server.me(&other).await.expect_status(200);
     noted("other").await;
-    assert_eq!(at("one").await, first, "noted twice within a minute");
+    assert_eq!(at("one").await, first, "the use was recorded twice within a minute");
     server.database.execute("update api_token set last_used_at = last_used_at - 60000").await;
     server.advance(Duration::from_secs(1)).await;
     server.me(&secret).await.expect_status(200);
-    // What waits to be written is, when the server is asked to stop.
+    // A server that stops writes the uses that are not written yet.
     let mut server = server;
     server.terminate();
     assert!(server.ended().await.success());
@@ -461,7 +461,7 @@ async fn a_use_is_noted_after_the_answer_and_once_a_minute() {
 }
 
 #[tokio::test]
-async fn an_owner_has_a_hundred_tokens_at_most() {
+async fn an_owner_can_have_at_most_100_api_tokens() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let digits = match server.database.kind() {
@@ -483,7 +483,7 @@ async fn an_owner_has_a_hundred_tokens_at_most() {
 }
 
 #[tokio::test]
-async fn everything_a_user_has_is_revoked_with_their_api_tokens() {
+async fn revoking_everything_of_a_user_deletes_their_api_tokens() {
     let server = Server::start().await;
     let root = server.superuser("root").await;
     let person = server.person("first").await;
@@ -497,7 +497,7 @@ async fn everything_a_user_has_is_revoked_with_their_api_tokens() {
 }
 
 #[tokio::test]
-async fn a_token_deleted_on_one_replica_is_refused_on_every_other_within_a_second() {
+async fn an_api_token_deleted_on_one_replica_is_refused_on_the_others_within_a_second() {
     let one = Server::start().await;
     let two = Server::setup().on(one.database.clone()).start().await;
     let person = one.person("first").await;
@@ -510,7 +510,7 @@ async fn a_token_deleted_on_one_replica_is_refused_on_every_other_within_a_secon
 }
 
 #[tokio::test]
-async fn another_app_secret_ends_no_api_token() {
+async fn a_new_app_secret_ends_no_api_token() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let secret = server.api_token(&person.access, &json!({})).await;

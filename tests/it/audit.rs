@@ -1,4 +1,4 @@
-//! What happened: told once, in the transaction of the act, in a chain.
+//! The audit: each action is recorded once, in its transaction, in a chain.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use crate::support::{PASSWORD, Server};
 use crate::terminal::{json_of, out, remotely, strong_token, tessera};
 
 impl Server {
-    /// Every row, the oldest first.
+    /// Returns every row, the oldest first.
     async fn audit(&self, token: &str, query: &str) -> Vec<Value> {
         let (mut items, mut after) = (Vec::new(), String::new());
         loop {
@@ -24,7 +24,7 @@ fn acts(items: &[Value]) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn the_life_of_a_user_is_told_with_who_whom_where_and_in_which_request() {
+async fn the_audit_records_each_action_with_its_actor_subject_address_and_request() {
     let server = Server::start().await;
     let root = server.superuser("root").await;
     let person = server.person("first").await;
@@ -85,12 +85,15 @@ async fn the_life_of_a_user_is_told_with_who_whom_where_and_in_which_request() {
         assert!(expected, "{act} by {by}");
     }
     let flags = items.iter().find(|item| item["act"] == "flags-change").unwrap();
-    assert_eq!(flags["detail"], r#"{"is_superuser":true}"#, "what stays as it is, is no change");
+    assert_eq!(
+        flags["detail"], r#"{"is_superuser":true}"#,
+        "a flag that stays the same is not recorded"
+    );
     for (act, answer) in [("logout", logged_out), ("user-delete", deleted)] {
         let item = items.iter().find(|item| item["act"] == act).unwrap();
         assert_eq!(item["request"], answer.header("x-request-id"));
     }
-    // Neither a secret, nor an address, nor what somebody typed.
+    // The rows contain no secret, no e-mail address and no input.
     let rows = server.audit(&root, "").await;
     let text = json!(rows).to_string();
     for secret in [PASSWORD, "wrong", &secret, &access, &letter.token(), "@user.com"] {
@@ -100,7 +103,7 @@ async fn the_life_of_a_user_is_told_with_who_whom_where_and_in_which_request() {
 }
 
 #[tokio::test]
-async fn a_name_that_nobody_has_is_not_kept_for_it_may_be_a_password() {
+async fn the_audit_does_not_store_unknown_user_names() {
     let server = Server::start().await;
     let root = server.superuser("root").await;
     server.login("my secret passphrase", "x").await.expect_status(400);
@@ -110,7 +113,7 @@ async fn a_name_that_nobody_has_is_not_kept_for_it_may_be_a_password() {
 }
 
 #[tokio::test]
-async fn an_act_that_is_not_committed_is_not_told_and_none_is_told_twice() {
+async fn the_audit_records_each_committed_action_once_and_no_other() {
     let server = Server::start().await;
     let root = server.superuser("root").await;
     let before = server.audit(&root.access, "").await.len();
@@ -127,12 +130,12 @@ async fn an_act_that_is_not_committed_is_not_told_and_none_is_told_twice() {
     assert_eq!(
         acts(&after[before..]),
         ["register-refused"],
-        "the refusal is told, and no registration"
+        "the refusal is recorded, and no registration"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_first_altered_row_is_named() {
+async fn the_check_of_the_audit_names_the_first_altered_row() {
     let server = Server::start().await;
     let (_, token) = strong_token(&server).await;
     for turn in 0..4 {
@@ -156,7 +159,7 @@ async fn the_first_altered_row_is_named() {
             "{said}"
         );
         assert!(said["fault"].as_str().unwrap().contains(words), "{said}");
-        // As somebody sees it who asks the server.
+        // A command that asks the server prints the same.
         let output = remotely(&server, &token, &["audit", "verify"]);
         assert_eq!(output.status.code(), Some(1));
         assert!(out(&output).contains(&format!("row {expected}")), "{}", out(&output));
@@ -183,12 +186,12 @@ async fn the_first_altered_row_is_named() {
     server.database.execute("delete from audit").await;
     server.database.execute("insert into audit select * from kept").await;
 
-    // Who cuts off the end leaves a chain that is whole, but not the one that was.
+    // An attacker who deletes the last rows leaves a whole chain, but it does not have the expected position.
     let expect = format!("{seq}:{head}");
     let held = || tessera(&server, &["audit", "verify", "--expect", &expect]);
     assert!(held().status.success(), "{}", out(&held()));
     server.login("nobody@user.com", "x").await.expect_status(400);
-    assert!(held().status.success(), "it goes on");
+    assert!(held().status.success(), "the chain continues from the expected position");
     server.database.execute(&format!("delete from audit where seq >= {seq}")).await;
     assert!(verify().status.success());
     assert_eq!(held().status.code(), Some(1));
@@ -197,7 +200,7 @@ async fn the_first_altered_row_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_happened_is_listed_at_the_terminal() {
+async fn the_audit_can_be_listed_at_the_terminal() {
     let server = Server::start().await;
     let (root, token) = strong_token(&server).await;
     let person = server.person("first").await;
@@ -216,7 +219,7 @@ async fn what_happened_is_listed_at_the_terminal() {
     assert_eq!(table.lines().count(), 4, "{table}");
     let nonsense = tessera(&server, &["audit", "list", "--act", "nonsense"]);
     assert_eq!(nonsense.status.code(), Some(2));
-    // Who was deleted is there by their id.
+    // A deleted user can be found by their id.
     let delete = ["user", "delete", "--yes", &person.email];
     assert!(tessera(&server, &delete).status.success());
     let listed = tessera(&server, &["audit", "list", "--user", &person.id]);

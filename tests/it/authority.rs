@@ -1,12 +1,12 @@
-//! Who may act, at the moment they do: what a replica knew of them a moment ago does not count.
+//! Permissions at the moment of an action: they come from the database, not from the memory of a replica.
 
 use serde_json::json;
 
 use crate::support::{Browser, PASSWORD, Server};
 
-/// What a superuser does to others by operations: each names somebody or something else than themself.
+/// Tries the operations by which a superuser acts on others.
 #[tokio::test]
-async fn who_was_demoted_a_moment_ago_revokes_makes_and_deletes_nothing() {
+async fn a_superuser_who_has_just_been_demoted_can_change_nothing_of_others() {
     let server = Server::setup().set("JWT_ALGORITHM", "EdDSA").start().await;
     let (root, victim) = (server.superuser("root").await, server.person("first").await);
     let wanted = json!({ "name": "theirs" });
@@ -53,13 +53,13 @@ async fn who_was_demoted_a_moment_ago_revokes_makes_and_deletes_nothing() {
         server.advance(std::time::Duration::from_secs(1)).await;
         server.get("/admin/keys").bearer(&root.access).send().await.expect_status(200);
         server.get("/admin/keys").bearer(&secret).send().await.expect_status(200);
-        // As another replica does it: this one knows of it within a second.
+        // Another replica could do this. This one learns of it within a second.
         server.database.execute(&flag(false)).await;
         for token in [&root.access, &secret] {
             let request = server.request(method, path).bearer(token);
             let request = if body.is_null() { request } else { request.json(&body) };
             let refused = request.send().await;
-            // Who is known already to be nobody's superuser finds no token of others to delete.
+            // A user whom the server already knows as demoted finds no API token of others.
             let none = refused.status == 200 && refused.json["removed"] == 0;
             assert!(refused.status == 403 || none, "{method} {path}: {}", refused.body);
         }
@@ -71,7 +71,7 @@ async fn who_was_demoted_a_moment_ago_revokes_makes_and_deletes_nothing() {
 }
 
 #[tokio::test]
-async fn who_was_signed_out_a_moment_ago_ends_no_session_of_who_did_it() {
+async fn a_session_that_has_just_ended_cannot_end_the_session_that_ended_it() {
     let server = Server::start().await;
     let other = Server::setup().on(server.database.clone()).start().await;
     let owner = server.person("first").await;
@@ -90,9 +90,9 @@ async fn who_was_signed_out_a_moment_ago_ends_no_session_of_who_did_it() {
     server.me(&owner.access).await.expect_status(200);
 }
 
-/// The page of an account acts on that account, whoever looks at it.
+/// The account page acts only on the account of the signed-in user.
 #[tokio::test]
-async fn a_superuser_deletes_no_token_of_others_on_the_page_of_their_account() {
+async fn a_superuser_cannot_delete_api_tokens_of_others_on_the_account_page() {
     let server = Server::start().await;
     let (root, person) = (server.superuser("root").await, server.person("first").await);
     let made = server.make_api_token(&person.access, &json!({})).await.expect_status(201);
@@ -105,7 +105,7 @@ async fn a_superuser_deletes_no_token_of_others_on_the_page_of_their_account() {
 }
 
 #[tokio::test]
-async fn of_two_who_change_scopes_at_once_neither_undoes_the_others_change() {
+async fn two_superusers_who_change_scopes_at_once_do_not_undo_each_others_change() {
     let server = Server::start().await;
     let other = Server::setup().on(server.database.clone()).start().await;
     let (one, two) = (server.superuser("one").await, server.superuser("two").await);
@@ -139,9 +139,9 @@ async fn of_two_who_change_scopes_at_once_neither_undoes_the_others_change() {
     }
 }
 
-/// Each holds its own token, and would wait for the other's.
+/// Each request locks its own token and then needs the other one.
 #[tokio::test]
-async fn tokens_of_a_service_that_delete_each_other_do_not_wait_for_each_other() {
+async fn api_tokens_that_delete_each_other_do_not_deadlock() {
     let server = Server::start().await;
     let root = server.superuser("root").await;
     let service = json!({ "name": "shop" });
@@ -164,7 +164,7 @@ async fn tokens_of_a_service_that_delete_each_other_do_not_wait_for_each_other()
         };
         let [(one, first), (two, second)] = &tokens[..] else { unreachable!() };
         let (a, b) = tokio::join!(delete(first, two), delete(second, one));
-        // Whoever comes second is known no more.
+        // The token of the second request is already deleted.
         for answer in [&a, &b] {
             assert!([200, 401, 404].contains(&answer.status), "{}", answer.body);
         }

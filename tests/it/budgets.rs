@@ -1,4 +1,4 @@
-//! Budgets: what a stranger can use up is never what somebody else needs.
+//! Limits of mails: strangers cannot use up the mails that an owner needs.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use crate::support::{Answer, Browser, PASSWORD, Person, Server, Setup};
 
 const OWNER: &str = "owner@user.com";
 const OWNERS_PLACE: &str = "192.0.2.1";
-const TOLD: &str = "password was changed";
+const PASSWORD_CHANGED: &str = "password was changed";
 
 fn setup() -> Setup {
     Server::setup().set("RATE_LIMIT", "on").set("TRUSTED_PROXIES", "127.0.0.0/8,::1")
@@ -25,7 +25,7 @@ impl Server {
         request.json(&body).send().await
     }
 
-    /// Somebody new, signed in at an address of their own.
+    /// Registers a new user and signs them in, from an IP address.
     async fn person_at(&self, from: &str, email: &str) -> Person {
         let user = self.register_from(from, email).await.expect_status(201);
         let (access, refresh) = self.sign_in_from(from, email, PASSWORD).await;
@@ -49,22 +49,22 @@ impl Server {
         request.bearer(&person.access).json(changes).send().await
     }
 
-    /// How many mails with these words in their subject an address got, once nothing is left to be done.
+    /// Waits until all mails are sent. Counts the mails to an address with this text in their subject.
     async fn mails(&self, to: &str, subject: &str) -> usize {
-        self.database.has_no_job().await;
+        self.database.wait_until_no_job_is_left().await;
         let letters = self.outbox().into_iter();
         letters.filter(|letter| letter.to == to && letter.subject.contains(subject)).count()
     }
 }
 
 #[tokio::test]
-async fn whatever_strangers_do_with_an_address_its_owner_is_served() {
+async fn strangers_cannot_use_up_the_mails_of_an_owner() {
     let server = setup().start().await;
     let owner = server.person_at(OWNERS_PLACE, OWNER).await;
     let thief = server.person_at("198.51.100.9", "thief@user.com").await;
     let mut browser = Browser::of(&server);
     for turn in 0..12 {
-        // One place, and many; the address as its owner writes it, and otherwise.
+        // From one IP address and from many; with the address as its owner writes it, and in another case.
         let from = format!("203.0.113.{turn}");
         let spelled = if turn % 2 == 0 { OWNER } else { "OWNER@User.com" };
         for place in ["198.51.100.9", &from] {
@@ -78,13 +78,13 @@ async fn whatever_strangers_do_with_an_address_its_owner_is_served() {
         }
         let taken = server.change_from(&from, &thief, &json!({ "email": spelled })).await;
         assert!([400, 429].contains(&taken.status), "{}", taken.body);
-        // By the pages, which the tests open from one more address.
+        // On the pages, which the tests open from one more IP address.
         browser.open("/register").await.expect_status(200);
         let filled = [("email", spelled), ("password", PASSWORD)];
         browser.press("/register", &filled).await.expect_status(400);
         browser.press("/forgot-password", &[("email", spelled)]).await;
     }
-    // Where the account was used before its owner gets mails, whatever strangers asked for.
+    // At an IP address that the account was used from, the owner gets mails, whatever strangers asked for.
     let resets = server.mails(OWNER, RESET).await;
     let verifications = server.mails(OWNER, VERIFY).await;
     let asked = server.ask_from(OWNERS_PLACE, "/auth/forgot-password", OWNER).await;
@@ -93,19 +93,19 @@ async fn whatever_strangers_do_with_an_address_its_owner_is_served() {
     asked.expect_status(202);
     assert_eq!(server.mails(OWNER, RESET).await, resets + 1);
     assert_eq!(server.mails(OWNER, VERIFY).await, verifications + 1);
-    // Elsewhere they are not refused, and have the mails that were sent.
+    // Elsewhere the owner is not refused either, and has the mails that were sent before.
     let asked = server.ask_from("192.0.2.77", "/auth/forgot-password", OWNER).await;
     asked.expect_status(202);
-    // An act of theirs goes on, and is told.
+    // The owner can change the address, and both addresses get a mail.
     let moved = server.change_from(OWNERS_PLACE, &owner, &json!({ "email": "new@user.com" })).await;
     moved.expect_status(200);
     server.letter("new@user.com", VERIFY, 1).await;
     server.letter(OWNER, CHANGED, 1).await;
 }
 
-/// The address belongs to nobody here, but to somebody in the world.
+/// No account has the address, but somebody in the world reads its mail.
 #[tokio::test]
-async fn whoever_comes_later_registers_and_gets_the_mail_for_it() {
+async fn requests_for_an_unknown_address_do_not_use_up_the_mail_of_its_registration() {
     let server = setup().start().await;
     for turn in 0..12 {
         let from = format!("203.0.113.{turn}");
@@ -119,13 +119,13 @@ async fn whoever_comes_later_registers_and_gets_the_mail_for_it() {
 }
 
 #[tokio::test]
-async fn mails_to_one_address_are_bounded_for_each_purpose_wherever_they_are_asked_for_from() {
+async fn mails_to_one_address_are_limited_for_each_purpose_over_all_ip_addresses() {
     let server = setup().start().await;
     server.person_at(OWNERS_PLACE, OWNER).await;
     for turn in 0..40 {
         let from = format!("203.0.113.{turn}");
         for path in ["/auth/forgot-password", "/auth/request-verify-token"] {
-            // Status and body say the same of an address that is nobody's.
+            // Status and body are the same for an address without an account.
             for email in [OWNER, "nobody@user.com"] {
                 let asked = server.ask_from(&from, path, email).await;
                 assert_eq!(asked.expect_status(202).body, "null");
@@ -133,32 +133,32 @@ async fn mails_to_one_address_are_bounded_for_each_purpose_wherever_they_are_ask
         }
     }
     assert_eq!(server.mails(OWNER, RESET).await, 11);
-    // With that of the registration, which has a budget of its own.
+    // One more from the registration, which has a limit of its own.
     assert_eq!(server.mails(OWNER, VERIFY).await, 12);
-    // The budget of an address is a row of an account's: what is nobody's leaves none that names it.
+    // An address without an account gets no mail.
     assert_eq!(server.mails("nobody@user.com", "").await, 0);
 }
 
 #[tokio::test]
-async fn somebody_who_registers_and_deletes_an_address_again_and_again_fills_no_box() {
+async fn registering_and_deleting_an_address_repeatedly_does_not_fill_its_mailbox() {
     let server = setup().start().await;
     for turn in 0..14 {
         let from = format!("203.0.113.{turn}");
         let person = server.person_at(&from, OWNER).await;
         let request = server.request("DELETE", "/users/me").header("x-forwarded-for", &from);
         request.bearer(&person.access).send().await.expect_status(204);
-        server.database.has_no_job().await;
+        server.database.wait_until_no_job_is_left().await;
     }
     assert_eq!(server.mails(OWNER, VERIFY).await, 11);
-    // Its owner asks for one: that is another budget.
+    // The owner asks for a mail, which has another limit.
     server.person_at(OWNERS_PLACE, OWNER).await;
     server.ask_from(OWNERS_PLACE, "/auth/request-verify-token", OWNER).await.expect_status(202);
     assert_eq!(server.mails(OWNER, VERIFY).await, 12);
 }
 
-/// A thief with the password, and strangers before them, ask for whatever there is; the owner hears of it.
+/// A thief with the password, and strangers before them, ask for every kind of mail. The owner still gets the notice.
 #[tokio::test]
-async fn a_thief_cannot_suppress_the_mail_that_tells_of_them() {
+async fn a_thief_cannot_suppress_the_mail_about_a_new_password() {
     let server = setup().start().await;
     let owner = server.person_at(OWNERS_PLACE, OWNER).await;
     for turn in 0..15 {
@@ -168,7 +168,7 @@ async fn a_thief_cannot_suppress_the_mail_that_tells_of_them() {
             server.ask_from(&from, path, OWNER).await.expect_status(202);
         }
     }
-    // From the same session, too, changes that come to nothing.
+    // The thief also makes changes that fail, from the same session.
     for _ in 0..8 {
         let taken = json!({ "email": "taken@user.com" });
         server.register_from("198.51.100.1", "taken@user.com").await;
@@ -176,10 +176,10 @@ async fn a_thief_cannot_suppress_the_mail_that_tells_of_them() {
     }
     let change = json!({ "password": NEW_PASSWORD });
     server.change_from("198.51.100.1", &owner, &change).await.expect_status(200);
-    server.letter(OWNER, TOLD, 1).await;
+    server.letter(OWNER, PASSWORD_CHANGED, 1).await;
     let (access, refresh) = server.sign_in_from("198.51.100.2", OWNER, NEW_PASSWORD).await;
     let thief = Person { access, refresh, ..owner };
-    // Each of as many as an account may change in a row is told.
+    // The owner gets a mail for each change that the allowance permits.
     let (mut access, mut changed) = (thief.access.clone(), 1);
     for turn in 0..14 {
         let password = format!("{NEW_PASSWORD} {turn}");
@@ -194,18 +194,18 @@ async fn a_thief_cannot_suppress_the_mail_that_tells_of_them() {
         access = server.sign_in_from("198.51.100.2", OWNER, &password).await.0;
     }
     assert!(changed > 5, "{changed}");
-    assert_eq!(server.mails(OWNER, TOLD).await, changed.min(11));
+    assert_eq!(server.mails(OWNER, PASSWORD_CHANGED).await, changed.min(11));
 }
 
 #[tokio::test]
-async fn whether_an_address_is_taken_is_not_told_to_who_asks_for_many() {
+async fn an_account_can_ask_only_six_times_whether_an_address_is_taken() {
     let server = setup().start().await;
     server.person_at(OWNERS_PLACE, OWNER).await;
     let prober = server.person_at("198.51.100.1", "prober@user.com").await;
     let other = server.person_at("198.51.100.2", "other@user.com").await;
     let mut told = 0;
     for turn in 0..12 {
-        // From one place and from many: the account is what is counted.
+        // From many IP addresses: the account is counted.
         let from = format!("203.0.113.{turn}");
         let answer = server.change_from(&from, &prober, &json!({ "email": OWNER })).await;
         if answer.status == 429 {
@@ -217,14 +217,14 @@ async fn whether_an_address_is_taken_is_not_told_to_who_asks_for_many() {
         }
     }
     assert_eq!(told, 6);
-    // Neither a free address nor one that is taken is looked at any more; the own one, and a name, are no question.
+    // A free address is refused too. The user's own address, and a name, do not count.
     let free = json!({ "email": "free@user.com" });
     server.change_from("203.0.113.99", &prober, &free).await.expect_status(429);
     let same = json!({ "email": prober.email, "name": "Ada" });
     server.change_from("203.0.113.99", &prober, &same).await.expect_status(200);
-    // Somebody else is not kept waiting by it.
+    // Another user does not have to wait.
     server.change_from("203.0.113.1", &other, &free).await.expect_status(200);
-    // Many accounts at one place are counted together.
+    // Many accounts at one IP address are counted together.
     let mut told = 0;
     for turn in 0..7 {
         let email = format!("many{turn}@user.com");
@@ -238,9 +238,9 @@ async fn whether_an_address_is_taken_is_not_told_to_who_asks_for_many() {
     assert_eq!(told, 31);
 }
 
-/// Counted before the look-up: at once is no way around.
+/// Tessera counts before it looks the address up, so parallel requests are no way around the limit.
 #[tokio::test]
-async fn many_questions_for_addresses_at_once_are_counted_before_they_are_answered() {
+async fn parallel_requests_for_a_taken_address_are_counted_before_they_are_answered() {
     let server = setup().start().await;
     let prober = server.person_at("198.51.100.1", "prober@user.com").await;
     server.person_at(OWNERS_PLACE, OWNER).await;

@@ -1,4 +1,4 @@
-//! Clocks that are wrong, differ, or are set: what was ended stays ended, and nobody waits for a clock.
+//! Clocks that are wrong, differ, or are set: ended sessions stay ended, and users do not wait for a clock.
 
 use serde_json::{Value, json};
 
@@ -6,23 +6,23 @@ use crate::support::{Clock, Kind, PASSWORD, Person, Server, TestDatabase, claims
 
 const HOUR: i64 = 3_600_000;
 
-/// What a new password is in these tests.
+/// The new password in these tests.
 pub(crate) const NEW: &str = "another correct horse";
 
 async fn server(clock: &Clock) -> Server {
     Server::setup().clock(clock).set("REFRESH_TOKEN_EXPIRES", 3600).start().await
 }
 
-/// By a clock that is two hours ahead the other session has expired; what ends every session ends it too.
+/// To a clock that is two hours ahead, the other session has expired. Actions that end all sessions end it too.
 #[tokio::test]
-async fn every_act_that_ends_sessions_ends_those_that_seem_expired_by_a_clock_ahead() {
+async fn actions_that_end_sessions_end_those_that_seem_expired_to_a_clock_ahead() {
     let clock = Clock::ahead_by(0);
     let server = server(&clock).await;
     let root = server.superuser("root").await;
     for act in ["logout-all", "others", "password", "by a superuser", "deactivation", "deletion"] {
         let person = server.person(&act.replace(' ', "-")).await;
         clock.set(2 * HOUR);
-        server.settles().await;
+        server.wait_until_ready().await;
         let (access, _) = server.sign_in(&person.email, PASSWORD).await;
         let (admin, _) = server.sign_in(&root.email, PASSWORD).await;
         let user = format!("/users/{}", person.id);
@@ -44,7 +44,7 @@ async fn every_act_that_ends_sessions_ends_those_that_seem_expired_by_a_clock_ah
         let answer = answer.send().await;
         assert!([200, 204].contains(&answer.status), "{act}: {} {}", answer.status, answer.body);
         clock.set(0);
-        server.settles().await;
+        server.wait_until_ready().await;
         let answer = server.me(&person.access).await;
         assert_eq!(answer.status, 401, "{act}: {}", answer.body);
         answer.expect_reason("token_revoked");
@@ -53,10 +53,10 @@ async fn every_act_that_ends_sessions_ends_those_that_seem_expired_by_a_clock_ah
     }
 }
 
-/// After a clock that was two hours ahead tokens are valid at once, and those from before stay refused when
-/// their time comes.
+/// After a clock was two hours ahead, new tokens are valid at once. Older tokens stay refused, also when the time
+/// comes at which they were issued.
 #[tokio::test]
-async fn a_clock_that_was_ahead_makes_nobody_wait() {
+async fn tokens_are_valid_at_once_after_a_clock_was_ahead() {
     let clock = Clock::ahead_by(2 * HOUR);
     let server = Server::setup().clock(&clock).start().await;
     let person = server.person("first").await;
@@ -66,7 +66,7 @@ async fn a_clock_that_was_ahead_makes_nobody_wait() {
     server.me(&kept.text("access_token")).await.expect_status(200);
 
     clock.set(0);
-    server.settles().await;
+    server.wait_until_ready().await;
     for turn in 0..2 {
         let answer = server.login(&person.email, NEW).await.expect_status(200);
         let access = answer.text("access_token");
@@ -79,9 +79,9 @@ async fn a_clock_that_was_ahead_makes_nobody_wait() {
             server.post("/auth/jwt/logout-all").bearer(&access).send().await.expect_status(204);
         }
     }
-    // The time of the old tokens comes.
+    // The time comes at which the old tokens were issued.
     clock.set(2 * HOUR + 1000);
-    server.settles().await;
+    server.wait_until_ready().await;
     for token in [&person.access, &kept.text("access_token")] {
         server.me(token).await.expect_reason("token_revoked");
     }
@@ -91,16 +91,16 @@ async fn a_clock_that_was_ahead_makes_nobody_wait() {
     }
 }
 
-/// A cut-off that covers the tokens of the session would lie ahead of the clock: the session ends too.
+/// A cut-off that covers the tokens of the session would be ahead of the clock, so the session ends too.
 #[tokio::test]
-async fn a_session_whose_tokens_are_far_ahead_ends_with_the_password_it_changes() {
+async fn a_session_whose_tokens_are_far_ahead_ends_if_it_changes_the_password() {
     let clock = Clock::ahead_by(2 * HOUR);
     let server = Server::setup().clock(&clock).start().await;
     let person = server.person("first").await;
     server.post("/auth/jwt/logout-all").bearer(&person.access).send().await.expect_status(204);
     clock.set(0);
-    server.settles().await;
-    // After that cut-off, and so ahead of the clock in the order of this user's tokens.
+    server.wait_until_ready().await;
+    // These tokens come after the cut-off, so in the order of the user's tokens they are ahead of the clock.
     let (access, refresh) = server.sign_in(&person.email, PASSWORD).await;
     let before = server.database.column::<i64>("select max(seq) from revocation").await[0];
     server.change_me(&access, &json!({ "password": NEW })).await.expect_status(200);
@@ -120,9 +120,9 @@ async fn with_life(seconds: u64, clock: &Clock, database: TestDatabase) -> Serve
     setup.on(database).start().await
 }
 
-/// The setting is shortened; a token from before lives on, and is refused after a sign-out until it expires.
+/// The lifetime is shortened. A token from before stays valid, and is refused after a sign-out until it expires.
 #[tokio::test]
-async fn a_revocation_holds_for_the_longest_life_that_a_token_may_have() {
+async fn a_revocation_holds_for_the_longest_lifetime_of_any_token() {
     let clock = Clock::ahead_by(0);
     let database = TestDatabase::create(Kind::from_environment()).await;
     let server = with_life(3600, &clock, database).await;
@@ -130,7 +130,7 @@ async fn a_revocation_holds_for_the_longest_life_that_a_token_may_have() {
     let root = server.superuser("root").await;
     let (third, _) = server.sign_in(&root.email, PASSWORD).await;
     let server = with_life(900, &clock, server.kill()).await;
-    // It does not live too long: it was signed so.
+    // Its lifetime is accepted, because it was permitted when the token was signed.
     for token in [&first.access, &second.access] {
         server.me(token).await.expect_status(200);
     }
@@ -144,7 +144,7 @@ async fn a_revocation_holds_for_the_longest_life_that_a_token_may_have() {
     let until = server.database.column::<i64>("select until from revocation").await;
     assert!(until.iter().all(|until| *until >= last), "{until:?}, {last}");
     clock.set(HOUR / 2);
-    server.settles().await;
+    server.wait_until_ready().await;
     for turn in 0..2 {
         for token in [&first.access, &second.access, &third] {
             server.me(token).await.expect_reason("token_revoked");
@@ -158,9 +158,9 @@ async fn a_revocation_holds_for_the_longest_life_that_a_token_may_have() {
     }
 }
 
-/// Of two servers one signs longer tokens: the other knows, whichever started first.
+/// One of two servers signs tokens with a longer lifetime. The other knows this, whichever started first.
 #[tokio::test]
-async fn a_replica_with_a_longer_setting_is_counted_with() {
+async fn a_revocation_covers_the_longer_lifetime_of_another_replica() {
     let clock = Clock::ahead_by(0);
     let short = Server::setup().set("ACCESS_TOKEN_EXPIRES", 60).start().await;
     let long = with_life(7200, &clock, short.database.clone()).await;
@@ -170,7 +170,7 @@ async fn a_replica_with_a_longer_setting_is_counted_with() {
     let last = claims_of(&person.access)["exp"].as_i64().unwrap() * 1000;
     assert!(until.iter().all(|until| *until >= last), "{until:?}, {last}");
     assert_eq!(short.database.column::<i64>("select longest from feed").await, [7200]);
-    // Its tokens may live: the longer life stays noted after it stopped.
+    // Its tokens may still be valid, so the longer lifetime stays recorded after the server stopped.
     drop(long);
     let short = Server::setup().set("ACCESS_TOKEN_EXPIRES", 60).on(short.kill()).start().await;
     assert_eq!(short.database.column::<i64>("select longest from feed").await, [7200]);
@@ -179,10 +179,10 @@ async fn a_replica_with_a_longer_setting_is_counted_with() {
     assert_eq!(short.database.column::<i64>("select longest from feed").await, [60]);
 }
 
-/// A server that started by a clock ahead did not read what had expired by that clock. Once the clock is
-/// right, nothing of it is accepted.
+/// A server that started with a clock ahead did not read revocations that had expired by this clock. When the clock is
+/// right again, the tokens are still refused.
 #[tokio::test]
-async fn a_clock_that_is_set_back_revives_no_token() {
+async fn setting_a_clock_back_revives_no_token() {
     let clock = Clock::ahead_by(0);
     let server = Server::setup().clock(&clock).start().await;
     let (first, second) = (server.person("first").await, server.person("second").await);
@@ -193,20 +193,20 @@ async fn a_clock_that_is_set_back_revives_no_token() {
     clock.set(0);
     let answer = server.me(&first.access).await;
     assert!([401, 503].contains(&answer.status), "{}", answer.body);
-    server.settles().await;
+    server.wait_until_ready().await;
     server.me(&first.access).await.expect_reason("token_revoked");
     server.me(&second.access).await.expect_status(200);
 }
 
-/// While a machine is suspended its monotonic clock stands still; the wall clock tells that what is known is
-/// old. The server says nothing wrong, and recovers alone.
+/// While a machine is suspended, its monotonic clock stops. The wall clock shows that the revocations in memory are
+/// old. The server answers 503 and recovers by itself.
 #[tokio::test]
-async fn knowledge_that_is_old_by_the_wall_clock_is_old() {
+async fn a_server_refuses_tokens_if_its_revocations_are_old_by_the_wall_clock() {
     let clock = Clock::ahead_by(0);
     let server = Server::setup().clock(&clock).start().await;
     let person = server.person("first").await;
     let jti = claims_of(&person.access)["jti"].as_str().unwrap().to_owned();
-    // It cannot read what another server wrote meanwhile.
+    // The server cannot read what another server writes meanwhile.
     server.database.execute("alter table revocation rename to away").await;
     let row = format!("values ('jti', '{jti}', 9999999999999, 'test', 0)");
     let into = "insert into away (kind, subject, until, why, at)";
@@ -214,13 +214,13 @@ async fn knowledge_that_is_old_by_the_wall_clock_is_old() {
     clock.set(20_000);
     server.me(&person.access).await.expect_refusal(503, "SERVICE_UNAVAILABLE");
     server.database.execute("alter table away rename to revocation").await;
-    server.settles().await;
+    server.wait_until_ready().await;
     server.me(&person.access).await.expect_reason("token_revoked");
 }
 
-/// The clock is moved by tests alone.
+/// Only tests can move the clock.
 #[tokio::test]
-async fn the_clock_cannot_be_moved_in_production() {
+async fn production_refuses_the_setting_that_moves_the_clock() {
     let folder = tempfile::tempdir().unwrap();
     let mut command = crate::support::command(folder.path());
     command.args(["serve", "--port=0"]).env("TESSERA_CLOCK_FILE", "clock");

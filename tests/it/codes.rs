@@ -1,4 +1,4 @@
-//! Codes of six digits: they work in the browser or client that asked for their mail, and a few times.
+//! Codes of six digits: they work only in the browser or client that asked for the mail, and for a few tries.
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -11,14 +11,14 @@ const VERIFYING: &str = "/auth/verify";
 const RESETTING: &str = "/auth/reset-password";
 
 impl Server {
-    /// Asks for something by which a mail comes; what the answer has the client keep.
-    async fn kept(&self, path: &str, body: &Value) -> String {
+    /// Sends a request that causes a mail. Returns the value that the client must keep.
+    async fn request_value(&self, path: &str, body: &Value) -> String {
         let answer = self.post(path).json(body).send().await;
         assert!([200, 201, 202].contains(&answer.status), "{}", answer.body);
         answer.header(BINDING)
     }
 
-    /// Types a code, as a client that keeps something.
+    /// Sends a code as a client that keeps this value.
     pub(crate) async fn type_code(
         &self,
         path: &str,
@@ -39,37 +39,38 @@ fn wrong(letter: &Letter, turn: u32) -> String {
     format!("{:06}", (right + turn) % 1_000_000)
 }
 
-/// What a refused code is answered with, whatever is the matter with it.
+/// The code of the refusal, whatever the reason is.
 fn refusal(path: &str) -> &'static str {
     if path == VERIFYING { "VERIFY_USER_BAD_TOKEN" } else { "RESET_PASSWORD_BAD_TOKEN" }
 }
 
 #[tokio::test]
-async fn a_code_is_good_only_with_what_the_client_keeps_that_asked_for_it() {
+async fn a_code_works_only_with_the_value_of_the_client_that_asked_for_it() {
     let server = Server::start().await;
     let asked = json!({ "email": "first@user.com" });
     let registered = json!({ "email": "first@user.com", "password": PASSWORD });
-    let stranger = server.kept("/auth/forgot-password", &json!({ "email": "x@user.com" })).await;
+    let stranger =
+        server.request_value("/auth/forgot-password", &json!({ "email": "x@user.com" })).await;
     // Each operation that causes such a mail.
     for (turn, path, body, subject, typed_at) in [
         (1, "/auth/register", &registered, VERIFY, VERIFYING),
         (2, "/auth/request-verify-token", &asked, VERIFY, VERIFYING),
         (1, "/auth/forgot-password", &asked, RESET, RESETTING),
     ] {
-        let kept = server.kept(path, body).await;
+        let kept = server.request_value(path, body).await;
         let letter = server.letter("first@user.com", subject, turn).await;
         let reversed: String = kept.chars().rev().collect();
         for other in ["", "x", &stranger, &reversed, &kept[1..], &format!("{kept}x")] {
             let refused = server.type_code(typed_at, other, "first@user.com", &letter.code()).await;
             refused.expect_refusal(400, refusal(typed_at));
         }
-        // Nor does what was right for another mail of the same person.
+        // The code of the registration is not used: it would verify the address before the next case.
         if turn == 2 || subject == RESET {
             let right = server.type_code(typed_at, &kept, "FIRST@user.com", &letter.code()).await;
             right.expect_status(200);
         }
     }
-    // A new address, and one that is taken back: whoever does it has the mail's code.
+    // A changed address, and one that is taken back: the client that does it gets the value for the mail's code.
     let (access, _) = server.sign_in("first@user.com", NEW_PASSWORD).await;
     let moved = server.change_me(&access, &json!({ "email": "moved@user.com" })).await;
     let kept = moved.expect_status(200).header(BINDING);
@@ -79,19 +80,19 @@ async fn a_code_is_good_only_with_what_the_client_keeps_that_asked_for_it() {
     refused.expect_refusal(400, "VERIFY_USER_BAD_TOKEN");
     server.type_code(VERIFYING, &kept, "moved@user.com", &code).await.expect_status(200);
     let token = server.letter("first@user.com", CHANGED, 1).await.token();
-    let kept = server.kept("/auth/restore-email", &json!({ "token": token })).await;
+    let kept = server.request_value("/auth/restore-email", &json!({ "token": token })).await;
     let code = server.letter("first@user.com", RESET, 2).await.code();
     let refused = server.type_code(RESETTING, &stranger, "first@user.com", &code).await;
     refused.expect_refusal(400, "RESET_PASSWORD_BAD_TOKEN");
     server.type_code(RESETTING, &kept, "first@user.com", &code).await.expect_status(200);
-    // What changes no address brings nothing to keep.
+    // A change of the name returns no value.
     let (access, _) = server.sign_in("first@user.com", NEW_PASSWORD).await;
     let named = server.change_me(&access, &json!({ "name": "Ada" })).await;
     assert_eq!(named.expect_status(200).header(BINDING), "");
 }
 
 #[tokio::test]
-async fn a_page_takes_the_code_in_the_browser_that_asked_and_in_no_other() {
+async fn a_page_accepts_a_code_only_in_the_browser_that_asked_for_it() {
     let server = Server::start().await;
     let (mut own, mut other) = (Browser::of(&server), Browser::of(&server));
     own.open("/register").await.expect_status(200);
@@ -99,13 +100,13 @@ async fn a_page_takes_the_code_in_the_browser_that_asked_and_in_no_other() {
     own.press("/register", &filled).await.expect_status(201);
     let code = server.letter("first@user.com", VERIFY, 1).await.code();
     let typed = [("email", "first@user.com"), ("code", &code)];
-    // A browser that asked for something else has a code of its own, not this one.
+    // Another browser that asked for another mail has a value of its own, which does not fit this code.
     other.open("/forgot-password").await.expect_status(200);
     other.press("/forgot-password", &[("email", "nobody@user.com")]).await.expect_status(200);
     let proven = [typed[0], typed[1], ("current", PASSWORD)];
     let refused = other.press("/verify", &proven).await.expect_status(400);
     assert!(refused.body.contains("only in the browser that requested it"), "{}", refused.body);
-    // Signing in gives the browser another id, and it keeps its codes.
+    // A sign-in gives the browser another id, and its codes stay valid.
     own.sign_in("first@user.com", PASSWORD).await;
     own.open("/verify").await.expect_status(200);
     own.press("/verify", &typed).await.expect_status(200);
@@ -121,7 +122,7 @@ async fn a_page_takes_the_code_in_the_browser_that_asked_and_in_no_other() {
     own.sign_in("first@user.com", NEW_PASSWORD).await;
     own.open("/account").await.expect_status(200);
     let moved = [("act", "email"), ("email", "moved@user.com"), ("current", NEW_PASSWORD)];
-    own.does("/account", &moved).await;
+    own.press_and_follow("/account", &moved).await;
     let code = server.letter("moved@user.com", VERIFY, 1).await.code();
     let typed = [("email", "moved@user.com"), ("code", &*code)];
     other.open("/verify").await.expect_status(200);
@@ -132,7 +133,7 @@ async fn a_page_takes_the_code_in_the_browser_that_asked_and_in_no_other() {
 }
 
 #[tokio::test]
-async fn the_answer_brings_something_to_keep_whoever_has_the_address() {
+async fn the_answer_has_a_value_for_the_client_whether_or_not_the_address_has_an_account() {
     let server = Server::start().await;
     server.register("first@user.com", PASSWORD).await.expect_status(201);
     for path in ["/auth/request-verify-token", "/auth/forgot-password"] {
@@ -142,7 +143,7 @@ async fn the_answer_brings_something_to_keep_whoever_has_the_address() {
             let kept = answer.expect_status(202).header(BINDING);
             let again = server.post(path).header(BINDING, &kept).json(&json!({ "email": email }));
             let again = again.send().await.expect_status(202);
-            // A client that has one keeps it, by the header or by the cookie; no other takes its place.
+            // A client that sends its value, in the header or in the cookie, gets the same value back.
             assert_eq!(again.header(BINDING), kept);
             let cookie =
                 format!("tessera-code={kept}; Max-Age=3600; Path=/; SameSite=Lax; HttpOnly");
@@ -154,26 +155,26 @@ async fn the_answer_brings_something_to_keep_whoever_has_the_address() {
             assert!(!seen.contains(&kept));
             seen.push(kept);
         }
-        // What was not drawn here is not kept.
+        // A value that the server did not draw is replaced.
         let chosen = server.post(path).header(BINDING, "chosen by its caller");
         let answer = chosen.json(&json!({ "email": "first@user.com" })).send().await;
         assert_eq!(answer.expect_status(202).header(BINDING).len(), 43);
     }
-    // The table has none of them.
+    // The table has only digests of the values.
     let rows = server.database.column::<String>("select binding from confirmation").await;
     assert!(rows.iter().all(|row| row.len() == 64), "{rows:?}");
 }
 
-/// Or whoever asks for somebody's mail again and again would keep them from using any.
+/// Otherwise a stranger who asks again and again could prevent the owner from using any mail.
 #[tokio::test]
-async fn a_stranger_who_asks_as_well_ends_neither_the_owners_link_nor_their_code() {
+async fn a_request_of_a_stranger_ends_neither_the_owners_link_nor_the_owners_code() {
     let server = Server::start().await;
     let registered = json!({ "email": "first@user.com", "password": PASSWORD });
     let asked = json!({ "email": "first@user.com" });
-    let kept = server.kept("/auth/register", &registered).await;
+    let kept = server.request_value("/auth/register", &registered).await;
     let verify = server.letter("first@user.com", VERIFY, 1).await;
     for turn in 0..3 {
-        server.kept("/auth/request-verify-token", &asked).await;
+        server.request_value("/auth/request-verify-token", &asked).await;
         server.letter("first@user.com", VERIFY, turn + 2).await;
     }
     let right = server.type_code(VERIFYING, &kept, "first@user.com", &verify.code()).await;
@@ -189,18 +190,18 @@ async fn a_stranger_who_asks_as_well_ends_neither_the_owners_link_nor_their_code
 }
 
 #[tokio::test]
-async fn codes_cannot_be_guessed_and_the_link_works_meanwhile() {
-    // Limits of sign-ins are off in tests: that of codes never is.
+async fn codes_cannot_be_guessed_and_the_link_still_works() {
+    // Rate limits are off in tests, but the limits of codes are always on.
     let server = Server::start().await;
     let registered = json!({ "email": "first@user.com", "password": PASSWORD });
-    server.kept("/auth/register", &registered).await;
+    server.request_value("/auth/register", &registered).await;
     let forgot = "/auth/forgot-password";
     let asked = json!({ "email": "first@user.com" });
-    let nobodys = server.kept(forgot, &json!({ "email": "nobody@user.com" })).await;
-    // Each mail has five tries, all of an account eleven: then the right code is refused as a wrong one is.
+    let nobodys = server.request_value(forgot, &json!({ "email": "nobody@user.com" })).await;
+    // Each mail has five tries, and each account eleven. Then the right code is refused like a wrong one.
     let mut letters = Vec::new();
     for (turn, tries) in [(1, 5), (2, 5), (3, 1)] {
-        let kept = server.kept(forgot, &asked).await;
+        let kept = server.request_value(forgot, &asked).await;
         let letter = server.letter("first@user.com", RESET, turn).await;
         for turn in 1..=tries {
             let code = wrong(&letter, turn);
@@ -215,12 +216,12 @@ async fn codes_cannot_be_guessed_and_the_link_works_meanwhile() {
         }
         letters.push(letter);
     }
-    // Nor does an hour help, nor a day, nor a restart, nor another mail.
+    // It is also refused after an hour, a day, a restart, and with another mail.
     let counted = "update attempt set blocked_until = 0, expires_at = expires_at - 2505600000 \
                    where expires_at > 2505600000 and count > 5 and count < 20";
     server.database.execute(counted).await;
     let server = Server::setup().on(server.kill()).start().await;
-    let kept = server.kept(forgot, &asked).await;
+    let kept = server.request_value(forgot, &asked).await;
     let letter = server.letter("first@user.com", RESET, 1).await;
     server
         .type_code(RESETTING, &kept, "first@user.com", &wrong(&letter, 1))
@@ -228,19 +229,20 @@ async fn codes_cannot_be_guessed_and_the_link_works_meanwhile() {
         .expect_status(400);
     let refused = server.type_code(RESETTING, &kept, "first@user.com", &letter.code()).await;
     refused.expect_refusal(400, "RESET_PASSWORD_BAD_TOKEN");
-    // Whoever uses the link has shown that the mail is theirs: codes are good again.
+    // A user who uses the link has proved that the mail is theirs, so codes work again.
     server.reset(&letters[0].token(), NEW_PASSWORD).await.expect_status(200);
-    let kept = server.kept(forgot, &asked).await;
+    let kept = server.request_value(forgot, &asked).await;
     let letter = server.letter("first@user.com", RESET, 2).await;
     let right = server.type_code(RESETTING, &kept, "first@user.com", &letter.code()).await;
     right.expect_status(200);
 }
 
 #[tokio::test]
-async fn a_code_that_was_right_is_not_used_up_by_passwords_that_are_refused() {
+async fn refused_passwords_do_not_use_up_a_right_code() {
     let server = Server::start().await;
     server.register("first@user.com", PASSWORD).await.expect_status(201);
-    let kept = server.kept("/auth/forgot-password", &json!({ "email": "first@user.com" })).await;
+    let kept =
+        server.request_value("/auth/forgot-password", &json!({ "email": "first@user.com" })).await;
     let code = server.letter("first@user.com", RESET, 1).await.code();
     for _ in 0..13 {
         let body = json!({ "email": "first@user.com", "code": code, "password": "" });
@@ -251,10 +253,11 @@ async fn a_code_that_was_right_is_not_used_up_by_passwords_that_are_refused() {
 }
 
 #[tokio::test]
-async fn many_codes_at_once_are_counted_before_they_are_looked_at() {
+async fn parallel_codes_are_counted_before_they_are_checked() {
     let server = Server::start().await;
     server.register("first@user.com", PASSWORD).await.expect_status(201);
-    let kept = server.kept("/auth/forgot-password", &json!({ "email": "first@user.com" })).await;
+    let kept =
+        server.request_value("/auth/forgot-password", &json!({ "email": "first@user.com" })).await;
     let letter = server.letter("first@user.com", RESET, 1).await;
     let other = Server::setup().on(server.database.clone()).start().await;
     let guesses = (0..24).map(|turn| {
@@ -272,15 +275,16 @@ async fn many_codes_at_once_are_counted_before_they_are_looked_at() {
     right.expect_refusal(400, "RESET_PASSWORD_BAD_TOKEN");
 }
 
-/// Neither for somebody's address with a code that their own client did not ask for.
+/// The same is true of a known address if the client did not ask for its mail.
 #[tokio::test]
-async fn codes_tried_for_addresses_that_are_nobodys_leave_one_row_for_the_place_they_come_from() {
+async fn codes_for_unknown_addresses_leave_only_the_row_of_the_ip_address() {
     for limits in ["off", "on"] {
         let server = Server::setup().set("RATE_LIMIT", limits).start().await;
         server.register("first@user.com", PASSWORD).await.expect_status(201);
         server.letter("first@user.com", VERIFY, 1).await;
-        let kept = server.kept("/auth/forgot-password", &json!({ "email": "x@user.com" })).await;
-        server.database.has_no_job().await;
+        let kept =
+            server.request_value("/auth/forgot-password", &json!({ "email": "x@user.com" })).await;
+        server.database.wait_until_no_job_is_left().await;
         let tables = ["attempt", "audit", "confirmation", "job"];
         let rows = async || {
             let counts = tables.map(|table| server.database.count(table));
@@ -302,9 +306,9 @@ async fn codes_tried_for_addresses_that_are_nobodys_leave_one_row_for_the_place_
     }
 }
 
-/// Guesses of strangers, each with a code of their own for the same account, are not the owner's.
+/// Guesses of strangers, each with a mail of their own for the same account, do not count for the owner.
 #[tokio::test]
-async fn where_an_account_was_used_its_codes_work_whatever_strangers_tried() {
+async fn strangers_cannot_block_codes_where_the_account_was_used_before() {
     let setup = Server::setup().set("RATE_LIMIT", "on").set("TRUSTED_PROXIES", "127.0.0.0/8,::1");
     let server = setup.start().await;
     server.register("first@user.com", PASSWORD).await.expect_status(201);
@@ -335,7 +339,7 @@ async fn where_an_account_was_used_its_codes_work_whatever_strangers_tried() {
     right.json(&body).send().await.expect_status(200);
 }
 
-/// A superuser who has a mail sent is not the one who types its code.
+/// A superuser who has a mail sent is not the user who types its code.
 #[tokio::test]
 async fn a_mail_that_no_client_asked_for_has_a_link_and_no_code() {
     let server = Server::start().await;
@@ -345,7 +349,7 @@ async fn a_mail_that_no_client_asked_for_has_a_link_and_no_code() {
     browser.sign_in(&root.email, PASSWORD).await;
     let page = format!("/admin/users/{}", person.id);
     browser.open(&page).await.expect_status(200);
-    browser.does(&page, &[("act", "reset-mail")]).await;
+    browser.press_and_follow(&page, &[("act", "reset-mail")]).await;
     let letter = server.letter(&person.email, RESET, 1).await;
     assert!(!letter.text.contains("the code ") && !letter.html.contains("the code "), "{letter:?}");
     assert!(letter.text.contains("You can use the link once, within 1 hour."), "{}", letter.text);

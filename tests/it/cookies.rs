@@ -1,4 +1,4 @@
-//! `/auth/cookie/…`: sessions of browsers.
+//! `/auth/cookie/…`: sessions in cookies.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::support::{Answer, Forgery, PASSWORD, Request, Server, claims_of, even
 
 const FORM: [(&str, &str); 2] = [("username", "first@user.com"), ("password", PASSWORD)];
 
-/// What a browser keeps: the cookies as it sends them, and the value that goes with them.
+/// The cookies of a browser, as it sends them, and the CSRF value.
 #[derive(Debug, Clone)]
 struct Browser {
     cookies: String,
@@ -27,13 +27,13 @@ impl Browser {
         Self { cookies: pairs.join("; "), csrf: answer.header("x-csrf-token") }
     }
 
-    /// A request as the server's own page sends it.
-    fn asks(&self, request: Request) -> Request {
-        self.is_made_to_ask(request).header("x-csrf-token", &self.csrf)
+    /// A request as a page of the server's own site sends it.
+    fn with_cookies_and_csrf(&self, request: Request) -> Request {
+        self.with_cookies(request).header("x-csrf-token", &self.csrf)
     }
 
-    /// A request as any page can make the browser send it.
-    fn is_made_to_ask(&self, request: Request) -> Request {
+    /// A request that any site can make the browser send.
+    fn with_cookies(&self, request: Request) -> Request {
         request.header("cookie", &self.cookies)
     }
 
@@ -48,7 +48,7 @@ fn set(answer: &Answer) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_browser_signs_in_asks_and_signs_out() {
+async fn a_browser_can_sign_in_send_requests_and_sign_out() {
     let server = Server::start().await;
     server.person("first").await;
     let answer = server.post("/auth/cookie/login").form(&FORM).send().await.expect_status(204);
@@ -61,24 +61,28 @@ async fn a_browser_signs_in_asks_and_signs_out() {
     assert!(cookies[1].ends_with("; Max-Age=900; Path=/; SameSite=Lax"), "{cookies:?}");
 
     let browser = Browser::of(&answer);
-    let me = browser.is_made_to_ask(server.get("/users/me")).send().await.expect_status(200);
+    let me = browser.with_cookies(server.get("/users/me")).send().await.expect_status(200);
     assert_eq!(me.text("email"), "first@user.com");
     assert!(set(&me).is_empty());
-    let out = browser.asks(server.post("/auth/cookie/logout")).send().await.expect_status(204);
+    let out = browser
+        .with_cookies_and_csrf(server.post("/auth/cookie/logout"))
+        .send()
+        .await
+        .expect_status(204);
     assert!(set(&out).iter().all(|cookie| cookie.contains("=; Max-Age=0;")), "{:?}", set(&out));
     assert_eq!(set(&out).len(), 2);
-    let me = browser.is_made_to_ask(server.get("/users/me")).send().await;
+    let me = browser.with_cookies(server.get("/users/me")).send().await;
     me.expect_reason("token_revoked");
     server.me(browser.token()).await.expect_reason("token_revoked");
     server.post("/auth/cookie/logout").send().await.expect_refusal(401, "Unauthorized");
 }
 
-/// What programs take for white space, and browsers do not.
+/// Characters that programs treat as white space and browsers do not.
 pub(crate) const BLANKS: [&str; 8] =
     ["\u{85}", "\u{a0}", "\u{1680}", "\u{2000}", "\u{2003}", "\u{2028}", "\u{3000}", "\u{200b}"];
 
 #[tokio::test]
-async fn where_cookies_are_secure_no_other_host_can_plant_one() {
+async fn no_other_host_can_plant_a_secure_cookie() {
     let server = Server::setup().production().set("BCRYPT_COST", 10).start().await;
     server.person("first").await;
     let answer = server.post("/auth/cookie/login").form(&FORM).send().await.expect_status(204);
@@ -90,10 +94,10 @@ async fn where_cookies_are_secure_no_other_host_can_plant_one() {
         assert!(!cookie.to_lowercase().contains("domain"), "{cookie}");
     }
     let browser = Browser::of(&answer);
-    browser.asks(server.get("/users/me")).send().await.expect_status(200);
+    browser.with_cookies_and_csrf(server.get("/users/me")).send().await.expect_status(200);
     let asks = |cookies: String| server.get("/users/me").header("cookie", &cookies).send();
     asks(format!("tessera={}", browser.token())).await.expect_refusal(401, "Unauthorized");
-    // What browsers do not know as white space makes another name, which any host may plant.
+    // For browsers these characters are part of the name, so any host can plant such a cookie.
     for blank in BLANKS {
         let own = format!("__Host-tessera={}", browser.token());
         asks(format!("{blank}{own}")).await.expect_refusal(401, "Unauthorized");
@@ -105,7 +109,7 @@ async fn where_cookies_are_secure_no_other_host_can_plant_one() {
 }
 
 #[tokio::test]
-async fn what_changes_something_repeats_the_value_of_its_session() {
+async fn a_change_requires_the_csrf_value_of_its_session() {
     let server = Server::start().await;
     let person = server.person("first").await;
     server.person("mallory").await;
@@ -116,24 +120,24 @@ async fn what_changes_something_repeats_the_value_of_its_session() {
     let change = || server.patch("/users/me").json(&json!({ "email": "new@user.com" }));
     let wrong = ["", "x", &other.csrf, &mallory.csrf, browser.token(), "null"];
     for value in wrong {
-        let request = browser.is_made_to_ask(change()).header("x-csrf-token", value);
+        let request = browser.with_cookies(change()).header("x-csrf-token", value);
         request.send().await.expect_refusal(403, "CSRF_TOKEN_MISMATCH");
     }
-    browser.is_made_to_ask(change()).send().await.expect_refusal(403, "CSRF_TOKEN_MISMATCH");
-    // A planted pair that fits itself does not fit the session.
+    browser.with_cookies(change()).send().await.expect_refusal(403, "CSRF_TOKEN_MISMATCH");
+    // A planted cookie with a matching header does not match the session.
     let planted = format!("{}; tessera-csrf={}", browser.cookies, mallory.csrf);
     let request = change().header("cookie", &planted).header("x-csrf-token", &mallory.csrf);
     request.send().await.expect_refusal(403, "CSRF_TOKEN_MISMATCH");
     for (method, path) in [("POST", "/auth/cookie/logout"), ("DELETE", "/auth/sessions")] {
-        let request = browser.is_made_to_ask(server.request(method, path));
+        let request = browser.with_cookies(server.request(method, path));
         request.send().await.expect_refusal(403, "CSRF_TOKEN_MISMATCH");
     }
     assert_eq!(server.me(&person.access).await.text("email"), "first@user.com");
-    browser.asks(change()).send().await.expect_status(200);
+    browser.with_cookies_and_csrf(change()).send().await.expect_status(200);
 }
 
 #[tokio::test]
-async fn a_form_of_another_site_does_not_sign_a_browser_in() {
+async fn a_form_of_another_site_cannot_sign_a_browser_in() {
     let origins = "https://app.example.com";
     let server = Server::setup().set("CORS_ORIGINS", origins).start().await;
     server.person("first").await;
@@ -169,12 +173,12 @@ async fn a_form_of_another_site_does_not_sign_a_browser_in() {
 }
 
 #[tokio::test]
-async fn a_header_goes_before_a_cookie() {
+async fn an_authorization_header_takes_precedence_over_a_cookie() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let browser = Browser::sign_in(&server).await;
     let me = |authorization: &str| {
-        browser.is_made_to_ask(server.get("/users/me")).header("authorization", authorization)
+        browser.with_cookies(server.get("/users/me")).header("authorization", authorization)
     };
     let stranger = server.person("stranger").await;
     let answer = me(&format!("Bearer {}", stranger.access)).send().await.expect_status(200);
@@ -182,13 +186,13 @@ async fn a_header_goes_before_a_cookie() {
     for bad in ["Bearer x", "Basic Og=="] {
         me(bad).send().await.expect_status(401);
     }
-    // With a header, no page of somebody else's can have sent it.
-    let change = browser.is_made_to_ask(server.patch("/users/me")).bearer(&person.access);
+    // Another site cannot send a request with this header.
+    let change = browser.with_cookies(server.patch("/users/me")).bearer(&person.access);
     change.json(&json!({})).send().await.expect_status(200);
 }
 
 #[tokio::test]
-async fn two_cookies_of_one_name_are_none() {
+async fn two_cookies_of_the_same_name_are_refused() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let stranger = server.person("stranger").await;
@@ -204,46 +208,46 @@ async fn two_cookies_of_one_name_are_none() {
 }
 
 #[tokio::test]
-async fn a_browser_in_use_keeps_its_session() {
+async fn a_browser_that_is_used_keeps_its_session() {
     let server = Server::setup().set("ACCESS_TOKEN_EXPIRES", 6).start().await;
     server.person("first").await;
     let mut browser = Browser::sign_in(&server).await;
     let first = browser.clone();
     for _ in 0..2 {
         server.advance(Duration::from_millis(4200)).await;
-        let me = browser.is_made_to_ask(server.get("/users/me")).send().await.expect_status(200);
-        assert_eq!(set(&me).len(), 2, "not renewed");
+        let me = browser.with_cookies(server.get("/users/me")).send().await.expect_status(200);
+        assert_eq!(set(&me).len(), 2, "the cookie was not renewed");
         let renewed = Browser::of(&me);
         let (was, is) = (claims_of(browser.token()), claims_of(renewed.token()));
         assert_eq!(was["sid"], is["sid"]);
-        // As fresh as the password, which was given a moment ago.
+        // The new token is as fresh as the old one.
         assert_eq!((&is["fresh"], &is["auth_time"]), (&json!(true), &was["auth_time"]));
         browser = renewed;
-        // What was just renewed is not renewed again.
-        let me = browser.is_made_to_ask(server.get("/users/me")).send().await.expect_status(200);
+        // A cookie that was just renewed is not renewed again.
+        let me = browser.with_cookies(server.get("/users/me")).send().await.expect_status(200);
         assert!(set(&me).is_empty());
     }
-    let old = first.is_made_to_ask(server.get("/users/me")).send().await;
+    let old = first.with_cookies(server.get("/users/me")).send().await;
     old.expect_reason("token_expired");
-    // The value belongs to the session, and so goes on.
+    // The CSRF value belongs to the session, so it stays the same.
     assert_eq!(first.csrf, browser.csrf);
     let change = server.patch("/users/me").json(&json!({}));
-    browser.asks(change).send().await.expect_status(200);
+    browser.with_cookies_and_csrf(change).send().await.expect_status(200);
 }
 
 #[tokio::test]
-async fn a_session_that_ended_is_not_renewed() {
+async fn the_cookie_of_an_ended_session_is_not_renewed() {
     let server = Server::setup().set("BLACKLIST_ENABLED", "false").set("ACCESS_TOKEN_EXPIRES", 6);
     let server = server.start().await;
     server.person("first").await;
     let browser = Browser::sign_in(&server).await;
     server.logout(browser.token()).await.expect_status(204);
     server.advance(Duration::from_millis(4200)).await;
-    let me = browser.is_made_to_ask(server.get("/users/me")).send().await;
+    let me = browser.with_cookies(server.get("/users/me")).send().await;
     assert!(set(&me).is_empty());
 }
 
-/// A copy of a cookie is as dead as the cookie, on a replica that has not heard of it yet too.
+/// A copy of a cookie ends with the cookie, also on a replica that has not read the revocation yet.
 #[tokio::test]
 async fn a_copy_of_a_cookie_is_not_renewed_after_a_new_password() {
     let setup = || Server::setup().set("ACCESS_TOKEN_EXPIRES", 6);
@@ -253,39 +257,43 @@ async fn a_copy_of_a_cookie_is_not_renewed_after_a_new_password() {
     let browser = Browser::sign_in(&server).await;
     server.advance(Duration::from_millis(4200)).await;
     let change = server.patch("/users/me").json(&json!({ "password": "a new one" }));
-    let answer = browser.asks(change).send().await.expect_status(200);
-    eventually("the other replica hears of it", async || {
-        let copy = browser.is_made_to_ask(other.get("/users/me")).send().await;
-        assert!(set(&copy).is_empty(), "a thief got another");
+    let answer = browser.with_cookies_and_csrf(change).send().await.expect_status(200);
+    eventually("the other replica refuses the copy", async || {
+        let copy = browser.with_cookies(other.get("/users/me")).send().await;
+        assert!(set(&copy).is_empty(), "the copy was renewed");
         copy.status == 401
     })
     .await;
     let renewed = Browser::of(&answer);
     assert_eq!(set(&answer).len(), 2);
-    renewed.asks(server.get("/users/me")).send().await.expect_status(200);
+    renewed.with_cookies_and_csrf(server.get("/users/me")).send().await.expect_status(200);
 }
 
 #[tokio::test]
-async fn a_browser_gives_its_password_once_more() {
+async fn a_browser_can_give_the_password_again() {
     let server = Server::setup().set("FRESH_TOKEN_EXPIRES", 1).start().await;
     server.person("first").await;
     let browser = Browser::sign_in(&server).await;
     server.advance(Duration::from_millis(2100)).await;
     let change = || server.patch("/users/me").json(&json!({ "email": "new@user.com" }));
-    browser.asks(change()).send().await.expect_refusal(401, "FRESH_TOKEN_REQUIRED");
+    browser
+        .with_cookies_and_csrf(change())
+        .send()
+        .await
+        .expect_refusal(401, "FRESH_TOKEN_REQUIRED");
     let fresh = server.post("/auth/jwt/fresh").json(&json!({ "password": PASSWORD }));
-    let answer = browser.asks(fresh).send().await.expect_status(204);
-    assert_eq!(answer.body, "", "a script could read it");
-    Browser::of(&answer).asks(change()).send().await.expect_status(200);
+    let answer = browser.with_cookies_and_csrf(fresh).send().await.expect_status(204);
+    assert_eq!(answer.body, "", "a script could read the token");
+    Browser::of(&answer).with_cookies_and_csrf(change()).send().await.expect_status(200);
 }
 
-/// Whoever has a copy of a cookie must not become fresh by the password that its owner gives.
+/// A copy of a cookie must not become fresh when its owner gives the password.
 #[tokio::test]
 async fn a_renewed_cookie_is_as_fresh_as_the_one_it_replaces() {
     let server = Server::start().await;
     server.person("first").await;
     let browser = Browser::sign_in(&server).await;
-    // As it is an hour after the sign-in, in the second half of its life.
+    // A cookie as it is an hour after the sign-in, in the second half of its lifetime.
     let claims = claims_of(browser.token());
     let (issued, given) = (claims["iat"].as_u64().unwrap(), claims["auth_time"].as_u64().unwrap());
     let old = Forgery::of(browser.token()).with("auth_time", given - 3600);
@@ -293,12 +301,13 @@ async fn a_renewed_cookie_is_as_fresh_as_the_one_it_replaces() {
     let cookies = browser.cookies.replace(browser.token(), &old.sign());
     let copy = Browser { cookies, csrf: browser.csrf.clone() };
     let fresh = server.post("/auth/jwt/fresh").json(&json!({ "password": PASSWORD }));
-    browser.asks(fresh).send().await.expect_status(204);
-    let answer = copy.asks(server.get("/users/me")).send().await.expect_status(200);
+    browser.with_cookies_and_csrf(fresh).send().await.expect_status(204);
+    let answer =
+        copy.with_cookies_and_csrf(server.get("/users/me")).send().await.expect_status(200);
     let renewed = Browser::of(&answer);
     assert_eq!(claims_of(renewed.token())["auth_time"], given - 3600);
     let change = server.patch("/users/me").json(&json!({ "email": "new@user.com" }));
-    let refused = copy.is_made_to_ask(change).header("x-csrf-token", &browser.csrf).send().await;
+    let refused = copy.with_cookies(change).header("x-csrf-token", &browser.csrf).send().await;
     refused.expect_refusal(401, "FRESH_TOKEN_REQUIRED");
     let cookie = format!("tessera={}", renewed.token());
     let change = server.patch("/users/me").json(&json!({ "email": "new@user.com" }));
@@ -308,7 +317,7 @@ async fn a_renewed_cookie_is_as_fresh_as_the_one_it_replaces() {
 }
 
 #[tokio::test]
-async fn what_other_sites_plant_beside_a_cookie_does_not_hide_it() {
+async fn planted_cookies_do_not_hide_the_session_cookie() {
     let server = Server::start().await;
     server.person("first").await;
     let browser = Browser::sign_in(&server).await;
@@ -320,11 +329,11 @@ async fn what_other_sites_plant_beside_a_cookie_does_not_hide_it() {
 }
 
 #[tokio::test]
-async fn a_sign_out_is_of_the_cookie_and_takes_back_one_that_is_dead() {
+async fn a_cookie_sign_out_ends_the_session_of_the_cookie_and_removes_dead_cookies() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let browser = Browser::sign_in(&server).await;
-    let out = || browser.asks(server.post("/auth/cookie/logout"));
+    let out = || browser.with_cookies_and_csrf(server.post("/auth/cookie/logout"));
     out().bearer(&person.access).send().await.expect_status(204);
     server.me(&person.access).await.expect_status(200);
     server.me(browser.token()).await.expect_reason("token_revoked");
@@ -335,12 +344,12 @@ async fn a_sign_out_is_of_the_cookie_and_takes_back_one_that_is_dead() {
 }
 
 #[tokio::test]
-async fn a_cookie_is_renewed_by_a_request_that_is_refused_too() {
+async fn a_refused_request_renews_the_cookie_too() {
     let server = Server::setup().set("ACCESS_TOKEN_EXPIRES", 6).start().await;
     server.person("first").await;
     let browser = Browser::sign_in(&server).await;
     server.advance(Duration::from_millis(4200)).await;
-    let request = browser.asks(server.request("DELETE", "/auth/sessions/x"));
+    let request = browser.with_cookies_and_csrf(server.request("DELETE", "/auth/sessions/x"));
     let answer = request.send().await.expect_refusal(404, "Not Found");
     assert_eq!(set(&answer).len(), 2);
 }
@@ -352,17 +361,20 @@ async fn a_browser_that_changes_its_password_stays_signed_in() {
     let browser = Browser::sign_in(&server).await;
     let other = Browser::sign_in(&server).await;
     let change = server.patch("/users/me").json(&json!({ "password": "a new one" }));
-    let answer = browser.asks(change).send().await.expect_status(200);
+    let answer = browser.with_cookies_and_csrf(change).send().await.expect_status(200);
     let renewed = Browser::of(&answer);
-    renewed.asks(server.get("/users/me")).send().await.expect_status(200);
+    renewed.with_cookies_and_csrf(server.get("/users/me")).send().await.expect_status(200);
     for old in [&browser, &other] {
-        old.asks(server.get("/users/me")).send().await.expect_reason("token_revoked");
+        old.with_cookies_and_csrf(server.get("/users/me"))
+            .send()
+            .await
+            .expect_reason("token_revoked");
     }
     server.me(&person.access).await.expect_reason("token_revoked");
 }
 
 #[tokio::test]
-async fn a_cookie_outlives_a_change_of_the_secret_while_the_old_one_is_known() {
+async fn a_cookie_survives_a_new_secret_while_the_old_one_is_configured() {
     let server = Server::start().await;
     server.person("first").await;
     let browser = Browser::sign_in(&server).await;
@@ -373,5 +385,5 @@ async fn a_cookie_outlives_a_change_of_the_secret_while_the_old_one_is_known() {
         .start()
         .await;
     let change = server.patch("/users/me").json(&json!({ "email": "new@user.com" }));
-    browser.asks(change).send().await.expect_status(200);
+    browser.with_cookies_and_csrf(change).send().await.expect_status(200);
 }

@@ -1,4 +1,4 @@
-//! What superusers do with other people's accounts, what people say of themselves, and leaving.
+//! Users: superusers manage them, and users set their profile and delete their account.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ impl Server {
 }
 
 #[tokio::test]
-async fn users_are_listed_by_address_and_found_by_what_they_are_called() {
+async fn users_are_listed_by_address_and_can_be_found_by_name() {
     let server = Server::start().await;
     let root = server.superuser("root").await;
     for (email, name) in
@@ -64,7 +64,7 @@ async fn users_are_listed_by_address_and_found_by_what_they_are_called() {
 }
 
 #[tokio::test]
-async fn a_superuser_reads_changes_and_deletes_a_user() {
+async fn a_superuser_can_read_change_and_delete_a_user() {
     let server = Server::start().await;
     let root = server.superuser("root").await;
     let person = server.person("first").await;
@@ -90,10 +90,10 @@ async fn a_superuser_reads_changes_and_deletes_a_user() {
         (&changed.json["is_verified"], &changed.json["name"]),
         (&json!(true), &json!("Ada"))
     );
-    // A new address that nobody vouches for is not verified.
+    // A new address is not verified unless the superuser says so.
     let moved = server.change(&root.access, &person.id, &json!({ "email": "b@user.com" })).await;
     assert_eq!(moved.json["is_verified"], false);
-    // Scopes travel with the next token, and are the database's.
+    // The next token carries the scopes. The database decides which scopes apply.
     let (access, _) = server.sign_in("b@user.com", PASSWORD).await;
     assert_eq!(claims_of(&access)["scope"], "authenticated reports");
     let token = server.make_api_token(&access, &json!({ "scopes": ["reports"] })).await;
@@ -125,7 +125,7 @@ async fn a_superuser_reads_changes_and_deletes_a_user() {
 }
 
 #[tokio::test]
-async fn being_made_inactive_takes_effect_with_the_next_request() {
+async fn deactivation_takes_effect_with_the_next_request() {
     let server = Server::start().await;
     let other = Server::setup().on(server.database.clone()).start().await;
     let root = server.superuser("root").await;
@@ -139,9 +139,9 @@ async fn being_made_inactive_takes_effect_with_the_next_request() {
     server.me(&secret).await.expect_status(401);
     server.refresh(&person.refresh).await.expect_status(401);
     server.login("first@user.com", PASSWORD).await.expect_refusal(400, "LOGIN_BAD_CREDENTIALS");
-    other.catches_up().await;
+    other.wait_until_caught_up().await;
     other.me(&person.access).await.expect_status(401);
-    // Active again, they sign in anew: what was revoked stays so.
+    // An activated user must sign in again, because revoked tokens stay revoked.
     server.change(&root.access, &person.id, &json!({ "is_active": true })).await;
     server.me(&person.access).await.expect_reason("token_revoked");
     server.refresh(&person.refresh).await.expect_refusal(401, "SESSION_ENDED");
@@ -162,9 +162,9 @@ async fn a_password_that_a_superuser_sets_ends_every_session() {
     server.sign_in("first@user.com", "set by somebody else").await;
 }
 
-/// The way of superusers is no way around the password that changing oneself wants.
+/// The operations of superusers are no way around the fresh password that one's own account requires.
 #[tokio::test]
-async fn a_superuser_changes_themself_with_a_password_of_just_now() {
+async fn a_superuser_can_change_their_own_account_only_with_a_fresh_password() {
     let server = Server::start().await;
     let other = Server::setup().on(server.database.clone()).start().await;
     let root = server.superuser("root").await;
@@ -186,7 +186,7 @@ async fn a_superuser_changes_themself_with_a_password_of_just_now() {
         .change(&root.access, &root.id, &json!({ "email": "r@user.com" }))
         .await
         .expect_status(200);
-    // Nor does one who was thrown out change anybody on a replica that has not heard of it.
+    // A superuser who was signed out can change nobody, also on a replica that has not read the revocation yet.
     let person = server.person("first").await;
     other.me(&root.access).await.expect_status(200);
     server.post("/auth/jwt/logout-all").bearer(&root.access).send().await.expect_status(204);
@@ -196,9 +196,9 @@ async fn a_superuser_changes_themself_with_a_password_of_just_now() {
     server.sign_in("first@user.com", PASSWORD).await;
 }
 
-/// On a replica that has not heard of it either.
+/// This holds also on a replica that has not read the change yet.
 #[tokio::test]
-async fn who_was_demoted_does_not_undo_it() {
+async fn a_demoted_superuser_cannot_undo_the_demotion() {
     let server = Server::start().await;
     let other = Server::setup().on(server.database.clone()).start().await;
     let root = server.superuser("root").await;
@@ -218,7 +218,7 @@ async fn who_was_demoted_does_not_undo_it() {
         for token in [&second.access, &secret] {
             let undone = other.change(token, &second.id, &given).await;
             assert!([401, 403].contains(&undone.status), "{}", undone.body);
-            // Nor makes themself a token that acts as somebody who was not.
+            // They cannot make an API token of another superuser either.
             let wanted = json!({ "username": "root@user.com", "scopes": ["super"] });
             let made = other.make_api_token(token, &wanted).await;
             assert!([401, 403].contains(&made.status), "{}", made.body);
@@ -232,7 +232,7 @@ async fn who_was_demoted_does_not_undo_it() {
 }
 
 #[tokio::test]
-async fn superusers_who_set_each_others_passwords_do_not_wait_for_each_other() {
+async fn superusers_who_set_each_others_passwords_do_not_deadlock() {
     let server = Server::start().await;
     let (one, two) = (server.superuser("one").await, server.superuser("two").await);
     for round in 0..6 {
@@ -250,7 +250,7 @@ async fn superusers_who_set_each_others_passwords_do_not_wait_for_each_other() {
 }
 
 #[tokio::test]
-async fn the_last_superuser_who_may_sign_in_stays_one() {
+async fn the_last_superuser_who_can_sign_in_stays_a_superuser() {
     let server = Server::start().await;
     let root = server.superuser("root").await;
     let take = [json!({ "is_superuser": false }), json!({ "is_active": false })];
@@ -265,7 +265,7 @@ async fn the_last_superuser_who_may_sign_in_stays_one() {
     let second = server.person("second").await;
     let make = json!({ "is_superuser": true });
     server.change(&root.access, &second.id, &make).await.expect_status(200);
-    // Of two who take it from each other at once, one stays.
+    // If two superusers demote each other at once, one of them stays a superuser.
     for round in 0..5 {
         let mut tasks = JoinSet::new();
         for (by, of) in [(&root, &second), (&second, &root)] {
@@ -287,7 +287,7 @@ async fn the_last_superuser_who_may_sign_in_stays_one() {
 }
 
 #[tokio::test]
-async fn people_say_of_themselves_what_they_like() {
+async fn users_can_set_their_profile() {
     let server = Server::start().await;
     let body = json!({
         "email": "ada@user.com", "password": PASSWORD, "name": "Ada", "surname": "Lovelace",
@@ -297,7 +297,7 @@ async fn people_say_of_themselves_what_they_like() {
     assert_eq!(registered.text("surname"), "Lovelace");
     assert!(registered.json.get("scopes").is_none());
     let (access, refresh) = server.sign_in("ada@user.com", PASSWORD).await;
-    // It wants no password of just now.
+    // Changing the profile requires no fresh token.
     let later = server.refresh(&refresh).await.text("access_token");
     let changed = server.change_me(&later, &json!({ "name": null, "surname": "King" })).await;
     let changed = changed.expect_status(200);
@@ -326,14 +326,14 @@ async fn people_say_of_themselves_what_they_like() {
     for name in ["x".repeat(101), "nul\u{0}".to_owned(), "escape\u{1b}[2J".to_owned()] {
         server.change_me(&access, &json!({ "name": name })).await.expect_status(422);
     }
-    // The table that people look at has no more columns for it.
+    // The profile has a table of its own, and an empty profile has no row.
     let empty = json!({ "name": "", "surname": "", "website": "" });
     server.change_me(&access, &empty).await.expect_status(200);
     assert_eq!(server.database.count("profile").await, 0);
 }
 
 #[tokio::test]
-async fn whoever_leaves_takes_everything_along_and_reads_it_first() {
+async fn a_user_can_export_and_delete_their_account() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let secret = server.api_token(&person.access, &json!({ "name": "ci" })).await;
@@ -351,7 +351,7 @@ async fn whoever_leaves_takes_everything_along_and_reads_it_first() {
     assert_eq!(export.json["sessions"][1]["ended_why"], "logout");
     assert_eq!(export.json["api_tokens"][0]["name"], "ci");
     for hidden in [&secret[8..], "$2b$", "hashed_password", "digest", "token="] {
-        assert!(!export.body.contains(hidden), "the export has {hidden}");
+        assert!(!export.body.contains(hidden), "the export contains {hidden}");
     }
     let delete =
         async |token: &str| server.request("DELETE", "/users/me").bearer(token).send().await;
@@ -365,7 +365,7 @@ async fn whoever_leaves_takes_everything_along_and_reads_it_first() {
     }
     server.refresh(&refreshed.text("refresh_token")).await.expect_status(401);
     server.login("first@user.com", PASSWORD).await.expect_refusal(400, "LOGIN_BAD_CREDENTIALS");
-    // The address is free again, and whoever takes it is somebody else.
+    // Now anybody can register the address, and gets another id.
     let again = server.person("first").await;
     assert_ne!(again.id, person.id);
     server.me(&secret).await.expect_status(401);

@@ -1,11 +1,11 @@
-//! One shape of error, whatever is sent; nothing a caller sends is a fault of ours.
+//! All errors have one format, and no request causes an internal error.
 
 use serde_json::{Value, json};
 
 use crate::support::{PASSWORD, Server, operations};
 
 #[tokio::test]
-async fn what_the_framework_refuses_has_our_shape() {
+async fn refusals_of_the_framework_have_our_format() {
     let server = Server::start().await;
     for path in [
         "/nope",
@@ -55,9 +55,9 @@ async fn a_head_request_is_a_get_without_its_body() {
     assert_eq!(answer.body, "");
 }
 
-/// Bodies as people who mean harm, and people who do not, send them.
+/// Bodies that attackers send, and bodies that clients send by mistake.
 #[tokio::test]
-async fn no_body_is_a_fault_of_ours() {
+async fn no_body_causes_an_internal_error() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let json = "application/json";
@@ -108,7 +108,7 @@ async fn no_body_is_a_fault_of_ours() {
     let mut statuses = std::collections::BTreeSet::new();
     for (method, path, _) in operations() {
         for (content_type, body) in &bodies {
-            // Each of these has a caller with a token that must not be ended by it.
+            // These operations would end the caller's session or account.
             if path.contains("logout") || method == "DELETE" && path == "/users/me" {
                 continue;
             }
@@ -127,7 +127,7 @@ async fn no_body_is_a_fault_of_ours() {
 }
 
 #[tokio::test]
-async fn a_field_that_stands_twice_is_refused_by_name() {
+async fn a_duplicate_field_is_refused_by_name() {
     let server = Server::start().await;
     let body = r#"{"email":"a@user.com","password":"one","password":"two"}"#;
     let answer = server.post("/auth/register").body("application/json", body).send().await;
@@ -138,7 +138,7 @@ async fn a_field_that_stands_twice_is_refused_by_name() {
 }
 
 #[tokio::test]
-async fn no_header_is_a_fault_of_ours() {
+async fn no_header_causes_an_internal_error() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let values = ["\u{e9}", "'\"<script>", "%00%0a", "../../etc/passwd", &"x".repeat(4000)];
@@ -166,14 +166,14 @@ async fn no_header_is_a_fault_of_ours() {
     let form = [("username", person.email.as_str()), ("password", PASSWORD)];
     let login = server.post("/auth/jwt/login").header("user-agent", &long_agent).form(&form);
     login.send().await.expect_status(200);
-    // A forwarded header says nothing of where a caller is: anybody can send it.
+    // `X-Forwarded-For` from an untrusted caller is ignored.
     let login = server.post("/auth/jwt/login").header("x-forwarded-for", "6.6.6.6").form(&form);
     login.send().await.expect_status(200);
     assert_eq!(server.database.count("session where ip = '6.6.6.6'").await, 0);
 }
 
 #[tokio::test]
-async fn a_request_id_is_kept_where_it_is_a_plain_word() {
+async fn a_request_id_is_kept_if_it_is_a_plain_word() {
     let server = Server::start().await;
     let live = || server.get("/health/live");
     let kept = live().header("x-request-id", "Trace-1_a.b").send().await;
@@ -183,12 +183,12 @@ async fn a_request_id_is_kept_where_it_is_a_plain_word() {
         assert_eq!(answer.header("x-request-id").len(), 36, "{odd}");
     }
     let line = |line: &Value| line["request.id"] == "Trace-1_a.b" && line["http.status"] == 200;
-    server.log.line("Trace-1_a.b", line).await;
+    server.log.wait_for_line("Trace-1_a.b", line).await;
 }
 
-/// A fault's cause is in the log, under the id of its request, and in no answer.
+/// The cause of an internal error is in the log, with the id of its request, and in no answer.
 #[tokio::test]
-async fn the_cause_of_a_fault_is_logged_under_its_request() {
+async fn the_cause_of_an_internal_error_is_logged_with_the_id_of_its_request() {
     let server = Server::start().await;
     let person = server.person("first").await;
     server.database.execute("drop table api_token").await;
@@ -197,14 +197,14 @@ async fn the_cause_of_a_fault_is_logged_under_its_request() {
     assert!(!answer.body.contains("api_token"), "{}", answer.body);
     let id = answer.header("x-request-id");
     let failed = |line: &Value| line["message"] == "a request failed";
-    let told = server.log.line("a request failed", failed).await;
+    let told = server.log.wait_for_line("a request failed", failed).await;
     assert_eq!(told["request.id"], id.as_str());
     assert!(told["error.cause"].as_str().unwrap().contains("api_token"), "{told}");
 }
 
-/// The framework brings along a reader of XML with known holes (RUSTSEC-2026-0194 and -0195).
+/// The framework comes with an XML reader that has known vulnerabilities (RUSTSEC-2026-0194 and -0195).
 #[tokio::test]
-async fn no_body_is_read_as_xml() {
+async fn no_operation_reads_xml() {
     let server = Server::start().await;
     let root = server.superuser("root").await;
     let bomb = concat!(
@@ -240,9 +240,12 @@ async fn no_body_is_read_as_xml() {
         with_body += usize::from(is_required);
     }
     assert!(with_body > 10, "{with_body} operations require a body");
-    // What is never called is not linked; mangled names of functions have their crate's with its length.
+    // Code that is never called is not linked. Mangled names of functions contain the crate's name with its length.
     let binary = std::fs::read(env!("CARGO_BIN_EXE_tessera")).unwrap();
     let has = |name: &[u8]| binary.windows(name.len()).any(|bytes| bytes == name);
-    assert!(has(b"10serde_json"), "the program's functions have no names: build it with symbols");
-    assert!(!has(b"9quick_xml"), "a reader of XML is in the program");
+    assert!(
+        has(b"10serde_json"),
+        "the functions in the binary have no names: build it with symbols"
+    );
+    assert!(!has(b"9quick_xml"), "the XML reader is in the binary");
 }

@@ -1,5 +1,5 @@
-//! What FastAPI Users was asked and answered, asked of Tessera: a front end that was written for the one needs
-//! no change for the other. Where the answer is another, it is so on purpose, and the reason stands here.
+//! Sends recorded requests of FastAPI Users to Tessera and compares the answers. A front end that was written for
+//! FastAPI Users works with Tessera without changes. Some answers differ on purpose; the reasons are here.
 
 use serde_json::{Value, json};
 
@@ -9,12 +9,12 @@ const RECORDED: &str = include_str!("../fixtures/fastapi-users-exchanges.txt");
 
 const PASSWORD: &str = "blurp";
 
-/// The recorded exchanges, in their order.
+/// The recorded exchanges, in order.
 struct Recorded {
     lines: Vec<&'static str>,
 }
 
-/// What was answered.
+/// A recorded answer.
 struct Exchange {
     line: &'static str,
     status: u16,
@@ -23,12 +23,12 @@ struct Exchange {
 
 impl Recorded {
     fn new() -> Self {
-        // What is no exchange are remarks of whoever recorded them.
+        // Other lines are comments.
         let lines = RECORDED.lines().filter(|line| line.contains(" -> ")).rev();
         Self { lines: lines.collect() }
     }
 
-    /// The next one, which begins like this.
+    /// Returns the next exchange. Asserts that it begins like this.
     #[track_caller]
     fn next(&mut self, begin: &str) -> Exchange {
         let line = self.lines.pop().unwrap_or_else(|| panic!("no exchange is left for {begin}"));
@@ -37,13 +37,13 @@ impl Recorded {
         let (status, rest) = answer.split_once(' ').unwrap_or((answer, ""));
         let body =
             rest.strip_prefix('\'').and_then(|rest| rest.rsplit_once("' {")).unwrap_or(("", ""));
-        // As Python writes text.
+        // Python escapes quotes.
         let body = body.0.replace("\\'", "'");
         let body = serde_json::from_str(&body).unwrap_or(Value::Null);
         Exchange { line, status: status.parse().unwrap(), body }
     }
 
-    /// Passes over some that are about what Tessera does not do.
+    /// Skips exchanges about features that Tessera does not have.
     #[track_caller]
     fn skip(&mut self, begins: &[&str], _why: &str) {
         for begin in begins {
@@ -52,12 +52,12 @@ impl Recorded {
     }
 }
 
-/// What cannot be the same twice, and what the contract leaves out of every list of faults.
+/// Removes the parts that differ each time, and those that Tessera leaves out of every list of errors.
 fn comparable(body: &Value) -> Value {
     let mut body = body.clone();
     if let Some(faults) = body["detail"].as_array_mut() {
         for fault in faults.iter_mut().filter_map(Value::as_object_mut) {
-            // What was sent is not sent back: it may be a password.
+            // Tessera does not send input back, because it may be a password.
             fault.remove("input");
             fault.remove("ctx");
         }
@@ -71,7 +71,7 @@ fn comparable(body: &Value) -> Value {
 }
 
 impl Exchange {
-    /// That Tessera answers the same.
+    /// Asserts that Tessera gives the same answer.
     #[track_caller]
     fn same(&self, answer: &Answer) {
         assert_eq!(answer.status, self.status, "{}\n{}", self.line, answer.body);
@@ -83,7 +83,7 @@ impl Exchange {
         }
     }
 
-    /// That Tessera answers what a token's holder was answered, and more.
+    /// Asserts that Tessera's answer has the same members and more.
     #[track_caller]
     fn tokens(&self, answer: &Answer, _why: &str) {
         assert_eq!(answer.status, self.status, "{}", self.line);
@@ -96,7 +96,7 @@ impl Exchange {
         assert_eq!(audience, json!([own["aud"]]), "a list of one, and the one");
     }
 
-    /// That Tessera answers something else, for a reason.
+    /// Asserts that Tessera gives another answer, for a reason.
     #[track_caller]
     fn differs(&self, answer: &Answer, status: u16, why: &str) {
         assert_eq!(answer.status, status, "{}: {why}", self.line);
@@ -112,7 +112,7 @@ async fn send(request: Request) -> Answer {
 
 #[tokio::test]
 #[expect(clippy::too_many_lines, reason = "as many as exchanges were recorded, in their order")]
-async fn the_exchanges_recorded_from_fastapi_users_are_answered_alike() {
+async fn tessera_answers_the_recorded_exchanges_as_fastapi_users_does() {
     let mails = MailServer::start(&[]);
     let setup = || {
         Server::setup()
@@ -122,7 +122,7 @@ async fn the_exchanges_recorded_from_fastapi_users_are_answered_alike() {
             .set("MAIL_FROM", "accounts@example.com")
             .set("JWT_AUDIENCE", "fastapi-users:auth")
             .set("BCRYPT_COST", 10)
-            // As the rule of the application that was recorded.
+            // The rule of the recorded application.
             .set("PASSWORD_MIN_LENGTH", 3)
             .set("PASSWORD_MIN_SCORE", 0)
     };
@@ -169,7 +169,7 @@ async fn the_exchanges_recorded_from_fastapi_users_are_answered_alike() {
         recorded.next(&format!("{method} /auth/register")).same(&answer);
     }
 
-    // Signing in.
+    // Sign-in.
     let login = |fields: &[(&str, &str)]| server.post("/auth/jwt/login").form(fields);
     let (name, secret) = (("username", "first@user.com"), ("password", PASSWORD));
     let begin = "POST /auth/jwt/login";
@@ -186,7 +186,7 @@ async fn the_exchanges_recorded_from_fastapi_users_are_answered_alike() {
     recorded.next("POST /auth/jwt/login {}").same(&send(server.post("/auth/jwt/login")).await);
     let grant = send(login(&[name, secret, ("grant_type", "foo")])).await;
     recorded.next(begin).same(&grant);
-    let more = "a refresh token comes with it, and how long both live";
+    let more = "the answer also has a refresh token and the lifetimes of both tokens";
     let whole = [
         name,
         secret,
@@ -210,7 +210,7 @@ async fn the_exchanges_recorded_from_fastapi_users_are_answered_alike() {
     recorded.next("POST /auth/vjwt/login").same(&answer);
     drop(strict);
 
-    // Who I am.
+    // The current user.
     let me = || server.get("/users/me");
     recorded.next("me ok").same(&send(me().bearer(&access)).await);
     recorded.next("me none").same(&send(me()).await);
@@ -228,7 +228,7 @@ async fn the_exchanges_recorded_from_fastapi_users_are_answered_alike() {
             "GET /t/optional",
             "optional bad",
         ],
-        "routes of the application that was recorded: guards of services are tested with theirs",
+        "routes of the recorded application; other tests cover the guards of services",
     );
 
     // Cookies.
@@ -249,23 +249,23 @@ async fn the_exchanges_recorded_from_fastapi_users_are_answered_alike() {
         });
     let leave = || with_cookie(server.post("/auth/cookie/logout"));
     let exchange = recorded.next("cookie logout");
-    let why = "a page of somebody else must not sign anybody out: it cannot repeat this value";
+    let why = "a page of another site must not sign users out: it does not know the CSRF value";
     exchange.differs(&send(leave()).await, 403, why);
     exchange.same(&send(leave().header("x-csrf-token", csrf)).await);
     let answer = send(server.post("/auth/cookie/logout")).await;
     recorded.next("cookie logout none").same(&answer);
 
-    // Signing out.
+    // Sign-out.
     recorded.next("jwt logout").same(&server.logout(&access).await);
-    let why = "what was signed out is accepted nowhere any more";
+    let why = "a token is not accepted after the sign-out";
     recorded.next("me after jwt logout").differs(&server.me(&access).await, 401, why);
     recorded.next("jwt logout none").same(&send(server.post("/auth/jwt/logout")).await);
     recorded.skip(
         &["POST /auth/db/login", "me db token", "db logout", "me after db logout"],
-        "tokens that lie in the database are API tokens here: they are made, not signed in for",
+        "in Tessera, tokens in the database are API tokens, which no sign-in gives",
     );
 
-    // Changing oneself.
+    // Changes of the current user.
     let (access, _) = server.sign_in("first@user.com", PASSWORD).await;
     let change = async |access: &str, body: Value| server.change_me(access, &body).await;
     let answer = change(&access, json!({ "is_superuser": true, "is_verified": true })).await;
@@ -273,7 +273,7 @@ async fn the_exchanges_recorded_from_fastapi_users_are_answered_alike() {
     recorded.next("patch me short pw").same(&change(&access, json!({ "password": "x" })).await);
     let (password, before) = ("newpassword", access);
     recorded.next("patch me pw").same(&change(&before, json!({ "password": password })).await);
-    let why = "a new password ends every access token there is";
+    let why = "a new password ends every access token of the user";
     recorded.next("me after pw change").differs(&server.me(&before).await, 401, why);
     let (access, _) = server.sign_in("first@user.com", password).await;
     recorded.next("patch me empty").same(&change(&access, json!({})).await);
@@ -283,7 +283,7 @@ async fn the_exchanges_recorded_from_fastapi_users_are_answered_alike() {
     recorded.next("patch me no auth").same(&send(server.patch("/users/me").json(&json!({}))).await);
     recorded.next("patch me pw null").same(&change(&access, json!({ "password": null })).await);
 
-    // Another password, by mail.
+    // A new password by mail.
     let ask = async |path: &str, email: &str| {
         send(server.post(path).json(&json!({ "email": email }))).await
     };
@@ -313,7 +313,7 @@ async fn the_exchanges_recorded_from_fastapi_users_are_answered_alike() {
     let answer = server.post("/auth/reset-password").json(&json!({ "password": "abc123" }));
     recorded.next("reset missing").same(&send(answer).await);
 
-    // Verifying the address.
+    // Verification of the address.
     for email in ["nobody@x.com", "first@user.com"] {
         let answer = ask("/auth/request-verify-token", email).await;
         recorded.next("POST /auth/request-verify-token").same(&answer);
@@ -322,7 +322,7 @@ async fn the_exchanges_recorded_from_fastapi_users_are_answered_alike() {
         send(server.post("/auth/verify").json(&json!({ "token": token }))).await
     };
     recorded.next("POST /auth/verify").same(&verify("bad").await);
-    // The registration brought one too.
+    // The registration sent the first one.
     let token = mailed("Verify", 2).await;
     recorded.next("verify ok").same(&verify(&token).await);
     recorded.next("verify again").same(&verify(&token).await);
@@ -342,7 +342,7 @@ async fn the_exchanges_recorded_from_fastapi_users_are_answered_alike() {
         .await;
     let read = |path: &str| server.get(path).bearer(&access);
     let is_known = async || read(&path).send().await.status == 200;
-    eventually("they are known as a superuser", is_known).await;
+    eventually("the user is known as a superuser", is_known).await;
     recorded.next("users/id super").same(&send(read(&path)).await);
     for id in ["not-a-uuid", "00000000-0000-0000-0000-000000000000"] {
         let path = format!("/users/{id}");
@@ -360,10 +360,10 @@ async fn the_exchanges_recorded_from_fastapi_users_are_answered_alike() {
     recorded.next("delete id ->").same(&send(delete(&path)).await);
     recorded.next("delete id again").same(&send(delete(&path)).await);
 
-    // What is not there, and is here.
-    let why = "who has an account can leave, though not the last superuser";
+    // Operations that only Tessera has.
+    let why = "users can delete their account, except the last superuser";
     recorded.next("DELETE /users/me").differs(&send(delete("/users/me")).await, 409, why);
-    let why = "superusers see who is registered";
+    let why = "superusers can list users";
     recorded.next("GET /users ").differs(&send(read("/users")).await, 200, why);
     recorded.next("GET /users/ ").same(&send(read("/users/")).await);
     recorded.skip(
@@ -375,7 +375,7 @@ async fn the_exchanges_recorded_from_fastapi_users_are_answered_alike() {
             "cb bad state",
             "cb error",
         ],
-        "accounts of other providers are not signed in with here",
+        "Tessera has no sign-in with accounts of other providers",
     );
     recorded.skip(&["cb nocode", "cb nostate", "cb exch fail"], "as before");
     let clash = json!({ "email": "clash@ext.com", "password": PASSWORD });
@@ -390,5 +390,5 @@ async fn the_exchanges_recorded_from_fastapi_users_are_answered_alike() {
         "as before",
     );
     recorded.skip(&["assoc cb ok", "assoc cb wrong state"], "as before");
-    assert!(recorded.lines.is_empty(), "nobody asked {:?}", recorded.lines);
+    assert!(recorded.lines.is_empty(), "exchanges were not compared: {:?}", recorded.lines);
 }

@@ -1,4 +1,4 @@
-//! Everything that is kept of a user: what it takes to get it, and what it takes of the server.
+//! Exports: everything that Tessera stores about a user.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 use crate::support::{Answer, Browser, PASSWORD, Person, Server};
 
 impl Server {
-    /// Asks for what is kept of the holder of a token.
+    /// Requests the export of the user that a token belongs to.
     pub(crate) async fn export_me(&self, token: &str) -> Answer {
         self.post("/users/me/export").bearer(token).send().await
     }
 
-    /// Writes rows into the audit, of acts that a user did on themself.
-    pub(crate) async fn tell_much_of(&self, person: &Person, rows: u32) {
+    /// Writes rows into the audit, about actions of a user on their own account.
+    pub(crate) async fn fill_audit(&self, person: &Person, rows: u32) {
         let (name, digest) = (format!("user:{}", person.id), "0".repeat(64));
         let insert = format!(
             "with recursive s(n) as (select 1 union all select n + 1 from s where n < {rows}) \
@@ -27,7 +27,7 @@ impl Server {
 }
 
 #[tokio::test]
-async fn an_export_requires_a_password_of_a_moment_ago_through_every_door() {
+async fn an_export_requires_a_fresh_password_in_every_interface() {
     let server = Server::setup().set("FRESH_TOKEN_EXPIRES", 2).start().await;
     let person = server.person("first").await;
     let secret = server.api_token(&person.access, &json!({})).await;
@@ -56,18 +56,18 @@ async fn an_export_requires_a_password_of_a_moment_ago_through_every_door() {
 }
 
 #[tokio::test]
-async fn what_was_thrown_out_meanwhile_exports_nothing() {
+async fn a_session_that_ended_on_another_replica_exports_nothing() {
     let server = Server::start().await;
     let other = Server::setup().on(server.database.clone()).start().await;
     let person = server.person("first").await;
     server.logout(&person.access).await.expect_status(204);
-    // Another replica may not have heard of it: the tables are asked.
+    // Another replica may not have read the revocation yet, so the server reads the tables.
     other.export_me(&person.access).await.expect_status(401);
     assert_eq!(server.database.count("audit where act = 'user-export'").await, 0);
 }
 
 #[tokio::test]
-async fn an_export_is_posted_and_nothing_is_there_to_get() {
+async fn an_export_accepts_only_post() {
     let server = Server::start().await;
     let root = server.superuser("root").await;
     for path in ["/users/me/export", &format!("/users/{}/export", root.id)] {
@@ -77,9 +77,9 @@ async fn an_export_is_posted_and_nothing_is_there_to_get() {
     }
 }
 
-/// With more than one page of each kind, some of which other people are told in.
+/// There is more than one page of each kind of row, and some rows name other users.
 #[tokio::test]
-async fn an_export_has_every_row_once_and_in_order() {
+async fn an_export_contains_every_row_once_in_order() {
     let server = Server::start().await;
     let (root, person) = (server.superuser("root").await, server.person("first").await);
     for turn in 0..130 {
@@ -102,9 +102,9 @@ async fn an_export_has_every_row_once_and_in_order() {
         person.id
     );
     server.database.execute(&insert).await;
-    server.tell_much_of(&person, 1200).await;
+    server.fill_audit(&person, 1200).await;
     let path = format!("/users/{}", person.id);
-    // By somebody else on them, and by them on something else.
+    // An action of another user on this user, and an action of this user.
     let flags = json!({ "is_verified": true });
     server.patch(&path).bearer(&root.access).json(&flags).send().await.expect_status(200);
     let (access, _) = server.sign_in(&person.email, PASSWORD).await;
@@ -113,7 +113,7 @@ async fn an_export_has_every_row_once_and_in_order() {
     let count = |list: &str| export.json[list].as_array().unwrap().len();
     assert_eq!((count("sessions"), count("api_tokens")), (132, 250));
     let acts = export.json["audit"].as_array().unwrap();
-    // One registration, 132 sign-ins, 65 sign-outs, the many, the flag, the export itself.
+    // One registration, 132 sign-ins, 65 sign-outs, the 1,200 rows, the change of the flag, the export itself.
     assert_eq!(acts.len(), 1 + 132 + 65 + 1200 + 1 + 1);
     assert_eq!(acts[0]["act"], "register");
     assert_eq!(acts[acts.len() - 1]["act"], "user-export");
@@ -139,7 +139,7 @@ async fn an_export_has_every_row_once_and_in_order() {
 }
 
 #[tokio::test]
-async fn a_few_exports_an_hour_begin_for_one_account_on_all_replicas() {
+async fn an_account_can_export_four_times_an_hour_on_all_replicas_together() {
     let setup = || Server::setup().set("RATE_LIMIT", "on");
     let server = setup().start().await;
     let other = setup().on(server.database.clone()).start().await;
@@ -161,9 +161,9 @@ async fn a_few_exports_an_hour_begin_for_one_account_on_all_replicas() {
     server.export_me(&stranger.access).await.expect_status(200);
 }
 
-/// A page of an account shows what opens it, whatever else was made since.
+/// The account page shows every API token that is valid, whatever was made later.
 #[tokio::test]
-async fn tokens_that_have_expired_hide_none_that_live_on_the_page_of_an_account() {
+async fn expired_api_tokens_do_not_hide_valid_ones_on_the_account_page() {
     let server = Server::start().await;
     let person = server.person("first").await;
     server.api_token(&person.access, &json!({ "name": "the first" })).await;

@@ -1,4 +1,4 @@
-//! What reaches the pages from other sites, from the way between, twice, or too often.
+//! Forms that come from other sites, without TLS, twice, or too often; and errors in forms.
 
 use reqwest::Url;
 use serde_json::json;
@@ -6,14 +6,14 @@ use serde_json::json;
 use crate::support::{Answer, Browser, PASSWORD, Server};
 
 #[tokio::test]
-async fn no_page_of_another_site_sends_a_form() {
+async fn pages_of_other_sites_cannot_send_our_forms() {
     let server = Server::start().await;
     server.register("first@user.com", PASSWORD).await.expect_status(201);
     let mut browser = Browser::of(&server);
     browser.sign_in("first@user.com", PASSWORD).await;
     browser.open("/").await.expect_status(200);
     let right = browser.csrf.clone();
-    // None, another browser's, and that from before the sign-in.
+    // No CSRF value, a wrong one, that of another browser, and one of the right length.
     let mut other = Browser::of(&server);
     other.open("/login").await;
     for csrf in ["", "x", &other.csrf.clone(), &"A".repeat(43)] {
@@ -31,7 +31,7 @@ async fn no_page_of_another_site_sends_a_form() {
     let typed = server.post("/logout").header("cookie", &cookie).body("text/plain", text);
     typed.send().await.expect_status(415);
     browser.open("/").await.expect_status(200);
-    // Nor does one sign a browser in as somebody else.
+    // Another site cannot sign a browser in to another account either.
     let filled = [("email", "first@user.com"), ("password", PASSWORD), ("csrf", &*right)];
     server.post("/login").form(&filled).send().await.expect_status(403);
     server.post("/register").form(&filled).send().await.expect_status(403);
@@ -39,7 +39,7 @@ async fn no_page_of_another_site_sends_a_form() {
 }
 
 #[tokio::test]
-async fn where_callers_come_over_tls_nobody_else_plants_a_session_or_sends_a_form() {
+async fn with_tls_other_sites_can_neither_plant_a_session_nor_send_a_form() {
     let server = Server::setup().set("PUBLIC_URL", "https://id.example.com").start().await;
     let person = server.person("first").await;
     let mut browser = Browser::of(&server);
@@ -67,7 +67,7 @@ async fn where_callers_come_over_tls_nobody_else_plants_a_session_or_sends_a_for
 }
 
 #[tokio::test]
-async fn a_page_that_refuses_too_many_guesses_says_how_long_to_wait() {
+async fn a_page_says_how_long_to_wait_after_too_many_guesses() {
     let server = Server::setup().set("RATE_LIMIT", "on").start().await;
     let person = server.person("first").await;
     let mut browser = Browser::of(&server);
@@ -85,7 +85,7 @@ async fn a_page_that_refuses_too_many_guesses_says_how_long_to_wait() {
 }
 
 #[tokio::test]
-async fn of_two_changes_of_a_password_with_the_same_old_one_one_is_made() {
+async fn only_one_of_two_password_changes_with_the_same_old_password_succeeds() {
     let server = Server::start().await;
     server.register("first@user.com", PASSWORD).await.expect_status(201);
     for turn in 0..5 {
@@ -113,7 +113,7 @@ async fn of_two_changes_of_a_password_with_the_same_old_one_one_is_made() {
         let (browser, password) =
             if is_done(&a) { (&mut one, next.clone()) } else { (&mut other, thiefs) };
         browser.open("/account").await.expect_status(200);
-        // On to the next with the one that holds.
+        // The next round begins with the password that is now valid.
         let (access, _) = server.sign_in("first@user.com", &password).await;
         if password != next {
             server.change_me(&access, &json!({ "password": next })).await.expect_status(200);
@@ -122,7 +122,7 @@ async fn of_two_changes_of_a_password_with_the_same_old_one_one_is_made() {
 }
 
 #[tokio::test]
-async fn pages_are_no_other_origins_to_read_and_superusers_places_nobodys() {
+async fn other_origins_cannot_read_pages_and_exports_hide_the_addresses_of_superusers() {
     let server = Server::setup().set("CORS_ORIGINS", "https://app.example.com").start().await;
     let (root, person) = (server.superuser("root").await, server.person("first").await);
     let mut browser = Browser::of(&server);
@@ -145,7 +145,7 @@ async fn pages_are_no_other_origins_to_read_and_superusers_places_nobodys() {
     let act = acts.iter().find(|act| act["act"] == "scopes-change").unwrap();
     assert_eq!((&act["actor"], act.get("ip")), (&json!("somebody else"), None));
     assert!(!export.body.contains(&root.id));
-    // Signing in again here leaves nobody signed in before.
+    // Another sign-in in this browser ends the session before it.
     let before = browser.cookies.clone();
     browser.open("/account").await;
     let filled = [("email", root.email.as_str()), ("password", PASSWORD)];
@@ -156,7 +156,7 @@ async fn pages_are_no_other_origins_to_read_and_superusers_places_nobodys() {
 }
 
 #[tokio::test]
-async fn a_form_for_an_api_token_that_is_sent_twice_makes_one() {
+async fn a_form_that_is_sent_twice_makes_one_api_token() {
     let server = Server::start().await;
     let (person, other) = (server.person("first").await, server.person("second").await);
     let mut browser = Browser::of(&server);
@@ -168,7 +168,7 @@ async fn a_form_for_an_api_token_that_is_sent_twice_makes_one() {
     let token = [("act", "create-token"), ("id", once.as_str()), ("current", PASSWORD)];
     let made = browser.press("/account", &token).await.expect_status(201);
     let secret = made.body.split("<code>").nth(1).unwrap().split('<').next().unwrap().to_owned();
-    // As it was, and filled in otherwise.
+    // The same form again, and with a different number of days.
     browser.press("/account", &token).await.expect_status(409);
     let other_days: Vec<_> = token.into_iter().chain([("days", "365")]).collect();
     let again = browser.press("/account", &other_days).await.expect_status(409);
@@ -183,15 +183,15 @@ async fn a_form_for_an_api_token_that_is_sent_twice_makes_one() {
     let wrong = [("act", "create-token"), ("id", "x"), ("current", PASSWORD)];
     thief.press("/account", &wrong).await.expect_status(422);
 
-    // What was deleted stays so: the form that made it makes another.
+    // A deleted token stays deleted: the same form makes another one.
     let delete = [("act", "delete-token"), ("id", once.as_str())];
-    browser.does("/account", &delete).await;
+    browser.press_and_follow("/account", &delete).await;
     browser.press("/account", &token).await.expect_status(201);
     server.me(&secret).await.expect_reason("api_token_unknown");
 }
 
 #[tokio::test]
-async fn whatever_next_says_leads_to_this_site() {
+async fn a_sign_in_never_redirects_to_another_site() {
     let server = Server::start().await;
     server.register("first@user.com", PASSWORD).await.expect_status(201);
     for next in [
@@ -242,7 +242,7 @@ async fn whatever_next_says_leads_to_this_site() {
 }
 
 #[tokio::test]
-async fn a_wrong_code_is_said_beside_it_and_leads_to_another_mail() {
+async fn a_wrong_code_is_reported_at_its_field_with_a_link_to_another_mail() {
     let server = Server::start().await;
     let mut browser = Browser::of(&server);
     for (path, another) in
@@ -266,8 +266,8 @@ async fn a_wrong_code_is_said_beside_it_and_leads_to_another_mail() {
     }
 }
 
-/// What the page of a refused form says of one of its fields, which is marked, and alone.
-fn said_of<'a>(page: &'a Answer, act: &str, field: &str) -> &'a str {
+/// Returns the message at a field of a refused form. Asserts that this field alone is marked.
+fn message_at<'a>(page: &'a Answer, act: &str, field: &str) -> &'a str {
     assert!(page.body.contains("<title>Error: "), "{}", page.body);
     assert_eq!(page.body.matches("aria-invalid").count(), 1, "{act} {field}: {}", page.body);
     assert_eq!(page.body.matches("id=\"fault\"").count(), 1, "{act} {field}: {}", page.body);
@@ -283,7 +283,7 @@ fn said_of<'a>(page: &'a Answer, act: &str, field: &str) -> &'a str {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_field_is_said_beside_it() {
+async fn an_error_in_a_field_is_shown_at_the_field() {
     let server = Server::start().await;
     let (root, person) = (server.superuser("root").await, server.person("first").await);
     let long = "x".repeat(300);
@@ -296,10 +296,10 @@ async fn what_is_wrong_with_a_field_is_said_beside_it() {
     ] {
         let filled = [("email", email), ("password", password)];
         let page = browser.press("/register", &filled).await;
-        assert!(said_of(&page, "", field).contains(says), "{}", page.body);
+        assert!(message_at(&page, "", field).contains(says), "{}", page.body);
     }
     let page = browser.press("/forgot-password", &[("email", "x")]).await.expect_status(422);
-    said_of(&page, "", "email");
+    message_at(&page, "", "email");
 
     browser.sign_in(&root.email, PASSWORD).await;
     let user = format!("/admin/users/{}", person.id);
@@ -338,11 +338,11 @@ async fn what_is_wrong_with_a_field_is_said_beside_it() {
         let filled: Vec<_> = [("act", act)].into_iter().chain(fields.iter().copied()).collect();
         let page = browser.press(path, &filled).await;
         assert!((400..500).contains(&page.status), "{act} {field}: {}", page.status);
-        assert!(!said_of(&page, act, field).is_empty());
+        assert!(!message_at(&page, act, field).is_empty());
     }
     let page = browser.open("/admin/events?since=x").await;
     assert!(page.body.contains("name=\"since\" value=\"x\" aria-invalid"), "{}", page.body);
-    // Of a field that its form has not, whatever was sent, it is said at the head of its part.
+    // If the form has no such field, the message is at the head of its section.
     let page = browser.press(account, &[("act", "end-session"), ("id", "x"), wrong]).await;
     let part = page.body.split("id=\"sessions-title\"").nth(1).unwrap();
     assert!(part.split("<form ").next().unwrap().contains("id=\"fault\""), "{part}");
@@ -350,7 +350,7 @@ async fn what_is_wrong_with_a_field_is_said_beside_it() {
 }
 
 #[tokio::test]
-async fn a_page_that_is_nowhere_knows_who_is_signed_in() {
+async fn the_page_for_an_unknown_path_lets_a_signed_in_user_sign_out() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let mut browser = Browser::of(&server);
@@ -370,7 +370,7 @@ async fn a_page_that_is_nowhere_knows_who_is_signed_in() {
 }
 
 #[tokio::test]
-async fn a_name_that_turns_what_is_beside_it_around_is_refused_wherever_it_is_given() {
+async fn names_with_marks_that_reverse_the_text_around_them_are_refused() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let mut browser = Browser::of(&server);

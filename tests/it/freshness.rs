@@ -1,14 +1,14 @@
-//! Acts on others by a superuser's session: they require that its password was given a short time ago.
+//! Actions on others by a superuser's session: they require that its password was given a short time ago.
 
 use serde_json::{Value, json};
 
 use crate::support::{Answer, Browser, Forgery, PASSWORD, Person, Server, claims_of};
 use crate::terminal::{fault, remotely, tessera};
 
-/// A request to an operation, and the status it has when it is done.
+/// A request to an operation, and the status of its success.
 type Act = (&'static str, String, Value, u16);
 
-/// Somebody, and something, to act on: new ones for each caller, for some acts delete them.
+/// A user and their things to act on. Each caller gets new ones, because some actions delete them.
 struct Victims {
     person: Person,
     token: String,
@@ -30,23 +30,23 @@ impl Server {
         Victims { person, token, service, lifted }
     }
 
-    /// Sends an act as a caller.
+    /// Performs an action as a caller.
     async fn act(&self, act: &Act, caller: &Caller) -> Answer {
         let (method, path, body, _) = act;
-        let request = caller.signs(self.request(method, path));
+        let request = caller.authenticate(self.request(method, path));
         let request = if body.is_null() { request } else { request.json(body) };
         request.send().await
     }
 }
 
-/// By what a request is sent.
+/// The credential that a request is sent with.
 enum Caller {
     Bearer(String),
     Cookie { token: String, csrf: String },
 }
 
 impl Caller {
-    fn signs(&self, request: crate::support::Request) -> crate::support::Request {
+    fn authenticate(&self, request: crate::support::Request) -> crate::support::Request {
         match self {
             Caller::Bearer(token) => request.bearer(token),
             Caller::Cookie { token, csrf } => request
@@ -55,7 +55,7 @@ impl Caller {
         }
     }
 
-    /// A browser with the cookie of `/auth/cookie/login`.
+    /// Signs in with `/auth/cookie/login`.
     async fn with_cookie(server: &Server, email: &str) -> Self {
         let form = [("username", email), ("password", PASSWORD)];
         let answer = server.post("/auth/cookie/login").form(&form).send().await.expect_status(204);
@@ -65,7 +65,7 @@ impl Caller {
     }
 }
 
-/// What changes flags, passwords, addresses, scopes, tokens of others, services, keys, or brings users from elsewhere.
+/// Actions that change flags, passwords, addresses, scopes, tokens of others, services or keys, or that import users.
 fn acts_on(victims: &Victims) -> Vec<Act> {
     let Victims { person, token, service, lifted } = victims;
     let user = format!("/users/{}", person.id);
@@ -101,7 +101,7 @@ fn acts_on(victims: &Victims) -> Vec<Act> {
     ]
 }
 
-/// Counts that an act would change.
+/// Returns numbers of rows that an action would change.
 async fn state(server: &Server) -> Vec<i64> {
     let mut counts = Vec::new();
     for rows in [
@@ -121,13 +121,13 @@ async fn state(server: &Server) -> Vec<i64> {
 }
 
 #[tokio::test]
-async fn a_session_acts_on_others_only_soon_after_its_password_was_given() {
+async fn a_session_can_act_on_others_only_soon_after_its_password_was_given() {
     let server = Server::start().await;
     let root = server.superuser("root").await;
     let victims = server.victims(&root, "first").await;
     let strong = server.api_token(&root.access, &json!({ "scopes": ["super"] })).await;
     let refreshed = server.refresh(&root.refresh).await.text("access_token");
-    // As an hour after the sign-in: nobody can wait for that here.
+    // A token as it would be an hour after the sign-in.
     let given = claims_of(&root.access)["auth_time"].as_u64().unwrap() - 3600;
     let old = Forgery::of(&root.access).with("auth_time", given).sign();
     let fresh_cookie = Caller::with_cookie(&server, &root.email).await;
@@ -142,7 +142,7 @@ async fn a_session_acts_on_others_only_soon_after_its_password_was_given() {
     for act in acts_on(&victims) {
         for caller in &stale {
             let refused = server.act(&act, caller).await;
-            // Never 401: front ends answer that by refreshing, which would not help.
+            // Not 401, because front ends would answer it with a refresh, which does not help.
             let refused = refused.expect_refusal(403, "FRESH_TOKEN_REQUIRED");
             let challenge = refused.header("www-authenticate");
             assert!(
@@ -152,8 +152,8 @@ async fn a_session_acts_on_others_only_soon_after_its_password_was_given() {
             assert!(challenge.contains("max_age=\"900\""), "{challenge}");
         }
     }
-    assert_eq!(state(&server).await, before, "a stale session changed something");
-    // A password, a cookie's too, and an API token may.
+    assert_eq!(state(&server).await, before, "a session with an old password changed something");
+    // A fresh token, a fresh cookie and an API token can do all of this.
     let fresh = Caller::Bearer(root.access.clone());
     for (name, caller) in
         [("second", fresh), ("third", fresh_cookie), ("fourth", Caller::Bearer(strong))]
@@ -166,9 +166,9 @@ async fn a_session_acts_on_others_only_soon_after_its_password_was_given() {
     }
 }
 
-/// What only ends what a new sign-in brings back must not wait for a password.
+/// Actions that only end something require no password, because a new sign-in brings it back.
 #[tokio::test]
-async fn in_an_emergency_a_session_ends_what_others_have_without_a_password() {
+async fn emergency_actions_require_no_fresh_password() {
     let server = Server::start().await;
     let root = server.superuser("root").await;
     let person = server.person("first").await;
@@ -193,9 +193,9 @@ async fn in_an_emergency_a_session_ends_what_others_have_without_a_password() {
     server.me(&person.access).await.expect_status(401);
 }
 
-/// One's own account answers as it does for everybody.
+/// Actions on one's own account get the same answers for every user.
 #[tokio::test]
-async fn a_superusers_own_account_wants_a_fresh_token_as_everybodys_does() {
+async fn a_superusers_own_account_requires_a_fresh_token_like_any_other() {
     let server = Server::start().await;
     let root = server.superuser("root").await;
     let stale = server.refresh(&root.refresh).await.text("access_token");
@@ -207,7 +207,7 @@ async fn a_superusers_own_account_wants_a_fresh_token_as_everybodys_does() {
         let refused = server.make_api_token(&stale, &wanted).await;
         refused.expect_refusal(401, "FRESH_TOKEN_REQUIRED");
     }
-    // What is one's own, and may be copied, goes at once.
+    // Users can delete their own API tokens at once, because the tokens may have leaked.
     let made = server.make_api_token(&root.access, &json!({})).await.expect_status(201);
     let path = format!("/auth/tokens/{}", made.text("id"));
     let deleted = server.request("DELETE", &path).bearer(&stale).send().await;
@@ -215,7 +215,7 @@ async fn a_superusers_own_account_wants_a_fresh_token_as_everybodys_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_terminal_says_what_to_do_when_a_sessions_password_is_too_old() {
+async fn the_terminal_says_what_to_do_if_the_password_of_a_session_is_too_old() {
     let server = Server::start().await;
     let (root, person) = (server.superuser("root").await, server.person("first").await);
     let stale = server.refresh(&root.refresh).await.text("access_token");
@@ -233,19 +233,19 @@ async fn the_terminal_says_what_to_do_when_a_sessions_password_is_too_old() {
         }
     }
     assert_eq!(server.me(&person.access).await.json["is_superuser"], false);
-    // Beside the database no token is needed.
+    // A command on the database needs no token.
     let promoted = tessera(&server, &["user", "promote", &person.email]);
     assert!(promoted.status.success(), "{}", fault(&promoted));
 }
 
 impl Server {
-    /// Lets every session's password have been given an hour ago.
-    async fn an_hour_passes(&self) {
+    /// Moves the time at which each session's password was given an hour back.
+    async fn age_passwords_by_an_hour(&self) {
         self.database.execute("update session set auth_time = auth_time - 3600000").await;
     }
 }
 
-/// Every form of the administration that needs a password, with what it says.
+/// Returns every form of the administration that requires a fresh password, with its fields.
 fn forms_on(victims: &Victims) -> Vec<(String, Vec<(&'static str, String)>)> {
     let Victims { person, token, service, lifted } = victims;
     let user = format!("/admin/users/{}", person.id);
@@ -273,7 +273,7 @@ fn forms_on(victims: &Victims) -> Vec<(String, Vec<(&'static str, String)>)> {
 }
 
 #[tokio::test]
-async fn pages_of_the_administration_ask_for_the_password_and_keep_what_was_typed() {
+async fn administration_pages_ask_for_the_password_and_keep_what_was_typed() {
     let server = Server::start().await;
     let root = server.superuser("root").await;
     let victims = server.victims(&root, "first").await;
@@ -282,7 +282,7 @@ async fn pages_of_the_administration_ask_for_the_password_and_keep_what_was_type
     for language in ["en", "de"] {
         browser.language = language.to_owned();
         for (page, form) in forms_on(&victims) {
-            server.an_hour_passes().await;
+            server.age_passwords_by_an_hour().await;
             let before = state(&server).await;
             browser.open("/admin").await.expect_status(200);
             let fields: Vec<_> = form.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -293,7 +293,7 @@ async fn pages_of_the_administration_ask_for_the_password_and_keep_what_was_type
                 let kept = format!("name=\"{name}\" value=\"{value}\"");
                 assert!(asked.body.contains(&kept), "{kept} is lost: {}", asked.body);
             }
-            // A wrong one is an attempt like any other; it is said beside the field, and nothing is lost.
+            // A wrong password counts as an attempt. The error is shown at the field, and no input is lost.
             let wrong: Vec<_> = fields.iter().copied().chain([("proof", "not mine")]).collect();
             let refused = browser.press(&page, &wrong).await.expect_status(400);
             assert!(refused.body.contains("aria-invalid=\"true\""), "{}", refused.body);
@@ -307,7 +307,7 @@ async fn pages_of_the_administration_ask_for_the_password_and_keep_what_was_type
                 let right: Vec<_> = fields.iter().copied().chain([("proof", PASSWORD)]).collect();
                 browser.press(&page, &right).await.expect_status(303);
                 assert_ne!(state(&server).await, before, "{page} {fields:?}");
-                // A copy of the cookie from before has not become fresh with it: it is worth nothing.
+                // A copy of the earlier cookie did not become fresh. It no longer works.
                 let mut copy = Browser::of(&server);
                 copy.cookies = thief;
                 copy.open("/admin").await.expect_status(303);
@@ -317,40 +317,40 @@ async fn pages_of_the_administration_ask_for_the_password_and_keep_what_was_type
 }
 
 #[tokio::test]
-async fn after_a_password_on_a_page_the_next_acts_need_none_for_a_while() {
+async fn a_password_on_a_page_permits_further_actions_for_a_limited_time() {
     let server = Server::start().await;
     let root = server.superuser("root").await;
     let mut browser = Browser::of(&server);
     browser.sign_in(&root.email, PASSWORD).await;
-    server.an_hour_passes().await;
+    server.age_passwords_by_an_hour().await;
     browser.open("/admin/api-tokens").await.expect_status(200);
     let make = |name| [("act", "create-service"), ("name", name)];
     browser.press("/admin/api-tokens", &make("one")).await.expect_status(403);
     let [act, name] = make("one");
-    browser.does("/admin/api-tokens", &[act, name, ("proof", PASSWORD)]).await;
-    browser.does("/admin/api-tokens", &make("two")).await;
+    browser.press_and_follow("/admin/api-tokens", &[act, name, ("proof", PASSWORD)]).await;
+    browser.press_and_follow("/admin/api-tokens", &make("two")).await;
     assert_eq!(server.database.count("service").await, 2);
     let told = "audit where act = 'freshen'";
     assert_eq!(server.database.count(told).await, 1);
-    // A time that lies ahead of the clock proves nothing.
+    // A time that is ahead of the clock proves nothing.
     server.database.execute("update session set auth_time = auth_time + 7200000").await;
     browser.press("/admin/api-tokens", &make("three")).await.expect_status(403);
-    // Nor does what was given in another session.
-    server.an_hour_passes().await;
-    server.an_hour_passes().await;
-    server.an_hour_passes().await;
+    // A password that was given in another session proves nothing either.
+    server.age_passwords_by_an_hour().await;
+    server.age_passwords_by_an_hour().await;
+    server.age_passwords_by_an_hour().await;
     server.sign_in(&root.email, PASSWORD).await;
     browser.press("/admin/api-tokens", &make("three")).await.expect_status(403);
     assert_eq!(server.database.count("service").await, 2);
 }
 
 #[tokio::test]
-async fn passwords_that_are_tried_on_a_page_of_the_administration_are_counted() {
+async fn passwords_on_administration_pages_count_as_sign_in_attempts() {
     let server = Server::setup().set("RATE_LIMIT", "on").start().await;
     let root = server.superuser("root").await;
     let mut browser = Browser::of(&server);
     browser.sign_in(&root.email, PASSWORD).await;
-    server.an_hour_passes().await;
+    server.age_passwords_by_an_hour().await;
     browser.open("/admin/api-tokens").await.expect_status(200);
     let form = [("act", "create-service"), ("name", "shop"), ("proof", "not mine")];
     let mut statuses = Vec::new();
@@ -358,20 +358,20 @@ async fn passwords_that_are_tried_on_a_page_of_the_administration_are_counted() 
         statuses.push(browser.press("/admin/api-tokens", &form).await.status);
     }
     assert!(statuses.starts_with(&[400; 5]) && statuses.ends_with(&[429]), "{statuses:?}");
-    // Words that no form has are no fault of ours.
+    // Unknown input causes no internal error.
     let nonsense = [("act", "<b>nonsense"), ("proof", "not mine")];
     assert!(browser.press("/admin/api-tokens", &nonsense).await.status < 500);
 }
 
-/// Services that verify on their own believe the scopes of an access token.
+/// Services that verify access tokens themselves trust their scopes.
 #[tokio::test(flavor = "multi_thread")]
-async fn who_loses_a_scope_loses_the_access_tokens_that_carry_it_and_no_session() {
+async fn losing_a_scope_revokes_the_access_tokens_that_carry_it_and_no_session() {
     let server = Server::start().await;
     let other = Server::setup().on(server.database.clone()).start().await;
     let root = server.superuser("root").await;
     let mut browser = Browser::of(&server);
     browser.sign_in(&root.email, PASSWORD).await;
-    for (name, door) in
+    for (name, interface) in
         [("first", "patch"), ("second", "page"), ("third", "scopes"), ("fourth", "terminal")]
     {
         let person = server.person(name).await;
@@ -385,11 +385,11 @@ async fn who_loses_a_scope_loses_the_access_tokens_that_carry_it_and_no_session(
         );
         let secret = server.api_token(&access, &json!({})).await;
         other.me(&access).await.expect_status(200);
-        // What takes nothing revokes nothing.
+        // A change that removes no scope revokes nothing.
         let more = json!({ "name": "Ada", "scopes": ["authenticated", "billing", "more"] });
         server.patch(&path).bearer(&root.access).json(&more).send().await.expect_status(200);
         server.me(&access).await.expect_status(200);
-        match door {
+        match interface {
             "patch" => {
                 let flag = json!({ "is_superuser": false });
                 let demote = server.patch(&path).bearer(&root.access).json(&flag).send();
@@ -406,7 +406,7 @@ async fn who_loses_a_scope_loses_the_access_tokens_that_carry_it_and_no_session(
                     ("was_scopes", "authenticated billing more"),
                     ("scopes", "authenticated billing more"),
                 ];
-                browser.does(&page, &form).await;
+                browser.press_and_follow(&page, &form).await;
             }
             "scopes" => {
                 let taken = json!({ "scopes": ["authenticated", "more"] });
@@ -419,19 +419,19 @@ async fn who_loses_a_scope_loses_the_access_tokens_that_carry_it_and_no_session(
                 assert!(demoted.status.success(), "{}", fault(&demoted));
             }
         }
-        // On this replica before the answer, but for the terminal, which is another process; on others soon.
-        if door != "terminal" {
+        // This replica refuses it before it answers, except if the terminal, which is another process, made the change.
+        if interface != "terminal" {
             server.me(&access).await.expect_reason("token_revoked");
         }
         for replica in [&server, &other] {
-            replica.refuses(&access).await.expect_reason("token_revoked");
+            replica.wait_until_refused(&access).await.expect_reason("token_revoked");
         }
         let next = server.refresh(&refresh).await.expect_status(200).text("access_token");
-        let scopes = match door {
+        let scopes = match interface {
             "scopes" => "authenticated more super tokens:check tokens:introspect",
             _ => "authenticated billing more",
         };
-        assert_eq!(claims_of(&next)["scope"], scopes, "{door}");
+        assert_eq!(claims_of(&next)["scope"], scopes, "{interface}");
         other.me(&next).await.expect_status(200);
         server.me(&secret).await.expect_status(200);
     }

@@ -1,4 +1,4 @@
-//! API tokens cannot be guessed, and what tells of other people's is limited.
+//! API tokens cannot be guessed, and answers that reveal tokens of other accounts are limited.
 
 use serde_json::json;
 
@@ -8,7 +8,7 @@ fn setup() -> Setup {
     Server::setup().set("RATE_LIMIT", "on").set("TRUSTED_PROXIES", "127.0.0.0/8,::1")
 }
 
-/// A secret that somebody made elsewhere, hard to guess.
+/// A secret that a caller chose and that is hard to guess.
 fn chosen(turn: usize) -> String {
     format!("{turn:04}q7Zk2mVx9Lw4Rt8bNc3Hs")
 }
@@ -23,7 +23,7 @@ impl Server {
 }
 
 #[tokio::test]
-async fn guesses_of_api_tokens_are_limited_by_where_they_come_from_in_each_header() {
+async fn guesses_of_api_tokens_are_limited_for_each_ip_address_in_every_header() {
     let server = setup().start().await;
     let person = server.person("first").await;
     let secret = server.api_token(&person.access, &json!({})).await;
@@ -43,30 +43,30 @@ async fn guesses_of_api_tokens_are_limited_by_where_they_come_from_in_each_heade
             looked_at += 1;
         }
     }
-    // One more whenever a wait was over, which doubles.
+    // One more token is checked after each delay, and the delay doubles.
     assert!((101..=106).contains(&looked_at), "{looked_at}");
     let mut refused = server.show_from(inside, "token", &unused).await;
     if refused.status == 200 {
-        // A wait was just over, and nothing was guessed since.
+        // A delay has just ended, and no guess was made since.
         return;
     }
     refused = refused.expect_refusal(429, "TOO_MANY_ATTEMPTS");
     assert!(!refused.header("retry-after").is_empty());
-    // Whoever used a token from there goes on; so do tokens from elsewhere, and sessions.
+    // Tokens that were used from this address still work. So do tokens from elsewhere, and sessions.
     server.show_from(inside, "x-api-key", &secret).await.expect_status(200);
     server.show_from("192.0.2.2", "token", &unused).await.expect_status(200);
     let session = server.get("/users/me").header("x-forwarded-for", inside);
     session.bearer(&person.access).send().await.expect_status(200);
-    // A token that was deleted is refused for what it is, as soon as that is known.
+    // A deleted token is refused as unknown, as soon as the server has read this.
     let id = "delete from api_token";
     server.database.execute(id).await;
     server.advance(std::time::Duration::from_secs(1)).await;
     server.show_from(inside, "x-api-key", &secret).await.expect_reason("api_token_unknown");
 }
 
-/// A program that was not told of the end of its token locks nobody out who shares its address.
+/// A program whose token was deleted must not lock out others at the same IP address.
 #[tokio::test]
-async fn the_same_wrong_token_again_and_again_is_no_guess() {
+async fn repeating_one_wrong_token_does_not_count_as_guessing() {
     let server = setup().start().await;
     let person = server.person("first").await;
     let secret = server.api_token(&person.access, &json!({})).await;
@@ -78,11 +78,11 @@ async fn the_same_wrong_token_again_and_again_is_no_guess() {
 }
 
 #[tokio::test]
-async fn whether_somebody_else_has_a_secret_is_told_six_times_an_hour() {
+async fn an_account_can_ask_six_times_an_hour_whether_a_secret_is_taken() {
     let server = setup().start().await;
     let owner = server.person("owner").await;
     for turn in 0..12 {
-        // One's own are no question, however many.
+        // An account's own secrets do not count, however many.
         server.api_token(&owner.access, &json!({ "token": chosen(turn) })).await;
         server.api_token(&owner.access, &json!({ "token": chosen(turn) })).await;
     }
@@ -98,14 +98,14 @@ async fn whether_somebody_else_has_a_secret_is_told_six_times_an_hour() {
             _ => answer.expect_refusal(429, "TOO_MANY_ATTEMPTS"),
         };
     }
-    // Nor of one that nobody has; one that is made here is no question.
+    // A free secret is refused too. A secret that the server makes does not count.
     probe("192.0.2.99", 7777).await.expect_refusal(429, "TOO_MANY_ATTEMPTS");
     server.api_token(&prober.access, &json!({})).await;
     server.api_token(&owner.access, &json!({ "token": chosen(0) })).await;
 }
 
 #[tokio::test]
-async fn many_questions_for_secrets_at_once_are_counted_before_they_are_answered() {
+async fn parallel_requests_for_a_taken_secret_are_counted_before_they_are_answered() {
     let server = setup().start().await;
     let owner = server.person("owner").await;
     server.api_token(&owner.access, &json!({ "token": chosen(0) })).await;
@@ -118,7 +118,7 @@ async fn many_questions_for_secrets_at_once_are_counted_before_they_are_answered
 }
 
 #[tokio::test]
-async fn a_chosen_secret_that_is_easy_to_guess_is_refused_and_said_in_development() {
+async fn a_chosen_secret_that_is_easy_to_guess_is_refused_in_production() {
     let easy = ["aaaaaaaaaaaaaaaaaaaaaaaa", "abababababababababababab", "abcdefghijklmnopqrstuvwx"];
     let password = "a passphrase nobody guesses";
     let server = Server::setup().production().set("PUBLIC_URL", "https://id.example.com");
@@ -130,7 +130,7 @@ async fn a_chosen_secret_that_is_easy_to_guess_is_refused_and_said_in_developmen
         let detail = answer.expect_status(422).json["detail"][0].clone();
         assert_eq!(detail["loc"], json!(["body", "token"]));
         let message = detail["msg"].as_str().unwrap();
-        assert!(message.contains("leave it out to have one made"), "{message}");
+        assert!(message.contains("leave it out to get a new one"), "{message}");
         assert!(!message.contains(token), "{message}");
     }
     for none in [" ".repeat(24), "short".to_owned()] {
@@ -142,6 +142,6 @@ async fn a_chosen_secret_that_is_easy_to_guess_is_refused_and_said_in_developmen
     let person = server.person("first").await;
     let secret = server.api_token(&person.access, &json!({ "token": easy[0] })).await;
     server.me(&secret).await.expect_status(200);
-    let log = server.log.says("good enough for development only").await;
+    let log = server.log.wait_for("good enough for development only").await;
     assert!(!log.contains(easy[0]), "{log}");
 }

@@ -1,12 +1,12 @@
-//! Accounts that somebody else registered for your address: once you have proved the address and set a password, nothing
-//! that they hold works.
+//! Accounts that somebody else registered with your address: after you have proved the address and set a password,
+//! nothing that they hold works.
 
 use serde_json::json;
 
 use crate::recovery::{NEW_PASSWORD, RESET, VERIFY};
 use crate::support::{Answer, Browser, PASSWORD, Person, Request, Server};
 
-/// Everything that somebody holds who knows the password of an account.
+/// Everything that a person holds who knows the password of an account.
 pub(crate) struct Held<'a> {
     pub(crate) person: Person,
     pub(crate) api_tokens: Vec<String>,
@@ -15,7 +15,7 @@ pub(crate) struct Held<'a> {
 }
 
 impl<'a> Held<'a> {
-    /// Signs in by every door.
+    /// Signs in through every interface.
     pub(crate) async fn by(server: &'a Server, person: Person) -> Self {
         let secret = server.api_token(&person.access, &json!({})).await;
         let form = [("username", person.email.as_str()), ("password", PASSWORD)];
@@ -34,8 +34,8 @@ impl<'a> Held<'a> {
         self.api_tokens.push(server.api_token(&self.person.access, &json!({})).await);
     }
 
-    /// What each thing that is held is answered, by its name.
-    pub(crate) async fn doors(&mut self, server: &Server) -> Vec<(&'static str, Answer)> {
+    /// Uses everything that the person holds. Returns the answers with their names.
+    pub(crate) async fn use_everything(&mut self, server: &Server) -> Vec<(&'static str, Answer)> {
         let me = || server.get("/users/me");
         let Person { access, refresh, .. } = &self.person;
         let mut answers = vec![
@@ -67,7 +67,7 @@ impl<'a> Held<'a> {
     }
 }
 
-/// Opens the link of a mail to verify an address, and sets a new password there.
+/// Opens the link of the verification e-mail, and sets a new password on the page.
 async fn take_over(server: &Server, email: &str, count: usize) {
     let letter = server.letter(email, VERIFY, count).await;
     let mut browser = Browser::of(server);
@@ -82,14 +82,14 @@ async fn reset_on_page(server: &Server, email: &str) {
     let letter = server.reset_letter(email, 1).await;
     let mut browser = Browser::of(server);
     let page = browser.open(&letter.path()).await.expect_status(200);
-    // What the owner is told: they go, and nothing is to be ticked.
+    // The page says that API tokens will be deleted, and has no box for this.
     assert!(page.body.contains("someone else may have created"), "{}", page.body);
     assert!(!page.body.contains("type=\"checkbox\""), "{}", page.body);
     let filled = [("token", &*letter.token()), ("password", NEW_PASSWORD)];
     browser.press("/reset-password", &filled).await.expect_status(200);
 }
 
-/// What the owner of the address does, and what those who registered it do in between.
+/// Performs one step of the owner of the address, or of the person who registered it.
 async fn step(server: &Server, name: &str, held: &mut Held<'_>) {
     let email = held.person.email.clone();
     match name {
@@ -127,13 +127,12 @@ async fn step(server: &Server, name: &str, held: &mut Held<'_>) {
             server.reset(&letter.token(), NEW_PASSWORD).await.expect_status(200);
         }
         "reset on the page" => reset_on_page(server, &email).await,
-        name => panic!("nobody does {name}"),
+        name => panic!("unknown step: {name}"),
     }
 }
 
 #[tokio::test]
-async fn in_whatever_order_an_owner_proves_the_address_and_sets_a_password_nobody_else_is_left_in()
-{
+async fn an_owner_who_proves_the_address_and_sets_a_password_in_any_order_removes_everyone_else() {
     let server = Server::start().await;
     let (sign_in, confirm) = ("they sign in again", "confirm by the operation");
     let orders: [&[&str]; 12] = [
@@ -158,12 +157,12 @@ async fn in_whatever_order_an_owner_proves_the_address_and_sets_a_password_nobod
         }
         let refused = server.login(&held.person.email, PASSWORD).await;
         refused.expect_refusal(400, "LOGIN_BAD_CREDENTIALS");
-        for (door, answer) in held.doors(&server).await {
-            let expected = if door == "page" { 303 } else { 401 };
-            assert_eq!(answer.status, expected, "{order:?}: {door}: {}", answer.body);
+        for (interface, answer) in held.use_everything(&server).await {
+            let expected = if interface == "page" { 303 } else { 401 };
+            assert_eq!(answer.status, expected, "{order:?}: {interface}: {}", answer.body);
         }
         let (access, _) = server.sign_in(&held.person.email, NEW_PASSWORD).await;
-        // A mail for a new password verifies no address.
+        // Setting a new password by mail does not verify the address.
         let verifies = order.iter().any(|step| step.contains("confirm") || step.contains("set a"));
         assert_eq!(server.me(&access).await.json["is_verified"], verifies, "{order:?}");
         assert_eq!(server.database.count("unclaimed").await, 0, "{order:?}");
@@ -172,12 +171,12 @@ async fn in_whatever_order_an_owner_proves_the_address_and_sets_a_password_nobod
 }
 
 #[tokio::test]
-async fn a_page_confirms_an_address_with_the_password_or_in_the_browser_of_its_account() {
+async fn a_page_confirms_an_address_only_with_the_password_or_in_the_browser_of_its_account() {
     let server = Server::start().await;
     let (person, other) = (server.person("first").await, server.person("second").await);
     let letter = server.letter(&person.email, VERIFY, 1).await;
     let (path, token) = (letter.path(), letter.token());
-    // The browser of another account shows nothing of this one.
+    // In the browser of another account, the page requires the password.
     let mut browser = Browser::of(&server);
     browser.sign_in(&other.email, PASSWORD).await;
     let page = browser.open(&path).await.expect_status(200);
@@ -193,7 +192,7 @@ async fn a_page_confirms_an_address_with_the_password_or_in_the_browser_of_its_a
     let right = [("token", token.as_str()), ("current", PASSWORD)];
     browser.press("/verify", &right).await.expect_status(200);
     assert_eq!(server.me(&person.access).await.json["is_verified"], true);
-    // Opened again it says so, and sets no password.
+    // If the link is opened again, the page shows that the address is confirmed, and sets no password.
     let again = browser.open(&path).await.expect_status(200);
     assert!(again.body.contains("is verified") && !again.body.contains("name=\"password\""));
     let late = [("act", "take-over"), ("token", &*token), ("password", NEW_PASSWORD)];
@@ -208,7 +207,7 @@ async fn a_page_confirms_an_address_with_the_password_or_in_the_browser_of_its_a
     let done = browser.press("/verify", &[("token", &token)]).await.expect_status(200);
     assert!(done.body.contains("is verified"), "{}", done.body);
     assert_eq!(server.me(&other.access).await.json["is_verified"], true);
-    // Whose password was shown keeps their scripts.
+    // Both accounts are claimed, so their API tokens stay.
     for person in [&person, &other] {
         let secret = server.api_token(&person.access, &json!({})).await;
         let letter = server.reset_letter(&person.email, 1).await;
@@ -218,7 +217,7 @@ async fn a_page_confirms_an_address_with_the_password_or_in_the_browser_of_its_a
 }
 
 #[tokio::test]
-async fn passwords_that_are_tried_with_a_link_are_counted_with_those_of_sign_ins() {
+async fn passwords_on_the_page_of_a_link_count_as_sign_in_attempts() {
     let server = Server::setup().set("RATE_LIMIT", "on").start().await;
     let email = "first@user.com";
     server.register(email, PASSWORD).await.expect_status(201);
@@ -233,23 +232,23 @@ async fn passwords_that_are_tried_with_a_link_are_counted_with_those_of_sign_ins
     let refused = browser.press("/verify", &wrong).await.expect_status(429);
     assert!(refused.body.contains(&token), "{}", refused.body);
     server.login(email, PASSWORD).await.expect_refusal(429, "TOO_MANY_ATTEMPTS");
-    // A link that does nothing tries no password.
+    // With an invalid link, the password is not checked.
     let unknown = [("token", "unknown"), ("current", "a guess")];
     let refused = browser.press("/verify", &unknown).await.expect_status(400);
     assert!(refused.body.contains("may have expired"), "{}", refused.body);
-    // Those who read the mail need not wait.
+    // A user who reads the mail does not have to wait.
     let filled = [("act", "take-over"), ("token", &*token), ("password", NEW_PASSWORD)];
     browser.press("/verify", &filled).await.expect_status(200);
     server.sign_in(email, NEW_PASSWORD).await;
 }
 
 #[tokio::test]
-async fn a_new_password_by_mail_deletes_the_api_tokens_of_those_who_ask_for_it() {
+async fn a_new_password_by_mail_deletes_api_tokens_on_request() {
     let server = Server::start().await;
     let person = server.person("first").await;
     server.database.execute("update \"user\" set is_verified = true").await;
     let mut count = 0;
-    for (door, deletes) in [("operation", None), ("operation", Some(false)), ("page", None)] {
+    for (interface, deletes) in [("operation", None), ("operation", Some(false)), ("page", None)] {
         let (access, _) = match count {
             0 => (person.access.clone(), String::new()),
             _ => server.sign_in(&person.email, NEW_PASSWORD).await,
@@ -258,7 +257,7 @@ async fn a_new_password_by_mail_deletes_the_api_tokens_of_those_who_ask_for_it()
         count += 1;
         let letter = server.reset_letter(&person.email, count).await;
         let body = json!({ "token": letter.token(), "password": NEW_PASSWORD, "delete_api_tokens": deletes });
-        match door {
+        match interface {
             "operation" => {
                 server.post("/auth/reset-password").json(&body).send().await.expect_status(200);
             }
@@ -279,7 +278,7 @@ async fn a_new_password_by_mail_deletes_the_api_tokens_of_those_who_ask_for_it()
     let mut browser = Browser::of(&server);
     browser.open(&letter.path()).await.expect_status(200);
     let token = letter.token();
-    // What was ticked stays where the password was not right.
+    // The box stays checked if the password is refused.
     let short = [("token", &*token), ("password", ""), ("delete_api_tokens", "on")];
     let again = browser.press("/reset-password", &short).await.expect_status(400);
     assert!(again.body.contains(" checked"), "{}", again.body);
@@ -307,21 +306,21 @@ impl Server {
     }
 }
 
-const TOLD: &str = "was cancelled";
+const CANCELLED: &str = "was cancelled";
 
 #[tokio::test]
-async fn a_thief_does_not_cancel_the_link_that_takes_the_account_back() {
+async fn a_thief_cannot_cancel_the_link_that_takes_the_account_back() {
     let server = Server::start().await;
     let person = server.verified("first").await;
     server.cancel_links(&person.access, None).await.expect_refusal(404, "Not Found");
     let (access, refresh) = server.sign_in(&person.email, PASSWORD).await;
     let thief = Person { access, refresh, ..person.clone() };
-    let letter = server.moved(&thief, "thief@user.com").await;
+    let letter = server.change_address(&thief, "thief@user.com").await;
     let verify = server.letter("thief@user.com", VERIFY, 1).await;
     server.verify(&verify.token()).await.expect_status(200);
     let day = "update former_email set created_at = created_at - 90000000";
     let old = "update session set created_at = created_at - 432000000";
-    // Neither at once, nor a day later from a session that began with the theft.
+    // A session that began with the theft can cancel it neither at once nor a day later.
     for age in ["", day] {
         if !age.is_empty() {
             server.database.execute(age).await;
@@ -331,7 +330,7 @@ async fn a_thief_does_not_cancel_the_link_that_takes_the_account_back() {
         let refused = server.cancel_links(&thief.access, Some("a guess")).await;
         refused.expect_refusal(400, "RESTORE_EMAIL_BAD_TOKEN");
     }
-    // Nor in the first day from a session that is old.
+    // An old session cannot cancel it on the first day.
     server.database.execute("update former_email set created_at = created_at + 90000000").await;
     server.database.execute(old).await;
     let refused = server.cancel_links(&thief.access, None).await;
@@ -340,10 +339,10 @@ async fn a_thief_does_not_cancel_the_link_that_takes_the_account_back() {
 }
 
 #[tokio::test]
-async fn an_owner_cancels_the_link_with_its_token_or_from_an_old_session_and_the_address_is_told() {
+async fn an_owner_can_cancel_the_link_with_its_token_or_from_an_old_session() {
     let server = Server::start().await;
     let person = server.verified("first").await;
-    let letter = server.moved(&person, "second@user.com").await;
+    let letter = server.change_address(&person, "second@user.com").await;
     let (_, refresh) = (&person.access, server.refresh(&person.refresh).await.expect_status(200));
     let stale = server.cancel_links(&refresh.text("access_token"), Some(&letter.token())).await;
     stale.expect_refusal(401, "FRESH_TOKEN_REQUIRED");
@@ -351,12 +350,12 @@ async fn an_owner_cancels_the_link_with_its_token_or_from_an_old_session_and_the
     let foreign = server.cancel_links(&other.access, Some(&letter.token())).await;
     foreign.expect_refusal(400, "RESTORE_EMAIL_BAD_TOKEN");
     server.cancel_links(&person.access, Some(&letter.token())).await.expect_status(204);
-    server.letter("first@user.com", TOLD, 1).await;
+    server.letter("first@user.com", CANCELLED, 1).await;
     server.restore(&letter.token()).await.expect_refusal(400, "RESTORE_EMAIL_BAD_TOKEN");
-    // It is anybody's now.
+    // Now anybody can register the address.
     server.register("first@user.com", PASSWORD).await.expect_status(201);
 
-    // On the page of the link, with the password.
+    // The owner cancels it on the page of the link, with the password.
     server.database.execute("update \"user\" set is_verified = true").await;
     server
         .change_me(&person.access, &json!({ "email": "third@user.com" }))
@@ -372,12 +371,12 @@ async fn an_owner_cancels_the_link_with_its_token_or_from_an_old_session_and_the
     let refused = browser.press("/restore-email", &wrong).await.expect_status(400);
     assert!(refused.body.contains("password is wrong"), "{}", refused.body);
     let right = [("act", "cancel-link"), ("token", &*token), ("current", PASSWORD)];
-    let done = browser.does("/restore-email", &right).await;
+    let done = browser.press_and_follow("/restore-email", &right).await;
     assert!(done.body.contains("The link is cancelled"), "{}", done.body);
     server.restore(&token).await.expect_refusal(400, "RESTORE_EMAIL_BAD_TOKEN");
-    server.letter("second@user.com", TOLD, 1).await;
+    server.letter("second@user.com", CANCELLED, 1).await;
 
-    // Without the link, a day after the change, in a session from long before it.
+    // The owner cancels it without the link, a day after the change, in a session from long before it.
     server.database.execute("update \"user\" set is_verified = true").await;
     server
         .change_me(&person.access, &json!({ "email": "fourth@user.com" }))
@@ -391,7 +390,7 @@ async fn an_owner_cancels_the_link_with_its_token_or_from_an_old_session_and_the
     let early = browser.press("/account", &filled).await.expect_status(409);
     assert!(early.body.contains("only if the new address is verified"), "{}", early.body);
     server.database.execute("update \"user\" set is_verified = true").await;
-    let done = browser.does("/account", &filled).await;
+    let done = browser.press_and_follow("/account", &filled).await;
     assert!(done.body.contains("The link is cancelled"), "{}", done.body);
     server.restore(&letter.token()).await.expect_refusal(400, "RESTORE_EMAIL_BAD_TOKEN");
 }

@@ -1,4 +1,4 @@
-//! Users from elsewhere, with their passwords.
+//! Imports of users with their passwords.
 
 use std::process::Command;
 
@@ -8,7 +8,7 @@ use crate::once::tool;
 use crate::support::{PASSWORD, Server};
 use crate::terminal::{fault, json_of, out, remotely, strong_token, tessera};
 
-/// What FastAPI Users itself made, and the ids and addresses in it.
+/// Makes a database with FastAPI Users. Returns the ids and addresses in it.
 fn fastapi_users(file: &std::path::Path) -> Vec<(String, String)> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tools/fastapi_users_database.py");
     let made = Command::new(tool("python")).arg(script).arg(file).output().unwrap();
@@ -35,13 +35,13 @@ fn counts(said: &Value) -> [u64; 3] {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_of_fastapi_users_is_imported_and_everybody_signs_in_as_before() {
+async fn users_of_a_fastapi_users_database_can_sign_in_after_an_import() {
     let server = Server::start().await;
     let file = server.folder().join("users.db");
     let people = fastapi_users(&file);
     let before = std::fs::read(&file).unwrap();
     assert_eq!(counts(&server.import("users.db", &["--dry-run"])), [4, 0, 0]);
-    assert_eq!(server.database.count("\"user\"").await, 0, "a dry run changes nothing");
+    assert_eq!(server.database.count("\"user\"").await, 0, "a dry run must change nothing");
     assert_eq!(server.database.count("audit").await, 0);
     assert_eq!(counts(&server.import("users.db", &[])), [4, 0, 0]);
     assert_eq!(server.database.count("audit").await, 4);
@@ -55,7 +55,7 @@ async fn a_database_of_fastapi_users_is_imported_and_everybody_signs_in_as_befor
         assert_eq!((me.text("id"), me.text("email")), (id.clone(), email.clone()));
         assert_eq!(me.json["is_superuser"], email == "root@user.com");
         assert_eq!(me.json["is_verified"], email == "bcrypt@user.com");
-        // As the hashes that are made here, now and at each further sign-in.
+        // The first sign-in replaces the hash with one of Tessera's own.
         let now = server.hash_of(email).await;
         assert!(now.starts_with("$2b$04$"), "{now}");
         server.sign_in(email, &format!("password of {email}")).await;
@@ -65,11 +65,11 @@ async fn a_database_of_fastapi_users_is_imported_and_everybody_signs_in_as_befor
     let hashes = server.database.column::<String>("select hashed_password from \"user\"").await;
     assert_eq!(counts(&server.import("users.db", &[])), [0, 4, 0]);
     let again = server.database.column::<String>("select hashed_password from \"user\"").await;
-    assert_eq!(hashes, again, "importing again changes nothing");
+    assert_eq!(hashes, again, "another import must change nothing");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn hashes_of_every_kind_are_imported_and_replaced_at_the_first_sign_in() {
+async fn hashes_of_every_kind_can_be_imported_and_are_replaced_at_the_first_sign_in() {
     let server = Server::start().await;
     let script = r#"
 import base64, hashlib, json
@@ -120,7 +120,7 @@ open("session.jsonl", "w").write("\n".join(json.dumps(user) for user in [
         server.login(&email, "").await.expect_status(400);
         let (access, _) = server.sign_in(&email, PASSWORD).await;
         let hash = server.hash_of(&email).await;
-        // That of bcrypt_sha256 is one of those that are made here for long passwords.
+        // Tessera itself makes bcrypt_sha256 hashes for long passwords.
         assert!(hash.starts_with("$2b$04$") || name == "bcrypt-sha256", "{name}: {hash}");
         server.sign_in(&email, PASSWORD).await;
         if ["argon2", "django"].contains(&name) {
@@ -130,7 +130,7 @@ open("session.jsonl", "w").write("\n".join(json.dumps(user) for user in [
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_cannot_be_imported_is_named_with_the_reason_and_the_others_are() {
+async fn an_import_names_the_records_that_it_refuses_and_imports_the_others() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let hash = "$2b$04$dV2KvrjfXEgp6Cy7S2hxIOLFFJA2bkpgm/3Df9/dAUGLioAxrGYYy";
@@ -157,7 +157,7 @@ async fn who_cannot_be_imported_is_named_with_the_reason_and_the_others_are() {
     ];
     std::fs::write(server.folder().join("users.jsonl"), lines.join("\n")).unwrap();
     let output = tessera(&server, &["import", "users.jsonl", "--output", "json"]);
-    assert_eq!(output.status.code(), Some(1), "somebody was refused");
+    assert_eq!(output.status.code(), Some(1), "some records were refused");
     let said: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(counts(&said), [2, 2, 13], "{said}");
     let refused = said["refused"].as_array().unwrap();
@@ -165,15 +165,15 @@ async fn who_cannot_be_imported_is_named_with_the_reason_and_the_others_are() {
     for number in 4..=16 {
         assert!(places.contains(&&*format!("line {number}")), "{said}");
     }
-    assert!(!out(&output).contains("5f4dcc3b"), "a hash is no one's to read");
-    // Nobody who is here was changed.
+    assert!(!out(&output).contains("5f4dcc3b"), "the output must contain no hash");
+    // Existing users were not changed.
     server.sign_in(&person.email, PASSWORD).await;
     assert_eq!(server.me(&person.access).await.text("email"), person.email);
 
     let output = tessera(&server, &["import", "users.jsonl", "--dry-run"]);
-    assert!(out(&output).contains("0 would be created, 4 known before"), "{}", out(&output));
+    assert!(out(&output).contains("0 would be created, 4 already there"), "{}", out(&output));
     assert!(fault(&output).contains("line 4: An email address must have"), "{}", fault(&output));
-    for (file, words) in [("nothing.db", "nothing.db"), ("test.db", "no database of FastAPI")] {
+    for (file, words) in [("nothing.db", "nothing.db"), ("test.db", "not a database of FastAPI")] {
         if file == "test.db" {
             let sqlite = Command::new("sqlite3")
                 .current_dir(server.folder())
@@ -187,7 +187,7 @@ async fn who_cannot_be_imported_is_named_with_the_reason_and_the_others_are() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_import_asks_a_server_that_runs_and_only_superusers_may() {
+async fn a_superuser_can_import_users_through_a_running_server() {
     let server = Server::start().await;
     let (_, token) = strong_token(&server).await;
     let person = server.person("first").await;
@@ -220,7 +220,7 @@ async fn an_import_asks_a_server_that_runs_and_only_superusers_may() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stolen_passwords_are_refused_by_a_filter_that_asks_nobody() {
+async fn a_local_filter_refuses_stolen_passwords() {
     let folder = tempfile::tempdir().unwrap();
     let list = "correct horse battery staple\nhunter2 hunter2 hunter2\r\n\
                 8843D7F92416211DE9EBB963FF4CE28125932878:3\n";
@@ -231,7 +231,7 @@ async fn stolen_passwords_are_refused_by_a_filter_that_asks_nobody() {
     };
     let made = build("passwords.txt");
     assert!(made.status.success(), "{}", fault(&made));
-    assert!(out(&made).contains("stolen.filter knows 3 passwords"), "{}", out(&made));
+    assert!(out(&made).contains("stolen.filter contains 3 passwords"), "{}", out(&made));
     std::fs::write(folder.path().join("empty.txt"), "\n").unwrap();
     assert!(fault(&build("empty.txt")).contains("no password"));
 
@@ -243,7 +243,7 @@ async fn stolen_passwords_are_refused_by_a_filter_that_asks_nobody() {
         .set("PASSWORD_MIN_SCORE", 0)
         .start()
         .await;
-    // The last is known by its digest alone.
+    // The list has only the digest of the last one.
     for stolen in ["correct horse battery staple", "hunter2 hunter2 hunter2", "foobar"] {
         let refused = server.register("first@user.com", stolen).await;
         let refused = refused.expect_refusal(400, "REGISTER_INVALID_PASSWORD");
@@ -256,7 +256,7 @@ async fn stolen_passwords_are_refused_by_a_filter_that_asks_nobody() {
     let refused = server.change_me(&access, &change).await;
     refused.expect_refusal(400, "UPDATE_USER_INVALID_PASSWORD");
 
-    // Commands that set no password do not read it: it may be large, or be on the server alone.
+    // Commands that set no password do not read the filter. It can be large, or exist only on the server.
     let beside = |arguments: &[&str]| {
         let mut command = crate::support::command(folder.path());
         command.args(arguments).env("DATABASE_URL", server.database.url());
@@ -266,6 +266,6 @@ async fn stolen_passwords_are_refused_by_a_filter_that_asks_nobody() {
     assert!(beside(&["user", "list"]).status.success());
     let dev = Server::setup().set("BREACH_FILTER", filter.display()).start().await;
     dev.register("first@user.com", "hunter2 hunter2 hunter2").await.expect_status(201);
-    dev.log.says("BREACH_FILTER").await;
+    dev.log.wait_for("BREACH_FILTER").await;
     assert!(!dev.log_so_far().await.contains("hunter2"));
 }

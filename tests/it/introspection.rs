@@ -1,4 +1,4 @@
-//! What services ask of a token (RFC 7662), and giving one up (RFC 7009).
+//! Introspection of tokens by services (RFC 7662), and revocation of API tokens by their holders (RFC 7009).
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ impl Server {
 }
 
 #[tokio::test]
-async fn an_active_token_is_told_with_what_it_says() {
+async fn introspection_of_an_active_token_returns_its_claims() {
     let server = Server::start().await;
     let root = server.superuser("root").await;
     let service = server.service(&root, "billing", &["tokens:introspect"]).await;
@@ -59,7 +59,7 @@ async fn an_active_token_is_told_with_what_it_says() {
 }
 
 #[tokio::test]
-async fn of_any_other_token_nothing_is_told() {
+async fn introspection_of_any_other_token_returns_only_inactive() {
     let server = Server::setup().set("REFRESH_REUSE_LEEWAY", 0).start().await;
     let root = server.superuser("root").await;
     let service = server.service(&root, "billing", &["tokens:introspect"]).await;
@@ -105,7 +105,7 @@ async fn of_any_other_token_nothing_is_told() {
 }
 
 #[tokio::test]
-async fn only_who_has_the_scope_is_told() {
+async fn only_callers_with_the_scope_can_introspect() {
     let server = Server::start().await;
     let root = server.superuser("root").await;
     let person = server.person("first").await;
@@ -128,7 +128,7 @@ async fn only_who_has_the_scope_is_told() {
 }
 
 #[tokio::test]
-async fn whoever_holds_an_api_token_may_give_it_up() {
+async fn a_holder_can_revoke_an_api_token() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let secret = server.api_token(&person.access, &json!({})).await;

@@ -1,4 +1,4 @@
-//! What signs tokens: keys of the database, their rotation, and secrets of single audiences.
+//! Keys that sign tokens: keys in the database, their rotation, and the secrets of single audiences.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -55,7 +55,7 @@ async fn access_tokens_are_signed_with_published_keys_of_each_algorithm() {
             assert!(keys[0].get(private).is_none(), "{algorithm} publishes {private}");
         }
         server.me(&person.access).await.expect_status(200);
-        // A refresh token is Tessera's alone, and the same however often it is asked for.
+        // Only Tessera verifies refresh tokens. A retry gets the same token.
         assert_eq!(header_of(&person.refresh)["alg"], "HS256");
         let once = server.refresh(&person.refresh).await.expect_status(200);
         let twice = server.refresh(&person.refresh).await.expect_status(200);
@@ -72,7 +72,7 @@ async fn access_tokens_are_signed_with_published_keys_of_each_algorithm() {
 
 /// RFC 8725, sections 2.1 and 3.1.
 #[tokio::test]
-async fn whoever_knows_public_keys_or_the_secret_makes_no_access_token() {
+async fn public_keys_and_the_secret_cannot_be_used_to_make_access_tokens() {
     for algorithm in ALGORITHMS {
         let server = with(algorithm).await;
         let person = server.person("first").await;
@@ -80,14 +80,14 @@ async fn whoever_knows_public_keys_or_the_secret_makes_no_access_token() {
         let public = jwk["n"].as_str().or(jwk["x"].as_str()).unwrap();
         let raw = URL_SAFE_NO_PAD.decode(public).unwrap();
         for secret in [raw.as_slice(), public.as_bytes(), jwk.to_string().as_bytes()] {
-            // The public key as an HMAC secret, under the key's name.
+            // The public key as an HMAC secret, with the `kid` of the key.
             let forged = Forgery::of(&person.access).with_header("alg", "HS256").secret(secret);
             server.me(&forged.sign()).await.expect_reason("algorithm_mismatch");
             let named = Forgery::of(&person.access).secret(secret);
             server.me(&named.sign()).await.expect_reason("signature_invalid");
         }
-        // With the secret of the settings, which services that verified HS256 still have; and with what
-        // it derives for refresh tokens.
+        // `APP_SECRET`, which services that verified HS256 still have; and the key that is derived from it for
+        // refresh tokens.
         let derived = refresh_key(SECRET);
         let of_refresh = header_of(&person.refresh);
         assert_eq!(of_refresh["kid"], json!(kid_of(&derived)));
@@ -118,7 +118,7 @@ async fn whoever_knows_public_keys_or_the_secret_makes_no_access_token() {
 }
 
 #[tokio::test]
-async fn a_secret_is_never_published_and_what_is_may_be_kept() {
+async fn secrets_are_never_published_and_published_keys_can_be_cached() {
     let server = Server::start().await;
     assert!(server.jwks().await.is_empty());
     let server = with("EdDSA").await;
@@ -131,7 +131,7 @@ async fn a_secret_is_never_published_and_what_is_may_be_kept() {
 }
 
 #[tokio::test]
-async fn replicas_that_start_at_once_make_one_key() {
+async fn replicas_that_start_at_once_make_only_one_key() {
     let database = TestDatabase::create(crate::support::Kind::from_environment()).await;
     let starts: Vec<_> = (0..3).map(|_| tokio::spawn(again("ES256", database.clone()))).collect();
     let mut servers = Vec::new();
@@ -146,7 +146,7 @@ async fn replicas_that_start_at_once_make_one_key() {
 }
 
 #[tokio::test]
-async fn the_next_key_is_published_before_it_signs_and_the_last_one_verifies_on() {
+async fn a_new_key_is_published_before_it_signs_and_the_old_one_still_verifies() {
     let one = with("EdDSA").await;
     let two = again("EdDSA", one.database.clone()).await;
     let root = one.superuser("root").await;
@@ -164,9 +164,9 @@ async fn the_next_key_is_published_before_it_signs_and_the_last_one_verifies_on(
     assert_eq!(active.text("state"), "active");
     let (access, _) = one.sign_in("root@user.com", PASSWORD).await;
     assert_eq!(header_of(&access)["kid"], active.json["kid"]);
-    two.catches_up().await;
+    two.wait_until_caught_up().await;
     for server in [&one, &two] {
-        // What the first one signed is good until it expires.
+        // Tokens that the first key signed are valid until they expire.
         server.me(&root.access).await.expect_status(200);
         server.me(&access).await.expect_status(200);
         assert_eq!(server.jwks().await.len(), 3);
@@ -179,7 +179,7 @@ async fn the_next_key_is_published_before_it_signs_and_the_last_one_verifies_on(
 
     one.retire(&access, &first).await.expect_status(204);
     one.me(&root.access).await.expect_reason("key_unknown");
-    two.catches_up().await;
+    two.wait_until_caught_up().await;
     two.me(&root.access).await.expect_reason("key_unknown");
     two.me(&access).await.expect_status(200);
     assert_eq!(two.jwks().await.len(), 2);
@@ -194,12 +194,12 @@ async fn the_next_key_is_published_before_it_signs_and_the_last_one_verifies_on(
         }
     };
     assert_eq!(lengths, [0]);
-    // The refresh token was signed by none of them.
+    // None of these keys signed the refresh token.
     one.refresh(&root.refresh).await.expect_status(200);
 }
 
 #[tokio::test]
-async fn a_key_that_was_taken_over_long_ago_is_past() {
+async fn a_key_that_was_replaced_long_ago_is_past() {
     let server = with("ES256").await;
     let root = server.superuser("root").await;
     server.rotate(&root, json!({ "now": true })).await.expect_status(201);
@@ -214,7 +214,7 @@ async fn a_key_that_was_taken_over_long_ago_is_past() {
 }
 
 #[tokio::test]
-async fn private_keys_are_kept_under_the_secret_of_the_settings() {
+async fn private_keys_are_encrypted_with_app_secret() {
     let server = with("EdDSA").await;
     let person = server.person("first").await;
     let kid = server.jwks().await.remove(0)["kid"].clone();
@@ -223,7 +223,7 @@ async fn private_keys_are_kept_under_the_secret_of_the_settings() {
     // An Ed25519 key in PKCS #8 begins with the name of its algorithm.
     assert!(!bytes.windows(3).any(|window| window == [0x2b, 0x65, 0x70]));
 
-    // Another secret ends every token, and a new key is made.
+    // With another secret, every token ends, and the server makes a new key.
     let other = "another secret of more than thirty-two bytes";
     let database = server.kill();
     let start = |secret: &str, previous: &str| {
@@ -234,9 +234,9 @@ async fn private_keys_are_kept_under_the_secret_of_the_settings() {
     server.me(&person.access).await.expect_reason("key_unknown");
     server.refresh(&person.refresh).await.expect_status(401);
     assert_ne!(server.jwks().await.remove(0)["kid"], kid);
-    server.log.says("kept under another APP_SECRET").await;
+    server.log.wait_for("kept under another APP_SECRET").await;
     server.kill();
-    // With the one before it, all goes on, and is kept under the new one from then.
+    // With the old secret as the previous one, all tokens are valid.
     database.execute("delete from signing_key where active_at > 0 and sealed <> ''").await;
     let row = format!(
         "insert into signing_key (kid, algorithm, sealed, created_at, active_at) \
@@ -248,7 +248,7 @@ async fn private_keys_are_kept_under_the_secret_of_the_settings() {
     let server = start(other, SECRET).await;
     server.me(&person.access).await.expect_status(200);
     assert_eq!(server.jwks().await.remove(0)["kid"], kid);
-    // A replica that was not started anew has the former secret alone, and goes on.
+    // A replica that was not restarted has only the old secret, and still works.
     let late = start(SECRET, "").await;
     late.me(&person.access).await.expect_status(200);
     late.kill();
@@ -264,9 +264,9 @@ async fn private_keys_are_kept_under_the_secret_of_the_settings() {
     assert_eq!(server.jwks().await.remove(0)["kid"], kid);
 }
 
-/// A terminal may have other settings than the servers.
+/// A terminal can have other settings than the servers.
 #[tokio::test(flavor = "multi_thread")]
-async fn looking_at_keys_makes_none_and_the_servers_key_is_not_retired_by_mistake() {
+async fn listing_keys_makes_none_and_the_key_that_signs_cannot_be_retired() {
     let server = with("ES256").await;
     let person = server.person("first").await;
     let kid = header_of(&person.access)["kid"].as_str().unwrap().to_owned();
@@ -288,13 +288,13 @@ async fn looking_at_keys_makes_none_and_the_servers_key_is_not_retired_by_mistak
         let (well, said) = tessera(SECRET, algorithm, &["keys", "retire", &kid]);
         assert!(!well && said.contains("This key signs"), "{algorithm}: {said}");
     }
-    // With the server's own settings, not even by force.
+    // With the settings of the server, `--force` is refused too.
     let (well, said) = tessera(SECRET, "ES256", &["keys", "retire", &kid, "--force"]);
     assert!(!well && said.contains("This key signs"), "{said}");
     server.sign_in(&person.email, PASSWORD).await;
     let (well, said) = tessera(SECRET, "HS256", &["keys", "retire", &kid, "--force"]);
     assert!(well, "{said}");
-    // Nothing signs now, and the server says so.
+    // Now no key signs, and the server is not ready.
     let ready = awaited("a server that cannot sign is not ready", async || {
         let ready = server.get("/health/ready").send().await;
         Some(ready).filter(|ready| ready.status == 503)
@@ -303,19 +303,19 @@ async fn looking_at_keys_makes_none_and_the_servers_key_is_not_retired_by_mistak
 }
 
 #[tokio::test]
-async fn the_own_audience_is_not_one_of_the_others() {
+async fn jwt_audiences_may_not_contain_jwt_audience() {
     let folder = tempfile::tempdir().unwrap();
     let mut serve = command(folder.path());
     serve.args(["serve", "--dev"]).env("JWT_AUDIENCES", "a,tessera");
     let output = serve.output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("JWT_AUDIENCES names JWT_AUDIENCE"), "{said}");
+    assert!(said.contains("JWT_AUDIENCES contains JWT_AUDIENCE"), "{said}");
 }
 
-/// What the holder of an audience's secret can make is good for that audience alone.
+/// Tokens that are made with the secret of an audience work for that audience alone.
 #[tokio::test]
-async fn whoever_makes_tokens_for_one_service_does_nothing_to_others() {
+async fn tokens_made_with_the_secret_of_one_audience_do_not_affect_others() {
     let server = Server::setup().set("JWT_AUDIENCES", "billing").start().await;
     let root = server.superuser("root").await;
     let billing = server.service(&root, "billing", &["tokens:introspect"]).await;
@@ -356,13 +356,13 @@ async fn whoever_makes_tokens_for_one_service_does_nothing_to_others() {
         let ask = server.post("/auth/introspect").bearer(bearer).form(&[("token", token)]);
         ask.send().await.expect_status(200)
     };
-    // What Tessera did not issue it does not vouch for, nor for a scope that its user does not have.
+    // Introspection rejects tokens that Tessera did not issue, and returns only scopes that the user has.
     for attack in &attacks[6..] {
         assert_eq!(ask(&root.access, &attack.sign()).await.body, r#"{"active":false}"#);
     }
     let strong = own.with("scope", "authenticated super tokens:introspect").sign();
     assert_eq!(ask(&billing, &strong).await.json["scope"], "authenticated");
-    // A token for billing is told to billing.
+    // Only billing can introspect a token for billing.
     assert_eq!(ask(&billing, &given).await.json["active"], true);
     assert_eq!(ask(&reports, &given).await.body, r#"{"active":false}"#);
     assert_eq!(
@@ -371,10 +371,9 @@ async fn whoever_makes_tokens_for_one_service_does_nothing_to_others() {
     );
 }
 
-/// A service that verified with the secret must not be able to make tokens any more; nobody is
-/// signed out by that.
+/// After the switch, a service that verified with the secret can no longer make tokens. No user is signed out.
 #[tokio::test]
-async fn leaving_hs256_signs_nobody_out() {
+async fn a_switch_from_hs256_signs_nobody_out() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let server = again("RS256", server.kill()).await;
@@ -383,7 +382,7 @@ async fn leaving_hs256_signs_nobody_out() {
     let access = refreshed.text("access_token");
     assert_eq!(header_of(&access)["alg"], "RS256");
     server.me(&access).await.expect_status(200);
-    // And back: what the database's key signed is accepted on.
+    // After the switch back, tokens that the key in the database signed are still accepted.
     let server = again("HS256", server.kill()).await;
     server.me(&access).await.expect_status(200);
     let (hs256, _) = server.sign_in(&person.email, PASSWORD).await;
@@ -391,7 +390,7 @@ async fn leaving_hs256_signs_nobody_out() {
 }
 
 #[tokio::test]
-async fn a_token_for_another_audience_is_signed_with_a_secret_of_its_own() {
+async fn a_token_for_another_audience_is_signed_with_the_secret_of_that_audience() {
     let server = Server::setup().set("JWT_AUDIENCES", "billing,reports").start().await;
     let root = server.superuser("root").await;
     let person = server.person("first").await;
@@ -400,7 +399,7 @@ async fn a_token_for_another_audience_is_signed_with_a_secret_of_its_own() {
     let access = login.text("access_token");
     assert_eq!(claims_of(&access)["aud"], "billing");
     assert_ne!(header_of(&access)["kid"], header_of(&person.access)["kid"]);
-    // It is for billing, not for Tessera.
+    // The token is for billing, not for Tessera.
     server.me(&access).await.expect_reason("audience_mismatch");
     server.logout(&access).await.expect_reason("audience_mismatch");
     let body = json!({ "refresh_token": login.text("refresh_token"), "audience": "reports" });
@@ -420,7 +419,7 @@ async fn a_token_for_another_audience_is_signed_with_a_secret_of_its_own() {
     };
     let (billing, reports) = (derive("billing"), derive("reports"));
     assert_ne!(billing, reports);
-    // What billing can make is good for billing alone.
+    // Tokens that billing makes work for billing alone.
     let own = Forgery::of(&access).secret(billing.as_bytes());
     for audience in ["tessera", "reports"] {
         let forged = own.clone().with("aud", audience);
@@ -430,7 +429,7 @@ async fn a_token_for_another_audience_is_signed_with_a_secret_of_its_own() {
     }
     let renamed = own.clone().header(header_of(&person.access));
     server.me(&renamed.sign()).await.expect_reason("signature_invalid");
-    // Nor does it end a session with a refresh token of its own making.
+    // Billing cannot end a session with a refresh token that it made.
     let sid = claims_of(&person.access)["sid"].clone();
     let refresh = own.clone().with("type", "refresh").with("gen", 0).with("sid", sid);
     server
@@ -441,13 +440,13 @@ async fn a_token_for_another_audience_is_signed_with_a_secret_of_its_own() {
         .expect_status(200);
     server.me(&person.access).await.expect_status(200);
 
-    // What it holds is told and taken back as any other token.
+    // Introspection and revocation work for this token as for any other.
     let ask = async |token: &str| {
         let ask = server.post("/auth/introspect").bearer(&root.access).form(&[("token", token)]);
         ask.send().await.expect_status(200).json
     };
     assert_eq!(ask(&access).await["aud"], "billing");
-    assert_eq!(ask(&own.sign()).await["active"], true, "the secret is the one that signs");
+    assert_eq!(ask(&own.sign()).await["active"], true, "the derived secret is the one that signs");
     server.post("/auth/revoke").form(&[("token", &*access)]).send().await.expect_status(200);
     assert_eq!(ask(&access).await, json!({ "active": false }));
 
@@ -459,7 +458,7 @@ async fn a_token_for_another_audience_is_signed_with_a_secret_of_its_own() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_rotated_is_refused() {
+async fn invalid_rotations_are_refused() {
     let server = Server::start().await;
     let root = server.superuser("root").await;
     for body in [
@@ -472,7 +471,7 @@ async fn what_cannot_be_rotated_is_refused() {
     ] {
         server.rotate(&root, body).await.expect_status(422);
     }
-    // A key may be made, and published, before the settings name its algorithm.
+    // A key can be made and published before the settings name its algorithm.
     server.rotate(&root, json!({ "algorithm": "ES256" })).await.expect_status(201);
     assert_eq!(server.jwks().await.len(), 1);
     let (access, _) = server.sign_in("root@user.com", PASSWORD).await;
@@ -480,7 +479,7 @@ async fn what_cannot_be_rotated_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_are_managed_at_the_terminal() {
+async fn operators_can_manage_keys_at_the_terminal() {
     let server = with("ES256").await;
     let person = server.person("first").await;
     let keys = |arguments: &[&str]| {
@@ -499,7 +498,7 @@ async fn keys_are_managed_at_the_terminal() {
     assert!(well, "{made}");
     let made: Value = serde_json::from_str(&made).unwrap();
     assert_eq!(made["replicas"].as_object().unwrap().values().next(), Some(&json!(true)));
-    eventually("the server learns of the new key", async || {
+    eventually("the server signs with the new key", async || {
         let (access, _) = server.sign_in(&person.email, PASSWORD).await;
         header_of(&access)["kid"] == made["kid"]
     })
@@ -507,6 +506,6 @@ async fn keys_are_managed_at_the_terminal() {
     let (well, refused) = keys(&["retire", made["kid"].as_str().unwrap()]);
     assert!(!well && refused.contains("make another that signs at once"), "{refused}");
     assert!(keys(&["retire", &old]).0);
-    server.catches_up().await;
+    server.wait_until_caught_up().await;
     server.me(&person.access).await.expect_reason("key_unknown");
 }

@@ -1,4 +1,4 @@
-//! Passwords cannot be guessed, and nobody is locked out by who tries.
+//! Passwords cannot be guessed, and attackers cannot lock owners out.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 
 use crate::support::{Answer, PASSWORD, Server, TestDatabase};
 
-/// A server that limits, behind a proxy that says who asks.
+/// A server with rate limits, behind a trusted proxy.
 async fn limiting() -> Server {
     on(TestDatabase::create(crate::support::Kind::from_environment()).await).await
 }
@@ -23,7 +23,7 @@ impl Server {
         self.post("/auth/jwt/login").header("X-Forwarded-For", from).form(&form).send().await
     }
 
-    /// Guesses until that is refused; how often it was not.
+    /// Guesses until a guess is refused with 429. Returns the number of guesses before that.
     async fn guess(&self, from: &str, username: &str) -> usize {
         for turn in 0..40 {
             let answer = self.login_from(from, username, "wrong").await;
@@ -40,29 +40,29 @@ impl Server {
 }
 
 #[tokio::test]
-async fn guesses_are_limited_and_unknown_names_are_told_the_same() {
+async fn guesses_are_limited_alike_for_known_and_unknown_names() {
     let server = limiting().await;
     server.register("first@user.com", PASSWORD).await.expect_status(201);
     let known = server.guess("192.0.2.1", "first@user.com").await;
     let unknown = server.guess("192.0.2.1", "nobody@user.com").await;
     assert_eq!((known, unknown), (6, 6));
-    // The right password is not looked at either, in whatever spelling and through whatever door.
+    // The right password is not checked either, in any spelling of the name and on any route.
     for username in ["first@user.com", "FIRST@user.com", "First@User.com"] {
         server.login_from("192.0.2.1", username, PASSWORD).await.expect_status(429);
         let form = [("username", username), ("password", PASSWORD)];
         let cookie = server.post("/auth/cookie/login").header("X-Forwarded-For", "192.0.2.1");
         cookie.form(&form).send().await.expect_status(429);
     }
-    // Its owner gets in from elsewhere, and from here once the time is over.
+    // The owner can sign in from elsewhere, and from here after the delay.
     server.login_from("192.0.2.2", "first@user.com", PASSWORD).await.expect_status(200);
     server.advance(Duration::from_millis(2100)).await;
     server.login_from("192.0.2.1", "first@user.com", PASSWORD).await.expect_status(200);
-    // Success takes back what was counted.
+    // A successful sign-in resets the counter.
     assert_eq!(server.guess("192.0.2.1", "first@user.com").await, 6);
 }
 
 #[tokio::test]
-async fn waiting_grows_with_every_further_guess() {
+async fn the_delay_doubles_with_every_further_guess() {
     let server = limiting().await;
     assert_eq!(server.guess("192.0.2.1", "first@user.com").await, 6);
     server.advance(Duration::from_millis(2100)).await;
@@ -74,7 +74,7 @@ async fn waiting_grows_with_every_further_guess() {
 }
 
 #[tokio::test]
-async fn many_guesses_at_once_are_counted_before_they_are_looked_at() {
+async fn parallel_guesses_are_counted_before_the_passwords_are_checked() {
     let server = limiting().await;
     let other = on(server.database.clone()).await;
     server.register("first@user.com", PASSWORD).await.expect_status(201);
@@ -87,20 +87,20 @@ async fn many_guesses_at_once_are_counted_before_they_are_looked_at() {
     }
     let answers = tasks.join_all().await;
     let looked_at = answers.iter().filter(|answer| answer.status == 400).count();
-    assert!(looked_at <= 6, "{looked_at} guesses were looked at");
+    assert!(looked_at <= 6, "{looked_at} guesses were checked");
     assert!(answers.iter().all(|answer| [400, 429, 503].contains(&answer.status)));
 }
 
 #[tokio::test]
-async fn limits_outlive_a_restart_and_hold_on_every_replica() {
+async fn limits_survive_a_restart_and_apply_on_every_replica() {
     let server = limiting().await;
     server.register("first@user.com", PASSWORD).await.expect_status(201);
     let other = on(server.database.clone()).await;
-    // Far enough that it takes a while.
+    // Enough guesses for a long delay.
     for _ in 0..3 {
         server.guess("192.0.2.1", "first@user.com").await;
         server.database.execute("update attempt set blocked_until = 0").await;
-        server.passes(Duration::from_millis(10));
+        server.move_clock(Duration::from_millis(10));
     }
     server.database.execute("update attempt set count = 20").await;
     let server = on(server.kill()).await;
@@ -108,14 +108,14 @@ async fn limits_outlive_a_restart_and_hold_on_every_replica() {
     for server in [&server, &other] {
         server.login_from("192.0.2.1", "first@user.com", PASSWORD).await.expect_status(429);
     }
-    // Who was tried is not to be read from the table.
+    // The table does not show which accounts were tried.
     let keys = server.database.column::<String>("select \"key\" from attempt").await;
     assert!(keys.iter().all(|key| key.len() == 64 && !key.contains("user")));
 }
 
-/// Many addresses try one account. Its owner, who was here before, gets in.
+/// Many IP addresses try one account. The owner can sign in from an IP address that they used before.
 #[tokio::test]
-async fn an_account_that_many_try_is_open_to_who_used_it_before() {
+async fn owners_can_sign_in_where_they_used_the_account_before() {
     let server = limiting().await;
     server.register("first@user.com", PASSWORD).await.expect_status(201);
     server.login_from("192.0.2.1", "first@user.com", PASSWORD).await.expect_status(200);
@@ -125,19 +125,19 @@ async fn an_account_that_many_try_is_open_to_who_used_it_before() {
         let answer = server.login_from(&from, "first@user.com", "wrong").await;
         refused += usize::from(answer.status == 429);
     }
-    assert!(refused > 0, "an account may be tried from anywhere as often as one likes");
+    assert!(refused > 0, "guesses from many IP addresses are not limited");
     server.login_from("203.0.113.1", "first@user.com", PASSWORD).await.expect_status(429);
     server.login_from("192.0.2.1", "first@user.com", PASSWORD).await.expect_status(200);
 }
 
 #[tokio::test]
-async fn one_address_that_tries_many_accounts_has_to_wait() {
+async fn an_ip_address_that_tries_many_accounts_has_to_wait() {
     let server = limiting().await;
     let mut tried = 0;
     for turn in 0..130 {
         let answer = server.login_from("2001:db8::1", &format!("u{turn}@user.com"), "x").await;
         tried += usize::from(answer.status == 400);
-        // The rest of its network is the same place.
+        // The whole network of 64 bits counts as one IP address.
         server
             .login_from(&format!("2001:db8::{turn:x}:2"), &format!("v{turn}@user.com"), "x")
             .await;
@@ -149,7 +149,7 @@ async fn one_address_that_tries_many_accounts_has_to_wait() {
 }
 
 #[tokio::test]
-async fn the_password_that_is_given_once_more_is_limited_as_well() {
+async fn attempts_to_give_the_password_again_are_limited() {
     let server = limiting().await;
     let person = server.person("first").await;
     let fresh = async |password: &str| {
@@ -165,7 +165,7 @@ async fn the_password_that_is_given_once_more_is_limited_as_well() {
 }
 
 #[tokio::test]
-async fn registrations_of_one_address_are_limited() {
+async fn registrations_from_one_ip_address_are_limited() {
     let server = limiting().await;
     let mut made = 0;
     for turn in 0..40 {
@@ -181,9 +181,9 @@ async fn registrations_of_one_address_are_limited() {
     server.register("elsewhere@user.com", PASSWORD).await.expect_status(201);
 }
 
-/// Whoever is no proxy of ours is not believed.
+/// `X-Forwarded-For` counts only if a trusted proxy sends it.
 #[tokio::test]
-async fn a_header_that_the_caller_wrote_is_no_way_around() {
+async fn a_forwarded_header_from_the_caller_does_not_evade_limits() {
     let server = Server::setup().set("RATE_LIMIT", "on").start().await;
     let mut looked_at = 0;
     for turn in 0..20 {
@@ -195,7 +195,7 @@ async fn a_header_that_the_caller_wrote_is_no_way_around() {
     let log = server.log_so_far().await;
     assert_eq!(log.matches("name it in TRUSTED_PROXIES").count(), 1);
 
-    // Behind a proxy, what stands before the proxy's own word is the caller's.
+    // Behind a proxy, the addresses before the proxy's own entry come from the caller.
     let server = limiting().await;
     let person = server.person("first").await;
     for (header, expected) in [
@@ -223,9 +223,9 @@ async fn limits_can_be_turned_off() {
     assert_eq!(server.database.count("attempt").await, 0);
 }
 
-/// Who shares an address with others is not refused because they came at the same moment.
+/// Users who share an IP address are not refused because they sign in at the same moment.
 #[tokio::test]
-async fn right_passwords_at_once_from_one_address_are_all_let_in() {
+async fn parallel_sign_ins_with_right_passwords_from_one_ip_address_succeed() {
     let server = limiting().await;
     for turn in 0..12 {
         let email = format!("u{turn}@user.com");
@@ -239,14 +239,14 @@ async fn right_passwords_at_once_from_one_address_are_all_let_in() {
         tasks.spawn(request.form(&form).send());
     }
     for answer in tasks.join_all().await {
-        // More at once than may wait for a hash are told to come again, and are not counted.
+        // Sign-ins that find the queue for hashing full get 503 and are not counted.
         assert!([200, 503].contains(&answer.status), "{}", answer.body);
     }
     assert_eq!(server.guess("192.0.2.1", "u0@user.com").await, 6);
 }
 
 #[tokio::test]
-async fn a_clock_that_jumped_ahead_and_back_keeps_nobody_waiting_for_long() {
+async fn nobody_waits_longer_because_a_clock_jumped_ahead_and_back() {
     let server = limiting().await;
     server.guess("192.0.2.1", "first@user.com").await;
     server.database.execute("update attempt set blocked_until = 99999999999999").await;
@@ -257,7 +257,7 @@ async fn a_clock_that_jumped_ahead_and_back_keeps_nobody_waiting_for_long() {
 }
 
 #[tokio::test]
-async fn two_sign_ins_at_once_make_a_hash_anew_and_both_succeed() {
+async fn parallel_sign_ins_succeed_while_they_replace_an_old_hash() {
     let server = limiting().await;
     server.register("first@user.com", PASSWORD).await.expect_status(201);
     let costly = Server::setup().set("BCRYPT_COST", 9).on(server.kill()).start().await;

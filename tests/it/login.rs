@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::support::{PASSWORD, Server, claims_of, header_of};
 
 #[tokio::test]
-async fn a_sign_in_gives_a_fresh_access_token_and_a_refresh_token() {
+async fn a_sign_in_returns_a_fresh_access_token_and_a_refresh_token() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let answer = server.login("first@user.com", PASSWORD).await.expect_status(200);
@@ -24,7 +24,7 @@ async fn a_sign_in_gives_a_fresh_access_token_and_a_refresh_token() {
     assert_eq!(claims["type"], "access");
     assert_eq!(claims["fresh"], true);
     assert_eq!(claims["exp"].as_u64().unwrap() - claims["iat"].as_u64().unwrap(), 900);
-    // The clocks of those who verify may be behind.
+    // The clocks of services that verify the token may be behind.
     assert_eq!(claims["nbf"].as_u64().unwrap(), claims["iat"].as_u64().unwrap() - 5);
     assert_eq!(claims["auth_time"], claims["iat"]);
     assert_eq!(claims["scope"], "authenticated");
@@ -37,7 +37,7 @@ async fn a_sign_in_gives_a_fresh_access_token_and_a_refresh_token() {
 }
 
 #[tokio::test]
-async fn the_address_may_be_in_any_case() {
+async fn users_can_sign_in_with_the_address_in_any_case() {
     let server = Server::start().await;
     server.register("First@user.com", PASSWORD).await.expect_status(201);
     for spelling in ["first@user.com", "FIRST@USER.COM", "First@user.com"] {
@@ -46,7 +46,7 @@ async fn the_address_may_be_in_any_case() {
 }
 
 #[tokio::test]
-async fn a_form_may_be_in_either_encoding_with_a_client_that_is_ignored() {
+async fn a_sign_in_accepts_both_form_encodings_and_ignores_the_client() {
     let server = Server::start().await;
     server.person("first").await;
     let fields = [
@@ -63,13 +63,13 @@ async fn a_form_may_be_in_either_encoding_with_a_client_that_is_ignored() {
         .iter()
         .fold(reqwest::multipart::Form::new(), |form, (name, value)| form.text(*name, *value));
     login().multipart(form).send().await.expect_status(200);
-    // Swagger's dialog sends an empty client beside the form.
+    // The dialog of Swagger UI sends an empty client with the form.
     let swagger = login().header("authorization", "Basic Og==").form(&fields[..3]);
     swagger.send().await.expect_status(200);
 }
 
 #[tokio::test]
-async fn unknown_wrong_and_inactive_are_one_answer() {
+async fn unknown_users_wrong_passwords_and_inactive_users_get_the_same_answer() {
     let server = Server::start().await;
     let inactive = server.person("inactive").await;
     server.person("first").await;
@@ -100,9 +100,9 @@ async fn unknown_wrong_and_inactive_are_one_answer() {
     }
 }
 
-/// One bad row must not make everybody's sign-in slow.
+/// One bad row must not slow down the sign-ins of other users.
 #[tokio::test]
-async fn a_hash_that_is_unreadable_or_far_too_dear_slows_nobody_else() {
+async fn an_unreadable_or_too_expensive_hash_does_not_slow_down_other_users() {
     let server = Server::start().await;
     server.person("first").await;
     for hash in ["$2b$15$unreadable".to_owned(), format!("$2b$13${}", "a".repeat(53))] {
@@ -114,7 +114,7 @@ async fn a_hash_that_is_unreadable_or_far_too_dear_slows_nobody_else() {
     for _ in 0..4 {
         server.login("nobody@user.com", "wrong").await.expect_status(400);
     }
-    assert!(server.cpu_ticks() - before < 40, "everybody pays for one");
+    assert!(server.cpu_ticks() - before < 40, "one hash slows down other sign-ins");
 }
 
 #[tokio::test]
@@ -129,7 +129,7 @@ async fn every_character_of_a_long_password_counts() {
     let hashes = server.database.column::<String>("select hashed_password from \"user\"").await;
     assert!(hashes[0].starts_with("$bcrypt-sha256$v=2,t=2b,r=4$"), "{hashes:?}");
 
-    // A hash that bcrypt made of its first 72 bytes is not the long password's.
+    // bcrypt reads only the first 72 bytes, but the hash of a shorter password does not match a longer one.
     server.register("cut@user.com", &long[..71]).await.expect_status(201);
     server.login("cut@user.com", &long[..71]).await.expect_status(200);
     server.login("cut@user.com", &long[..72]).await.expect_status(400);
@@ -137,7 +137,7 @@ async fn every_character_of_a_long_password_counts() {
 }
 
 #[tokio::test]
-async fn what_follows_a_nul_counts() {
+async fn characters_after_a_nul_in_a_password_count() {
     let server = Server::start().await;
     server.register("plain@user.com", "abcdefgh").await.expect_status(201);
     server.login("plain@user.com", "abcdefgh\0").await.expect_status(400);
@@ -149,7 +149,7 @@ async fn what_follows_a_nul_counts() {
 }
 
 #[tokio::test]
-async fn a_hash_nobody_can_read_is_a_wrong_password() {
+async fn a_user_with_an_unreadable_hash_gets_the_answer_for_a_wrong_password() {
     let server = Server::start().await;
     let person = server.person("first").await;
     for hash in ["", "!", "$2b$12$", "$2b$99$ü", "$bcrypt-sha256$v=2,t=2b,r=4$ü$", "ü"] {
@@ -161,7 +161,7 @@ async fn a_hash_nobody_can_read_is_a_wrong_password() {
 }
 
 #[tokio::test]
-async fn a_form_that_cannot_be_is_refused_in_fastapis_words() {
+async fn an_invalid_form_is_refused_with_the_texts_of_fastapi() {
     let server = Server::start().await;
     let login = || server.post("/auth/jwt/login");
     let missing = |names: &[&str]| {
@@ -192,7 +192,7 @@ async fn a_form_that_cannot_be_is_refused_in_fastapis_words() {
 }
 
 #[tokio::test]
-async fn where_verification_is_required_only_verified_users_sign_in() {
+async fn only_verified_users_can_sign_in_if_verification_is_required() {
     let server = Server::setup().set("REQUIRE_VERIFICATION", "true").start().await;
     let user = server.register("first@user.com", PASSWORD).await;
     server.login("first@user.com", "wrong").await.expect_refusal(400, "LOGIN_BAD_CREDENTIALS");
@@ -203,7 +203,7 @@ async fn where_verification_is_required_only_verified_users_sign_in() {
 }
 
 #[tokio::test]
-async fn a_sign_in_is_written_down_with_where_it_came_from() {
+async fn a_session_records_the_ip_address_and_the_user_agent() {
     let server = Server::start().await;
     server.person("first").await;
     let request = server.post("/auth/jwt/login").header("user-agent", "Tester/1.0");
@@ -215,9 +215,9 @@ async fn a_sign_in_is_written_down_with_where_it_came_from() {
     assert!(addresses.iter().all(|ip| ip.as_deref() == Some("127.0.0.1")), "{addresses:?}");
 }
 
-/// A sign-in is the only time when the password is at hand.
+/// The server knows the password only during a sign-in.
 #[tokio::test]
-async fn a_hash_that_is_too_cheap_is_made_anew_by_a_sign_in() {
+async fn a_sign_in_replaces_a_hash_whose_cost_is_too_low() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let hash = async |server: &Server| {
@@ -231,13 +231,13 @@ async fn a_hash_that_is_too_cheap_is_made_anew_by_a_sign_in() {
     let (access, _) = server.sign_in("first@user.com", PASSWORD).await;
     let upgraded = hash(&server).await;
     assert!(upgraded.starts_with("$2b$05$"), "{upgraded}");
-    // Nobody is signed out by it, and it is done once.
+    // This signs nobody out and happens only once.
     server.me(&access).await.expect_status(200);
     server.me(&person.access).await.expect_status(200);
     server.refresh(&person.refresh).await.expect_status(200);
     server.sign_in("first@user.com", PASSWORD).await;
     assert_eq!(hash(&server).await, upgraded);
-    // One that is dearer than those that are made now stays.
+    // A hash with a higher cost than new hashes stays.
     let server = Server::setup().on(server.kill()).start().await;
     server.sign_in("first@user.com", PASSWORD).await;
     assert_eq!(hash(&server).await, upgraded);

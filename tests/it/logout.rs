@@ -1,4 +1,4 @@
-//! `POST /auth/jwt/logout` and `/auth/jwt/logout-all`, and what becomes of tokens then.
+//! `POST /auth/jwt/logout` and `/auth/jwt/logout-all`, and the tokens after that.
 
 use serde_json::Value;
 
@@ -24,7 +24,7 @@ async fn a_sign_out_ends_every_token_of_the_session_and_no_other() {
 }
 
 #[tokio::test]
-async fn a_refresh_token_signs_out_too() {
+async fn a_refresh_token_can_sign_out() {
     let server = Server::start().await;
     let person = server.person("first").await;
     server.logout(&person.refresh).await.expect_status(204);
@@ -48,13 +48,13 @@ async fn signing_out_everywhere_ends_every_session_of_the_user() {
     }
     server.me(&stranger.access).await.expect_status(200);
     server.refresh(&stranger.refresh).await.expect_status(200);
-    // The next sign-in is as good as any, in the same second too.
+    // The tokens of the next sign-in are valid, also in the same second.
     let tokens = server.sign_in(&person.email, PASSWORD).await;
     server.me(&tokens.0).await.expect_status(200);
 }
 
 #[tokio::test]
-async fn revoked_stays_revoked_over_a_restart() {
+async fn revoked_tokens_stay_revoked_after_a_restart() {
     let server = Server::start().await;
     let (first, second) = (server.person("first").await, server.person("second").await);
     server.logout(&first.access).await.expect_status(204);
@@ -74,13 +74,13 @@ async fn a_sign_out_reaches_the_other_replicas() {
     let person = one.person("first").await;
     other.me(&person.access).await.expect_status(200);
     one.logout(&person.access).await.expect_status(204);
-    // The session's row is the truth on every replica at once.
+    // Every replica reads the row of the session at each refresh.
     other.refresh(&person.refresh).await.expect_refusal(401, "SESSION_ENDED");
-    other.refuses(&person.access).await;
+    other.wait_until_refused(&person.access).await;
 }
 
 #[tokio::test]
-async fn replicas_give_one_successor() {
+async fn two_replicas_return_the_same_successor() {
     let one = Server::start().await;
     let other = Server::setup().on(one.database.clone()).start().await;
     let person = one.person("first").await;
@@ -89,10 +89,10 @@ async fn replicas_give_one_successor() {
     assert_eq!(first, again);
 }
 
-/// On one replica a session is thrown out; its token must not set the next password on another that
-/// has not heard of it.
+/// A session ends on one replica. Its token must not set the next password on another replica that has not read the
+/// revocation yet.
 #[tokio::test]
-async fn who_was_thrown_out_does_not_change_the_password_on_another_replica() {
+async fn a_session_that_was_ended_cannot_change_the_password_on_another_replica() {
     let one = Server::start().await;
     let other = Server::setup().on(one.database.clone()).start().await;
     let person = one.person("first").await;
@@ -109,22 +109,22 @@ async fn who_was_thrown_out_does_not_change_the_password_on_another_replica() {
         drop(out);
         let taken = serde_json::json!({ "password": "the thief's" });
         other.change_me(&thief, &taken).await.expect_refusal(401, "Unauthorized");
-        // Nor make itself an API token, which would outlive everything.
+        // The thief cannot make an API token either, which would outlive the session.
         let token = other.make_api_token(&thief, &serde_json::json!({})).await;
         token.expect_refusal(401, "Unauthorized");
-        // Nor the owner's own token from before, which was ended as well.
+        // The owner's earlier token cannot change it either, because it ended too.
         other.change_me(&owner, &taken).await.expect_refusal(401, "Unauthorized");
         one.login(&person.email, PASSWORD).await.expect_status(200);
     }
 }
 
 #[tokio::test]
-async fn a_session_that_ended_long_ago_has_no_say_in_others() {
+async fn a_token_of_an_ended_session_cannot_end_other_sessions() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let other = server.sign_in(&person.email, PASSWORD).await;
     server.logout(&person.refresh).await.expect_status(204);
-    // As a purge does, days later.
+    // A purge does this days later.
     server.database.execute("delete from revocation").await;
     let server = Server::setup().on(server.kill()).start().await;
     for path in ["/auth/jwt/logout", "/auth/jwt/logout-all"] {
@@ -134,7 +134,7 @@ async fn a_session_that_ended_long_ago_has_no_say_in_others() {
     server.refresh(&other.1).await.expect_status(200);
 }
 
-/// Whoever knows a password can sign in as often as they like; the owner must be able to end it all.
+/// A thief who knows a password can sign in any number of times. The owner must be able to end all sessions.
 #[tokio::test]
 async fn any_number_of_sessions_can_be_ended_at_once() {
     let server = Server::start().await;
@@ -165,7 +165,7 @@ async fn any_number_of_sessions_can_be_ended_at_once() {
 }
 
 #[tokio::test]
-async fn a_revocation_that_a_newer_release_wrote_is_passed_over() {
+async fn a_server_ignores_revocations_of_an_unknown_kind() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let row = "insert into revocation (kind, subject, until, why, at) values";
@@ -178,7 +178,7 @@ async fn a_revocation_that_a_newer_release_wrote_is_passed_over() {
 }
 
 #[tokio::test]
-async fn a_purge_forgets_what_expired_more_than_a_day_ago_and_no_more() {
+async fn a_purge_deletes_only_revocations_that_expired_more_than_a_day_ago() {
     let server = Server::start().await;
     let person = server.person("first").await;
     server.logout(&person.access).await.expect_status(204);
@@ -204,10 +204,10 @@ async fn a_purge_forgets_what_expired_more_than_a_day_ago_and_no_more() {
     server.me(&person.access).await.expect_reason("token_revoked");
 }
 
-/// Servers know where they are in the table by its last row: a purge that took it away would look like a backup
-/// that was restored, and tokens would be refused until all was read again.
+/// Servers find their place in the table by its last row. A purge of this row would look like a restored backup, and
+/// servers would refuse tokens until they have read everything again.
 #[tokio::test]
-async fn a_purge_keeps_the_last_row_because_servers_know_their_place_by_it() {
+async fn a_purge_keeps_the_last_revocation() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let now = match server.database.kind() {
@@ -224,23 +224,23 @@ async fn a_purge_keeps_the_last_row_because_servers_know_their_place_by_it() {
     // A start purges.
     let server = Server::setup().on(server.kill()).start().await;
     let purged = |line: &Value| line["purge.what"] == "revocations";
-    assert_eq!(server.log.line("a purge", purged).await["purge.rows"], 1);
+    assert_eq!(server.log.wait_for_line("a purge", purged).await["purge.rows"], 1);
     let left = server.database.column::<String>("select subject from revocation").await;
     assert_eq!(left, ["last"]);
-    // What comes next is read on from there.
+    // The server reads the following rows from there.
     let jti = claims_of(&person.access)["jti"].as_str().unwrap().to_owned();
     let sql = format!(
         "insert into revocation (kind, subject, until, why, at) \
          values ('jti', '{jti}', {now} + 3600000, 'test', 0)"
     );
     server.database.execute(&sql).await;
-    server.refuses(&person.access).await;
+    server.wait_until_refused(&person.access).await;
     let log = server.log_so_far().await;
     assert!(!log.contains("they are read again"), "{log}");
 }
 
 #[tokio::test]
-async fn with_the_blacklist_off_tokens_live_until_they_expire_and_readiness_says_so() {
+async fn with_the_blacklist_off_access_tokens_are_accepted_until_they_expire() {
     let server = Server::setup().set("BLACKLIST_ENABLED", "false").start().await;
     let person = server.person("first").await;
     server.logout(&person.access).await.expect_status(204);
@@ -248,5 +248,5 @@ async fn with_the_blacklist_off_tokens_live_until_they_expire_and_readiness_says
     server.refresh(&person.refresh).await.expect_refusal(401, "SESSION_ENDED");
     let ready = server.get("/health/ready").send().await.expect_status(200);
     assert_eq!(ready.json["revocations"], "off");
-    server.log.says("BLACKLIST_ENABLED is off").await;
+    server.log.wait_for("BLACKLIST_ENABLED is off").await;
 }

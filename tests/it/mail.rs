@@ -1,4 +1,4 @@
-//! Mails and their delivery, to a real mail server.
+//! Mails, and their delivery to a real mail server.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -16,10 +16,10 @@ fn setup(port: u16) -> Setup {
 }
 
 #[tokio::test]
-async fn a_mail_server_is_handed_the_mail_of_a_registration() {
+async fn a_registration_sends_a_mail_to_the_mail_server() {
     let mails = MailServer::start(&[]);
     let server = setup(mails.port).start().await;
-    // Nothing that a stranger types is in it: or anybody could be sent advertisements.
+    // The mail contains no input of the caller. Otherwise strangers could send advertisements.
     let body = json!({
         "email": "first@user.com", "password": PASSWORD,
         "name": "Visit evil.example", "website": "https://evil.example"
@@ -37,8 +37,8 @@ async fn a_mail_server_is_handed_the_mail_of_a_registration() {
     let token: Vec<_> = token.iter().map(|(name, value)| (*name, value.as_str())).collect();
     browser.press("/verify", &token).await.expect_status(200);
     server.sign_in("first@user.com", PASSWORD).await;
-    // Neither the address nor what the mail brings is in the log.
-    server.log.says("a mail was sent").await;
+    // The log has neither the address nor the token or code of the mail.
+    server.log.wait_for("a mail was sent").await;
     let log = server.log_so_far().await;
     for secret in [letter.token(), letter.code(), letter.to.clone()] {
         assert!(!log.contains(&secret), "{log}");
@@ -48,19 +48,19 @@ async fn a_mail_server_is_handed_the_mail_of_a_registration() {
 }
 
 #[tokio::test]
-async fn while_the_mail_server_is_away_requests_go_on_and_its_mails_come_later() {
+async fn requests_do_not_wait_for_a_mail_server_that_is_away() {
     let port = free_port();
     let server = setup(port).start().await;
     let began = Instant::now();
     for turn in 0..10 {
         server.register(&format!("user{turn}@user.com"), PASSWORD).await.expect_status(201);
     }
-    // Not a time: a request that waited for the mail server would take ten seconds for each.
+    // This does not measure speed: with waits for the mail server, each request would take ten seconds.
     assert!(began.elapsed() < Duration::from_secs(60));
-    server.log.says("it is tried again").await;
+    server.log.wait_for("it is tried again").await;
     let mails = MailServer::start_on(port, &[]);
-    // Time passes until each is tried again.
-    server.passes(Duration::from_secs(60));
+    // Moves the clock until each mail is retried.
+    server.move_clock(Duration::from_secs(60));
     for turn in 0..10 {
         mails.letter(&format!("user{turn}@user.com")).await;
     }
@@ -70,7 +70,7 @@ async fn while_the_mail_server_is_away_requests_go_on_and_its_mails_come_later()
 }
 
 #[tokio::test]
-async fn a_slow_mail_server_keeps_nobody_waiting_and_one_that_refuses_is_asked_again() {
+async fn requests_do_not_wait_for_a_slow_mail_server_and_refused_mails_are_retried() {
     let mails = MailServer::start(&["--delay=2", "--refuse=3"]);
     let server = setup(mails.port).start().await;
     for turn in 0..5 {
@@ -78,16 +78,16 @@ async fn a_slow_mail_server_keeps_nobody_waiting_and_one_that_refuses_is_asked_a
         let asked = json!({ "email": "user0@user.com" });
         server.post("/auth/forgot-password").json(&asked).send().await.expect_status(202);
     }
-    assert!(mails.letters().is_empty(), "they are not handed in yet");
+    assert!(mails.letters().is_empty(), "no mail was delivered yet");
     for turn in 0..5 {
         mails.letter(&format!("user{turn}@user.com")).await;
     }
-    let log = server.log.says("the mail server answered 451").await;
-    assert!(!log.contains("@user.com"), "what the mail server said has the address");
+    let log = server.log.wait_for("the mail server answered 451").await;
+    assert!(!log.contains("@user.com"), "the address from the mail server's answer is in the log");
 }
 
 #[tokio::test]
-async fn a_server_killed_between_a_registration_and_its_mail_loses_nothing() {
+async fn a_server_that_is_killed_before_delivery_loses_no_mail() {
     let port = free_port();
     let server = setup(port).start().await;
     server.register("first@user.com", PASSWORD).await.expect_status(201);
@@ -106,7 +106,7 @@ async fn a_server_killed_between_a_registration_and_its_mail_loses_nothing() {
 }
 
 #[tokio::test]
-async fn of_two_replicas_one_delivers_a_mail() {
+async fn only_one_of_two_replicas_delivers_a_mail() {
     let mails = MailServer::start(&["--delay=0.3"]);
     let one = setup(mails.port).start().await;
     let other = setup(mails.port).on(one.database.clone()).start().await;
@@ -114,30 +114,30 @@ async fn of_two_replicas_one_delivers_a_mail() {
         let server = [&one, &other][turn % 2];
         server.register(&format!("user{turn}@user.com"), PASSWORD).await.expect_status(201);
     }
-    one.database.has_no_job().await;
+    one.database.wait_until_no_job_is_left().await;
     assert_eq!(mails.letters().len(), 12);
 }
 
 #[tokio::test]
-async fn a_mail_that_cannot_be_delivered_is_given_up_when_it_is_of_no_use() {
+async fn a_mail_is_given_up_after_it_has_expired() {
     let server = setup(free_port()).start().await;
     server.register("first@user.com", PASSWORD).await.expect_status(201);
     server.database.execute("update job set expires_at = 1000, due_at = 0").await;
-    server.database.has_no_job().await;
-    server.log.says("it is given up").await;
+    server.database.wait_until_no_job_is_left().await;
+    server.log.wait_for("it is given up").await;
 }
 
 #[tokio::test]
-async fn a_mailbox_that_is_none_is_not_tried_again() {
+async fn delivery_to_a_mailbox_that_does_not_exist_is_not_retried() {
     let mails = MailServer::start(&["--refuse=1", "--code=550"]);
     let server = setup(mails.port).start().await;
     server.register("first@user.com", PASSWORD).await.expect_status(201);
-    server.database.has_no_job().await;
-    server.log.says("the mail server answered 550").await;
+    server.database.wait_until_no_job_is_left().await;
+    server.log.wait_for("the mail server answered 550").await;
     assert!(mails.letters().is_empty());
 }
 
-/// A certificate that a machine trusts that is told so.
+/// Makes a certificate that a server trusts if `SSL_CERT_FILE` names it.
 fn certificate(folder: &std::path::Path) -> [String; 2] {
     let [certificate, key] = ["certificate.pem", "key.pem"].map(|name| folder.join(name));
     let mut openssl = Command::new("openssl");
@@ -151,7 +151,7 @@ fn certificate(folder: &std::path::Path) -> [String; 2] {
 }
 
 #[tokio::test]
-async fn a_password_for_the_mail_server_is_sent_encrypted_to_who_is_trusted_or_not_at_all() {
+async fn the_password_for_the_mail_server_is_sent_only_encrypted_to_a_trusted_server() {
     let folder = tempfile::tempdir().unwrap();
     let [certificate, key] = certificate(folder.path());
     let encrypted = ["--certificate", &certificate, "--key", &key];
@@ -167,10 +167,10 @@ async fn a_password_for_the_mail_server_is_sent_encrypted_to_who_is_trusted_or_n
         server
     };
     let failed = async |server: &Server| {
-        let log = server.log.says("it is tried again").await;
+        let log = server.log.wait_for("it is tried again").await;
         assert!(!log.contains("s@crEt"));
     };
-    // A stranger's certificate, and a server, or somebody before it, that knows of no encryption.
+    // An untrusted certificate, and a server (or an attacker in between) without encryption.
     let mails = MailServer::start(&encrypted);
     failed(&serve(mails.port, None).await).await;
     assert_eq!(mails.signed_in(), "");
@@ -183,7 +183,7 @@ async fn a_password_for_the_mail_server_is_sent_encrypted_to_who_is_trusted_or_n
     assert_eq!(mails.signed_in().trim(), "robot s@crEt encrypted");
     assert!(!server.log_so_far().await.contains("s@crEt"));
 
-    // From the beginning; and not to a stranger either.
+    // TLS from the beginning, also only to a trusted server.
     let mails = MailServer::start(&[&encrypted[..], &["--encrypted"]].concat());
     let smtps = |port: u16| url(port).replace("smtp://", "smtps://");
     let setup = || Server::setup().set("MAIL_URL", smtps(mails.port)).set("MAIL_FROM", FROM);
@@ -198,18 +198,18 @@ async fn a_password_for_the_mail_server_is_sent_encrypted_to_who_is_trusted_or_n
 }
 
 #[tokio::test]
-async fn without_a_mail_server_in_production_nothing_is_kept_and_the_start_says_so() {
+async fn production_without_a_mail_server_writes_no_mail_and_says_so_at_start() {
     let server = Server::setup().production().set("PUBLIC_URL", "https://id.example.com");
     let server = server.start().await;
     server.register("first@user.com", "a passphrase nobody guesses").await.expect_status(201);
     let asked = json!({ "email": "first@user.com" });
     server.post("/auth/forgot-password").json(&asked).send().await.expect_status(202);
     assert_eq!(server.database.count("job").await, 0);
-    server.log.says("MAIL_URL is not set").await;
+    server.log.wait_for("MAIL_URL is not set").await;
 }
 
 #[tokio::test]
-async fn words_of_ones_own_take_the_place_of_those_that_come_with_it() {
+async fn templates_of_an_operator_replace_the_built_in_ones() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("verify")).unwrap();
     let own = "Willkommen,\n {{ address }}!";

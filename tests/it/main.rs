@@ -1,10 +1,10 @@
-//! The service seen from outside: the real binary, a real port, a database of its own per test.
+//! Tests from outside: the real binary, a real port, and a database of its own for each test.
 //!
-//! `TEST_DATABASE` (`sqlite` or `postgres`) says where the tests keep their tables; `scripts/test`
-//! runs all of them on both, but for those below `once`, which need no second time, and those below `storm`
-//! and `foreign`, which take long and run with `--all`.
+//! `TEST_DATABASE` (`sqlite` or `postgres`) selects the database of the tests. `scripts/test` runs the tests on
+//! both. Exceptions: the tests in `once` run once, and those in `storm` and `foreign` are slow and run only with
+//! `--all`.
 
-#![expect(clippy::unwrap_used, reason = "what cannot be unwrapped fails its test")]
+#![expect(clippy::unwrap_used, reason = "a failed unwrap fails its test")]
 
 mod access;
 mod acts;

@@ -1,4 +1,4 @@
-//! Mails that tell superusers of superusers, and people of API tokens that were made for them.
+//! Security notices: mails to superusers about superusers, and to users about their API tokens.
 
 use std::io::Write;
 use std::process::Stdio;
@@ -14,14 +14,14 @@ const CHANGED: &str = "password was changed";
 const TOKEN: &str = "API token was created";
 
 impl Server {
-    /// The mails with these words in their subject that an address got, once nothing is left to be sent.
-    async fn told(&self, to: &str, subject: &str) -> Vec<Letter> {
-        self.database.has_no_job().await;
+    /// Waits until all mails are sent. Returns the mails to an address with this text in their subject.
+    async fn mails_to(&self, to: &str, subject: &str) -> Vec<Letter> {
+        self.database.wait_until_no_job_is_left().await;
         let is_one = |letter: &Letter| letter.to == to && letter.subject.contains(subject);
         self.outbox().into_iter().filter(is_one).collect()
     }
 
-    /// Runs a command beside this server's database, with the secret and the settings of the server.
+    /// Runs a command on the database of this server, with the secret and the settings of the server.
     fn operate(&self, arguments: &[&str], typed: &str) {
         let mut operator = self.beside();
         operator.args(arguments).env("APP_SECRET", SECRET);
@@ -32,14 +32,14 @@ impl Server {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
-    async fn patched(&self, bearer: &str, of: &str, changes: &serde_json::Value) {
+    async fn change_user(&self, bearer: &str, of: &str, changes: &serde_json::Value) {
         let request = self.patch(&format!("/users/{of}")).bearer(bearer).json(changes);
         request.send().await.expect_status(200);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn superusers_are_told_by_mail_of_each_that_is_added_whoever_does_it() {
+async fn superusers_get_a_mail_for_each_superuser_who_is_added_by_any_means() {
     let server = Server::start().await;
     let (root, second) = (server.superuser("root").await, server.superuser("second").await);
     let strong = server.api_token(&root.access, &json!({ "scopes": ["super"] })).await;
@@ -48,21 +48,21 @@ async fn superusers_are_told_by_mail_of_each_that_is_added_whoever_does_it() {
     browser.sign_in(&root.email, PASSWORD).await;
     let raise = json!({ "is_superuser": true });
     let hash = "$2b$04$EixZaYVK1fsbw1ZfbX3OXePaWxn96p36WQoeG6Lruj3vjPGga31lW";
-    let doors = ["session", "token", "page", "activated", "promote", "create", "import"];
-    for (count, door) in doors.iter().enumerate() {
-        let email = format!("{door}@new.com");
-        let id = match *door {
+    let interfaces = ["session", "token", "page", "activated", "promote", "create", "import"];
+    for (count, interface) in interfaces.iter().enumerate() {
+        let email = format!("{interface}@new.com");
+        let id = match *interface {
             "import" | "create" => String::new(),
             _ => server.register(&email, PASSWORD).await.expect_status(201).text("id"),
         };
-        let by = match *door {
+        let by = match *interface {
             "session" => {
-                server.patched(&root.access, &id, &raise).await;
+                server.change_user(&root.access, &id, &raise).await;
                 root.email.as_str()
             }
             "token" => {
-                server.patched(&strong, &id, &raise).await;
-                "root@user.com, by the API token"
+                server.change_user(&strong, &id, &raise).await;
+                "root@user.com, with the API token"
             }
             "page" => {
                 let page = format!("/admin/users/{id}");
@@ -75,14 +75,14 @@ async fn superusers_are_told_by_mail_of_each_that_is_added_whoever_does_it() {
                     ("was_scopes", "authenticated"),
                     ("scopes", "authenticated"),
                 ];
-                browser.does(&page, &form).await;
+                browser.press_and_follow(&page, &form).await;
                 root.email.as_str()
             }
             "activated" => {
                 let sleeping = json!({ "is_superuser": true, "is_active": false });
-                server.patched(&root.access, &id, &sleeping).await;
-                assert_eq!(server.told(&second.email, ADDED).await.len(), count);
-                server.patched(&root.access, &id, &json!({ "is_active": true })).await;
+                server.change_user(&root.access, &id, &sleeping).await;
+                assert_eq!(server.mails_to(&second.email, ADDED).await.len(), count);
+                server.change_user(&root.access, &id, &json!({ "is_active": true })).await;
                 root.email.as_str()
             }
             "promote" => {
@@ -103,79 +103,85 @@ async fn superusers_are_told_by_mail_of_each_that_is_added_whoever_does_it() {
             }
         };
         for to in [&root.email, &second.email] {
-            let told = server.told(to, ADDED).await;
-            assert_eq!(told.len(), count + 1, "{door}: {to}");
+            let told = server.mails_to(to, ADDED).await;
+            assert_eq!(told.len(), count + 1, "{interface}: {to}");
             let letter =
                 told.iter().find(|letter| letter.text.contains(&format!(": {email}."))).unwrap();
-            assert!(letter.text.contains(&format!("Added by {by}")), "{door}: {}", letter.text);
-            assert!(letter.html.contains(&email), "{door}: {}", letter.html);
-            assert!(letter.path().starts_with("/admin/users"), "{door}: {}", letter.path());
+            assert!(
+                letter.text.contains(&format!("Added by {by}")),
+                "{interface}: {}",
+                letter.text
+            );
+            assert!(letter.html.contains(&email), "{interface}: {}", letter.html);
+            assert!(letter.path().starts_with("/admin/users"), "{interface}: {}", letter.path());
         }
-        assert_eq!(server.told(&email, ADDED).await.len(), 1, "{door}: the one concerned");
+        assert_eq!(server.mails_to(&email, ADDED).await.len(), 1, "{interface}: the new superuser");
     }
-    // Saying again what they are adds nobody; taking it away, and others' scopes, are no news.
+    // Setting the flag again adds nobody. Removing it, and changing scopes of others, cause no mail.
     let people = "select id from \"user\" where email = 'session@new.com'";
     let id = server.database.column::<String>(people).await.remove(0);
-    server.patched(&root.access, &id, &raise).await;
-    server.patched(&root.access, &id, &json!({ "is_superuser": false })).await;
-    server.patched(&root.access, &bystander.id, &json!({ "scopes": ["authenticated"] })).await;
-    assert_eq!(server.told(&second.email, ADDED).await.len(), doors.len());
-    assert!(server.told(&bystander.email, ADDED).await.is_empty());
-    // What was refused is not told.
+    server.change_user(&root.access, &id, &raise).await;
+    server.change_user(&root.access, &id, &json!({ "is_superuser": false })).await;
+    server.change_user(&root.access, &bystander.id, &json!({ "scopes": ["authenticated"] })).await;
+    assert_eq!(server.mails_to(&second.email, ADDED).await.len(), interfaces.len());
+    assert!(server.mails_to(&bystander.email, ADDED).await.is_empty());
+    // A dry run causes no mail.
     let dry = json!({
         "dry_run": true,
         "users": [{ "email": "x@new.com", "hashed_password": hash, "is_superuser": true }],
     });
     let tried = server.post("/admin/import").bearer(&root.access).json(&dry).send().await;
     assert_eq!(tried.expect_status(200).json["outcomes"][0]["outcome"], "created");
-    assert_eq!(server.told(&second.email, ADDED).await.len(), doors.len());
+    assert_eq!(server.mails_to(&second.email, ADDED).await.len(), interfaces.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn superusers_are_told_by_mail_when_another_loses_a_password() {
+async fn superusers_get_a_mail_if_another_superuser_loses_a_password() {
     let server = Server::start().await;
     let (root, victim) = (server.superuser("root").await, server.superuser("victim").await);
     let person = server.person("first").await;
     let told = async |count: usize| {
-        let told = server.told(&root.email, SET).await;
+        let told = server.mails_to(&root.email, SET).await;
         assert_eq!(told.len(), count);
         told.into_iter().find(|letter| letter.text.contains(&victim.email))
     };
-    // Their own password by themself, and an ordinary user's, are nobody's business.
+    // No mail if they change their own password, or if it is the password of another user.
     let new = json!({ "password": "another password" });
     server.change_me(&victim.access, &new).await.expect_status(200);
-    server.patched(&root.access, &person.id, &new).await;
+    server.change_user(&root.access, &person.id, &new).await;
     assert!(told(0).await.is_none());
-    // By another superuser.
-    server.patched(&root.access, &victim.id, &json!({ "password": "set by root itself" })).await;
+    // Another superuser sets the password.
+    server
+        .change_user(&root.access, &victim.id, &json!({ "password": "set by root itself" }))
+        .await;
     let letter = told(1).await.unwrap();
     assert!(letter.text.contains(&format!("Changed by {}", root.email)), "{}", letter.text);
     assert_eq!(letter.path(), format!("/admin/users/{}", victim.id));
-    // At the terminal.
+    // An operator at the terminal sets it.
     server.operate(&["user", "set-password", &victim.email], "set by an operator");
     told(2).await.unwrap();
-    // By a mail.
+    // A mail sets it.
     let ask = server.post("/auth/forgot-password").json(&json!({ "email": victim.email }));
     ask.send().await.expect_status(202);
     let reset = server.letter(&victim.email, RESET, 1).await;
     let set = json!({ "token": reset.token(), "password": "set by whoever reads the mail" });
     server.post("/auth/reset-password").json(&set).send().await.expect_status(200);
-    let told = server.told(&root.email, SET).await;
+    let told = server.mails_to(&root.email, SET).await;
     let by_mail = |letter: &&Letter| letter.text.contains("an e-mail to that address");
     assert_eq!((told.len(), told.iter().filter(by_mail).count()), (3, 1));
-    // The one concerned is told as everybody is.
-    assert_eq!(server.told(&victim.email, CHANGED).await.len(), 4);
-    assert!(server.told(&victim.email, SET).await.is_empty());
-    assert!(server.told(&person.email, SET).await.is_empty());
+    // The owner gets the mail that every user gets.
+    assert_eq!(server.mails_to(&victim.email, CHANGED).await.len(), 4);
+    assert!(server.mails_to(&victim.email, SET).await.is_empty());
+    assert!(server.mails_to(&person.email, SET).await.is_empty());
 }
 
 #[tokio::test]
-async fn people_are_told_by_mail_of_each_api_token_that_is_made_for_them() {
+async fn users_get_a_mail_for_each_api_token_that_is_made_for_them() {
     let server = Server::start().await;
     let (root, person) = (server.superuser("root").await, server.verified("first").await);
     let wanted = json!({ "name": "deploy http://evil.example", "expire": 86400 });
     let made = server.make_api_token(&person.access, &wanted).await.expect_status(201);
-    let told = server.told(&person.email, TOKEN).await;
+    let told = server.mails_to(&person.email, TOKEN).await;
     assert_eq!(told.len(), 1);
     let letter = &told[0];
     let (secret, prefix) = (made.text("token"), made.text("prefix"));
@@ -192,15 +198,15 @@ async fn people_are_told_by_mail_of_each_api_token_that_is_made_for_them() {
         assert!(!part.contains(&secret) && !part.contains("evil.example"), "{part}");
     }
     assert_eq!(letter.path(), "/account#tokens-title");
-    // By somebody else, who is not named.
+    // A superuser makes the token, and the mail does not name them.
     let theirs = json!({ "username": person.email });
     server.make_api_token(&root.access, &theirs).await.expect_status(201);
-    let told = server.told(&person.email, TOKEN).await;
+    let told = server.mails_to(&person.email, TOKEN).await;
     assert_eq!(told.len(), 2);
     let by_root = told.iter().find(|letter| letter.text.contains("by an administrator")).unwrap();
     assert!(!by_root.text.contains(&root.email), "{}", by_root.text);
     assert!(by_root.text.contains("Expires: never"), "{}", by_root.text);
-    // The page makes tokens as well; storing a secret that is there already makes none.
+    // The page makes tokens as well. Storing an existing secret again makes none.
     let mut browser = Browser::of(&server);
     browser.sign_in(&person.email, PASSWORD).await;
     browser.open("/account").await.expect_status(200);
@@ -209,33 +215,33 @@ async fn people_are_told_by_mail_of_each_api_token_that_is_made_for_them() {
     browser.press("/account", &form).await.expect_status(201);
     let again = json!({ "token": secret, "expire": 60 });
     server.make_api_token(&person.access, &again).await.expect_status(201);
-    assert_eq!(server.told(&person.email, TOKEN).await.len(), 3);
-    // Nobody writes to an address that was never shown to be theirs.
+    assert_eq!(server.mails_to(&person.email, TOKEN).await.len(), 3);
+    // The mail to an unverified address does not contain the name of the token.
     let stranger = server.person("stranger").await;
     let buy = json!({ "name": "buy pills now" });
     server.make_api_token(&stranger.access, &buy).await.expect_status(201);
-    let told = server.told(&stranger.email, TOKEN).await;
+    let told = server.mails_to(&stranger.email, TOKEN).await;
     assert_eq!(told.len(), 1);
     assert!(!told[0].text.contains("pills"), "{}", told[0].text);
     // A service has no address.
     let before = server.outbox().len();
     server.service(&root, "billing", &["tokens:introspect"]).await;
-    server.told("nobody", TOKEN).await;
+    server.mails_to("nobody", TOKEN).await;
     assert_eq!(server.outbox().len(), before);
 }
 
-/// Each such mail has a budget of its own for each account that is told.
+/// Each of these mails has a limit of its own for each account that gets it.
 #[tokio::test]
-async fn a_script_that_makes_many_api_tokens_fills_nobodys_mailbox() {
+async fn making_many_api_tokens_does_not_fill_the_owners_mailbox() {
     let server = Server::setup().set("RATE_LIMIT", "on").start().await;
     let person = server.person("first").await;
     for _ in 0..16 {
         server.make_api_token(&person.access, &json!({})).await.expect_status(201);
     }
-    let told = server.told(&person.email, TOKEN).await.len();
+    let told = server.mails_to(&person.email, TOKEN).await.len();
     assert!((10..=11).contains(&told), "{told}");
-    // It is not the budget of anything else.
+    // Other mails have other limits.
     let new = json!({ "password": "another password" });
     server.change_me(&person.access, &new).await.expect_status(200);
-    assert_eq!(server.told(&person.email, CHANGED).await.len(), 1);
+    assert_eq!(server.mails_to(&person.email, CHANGED).await.len(), 1);
 }

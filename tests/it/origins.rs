@@ -1,8 +1,8 @@
-//! The URL of the service and the origins that may call it, in every spelling that people type.
+//! `PUBLIC_URL` and `CORS_ORIGINS` in every spelling that operators type.
 
 use crate::support::{Answer, Browser, PASSWORD, Server, claims_of};
 
-/// How people may spell a URL, and its one form.
+/// Spellings of a URL, each with its normalised form.
 const SPELLINGS: [(&str, &str); 9] = [
     ("https://id.example.com", "https://id.example.com"),
     ("HTTPS://id.example.com", "https://id.example.com"),
@@ -26,7 +26,7 @@ async fn sign_in(server: &Server, origin: &str, host: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn a_public_url_in_any_spelling_keeps_every_check_on() {
+async fn every_spelling_of_the_public_url_keeps_all_checks_on() {
     for (typed, origin) in SPELLINGS {
         let server = Server::setup().set("PUBLIC_URL", typed).start().await;
         let person = server.person("first").await;
@@ -54,7 +54,7 @@ async fn a_public_url_in_any_spelling_keeps_every_check_on() {
 }
 
 #[tokio::test]
-async fn links_in_mails_begin_with_the_public_url_in_its_one_form() {
+async fn links_in_mails_begin_with_the_normalised_public_url() {
     for (typed, form) in [
         ("HTTPS://Id.Example.Com:443/", "https://id.example.com/"),
         ("Https://id.example.com/Accounts/", "https://id.example.com/Accounts/"),
@@ -72,7 +72,7 @@ async fn links_in_mails_begin_with_the_public_url_in_its_one_form() {
 }
 
 #[tokio::test]
-async fn origins_that_may_call_are_known_in_any_spelling() {
+async fn cors_origins_are_recognised_in_every_spelling() {
     let listed: Vec<_> = SPELLINGS.iter().map(|(typed, _)| *typed).collect();
     let server = Server::setup().set("CORS_ORIGINS", listed.join(",")).start().await;
     server.person("first").await;

@@ -1,9 +1,9 @@
-//! What forms lead to: a page that says once what was done, or the form again with what was typed.
+//! Results of forms: a page with a flash message, or the form again with what was typed.
 
 use crate::support::{Browser, PASSWORD, Server};
 
 #[tokio::test]
-async fn what_was_done_is_said_once_by_nobody_but_us_and_where_it_belongs() {
+async fn a_flash_message_is_shown_once_on_its_page_and_cannot_be_forged() {
     let server = Server::start().await;
     let (person, other) = (server.person("first").await, server.person("second").await);
     let mut browser = Browser::of(&server);
@@ -14,7 +14,7 @@ async fn what_was_done_is_said_once_by_nobody_but_us_and_where_it_belongs() {
     let led = browser.press("/account", &profile).await.expect_status(303);
     assert_eq!(led.header("location"), "./account#profile-title");
     let told = browser.cookies["tessera-done"].clone();
-    // Not on another page, nor to somebody else, nor otherwise than it was.
+    // It is not shown on another page, to another user, or with changed content.
     assert!(!browser.open("/").await.body.contains(saved));
     let mut thief = Browser::of(&server);
     thief.sign_in(&other.email, PASSWORD).await;
@@ -35,7 +35,7 @@ async fn what_was_done_is_said_once_by_nobody_but_us_and_where_it_belongs() {
 }
 
 #[tokio::test]
-async fn a_form_that_was_open_for_too_long_does_nothing_and_keeps_what_was_typed() {
+async fn an_expired_form_changes_nothing_and_keeps_what_was_typed() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let mut browser = Browser::of(&server);
@@ -53,11 +53,11 @@ async fn a_form_that_was_open_for_too_long_does_nothing_and_keeps_what_was_typed
         assert!(again.body.contains("was no longer valid"), "{path}: {}", again.body);
         assert!(again.body.contains("value=\"ada@user.com\""), "{path}: {}", again.body);
         assert!(!again.body.contains("typed secret"), "{path}: {}", again.body);
-        assert_eq!(browser.csrf, right, "the form that is shown works");
+        assert_eq!(browser.csrf, right, "the CSRF value of the new form is valid");
     }
     assert_eq!(server.database.count("\"user\"").await, 1);
     assert_eq!(server.outbox().len(), mails);
-    // Of two windows in which one signs in, the second is led on.
+    // A user signs in in one of two windows. The form in the second window redirects.
     let mut second = Browser::of(&server);
     (second.cookies, second.csrf) = (browser.cookies.clone(), browser.csrf.clone());
     let filled = [("email", &*person.email), ("password", PASSWORD), ("next", "/account")];
@@ -68,7 +68,7 @@ async fn a_form_that_was_open_for_too_long_does_nothing_and_keeps_what_was_typed
 }
 
 #[tokio::test]
-async fn who_has_to_wait_keeps_what_was_typed_and_is_told_for_how_long() {
+async fn a_form_beyond_a_rate_limit_keeps_what_was_typed_and_says_how_long_to_wait() {
     let server = Server::setup().set("RATE_LIMIT", "on").start().await;
     let mut browser = Browser::of(&server);
     for (path, mut left) in [("/login", 20), ("/forgot-password", 20)] {
@@ -77,7 +77,7 @@ async fn who_has_to_wait_keeps_what_was_typed_and_is_told_for_how_long() {
         let page = loop {
             let page = browser.press(path, &filled).await;
             left -= 1;
-            assert!(left > 0, "nothing is refused");
+            assert!(left > 0, "no attempt was refused");
             if page.status == 429 {
                 break page;
             }
@@ -89,7 +89,7 @@ async fn who_has_to_wait_keeps_what_was_typed_and_is_told_for_how_long() {
 }
 
 #[tokio::test]
-async fn who_was_signed_out_meanwhile_is_told_that_nothing_was_done() {
+async fn a_form_of_a_signed_out_user_changes_nothing_and_says_so() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let mut browser = Browser::of(&server);
@@ -109,12 +109,12 @@ async fn who_was_signed_out_meanwhile_is_told_that_nothing_was_done() {
 }
 
 #[tokio::test]
-async fn a_link_says_whose_password_it_sets_and_signs_its_browser_out() {
+async fn a_password_link_shows_its_account_and_signs_the_browser_out() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let mut browser = Browser::of(&server);
     browser.sign_in(&person.email, PASSWORD).await;
-    // Where one signs in, the address is known.
+    // The form contains the address of the signed-in user.
     assert!(browser.open("/forgot-password").await.body.contains(&person.email));
     let asked = browser.press("/forgot-password", &[("email", &person.email)]).await;
     assert!(asked.expect_status(200).body.contains("name=\"code\""));
@@ -125,7 +125,7 @@ async fn a_link_says_whose_password_it_sets_and_signs_its_browser_out() {
     assert!(page.body.contains(&named), "{}", page.body);
     let filled =
         [("token", &*letter.token()), ("password", "another password"), ("email", &person.email)];
-    // A code that was right stays where the password was not; a form that was open for too long keeps its link.
+    // A right code stays in the form if the password is refused. An expired form keeps its link.
     let empty = [("email", &*person.email), ("code", &*letter.code()), ("password", "")];
     let again = browser.press("/reset-password", &empty).await.expect_status(400);
     let code = format!("name=\"code\" value=\"{}\"", letter.code());
@@ -140,18 +140,18 @@ async fn a_link_says_whose_password_it_sets_and_signs_its_browser_out() {
     browser.csrf = right;
     let done = browser.press("/reset-password", &filled).await.expect_status(200);
     assert!(!done.body.contains("logout") && done.body.contains("./login"), "{}", done.body);
-    // It is used: who opens it again is told so, and how to have another.
+    // The link is used. Opening it again shows this, and how to get another mail.
     let used = browser.open(&letter.path()).await.expect_status(400);
     assert!(used.body.contains("been used already"), "{}", used.body);
     assert!(used.body.contains("./forgot-password") && !used.body.contains(&person.email));
-    // A token for something else names nobody.
+    // A token for another purpose shows no account.
     let verify = server.letter(&person.email, "Verify", 1).await;
     let other = browser.open(&format!("/reset-password?token={}", verify.token())).await;
     assert!(!other.expect_status(400).body.contains(&person.email));
 }
 
 #[tokio::test]
-async fn a_superuser_who_may_more_by_their_own_hand_signs_in_anew_and_is_told_so() {
+async fn a_superuser_who_gives_themself_a_scope_must_sign_in_again() {
     let server = Server::start().await;
     let root = server.superuser("root").await;
     let mut browser = Browser::of(&server);

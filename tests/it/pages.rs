@@ -1,4 +1,4 @@
-//! Pages: signing in with a browser, and what somebody would try against it.
+//! Pages: sign-in with a browser, and attacks on it.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::support::{Browser, PASSWORD, Server, eventually};
 
 #[tokio::test]
-async fn somebody_registers_signs_in_and_out_without_scripts() {
+async fn a_user_can_register_sign_in_and_sign_out_without_scripts() {
     let server = Server::start().await;
     let mut browser = Browser::of(&server);
     assert_eq!(browser.open("/").await.expect_status(303).header("location"), "./login?next=/");
@@ -32,7 +32,7 @@ async fn somebody_registers_signs_in_and_out_without_scripts() {
 }
 
 #[tokio::test]
-async fn what_was_typed_stays_but_for_the_password_and_unknown_is_wrong() {
+async fn a_refused_form_keeps_all_input_except_the_password() {
     let server = Server::start().await;
     server.register("first@user.com", PASSWORD).await.expect_status(201);
     let mut browser = Browser::of(&server);
@@ -59,7 +59,7 @@ async fn what_was_typed_stays_but_for_the_password_and_unknown_is_wrong() {
 }
 
 #[tokio::test]
-async fn a_session_of_a_browser_is_one_like_any_other() {
+async fn a_browser_session_ends_like_any_other_session() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let mut browser = Browser::of(&server);
@@ -84,10 +84,10 @@ async fn a_session_of_a_browser_is_one_like_any_other() {
 }
 
 #[tokio::test]
-async fn signing_in_gives_another_id_and_a_planted_one_opens_nothing() {
+async fn a_sign_in_gives_the_browser_a_new_id_and_a_planted_id_is_worthless() {
     let server = Server::start().await;
     server.register("first@user.com", PASSWORD).await.expect_status(201);
-    // An attacker takes an id of their own, and has the victim sign in by it.
+    // An attacker plants an id of their own in the victim's browser, and the victim signs in.
     let mut attacker = Browser::of(&server);
     attacker.open("/login").await;
     let planted = attacker.id();
@@ -97,7 +97,7 @@ async fn signing_in_gives_another_id_and_a_planted_one_opens_nothing() {
     assert_ne!(victim.id(), planted);
     victim.open("/").await.expect_status(200);
     attacker.open("/").await.expect_status(303);
-    // One of the attacker's making is not taken either, nor two at once.
+    // An id that the attacker invents is not accepted either, and two cookies are refused.
     for id in ["x", "", &"A".repeat(43), "../../etc", "%00"] {
         let mut other = Browser::of(&server);
         other.cookies.insert("tessera-browser".to_owned(), id.to_owned());
@@ -110,7 +110,7 @@ async fn signing_in_gives_another_id_and_a_planted_one_opens_nothing() {
 }
 
 #[tokio::test]
-async fn a_copy_of_the_cookie_is_worth_nothing_after_the_sign_out_and_the_table_has_none() {
+async fn a_copy_of_the_cookie_is_worthless_after_the_sign_out() {
     let server = Server::start().await;
     server.register("first@user.com", PASSWORD).await.expect_status(201);
     let mut browser = Browser::of(&server);
@@ -123,7 +123,7 @@ async fn a_copy_of_the_cookie_is_worth_nothing_after_the_sign_out_and_the_table_
     browser.open("/").await;
     browser.press("/logout", &[]).await.expect_status(303);
     thief.open("/").await.expect_status(303);
-    // Nor does it open anything but pages.
+    // The cookie works only for pages.
     server.me(&thief.id()).await.expect_status(401);
     let cookie = format!("tessera={}", thief.id());
     server.get("/users/me").header("cookie", &cookie).send().await.expect_status(401);
@@ -131,7 +131,7 @@ async fn a_copy_of_the_cookie_is_worth_nothing_after_the_sign_out_and_the_table_
 }
 
 #[tokio::test]
-async fn a_browser_that_does_nothing_is_signed_out_and_one_that_is_used_is_noted_once_a_minute() {
+async fn a_browser_session_ends_after_a_time_without_use_and_at_its_maximum_age() {
     let server = Server::start().await;
     server.register("first@user.com", PASSWORD).await.expect_status(201);
     let mut browser = Browser::of(&server);
@@ -139,9 +139,9 @@ async fn a_browser_that_does_nothing_is_signed_out_and_one_that_is_used_is_noted
     let times = async || server.database.column::<i64>("select expires_at from session").await[0];
     let before = times().await;
     browser.open("/").await.expect_status(200);
-    // What is not written sends no event.
+    // Nothing reports that a write did not happen.
     tokio::time::sleep(Duration::from_millis(300)).await;
-    assert_eq!(times().await, before, "within the minute nothing is written");
+    assert_eq!(times().await, before, "the use was recorded again within a minute");
     let ago = |seconds: i64| {
         let millis = seconds * 1000;
         format!(
@@ -150,8 +150,8 @@ async fn a_browser_that_does_nothing_is_signed_out_and_one_that_is_used_is_noted
     };
     server.database.execute(&ago(61)).await;
     browser.open("/").await.expect_status(200);
-    eventually("it goes on", async || times().await >= before).await;
-    // However much it is used, not for ever. (Another start, which remembers no minute.)
+    eventually("the use extends the session", async || times().await >= before).await;
+    // Use does not extend a session beyond its maximum age. (A restarted server has no memory of recorded uses.)
     let cookies = browser.cookies.clone();
     let server = Server::setup().on(server.kill()).start().await;
     let mut browser = Browser::of(&server);
@@ -162,13 +162,13 @@ async fn a_browser_that_does_nothing_is_signed_out_and_one_that_is_used_is_noted
     browser.open("/").await.expect_status(200);
     let created = server.database.column::<i64>("select created_at from session").await[0];
     let last = async || times().await == created + 604_800 * 1000;
-    eventually("it goes on until its last day", last).await;
+    eventually("the session expires at its maximum age", last).await;
     server.database.execute(&ago(3600)).await;
     browser.open("/").await.expect_status(303);
 }
 
 #[tokio::test]
-async fn what_is_typed_is_shown_as_text_and_pages_run_nothing_and_stand_in_no_frame() {
+async fn pages_show_input_as_text_run_no_scripts_and_cannot_be_framed() {
     let server = Server::start().await;
     let mut browser = Browser::of(&server);
     browser.open("/login").await;
@@ -201,7 +201,7 @@ async fn what_is_typed_is_shown_as_text_and_pages_run_nothing_and_stand_in_no_fr
 }
 
 #[tokio::test]
-async fn people_look_after_their_account_on_its_page() {
+async fn users_can_manage_their_account_on_the_account_page() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let mut browser = Browser::of(&server);
@@ -211,14 +211,14 @@ async fn people_look_after_their_account_on_its_page() {
     browser.open("/account").await.expect_status(200);
 
     let profile = [("act", "profile"), ("name", "Ada"), ("surname", "<b>King"), ("website", "")];
-    let page = browser.does("/account", &profile).await;
+    let page = browser.press_and_follow("/account", &profile).await;
     assert!(page.body.contains("value=\"&lt;b&gt;King\""), "{}", page.body);
     assert_eq!(server.me(&person.access).await.text("surname"), "<b>King");
     let bad = [("act", "profile"), ("website", "javascript:alert(1)")];
     let page = browser.press("/account", &bad).await.expect_status(422);
     assert!(page.body.contains("begins with https:"), "{}", page.body);
 
-    // What a password is wanted for is refused without one, and with a wrong one.
+    // Actions that require the password are refused without it and with a wrong one.
     for fields in [
         &[("act", "email"), ("email", "thief@user.com")][..],
         &[("act", "password"), ("password", "battery staple correct")],
@@ -238,18 +238,18 @@ async fn people_look_after_their_account_on_its_page() {
     let page = browser.open("/account").await;
     assert!(!page.body.contains(&secret) && page.body.contains(&secret[..8]), "{}", page.body);
     let id = server.database.column::<String>("select id from api_token").await.remove(0);
-    browser.does("/account", &[("act", "delete-token"), ("id", &id)]).await;
+    browser.press_and_follow("/account", &[("act", "delete-token"), ("id", &id)]).await;
     browser.press("/account", &[("act", "delete-token"), ("id", &id)]).await.expect_status(404);
     server.me(&secret).await.expect_reason("api_token_unknown");
 
-    // A new password ends the others, and moves this one to another id.
+    // A new password ends the other sessions and gives this one another id.
     let mut other = Browser::of(&server);
     other.sign_in(&person.email, PASSWORD).await;
     let mut copy = Browser::of(&server);
     copy.cookies = browser.cookies.clone();
     let new = "battery staple correct";
     let change = [("act", "password"), ("password", new), ("current", PASSWORD)];
-    browser.does("/account", &change).await;
+    browser.press_and_follow("/account", &change).await;
     other.open("/account").await.expect_status(303);
     copy.open("/account").await.expect_status(303);
     server.me(&person.access).await.expect_status(401);
@@ -258,7 +258,7 @@ async fn people_look_after_their_account_on_its_page() {
     other.sign_in(&person.email, new).await;
     let list = browser.open("/account").await;
     assert!(list.body.contains("this session") && list.body.contains("End all other sessions"));
-    browser.does("/account", &[("act", "end-others")]).await;
+    browser.press_and_follow("/account", &[("act", "end-others")]).await;
     other.open("/account").await.expect_status(303);
     let export = browser.press("/account/export", &[("current", new)]).await;
     let export = export.expect_status(200);
@@ -273,25 +273,25 @@ async fn people_look_after_their_account_on_its_page() {
 }
 
 #[tokio::test]
-async fn a_sign_in_that_was_somebody_else_is_ended_and_a_new_password_asked_for() {
+async fn a_user_can_end_a_sign_in_of_somebody_else_and_is_asked_for_a_new_password() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let (mut browser, mut thief) = (Browser::of(&server), Browser::of(&server));
     thief.sign_in(&person.email, PASSWORD).await;
     browser.sign_in(&person.email, PASSWORD).await;
     let page = browser.open("/account").await.expect_status(200);
-    // Of the two others, and not of this one.
+    // The two other sessions have the button, and the current one does not.
     assert_eq!(page.body.matches("value=\"not-me\"").count(), 2, "{}", page.body);
     let act = "value=\"not-me\"><input type=\"hidden\" name=\"id\" value=\"";
     let id = page.body.split(act).nth(1).unwrap().split('"').next().unwrap().to_owned();
     let form = [("act", "not-me"), ("id", id.as_str())];
-    let said = browser.does("/account", &form).await;
+    let said = browser.press_and_follow("/account", &form).await;
     assert!(said.body.contains("Choose a new password now"), "{}", said.body);
     thief.open("/account").await.expect_status(303);
-    // Again, and after it ended: the advice is the same.
-    browser.does("/account", &form).await;
+    // The answer is the same if the session has already ended.
+    browser.press_and_follow("/account", &form).await;
     assert!(!browser.open("/account").await.body.contains(&format!("value=\"{id}\"")));
-    // Somebody else's session is not ended so.
+    // The session of another user cannot be ended in this way.
     let other = server.person("other").await;
     let mut others = Browser::of(&server);
     others.sign_in(&other.email, PASSWORD).await;
@@ -304,7 +304,7 @@ async fn a_sign_in_that_was_somebody_else_is_ended_and_a_new_password_asked_for(
 }
 
 #[tokio::test]
-async fn password_managers_find_the_page_and_no_page_tells_a_cause() {
+async fn password_managers_find_the_page_and_no_page_shows_an_internal_cause() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let mut browser = Browser::of(&server);
@@ -320,11 +320,11 @@ async fn password_managers_find_the_page_and_no_page_tells_a_cause() {
         assert!(!answer.body.contains("browser_session"), "{}", answer.body);
         assert!(answer.header("content-type").starts_with("text/html"));
     }
-    server.log.says("browser_session").await;
+    server.log.wait_for("browser_session").await;
 }
 
 #[tokio::test]
-async fn what_is_asked_twice_or_is_nowhere_is_answered_by_a_page_to_who_reads_pages() {
+async fn callers_that_accept_html_get_errors_as_pages() {
     let server = Server::start().await;
     let twice = server.get("/login?next=/account&next=//evil.example").send().await;
     assert!(twice.expect_status(200).body.contains("value=\"&#x2f;account\""));
@@ -362,7 +362,7 @@ async fn what_is_asked_twice_or_is_nowhere_is_answered_by_a_page_to_who_reads_pa
 }
 
 #[tokio::test]
-async fn the_sessions_of_others_are_not_ended_and_what_programs_say_of_themselves_is_text() {
+async fn the_account_page_cannot_end_sessions_of_others_and_shows_user_agents_as_text() {
     let server = Server::start().await;
     let (person, other) = (server.person("first").await, server.person("other").await);
     let mut browser = Browser::of(&server);

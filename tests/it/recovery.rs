@@ -1,4 +1,4 @@
-//! What people do by a mail they got: verify an address, choose another password, take an address back.
+//! Tokens and codes of mails: users verify an address, choose a new password, or take an address back.
 
 use serde_json::json;
 
@@ -15,7 +15,7 @@ impl Server {
         assert_eq!(answer.expect_status(202).body, "null");
     }
 
-    /// The `count`th mail with which somebody chooses another password.
+    /// Asks for a mail to choose a new password, and waits for the `count`th one.
     pub(crate) async fn reset_letter(&self, email: &str, count: usize) -> Letter {
         self.ask("/auth/forgot-password", email).await;
         self.letter(email, RESET, count).await
@@ -34,7 +34,7 @@ impl Server {
         self.post("/auth/restore-email").json(&json!({ "token": token })).send().await
     }
 
-    /// Somebody new, and what their client keeps for the code of the mail they got.
+    /// Registers a new user. Returns also the value that their client keeps for the code of the mail.
     pub(crate) async fn person_and_client(&self, name: &str) -> (Person, String) {
         let email = format!("{name}@user.com");
         let user = self.register(&email, PASSWORD).await.expect_status(201);
@@ -43,7 +43,7 @@ impl Server {
         (Person { id: user.text("id"), email, access, refresh }, client)
     }
 
-    /// Somebody whose address was shown to be theirs.
+    /// Registers a user and verifies their address.
     pub(crate) async fn verified(&self, name: &str) -> Person {
         let person = self.person(name).await;
         let letter = self.letter(&person.email, VERIFY, 1).await;
@@ -51,15 +51,15 @@ impl Server {
         person
     }
 
-    /// The mail that tells a former address, once its user has another.
-    pub(crate) async fn moved(&self, person: &Person, email: &str) -> Letter {
+    /// Changes the address of a user. Returns the mail to the previous address.
+    pub(crate) async fn change_address(&self, person: &Person, email: &str) -> Letter {
         self.change_me(&person.access, &json!({ "email": email })).await.expect_status(200);
         self.letter(&person.email, CHANGED, 1).await
     }
 }
 
 #[tokio::test]
-async fn a_registration_brings_a_mail_whose_token_verifies_the_address_once() {
+async fn a_registration_sends_a_mail_whose_token_verifies_the_address_once() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let letter = server.letter(&person.email, VERIFY, 1).await;
@@ -67,16 +67,16 @@ async fn a_registration_brings_a_mail_whose_token_verifies_the_address_once() {
     assert_eq!(server.me(&person.access).await.json["is_verified"], false);
     let verified = server.verify(&letter.token()).await.expect_status(200);
     assert_eq!((verified.text("id"), &verified.json["is_verified"]), (person.id, &json!(true)));
-    // At once, with the token from before.
+    // It takes effect at once, for an earlier access token too.
     assert_eq!(server.me(&person.access).await.json["is_verified"], true);
     server.verify(&letter.token()).await.expect_refusal(400, "VERIFY_USER_ALREADY_VERIFIED");
-    // Nor does it undo what a superuser decided since.
+    // The token cannot undo a later decision of a superuser.
     server.database.execute("update \"user\" set is_verified = false").await;
     server.verify(&letter.token()).await.expect_refusal(400, "VERIFY_USER_BAD_TOKEN");
 }
 
 #[tokio::test]
-async fn a_user_with_verification_required_signs_in_once_the_address_is_verified() {
+async fn a_user_can_sign_in_after_the_required_verification() {
     let server = Server::setup().set("REQUIRE_VERIFICATION", "true").start().await;
     server.register("first@user.com", PASSWORD).await.expect_status(201);
     let refused = server.login("first@user.com", PASSWORD).await;
@@ -87,7 +87,7 @@ async fn a_user_with_verification_required_signs_in_once_the_address_is_verified
 }
 
 #[tokio::test]
-async fn asking_again_with_the_same_client_ends_the_token_before() {
+async fn another_request_of_the_same_client_ends_the_earlier_token() {
     let server = Server::start().await;
     let registered = server.register("first@user.com", PASSWORD).await.expect_status(201);
     let client = registered.header("x-code-binding");
@@ -111,7 +111,7 @@ async fn asking_again_with_the_same_client_ends_the_token_before() {
 }
 
 #[tokio::test]
-async fn a_new_password_by_mail_ends_every_session_and_every_token_at_once() {
+async fn a_new_password_by_mail_ends_every_session_and_token_at_once() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let other = server.sign_in(&person.email, PASSWORD).await;
@@ -126,12 +126,12 @@ async fn a_new_password_by_mail_ends_every_session_and_every_token_at_once() {
     server.sign_in(&person.email, NEW_PASSWORD).await;
     let again = server.reset(&letter.token(), "yet another one of these").await;
     again.expect_refusal(400, "RESET_PASSWORD_BAD_TOKEN");
-    // Its owner is told.
+    // The owner gets a mail.
     server.letter(&person.email, "password was changed", 1).await;
 }
 
 #[tokio::test]
-async fn a_password_that_is_refused_leaves_the_token_good() {
+async fn a_token_stays_valid_if_the_password_is_refused() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let letter = server.reset_letter(&person.email, 1).await;
@@ -144,7 +144,7 @@ async fn a_password_that_is_refused_leaves_the_token_good() {
 }
 
 #[tokio::test]
-async fn a_changed_password_or_address_ends_the_tokens_made_for_it() {
+async fn a_changed_password_or_address_ends_the_tokens_that_were_made_for_it() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let letter = server.reset_letter(&person.email, 1).await;
@@ -162,13 +162,13 @@ async fn a_changed_password_or_address_ends_the_tokens_made_for_it() {
     server.verify(&verify.token()).await.expect_refusal(400, "VERIFY_USER_BAD_TOKEN");
     let refused = server.reset(&reset.token(), NEW_PASSWORD).await;
     refused.expect_refusal(400, "RESET_PASSWORD_BAD_TOKEN");
-    // The new address got a mail of its own.
+    // The new address gets a mail of its own.
     let letter = server.letter("moved@user.com", VERIFY, 1).await;
     server.verify(&letter.token()).await.expect_status(200);
 }
 
 #[tokio::test]
-async fn a_token_is_good_for_its_purpose_alone() {
+async fn a_token_of_a_mail_works_only_for_its_purpose() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let verify = server.letter(&person.email, VERIFY, 1).await.token();
@@ -193,12 +193,12 @@ async fn a_token_is_good_for_its_purpose_alone() {
 }
 
 #[tokio::test]
-async fn an_expired_token_is_good_for_nothing() {
+async fn an_expired_token_of_a_mail_does_nothing() {
     let server = Server::start().await;
     let (person, client) = server.person_and_client("first").await;
     let verify = server.letter(&person.email, VERIFY, 1).await;
     let reset = server.reset_letter(&person.email, 1).await;
-    let former = server.moved(&person, "moved@user.com").await;
+    let former = server.change_address(&person, "moved@user.com").await;
     for table in ["confirmation", "former_email"] {
         server.database.execute(&format!("update {table} set expires_at = 1000")).await;
     }
@@ -210,12 +210,12 @@ async fn an_expired_token_is_good_for_nothing() {
     let refused = request.json(&code).send().await;
     refused.expect_refusal(400, "VERIFY_USER_BAD_TOKEN");
     server.restore(&former.token()).await.expect_refusal(400, "RESTORE_EMAIL_BAD_TOKEN");
-    // Nor is the address kept from others any longer.
+    // Now anybody can register the previous address.
     server.register(&person.email, PASSWORD).await.expect_status(201);
 }
 
 #[tokio::test]
-async fn who_has_nothing_to_get_gets_no_mail_and_the_same_answer() {
+async fn a_request_for_a_mail_gets_the_same_answer_if_no_mail_is_sent() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let letter = server.letter(&person.email, VERIFY, 1).await;
@@ -229,9 +229,9 @@ async fn who_has_nothing_to_get_gets_no_mail_and_the_same_answer() {
         server.ask("/auth/request-verify-token", email).await;
         server.ask("/auth/forgot-password", email).await;
     }
-    // Those before it were answered when this one has come.
+    // When this mail arrives, the earlier requests are done too.
     server.reset_letter(&person.email, 1).await;
-    server.database.has_no_job().await;
+    server.database.wait_until_no_job_is_left().await;
     assert_eq!(server.outbox().len(), 3, "{:#?}", server.outbox());
     let bad = server.post("/auth/forgot-password").json(&json!({ "email": "bad" })).send().await;
     let message = "value is not a valid email address: An email address must have an @-sign.";
@@ -243,7 +243,7 @@ async fn who_has_nothing_to_get_gets_no_mail_and_the_same_answer() {
 }
 
 #[tokio::test]
-async fn a_reset_is_not_for_somebody_who_may_not_sign_in() {
+async fn an_inactive_user_cannot_use_the_token_of_a_mail() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let verify = server.letter(&person.email, VERIFY, 1).await;
@@ -255,7 +255,7 @@ async fn a_reset_is_not_for_somebody_who_may_not_sign_in() {
 }
 
 #[tokio::test]
-async fn the_code_of_a_mail_does_what_its_link_does() {
+async fn the_code_of_a_mail_does_the_same_as_its_link() {
     let server = Server::start().await;
     let (person, client) = server.person_and_client("first").await;
     let show = async |path: &str, client: &str, body: &serde_json::Value| {
@@ -274,7 +274,7 @@ async fn the_code_of_a_mail_does_what_its_link_does() {
     server.sign_in(&person.email, NEW_PASSWORD).await;
     let again = show("/auth/reset-password", &client, &body).await;
     again.expect_refusal(400, "RESET_PASSWORD_BAD_TOKEN");
-    // The code of somebody else is nobody's.
+    // A code of another user does not work.
     let (other, client) = server.person_and_client("other").await;
     let letter = server.letter(&other.email, VERIFY, 1).await;
     let body = json!({ "email": person.email, "code": letter.code() });
@@ -283,11 +283,11 @@ async fn the_code_of_a_mail_does_what_its_link_does() {
 }
 
 #[tokio::test]
-async fn of_any_number_at_once_one_uses_a_token() {
+async fn only_one_of_many_parallel_requests_can_use_a_token() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let verify = server.letter(&person.email, VERIFY, 1).await.token();
-    // The address first: a new password ends what another mail brought.
+    // The address is verified first, because a new password ends the tokens of other mails.
     let answers = futures_util::future::join_all((0..8).map(|_| server.verify(&verify))).await;
     assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 1);
     let reset = server.reset_letter(&person.email, 1).await.token();
@@ -303,12 +303,12 @@ async fn of_any_number_at_once_one_uses_a_token() {
 }
 
 #[tokio::test]
-async fn opening_a_link_changes_nothing_and_its_button_does() {
+async fn opening_a_link_changes_nothing_until_the_user_presses_the_button() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let letter = server.letter(&person.email, VERIFY, 1).await;
     for _ in 0..3 {
-        // Programs that look into mails do this.
+        // Programs that scan mail do this.
         let page = server.get(&letter.path()).send().await.expect_status(200);
         assert!(page.header("content-type").starts_with("text/html"));
         assert_eq!(page.header("referrer-policy"), "same-origin");
@@ -320,7 +320,7 @@ async fn opening_a_link_changes_nothing_and_its_button_does() {
         server.request("HEAD", &letter.path()).send().await.expect_status(200);
     }
     assert_eq!(server.me(&person.access).await.json["is_verified"], false);
-    // A form that no page of this browser brought does nothing.
+    // A form without a page of this browser does nothing.
     let token = letter.token();
     server.post("/verify").form(&[("token", token.as_str())]).send().await.expect_status(403);
     assert_eq!(server.me(&person.access).await.json["is_verified"], false);
@@ -345,11 +345,11 @@ async fn opening_a_link_changes_nothing_and_its_button_does() {
     let (access, refresh) = server.sign_in(&person.email, NEW_PASSWORD).await;
 
     let moved = Person { access, refresh, ..person };
-    let letter = server.moved(&moved, "moved@user.com").await;
+    let letter = server.change_address(&moved, "moved@user.com").await;
     server.get(&letter.path()).send().await.expect_status(200);
     let token = letter.token();
     browser.press("/restore-email", &[("token", &token)]).await.expect_status(200);
-    // Who changed it knows the password: it is nobody's now.
+    // The person who changed the address knows the password, so the password no longer works.
     server.login(&moved.email, NEW_PASSWORD).await.expect_status(400);
     let form = server.get("/forgot-password").send().await.expect_status(200);
     assert!(form.body.contains("name=\"email\""), "{}", form.body);
@@ -359,7 +359,7 @@ async fn opening_a_link_changes_nothing_and_its_button_does() {
 }
 
 #[tokio::test]
-async fn a_page_takes_the_code_and_shows_nothing_that_was_sent_as_html() {
+async fn a_page_accepts_the_code_and_shows_input_as_text() {
     let server = Server::start().await;
     let (person, client) = server.person_and_client("first").await;
     let code = server.letter(&person.email, VERIFY, 1).await.code();
@@ -379,7 +379,7 @@ async fn a_page_takes_the_code_and_shows_nothing_that_was_sent_as_html() {
 }
 
 #[tokio::test]
-async fn links_are_built_from_the_settings_whatever_host_is_asked_for() {
+async fn links_in_mails_use_the_settings_and_not_the_host_of_the_request() {
     let setup = Server::setup().set("PUBLIC_URL", "https://id.example.com/accounts");
     let server = setup.start().await;
     server.person("first").await;
@@ -388,7 +388,7 @@ async fn links_are_built_from_the_settings_whatever_host_is_asked_for() {
     ask.header("forwarded", "host=evil.example").send().await.expect_status(202);
     let letter = server.letter("first@user.com", RESET, 1).await;
     let page = server.get("/verify").send().await.expect_status(200);
-    // Beside the page, wherever that is.
+    // Links on pages are relative.
     assert!(
         page.body.contains("action=\"./verify\"") && page.body.contains("href=\"./style.css\"")
     );
@@ -398,7 +398,7 @@ async fn links_are_built_from_the_settings_whatever_host_is_asked_for() {
 }
 
 #[tokio::test]
-async fn what_a_mail_brought_works_after_the_secret_was_rotated() {
+async fn the_code_of_a_mail_still_works_after_the_secret_was_rotated() {
     let server = Server::start().await;
     let (person, client) = server.person_and_client("first").await;
     let letter = server.letter(&person.email, VERIFY, 1).await;
@@ -413,7 +413,7 @@ async fn what_a_mail_brought_works_after_the_secret_was_rotated() {
 }
 
 #[tokio::test]
-async fn the_database_holds_no_token_and_the_log_holds_them_in_development_alone() {
+async fn the_database_has_no_token_of_a_mail_and_the_log_of_development_has_it() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let verify = server.letter(&person.email, VERIFY, 1).await;
@@ -423,6 +423,6 @@ async fn the_database_holds_no_token_and_the_log_holds_them_in_development_alone
     for secret in [verify.token(), verify.code(), reset.token(), reset.code()] {
         assert!(rows.iter().all(|row| !row.contains(&secret) || secret.len() == 6), "{rows:?}");
     }
-    // For a developer to copy.
-    server.log.says(&verify.token()).await;
+    // A developer can copy it from the log.
+    server.log.wait_for(&verify.token()).await;
 }

@@ -9,11 +9,11 @@ use crate::support::{
     Forgery, Kind, PASSWORD, Person, SECRET, Server, claims_of, header_of, kid_of, refresh_key,
 };
 
-/// A secret that replaced the tests' own one.
+/// A secret that replaces the usual one of the tests.
 const NEXT_SECRET: &str = "b1946ac92492d2347c6235b4d2611184f1d1a2c4e6b8907c5e3d1f0a9b8c7d6e";
 
 impl Server {
-    /// Everything that a refresh changes in a session's row, and how many revocations there are.
+    /// Returns everything that a refresh changes in the rows of sessions, and the number of revocations.
     async fn rows(&self) -> (Vec<String>, i64) {
         let columns = ["generation", "rotated_at", "last_used_at", "expires_at", "ended_at"];
         let columns = columns.map(|name| format!("coalesce(cast({name} as varchar(20)), '-')"));
@@ -22,9 +22,9 @@ impl Server {
     }
 }
 
-/// Refresh tokens of a session as somebody makes them who has one of its access tokens and
-/// `APP_SECRET`, and knows how Tessera makes its own: signed as those of the release before, and as
-/// those of now; for each generation, by each id that can be known.
+/// Makes refresh tokens of a session, as an attacker does who has `APP_SECRET` and an access token of the session, and
+/// who knows how Tessera makes its tokens. They are signed as in the previous release and as now, for each generation,
+/// with each id that an attacker can know.
 fn made_with_the_secret(person: &Person, spent: &str) -> Vec<String> {
     let now = claims_of(&person.access)["iat"].as_u64().unwrap();
     let sid: Uuid = claims_of(&person.access)["sid"].as_str().unwrap().parse().unwrap();
@@ -57,7 +57,7 @@ fn made_with_the_secret(person: &Person, spent: &str) -> Vec<String> {
             }
         }
     }
-    // One that was spent, under another generation.
+    // A used token with another generation.
     if header_of(spent)["typ"] == "rt+jwt" {
         tokens.extend([1, 2].map(|other| Forgery::of(spent).with("gen", other).sign()));
     }
@@ -65,7 +65,7 @@ fn made_with_the_secret(person: &Person, spent: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn whoever_makes_refresh_tokens_with_the_secret_gets_and_ends_nothing() {
+async fn refresh_tokens_made_with_the_secret_give_nothing_and_end_nothing() {
     let settings: [&[(&str, &str)]; 3] = [
         &[("JWT_ALGORITHM", "HS256")],
         &[("JWT_ALGORITHM", "EdDSA")],
@@ -95,19 +95,22 @@ async fn whoever_makes_refresh_tokens_with_the_secret_gets_and_ends_nothing() {
             assert_eq!(explained.json["accepted"], false, "{what:?}");
             assert_eq!(server.rows().await, before, "{what:?}");
         }
-        // Who holds theirs goes on.
+        // The user's own tokens still work.
         server.me(&person.access).await.expect_status(200);
         let again = server.refresh(&person.refresh).await.expect_status(200);
         assert_eq!(again.text("refresh_token"), current);
         server.refresh(&current).await.expect_status(200);
-        // One line tells of it, however many there were.
+        // One line reports it, however many tokens there were.
         let log = server.log_so_far().await;
-        assert_eq!(log.matches("a refresh token has a good signature and is not").count(), 1);
+        assert_eq!(
+            log.matches("a refresh token has a valid signature, but its session").count(),
+            1
+        );
     }
 }
 
 #[tokio::test]
-async fn a_superuser_is_told_why_a_refresh_token_is_none() {
+async fn a_superuser_can_find_out_why_a_refresh_token_is_refused() {
     let server = Server::start().await;
     let root = server.superuser("root").await;
     let person = server.person("first").await;
@@ -124,7 +127,7 @@ async fn a_superuser_is_told_why_a_refresh_token_is_none() {
     assert_eq!(explain(&next).await, "token_ahead");
 }
 
-/// Its client would otherwise hold a token that another generation gets once more.
+/// Otherwise another client could get the same generation again.
 #[tokio::test]
 async fn a_token_that_is_ahead_of_a_restored_backup_ends_its_session() {
     let server = Server::start().await;
@@ -132,7 +135,7 @@ async fn a_token_that_is_ahead_of_a_restored_backup_ends_its_session() {
     let other = server.person("second").await;
     let second = server.refresh(&person.refresh).await.expect_status(200);
     let third = server.refresh(&second.text("refresh_token")).await.expect_status(200);
-    // The copy is of the time before both.
+    // The backup is older than both refreshes.
     let sid = claims_of(&person.access)["sid"].as_str().unwrap().to_owned();
     let restore = format!("update session set generation = 0 where id = '{sid}'");
     assert_eq!(server.database.execute(&restore).await, 1);
@@ -149,10 +152,10 @@ async fn a_token_that_is_ahead_of_a_restored_backup_ends_its_session() {
     server.refresh(&other.refresh).await.expect_status(200);
 }
 
-/// Sessions of a database of the release before get a secret each, and their refresh tokens, which
-/// `APP_SECRET` alone had made, end.
+/// The migration gives each session of the previous release a secret. Their refresh tokens, which were made with
+/// `APP_SECRET` alone, end.
 #[tokio::test]
-async fn an_upgrade_gives_each_session_a_secret_of_its_own() {
+async fn an_upgrade_gives_each_session_its_own_secret() {
     let server = Server::start().await;
     let people = [server.person("first").await, server.person("second").await];
     let database = server.kill();
@@ -169,7 +172,7 @@ async fn an_upgrade_gives_each_session_a_secret_of_its_own() {
         let (_, refresh) = server.sign_in(&person.email, PASSWORD).await;
         server.refresh(&refresh).await.expect_status(200);
     }
-    // A row that a server of the release before writes has none, which is not a secret to guess.
+    // A server of the previous release writes rows without a secret. The empty secret is not accepted.
     let none = match server.database.kind() {
         Kind::Sqlite => "update session set secret = x''",
         Kind::Postgres => "update session set secret = ''",
@@ -193,7 +196,7 @@ async fn a_refresh_token_gives_the_next_pair() {
     assert_eq!(refresh["gen"], 1);
     server.me(&answer.text("access_token")).await.expect_status(200);
     server.refresh(&answer.text("refresh_token")).await.expect_status(200);
-    // The access token of before lives until it expires.
+    // The earlier access token is valid until it expires.
     server.me(&person.access).await.expect_status(200);
 }
 
@@ -209,7 +212,7 @@ async fn the_token_may_be_in_the_header_in_json_or_in_a_form() {
             0 => refresh().bearer(&token),
             1 => refresh().json(&body),
             2 => refresh().form(&[("refresh_token", &token), ("grant_type", "refresh_token")]),
-            // Clients that add the header to every request add it here too.
+            // Some clients add the header to every request.
             3 => refresh().bearer(&old_access).json(&body),
             _ => refresh().bearer(&token).body("application/json", ""),
         };
@@ -225,7 +228,7 @@ async fn the_token_may_be_in_the_header_in_json_or_in_a_form() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_is_given_again_byte_for_byte() {
+async fn a_lost_answer_can_be_requested_again_byte_for_byte() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let first = server.refresh(&person.refresh).await.expect_status(200);
@@ -238,7 +241,7 @@ async fn a_lost_answer_is_given_again_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn a_token_spent_long_ago_ends_the_session() {
+async fn a_token_that_is_reused_after_the_leeway_ends_the_session() {
     let server = Server::setup().set("REFRESH_REUSE_LEEWAY", 1).start().await;
     let person = server.person("first").await;
     let next = server.refresh(&person.refresh).await.expect_status(200);
@@ -250,7 +253,7 @@ async fn a_token_spent_long_ago_ends_the_session() {
     server.me(&person.access).await.expect_reason("token_revoked");
     let why = server.database.column::<String>("select ended_why from session").await;
     assert_eq!(why, ["reuse"]);
-    // Their other sessions, and other people's, go on.
+    // The user can still sign in.
     server.login(&person.email, PASSWORD).await.expect_status(200);
 }
 
@@ -265,7 +268,7 @@ async fn a_token_two_generations_old_ends_the_session_at_once() {
 }
 
 #[tokio::test]
-async fn a_generation_that_is_yet_to_come_is_invalid_and_ends_nothing() {
+async fn a_forged_token_of_a_future_generation_is_invalid_and_ends_nothing() {
     let server = Server::start().await;
     let person = server.person("first").await;
     for generation in [json!(1), json!(7), json!(i64::MAX), json!(u64::MAX)] {
@@ -276,7 +279,7 @@ async fn a_generation_that_is_yet_to_come_is_invalid_and_ends_nothing() {
 }
 
 #[tokio::test]
-async fn one_kind_of_token_is_never_taken_for_the_other() {
+async fn access_tokens_and_refresh_tokens_cannot_replace_each_other() {
     let server = Server::start().await;
     let person = server.person("first").await;
     server.refresh(&person.access).await.expect_refusal(401, "REFRESH_TOKEN_INVALID");
@@ -288,10 +291,9 @@ async fn one_kind_of_token_is_never_taken_for_the_other() {
     server.me(&forged).await.expect_reason("claims_invalid");
 }
 
-/// `typ`, key and `type` belong together, in every combination that can be made (RFC 8725, section
-/// 3.11).
+/// `typ`, key and `type` must agree. The test tries every combination (RFC 8725, section 3.11).
 #[tokio::test]
-async fn the_header_the_key_and_the_claims_must_tell_of_one_kind() {
+async fn the_header_the_key_and_the_claims_must_agree_on_the_kind_of_token() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let (raw, derived) = (SECRET.as_bytes().to_vec(), refresh_key(SECRET));
@@ -329,7 +331,7 @@ async fn the_header_the_key_and_the_claims_must_tell_of_one_kind() {
 }
 
 #[tokio::test]
-async fn a_session_is_its_users_alone() {
+async fn a_token_cannot_refresh_the_session_of_another_user() {
     let server = Server::start().await;
     let (first, second) = (server.person("first").await, server.person("second").await);
     let sid = claims_of(&second.refresh)["sid"].clone();
@@ -339,7 +341,7 @@ async fn a_session_is_its_users_alone() {
 }
 
 #[tokio::test]
-async fn an_expired_token_says_so() {
+async fn an_expired_refresh_token_is_refused_as_expired() {
     let server = Server::setup().set("REFRESH_TOKEN_EXPIRES", 1).start().await;
     let person = server.person("first").await;
     server.advance(Duration::from_millis(2000)).await;
@@ -371,7 +373,7 @@ async fn a_deleted_user_cannot_stay_signed_in() {
 }
 
 #[tokio::test]
-async fn a_refresh_token_outlives_a_change_of_the_secret_while_the_old_one_is_known() {
+async fn a_refresh_token_survives_a_new_secret_while_the_old_one_is_configured() {
     let old = Server::start().await;
     let person = old.person("first").await;
     let database = old.kill();

@@ -9,7 +9,7 @@ async fn register(server: &Server, body: &Value) -> crate::support::Answer {
 }
 
 #[tokio::test]
-async fn somebody_registers_and_is_told_who_they_are() {
+async fn a_registration_returns_the_new_user() {
     let server = Server::start().await;
     let user = server.register("first@user.com", "blurp").await.expect_status(201);
     let id = user.text("id");
@@ -23,7 +23,7 @@ async fn somebody_registers_and_is_told_who_they_are() {
 }
 
 #[tokio::test]
-async fn an_address_is_taken_in_every_case() {
+async fn a_taken_address_is_refused_in_upper_and_lower_case() {
     let server = Server::start().await;
     server.register("first@user.com", PASSWORD).await.expect_status(201);
     for again in ["first@user.com", "FIRST@user.com", "First@USER.com"] {
@@ -32,13 +32,12 @@ async fn an_address_is_taken_in_every_case() {
     assert_eq!(server.database.count("\"user\"").await, 1);
 }
 
-/// By the rules of Unicode the Kelvin sign is a k in lower case; folded so, two people would share
-/// an address.
+/// In Unicode, the lower case of the Kelvin sign is "k". With this rule, two users would share an address.
 #[tokio::test]
-async fn case_is_folded_in_ascii_only() {
+async fn addresses_ignore_the_case_of_ascii_letters_only() {
     let server = Server::start().await;
     server.register("kelvin@user.com", PASSWORD).await.expect_status(201);
-    // With the right password: nobody else's address must lead to this user.
+    // The right password does not help: only the user's own address leads to this user.
     server.login("\u{212a}ELVIN@user.com", PASSWORD).await.expect_status(400);
     let kelvin = server.register("\u{212a}elvin@user.com", PASSWORD).await.expect_status(201);
     assert_eq!(kelvin.text("email"), "\u{212a}elvin@user.com");
@@ -52,7 +51,7 @@ async fn the_domain_is_stored_in_lower_case_and_the_local_part_as_typed() {
 }
 
 #[tokio::test]
-async fn flags_and_unknown_members_are_ignored() {
+async fn a_registration_ignores_flags_and_unknown_members() {
     let server = Server::start().await;
     let body = json!({
         "email": "mallory@user.com", "password": PASSWORD, "is_superuser": true,
@@ -66,9 +65,9 @@ async fn flags_and_unknown_members_are_ignored() {
     assert_ne!(user.text("id"), "00000000-0000-0000-0000-000000000000");
 }
 
-/// As recorded from FastAPI Users.
+/// The texts were recorded from FastAPI Users.
 #[tokio::test]
-async fn a_body_that_cannot_be_is_refused_in_fastapis_words() {
+async fn an_invalid_body_is_refused_with_the_texts_of_fastapi() {
     let server = Server::start().await;
     let item = |kind: &str, location: Value, message: &str| json!({ "detail": [{ "type": kind, "loc": location, "msg": message }] });
     let missing = |field: &str| item("missing", json!(["body", field]), "Field required");
@@ -115,7 +114,7 @@ async fn a_body_that_cannot_be_is_refused_in_fastapis_words() {
 }
 
 #[tokio::test]
-async fn addresses_that_are_none_are_refused() {
+async fn invalid_addresses_are_refused() {
     let server = Server::start().await;
     let long = format!("{}@user.com", "a".repeat(65));
     let longer = format!("a@{}.com", "a.".repeat(150));
@@ -153,11 +152,11 @@ async fn addresses_that_are_none_are_refused() {
 }
 
 #[tokio::test]
-async fn a_short_password_passes_in_development_with_a_warning() {
+async fn development_accepts_a_short_password_with_a_warning() {
     let server = Server::start().await;
     server.register("first@user.com", "blurp").await.expect_status(201);
     let warned = |line: &Value| line["level"] == "WARN" && line["password.characters"] == 5;
-    server.log.line("a warning of five characters", warned).await;
+    server.log.wait_for_line("a warning about five characters", warned).await;
     let empty = server.register("second@user.com", "").await;
     let empty = empty.expect_refusal(400, "REGISTER_INVALID_PASSWORD");
     assert_eq!(empty.json["detail"]["reason"], "Password should be at least 1 characters");
@@ -170,7 +169,7 @@ async fn production_refuses_a_short_password_with_the_reason() {
     let answer = server.register("first@user.com", "1234567").await;
     let answer = answer.expect_refusal(400, "REGISTER_INVALID_PASSWORD");
     assert_eq!(answer.json["detail"]["reason"], "Password should be at least 8 characters");
-    // Characters, not bytes.
+    // Characters count, not bytes.
     server.register("first@user.com", "ééééééé").await.expect_status(400);
     server.register("first@user.com", "éééééééé").await.expect_status(201);
     let long = "x".repeat(1025);
@@ -180,7 +179,7 @@ async fn production_refuses_a_short_password_with_the_reason() {
 }
 
 #[tokio::test]
-async fn nobody_registers_where_registration_is_closed() {
+async fn nobody_can_register_if_registration_is_closed() {
     let server = Server::setup().set("REGISTRATION", "closed").start().await;
     server.register("first@user.com", PASSWORD).await.expect_refusal(403, "REGISTRATION_CLOSED");
     assert_eq!(server.database.count("\"user\"").await, 0);
@@ -211,7 +210,7 @@ async fn a_password_that_is_easy_to_guess_is_refused_with_a_reason() {
     let (access, _) = server.sign_in("ada.king@user.com", PASSWORD).await;
     let changed = server.change_me(&access, &json!({ "password": "ada.king1" })).await;
     changed.expect_refusal(400, "UPDATE_USER_INVALID_PASSWORD");
-    // In development anything passes.
+    // Development accepts any password.
     let server = Server::start().await;
     server.register("first@user.com", "password").await.expect_status(201);
 }

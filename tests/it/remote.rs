@@ -1,4 +1,4 @@
-//! Operators' commands that ask a server: where their API token goes, and where it does not.
+//! Commands that ask a server: where they send their API token, and where they do not.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -10,7 +10,7 @@ use crate::terminal::{fault, json_of, out, strong_token};
 
 const TOKEN: &str = "tsr_the_token_of_a_superuser";
 
-/// Asks a server for its API tokens, with these settings and arguments.
+/// Runs `tessera token list` with these settings and arguments.
 fn asks(settings: &[(&str, &str)], arguments: &[&str]) -> Output {
     let folder = tempfile::tempdir().unwrap();
     let mut command = command(folder.path());
@@ -18,7 +18,7 @@ fn asks(settings: &[(&str, &str)], arguments: &[&str]) -> Output {
     command.env("TESSERA_API_TOKEN", TOKEN).envs(settings.iter().copied()).output().unwrap()
 }
 
-/// Somebody who listens on this address, writes down what is said, and always answers the same.
+/// Listens on an address, records the requests, and always sends the same answer.
 fn listener(address: &str, answer: &'static str) -> Option<(u16, Receiver<String>)> {
     let listener = TcpListener::bind((address, 0)).ok()?;
     let port = listener.local_addr().unwrap().port();
@@ -38,7 +38,7 @@ const EMPTY: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConten
                      Connection: close\r\n\r\n{\"items\":[],\"next\":null}";
 
 #[test]
-fn a_token_is_not_sent_in_the_clear_to_another_machine() {
+fn a_command_sends_no_token_unencrypted_to_another_machine() {
     for url in [
         "http://192.0.2.1",
         "HTTP://192.0.2.1",
@@ -64,7 +64,7 @@ fn a_token_is_not_sent_in_the_clear_to_another_machine() {
 }
 
 #[test]
-fn a_token_goes_in_the_clear_to_this_machine_or_where_somebody_says_so() {
+fn a_command_sends_a_token_unencrypted_only_to_this_machine_or_with_insecure() {
     for (address, name) in [
         ("127.0.0.1", "127.0.0.1"),
         ("127.0.0.1", "127.1"),
@@ -77,18 +77,18 @@ fn a_token_goes_in_the_clear_to_this_machine_or_where_somebody_says_so() {
         assert_eq!(json_of(&answer), serde_json::json!([]), "{name}");
         assert!(heard.recv().unwrap().contains(TOKEN), "{name}");
     }
-    // An address of this machine that is not its own alone.
+    // An address of this machine that other machines can reach too.
     let Some((port, heard)) = listener("0.0.0.0", EMPTY) else { return };
     let url = format!("http://0.0.0.0:{port}");
     assert!(fault(&asks(&[], &["--url", &url])).contains("--insecure"));
-    assert!(heard.try_recv().is_err(), "it was asked all the same");
+    assert!(heard.try_recv().is_err(), "the command sent a request");
     let answer = asks(&[], &["--url", &url, "--insecure"]);
     assert_eq!(json_of(&answer), serde_json::json!([]));
     assert!(heard.recv().unwrap().contains(TOKEN));
 }
 
 #[test]
-fn a_token_follows_no_redirect() {
+fn a_command_with_a_token_follows_no_redirect() {
     let (port, heard) = listener("127.0.0.1", EMPTY).unwrap();
     for status in ["301", "302", "303", "307", "308"] {
         let redirect = format!(
@@ -105,7 +105,7 @@ fn a_token_follows_no_redirect() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_in_the_clear_passes_no_proxy() {
+async fn a_command_sends_no_unencrypted_token_through_a_proxy() {
     let server = Server::start().await;
     let (_, strong) = strong_token(&server).await;
     let (port, heard) = listener("127.0.0.1", EMPTY).unwrap();
@@ -118,7 +118,7 @@ async fn a_token_in_the_clear_passes_no_proxy() {
     }
     let listed = command.env("TESSERA_API_TOKEN", &strong).output().unwrap();
     assert_eq!(json_of(&listed).as_array().unwrap().len(), 1);
-    assert!(heard.try_recv().is_err(), "a proxy was told the token");
+    assert!(heard.try_recv().is_err(), "the proxy got the token");
 }
 
 #[test]

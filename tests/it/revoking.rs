@@ -1,4 +1,4 @@
-//! `POST /auth/revoke`, and what superusers revoke.
+//! `POST /auth/revoke`, and revocations by superusers.
 
 use serde_json::{Value, json};
 
@@ -14,7 +14,12 @@ async fn revoke(server: &Server, token: &str) -> Answer {
     server.post("/auth/revoke").form(&[("token", token)]).send().await
 }
 
-async fn by_hand(server: &Server, root: &Person, kind: &str, subject: &Value) -> Answer {
+async fn revoke_as_superuser(
+    server: &Server,
+    root: &Person,
+    kind: &str,
+    subject: &Value,
+) -> Answer {
     let body = json!({ "kind": kind, "subject": subject, "why": "a test" });
     server.post("/admin/revocations").bearer(&root.access).json(&body).send().await
 }
@@ -29,7 +34,7 @@ async fn lift(server: &Server, root: &Person, seq: &Value) -> Answer {
 }
 
 #[tokio::test]
-async fn an_access_token_is_given_up_alone() {
+async fn a_holder_can_revoke_one_access_token_alone() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let answer = revoke(&server, &person.access).await.expect_status(200);
@@ -37,7 +42,7 @@ async fn an_access_token_is_given_up_alone() {
     server.me(&person.access).await.expect_reason("token_revoked");
     let next = server.refresh(&person.refresh).await.expect_status(200).text("access_token");
     server.me(&next).await.expect_status(200);
-    // Again is no fault, and writes nothing.
+    // Revoking it again succeeds and writes nothing.
     revoke(&server, &person.access).await.expect_status(200);
     assert_eq!(server.database.count("revocation").await, 1);
     let server = Server::setup().on(server.kill()).start().await;
@@ -46,7 +51,7 @@ async fn an_access_token_is_given_up_alone() {
 }
 
 #[tokio::test]
-async fn a_refresh_token_is_given_up_with_its_session() {
+async fn revoking_a_refresh_token_ends_its_session() {
     let server = Server::start().await;
     let person = server.person("first").await;
     revoke(&server, &person.refresh).await.expect_status(200);
@@ -56,7 +61,7 @@ async fn a_refresh_token_is_given_up_with_its_session() {
 }
 
 #[tokio::test]
-async fn a_token_that_is_not_ours_is_answered_as_one_that_is() {
+async fn revoking_a_foreign_token_gets_the_same_answer() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let forged = Forgery::of(&person.access);
@@ -77,7 +82,7 @@ async fn a_token_that_is_not_ours_is_answered_as_one_that_is() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_none_is_refused_in_the_words_of_oauth() {
+async fn an_invalid_revocation_request_gets_an_oauth_error() {
     let server = Server::start().await;
     let revoke = || server.post("/auth/revoke");
     let requests = [
@@ -96,24 +101,24 @@ async fn a_request_that_is_none_is_refused_in_the_words_of_oauth() {
 }
 
 #[tokio::test]
-async fn a_superuser_revokes_a_token_a_session_and_a_user() {
+async fn a_superuser_can_revoke_a_token_a_session_and_a_user() {
     let server = Server::start().await;
     let root = superuser(&server).await;
     let person = server.person("first").await;
     let other = server.sign_in(&person.email, PASSWORD).await;
 
     let jti = &claims_of(&person.access)["jti"];
-    by_hand(&server, &root, "jti", jti).await.expect_status(204);
+    revoke_as_superuser(&server, &root, "jti", jti).await.expect_status(204);
     server.me(&person.access).await.expect_reason("token_revoked");
     let next = server.refresh(&person.refresh).await.expect_status(200).text("access_token");
 
     let sid = &claims_of(&person.access)["sid"];
-    by_hand(&server, &root, "sid", sid).await.expect_status(204);
+    revoke_as_superuser(&server, &root, "sid", sid).await.expect_status(204);
     server.me(&next).await.expect_reason("token_revoked");
     server.refresh(&person.refresh).await.expect_refusal(401, "SESSION_ENDED");
     server.me(&other.0).await.expect_status(200);
 
-    by_hand(&server, &root, "sub", &json!(person.id)).await.expect_status(204);
+    revoke_as_superuser(&server, &root, "sub", &json!(person.id)).await.expect_status(204);
     server.me(&other.0).await.expect_reason("token_revoked");
     server.refresh(&other.1).await.expect_refusal(401, "SESSION_ENDED");
     let (again, _) = server.sign_in(&person.email, PASSWORD).await;
@@ -128,14 +133,14 @@ async fn a_superuser_revokes_a_token_a_session_and_a_user() {
 }
 
 #[tokio::test]
-async fn a_revocation_is_lifted_on_every_replica() {
+async fn lifting_a_revocation_takes_effect_on_every_replica() {
     let server = Server::start().await;
     let other = Server::setup().on(server.database.clone()).start().await;
     let root = superuser(&server).await;
     let person = server.person("first").await;
     let jti = &claims_of(&person.access)["jti"];
     for _ in 0..2 {
-        by_hand(&server, &root, "jti", jti).await.expect_status(204);
+        revoke_as_superuser(&server, &root, "jti", jti).await.expect_status(204);
     }
     let wait_for = async |status: u16| {
         let answers = async || other.me(&person.access).await.status == status;
@@ -145,8 +150,8 @@ async fn a_revocation_is_lifted_on_every_replica() {
     let rows = listed(&server, &root).await;
     lift(&server, &root, &rows[0]["seq"]).await.expect_status(204);
     lift(&server, &root, &rows[0]["seq"]).await.expect_refusal(404, "Not Found");
-    // The other of the two holds on.
-    other.catches_up().await;
+    // The other one of the two revocations still holds.
+    other.wait_until_caught_up().await;
     server.me(&person.access).await.expect_reason("token_revoked");
     other.me(&person.access).await.expect_reason("token_revoked");
     lift(&server, &root, &rows[1]["seq"]).await.expect_status(204);
@@ -155,18 +160,18 @@ async fn a_revocation_is_lifted_on_every_replica() {
     assert_eq!(lifted["kind"], "lift");
     lift(&server, &root, &lifted["seq"]).await.expect_refusal(404, "Not Found");
 
-    // What is left in the table says the same to a replica that starts.
+    // A replica that starts reads the same from the table.
     drop(other);
     let server = Server::setup().on(server.kill()).start().await;
     server.me(&person.access).await.expect_status(200);
-    by_hand(&server, &root, "jti", jti).await.expect_status(204);
+    revoke_as_superuser(&server, &root, "jti", jti).await.expect_status(204);
     let server = Server::setup().on(server.kill()).start().await;
     server.me(&person.access).await.expect_reason("token_revoked");
 }
 
-/// What a superuser writes is for superusers, however long it is.
+/// Only superusers see the text that a superuser writes, however long it is.
 #[tokio::test]
-async fn a_user_is_not_told_what_a_superuser_wrote() {
+async fn a_user_does_not_see_the_reason_that_a_superuser_wrote() {
     let server = Server::start().await;
     let root = superuser(&server).await;
     let person = server.person("first").await;
@@ -185,7 +190,7 @@ async fn a_user_is_not_told_what_a_superuser_wrote() {
 }
 
 #[tokio::test]
-async fn a_token_that_was_given_up_is_remembered_no_longer_than_it_lives() {
+async fn a_revocation_is_kept_no_longer_than_its_token_can_be_valid() {
     let server = Server::start().await;
     let person = server.person("first").await;
     revoke(&server, &person.access).await.expect_status(200);
@@ -198,7 +203,7 @@ async fn a_token_that_was_given_up_is_remembered_no_longer_than_it_lives() {
 }
 
 #[tokio::test]
-async fn a_refresh_token_is_explained_by_its_session() {
+async fn the_explanation_of_a_refresh_token_uses_its_session() {
     let server = Server::start().await;
     let root = superuser(&server).await;
     let person = server.person("first").await;
@@ -219,16 +224,16 @@ async fn a_refresh_token_is_explained_by_its_session() {
 }
 
 #[tokio::test]
-async fn a_revocation_that_cannot_be_is_refused() {
+async fn invalid_revocations_are_refused() {
     let server = Server::start().await;
     let root = superuser(&server).await;
     let nil = json!("00000000-0000-0000-0000-000000000000");
     for kind in ["sid", "sub"] {
-        by_hand(&server, &root, kind, &nil).await.expect_refusal(404, "Not Found");
+        revoke_as_superuser(&server, &root, kind, &nil).await.expect_refusal(404, "Not Found");
     }
     for (kind, subject) in [("kid", &nil), ("lift", &nil), ("jti", &json!("x")), ("jti", &json!(1))]
     {
-        by_hand(&server, &root, kind, subject).await.expect_status(422);
+        revoke_as_superuser(&server, &root, kind, subject).await.expect_status(422);
     }
     for why in ["line\nline", "nul\0", &"x".repeat(257)] {
         let body = json!({ "kind": "jti", "subject": nil, "why": why });
@@ -256,7 +261,7 @@ async fn revocations_are_listed_page_by_page() {
     let root = superuser(&server).await;
     for n in 1..=5_u128 {
         let id = json!(uuid::Uuid::from_u128(n).to_string());
-        by_hand(&server, &root, "jti", &id).await.expect_status(204);
+        revoke_as_superuser(&server, &root, "jti", &id).await.expect_status(204);
     }
     let (mut seen, mut after) = (Vec::new(), String::new());
     loop {
@@ -272,9 +277,9 @@ async fn revocations_are_listed_page_by_page() {
     assert!(seen.windows(2).all(|pair| pair[0] > pair[1]), "{seen:?}");
 }
 
-/// By hand and at the door, the same token has the same fate.
+/// The explanation and the operation judge the same token in the same way.
 #[tokio::test]
-async fn a_token_is_explained_as_it_is_decided() {
+async fn the_explanation_of_a_token_agrees_with_the_decision() {
     let server = Server::start().await;
     let root = superuser(&server).await;
     let person = server.person("first").await;
@@ -313,7 +318,10 @@ async fn a_token_is_explained_as_it_is_decided() {
     let expired = explain(&tokens[1]).await;
     assert!(expired.text("sentence").ends_with("ago (at 1000000000)"), "{}", expired.body);
     assert_eq!(expired.text("sub"), person.id);
-    assert!(explain(&tokens[10]).await.json["sub"].is_null(), "nobody's claims are believed");
+    assert!(
+        explain(&tokens[10]).await.json["sub"].is_null(),
+        "the claims of a forged token are not shown"
+    );
     assert!(explain(&person.refresh).await.text("sentence").contains("a refresh token"));
     server.logout(&person.access).await.expect_status(204);
     assert_eq!(explain(&person.access).await.text("reason"), "token_revoked");
@@ -325,9 +333,9 @@ async fn a_token_is_explained_as_it_is_decided() {
     server.me(&again).await.expect_refusal(401, "Unauthorized");
 }
 
-/// A superuser whose flag was taken away is one no more, with the token of before.
+/// A user who lost the flag has no permissions of a superuser, also with a token from before.
 #[tokio::test]
-async fn a_former_superuser_may_not() {
+async fn a_former_superuser_cannot_list_revocations() {
     let server = Server::start().await;
     let root = superuser(&server).await;
     server.database.execute("update \"user\" set is_superuser = false").await;
@@ -339,9 +347,9 @@ async fn a_former_superuser_may_not() {
     list.expect_refusal(403, "Forbidden");
 }
 
-/// Revoking is cheap, and each row is kept for a day and known to every server: one sign-in makes few.
+/// A revocation costs little, but every server keeps its row for a day. So one sign-in can make only a few.
 #[tokio::test]
-async fn a_session_of_which_too_many_tokens_were_revoked_ends() {
+async fn a_session_ends_after_too_many_of_its_tokens_were_revoked() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let (other, _) = server.sign_in(&person.email, PASSWORD).await;
@@ -367,7 +375,7 @@ async fn a_session_of_which_too_many_tokens_were_revoked_ends() {
         revoke(&server, token).await.expect_status(200);
     }
     assert_eq!((rows("jti").await, rows("sid").await), (20, 1));
-    // Another session of theirs goes on, and may give up tokens.
+    // Another session of the user continues and can revoke tokens.
     server.me(&other).await.expect_status(200);
     revoke(&server, &other).await.expect_status(200);
     assert_eq!((rows("jti").await, rows("sid").await), (21, 1));
@@ -393,9 +401,9 @@ async fn revoked_tokens_that_have_expired_do_not_count_towards_the_end_of_a_sess
     server.me(&access).await.expect_status(200);
 }
 
-/// Whatever the number of requests at once, and on whichever server.
+/// For any number of parallel requests, on any server.
 #[tokio::test(flavor = "multi_thread")]
-async fn tokens_that_are_revoked_at_once_are_counted_one_by_one() {
+async fn parallel_revocations_of_tokens_are_counted_one_by_one() {
     let one = Server::start().await;
     let two = Server::setup().on(one.database.clone()).start().await;
     let person = one.person("first").await;
@@ -420,9 +428,9 @@ async fn tokens_that_are_revoked_at_once_are_counted_one_by_one() {
     one.refresh(&refresh).await.expect_refusal(401, "SESSION_ENDED");
 }
 
-/// A start reads what may cover a token that is valid, in batches, and nothing else.
+/// A start reads the rows of tokens that can be valid, in batches, and nothing else.
 #[tokio::test]
-async fn a_start_reads_every_revocation_that_may_matter_and_no_other() {
+async fn a_start_reads_only_revocations_of_tokens_that_can_be_valid() {
     let server = Server::start().await;
     let (first, second) = (server.person("first").await, server.person("second").await);
     let third = server.person("third").await;
@@ -441,7 +449,7 @@ async fn a_start_reads_every_revocation_that_may_matter_and_no_other() {
         ),
     };
     let into = "insert into revocation (kind, subject, until, why, at)";
-    // More than one batch with one expiry, and one in the middle of them by the order of the rows.
+    // More than one batch of rows with the same expiry, and a row in the middle of them.
     for (subject, until) in [(id(&first), hour), (id(&second), now - 3_600_000)] {
         let sql = format!("{into} values ('jti', '{subject}', {until}, 'test', {now})");
         database.execute(&sql).await;
@@ -453,18 +461,18 @@ async fn a_start_reads_every_revocation_that_may_matter_and_no_other() {
     let server = Server::setup().on(database).start().await;
     server.me(&first.access).await.expect_reason("token_revoked");
     server.me(&third.access).await.expect_reason("token_revoked");
-    // Its row says that the token expired long ago: nobody needs it.
+    // By its row, this token expired long ago, so the server does not read it.
     server.me(&second.access).await.expect_status(200);
 }
 
-/// The table is put back to what it was, beneath servers that followed it.
+/// An older copy of the table is restored while servers read it.
 #[tokio::test]
-async fn a_backup_that_is_restored_beneath_servers_revives_nothing_and_hides_nothing() {
+async fn a_backup_that_is_restored_under_servers_revives_no_token_and_hides_no_revocation() {
     let one = Server::start().await;
     let two = Server::setup().on(one.database.clone()).start().await;
     let database = one.database.clone();
     let refused = async |server: &Server, token: &str| {
-        let answer = awaited("the server learns of it", async || {
+        let answer = awaited("the server refuses the token", async || {
             let answer = server.me(token).await;
             assert!([200, 401, 503].contains(&answer.status), "{}", answer.body);
             Some(answer).filter(|answer| answer.status == 401)
@@ -483,8 +491,8 @@ async fn a_backup_that_is_restored_beneath_servers_revives_nothing_and_hides_not
         for person in &people[..3] {
             refused(&two, &person.access).await;
         }
-        // The first time to what it was, then to an empty table, then by a table with another row at the
-        // place of the last.
+        // The first round restores the copy. The second leaves an empty table. In the third, another row has the
+        // number of the last one.
         let set_back = match (round, database.kind()) {
             (1, _) => "delete from revocation",
             _ => "delete from revocation where seq > (select max(seq) from kept)",
@@ -502,9 +510,9 @@ async fn a_backup_that_is_restored_beneath_servers_revives_nothing_and_hides_not
             ),
         };
         database.execute(&sequence).await;
-        // Their places were others' a moment ago.
+        // These revocations get numbers that other rows had before.
         for person in &people[3..5] {
-            // While a server reads the rows again, it says that it does not know.
+            // While a server reads the rows again, it answers 503.
             let answer = awaited("the server answers", async || {
                 Some(one.logout(&person.access).await).filter(|answer| answer.status != 503)
             });
@@ -524,9 +532,9 @@ async fn a_backup_that_is_restored_beneath_servers_revives_nothing_and_hides_not
     }
 }
 
-/// With HS256 a service makes tokens for itself, of any session that it saw: it ends none by them.
+/// With HS256, a service can make tokens for itself of any session that it saw. It cannot end the session with them.
 #[tokio::test]
-async fn who_makes_tokens_for_one_audience_ends_no_session_by_revoking_them() {
+async fn a_service_that_makes_tokens_for_itself_ends_no_session_by_revoking_them() {
     let server = Server::setup().set("JWT_AUDIENCES", "billing").start().await;
     let person = server.person("first").await;
     let mut derive = crate::support::command(server.folder());
@@ -544,7 +552,7 @@ async fn who_makes_tokens_for_one_audience_ends_no_session_by_revoking_them() {
         assert_eq!(answer.status, if turn < 20 { 200 } else { 429 }, "{}", answer.body);
     }
     assert_eq!(server.database.count("revocation").await, 20);
-    // Nor is the session nearer its end.
+    // They do not count for the session.
     revoke(&server, &person.access).await.expect_status(200);
     server.refresh(&person.refresh).await.expect_status(200);
 }

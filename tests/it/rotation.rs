@@ -1,4 +1,4 @@
-//! For how long keys are published that sign no more, or not yet.
+//! How long keys are published that no longer sign or do not sign yet.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use tokio::task::JoinSet;
 use crate::keys::{again, with};
 use crate::support::{PASSWORD, Server, eventually, header_of};
 
-/// What a key signed is accepted for as long as it can live, and the key is published for as long, and no
-/// longer: by whatever settings the servers that are left have.
+/// A key is published as long as a token that it signed can be valid, and no longer, whatever the settings of the
+/// remaining servers are.
 #[tokio::test]
-async fn keys_of_an_algorithm_that_was_left_are_withdrawn_once_nothing_they_signed_lives() {
+async fn keys_of_a_former_algorithm_are_withdrawn_after_all_their_tokens_have_expired() {
     let long_ago = "update signing_key set last_signed_at = last_signed_at - 2000000";
     let mut server = with("EdDSA").await;
     let person = server.person("first").await;
@@ -22,16 +22,16 @@ async fn keys_of_an_algorithm_that_was_left_are_withdrawn_once_nothing_they_sign
         assert_eq!(server.jwks().await.len(), published + 1, "{algorithm}");
         server.me(&access).await.expect_status(200);
         let database = server.kill();
-        // The server has just noted that it signs with the one of its own algorithm.
+        // The server has just recorded that it signs with the key of its own algorithm.
         let others = format!("{long_ago} where algorithm <> '{algorithm}'");
         database.execute(&others).await;
         server = again(algorithm, database).await;
         assert_eq!(server.jwks().await.len(), published, "{algorithm}");
         server.me(&access).await.expect_reason("key_unknown");
-        // The one that signs now is the next to be left.
+        // The key that signs now is the next one to be replaced.
         access = server.sign_in(&person.email, PASSWORD).await.0;
     }
-    // And back, beside a server that has not been told of it.
+    // The algorithm is switched back, while another server still has the other setting.
     let back = again("EdDSA", server.database.clone()).await;
     let (access, _) = back.sign_in(&person.email, PASSWORD).await;
     assert_eq!(header_of(&access)["kid"], kid);
@@ -40,7 +40,7 @@ async fn keys_of_an_algorithm_that_was_left_are_withdrawn_once_nothing_they_sign
     assert_eq!(server.jwks().await, back.jwks().await);
 }
 
-/// While a server of the former algorithm goes on, its key is accepted by the others.
+/// While a server with the former algorithm runs, the others accept its key.
 #[tokio::test]
 async fn a_key_is_not_withdrawn_while_a_server_signs_with_it() {
     let late = with("EdDSA").await;
@@ -48,21 +48,21 @@ async fn a_key_is_not_withdrawn_while_a_server_signs_with_it() {
     let long_ago = "update signing_key set last_signed_at = last_signed_at - 2000000, \
                     active_at = active_at - 2000000, created_at = created_at - 2000000";
     late.database.execute(long_ago).await;
-    // Each notes once a minute that it signs.
-    late.passes(Duration::from_secs(60));
+    // Each server records once a minute that it signs.
+    late.move_clock(Duration::from_secs(60));
     let noted = "signing_key where last_signed_at > active_at + 1000000";
     let both = async || late.database.count(noted).await == 2;
-    eventually("the servers note that they sign", both).await;
+    eventually("the servers record that they sign", both).await;
     let person = late.person("first").await;
-    new.passes(Duration::from_secs(10));
+    new.move_clock(Duration::from_secs(10));
     let accepts = async || new.me(&person.access).await.status == 200;
     eventually("the key is accepted again", accepts).await;
     assert_eq!(new.jwks().await.len(), 2);
 }
 
-/// It is made for the day on which the settings name its algorithm.
+/// The key was made before the settings name its algorithm.
 #[tokio::test]
-async fn a_key_that_never_signed_stays_published() {
+async fn a_key_that_has_never_signed_stays_published() {
     let server = Server::start().await;
     let root = server.superuser("root").await;
     let made = server.rotate(&root, json!({ "algorithm": "ES256" })).await.expect_status(201);
@@ -76,9 +76,9 @@ async fn a_key_that_never_signed_stays_published() {
     assert_eq!(header_of(&access)["kid"], made.json["kid"]);
 }
 
-/// Each of them reads the keys when it is done: whoever read first must not have the last word.
+/// Each request reads the keys at its end. An older result must not replace a newer one.
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_that_are_made_at_once_are_all_published_when_the_last_is_answered() {
+async fn keys_that_are_made_in_parallel_are_all_published() {
     let server = with("EdDSA").await;
     let root = server.superuser("root").await;
     for round in 1..=6 {

@@ -1,4 +1,4 @@
-//! Services, which API tokens alone act as; and who is told about API tokens.
+//! Services, which act only with API tokens; and the check and the explanation of API tokens.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::Server;
 
 #[tokio::test]
-async fn whether_a_token_is_accepted_is_told_to_who_may_ask() {
+async fn only_callers_with_permission_can_check_an_api_token() {
     let server = Server::start().await;
     let root = server.superuser("root").await;
     let person = server.person("first").await;
@@ -36,7 +36,7 @@ async fn whether_a_token_is_accepted_is_told_to_who_may_ask() {
 }
 
 #[tokio::test]
-async fn a_service_acts_by_its_tokens_alone_and_dies_with_them() {
+async fn a_service_acts_only_with_api_tokens_and_they_are_deleted_with_it() {
     let server = Server::start().await;
     let root = server.superuser("root").await;
     let secret = server.service(&root, "billing", &["tokens:introspect", "invoices"]).await;
@@ -50,7 +50,7 @@ async fn a_service_acts_by_its_tokens_alone_and_dies_with_them() {
     for name in ["", "Upper", "-x", "a@b.co", "ü", &"x".repeat(65), "nul\u{0}"] {
         services().json(&json!({ "name": name })).send().await.expect_status(422);
     }
-    // It is nobody with a password.
+    // A service has no password.
     server.login("billing", "").await.expect_status(400);
     server.me(&secret).await.expect_refusal(403, "Forbidden");
     let own = server.get("/auth/tokens").bearer(&secret).send().await.expect_status(200);
@@ -76,7 +76,7 @@ async fn a_service_acts_by_its_tokens_alone_and_dies_with_them() {
 }
 
 #[tokio::test]
-async fn why_an_api_token_is_refused_is_told_to_superusers() {
+async fn superusers_can_find_out_why_an_api_token_is_refused() {
     let server = Server::start().await;
     let root = server.superuser("root").await;
     let person = server.person("first").await;
@@ -85,7 +85,7 @@ async fn why_an_api_token_is_refused_is_told_to_superusers() {
     server.advance(Duration::from_millis(1100)).await;
     let unknown = "unknown-unknown-unknown";
     for (token, reason, words) in [
-        (good.as_str(), Value::Null, "accepted: an API token of first@user.com, which may auth"),
+        (good.as_str(), Value::Null, "accepted: an API token of first@user.com (scopes: auth"),
         (&expired, json!("api_token_expired"), "refused (api_token_expired)"),
         (unknown, json!("api_token_unknown"), "refused (api_token_unknown)"),
         ("tsr_x", json!("api_token_malformed"), "refused (api_token_malformed)"),
@@ -94,7 +94,7 @@ async fn why_an_api_token_is_refused_is_told_to_superusers() {
         let told = explain.json(&json!({ "token": token })).send().await.expect_status(200);
         assert_eq!(told.json["reason"], reason);
         assert!(told.text("sentence").starts_with(words), "{}", told.body);
-        // What it says is what happens.
+        // The explanation agrees with what happens.
         let happens = server.me(token).await.status == 200;
         assert_eq!(told.json["accepted"], json!(happens));
     }

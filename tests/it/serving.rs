@@ -1,4 +1,4 @@
-//! Limits, deadlines, headers, the end of a server, and a database that is away.
+//! Limits, deadlines, headers, the log, and the stop of a server.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::support::{PASSWORD, Server};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn heads_are_limited_in_size_and_number() {
+async fn request_heads_are_limited_in_size_and_number() {
     let server = Server::start().await;
     let large =
         format!("GET /health/live HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(20_000));
@@ -34,7 +34,7 @@ async fn an_endless_body_is_cut_off() {
     while sent < 64 << 20 && stream.write_all(chunk.as_bytes()).is_ok() {
         sent += 0x4000;
     }
-    assert!(sent < 32 << 20, "the server read on and on");
+    assert!(sent < 32 << 20, "the server did not stop reading");
     let announced = "POST /auth/register HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
                      Connection: close\r\nContent-Length: 99999999999\r\n\r\n";
     let answer = server.raw(announced);
@@ -43,7 +43,7 @@ async fn an_endless_body_is_cut_off() {
 }
 
 #[tokio::test]
-async fn answers_carry_the_headers_that_keep_them_safe() {
+async fn answers_have_security_headers() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let me = server.me(&person.access).await;
@@ -66,7 +66,7 @@ async fn answers_carry_the_headers_that_keep_them_safe() {
 }
 
 #[tokio::test]
-async fn other_origins_may_not_call_unless_they_are_listed() {
+async fn only_listed_origins_may_call() {
     let server = Server::start().await;
     let preflight = |server: &Server, origin: &str| {
         server
@@ -94,7 +94,7 @@ async fn other_origins_may_not_call_unless_they_are_listed() {
         let answer = server.get("/health/live").header("origin", origin).send().await;
         assert!(answer.headers.get("access-control-allow-origin").is_none(), "{origin}");
     }
-    // The server's own pages send an Origin with every post.
+    // The server's own pages send an `Origin` header with every POST.
     let own = server.url("");
     let form = [("username", "nobody@user.com"), ("password", "x")];
     let login = server.post("/auth/jwt/login").header("origin", &own).form(&form).send().await;
@@ -102,7 +102,7 @@ async fn other_origins_may_not_call_unless_they_are_listed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stop_answers_what_is_in_flight_and_waits_for_nobody_else() {
+async fn a_stop_waits_only_for_requests_in_progress() {
     let mut server = Server::setup().set("BCRYPT_COST", 12).start().await;
     server.register("first@user.com", PASSWORD).await.expect_status(201);
     let _idle: Vec<_> = (0..50).map(|_| TcpStream::connect(server.address).unwrap()).collect();
@@ -110,19 +110,19 @@ async fn a_stop_answers_what_is_in_flight_and_waits_for_nobody_else() {
     half.write_all(b"GET /health/live HTTP/1.1\r\nHo").unwrap();
     let form = [("username", "first@user.com"), ("password", PASSWORD)];
     let in_flight = tokio::spawn(server.post("/auth/jwt/login").form(&form).send());
-    // Until it is being answered, of which nothing tells.
+    // Waits until the server processes the request. Nothing reports this.
     tokio::time::sleep(Duration::from_millis(100)).await;
     server.terminate();
     in_flight.await.unwrap().expect_status(200);
     let ended = tokio::time::timeout(Duration::from_secs(20), server.ended()).await;
-    assert!(ended.expect("somebody was waited for").success());
+    assert!(ended.expect("the server waited for another connection").success());
     assert!(TcpStream::connect(server.address).is_err());
-    server.log.says("stopped").await;
+    server.log.wait_for("stopped").await;
 }
 
-/// The whole log at its most talkative, and every error body.
+/// Checks the log at its most detailed level.
 #[tokio::test]
-async fn no_secret_is_in_the_log() {
+async fn the_log_contains_no_secret() {
     let server = Server::setup().set("RUST_LOG", "trace").start().await;
     let person = server.person("first").await;
     let next = server.refresh(&person.refresh).await.expect_status(200);
@@ -151,12 +151,12 @@ async fn no_secret_is_in_the_log() {
         &person.email,
     ];
     for secret in secrets {
-        assert!(!log.contains(secret), "the log holds {secret}:\n{log}");
+        assert!(!log.contains(secret), "the log contains {secret}:\n{log}");
     }
 }
 
 #[tokio::test]
-async fn health_and_version_say_how_it_is() {
+async fn health_checks_and_the_version_are_reported() {
     let server = Server::start().await;
     let live = server.get("/health/live").send().await.expect_status(200);
     assert_eq!(live.json, serde_json::json!({ "status": "ok" }));
@@ -169,9 +169,9 @@ async fn health_and_version_say_how_it_is() {
     assert_eq!(version.text("version"), env!("CARGO_PKG_VERSION"));
 }
 
-/// Whose request it is must be said once, and as nothing else could read it (RFC 9112, section 3.2).
+/// A request must name its host once, in a spelling that all programs read alike (RFC 9112, section 3.2).
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_without_exactly_one_good_host_is_refused() {
+async fn a_request_without_exactly_one_valid_host_is_refused() {
     let server = Server::start().await;
     let asks = |target: &str, version: &str, hosts: &[&str]| {
         let hosts: String = hosts.iter().map(|host| format!("Host: {host}\r\n")).collect();
@@ -238,14 +238,14 @@ async fn a_request_without_exactly_one_good_host_is_refused() {
             }
         }
     }
-    // HTTP/1.0 has none; HTTP/1.1 always.
+    // HTTP/1.0 can leave the host out; HTTP/1.1 cannot.
     assert!(asks(path, "1.0", &[]).starts_with("HTTP/1.0 200"));
     let none = asks(path, "1.1", &[]);
     assert!(none.starts_with("HTTP/1.1 400") && none.contains("HOST_INVALID"), "{none}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_target_that_names_another_host_than_the_header_is_refused() {
+async fn a_request_target_with_another_host_than_the_header_is_refused() {
     let server = Server::start().await;
     let asks = |target: &str, host: &str| {
         let head = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
@@ -270,7 +270,7 @@ async fn a_target_that_names_another_host_than_the_header_is_refused() {
         let answer = asks(target, host);
         assert!(answer.starts_with("HTTP/1.1 400"), "{target} {host}: {answer}");
     }
-    // Preflights and pages too.
+    // The same is true of preflight requests and pages.
     for head in [
         "OPTIONS /users/me HTTP/1.1\r\nOrigin: https://a.example\r\nAccess-Control-Request-Method: GET\r\n",
         "GET /login HTTP/1.1\r\nAccept: text/html\r\nHost: a, b\r\n",

@@ -1,4 +1,4 @@
-//! Freshness, `/auth/sessions`, and how long a session lasts.
+//! Fresh tokens, `/auth/sessions`, and the lifetime of a session.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ fn items(answer: &Answer) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn the_password_makes_a_stale_session_fresh() {
+async fn a_user_makes_a_stale_session_fresh_with_the_password() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let stale = server.refresh(&person.refresh).await.text("access_token");
@@ -34,14 +34,14 @@ async fn the_password_makes_a_stale_session_fresh() {
     assert!(claims["auth_time"].as_u64() > claims_of(&stale)["auth_time"].as_u64());
     assert!(answer.json.get("refresh_token").is_none());
     server.change_me(&answer.text("access_token"), &change).await.expect_status(200);
-    // The next refresh is stale again, and knows when the password was given.
+    // The token of the next refresh is not fresh, and has the time when the password was given.
     let next = server.refresh(&person.refresh).await;
     let next = claims_of(&next.text("access_token"));
     assert_eq!((&next["fresh"], &next["auth_time"]), (&json!(false), &claims["auth_time"]));
 }
 
 #[tokio::test]
-async fn a_token_is_fresh_for_a_while_only() {
+async fn a_token_is_fresh_only_for_a_limited_time() {
     let server = Server::setup().set("FRESH_TOKEN_EXPIRES", 1).start().await;
     let person = server.person("first").await;
     server.advance(Duration::from_millis(2100)).await;
@@ -51,19 +51,19 @@ async fn a_token_is_fresh_for_a_while_only() {
 }
 
 #[tokio::test]
-async fn a_session_that_ended_is_not_made_fresh() {
+async fn a_session_that_ended_cannot_become_fresh() {
     let server = Server::start().await;
     let other = Server::setup().on(server.database.clone()).start().await;
     let person = server.person("first").await;
     server.logout(&person.access).await.expect_status(204);
-    // Another replica may not have heard of it; the row is asked.
+    // Another replica may not have read the revocation yet, so it reads the row.
     let body = json!({ "password": PASSWORD });
     let fresh = other.post("/auth/jwt/fresh").bearer(&person.access).json(&body).send().await;
     fresh.expect_reason("token_revoked");
 }
 
 #[tokio::test]
-async fn people_see_where_they_are_signed_in() {
+async fn users_see_where_they_are_signed_in() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let form = [("username", person.email.as_str()), ("password", PASSWORD)];
@@ -112,7 +112,7 @@ async fn sessions_are_listed_page_by_page() {
 }
 
 #[tokio::test]
-async fn a_page_that_cannot_be_is_refused() {
+async fn an_invalid_page_of_sessions_is_refused() {
     let server = Server::start().await;
     let (first, second) = (server.person("first").await, server.person("second").await);
     let foreign = claims_of(&second.access)["sid"].as_str().unwrap().to_owned();
@@ -136,7 +136,7 @@ async fn a_page_that_cannot_be_is_refused() {
 }
 
 #[tokio::test]
-async fn one_session_is_ended_from_another() {
+async fn a_user_can_end_one_session_from_another() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let other = server.sign_in(&person.email, PASSWORD).await;
@@ -158,7 +158,7 @@ async fn one_session_is_ended_from_another() {
 }
 
 #[tokio::test]
-async fn every_other_session_is_ended_and_the_one_that_asks_goes_on() {
+async fn a_user_can_end_all_sessions_except_the_current_one() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let others = [
@@ -179,11 +179,11 @@ async fn every_other_session_is_ended_and_the_one_that_asks_goes_on() {
 }
 
 #[tokio::test]
-async fn an_old_copy_that_was_used_is_shown_to_its_user() {
+async fn the_list_of_sessions_shows_the_reuse_of_a_refresh_token() {
     let server = Server::setup().set("REFRESH_REUSE_LEEWAY", 0).start().await;
     let person = server.person("first").await;
     server.refresh(&person.refresh).await.expect_status(200);
-    server.passes(Duration::from_millis(20));
+    server.move_clock(Duration::from_millis(20));
     server.refresh(&person.refresh).await.expect_refusal(401, "REFRESH_TOKEN_REUSED");
     let (access, _) = server.sign_in(&person.email, PASSWORD).await;
     let ended = items(&sessions(&server, &access, "?ended=true").await);
@@ -198,7 +198,7 @@ async fn an_old_copy_that_was_used_is_shown_to_its_user() {
 }
 
 #[tokio::test]
-async fn a_session_lasts_no_longer_than_its_limit_however_often_it_is_refreshed() {
+async fn refreshes_do_not_extend_a_session_beyond_its_maximum_age() {
     let server = Server::setup().set("SESSION_EXPIRES", 3).start().await;
     let person = server.person("first").await;
     let begun = claims_of(&person.refresh);
@@ -225,7 +225,7 @@ async fn no_access_token_outlives_its_session() {
 }
 
 #[tokio::test]
-async fn a_refresh_moves_the_idle_limit() {
+async fn a_refresh_extends_the_time_without_use() {
     let server = Server::setup().set("REFRESH_TOKEN_EXPIRES", 3).start().await;
     let mut token = server.person("first").await.refresh;
     for _ in 0..3 {

@@ -1,4 +1,4 @@
-//! Accounts that somebody else got hold of, and mail that nobody wants.
+//! Accounts that somebody else took over, and mail that nobody asked for.
 
 use serde_json::json;
 
@@ -6,45 +6,45 @@ use crate::recovery::{CHANGED, NEW_PASSWORD, RESET, VERIFY};
 use crate::support::{Browser, PASSWORD, Person, Server};
 
 #[tokio::test]
-async fn an_address_that_was_never_verified_takes_nothing_from_one_that_was() {
+async fn an_unverified_previous_address_cannot_take_an_account_from_a_verified_one() {
     let server = Server::start().await;
-    // Somebody mistypes their address, mends it, and verifies the right one.
+    // A user mistypes their address, corrects it, and verifies the right one.
     let typo = server.person("typo").await;
-    let letter = server.moved(&typo, "right@user.com").await;
-    // The mistyped one is its owner's to register.
+    let letter = server.change_address(&typo, "right@user.com").await;
+    // The owner of the mistyped address can register it.
     server.register("typo@user.com", PASSWORD).await.expect_status(201);
     let verify = server.letter("right@user.com", VERIFY, 1).await;
     server.verify(&verify.token()).await.expect_status(200);
     server.restore(&letter.token()).await.expect_refusal(400, "RESTORE_EMAIL_BAD_TOKEN");
     assert_eq!(server.me(&typo.access).await.text("email"), "right@user.com");
-    // Nor from one whose mail set a password: so somebody shows that it is theirs who finds an account
-    // under their address that they never made.
+    // It cannot take the account from an address whose mail set a password either. In this way, owners prove their
+    // address if they find an account that they did not register.
     let trap = server.person("trap").await;
-    let letter = server.moved(&trap, "victim@user.com").await;
+    let letter = server.change_address(&trap, "victim@user.com").await;
     let reset = server.reset_letter("victim@user.com", 1).await;
     assert!(reset.text.contains("take back"), "{reset:?}");
     server.reset(&reset.token(), NEW_PASSWORD).await.expect_status(200);
     server.restore(&letter.token()).await.expect_refusal(400, "RESTORE_EMAIL_BAD_TOKEN");
     server.sign_in("victim@user.com", NEW_PASSWORD).await;
-    // Before that, it could have been the thief's.
+    // Before such a proof, the previous address can take the account back.
     let other = server.person("other").await;
-    let letter = server.moved(&other, "thief@user.com").await;
+    let letter = server.change_address(&other, "thief@user.com").await;
     server.restore(&letter.token()).await.expect_status(200);
     let gone = server.person("gone").await;
-    let letter = server.moved(&gone, "elsewhere@user.com").await;
+    let letter = server.change_address(&gone, "elsewhere@user.com").await;
     server.register("gone@user.com", PASSWORD).await.expect_status(201);
     server.restore(&letter.token()).await.expect_refusal(400, "RESTORE_EMAIL_BAD_TOKEN");
 }
 
 #[tokio::test]
-async fn who_took_over_an_account_cannot_delete_it_while_its_owner_may_take_it_back() {
+async fn a_thief_cannot_delete_an_account_that_its_owner_can_take_back() {
     let server = Server::start().await;
     let person = server.verified("first").await;
-    let letter = server.moved(&person, "thief@user.com").await;
+    let letter = server.change_address(&person, "thief@user.com").await;
     let delete =
         async |token: &str| server.request("DELETE", "/users/me").bearer(token).send().await;
     delete(&person.access).await.expect_refusal(409, "EMAIL_CHANGE_PENDING");
-    // Whoever gets mail at the new address is told what they are dealing with.
+    // The mail to the new address says that the change can be taken back.
     let verify = server.letter("thief@user.com", VERIFY, 1).await;
     assert!(verify.text.contains("take back") && verify.html.contains("take back the account"));
     server.restore(&letter.token()).await.expect_status(200);
@@ -56,7 +56,7 @@ async fn who_took_over_an_account_cannot_delete_it_while_its_owner_may_take_it_b
 }
 
 #[tokio::test]
-async fn a_superuser_who_changes_an_address_has_its_owner_told() {
+async fn the_owner_gets_a_mail_if_a_superuser_changes_their_address() {
     let server = Server::start().await;
     let (superuser, person) = (server.superuser("root").await, server.verified("first").await);
     let change = json!({ "email": "moved@user.com", "is_verified": true });
@@ -66,7 +66,7 @@ async fn a_superuser_who_changes_an_address_has_its_owner_told() {
     let letter = server.letter(&person.email, CHANGED, 1).await;
     assert!(letter.text.contains("administrator") && !letter.text.contains("http"), "{letter:?}");
     assert_eq!(server.database.count("former_email").await, 0);
-    // Of themself, a superuser is told like anybody.
+    // A superuser who changes their own address gets the same mail as any user.
     server.database.execute("update \"user\" set is_verified = true").await;
     let (path, change) = (format!("/users/{}", superuser.id), json!({ "email": "boss@user.com" }));
     let changed = server.patch(&path).bearer(&superuser.access).json(&change).send().await;
@@ -78,16 +78,16 @@ async fn a_superuser_who_changes_an_address_has_its_owner_told() {
 }
 
 #[tokio::test]
-async fn who_takes_over_an_account_loses_it_to_the_former_address() {
+async fn the_owner_of_the_previous_address_can_take_an_account_back_from_a_thief() {
     let server = Server::start().await;
     let person = server.verified("first").await;
-    // The thief knows the password: moves the account, twice, makes an API token, and wants the old
-    // address for themself.
+    // The thief knows the password. They change the address twice, make an API token, and try to register the
+    // previous address.
     let before = server.post("/auth/tokens").bearer(&person.access).json(&json!({})).send().await;
     let before = before.expect_status(201).text("token");
     let (thief, refresh) = server.sign_in(&person.email, PASSWORD).await;
     let thief = Person { access: thief, refresh, ..person.clone() };
-    let letter = server.moved(&thief, "thief@evil.com").await;
+    let letter = server.change_address(&thief, "thief@evil.com").await;
     server.change_me(&thief.access, &json!({ "email": "other@evil.com" })).await.expect_status(200);
     let second = server.letter("thief@evil.com", CHANGED, 1).await;
     let stolen = server.post("/auth/tokens").bearer(&thief.access).json(&json!({})).send().await;
@@ -103,17 +103,17 @@ async fn who_takes_over_an_account_loses_it_to_the_former_address() {
 
     let restored = server.restore(&letter.token()).await.expect_status(200);
     assert_eq!(restored.text("email"), "first@user.com");
-    assert_eq!(restored.json["is_verified"], true, "whoever reads its mail has shown it");
+    assert_eq!(restored.json["is_verified"], true, "a reader of its mail has proved it");
     for access in [&thief.access, &person.access] {
         server.me(access).await.expect_reason("token_revoked");
     }
     server.refresh(&thief.refresh).await.expect_refusal(401, "SESSION_ENDED");
     server.me(&stolen).await.expect_reason("api_token_unknown");
-    // Who it was made by, nobody can tell: the owner makes another.
+    // Nobody knows who made this token, so the owner makes another.
     server.me(&before).await.expect_reason("api_token_unknown");
     let refused = server.login(&person.email, PASSWORD).await;
     refused.expect_refusal(400, "LOGIN_BAD_CREDENTIALS");
-    // Nothing that the thief was mailed works any more, and nothing works twice.
+    // Tokens from the thief's mails no longer work, and no token works twice.
     server.restore(&second.token()).await.expect_refusal(400, "RESTORE_EMAIL_BAD_TOKEN");
     server.restore(&letter.token()).await.expect_refusal(400, "RESTORE_EMAIL_BAD_TOKEN");
     let refused = server.reset(&reset.token(), NEW_PASSWORD).await;
@@ -126,7 +126,7 @@ async fn who_takes_over_an_account_loses_it_to_the_former_address() {
 }
 
 #[tokio::test]
-async fn who_registered_somebody_elses_address_loses_the_account_to_its_owner() {
+async fn the_owner_of_an_address_takes_over_an_account_that_somebody_else_registered() {
     let server = Server::start().await;
     let thief = server.person("victim").await;
     let secret = server.api_token(&thief.access, &json!({})).await;
@@ -134,9 +134,9 @@ async fn who_registered_somebody_elses_address_loses_the_account_to_its_owner() 
     server.reset(&letter.token(), NEW_PASSWORD).await.expect_status(200);
     server.me(&secret).await.expect_reason("api_token_unknown");
     server.me(&thief.access).await.expect_reason("token_revoked");
-    // Of a user whose address was theirs all the time, they stay: scripts go on.
+    // The API tokens of a claimed account stay, so that scripts continue to work.
     let person = server.person("first").await;
-    // They confirmed it with their password: by the operation alone it might have been somebody else's.
+    // The user confirms with the password. With the operation alone, the account would not be claimed.
     let verify = server.letter(&person.email, VERIFY, 1).await;
     let mut browser = Browser::of(&server);
     browser.open(&verify.path()).await.expect_status(200);
@@ -149,13 +149,13 @@ async fn who_registered_somebody_elses_address_loses_the_account_to_its_owner() 
 }
 
 #[tokio::test]
-async fn mails_are_limited_for_each_recipient_and_address_alike_for_nobody() {
+async fn requests_for_mails_are_limited_alike_for_known_and_unknown_addresses() {
     let server = Server::setup().set("RATE_LIMIT", "on").start().await;
     server.register("first@user.com", PASSWORD).await.expect_status(201);
     let ask = async |path: &str, email: &str| {
         server.post(path).json(&json!({ "email": email })).send().await
     };
-    // Each purpose has six, whether there is such an account or not; a registration's mail is none of them.
+    // Each purpose has six free requests, whether the account exists or not. The mail of a registration does not count.
     for email in ["first@user.com", "nobody@user.com"] {
         for path in ["/auth/forgot-password", "/auth/request-verify-token"] {
             for _ in 0..6 {
@@ -177,7 +177,7 @@ async fn mails_are_limited_for_each_recipient_and_address_alike_for_nobody() {
 }
 
 #[tokio::test]
-async fn who_changes_a_password_again_and_again_fills_no_box_and_keeps_nobody_from_registering() {
+async fn repeated_password_changes_neither_fill_a_mailbox_nor_prevent_registrations() {
     let server = Server::setup().set("RATE_LIMIT", "on").start().await;
     let person = server.person("first").await;
     for turn in 0..11 {
@@ -196,17 +196,17 @@ async fn who_changes_a_password_again_and_again_fills_no_box_and_keeps_nobody_fr
         let ask = json!({ "email": "newcomer@user.com" });
         server.post("/auth/forgot-password").json(&ask).send().await;
     }
-    server.database.has_no_job().await;
+    server.database.wait_until_no_job_is_left().await;
     server.register("newcomer@user.com", PASSWORD).await.expect_status(201);
-    server.database.has_no_job().await;
+    server.database.wait_until_no_job_is_left().await;
     let to = |email: &str| server.outbox().iter().filter(|letter| letter.to == email).count();
-    // A registration's mail and ten that tell of a password; what was asked for before they were there
-    // keeps no newcomer from theirs.
+    // One mail of the registration and ten about a password. Requests from before the newcomer's registration do not
+    // use up its mail.
     assert_eq!((to("first@user.com"), to("newcomer@user.com")), (11, 1));
 }
 
 #[tokio::test]
-async fn an_account_cannot_be_used_to_fill_a_strangers_box() {
+async fn an_account_cannot_be_used_to_fill_the_mailbox_of_a_stranger() {
     let server = Server::setup().set("RATE_LIMIT", "on").start().await;
     let person = server.person("first").await;
     let mut answers = Vec::new();
@@ -218,7 +218,7 @@ async fn an_account_cannot_be_used_to_fill_a_strangers_box() {
         }
     }
     assert!(answers.contains(&429), "{answers:?}");
-    server.database.has_no_job().await;
+    server.database.wait_until_no_job_is_left().await;
     let count = server.outbox().iter().filter(|letter| letter.to == "victim@user.com").count();
     assert!(count <= 14, "{count}");
 }

@@ -1,4 +1,4 @@
-//! What operators do at the terminal: on the database, and on a server that runs.
+//! Commands of operators, on the database and on a running server.
 
 use std::process::Output;
 
@@ -6,17 +6,17 @@ use serde_json::{Value, json};
 
 use crate::support::{Person, Server, command};
 
-/// Runs a command beside a server: on its database, without its secret, which nothing here needs.
+/// Runs a command on the database of a server, without its secret, which these commands do not need.
 pub(crate) fn tessera(server: &Server, arguments: &[&str]) -> Output {
     let mut command = command(server.folder());
     command.args(arguments).env("DATABASE_URL", server.database.url()).output().unwrap()
 }
 
-/// Runs a command on a server that runs.
+/// Runs a command on a running server.
 pub(crate) fn remotely(server: &Server, token: &str, arguments: &[&str]) -> Output {
     let mut command = command(server.folder());
     let url = server.url("/");
-    // A database that is none: nothing may open it.
+    // This database does not exist, so the command must not open it.
     command.args(arguments).env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none");
     command.env("TESSERA_URL", url).env("TESSERA_API_TOKEN", token).output().unwrap()
 }
@@ -36,7 +36,7 @@ pub(crate) fn json_of(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// An API token of a superuser that may do what superusers may.
+/// Makes a superuser, and an API token with all permissions of a superuser.
 pub(crate) async fn strong_token(server: &Server) -> (Person, String) {
     let root = server.superuser("root").await;
     let scopes = json!({ "scopes": ["authenticated", "super"] });
@@ -45,7 +45,7 @@ pub(crate) async fn strong_token(server: &Server) -> (Person, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn api_tokens_are_made_listed_checked_and_deleted_beside_the_database() {
+async fn operators_can_manage_api_tokens_on_the_database() {
     let server = Server::start().await;
     let person = server.person("foobar").await;
     let create = ["token", "create", "--username", "foobar@user.com", "--name", "ci"];
@@ -76,7 +76,7 @@ async fn api_tokens_are_made_listed_checked_and_deleted_beside_the_database() {
     }
     let deleted = tessera(&server, &["token", "delete", "--token", secret, "--output", "json"]);
     assert_eq!(json_of(&deleted)["removed"], 1);
-    // The answer named this server, and said that it has applied the change.
+    // The output says that this server has applied the change.
     server.me(secret).await.expect_reason("api_token_unknown");
     let all = ["token", "delete", "--username", "foobar@user.com"];
     assert!(out(&tessera(&server, &all)).starts_with("removed: 1"));
@@ -84,7 +84,7 @@ async fn api_tokens_are_made_listed_checked_and_deleted_beside_the_database() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_same_is_done_on_a_server_with_an_api_token() {
+async fn operators_can_manage_api_tokens_on_a_server() {
     let server = Server::start().await;
     server.person("foobar").await;
     let (_, strong) = strong_token(&server).await;
@@ -97,7 +97,7 @@ async fn the_same_is_done_on_a_server_with_an_api_token() {
     assert_eq!((out(&checked).as_str(), checked.status.code()), ("true\n", Some(0)));
     let listed = remotely(&server, &strong, &["token", "list", "--output", "json"]);
     assert_eq!(json_of(&listed).as_array().unwrap().len(), 2);
-    // Who may not see everybody's sees their own.
+    // Users who are not superusers see only their own tokens.
     let listed = remotely(&server, own, &["token", "list", "--output", "json"]);
     assert_eq!(json_of(&listed)[0]["username"], "foobar@user.com");
     let refused = remotely(&server, own, &["token", "list", "--username", "root@user.com"]);
@@ -116,7 +116,7 @@ async fn the_same_is_done_on_a_server_with_an_api_token() {
 
     let wrong = remotely(&server, "tsr_nothing", &["token", "list"]);
     assert_eq!(wrong.status.code(), Some(1));
-    assert!(fault(&wrong).contains("no API token looks like this"), "{}", fault(&wrong));
+    assert!(fault(&wrong).contains("this is not an API token"), "{}", fault(&wrong));
     let nothing = command(server.folder())
         .args(["token", "list", "--url", "http://127.0.0.1:1", "--api-token", &strong])
         .output()
@@ -128,7 +128,7 @@ async fn the_same_is_done_on_a_server_with_an_api_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sessions_and_revocations_are_managed_beside_the_database() {
+async fn operators_can_manage_sessions_and_revocations_on_the_database() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let (second, _) = server.sign_in(&person.email, crate::support::PASSWORD).await;
@@ -163,10 +163,9 @@ async fn sessions_and_revocations_are_managed_beside_the_database() {
     assert_eq!(nobody.status.code(), Some(1));
 }
 
-/// Each that is on line is named, with whether it has applied the change: one that stands still has
-/// not.
+/// The output names each replica that is on line and says whether it has applied the change. A stopped process has not.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_is_answered_with_what_each_replica_made_of_it() {
+async fn a_command_shows_which_replicas_have_applied_its_change() {
     let one = Server::setup().set("REPLICA_NAME", "replica-1").start().await;
     let two = Server::setup().set("REPLICA_NAME", "replica-2").on(one.database.clone());
     let two = two.start().await;
@@ -179,7 +178,7 @@ async fn a_change_is_answered_with_what_each_replica_made_of_it() {
     one.me(&secret).await.expect_reason("api_token_unknown");
     two.me(&secret).await.expect_reason("api_token_unknown");
     let printed = tessera(&one, &["session", "end", "--username", "first@user.com"]);
-    let said = r#"{"replica-1":true,"replica-2":true}"#;
+    let said = "Applied by replicas replica-1, replica-2.\n";
     assert!(out(&printed).contains(said), "{}{}", out(&printed), fault(&printed));
     two.me(&person.access).await.expect_reason("token_revoked");
 
@@ -191,7 +190,7 @@ async fn a_change_is_answered_with_what_each_replica_made_of_it() {
     one.me(&person.access).await.expect_reason("token_revoked");
     two.thaw();
 
-    // Who stops says so.
+    // A replica that stops is removed from the list.
     let mut two = two;
     two.terminate();
     assert!(two.ended().await.success());
@@ -201,10 +200,10 @@ async fn a_change_is_answered_with_what_each_replica_made_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_others_named_cannot_command_the_terminal() {
+async fn stored_text_cannot_control_the_terminal() {
     let server = Server::start().await;
     server.person("first").await;
-    // By hand: the operations take no control characters.
+    // This uses SQL, because the operations refuse control characters.
     let escape = "update session set user_agent = 'x' || ";
     let escape = match server.database.kind() {
         crate::support::Kind::Sqlite => format!("{escape}char(27) || '[2J'"),
@@ -227,7 +226,7 @@ async fn a_command_that_is_refused_says_what_to_do() {
         (&["token", "create", "--username", "x", "--expire", "0"], 1, "expire"),
         (&["token", "create", "--username", "x", "--token", "short"], 1, "16 to 256"),
         (&["service", "create", "Bad Name"], 1, "name"),
-        (&["service", "create", "strong", "--scope", "super"], 1, "it is people's"),
+        (&["service", "create", "strong", "--scope", "super"], 1, "only users can have it"),
         (&["service", "delete", "nobody"], 1, "there is no service nobody"),
         (&["session", "list", "--username", "nobody@user.com"], 1, "there is no user nobody@"),
         (&["session", "end", "--username", "nobody@user.com"], 1, "there is no user or session"),
@@ -247,19 +246,19 @@ async fn a_command_that_is_refused_says_what_to_do() {
     assert_eq!(out(&empty), "none\n");
 }
 
-/// What was done is said, whatever comes of the question who has applied it.
+/// The result is printed even if the command cannot find out which replicas have applied it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_that_deletes_itself_is_told_so() {
+async fn a_command_can_delete_the_api_token_that_it_uses() {
     let server = Server::start().await;
     let (_, strong) = strong_token(&server).await;
     let deleted = remotely(&server, &strong, &["token", "delete", "--token", &strong]);
     assert!(deleted.status.success(), "{}", fault(&deleted));
     assert_eq!(out(&deleted), "removed: 1\n");
-    assert!(fault(&deleted).starts_with("note: which replicas"), "{}", fault(&deleted));
+    assert!(fault(&deleted).starts_with("note: it is not known which"), "{}", fault(&deleted));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_of_somebody_else_is_no_answer() {
+async fn a_command_refuses_an_answer_that_is_not_from_tessera() {
     use std::io::{Read, Write};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -289,9 +288,9 @@ async fn a_page_of_somebody_else_is_no_answer() {
     }
 }
 
-/// Whoever looks at the wrong folder is told so, rather than of a database that is empty.
+/// In a wrong folder, commands print an error instead of the content of a new, empty database.
 #[test]
-fn looking_makes_no_database() {
+fn commands_that_only_read_do_not_create_a_database() {
     let folder = tempfile::tempdir().unwrap();
     for arguments in [
         &["token", "list"][..],
@@ -306,7 +305,7 @@ fn looking_makes_no_database() {
         assert!(fault(&output).contains("there is no database ./tessera.db"), "{}", fault(&output));
         assert!(std::fs::read_dir(folder.path()).unwrap().next().is_none(), "{arguments:?}");
     }
-    // Nor is a user made beside a server that is named.
+    // A user is not made on a local database if a server is named.
     let mut create = command(folder.path());
     create.args(["user", "create", "x@user.com"]).env("TESSERA_URL", "http://127.0.0.1:1");
     let output = create.output().unwrap();
@@ -314,7 +313,7 @@ fn looking_makes_no_database() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn users_are_managed_beside_the_database_and_on_a_server() {
+async fn operators_can_manage_users_on_the_database_and_on_a_server() {
     let server = Server::start().await;
     let (_, strong) = strong_token(&server).await;
     let person = server.person("first").await;
@@ -326,9 +325,9 @@ async fn users_are_managed_beside_the_database_and_on_a_server() {
     for (action, said) in [
         ("verify", "has a verified address"),
         ("promote", "is a superuser"),
-        ("demote", "is no superuser"),
-        ("deactivate", "may not sign in"),
-        ("activate", "may sign in"),
+        ("demote", "is not a superuser"),
+        ("deactivate", "cannot sign in"),
+        ("activate", "can sign in"),
     ] {
         let done = user(&[action, "First@user.com"]);
         assert!(out(&done).starts_with(&format!("first@user.com {said}")), "{}", fault(&done));
@@ -338,7 +337,7 @@ async fn users_are_managed_beside_the_database_and_on_a_server() {
     assert_eq!((&shown["is_verified"], &shown["is_superuser"]), (&json!(true), &json!(false)));
     let last = user(&["demote", "root@user.com"]);
     assert_eq!(last.status.code(), Some(1));
-    assert!(fault(&last).contains("make another one first"), "{}", fault(&last));
+    assert!(fault(&last).contains("Make another user a superuser first"), "{}", fault(&last));
 
     let set = |password: &str| {
         use std::io::Write;
@@ -366,7 +365,7 @@ async fn users_are_managed_beside_the_database_and_on_a_server() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_explains_its_own_tokens() {
+async fn a_command_can_ask_a_server_to_explain_a_token() {
     let server = Server::start().await;
     let (root, strong) = strong_token(&server).await;
     let told = remotely(&server, &strong, &["token", "explain", &root.access]);
@@ -378,12 +377,12 @@ async fn a_server_explains_its_own_tokens() {
 }
 
 #[test]
-fn a_secret_in_the_wrong_place_is_not_shown() {
+fn a_command_does_not_print_a_secret_that_is_in_the_wrong_place() {
     let folder = tempfile::tempdir().unwrap();
     let secret = "tsr_00000000000000000000000000000000000000000000000000";
     let output = command(folder.path()).args(["token", "check", secret]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
-    assert!(!fault(&output).contains(secret) && fault(&output).contains("a word too many"));
+    assert!(!fault(&output).contains(secret) && fault(&output).contains("one argument too many"));
     let soon = ["token", "create", "--username", "x", "--expire", "soon"];
     let output = command(folder.path()).args(soon).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
@@ -391,7 +390,7 @@ fn a_secret_in_the_wrong_place_is_not_shown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn commands_of_a_file_are_taken_at_the_prompt() {
+async fn the_shell_accepts_commands_from_a_file() {
     use std::io::Write;
     let server = Server::start().await;
     server.person("first").await;
@@ -408,5 +407,5 @@ async fn commands_of_a_file_are_taken_at_the_prompt() {
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", out(&output));
     assert!(out(&output).contains("tsr_") && out(&output).contains("two words"));
-    assert_eq!(out(&output).matches("last used").count(), 1, "nothing follows exit");
+    assert_eq!(out(&output).matches("last used").count(), 1, "the shell ran a command after exit");
 }

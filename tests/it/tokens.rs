@@ -1,4 +1,4 @@
-//! Tokens as an attacker makes them (RFC 8725): each is a 401 with its reason, none a 500.
+//! Tokens that an attacker makes (RFC 8725): each gets 401 with a reason, and none causes a 500.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -13,7 +13,7 @@ fn now() -> u64 {
 }
 
 #[tokio::test]
-async fn a_forgery_that_changes_nothing_is_accepted() {
+async fn an_unchanged_forgery_is_accepted() {
     let server = Server::start().await;
     let token = server.person("first").await.access;
     assert_eq!(Forgery::of(&token).sign().split('.').count(), 3);
@@ -21,7 +21,7 @@ async fn a_forgery_that_changes_nothing_is_accepted() {
 }
 
 #[tokio::test]
-async fn every_attack_on_the_header_is_refused_with_its_reason() {
+async fn every_attack_on_the_header_is_refused_with_the_reason() {
     let server = Server::start().await;
     let token = server.person("first").await.access;
     let good = || Forgery::of(&token);
@@ -67,13 +67,13 @@ async fn every_attack_on_the_header_is_refused_with_its_reason() {
         assert_eq!(answer.body, r#"{"detail":"Unauthorized"}"#);
         answer.expect_reason(reason);
     }
-    // The type is a media type, and so has no case.
+    // `typ` is a media type, so its case does not matter.
     server.me(&good().with_header("typ", "jwt").sign()).await.expect_status(200);
     server.me(&good().without_header("typ").sign()).await.expect_status(200);
 }
 
 #[tokio::test]
-async fn every_attack_on_the_claims_is_refused_with_its_reason() {
+async fn every_attack_on_the_claims_is_refused_with_the_reason() {
     let server = Server::start().await;
     let token = server.person("first").await.access;
     let good = || Forgery::of(&token);
@@ -130,7 +130,7 @@ async fn every_attack_on_the_claims_is_refused_with_its_reason() {
 }
 
 #[tokio::test]
-async fn a_signature_by_anything_but_the_key_is_refused() {
+async fn a_signature_by_any_other_key_is_refused() {
     let server = Server::start().await;
     let token = server.person("first").await.access;
     let good = || Forgery::of(&token);
@@ -151,7 +151,7 @@ async fn a_signature_by_anything_but_the_key_is_refused() {
     for attack in attacks {
         server.me(&attack).await.expect_reason("signature_invalid");
     }
-    // Nor are other claims under a good signature.
+    // Other claims with a valid signature are refused too.
     let mut claims = claims_of(&token);
     claims["sub"] = "00000000-0000-0000-0000-000000000000".into();
     let other = good().claims(claims).sign();
@@ -161,12 +161,12 @@ async fn a_signature_by_anything_but_the_key_is_refused() {
 }
 
 #[tokio::test]
-async fn a_token_has_one_spelling() {
+async fn a_token_is_accepted_in_only_one_spelling() {
     let server = Server::start().await;
     let token = server.person("first").await.access;
     let parts: Vec<_> = token.split('.').collect();
     let (header, claims, signature) = (parts[0], parts[1], parts[2]);
-    // The last character of 32 bytes in base64url has two bits that say nothing.
+    // The last character of 32 bytes in base64url has two unused bits.
     let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let last = alphabet.find(signature.chars().last().unwrap()).unwrap();
     let sibling = &alphabet[last + 1..last + 2];
@@ -188,15 +188,15 @@ async fn a_token_has_one_spelling() {
     for attack in attacks {
         server.me(&attack).await.expect_reason("token_malformed");
     }
-    // Without a dot it is no JWT at all.
+    // A text without a dot is not a JWT.
     server.me(header).await.expect_reason("api_token_unknown");
-    // Empty segments are well-formed, and hold nothing.
+    // Empty segments are well-formed.
     server.me(&format!("{header}..{signature}")).await.expect_reason("signature_invalid");
     server.me("..").await.expect_reason("header_invalid");
 }
 
 #[tokio::test]
-async fn a_token_longer_than_8_kib_is_refused_unread() {
+async fn a_token_longer_than_8_kib_is_refused() {
     let server = Server::start().await;
     let token = server.person("first").await.access;
     let long = Forgery::of(&token).with("x", "x".repeat(7000)).sign();
@@ -204,7 +204,7 @@ async fn a_token_longer_than_8_kib_is_refused_unread() {
     server.me(&long).await.expect_reason("token_too_long");
     let fits = Forgery::of(&token).with("x", "x".repeat(5000)).sign();
     server.me(&fits).await.expect_status(200);
-    // A body may carry more than a head.
+    // A body can be larger than a head.
     for length in [9000, 60_000] {
         let body = json!({ "refresh_token": "x".repeat(length) });
         let answer = server.post("/auth/jwt/refresh").json(&body).send().await;
@@ -216,7 +216,7 @@ async fn a_token_longer_than_8_kib_is_refused_unread() {
 }
 
 #[tokio::test]
-async fn the_scheme_has_no_case_and_other_schemes_are_no_token() {
+async fn the_scheme_bearer_ignores_case_and_other_schemes_are_refused() {
     let server = Server::start().await;
     let token = server.person("first").await.access;
     let me = |authorization: &str| server.get("/users/me").header("authorization", authorization);
@@ -230,16 +230,16 @@ async fn the_scheme_has_no_case_and_other_schemes_are_no_token() {
     }
     me(&format!("JWT {token}")).send().await.expect_status(401);
     me(&format!("Bearer{token}")).send().await.expect_status(401);
-    // Two headers are two answers to one question.
+    // Two `Authorization` headers are refused.
     let two = me(&format!("Bearer {token}")).header("authorization", &format!("Bearer {token}"));
     two.send().await.expect_status(401);
-    // Nor is a token taken from where logs would keep it.
+    // A token in the URL is not accepted, because logs would store it.
     server.get(&format!("/users/me?access_token={token}")).send().await.expect_status(401);
 }
 
 #[tokio::test]
-async fn a_leeway_forgives_clocks_that_differ() {
-    // By default 2 seconds are forgiven: `now` is some moments ago when the server looks at its clock.
+async fn the_leeway_allows_for_clocks_that_differ() {
+    // The default leeway is 2 seconds. `now` is slightly in the past when the server reads its clock.
     for (leeway, accepted, refused) in [(Some(60), 60, 120), (None, 2, 40), (Some(0), 0, 30)] {
         let setup = Server::setup();
         let setup = match leeway {
@@ -254,12 +254,12 @@ async fn a_leeway_forgives_clocks_that_differ() {
                 |token: &str, seconds: u64| Forgery::of(token).with(claim, now() + seconds).sign();
             server.me(&ahead(&token, accepted)).await.expect_status(200);
             server.me(&ahead(&token, refused)).await.expect_reason("token_not_yet_valid");
-            // Whoever gave it may have a clock that is ahead.
+            // The clock of the replica that issued it can be ahead.
             server.refresh(&ahead(&person.refresh, accepted)).await.expect_status(200);
             let early = server.refresh(&ahead(&person.refresh, refused)).await;
             early.expect_refusal(401, "REFRESH_TOKEN_INVALID");
         }
-        // No clock makes a token live longer than it says.
+        // The leeway does not extend the lifetime of a token.
         let now = now();
         for late in [0, 1, 30] {
             let begun = Forgery::of(&token).with("iat", now - 60).with("nbf", now - 65);
@@ -271,9 +271,9 @@ async fn a_leeway_forgives_clocks_that_differ() {
     }
 }
 
-/// What has no kind of its own yet must not become one by a detour.
+/// The key id is derived from the key. It is not a part of the secret.
 #[tokio::test]
-async fn the_key_id_does_not_tell_the_secret() {
+async fn the_key_id_does_not_reveal_the_secret() {
     let server = Server::start().await;
     let token = server.person("first").await.access;
     let kid = header_of(&token)["kid"].as_str().unwrap().to_owned();

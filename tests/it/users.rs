@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::support::{Forgery, PASSWORD, Server};
 
 #[tokio::test]
-async fn a_flag_changed_by_hand_shows_within_a_second_with_an_old_token() {
+async fn a_flag_changed_in_sql_takes_effect_within_a_second_for_old_tokens() {
     let server = Server::start().await;
     let person = server.person("first").await;
     assert_eq!(server.me(&person.access).await.json["is_superuser"], false);
@@ -26,7 +26,7 @@ async fn a_flag_changed_by_hand_shows_within_a_second_with_an_old_token() {
 }
 
 #[tokio::test]
-async fn flags_in_a_token_mean_nothing() {
+async fn flags_in_a_token_are_ignored() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let forged = Forgery::of(&person.access).with("is_superuser", true).with("is_active", true);
@@ -34,7 +34,7 @@ async fn flags_in_a_token_mean_nothing() {
 }
 
 #[tokio::test]
-async fn a_change_shows_at_once() {
+async fn a_change_of_the_user_is_visible_at_once() {
     let server = Server::start().await;
     let person = server.person("first").await;
     server.me(&person.access).await.expect_status(200);
@@ -47,7 +47,7 @@ async fn a_change_shows_at_once() {
 }
 
 #[tokio::test]
-async fn a_new_address_is_not_verified_and_the_same_one_is_no_change() {
+async fn a_new_address_is_not_verified_and_the_same_address_changes_nothing() {
     let server = Server::start().await;
     let person = server.person("first").await;
     server.database.execute("update \"user\" set is_verified = true").await;
@@ -58,7 +58,7 @@ async fn a_new_address_is_not_verified_and_the_same_one_is_no_change() {
 }
 
 #[tokio::test]
-async fn an_address_of_somebody_else_is_refused_in_every_case() {
+async fn the_address_of_another_user_is_refused_in_upper_and_lower_case() {
     let server = Server::start().await;
     let person = server.person("first").await;
     server.person("second").await;
@@ -68,10 +68,10 @@ async fn an_address_of_somebody_else_is_refused_in_every_case() {
             .await
             .expect_refusal(400, "UPDATE_USER_EMAIL_ALREADY_EXISTS");
     }
-    // Nothing of a refused change was done.
+    // A refused change changes nothing.
     server.me(&person.access).await.expect_status(200);
     server.login(&person.email, PASSWORD).await.expect_status(200);
-    // One's own in another case is no one else's.
+    // Users can change the case of their own address.
     server
         .change_me(&person.access, &json!({ "email": "FIRST@user.com" }))
         .await
@@ -90,7 +90,7 @@ async fn a_new_password_ends_every_other_session_and_every_access_token() {
         server.me(access).await.expect_reason("token_revoked");
     }
     server.refresh(&other.1).await.expect_refusal(401, "SESSION_ENDED");
-    // The session that changed it goes on, in the same second too.
+    // The session that changed it continues, also in the same second.
     let next = server.refresh(&person.refresh).await.expect_status(200);
     server.me(&next.text("access_token")).await.expect_status(200);
     server.login(&person.email, PASSWORD).await.expect_refusal(400, "LOGIN_BAD_CREDENTIALS");
@@ -100,7 +100,7 @@ async fn a_new_password_ends_every_other_session_and_every_access_token() {
 }
 
 #[tokio::test]
-async fn an_address_or_a_password_wants_a_fresh_token() {
+async fn changing_the_address_or_the_password_requires_a_fresh_token() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let stale = server.refresh(&person.refresh).await.text("access_token");
@@ -115,7 +115,7 @@ async fn an_address_or_a_password_wants_a_fresh_token() {
 }
 
 #[tokio::test]
-async fn flags_and_ids_cannot_be_changed_by_their_user() {
+async fn users_cannot_change_their_flags_or_ids() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let body = json!({
@@ -131,7 +131,7 @@ async fn flags_and_ids_cannot_be_changed_by_their_user() {
 }
 
 #[tokio::test]
-async fn a_change_that_cannot_be_is_refused_with_the_reason() {
+async fn an_invalid_change_is_refused_with_the_reason() {
     let server = Server::setup().production().set("BCRYPT_COST", 10).start().await;
     let person = server.person("first").await;
     let short = server.change_me(&person.access, &json!({ "password": "short" })).await;

@@ -1,5 +1,5 @@
-//! Servers that require verified addresses (`REQUIRE_VERIFICATION`): every door asks, and a new address takes over
-//! once it is proved.
+//! Servers that require verified addresses (`REQUIRE_VERIFICATION`): every interface checks this, and a new address
+//! takes over after it is verified.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ impl Server {
         Server::setup().set("REQUIRE_VERIFICATION", "true").start().await
     }
 
-    /// Somebody who registered, verified their address and signed in.
+    /// Registers a user, verifies their address and signs them in.
     async fn member(&self, name: &str) -> Person {
         let email = format!("{name}@user.com");
         let user = self.register(&email, PASSWORD).await.expect_status(201);
@@ -25,7 +25,7 @@ impl Server {
         Person { id: user.text("id"), email, access, refresh }
     }
 
-    /// Somebody who is a superuser, with a verified address.
+    /// Makes a superuser with a verified address.
     async fn verified_superuser(&self, name: &str) -> Person {
         let person = self.member(name).await;
         let sql = format!("update \"user\" set is_superuser = true where id = '{}'", person.id);
@@ -36,7 +36,7 @@ impl Server {
 }
 
 #[tokio::test]
-async fn whose_address_is_not_verified_any_more_is_refused_at_every_door() {
+async fn a_user_whose_address_is_no_longer_verified_is_refused_by_every_interface() {
     let server = Server::requiring().await;
     let root = server.verified_superuser("root").await;
     let service = server.service(&root, "billing", &["tokens:introspect", "tokens:check"]).await;
@@ -57,11 +57,11 @@ async fn whose_address_is_not_verified_any_more_is_refused_at_every_door() {
             }
         };
         set(false).await;
-        for (door, answer) in held.doors(&server).await {
-            match door {
+        for (interface, answer) in held.use_everything(&server).await {
+            match interface {
                 "page" => {
-                    assert_eq!(answer.status, 303, "{door}");
-                    assert!(answer.header("location").contains("login"), "{door}");
+                    assert_eq!(answer.status, 303, "{interface}");
+                    assert!(answer.header("location").contains("login"), "{interface}");
                 }
                 "refresh token" => {
                     answer.expect_reason("user_not_verified").expect_refusal(401, "SESSION_ENDED");
@@ -84,12 +84,12 @@ async fn whose_address_is_not_verified_any_more_is_refused_at_every_door() {
         let check = server.post("/auth/tokens/check").bearer(&service);
         let check = check.json(&json!({ "token": held.api_tokens[0] })).send().await;
         assert_eq!(check.expect_status(200).json["valid"], false);
-        // Nothing was ended or spent: it goes on where it was.
+        // Nothing was ended or used up, so everything works again.
         set(true).await;
-        for (door, answer) in held.doors(&server).await {
-            assert_eq!(answer.status, 200, "{door}: {}", answer.body);
+        for (interface, answer) in held.use_everything(&server).await {
+            assert_eq!(answer.status, 200, "{interface}: {}", answer.body);
         }
-        // Signing out is for everybody.
+        // A user who is not verified can sign out.
         set(false).await;
         server.logout(&person.access).await.expect_status(204);
     }
@@ -98,34 +98,34 @@ async fn whose_address_is_not_verified_any_more_is_refused_at_every_door() {
 const NEW: &str = "Verify the new e-mail address";
 
 impl Server {
-    /// The mail that proves a new address which somebody asks for.
-    async fn asks_for(&self, person: &Person, email: &str) -> Letter {
+    /// Asks for a new address, and returns the mail that verifies it.
+    async fn ask_for_address(&self, person: &Person, email: &str) -> Letter {
         let asked = self.change_me(&person.access, &json!({ "email": email })).await;
         assert_eq!(asked.expect_status(200).text("pending_email"), email);
         self.letter(email, NEW, 1).await
     }
 
-    async fn cancels(&self, bearer: &str) -> Answer {
+    async fn cancel_pending_address(&self, bearer: &str) -> Answer {
         self.request("DELETE", "/users/me/pending-email").bearer(bearer).send().await
     }
 }
 
 #[tokio::test]
-async fn a_new_address_takes_over_once_it_is_proved() {
+async fn a_new_address_takes_over_after_it_is_verified() {
     let server = Server::requiring().await;
     let person = server.member("first").await;
-    let first = server.asks_for(&person, "new@user.com").await;
+    let first = server.ask_for_address(&person, "new@user.com").await;
     let told = server.letter(&person.email, "asked to change", 1).await;
     assert!(!told.text.contains("new@user.com") && told.text.contains("/forgot-password"));
-    // Asking again ends the link before.
-    let second = server.asks_for(&person, "newer@user.com").await;
+    // Another request ends the earlier link.
+    let second = server.ask_for_address(&person, "newer@user.com").await;
     let export = server.export_me(&person.access).await.expect_status(200);
     assert_eq!(export.json["user"]["pending_email"], "newer@user.com");
     server.verify(&first.token()).await.expect_refusal(400, "VERIFY_USER_BAD_TOKEN");
     let me = server.me(&person.access).await.expect_status(200);
     assert_eq!((me.text("email"), &me.json["is_verified"]), (person.email.clone(), &json!(true)));
     server.login("newer@user.com", PASSWORD).await.expect_status(400);
-    // Those who read its mail without the password do nothing on the page, and are offered no account.
+    // A reader of the mail without the password cannot use the page, and the page does not offer to set a password.
     let (token, mut browser) = (second.token(), Browser::of(&server));
     let page = browser.open(&second.path()).await.expect_status(200);
     assert!(page.body.contains("name=\"current\"") && !page.body.contains("take-over"));
@@ -144,8 +144,8 @@ async fn a_new_address_takes_over_once_it_is_proved() {
     );
     server.refresh(&person.refresh).await.expect_status(200);
     server.verify(&token).await.expect_refusal(400, "VERIFY_USER_BAD_TOKEN");
-    // The operation does it too, and the previous address takes it back.
-    let third = server.asks_for(&person, "newest@user.com").await;
+    // The operation works too, and the previous address can take the account back.
+    let third = server.ask_for_address(&person, "newest@user.com").await;
     let verified = server.verify(&third.token()).await.expect_status(200);
     assert_eq!(verified.text("email"), "newest@user.com");
     let back = server.letter(&person.email, "address was changed", 1).await;
@@ -153,17 +153,17 @@ async fn a_new_address_takes_over_once_it_is_proved() {
 }
 
 #[tokio::test]
-async fn a_new_address_that_somebody_else_asked_for_ends_with_what_throws_them_out() {
+async fn a_pending_address_ends_with_the_session_of_the_thief_who_asked_for_it() {
     let server = Server::requiring().await;
     let root = server.verified_superuser("root").await;
     for act in ["cancel", "logout-all", "password", "reset", "end", "superuser", "logout"] {
         let person = server.member(act).await;
         let (email, access) = (format!("new-{act}@user.com"), &person.access);
-        let letter = server.asks_for(&person, &email).await;
+        let letter = server.ask_for_address(&person, &email).await;
         match act {
             "cancel" => {
-                server.cancels(access).await.expect_status(204);
-                server.cancels(access).await.expect_refusal(404, "Not Found");
+                server.cancel_pending_address(access).await.expect_status(204);
+                server.cancel_pending_address(access).await.expect_refusal(404, "Not Found");
             }
             "logout-all" => {
                 server.post("/auth/jwt/logout-all").bearer(access).send().await.expect_status(204);
@@ -187,7 +187,7 @@ async fn a_new_address_that_somebody_else_asked_for_ends_with_what_throws_them_o
                 let request = server.patch(&path).bearer(&root.access).json(&change);
                 request.send().await.expect_status(200);
             }
-            // Its user signed out, and confirms from another device.
+            // The user signed out, and confirms on another device.
             _ => {
                 server.logout(access).await.expect_status(204);
                 server.verify(&letter.token()).await.expect_status(200);
@@ -201,12 +201,12 @@ async fn a_new_address_that_somebody_else_asked_for_ends_with_what_throws_them_o
 }
 
 #[tokio::test]
-async fn a_new_address_that_is_somebody_elses_by_now_is_refused_and_pages_keep_the_present_one() {
+async fn a_pending_address_that_is_now_taken_is_refused() {
     let server = Server::requiring().await;
     let (person, other) = (server.member("first").await, server.member("second").await);
     let taken = server.change_me(&person.access, &json!({ "email": other.email })).await;
     taken.expect_refusal(400, "UPDATE_USER_EMAIL_ALREADY_EXISTS");
-    let letter = server.asks_for(&person, "new@user.com").await;
+    let letter = server.ask_for_address(&person, "new@user.com").await;
     server.register("new@user.com", PASSWORD).await.expect_status(201);
     let refused = server.verify(&letter.token()).await;
     refused.expect_refusal(400, "UPDATE_USER_EMAIL_ALREADY_EXISTS");
@@ -216,9 +216,9 @@ async fn a_new_address_that_is_somebody_elses_by_now_is_refused_and_pages_keep_t
     browser.sign_in(&other.email, PASSWORD).await;
     browser.open("/account").await.expect_status(200);
     let filled = [("act", "email"), ("email", "mine@user.com"), ("current", PASSWORD)];
-    let page = browser.does("/account", &filled).await;
+    let page = browser.press_and_follow("/account", &filled).await;
     assert!(page.body.contains("keeps its address until") && page.body.contains("mine@user.com"));
-    let page = browser.does("/account", &[("act", "cancel-email")]).await;
+    let page = browser.press_and_follow("/account", &[("act", "cancel-email")]).await;
     assert!(!page.body.contains("mine@user.com"), "{}", page.body);
     let letter = server.letter("mine@user.com", NEW, 1).await;
     server.verify(&letter.token()).await.expect_refusal(400, "VERIFY_USER_BAD_TOKEN");

@@ -1,4 +1,4 @@
-"""Makes a database as FastAPI Users does, with its own tables, manager and hashes.
+"""Makes a database with the tables, the manager and the hashes of FastAPI Users.
 
 usage: fastapi_users_database.py FILE
 """

@@ -1,5 +1,5 @@
-// Verifies a token with libraries of others, each as its documentation says, with the secret, the issuer and the audience:
-// `node libraries.mjs TOKEN SECRET [LEEWAY]`; prints what each makes of it, as JSON: "accepted", or why not.
+// Verifies a token with third-party libraries, as their documentation says, with the secret, the issuer and the audience:
+// `node libraries.mjs TOKEN SECRET [LEEWAY]`. Prints the result of each as JSON: "accepted", or the reason of the refusal.
 import { once } from "node:events";
 import fastifyJwt from "@fastify/jwt";
 import express from "express";

@@ -1,5 +1,5 @@
-"""Verifies a token with libraries of others, each as its documentation says, with the secret, the issuer and the audience:
-`python libraries.py TOKEN SECRET [LEEWAY]`; prints what each makes of it, as JSON: "accepted", or why not.
+"""Verifies a token with third-party libraries, as their documentation says, with the secret, the issuer and the audience:
+`python libraries.py TOKEN SECRET [LEEWAY]`. Prints the result of each as JSON: "accepted", or the reason of the refusal.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ def authlib():
 
 
 class Users:
-    """As much of a UserManager as a strategy asks for: everybody is known."""
+    """The part of a UserManager that a strategy uses. It knows every user."""
 
     def parse_id(self, value):
         return uuid.UUID(value)
@@ -44,7 +44,7 @@ class Users:
 def fastapi_users():
     strategy = JWTStrategy(secret, lifetime_seconds=900, token_audience=[audience])
     if asyncio.run(strategy.read_token(token, Users())) is None:
-        # It does not say why; what it asks does.
+        # The strategy gives no reason. The function that it calls does.
         decode_jwt(token, secret, [audience])
         raise ValueError("no user")
 

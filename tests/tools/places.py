@@ -1,4 +1,4 @@
-"""Writes a file that says where some addresses are, in MaxMind's format.
+"""Writes a file with the places of some IP addresses, in MaxMind's format.
 
 usage: places.py FILE
 """

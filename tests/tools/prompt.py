@@ -1,4 +1,4 @@
-"""Types into `tessera shell` as a person does, in a real pseudo-terminal.
+"""Types into `tessera shell` in a real pseudo-terminal.
 
 usage: prompt.py TESSERA DATABASE_URL HOME
 """
@@ -28,7 +28,7 @@ def answer(shell, typed):
 
 
 shell = start()
-# A word is completed, and a second TAB lists what there is.
+# TAB completes a word, and a second TAB lists the possible words.
 made = answer(shell, "tok" + TAB + "cre" + TAB + "--user" + TAB + "first@user.com --name typed\r")
 secret = re.search(r"tsr_[A-Za-z0-9]{49}", made)
 assert secret, made
@@ -37,10 +37,10 @@ assert "typed" in listed and secret.group() not in listed, listed
 assert answer(shell, f"token check --token {secret.group()}\r").strip().endswith("true")
 tree = answer(shell, "help tree token\r")
 assert "--username*" in tree, tree
-# A secret in the wrong place is neither shown nor kept.
+# A secret in the wrong place is neither shown nor put into the history.
 answer(shell, f"token check {secret.group()}\r")
 answer(shell, f"token delete --id {secret.group()}\r")
-# Ctrl-C gives up the line, not the shell.
+# Ctrl-C discards the line and keeps the shell.
 shell.send("token delete --username first@user.com" + CTRL_C)
 shell.expect("tessera> ")
 assert "unrecognized subcommand" in answer(shell, "fly\r")
@@ -50,7 +50,7 @@ shell.expect(pexpect.EOF)
 shell.close()
 assert shell.exitstatus == 0, shell.exitstatus
 
-# The history is there the next time, without what holds a secret.
+# The next shell has the history, without lines that contain a secret.
 with open(os.path.join(home, ".local/state/tessera/history")) as file:
     history = file.read()
 assert "token list" in history and secret.group() not in history, history

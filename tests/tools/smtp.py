@@ -1,10 +1,9 @@
-"""A mail server that keeps what it is handed in a folder, one file a mail.
+"""A mail server that writes each mail to a file in a folder.
 
 usage: smtp.py FOLDER PORT [--delay SECONDS] [--refuse COUNT [--code CODE]] [--certificate FILE --key FILE [--encrypted]]
 
-It prints its port once it listens. With a certificate it speaks STARTTLS, or is encrypted
-from the beginning, and wants user and password after that.
-Whoever signs in is written to FOLDER/signed-in.
+It prints its port once it listens. With a certificate it uses STARTTLS, or TLS from the beginning (--encrypted), and
+then requires a user name and a password. It writes each sign-in to FOLDER/signed-in.
 """
 
 import argparse

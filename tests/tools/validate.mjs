@@ -1,4 +1,4 @@
-// Validates HTML: `node validate.mjs FOLDER`. The libraries are found in the working directory.
+// Validates HTML: `node validate.mjs FOLDER`. It loads the libraries from the working directory.
 
 import { createRequire } from "node:module";
 import { readdirSync } from "node:fs";
@@ -6,7 +6,7 @@ import { join } from "node:path";
 
 const require = createRequire(join(process.cwd(), "package.json"));
 const { HtmlValidate } = require("html-validate");
-// The standard's rules; how tags are spelt is for a house to say.
+// The rules of the standard, without rules of style.
 const validator = new HtmlValidate({ extends: ["html-validate:standard", "html-validate:a11y"] });
 const folder = process.argv[2];
 let count = 0;

@@ -1,4 +1,4 @@
-// Verifies a token with jose: `node verify.mjs TOKEN ALGORITHM [SECRET | JWKS_URL]`; prints the user's id.
+// Verifies a token with jose: `node verify.mjs TOKEN ALGORITHM [SECRET | JWKS_URL]`. Prints the id of the user.
 import { createRemoteJWKSet, jwtVerify } from "jose";
 
 const [token, algorithm, key] = process.argv.slice(2);

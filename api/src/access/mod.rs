@@ -1,4 +1,4 @@
-//! What a proof opens: sessions, API tokens, and what others ask of them.
+//! Sessions, API tokens, and the operations with which other services check and revoke them.
 //!
 //! Within this wing: grant ← session ← api_token ← caller ← introspection.
 

@@ -1,4 +1,4 @@
-//! What administrators do.
+//! The actions of administrators.
 //!
 //! Within this wing: user ← service ← import ← revocation ← key ← mail ← audit ← replica ← overview ← pages.
 

@@ -1,10 +1,10 @@
-//! Background work of a server: it runs beside the requests, and ends after the last of them.
+//! The background work of a server. It runs beside the requests, and ends after the last of them.
 
 use std::pin::Pin;
 
 use tokio::task::JoinHandle;
 
-/// The work that was started, and what is left to do when the server stops.
+/// The background work that was started, and the work to do when the server stops.
 pub(crate) struct Background {
     port: u16,
     running: Vec<JoinHandle<()>>,
@@ -12,7 +12,7 @@ pub(crate) struct Background {
 }
 
 impl Background {
-    /// None yet, beside a server that listens on a port.
+    /// Makes an empty list for a server that listens on this port.
     pub(crate) fn of_server(port: u16) -> Self {
         Self { port, running: Vec::new(), at_end: Vec::new() }
     }
@@ -22,17 +22,17 @@ impl Background {
         self.port
     }
 
-    /// Starts work that goes on until the server stops, and may be cut off anywhere.
+    /// Starts work that runs until the server stops. It can be interrupted at any point.
     pub(crate) fn start(&mut self, work: impl Future<Output = ()> + Send + 'static) {
         self.running.push(tokio::spawn(work));
     }
 
-    /// Has something done when the server has stopped and everything else has ended.
+    /// Adds work to do when the server has stopped and all other work has ended.
     pub(crate) fn at_end(&mut self, work: impl Future<Output = ()> + Send + 'static) {
         self.at_end.push(Box::pin(work));
     }
 
-    /// Ends everything.
+    /// Ends the background work, and does the work for the end.
     pub(crate) async fn end(self) {
         self.running.iter().for_each(JoinHandle::abort);
         for work in self.at_end {

@@ -1,7 +1,7 @@
-//! What was read from the database within the last second, so that a busy token costs one query a
-//! second.
+//! A cache of rows that were read from the database within the last 0.8 seconds, so that a busy token costs about one
+//! query a second.
 //!
-//! People change rows by hand in SQL and expect to see it: nothing is kept for longer.
+//! People change rows by hand in SQL and expect to see the effect, so nothing is cached for longer.
 
 use std::fmt;
 use std::hash::Hash;
@@ -15,13 +15,13 @@ use crate::base::clock::Stopwatch;
 const KNOWN_FOR: Duration = Duration::from_millis(800);
 const MAX_KNOWN: usize = 50_000;
 
-/// Rows by their keys. `V` is cheap to clone.
+/// Cached rows by their keys. `V` must be cheap to clone.
 pub struct Cache<K, V> {
     rows: Rows<K, (Stopwatch, V)>,
     version: AtomicU64,
 }
 
-/// When a read began, and what had been forgotten by then.
+/// The start of a read: the time, and the version of the cache at that time.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Since(u64, Stopwatch);
 
@@ -37,12 +37,12 @@ impl<K: Copy + Eq + Hash, V: Clone> Cache<K, V> {
         (since.elapsed() < KNOWN_FOR).then_some(row)
     }
 
-    /// To be asked before a row is read.
+    /// Marks the start of a read. Call this before you read a row.
     pub(crate) fn since(&self) -> Since {
         Since(self.version.load(Ordering::SeqCst), Stopwatch::start())
     }
 
-    /// Keeps what was read, unless something was changed since the read began.
+    /// Caches a row, unless something was changed since the read began.
     pub(crate) fn put(&self, key: K, row: V, Since(version, since): Since) {
         if self.version.load(Ordering::SeqCst) == version {
             self.rows.insert(key, (since, row));
@@ -52,13 +52,13 @@ impl<K: Copy + Eq + Hash, V: Clone> Cache<K, V> {
         }
     }
 
-    /// Forgets a row that was changed.
+    /// Removes a row that was changed.
     pub(crate) fn forget(&self, key: K) {
         self.version.fetch_add(1, Ordering::SeqCst);
         self.rows.remove(&key);
     }
 
-    /// Forgets all of them.
+    /// Removes all rows.
     pub(crate) fn forget_all(&self) {
         self.version.fetch_add(1, Ordering::SeqCst);
         self.rows.clear();

@@ -3,22 +3,22 @@
 /// A change of a value that may be missing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Change<T> {
-    /// Leaves what there is.
+    /// Keeps the value.
     #[default]
     Keep,
-    /// Leaves nothing.
+    /// Removes the value.
     Clear,
-    /// Puts another value there.
+    /// Sets another value.
     Set(T),
 }
 
 impl<T> Change<T> {
-    /// Leaves everything as it is.
+    /// Returns true if nothing changes.
     pub fn is_keep(&self) -> bool {
         matches!(self, Self::Keep)
     }
 
-    /// Makes of the value that there is the value that there is to be.
+    /// Applies the change to a value.
     pub fn apply(self, before: Option<T>) -> Option<T> {
         match self {
             Self::Keep => before,
@@ -34,7 +34,7 @@ impl<T> Change<T> {
 }
 
 impl<T> From<Option<T>> for Change<T> {
-    /// Sets the value; clears it if there is none.
+    /// Sets the value, or removes it if there is none.
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::Clear, Self::Set)
     }

@@ -1,23 +1,24 @@
-//! The one place that reads clocks.
+//! The only module that reads clocks.
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// How many milliseconds a day has.
+/// The number of milliseconds in a day.
 pub(crate) const MILLIS_OF_A_DAY: i64 = 86_400_000;
 
-/// How far apart the clocks of replicas may be, in seconds: what tokens' checks allow as well.
+/// The largest difference that is allowed between the clocks of replicas, in seconds. The checks of tokens allow the
+/// same.
 pub(crate) const SKEW: u64 = 2;
 
-/// An instant, in milliseconds since the epoch: what the tables keep.
+/// An instant, in milliseconds since the epoch, as the tables store it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(i64);
 
-/// The file that says by how many milliseconds the wall clock of this process is moved, in tests.
+/// In tests, the file that contains the number of milliseconds by which the wall clock of this process is moved.
 static MOVED_BY: OnceLock<PathBuf> = OnceLock::new();
 
-/// The present.
+/// The current time.
 #[expect(clippy::disallowed_methods, reason = "this is the place")]
 pub fn now() -> Timestamp {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -25,10 +26,10 @@ pub fn now() -> Timestamp {
     Timestamp(MOVED_BY.get().map_or(millis, |file| millis.saturating_add(moved_by(file))))
 }
 
-/// Moves the wall clock of this process by the milliseconds that a file says, whenever it says others.
-/// Only tests do this: the settings refuse it outside development.
+/// Moves the wall clock of this process by the number of milliseconds in a file, which can change at any time. Only
+/// tests do this: the settings refuse it outside development.
 pub(crate) fn move_by(file: PathBuf) {
-    // A process has one clock: who sets it first has set it.
+    // A process has one clock. Only the first call sets it.
     let _ = MOVED_BY.set(file);
 }
 
@@ -47,42 +48,40 @@ impl Timestamp {
         self.0
     }
 
-    /// Whole seconds since the epoch, as tokens say it (NumericDate, RFC 7519, section 2); 0 for what was
-    /// before.
+    /// Whole seconds since the epoch, as in tokens (NumericDate, RFC 7519, section 2); 0 for instants before the epoch.
     pub const fn seconds(self) -> u64 {
         let seconds = self.0.div_euclid(1000);
         if seconds < 0 { 0 } else { seconds.cast_unsigned() }
     }
 
-    /// This instant and some seconds.
+    /// The instant that is this many seconds later.
     pub fn plus_seconds(self, seconds: u64) -> Self {
         let millis = i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1000);
         Self(self.0.saturating_add(millis))
     }
 
-    /// This instant less some seconds.
+    /// The instant that is this many seconds earlier.
     pub fn minus_seconds(self, seconds: u64) -> Self {
         let millis = i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1000);
         Self(self.0.saturating_sub(millis))
     }
 
-    /// How long this instant is after an earlier one; zero if it is before it.
+    /// The time from an earlier instant to this one; zero if the other one is later.
     pub fn since(self, earlier: Self) -> Duration {
         let millis = self.0.saturating_sub(earlier.0);
         Duration::from_millis(u64::try_from(millis).unwrap_or(0))
     }
 }
 
-/// The present, as other programs' libraries take it.
+/// The current time, in the type of the standard library.
 pub fn system_time() -> SystemTime {
     UNIX_EPOCH + Duration::from_millis(now().0.unsigned_abs())
 }
 
-/// Measures how long ago something was: by the monotonic clock or by the wall clock, whichever says
-/// longer.
+/// Measures elapsed time with the monotonic clock and the wall clock, and takes the longer time.
 ///
-/// The monotonic clock stands still while a machine is suspended, and the wall clock may be set back.
-/// So what is too old by either of them is too old.
+/// The monotonic clock stops while a machine is suspended, and the wall clock can be set back. So something is too old
+/// if it is too old by one of them.
 #[derive(Debug, Clone, Copy)]
 pub struct Stopwatch {
     monotonic: Instant,
@@ -95,12 +94,13 @@ impl Stopwatch {
         Self { monotonic: Instant::now(), wall: now() }
     }
 
-    /// How long ago it was started.
+    /// The time since the start.
     pub fn elapsed(&self) -> Duration {
         self.elapsed_by(Instant::now(), now())
     }
 
-    /// When it was started, moved on by the monotonic clock: a wall clock that nobody set since.
+    /// The start plus the time by the monotonic clock. The result is like a wall clock that was not set since the
+    /// start.
     pub(crate) fn wall_by_monotonic(&self) -> Timestamp {
         let passed = i64::try_from(self.monotonic.elapsed().as_millis()).unwrap_or(i64::MAX);
         Timestamp(self.wall.0.saturating_add(passed))
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_long_ago_by_either_clock_was_long_ago() {
+    fn elapsed_time_is_the_longer_one_of_both_clocks() {
         let began = Stopwatch::start();
         let (second, hour) = (Duration::from_secs(1), Duration::from_secs(3600));
         let wall = |seconds| began.wall.plus_seconds(seconds);

@@ -1,4 +1,4 @@
-//! Where the tables are: connections, transactions, and bringing the schema up to date.
+//! The database: connections, transactions and migrations.
 
 mod group_commit;
 
@@ -23,15 +23,16 @@ use self::group_commit::GroupCommit;
 
 use crate::base::config::{self, Migrate};
 
-/// How long to wait for a connection. Together with a statement's time it stays below a request's.
+/// The maximum time to wait for a connection. Together with the time for a statement it is less than the time for a
+/// request.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(4);
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// How many connections there are for exports.
+/// The maximum number of connections for exports.
 const EXPORTERS: u32 = 2;
 
-/// What PostgreSQL is told of every connection. A replica that stops in the middle of a transaction
-/// must not hold its locks for ever: everybody else's sign-outs wait for them.
+/// The settings of every connection to PostgreSQL. If a replica stops in the middle of a transaction, it must not hold
+/// its locks for ever, because sign-outs on other replicas wait for them.
 const SERVER_SETTINGS: [(&str, &str); 5] = [
     ("statement_timeout", "4s"),
     ("idle_in_transaction_session_timeout", "5s"),
@@ -40,38 +41,38 @@ const SERVER_SETTINGS: [(&str, &str); 5] = [
     ("tcp_user_timeout", "15s"),
 ];
 
-/// The keys of PostgreSQL's advisory locks that are ours.
+/// The keys of Tessera's advisory locks in PostgreSQL.
 const MIGRATION_LOCK: i64 = 0x7465_7373_0001;
 const AUDIT_LOCK: i64 = 0x7465_7373_0003;
 const KEY_LOCK: i64 = 0x7465_7373_0004;
 
-/// A `DATABASE_URL` in any of the spellings people bring.
+/// A parsed `DATABASE_URL`. Several spellings are accepted.
 #[derive(Clone)]
 pub enum DatabaseUrl {
-    /// A file.
+    /// The file of a SQLite database.
     Sqlite(PathBuf),
-    /// A server, as `postgres://…`, with its options parsed.
+    /// The `postgres://…` URL of a server, with its parsed options.
     Postgres(String, Box<PgConnectOptions>),
 }
 
 impl DatabaseUrl {
-    /// Fails where there is no such file: who looks at a database has the wrong folder then, and must not
-    /// be told of an empty one.
+    /// Fails if the file of a SQLite database does not exist. A command that only looks must not create an empty
+    /// database in the wrong folder.
     ///
     /// # Errors
     ///
-    /// A sentence for the operator.
+    /// A sentence for the operator, if the file does not exist.
     pub fn require_there(&self) -> Result<(), String> {
         match self {
             Self::Sqlite(path) if !path.exists() => Err(format!(
-                "there is no database {}: say DATABASE_URL as the server does, or go to its folder",
+                "there is no database {}: set DATABASE_URL as for the server, or run this in the server's folder",
                 path.display()
             )),
             _ => Ok(()),
         }
     }
 
-    /// Where a secret is kept that was made for this database.
+    /// The file for the secret that a development server makes for this database.
     pub fn secret_path(&self) -> PathBuf {
         match self {
             Self::Sqlite(path) => path.with_extension("secret"),
@@ -86,29 +87,29 @@ impl FromStr for DatabaseUrl {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (scheme, rest) = text
             .split_once(':')
-            .ok_or("DATABASE_URL is not of the form sqlite:///./file.db or postgres://…")?;
-        // SQLAlchemy names its driver too: `sqlite+aiosqlite`, `postgresql+asyncpg`.
+            .ok_or("DATABASE_URL must be of the form sqlite:///./file.db or postgres://…")?;
+        // URLs of SQLAlchemy also name a driver: `sqlite+aiosqlite`, `postgresql+asyncpg`.
         match scheme.split('+').next().unwrap_or_default() {
             "sqlite" => {
                 let path = rest.split('?').next().unwrap_or_default();
                 let path = match path.strip_prefix("//") {
-                    // Three slashes are relative and four absolute, as SQLAlchemy has it.
+                    // As in SQLAlchemy, three slashes begin a relative path and four an absolute one.
                     Some(path) => path.strip_prefix('/').unwrap_or(path),
                     None => path,
                 };
                 if path.is_empty() || path.contains(":memory:") {
-                    return Err("DATABASE_URL names no file: use sqlite:///./tessera.db");
+                    return Err("DATABASE_URL must name a file, such as sqlite:///./tessera.db");
                 }
                 Ok(Self::Sqlite(PathBuf::from(path)))
             }
             "postgres" | "postgresql" => parse_postgres(format!("postgres:{rest}")),
-            _ => Err("DATABASE_URL is neither sqlite nor postgres"),
+            _ => Err("DATABASE_URL must begin with sqlite: or postgres:"),
         }
     }
 }
 
-/// What a URL of PostgreSQL may say behind the question mark. Others are refused here, by the
-/// setting's name: the library would write them to the log.
+/// The parameters that a URL of PostgreSQL can have after the question mark. Tessera refuses others and names the
+/// setting. The library would write them to the log instead.
 const POSTGRES_PARAMETERS: [&str; 10] = [
     "application_name",
     "dbname",
@@ -128,17 +129,17 @@ fn parse_postgres(url: String) -> Result<DatabaseUrl, &'static str> {
         POSTGRES_PARAMETERS.contains(&parameter.split('=').next().unwrap_or_default())
     };
     if !parameters.split('&').all(|parameter| parameter.is_empty() || known(parameter)) {
-        return Err("DATABASE_URL has a parameter that PostgreSQL's URLs do not have");
+        return Err("DATABASE_URL must not have other parameters than those of PostgreSQL's URLs");
     }
     match url.parse::<PgConnectOptions>() {
         Ok(options) if url.starts_with("postgres://") => {
             Ok(DatabaseUrl::Postgres(url, Box::new(options)))
         }
-        _ => Err("DATABASE_URL is not of the form postgres://user:password@host/database"),
+        _ => Err("DATABASE_URL must be of the form postgres://user:password@host/database"),
     }
 }
 
-/// Where the database is, without what opens it.
+/// Writes the URL without its password.
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -164,7 +165,7 @@ impl fmt::Debug for DatabaseUrl {
     }
 }
 
-/// A database that answers.
+/// The connections to a database.
 #[derive(Debug, Clone)]
 pub struct Database {
     reader: DatabaseConnection,
@@ -176,11 +177,11 @@ pub struct Database {
 }
 
 impl Database {
-    /// Connects; makes a SQLite file where there is none.
+    /// Connects to a database. A SQLite file is created if it does not exist.
     ///
     /// # Errors
     ///
-    /// When the database does not answer within some seconds.
+    /// If the database does not answer within a few seconds.
     pub async fn connect(
         url: &DatabaseUrl,
         synchronous: config::SqliteSynchronous,
@@ -188,8 +189,8 @@ impl Database {
         match url {
             DatabaseUrl::Sqlite(path) => {
                 make_private(path);
-                // SQLite has one writer at a time. A pool of one lets writers wait their turn in
-                // order, where several connections would fail each other with "database is locked".
+                // SQLite has one writer at a time. In a pool of one connection, writers wait for each other in
+                // order. With several connections they would fail with "database is locked".
                 let writer = unlocked(|| sqlite(path, synchronous, 1, false)).await?;
                 let readers = u32::try_from(parallelism()).unwrap_or(4).max(2);
                 let reader = unlocked(|| sqlite(path, synchronous, readers, true)).await?;
@@ -207,7 +208,7 @@ impl Database {
         }
     }
 
-    /// For single look-ups.
+    /// The connections for single look-ups.
     pub fn reader(&self) -> &DatabaseConnection {
         &self.reader
     }
@@ -230,18 +231,18 @@ impl Database {
         self.writer.get_database_backend()
     }
 
-    /// For what reads many rows: it has connections of its own, so that single look-ups need not wait for it.
+    /// The connections for reading many rows. They are separate, so that single look-ups do not wait for them.
     pub fn exporter(&self) -> &DatabaseConnection {
         &self.exporter
     }
 
-    /// Begins a transaction that may write. Dropped without a commit, it leaves nothing behind.
+    /// Begins a transaction that can write. If it is dropped without a commit, it is rolled back.
     ///
     /// # Errors
     ///
-    /// When the database does not answer in time.
+    /// If the database does not answer in time.
     pub async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
-        // A deferred transaction that reads before it writes fails at once when another writes.
+        // A deferred transaction that reads before it writes fails at once if another one writes.
         let options = TransactionOptions {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()
@@ -249,25 +250,25 @@ impl Database {
         self.writer.begin_with_options(options).await
     }
 
-    /// Whether the database answers, to those who write too.
+    /// Checks that the database answers reads and can begin a write.
     ///
     /// # Errors
     ///
-    /// When it does not.
+    /// If the database does not answer.
     pub async fn ping(&self) -> Result<(), DbErr> {
         self.reader.execute_unprepared("select 1").await?;
         self.begin().await?.rollback().await
     }
 
-    /// Brings the schema up to date, whole or not at all; others that start at once wait.
+    /// Applies all missing migrations in one transaction. Replicas that start at the same time wait.
     ///
     /// # Errors
     ///
-    /// When the database refuses.
+    /// If the database refuses.
     pub async fn migrate(&self) -> Result<(), DbErr> {
         let transaction = self.begin().await?;
         if transaction.get_database_backend() == DbBackend::Postgres {
-            // Changing a large table takes its time, and so does waiting for who does.
+            // A migration can take longer than the usual limits, and so can waiting for another replica that migrates.
             transaction
                 .execute_unprepared(
                     "set local statement_timeout = 0; set local lock_timeout = 0; \
@@ -280,37 +281,36 @@ impl Database {
         transaction.commit().await
     }
 
-    /// The migrations with whether each was applied. Writes nothing.
+    /// Returns all migrations, each with `true` if it is applied. This writes nothing.
     ///
     /// # Errors
     ///
-    /// When the database refuses.
+    /// If the database refuses.
     pub async fn migrations(&self) -> Result<Vec<(String, bool)>, DbErr> {
-        // Rolled back: asking makes the table that remembers them.
+        // Rolled back, so that this writes nothing.
         let transaction = self.begin().await?;
         let statuses = migration::status(&transaction).await?;
         transaction.rollback().await?;
         Ok(statuses)
     }
 
-    /// Does what a start with `when` asks.
+    /// Applies or checks the migrations, as the setting `MIGRATE` requires.
     ///
     /// # Errors
     ///
-    /// A sentence for the operator.
+    /// A sentence for the operator, if migrations are missing or cannot be applied.
     pub async fn prepare(&self, when: Migrate) -> Result<(), String> {
         match when {
             Migrate::Auto => self.migrate().await.map_err(|error| {
-                format!("the database schema could not be brought up to date: {error}")
+                format!("the migrations of the database could not be applied: {error}")
             }),
             Migrate::Check => {
-                let migrations = self
-                    .migrations()
-                    .await
-                    .map_err(|error| format!("the database schema could not be read: {error}"))?;
+                let migrations = self.migrations().await.map_err(|error| {
+                    format!("the migrations of the database could not be read: {error}")
+                })?;
                 match migrations.iter().find(|(_, applied)| !applied) {
                     Some((name, _)) => Err(format!(
-                        "the database schema is behind at {name}: run `tessera migrate up`"
+                        "the database does not have the migration {name}: run `tessera migrate up`"
                     )),
                     None => Ok(()),
                 }
@@ -320,11 +320,11 @@ impl Database {
     }
 }
 
-/// Deletes some of the rows that a condition holds for, by their key; says how many.
+/// Deletes at most `max` of the rows that match a condition, by their key. Returns the number of deleted rows.
 ///
 /// # Errors
 ///
-/// When the database refuses.
+/// If the database refuses.
 pub(crate) async fn delete_some<E: EntityTrait>(
     connection: &impl ConnectionTrait,
     key: E::Column,
@@ -375,8 +375,8 @@ async fn lock(transaction: &DatabaseTransaction, key: i64) -> Result<(), DbErr> 
     Ok(())
 }
 
-/// Connects to a SQLite file that others may be opening for the first time: while one of them turns its
-/// journal into a write-ahead log, SQLite refuses the others at once, whatever their patience.
+/// Connects to a SQLite file that other processes may be opening for the first time. While one of them switches the
+/// journal to a write-ahead log, SQLite refuses the others at once, whatever their busy timeout. So this retries.
 async fn unlocked(options: impl Fn() -> ConnectOptions) -> Result<DatabaseConnection, DbErr> {
     for _ in 0..100 {
         match sea_orm::Database::connect(options()).await {
@@ -389,8 +389,8 @@ async fn unlocked(options: impl Fn() -> ConnectOptions) -> Result<DatabaseConnec
     sea_orm::Database::connect(options()).await
 }
 
-/// A new database file is its owner's alone: it holds every password's hash. SQLite gives the
-/// files beside it the same permissions; where this cannot be, connecting says why.
+/// Creates the database file so that only its owner can read it, because it contains all password hashes. SQLite gives
+/// the files beside it the same permissions. If the file cannot be created, connecting reports the error.
 fn make_private(path: &Path) {
     let _ = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
 }
@@ -430,15 +430,14 @@ fn sqlite(
     options
 }
 
-/// Whether a connection that was given back is in no transaction.
+/// Returns true if a connection that was returned to the pool is not in a transaction.
 ///
-/// When a commit fails, as on a full disk, SQLite rolls back by itself, and the driver goes on
-/// counting a transaction that is none. What is written next would be a savepoint in a transaction
-/// that nobody commits: acknowledged, and lost at the end of the process. Such a connection is
-/// closed instead.
+/// If a commit fails, for example on a full disk, SQLite rolls back by itself, but the driver still counts a
+/// transaction. The next write would then be a savepoint in a transaction that is never committed: acknowledged, and
+/// lost at the end of the process. So such a connection is closed.
 async fn is_between_transactions(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
     if connection.is_in_transaction() {
-        // A transaction that was dropped is rolled back in its turn: this waits for that.
+        // A dropped transaction is rolled back later: this waits for it.
         connection.ping().await?;
     }
     Ok(!connection.is_in_transaction())
@@ -457,7 +456,7 @@ fn postgres(url: &str) -> ConnectOptions {
     options
 }
 
-/// Connections that are opened when they are needed, and closed when they are not.
+/// Options for connections that are opened when they are needed and closed after a minute without use.
 fn for_exports(mut options: ConnectOptions) -> ConnectOptions {
     options.connect_lazy(true).min_connections(0).idle_timeout(Duration::from_secs(60));
     options

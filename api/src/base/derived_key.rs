@@ -1,5 +1,5 @@
-//! Keys that are derived from the secret of the settings, each for one purpose (RFC 5869): who has one
-//! knows neither the secret nor any other.
+//! Keys that are derived from `APP_SECRET`, each for one purpose (RFC 5869). From one of them, nobody can compute the
+//! secret or another key.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use crate::base::config::{Config, Secret};
 use crate::base::hex::hex;
 
-/// What is kept in the database under one `APP_SECRET`, for one purpose, is encrypted with.
+/// A key that encrypts data in the database, derived from one `APP_SECRET` for one purpose.
 pub struct Seal(RandomizedNonceKey);
 
 impl fmt::Debug for Seal {
@@ -20,17 +20,17 @@ impl fmt::Debug for Seal {
     }
 }
 
-/// What private keys are kept under.
+/// The purpose of the key that encrypts private signing keys.
 pub(crate) const SIGNING_KEYS: &str = "tessera signing keys";
 
 impl Seal {
-    /// That of a secret for a purpose.
+    /// Derives the key from a secret, for a purpose.
     pub fn of(secret: &Secret, purpose: &str) -> Self {
         let key = derive(secret, &[purpose.as_bytes()]);
         Self(RandomizedNonceKey::new(&AES_256_GCM, &key).expect("a key of 32 bytes"))
     }
 
-    /// What is encrypted and bound to its name.
+    /// Encrypts content and binds it to a name.
     pub fn seal(&self, name: &str, content: Vec<u8>) -> String {
         let mut sealed = content;
         let nonce = self
@@ -40,7 +40,7 @@ impl Seal {
         STANDARD.encode([&nonce.as_ref()[..], &sealed].concat())
     }
 
-    /// What was sealed under this name with the same secret and for the same purpose.
+    /// Decrypts content that was sealed under this name with the same secret and for the same purpose.
     pub fn open(&self, name: &str, sealed: &str) -> Option<Vec<u8>> {
         let mut sealed = STANDARD.decode(sealed).ok()?;
         let nonce = Nonce::try_assume_unique_for_key(sealed.get(..12)?).ok()?;
@@ -50,14 +50,14 @@ impl Seal {
     }
 }
 
-/// The secret that signs tokens for one audience: text, whose bytes as they are make the key, as
-/// with `APP_SECRET`. A service that has it can make tokens for itself and for nobody else.
+/// The secret that signs tokens for one audience. As with `APP_SECRET`, the bytes of its text are the key. A service
+/// that has it can make tokens for itself, but for no other audience.
 pub fn audience_secret(secret: &Secret, audience: &str) -> Secret {
     let key = derive(secret, &[b"tessera audience ", audience.as_bytes()]);
     Secret::new(&hex(key))
 }
 
-/// The key of digests that are worth nothing without the secret, for a purpose.
+/// A key for digests that cannot be computed without the secret, for a purpose.
 pub fn digest_key(secret: &Secret, purpose: &str) -> hmac::Key {
     hmac::Key::new(hmac::HMAC_SHA256, &derive(secret, &[purpose.as_bytes()]))
 }
@@ -66,7 +66,7 @@ fn derive(secret: &Secret, purpose: &[&[u8]]) -> [u8; 32] {
     tessera_verify::derive(secret.expose().as_bytes(), purpose)
 }
 
-/// The seal of the secret that signs, then those of previous ones, for a purpose.
+/// The seals for a purpose: first that of the current secret, then those of the previous secrets.
 pub(crate) fn seals_of(secret: &Secret, config: &Config, purpose: &str) -> Vec<Seal> {
     let secrets = std::iter::once(secret).chain(&config.app_secret_previous);
     secrets.map(|secret| Seal::of(secret, purpose)).collect()
@@ -78,7 +78,7 @@ mod tests {
     use crate::base::config::Secret;
 
     #[test]
-    fn what_is_sealed_opens_under_its_name_and_secret_alone() {
+    fn sealed_content_opens_only_with_its_name_and_secret() {
         let secret = Secret::new("one secret");
         let seal = Seal::of(&secret, "one purpose");
         let sealed = seal.seal("name", b"private".to_vec());
@@ -92,7 +92,7 @@ mod tests {
         assert!(seal.open("name", "").is_none());
     }
 
-    /// Services keep it: it must come out the same for ever. Computed with Python's `hmac`.
+    /// Services store this secret, so it must always be the same. The expected value was computed with Python's `hmac`.
     #[test]
     fn an_audiences_secret_never_changes() {
         let secret =

@@ -5,17 +5,17 @@
 pub(crate) struct Limit(u64);
 
 impl Limit {
-    /// The number that was asked for, within 1 and `max`.
+    /// Takes the requested number, limited to 1 to `max`.
     pub(crate) fn new(asked: u64, max: u64) -> Self {
         Self(asked.clamp(1, max))
     }
 
-    /// The number of rows to query: one more than the page has tells that there are more.
+    /// The number of rows to query: one more than the page has, which shows whether there are more.
     pub(crate) fn rows(self) -> u64 {
         self.0 + 1
     }
 
-    /// Makes a page of the rows that were queried.
+    /// Makes a page from the queried rows.
     pub(crate) fn page<T>(self, mut rows: Vec<T>) -> Page<T> {
         let limit = usize::try_from(self.0).unwrap_or(usize::MAX);
         let more = rows.len() > limit;
@@ -27,24 +27,24 @@ impl Limit {
 /// A page of a list.
 #[derive(Debug, Clone)]
 pub struct Page<T> {
-    /// Its items.
+    /// The items of the page.
     pub items: Vec<T>,
-    /// There are more behind them.
+    /// `true` if there are more items after these.
     pub more: bool,
 }
 
 impl<T> Page<T> {
-    /// The only page of a list without items.
+    /// Makes the only page of an empty list.
     pub(crate) fn empty() -> Self {
         Self { items: Vec::new(), more: false }
     }
 
-    /// The same page of what a function makes of each item.
+    /// Applies a function to each item of the page.
     pub(crate) fn map<U>(self, function: impl FnMut(T) -> U) -> Page<U> {
         Page { items: self.items.into_iter().map(function).collect(), more: self.more }
     }
 
-    /// The same page, unless a function fails for an item.
+    /// Applies a function to each item of the page, and fails if it fails for one of them.
     pub(crate) fn try_map<U, E>(
         self,
         function: impl FnMut(T) -> Result<U, E>,
@@ -53,7 +53,7 @@ impl<T> Page<T> {
         Ok(Page { items, more: self.more })
     }
 
-    /// The pagination cursor of the next page, made of the last item, if there are more.
+    /// The pagination cursor of the next page, made from the last item. `None` if there are no more items.
     pub(crate) fn next<C>(&self, cursor: impl FnOnce(&T) -> C) -> Option<C> {
         self.items.last().filter(|_| self.more).map(cursor)
     }

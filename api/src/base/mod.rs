@@ -1,4 +1,4 @@
-//! What anything may use, and what knows no feature: clock, randomness, settings, database, errors.
+//! Modules that every other module can use and that know no feature: clock, randomness, settings, database, errors.
 //!
 //! Within this wing: hex ← random and clock ← config ← error ← database and everything else.
 

@@ -1,4 +1,4 @@
-//! The one place that draws random bytes, from the operating system.
+//! The only module that takes random bytes from the operating system.
 
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
@@ -18,25 +18,25 @@ pub fn id() -> Uuid {
     Uuid::new_v4()
 }
 
-/// A random id that tells the millisecond it was made in (RFC 9562, section 5.7).
+/// A random id that contains the time when it was made, in milliseconds (RFC 9562, section 5.7).
 #[expect(clippy::disallowed_methods, reason = "this is the place")]
 pub fn id_at(time: Timestamp) -> Uuid {
     let nanos = u32::try_from(time.millis().rem_euclid(1000) * 1_000_000).unwrap_or_default();
     Uuid::new_v7(uuid::Timestamp::from_unix(NoContext, time.seconds(), nanos))
 }
 
-/// Bytes nobody can guess.
+/// Random bytes that cannot be guessed.
 ///
 /// # Panics
 ///
-/// When the operating system has no randomness: nothing safe can be done then.
+/// If the operating system gives no random bytes. Nothing can be done safely then.
 pub fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     SystemRandom::new().fill(&mut bytes).expect("the operating system gives random bytes");
     bytes
 }
 
-/// A secret of 32 bytes in hexadecimal, as `openssl rand -hex 32` prints.
+/// A secret of 32 random bytes in hexadecimal, as `openssl rand -hex 32` prints it.
 pub fn secret() -> String {
     hex(bytes::<32>())
 }
@@ -44,11 +44,11 @@ pub fn secret() -> String {
 const LETTERS_AND_DIGITS: &[u8; 62] =
     b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// Letters and digits nobody can guess, each of 62 as likely as any other: 5.95 bits.
+/// Random letters and digits. Each of the 62 characters has the same probability and adds 5.95 bits.
 pub fn letters_and_digits(count: usize) -> String {
     let mut text = String::with_capacity(count);
     while text.len() < count {
-        // Bytes from 248 on would make the first letters likelier.
+        // Bytes from 248 on would make the first characters more likely.
         let drawn = bytes::<64>().into_iter().filter(|byte| *byte < 248);
         let room = count - text.len();
         text.extend(
@@ -58,7 +58,7 @@ pub fn letters_and_digits(count: usize) -> String {
     text
 }
 
-/// A number in letters and digits, the most significant first: its last `count`.
+/// The last `count` characters of a number that is written with letters and digits, the most significant one first.
 pub fn in_letters_and_digits(number: u64, count: usize) -> String {
     let digit = |power| number / 62_u64.pow(power) % 62;
     let powers = (0..u32::try_from(count).unwrap_or_default()).rev();
@@ -71,7 +71,7 @@ pub fn in_letters_and_digits(number: u64, count: usize) -> String {
 ///
 /// # Panics
 ///
-/// For HS256, whose keys are secrets; and when the operating system has no randomness.
+/// For HS256, whose keys are secrets, and if the operating system gives no random bytes.
 pub fn private_key(algorithm: SigningAlgorithm) -> Vec<u8> {
     let random = SystemRandom::new();
     let made = match algorithm {
@@ -92,11 +92,11 @@ pub fn private_key(algorithm: SigningAlgorithm) -> Vec<u8> {
     made.expect("a private key is made of random bytes")
 }
 
-/// Six digits, each number as likely as any other.
+/// Six random digits. Each number has the same probability.
 pub fn digits() -> String {
     loop {
         let number = u32::from_be_bytes(bytes());
-        // The last numbers would make the first codes likelier.
+        // The last numbers would make the first codes more likely.
         if number < u32::MAX / 1_000_000 * 1_000_000 {
             return format!("{:06}", number % 1_000_000);
         }

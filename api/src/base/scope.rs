@@ -1,46 +1,46 @@
-//! What a caller may do: words (RFC 6749, section 3.3), parsed once.
+//! Scopes: words for what a caller may do (RFC 6749, section 3.3).
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
-/// The longest word of a scope, in characters.
+/// The maximum length of a scope, in characters.
 const MAX_LENGTH: usize = 64;
 
-/// The most words there are in one scope.
+/// The maximum number of scopes in a request.
 pub const MAX_SCOPES: usize = 32;
 
-/// One word of a scope.
+/// A scope: one word.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Scope(String);
 
 impl Scope {
-    /// What every user may do.
+    /// Everything that every user may do with their own account.
     pub const AUTHENTICATED: &'static str = "authenticated";
-    /// Seeing what there is: everybody's accounts, sessions and acts.
+    /// Viewing the administration pages: all accounts, sessions and audit entries.
     pub const ADMIN: &'static str = "admin";
-    /// What superusers may do.
+    /// Everything that superusers may do.
     pub const SUPER: &'static str = "super";
-    /// Asking whether an API token is accepted.
+    /// Checking if an API token is accepted.
     pub const CHECK: &'static str = "tokens:check";
-    /// Asking what any token says (RFC 7662).
+    /// Introspection: asking what a token says (RFC 7662).
     pub const INTROSPECT: &'static str = "tokens:introspect";
-    /// What is said of people, and never of a service.
+    /// The scopes that only users can have, and no service.
     const OF_PEOPLE: [&'static str; 3] = [Self::AUTHENTICATED, Self::ADMIN, Self::SUPER];
 
-    /// The word.
+    /// The word of the scope.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether only people have it.
+    /// Returns true if only users can have this scope, and no service.
     pub fn is_of_people(&self) -> bool {
         Self::OF_PEOPLE.contains(&self.as_str())
     }
 }
 
 impl FromStr for Scope {
-    /// What is wrong, for people.
+    /// A description of the error, for people.
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -53,43 +53,43 @@ impl FromStr for Scope {
     }
 }
 
-/// A set of such words.
+/// A set of scopes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scopes(BTreeSet<Scope>);
 
 impl Scopes {
-    /// Words that are known to be some.
+    /// Makes a set from words that are known to be valid scopes.
     pub(crate) fn of(words: &[&str]) -> Self {
         words.iter().filter_map(|word| word.parse().ok()).collect()
     }
 
-    /// Words separated by spaces, as tables and tokens have them; what is none is left out.
+    /// Reads words that are separated by spaces, as tables and tokens contain them. Invalid words are left out.
     pub fn parse(text: &str) -> Self {
         text.split(' ').filter_map(|word| word.parse().ok()).collect()
     }
 
-    /// Whether a word is among them.
+    /// Returns true if the set contains this word.
     pub fn contains(&self, word: &str) -> bool {
         self.0.iter().any(|scope| scope.as_str() == word)
     }
 
-    /// The words that both have.
+    /// The scopes that both sets have.
     #[must_use]
     pub fn within(&self, other: &Self) -> Self {
         self.0.intersection(&other.0).cloned().collect()
     }
 
-    /// The first word that `other` has not.
+    /// The first scope that `other` does not have.
     pub fn beyond<'a>(&'a self, other: &'a Self) -> Option<&'a Scope> {
         self.0.difference(&other.0).next()
     }
 
-    /// The words as texts, in order.
+    /// The scopes as texts, in order.
     pub fn words(&self) -> Vec<String> {
         self.iter().map(|scope| scope.as_str().to_owned()).collect()
     }
 
-    /// The words, in order.
+    /// The scopes, in order.
     pub fn iter(&self) -> impl Iterator<Item = &Scope> {
         self.0.iter()
     }
@@ -101,7 +101,7 @@ impl FromIterator<Scope> for Scopes {
     }
 }
 
-/// Words separated by spaces.
+/// Writes the words, separated by spaces.
 impl fmt::Display for Scopes {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (position, scope) in self.iter().enumerate() {

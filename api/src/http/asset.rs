@@ -1,4 +1,4 @@
-//! Files out of the program: kept by browsers, and asked for anew by their tag.
+//! Files that a server keeps in memory. Browsers cache them and check them by their `ETag`.
 
 use crate::base::hex::hex;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -6,7 +6,7 @@ use bytes::Bytes;
 use poem::http::{HeaderValue, StatusCode, header};
 use poem::{Request, Response};
 
-/// A file that changes with the program and its settings only.
+/// A file that changes only with the program and its settings.
 #[derive(Debug, Clone)]
 pub(crate) struct Asset {
     kind: &'static str,
@@ -16,7 +16,7 @@ pub(crate) struct Asset {
 }
 
 impl Asset {
-    /// A file of a type, which loads nothing.
+    /// Makes a file of this type. Its policy lets it load nothing.
     pub(super) fn new(kind: &'static str, content: impl Into<Bytes>) -> Self {
         let content = content.into();
         let tag = hex(&digest(&SHA256, &content).as_ref()[..16]);
@@ -25,12 +25,12 @@ impl Asset {
         Self { kind, content, tag, policy: "default-src 'none'; frame-ancestors 'none'" }
     }
 
-    /// The same under another `Content-Security-Policy`.
+    /// Returns the same file with another `Content-Security-Policy`.
     pub(super) fn with_policy(self, policy: &'static str) -> Self {
         Self { policy, ..self }
     }
 
-    /// The file, unless the browser has it.
+    /// Answers with the file, or with 304 if the browser already has it.
     pub(super) fn answer(&self, request: &Request) -> Response {
         let known = request.headers().get(header::IF_NONE_MATCH) == Some(&self.tag);
         let response = Response::builder()

@@ -1,7 +1,7 @@
-//! Request bodies, read into domain types.
+//! Request bodies, which are read into domain types.
 //!
-//! Faults are collected, all of them, in the shape FastAPI gives them; a field that stands twice is
-//! one, for two readers could take it for different things.
+//! All errors of a body are collected, in FastAPI's form. A field that is given twice is an error, because two programs
+//! could read different values.
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,36 +20,36 @@ use crate::base::change::Change;
 use crate::base::error::{Code, Error, Face, Problem, Result};
 use crate::base::scope::{MAX_SCOPES, Scope, Scopes};
 
-/// The most characters of a person's name.
+/// The maximum length of a person's name, in characters.
 const MAX_NAME: usize = 100;
 
-/// How long something may be said to live, in seconds.
+/// The lifetimes that a request can set, in seconds.
 pub(crate) const SECONDS: std::ops::RangeInclusive<u64> = 1..=315_360_000;
 
 const JSON: &str = "application/json";
 pub(super) const FORM: &str = "application/x-www-form-urlencoded";
 const MULTIPART: &str = "multipart/form-data";
 
-/// What a request's body may be.
+/// The kinds of body that an operation accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Accepts {
     /// A JSON object.
     Json,
-    /// A form, in either encoding.
+    /// A form in one of the two encodings.
     Form,
-    /// Any of these, or nothing.
+    /// A JSON object, a form, or no body.
     AnyOrNothing,
 }
 
-/// A body as the documents show it, and how it becomes what the rules take.
+/// A body as the OpenAPI document describes it, and its conversion to the type that the rules take.
 pub(crate) trait Input: Type {
-    /// What the rules take.
+    /// The type that the rules take.
     type Parsed: Send;
-    /// What the body may be.
+    /// The kind of body that the operation accepts.
     const ACCEPTS: Accepts;
-    /// The face of what is wrong with it.
+    /// The face of errors in the body.
     const FACE: Face = Face::Rest;
-    /// Reads the fields; `None` when one of them is at fault, which `fields` then knows.
+    /// Reads the fields. Returns `None` if one of them is invalid; `fields` then contains the error.
     fn read(fields: &mut Fields) -> Option<Self::Parsed>;
 }
 
@@ -92,7 +92,7 @@ impl<'a, T: Input> ApiExtractor<'a> for Body<T> {
             }
         });
         read.map_err(|error| match T::FACE {
-            // To OAuth, whatever is wrong with a request is one and the same.
+            // OAuth has one code for every error in a request.
             Face::Oauth if error.code().status().is_client_error() => {
                 Error::from(Code::InvalidRequest).with_face(Face::Oauth).into()
             }
@@ -101,7 +101,7 @@ impl<'a, T: Input> ApiExtractor<'a> for Body<T> {
     }
 }
 
-/// The fields of a body that were not taken yet, and what is wrong with those that were.
+/// The fields of a body that were not taken yet, and the errors of those that were.
 #[derive(Debug, Default)]
 pub(crate) struct Fields {
     fields: Vec<(String, Value)>,
@@ -109,12 +109,12 @@ pub(crate) struct Fields {
 }
 
 impl Fields {
-    /// Whether a field is there, and not null.
+    /// Returns true if a field is present and not null.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.fields.iter().any(|(known, value)| known == name && !value.is_null())
     }
 
-    /// The text of a field that must be there.
+    /// The text of a required field.
     pub(crate) fn required(&mut self, name: &str) -> Option<String> {
         if !self.fields.iter().any(|(known, _)| known == name) {
             self.problems.push(Problem::missing(vec![name.into()]));
@@ -126,7 +126,7 @@ impl Fields {
         }
     }
 
-    /// The text of a field that may be missing or null.
+    /// The text of a field that can be missing or null.
     pub(crate) fn optional(&mut self, name: &str) -> Option<String> {
         match self.take(name) {
             Value::Null => None,
@@ -135,7 +135,7 @@ impl Fields {
         }
     }
 
-    /// An e-mail address, in the words FastAPI has for what is wrong with it.
+    /// Reads an e-mail address. An error has FastAPI's text.
     pub(crate) fn email<T: FromStr<Err = &'static str>>(
         &mut self,
         name: &str,
@@ -149,7 +149,7 @@ impl Fields {
             .ok()
     }
 
-    /// An id.
+    /// Reads an id.
     pub(crate) fn uuid(&mut self, name: &str, text: &str) -> Option<Uuid> {
         match text.parse() {
             Ok(id) => Some(id),
@@ -157,7 +157,7 @@ impl Fields {
         }
     }
 
-    /// What a domain type reads from the text.
+    /// Parses the text as a domain type.
     pub(crate) fn parsed<T: FromStr<Err = &'static str>>(
         &mut self,
         name: &str,
@@ -166,7 +166,7 @@ impl Fields {
         text.parse().map_err(|fault| self.problem::<T>("value_error", name, fault)).ok()
     }
 
-    /// A name that may be missing, which leaves what there is, or null or empty, which leaves nothing.
+    /// A change of a person's name. A missing field keeps the name; null or an empty text removes it.
     pub(crate) fn person(&mut self, name: &str) -> Option<Change<String>> {
         Some(match self.change(name)? {
             Change::Set(text) => Change::Set(self.line(name, text, MAX_NAME)?),
@@ -174,7 +174,7 @@ impl Fields {
         })
     }
 
-    /// As [`person`](Self::person), of what a domain type reads from the text.
+    /// A change of a value that is parsed as a domain type, by the same rules as [`person`](Self::person).
     pub(crate) fn maybe_parsed<T: FromStr<Err = &'static str>>(
         &mut self,
         name: &str,
@@ -186,7 +186,7 @@ impl Fields {
         })
     }
 
-    /// A field that may be missing, or null or empty.
+    /// A change of a text. A missing field keeps it; null or an empty text removes it.
     fn change(&mut self, name: &str) -> Option<Change<String>> {
         if !self.fields.iter().any(|(known, _)| known == name) {
             return Some(Change::Keep);
@@ -198,7 +198,7 @@ impl Fields {
         }
     }
 
-    /// A flag that may be missing or null, which leaves it as it is.
+    /// A flag that can be missing or null.
     pub(crate) fn optional_flag(&mut self, name: &str) -> Option<Option<bool>> {
         match self.take(name) {
             Value::Null => Some(None),
@@ -207,7 +207,7 @@ impl Fields {
         }
     }
 
-    /// A number of seconds, from 1 to ten years, that may be missing or null.
+    /// A number of seconds, from 1 to ten years, that can be missing or null.
     pub(crate) fn seconds(&mut self, name: &str) -> Option<Option<u64>> {
         match self.take(name) {
             Value::Null => Some(None),
@@ -218,7 +218,7 @@ impl Fields {
         }
     }
 
-    /// Whether something is wanted; missing or null it is not.
+    /// A flag. If it is missing or null, it is false.
     pub(crate) fn flag(&mut self, name: &str) -> Option<bool> {
         match self.take(name) {
             Value::Null => Some(false),
@@ -227,7 +227,7 @@ impl Fields {
         }
     }
 
-    /// A list of words, or words separated by spaces; may be missing or null.
+    /// Scopes, as a list of words or as words separated by spaces. The field can be missing or null.
     pub(crate) fn scopes(&mut self, name: &str) -> Option<Option<Scopes>> {
         let words: Vec<Value> = match self.take(name) {
             Value::Null => return Some(None),
@@ -245,7 +245,7 @@ impl Fields {
         Some(Some(scopes.into_iter().collect()))
     }
 
-    /// A list of objects, of at most so many.
+    /// A list of at most `max` objects.
     pub(crate) fn objects(&mut self, name: &str, max: usize) -> Option<Vec<Value>> {
         if !self.fields.iter().any(|(known, _)| known == name) {
             self.problems.push(Problem::missing(vec![name.into()]));
@@ -260,7 +260,7 @@ impl Fields {
         }
     }
 
-    /// What is read from one object of a list.
+    /// Reads one object of a list. Errors in it get the path to the object.
     pub(crate) fn within<T>(
         &mut self,
         name: &str,
@@ -285,7 +285,7 @@ impl Fields {
         found
     }
 
-    /// One line of text for people, of at most so many characters and none that are none.
+    /// Checks that a text is one line of at most `max` characters, without control characters.
     pub(crate) fn line(&mut self, name: &str, text: String, max: usize) -> Option<String> {
         if !is_line(&text, max) {
             let message = format!("Input should be one line of at most {max} characters");
@@ -294,7 +294,7 @@ impl Fields {
         Some(text)
     }
 
-    /// A form's text that must be `value` where it is given.
+    /// Checks that a field of a form has this value, if it is present.
     pub(crate) fn constant(&mut self, name: &str, value: &str) {
         if self.optional(name).is_some_and(|given| given != value) {
             let message = format!("String should match pattern '^{value}$'");
@@ -349,7 +349,7 @@ impl Fields {
                     .map(|(name, value)| (name, value.into()))
                     .collect()
             }
-            // As FastAPI answers: it sees a body, and none of the fields in it.
+            // FastAPI sees a body without fields here, and Tessera answers in the same way.
             Accepts::Form if is_json => Vec::new(),
             Accepts::Json if media_type == FORM || multipart => return Err(not_fields()),
             _ => return Err(Code::UnsupportedMediaType.into()),
@@ -401,7 +401,7 @@ fn json(bytes: &[u8]) -> Result<Vec<(String, Value)>> {
     }
 }
 
-/// Where in the text a fault is, from the line and column it is said to be in.
+/// The offset of an error in the text, from its line and column.
 fn offset(bytes: &[u8], line: usize, column: usize) -> usize {
     let before: usize = bytes
         .split_inclusive(|byte| *byte == b'\n')
@@ -424,7 +424,7 @@ fn unreadable(_: impl fmt::Debug) -> Error {
     Code::RequestTimeout.into()
 }
 
-/// A JSON text with every member of its object, doubles too.
+/// A JSON text with every member of its object, also those with the same name.
 enum JsonBody {
     Object(Vec<(String, Value)>),
     Null,
@@ -487,8 +487,8 @@ impl<'de> Deserialize<'de> for JsonBody {
     }
 }
 
-/// Whether a text is one line of at most so many characters, which is read as it is written: marks that turn the
-/// text beside them around would let it be read as something else.
+/// Returns true if a text is one line of at most `max` characters. Marks that change the direction of the text are not
+/// allowed, because they can make it look like another text.
 pub(crate) fn is_line(text: &str, max: usize) -> bool {
     let misleads = |char| matches!(char, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     text.chars().count() <= max && !text.chars().any(|char| char.is_control() || misleads(char))

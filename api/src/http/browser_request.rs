@@ -1,8 +1,8 @@
-//! The request of a browser for a page, and the forms that it sends.
+//! A browser's request for a page, and the forms that a browser sends.
 //!
-//! Each browser has an id in a cookie before somebody signs in with it as well, and every form repeats a value that
-//! belongs to that id: no page of another site can know it, and signing in, which gives another id, makes the one
-//! before worth nothing.
+//! Each browser has an id in a cookie, even before a user signs in. Every form repeats a CSRF value that belongs to
+//! this id, and pages of other sites cannot know it. A sign-in gives the browser another id, which makes the previous
+//! value useless.
 
 use std::collections::HashSet;
 use std::ops::Deref;
@@ -20,24 +20,24 @@ use crate::base::error::{Cause, Code, Error, Result};
 
 const NAME: &str = "tessera-browser";
 
-/// The flash message: what was done, for the page that the browser is redirected to, which says so once.
+/// The name of the cookie with a flash message, which the next page shows once.
 const FLASH: &str = "tessera-done";
 
-/// How long a flash message waits for its page, in seconds.
+/// The lifetime of a flash message, in seconds.
 const FLASH_EXPIRES: u64 = 60;
 
-/// An id of a browser, as no session's id is: what belongs to the one is nothing to the other.
+/// The input for the CSRF value of a browser's id. It differs from that of a session, so that the values differ too.
 fn browsers(id: &str) -> Vec<u8> {
     [b"browser ", id.as_bytes()].concat()
 }
 
-/// What shows that we gave this flash message to this browser, for this page.
+/// The input for the value that proves that Tessera gave this flash message to this browser, for this page.
 fn flashed(id: &str, page: &str, message: &str) -> Vec<u8> {
     let page = page.split('?').next().unwrap_or_default();
     format!("done {id} {page} {message}").into_bytes()
 }
 
-/// The page that a form stands on, by where it was sent to.
+/// The page that contains a form, from the path that the form was sent to.
 pub(crate) fn page_of_form(place: &str) -> &str {
     match place {
         "logout" | "account/export" => "account",
@@ -45,21 +45,21 @@ pub(crate) fn page_of_form(place: &str) -> &str {
     }
 }
 
-/// The id that a browser has, if it has one.
+/// The id of a browser, if it has one.
 pub(crate) fn known_id<'a>(app: &App, headers: &'a HeaderMap) -> Option<&'a str> {
     cookie::value(app, headers, NAME)
 }
 
-/// What a browser asks for: a page, or what a form on one does.
+/// A browser's request: it opens a page or sends a form.
 pub(crate) struct BrowserRequest {
     frame: Frame,
     id: String,
     cookies: Cookies,
-    /// Whether it sends a form, rather than opens a page.
+    /// `true` if the browser sends a form, `false` if it opens a page.
     sends: bool,
 }
 
-/// What pages stand in.
+/// Gives access to the frame of the page.
 impl Deref for BrowserRequest {
     type Target = Frame;
 
@@ -69,7 +69,7 @@ impl Deref for BrowserRequest {
 }
 
 impl BrowserRequest {
-    /// A request of the browser with this id.
+    /// Makes the request of the browser with this id.
     pub(crate) fn new(request: &Request, frame: Frame, id: String) -> Self {
         let cookies = Cookies::of(request);
         let sends = request.method() != Method::GET;
@@ -78,47 +78,47 @@ impl BrowserRequest {
         browser
     }
 
-    /// What stands on a page that refuses something to the browser with this id: no cookie is sent.
+    /// Makes the request for a page that shows a refusal to the browser with this id. It sets no cookie.
     pub(crate) fn refused(frame: Frame, id: String) -> Self {
         let mut browser = Self { frame, id, cookies: Cookies::default(), sends: false };
         browser.show_csrf();
         browser
     }
 
-    /// The id.
+    /// The id of the browser.
     pub(crate) fn id(&self) -> &str {
         &self.id
     }
 
-    /// Whether the browser sends a form, rather than opens a page.
+    /// Returns true if the browser sends a form, and false if it opens a page.
     pub(crate) fn sends_form(&self) -> bool {
         self.sends
     }
 
-    /// Lets pages show who reads them.
+    /// Sets the user whom pages show as their reader.
     pub(crate) fn show_reader(&mut self, signed_in: Value) {
         self.frame.read_by(signed_in);
     }
 
-    /// What the page stands in.
+    /// Returns the frame of the page.
     pub(crate) fn into_frame(self) -> Frame {
         self.frame
     }
 
-    /// Gives the browser this id from now on.
+    /// Gives the browser this id.
     pub(crate) fn change_id(&mut self, id: &str) {
         self.cookies.plant(&self.frame.app, NAME, id);
         id.clone_into(&mut self.id);
         self.show_csrf();
     }
 
-    /// Lets forms repeat what belongs to the id.
+    /// Sets the CSRF value of the id, which forms repeat.
     fn show_csrf(&mut self) {
         let csrf = self.frame.app.csrf.value_of(&browsers(&self.id));
         self.frame.repeat_in_forms(csrf);
     }
 
-    /// Lets the page say what was done before the browser was redirected to it.
+    /// Shows the flash message of the browser's cookie on the page, and deletes the cookie.
     pub(crate) fn take_flash(&mut self, headers: &HeaderMap) {
         let app = &self.frame.app;
         let Some(value) = cookie::value(app, headers, FLASH).filter(|_| !self.sends) else {
@@ -126,7 +126,7 @@ impl BrowserRequest {
         };
         let Some((message, shown)) = value.rsplit_once('.') else { return };
         let Some((section, name)) = message.split_once('.') else { return };
-        // Nobody else makes a page say what was not done.
+        // Other sites must not be able to make a page show a message.
         let expected = flashed(&self.id, self.frame.place(), message);
         if app.csrf.check_of(&expected, shown).is_ok() {
             self.cookies.lend(app, FLASH, "", 0);
@@ -134,7 +134,8 @@ impl BrowserRequest {
         }
     }
 
-    /// Redirects to a page that says once, in a part of it, what was done: by the name of its text.
+    /// Redirects to a page that shows a flash message once, in one of its sections. `name` is the name of the message's
+    /// text.
     pub(crate) fn redirect_with_flash(&self, page: &str, section: &str, name: &str) -> Response {
         let (app, message) = (&self.frame.app, format!("{section}.{name}"));
         let shown = app.csrf.value_of(&flashed(&self.id, page, &message));
@@ -143,13 +144,13 @@ impl BrowserRequest {
         self.redirect(&format!("{page}{part}"))
     }
 
-    /// Reads the form that the browser sends, and says why it must do nothing, if so: it does not repeat what belongs to
-    /// the browser.
+    /// Reads the form that the browser sends. If the form does not repeat the browser's CSRF value, the result has an
+    /// error, and the form must have no effect.
     ///
     /// # Errors
     ///
-    /// [`Code::RequestTimeout`]; [`Code::UnprocessableContent`], or [`Code::CsrfTokenMismatch`] for a form that cannot be
-    /// read and is not ours.
+    /// [`Code::RequestTimeout`]; [`Code::UnprocessableContent`] for a form that cannot be read, or
+    /// [`Code::CsrfTokenMismatch`] if it does not repeat the CSRF value either.
     pub(crate) async fn read_form<T: DeserializeOwned>(
         &self,
         body: &mut RequestBody,
@@ -163,14 +164,14 @@ impl BrowserRequest {
         let given = csrf.map(|(_, value)| value.as_str()).unwrap_or_default();
         let stale = self.frame.app.csrf.check_of(&browsers(&self.id), given).err();
         let form = serde_urlencoded::from_bytes(&bytes).map_err(unreadable);
-        // What is not ours need not be readable.
+        // A form of another site may be unreadable: then the CSRF error is the right one.
         let form =
             form.map_err(|error| stale.as_ref().map_or(error, |_| Code::CsrfTokenMismatch.into()))?;
         Ok((form, stale))
     }
 }
 
-/// Fails for a form that another site's page sent, and for what is no form.
+/// Fails if a page of another site sent the request, or if the body is not a form.
 pub(crate) fn check_form(request: &Request) -> Result<()> {
     if !cookie::is_own(request) {
         return Err(Code::CsrfTokenMismatch.into());
@@ -183,8 +184,8 @@ pub(crate) fn check_form(request: &Request) -> Result<()> {
     Ok(())
 }
 
-/// The query of a page. Of what is said twice the first counts, and a query that cannot be read is answered with a page
-/// that says so.
+/// The query of a page. If a parameter is given twice, the first one counts. A query that cannot be read is answered
+/// with a page that shows the error.
 pub(crate) struct PageQuery<T>(pub(crate) T);
 
 impl<'a, T: DeserializeOwned> FromRequest<'a> for PageQuery<T> {
@@ -203,10 +204,10 @@ impl<'a, T: DeserializeOwned> FromRequest<'a> for PageQuery<T> {
     }
 }
 
-/// The page that says why there is not the one that was asked for.
+/// Makes the page that shows why the requested page is refused.
 pub(crate) fn refuse(frame: &Frame, error: Error) -> poem::Error {
     let response = match error.code() {
-        // A page that was open for too long leads to itself, as it is now.
+        // A page that was open for too long links to its current version.
         Code::CsrfTokenMismatch => {
             let (title, text) = (frame.text("load-again"), frame.message(&error));
             frame.refusal_with(&title, &text, page_of_form(frame.place()), &error)
@@ -221,8 +222,8 @@ pub(crate) fn refuse(frame: &Frame, error: Error) -> poem::Error {
     error
 }
 
-/// The place that a page asks to be led to, if it is one of ours: a path, from the first page. What a program on the
-/// way might take for another host's, or for a place above the first page, is none.
+/// The page to go to next, as a path from the first page; empty if it is not a page of this server. It refuses every
+/// path that a browser or a proxy could read as another host or as a path above the first page.
 pub(crate) fn next_place(next: Option<&str>) -> &str {
     let place = next.and_then(|next| next.strip_prefix('/')).unwrap_or_default();
     let path = place.split(['?', '#']).next().unwrap_or_default();

@@ -1,9 +1,9 @@
 //! Sessions in cookies, for browsers.
 //!
-//! The access token is in a cookie that scripts cannot read; the browser sends it along whoever's
-//! page asks. So what changes something must repeat a value that only pages of this origin can
-//! know. It is a keyed digest of the session's id: nothing is kept for it, and a cookie that somebody
-//! else planted does not go with it.
+//! The access token is in a cookie that scripts cannot read. The browser sends the cookie with every request, even if a
+//! page of another site caused the request. So a request that changes something must repeat a CSRF value that only
+//! pages of this origin can know. The value is a keyed digest of the session's id. The server stores nothing for it,
+//! and it does not match a cookie that somebody else planted.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -23,7 +23,7 @@ use crate::base::error::{Code, Error, Result};
 const NAME: &str = "tessera";
 const CSRF_NAME: &str = "tessera-csrf";
 
-/// The keys of those values, one for each secret that is known.
+/// The keys of CSRF values, one for each known secret.
 #[derive(Debug)]
 pub struct CsrfKeys(Vec<hmac::Key>);
 
@@ -31,7 +31,7 @@ impl CsrfKeys {
     pub(crate) fn of(config: &Config) -> Result<Self, ConfigError> {
         let secret = config.signing_secret()?;
         let secrets = std::iter::once(&secret).chain(&config.app_secret_previous);
-        // A key of its own, so that no value made here is a signature of anything.
+        // A separate key, so that no value made here is a valid signature elsewhere.
         let purpose = "tessera cross-site request forgery";
         Ok(Self(secrets.map(|secret| derived_key::digest_key(secret, purpose)).collect()))
     }
@@ -40,18 +40,18 @@ impl CsrfKeys {
         self.value_of(session.as_bytes())
     }
 
-    /// What belongs to an id.
+    /// The CSRF value that belongs to an id.
     pub(crate) fn value_of(&self, id: &[u8]) -> String {
         URL_SAFE_NO_PAD.encode(hmac::sign(&self.0[0], id))
     }
 
-    /// Fails where a request does not repeat the value that belongs to its session.
+    /// Fails if a request does not repeat the CSRF value that belongs to its session.
     pub(crate) fn check(&self, headers: &HeaderMap, session: Uuid) -> Result<()> {
         let given = headers.get(CSRF_TOKEN).and_then(|value| value.to_str().ok());
         self.check_of(session.as_bytes(), given.unwrap_or_default())
     }
 
-    /// Fails where something is not what belongs to an id.
+    /// Fails if a value is not the CSRF value that belongs to an id.
     pub(crate) fn check_of(&self, id: &[u8], given: &str) -> Result<()> {
         let given = URL_SAFE_NO_PAD.decode(given).unwrap_or_default();
         let known = |key: &hmac::Key| hmac::verify(key, id, &given).is_ok();
@@ -59,44 +59,44 @@ impl CsrfKeys {
     }
 }
 
-/// The access token in the cookie, where there is one.
+/// The access token in the cookie, if there is one.
 pub(crate) fn token<'a>(app: &App, headers: &'a HeaderMap) -> Option<&'a str> {
     value(app, headers, NAME)
 }
 
-/// What a cookie holds, where there is one of its name.
+/// The value of the cookie with this name, if there is exactly one.
 pub(crate) fn value<'a>(app: &App, headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let name = full_name(app, name);
     let mut found = headers
         .get_all(header::COOKIE)
         .iter()
-        // Each by itself: one that is not text, of another site's making, must not hide the rest.
+        // Each cookie is read by itself, so that one of another site which is not text does not hide the rest.
         .flat_map(|value| value.as_bytes().split(|byte| *byte == b';'))
         .filter_map(|pair| {
-            // No other white space goes before a name than what browsers know as such: to them, a name after an em
-            // space does not begin with `__Host-`, and any host of the domain may plant it.
+            // Only the white space that browsers recognise can come before a name. For browsers, a name after an em
+            // space does not begin with `__Host-`, so any host of the domain could plant such a cookie.
             let blanks = pair.iter().take_while(|byte| b" \t".contains(byte)).count();
             let value = pair[blanks..].strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
             std::str::from_utf8(value).ok()
         });
-    // Two of one name: one of them was planted, and which is not known.
+    // If there are two cookies with this name, one of them was planted, and it is not known which one.
     match (found.next(), found.next()) {
         (Some(token), None) if !token.is_empty() => Some(token),
         _ => None,
     }
 }
 
-/// The cookies that an answer takes along.
+/// The cookies and headers that an answer sets.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Cookies(Arc<Mutex<Vec<(HeaderName, HeaderValue)>>>);
 
 impl Cookies {
-    /// Those of a request's answer, if a layer gave it some.
+    /// The cookies of the answer to a request, if a layer added them.
     pub(crate) fn of(request: &Request) -> Self {
         request.extensions().get::<Self>().cloned().unwrap_or_default()
     }
 
-    /// Lets the browser keep an access token for so many seconds, with the value that belongs to its session.
+    /// Sets the cookies with an access token and with the CSRF value of its session, for this many seconds.
     pub(crate) fn keep(&self, app: &App, session: Uuid, token: &str, seconds: u64) {
         let value = app.csrf.value(session);
         self.set(app, NAME, token, seconds, "; HttpOnly");
@@ -104,14 +104,14 @@ impl Cookies {
         self.tell(CSRF_TOKEN, &value);
     }
 
-    /// Takes back what the browser keeps.
+    /// Deletes both cookies.
     pub(crate) fn forget(&self, app: &App) {
         self.lock().retain(|(name, _)| *name != CSRF_TOKEN);
         self.set(app, NAME, "", 0, "; HttpOnly");
         self.set(app, CSRF_NAME, "", 0, "");
     }
 
-    /// Lets the browser keep an id until it is closed; how long it opens anything, the table says.
+    /// Sets a cookie with an id until the browser is closed. The lifetime of the session itself is in the database.
     pub(crate) fn plant(&self, app: &App, name: &str, id: &str) {
         let name = full_name(app, name);
         let secure = if is_secure(app) { "; Secure" } else { "" };
@@ -119,18 +119,18 @@ impl Cookies {
         self.push_cookie(&name, &text);
     }
 
-    /// Tells the client something in a header of the answer.
+    /// Sets a header of the answer.
     pub(crate) fn tell(&self, name: HeaderName, value: &str) {
         self.lock().retain(|(known, _)| *known != name);
         self.push(name, value);
     }
 
-    /// Lets the browser keep something for so many seconds; for none, it forgets it.
+    /// Sets a cookie for this many seconds. With 0 seconds, the browser deletes it.
     pub(crate) fn lend(&self, app: &App, name: &str, value: &str, seconds: u64) {
         self.set(app, name, value, seconds, "; HttpOnly");
     }
 
-    /// The headers, for the answer.
+    /// Returns the headers for the answer.
     pub(crate) fn take(&self) -> Vec<(HeaderName, HeaderValue)> {
         std::mem::take(&mut self.lock())
     }
@@ -142,7 +142,7 @@ impl Cookies {
         self.push_cookie(&name, &text);
     }
 
-    /// Adds a cookie, in the place of one of the same name.
+    /// Adds a cookie, or replaces the one with the same name.
     fn push_cookie(&self, name: &str, text: &str) {
         let begin = format!("{name}=");
         self.lock().retain(|(_, known)| !known.as_bytes().starts_with(begin.as_bytes()));
@@ -166,8 +166,8 @@ impl<'a> FromRequest<'a> for Cookies {
     }
 }
 
-/// A request that no other site's page sent: a form there must not sign a browser in as somebody
-/// else, who would then be told what its user does.
+/// A request that was not sent by a page of another site. Otherwise a form on another site could sign a browser in to
+/// an attacker's account, and the attacker would see what the user does.
 pub(crate) struct OwnPage;
 
 impl<'a> FromRequest<'a> for OwnPage {
@@ -183,10 +183,10 @@ impl<'a> FromRequest<'a> for OwnPage {
     }
 }
 
-/// Whether a request is not one that another site's page sent, nor another origin's of the same site.
+/// Returns true if the request was not sent by a page of another site or of another origin.
 pub(super) fn is_own(request: &Request) -> bool {
     let Some(origin) = request.headers().get(header::ORIGIN) else {
-        // Programs send no origin; browsers that send none say this.
+        // Programs send no `Origin`. Browsers that send none send `Sec-Fetch-Site`.
         let site = request.header("sec-fetch-site");
         return matches!(site, None | Some("same-origin" | "none"));
     };
@@ -195,14 +195,14 @@ pub(super) fn is_own(request: &Request) -> bool {
     let host = request.header(header::HOST).unwrap_or_default();
     let of_host = match origin.split_once("://") {
         Some(("https", place)) => place == host,
-        // Where callers come over TLS, a page that did not is whoever's is on the way.
+        // If callers use TLS, anyone on the way could have made a page that was loaded without it.
         Some(("http", place)) => place == host && !url.is_https(),
         _ => false,
     };
     of_host || url.is_of(origin)
 }
 
-/// `__Host-` keeps other hosts of the same domain from planting a cookie of this name.
+/// The full name of a cookie. The prefix `__Host-` prevents other hosts of the same domain from planting it.
 fn full_name(app: &App, name: &str) -> String {
     if is_secure(app) { format!("__Host-{name}") } else { name.to_owned() }
 }

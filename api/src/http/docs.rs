@@ -1,4 +1,4 @@
-//! Swagger UI, from the binary: nothing is fetched from elsewhere.
+//! Swagger UI, served from the binary. It loads nothing from other servers.
 
 use poem::{Endpoint, Request, Response, endpoint::make_sync};
 
@@ -8,19 +8,19 @@ use super::asset::Asset;
 use super::openapi;
 use super::paths::PageRoute;
 
-/// The page. The library's own inlines 1.6 MB of script, which no strict policy lets run.
+/// The HTML page. The page of the library contains 1.6 MB of inline script, which a strict policy does not allow.
 const PAGE: &str = include_str!("docs/index.html");
-/// What starts it.
+/// The script that starts Swagger UI.
 const START: &str = include_str!("docs/start.js");
-/// How it looks beyond the library's style.
+/// The additions to the library's stylesheet.
 const STYLE: &str = include_str!("docs/page.css");
 
-/// Swagger UI sets style attributes and draws icons from data URLs; no script but ours runs.
+/// The policy of the page. Swagger UI sets style attributes and draws icons from data URLs. Only our own scripts run.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
                       img-src 'self' data:; connect-src 'self'; form-action 'none'; \
                       base-uri 'none'; frame-ancestors 'none'";
 
-/// The document, and Swagger UI to read it with, out of the page that the framework embeds.
+/// The routes of the OpenAPI document and of Swagger UI, which is taken from the page that the framework embeds.
 pub(crate) fn pages(document: &Value, embedded: &str) -> Vec<PageRoute> {
     let Swagger { script, style } = Swagger::of(embedded);
     let page =
@@ -57,7 +57,7 @@ impl Swagger {
     }
 }
 
-/// A part of it, to be served.
+/// Makes the endpoint that serves a file.
 fn asset(content_type: &'static str, content: String) -> impl Endpoint<Output = Response> {
     let asset = Asset::new(content_type, content).with_policy(POLICY);
     make_sync(move |request: Request| asset.answer(&request))

@@ -1,4 +1,4 @@
-//! Forms that stand on pages: their fields, and what a page keeps of a form to show it again.
+//! Forms of pages: their fields, and the data that a page keeps to show a form again.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -12,13 +12,13 @@ use serde_json::{Map, Value as Json};
 use crate::base::error::Error;
 use crate::base::error::page::field_of;
 
-/// A field that reads as a `T`: the text that was typed, and its value or what is wrong with it.
+/// A field with a value of type `T`: the text that was typed, and its value or the error.
 ///
-/// A form with a field that cannot be read is read all the same, so that its page can say beside the field what is wrong.
+/// A form with an invalid field can still be read, so that its page can show the error beside the field.
 pub(crate) struct Field<T: FromStr> {
     /// The text as it was typed.
     pub(crate) text: String,
-    /// The value, or what is wrong with the text.
+    /// The value, or the error in the text.
     pub(crate) value: Result<T, T::Err>,
 }
 
@@ -29,7 +29,7 @@ impl<T: FromStr> From<String> for Field<T> {
     }
 }
 
-/// A field that is missing reads as one that is empty.
+/// A missing field is the same as an empty one.
 impl<T: FromStr> Default for Field<T> {
     fn default() -> Self {
         Self::from(String::new())
@@ -48,7 +48,7 @@ impl<T: FromStr> Serialize for Field<T> {
     }
 }
 
-/// A checkbox. Browsers send one that is not ticked as no field at all.
+/// A checkbox. Browsers send no field for a checkbox that is not ticked.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Checkbox(pub(crate) bool);
 
@@ -64,18 +64,18 @@ impl Serialize for Checkbox {
     }
 }
 
-/// Where a form stands on its page.
+/// The place of a form on its page.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Placement {
     /// The form's name in templates, which is the value of its field `act`.
     pub(crate) act: &'static str,
-    /// The part of the page that says how the form turned out; the head of the page if it has no such part.
+    /// The section of the page that shows the result of the form. If the page has no such section, its head shows it.
     pub(crate) section: &'static str,
     /// The fields that can have a message beside them.
     pub(crate) fields: &'static [&'static str],
 }
 
-/// The placement of a form, by its name, its section and its fields.
+/// Makes the placement of a form from its name, its section and its fields.
 pub(crate) const fn placed(
     act: &'static str,
     section: &'static str,
@@ -84,21 +84,21 @@ pub(crate) const fn placed(
     Placement { act, section, fields }
 }
 
-/// A form of a page. It serializes as what the page keeps of it: every field but passwords and tokens.
+/// A form of a page. Its serialized form contains what the page keeps: every field except passwords and tokens.
 pub(crate) trait PageForm: Serialize {
-    /// Where it stands on its page.
+    /// The place of the form on its page.
     fn placement(&self) -> Placement;
 }
 
-/// A form as its page shows it again after a refusal, or sends it once more.
+/// A form that its page shows again after a refusal, or sends again.
 pub(crate) struct FilledForm {
-    /// Where it stands on its page.
+    /// The place of the form on its page.
     pub(crate) placement: Placement,
     fields: Map<String, Json>,
 }
 
 impl FilledForm {
-    /// Keeps what a page may show of a form.
+    /// Keeps the fields of a form that a page may show.
     pub(crate) fn of(form: &impl PageForm) -> Self {
         let fields = match serde_json::to_value(form) {
             Ok(Json::Object(fields)) => fields,
@@ -107,12 +107,12 @@ impl FilledForm {
         Self { placement: form.placement(), fields }
     }
 
-    /// The fields for templates: one that is missing is empty.
+    /// The fields for templates. A missing field is empty.
     pub(crate) fn typed(&self) -> Value {
         Value::from_object(Typed(self.fields.clone()))
     }
 
-    /// The fields as they were sent, by their names: one that is missing stays so.
+    /// The fields that were sent, with their names. A missing field is left out.
     pub(crate) fn sent(&self) -> impl Iterator<Item = (&str, &str)> {
         self.fields.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)))
     }
@@ -122,7 +122,7 @@ impl FilledForm {
         self.fields.get(name)?.as_str().filter(|text| !text.is_empty())
     }
 
-    /// Tells whether the form has a field that can have a message beside it.
+    /// Returns true if the form has this field and can show a message beside it.
     pub(crate) fn has_field(&self, name: &str) -> bool {
         self.placement.fields.contains(&name)
     }
@@ -133,8 +133,8 @@ impl FilledForm {
     }
 }
 
-/// The fields of a form as templates read them. A page has several forms and shows the fields of each, so a field of
-/// another form than the one that was sent is empty rather than unknown.
+/// The fields of a form for templates. A page has several forms and shows the fields of each. So a field of a form that
+/// was not sent is empty, not unknown.
 #[derive(Debug)]
 struct Typed(Map<String, Json>);
 
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_form_is_read_by_its_act_with_fields_of_any_other_passed_over() {
+    fn a_form_is_read_by_its_act_and_fields_of_other_forms_are_ignored() {
         let pairs = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
             pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
         };
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_form_of_no_known_act_is_read_and_one_without_an_act_is_not() {
+    fn a_form_with_an_unknown_act_is_read_but_not_one_without_an_act() {
         let unknown =
             read("act=nonsense&number=1&proof=p").unwrap_or_else(|error| panic!("{error}"));
         assert!(matches!(unknown.form, Sample::Unknown));

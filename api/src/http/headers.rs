@@ -1,12 +1,12 @@
-//! The names of our own headers.
+//! The names of Tessera's own headers.
 
 use poem::http::HeaderName;
 
-/// The id of a request: a caller's own, or ours.
+/// The id of a request, from the caller or from Tessera.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Where the value that belongs to a cookie is repeated.
+/// The CSRF value that belongs to a cookie.
 pub(crate) const CSRF_TOKEN: HeaderName = HeaderName::from_static("x-csrf-token");
 
-/// What binds the code of a mail to the client that asked for it, if it keeps no cookies.
+/// The value that binds the code of a mail to the client that asked for the mail, if the client keeps no cookies.
 pub(crate) const CODE_BINDING: HeaderName = HeaderName::from_static("x-code-binding");

@@ -1,8 +1,8 @@
-//! The host that a request is for.
+//! The host that a request names.
 //!
-//! A proxy and a server that read different hosts from one request can be played against each other:
-//! one applies its rules or keeps its answer for one name, the other answers for another. So a request
-//! names its host once, in a spelling that everybody reads alike, or is refused.
+//! If a proxy and a server read different hosts from one request, an attacker can use the difference: the proxy applies
+//! the rules or the cache of one host, and the server answers for another. So a request must name its host once, in a
+//! form that all programs read in the same way.
 
 use std::net::Ipv6Addr;
 
@@ -12,12 +12,12 @@ use poem::http::{Version, header};
 
 use crate::base::error::{Code, Result};
 
-/// Refuses a request that does not name its host exactly once (RFC 9112, section 3.2). HTTP/1.0 need
-/// not name any. Allocates nothing: every request passes here.
+/// Refuses a request that does not name its host exactly once (RFC 9112, section 3.2). A request in HTTP/1.0 does not
+/// have to name one. This allocates no memory, because it runs for every request.
 ///
 /// # Errors
 ///
-/// `HOST_INVALID` if `Host` is missing, given twice or is no host, or if the target names another.
+/// `HOST_INVALID` if `Host` is missing, given twice or not a host, or if the request target names another host.
 pub(super) fn check(request: &Request) -> Result<()> {
     let mut given = request.headers().get_all(header::HOST).iter();
     let authority = request.uri().authority();
@@ -33,15 +33,15 @@ pub(super) fn check(request: &Request) -> Result<()> {
     if good { Ok(()) } else { Err(Code::HostInvalid.into()) }
 }
 
-/// A host with the port that was given with it.
+/// A host and its port, if one is given.
 struct Host<'a> {
     name: &'a [u8],
     port: Option<u16>,
 }
 
 impl<'a> Host<'a> {
-    /// Reads a name of DNS, an IPv4 address or an IPv6 address in brackets, and a port. User names, paths,
-    /// lists and spaces are in none of them.
+    /// Reads a DNS name, an IPv4 address or an IPv6 address in brackets, and an optional port. User names, paths, lists
+    /// and spaces are refused.
     fn read(bytes: &'a [u8]) -> Option<Self> {
         let end = match bytes {
             [b'[', ..] => bytes.iter().position(|byte| *byte == b']')? + 1,
@@ -64,7 +64,7 @@ impl<'a> Host<'a> {
         good.then_some(Self { name, port })
     }
 
-    /// Whether the authority of a request's target is this host.
+    /// Returns true if the authority of the request target is this host.
     fn is(&self, authority: &Authority, request: &Request) -> bool {
         let Some(target) = Host::read(authority.as_str().as_bytes()) else { return false };
         let usual = match request.uri().scheme() {
@@ -76,7 +76,7 @@ impl<'a> Host<'a> {
     }
 }
 
-/// Whether this is a name: letters, digits, `-._~`, and bytes written with `%`.
+/// Returns true if this is a name: letters, digits, `-._~`, and percent-encoded bytes.
 fn is_name(bytes: &[u8]) -> bool {
     let mut rest = bytes;
     loop {

@@ -1,5 +1,5 @@
-//! What is done to every request and every answer: an id, a deadline, a limit, headers, one shape
-//! of error, one log line.
+//! The layers around every request and answer: an id, a deadline, a size limit, headers, one shape of errors, and one
+//! log line.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -26,17 +26,17 @@ use crate::base::error::{Cause, Code, Error, Problem, Result};
 use crate::base::request_context::{self, CallerNote, RequestContext};
 use crate::base::{config, random};
 
-/// The largest body, in bytes.
+/// The maximum size of a body, in bytes.
 const MAX_BODY: usize = 64 * 1024;
 
-/// How long a body may take to arrive.
+/// The time limit for a body to arrive.
 const BODY_WITHIN: Duration = Duration::from_secs(10);
 
-/// How long an answer may take once the body has arrived.
+/// The time limit for an answer after the body has arrived.
 const ANSWER_WITHIN: Duration = Duration::from_secs(9);
 
-/// What an answer says unless its handler says otherwise: tokens and users are nobody's to keep,
-/// and nothing here is a page.
+/// The headers of an answer whose handler does not set them: nobody may cache tokens and users, and the answer is not a
+/// page.
 const DEFAULTS: [(HeaderName, HeaderValue); 5] = [
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
@@ -48,10 +48,10 @@ const DEFAULTS: [(HeaderName, HeaderValue); 5] = [
     ),
 ];
 
-/// Lets a page that says why there is no other show whose browser it is for: what only a feature knows.
+/// A function that recognises the user of a browser for a page that shows a refusal. Only a feature knows users.
 pub(crate) type Recognise = for<'a> fn(Frame, &'a HeaderMap, &'a Error) -> BoxFuture<'a, Frame>;
 
-/// The routes with everything around them.
+/// The routes with all layers around them.
 pub(crate) struct Layers<E> {
     app: App,
     routes: Arc<E>,
@@ -80,7 +80,7 @@ impl<E: Endpoint + 'static> Layers<E> {
     ) -> Result<Response, Arc<Error>> {
         let path = request.uri().path().to_owned();
         take_body(&mut request).await?;
-        // A handler that panics costs its own request only.
+        // A handler that panics affects only its own request.
         let routes = Arc::clone(&self.routes);
         let reads = request.method().is_safe();
         let context = RequestContext {
@@ -89,8 +89,7 @@ impl<E: Endpoint + 'static> Layers<E> {
         };
         let call = async move { timeout(ANSWER_WITHIN, routes.call(request)).await };
         let call = request_context::within(context, request_context::noting(caller, call));
-        // A caller who hangs up must not stop a write half-way, between its commit and what memory
-        // is told of it.
+        // If a caller disconnects, a write must not stop between its commit and the update of memory.
         let called = if reads {
             AssertUnwindSafe(call).catch_unwind().await.map_err(drop)
         } else {
@@ -110,12 +109,12 @@ impl<E: Endpoint + 'static> Layers<E> {
         }
     }
 
-    /// The framework's own errors, as ours.
+    /// Converts an error of the framework to one of Tessera's.
     fn shaped(&self, error: &poem::Error, path: &str) -> Error {
         if error.is::<MethodNotAllowedError>() {
             return Code::MethodNotAllowed.into();
         }
-        // A path that cannot be decoded is a place where nothing is.
+        // A path that cannot be decoded does not exist.
         let decoded = percent_decode_str(path).decode_utf8();
         if error.is::<NotFoundError>() || decoded.is_err() || self.paths.pattern(path).is_none() {
             return Code::NotFound.into();
@@ -130,7 +129,7 @@ impl<E: Endpoint + 'static> Layers<E> {
         }
     }
 
-    /// Why there is no answer: as a page, for who reads pages.
+    /// The answer to a request that is refused: a page for a browser, and the error's own answer for a program.
     async fn refused(
         &self,
         error: &Error,
@@ -157,14 +156,14 @@ impl<E: Endpoint + 'static> Layers<E> {
         response
     }
 
-    /// The origin of a page that may call this service (CORS).
+    /// The origin of the page that sent the request, if it may call this server (CORS).
     fn allowed_origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         let origin = headers.get(header::ORIGIN)?;
         let text = origin.to_str().ok()?;
         self.cors_origins.iter().any(|allowed| allowed.is(text)).then(|| origin.clone())
     }
 
-    /// Logs that a request was answered.
+    /// Writes the log line of a request that was answered.
     fn log(
         &self,
         method: &Method,
@@ -174,7 +173,7 @@ impl<E: Endpoint + 'static> Layers<E> {
         began: Instant,
         caller: &CallerNote,
     ) {
-        // What stands where nothing is may be anything, a token too.
+        // A path that does not exist can be any text, even a token.
         let path = self.paths.pattern(path).unwrap_or("(unknown)");
         let caller = caller.get().copied().unwrap_or_default();
         tracing::info!(
@@ -192,7 +191,7 @@ impl<E: Endpoint + 'static> Layers<E> {
 
     fn decorate(&self, response: &mut Response, id: HeaderValue, origin: Option<HeaderValue>) {
         let headers = response.headers_mut();
-        // JSON has no charset parameter (RFC 8259, section 11); the framework writes one.
+        // JSON has no charset parameter (RFC 8259, section 11), but the framework writes one.
         if let Some(content_type) = headers.get_mut(header::CONTENT_TYPE)
             && content_type == "application/json; charset=utf-8"
         {
@@ -210,7 +209,7 @@ impl<E: Endpoint + 'static> Layers<E> {
         if !self.cors_origins.is_empty() {
             headers.append(header::VARY, HeaderValue::from_static("Origin"));
         }
-        // Pages are no other origin's to read: what their forms repeat is on them.
+        // Other origins must not read pages, because pages contain the CSRF values of their forms.
         let is_page = headers
             .get(header::CONTENT_TYPE)
             .is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
@@ -253,7 +252,7 @@ impl<E: Endpoint + 'static> Endpoint for Layers<E> {
         };
         let mut response = match answered {
             Ok(response) => response,
-            // Boxed: a request that is not refused need not carry it along.
+            // Boxed, so that requests that are not refused do not need the memory for it.
             Err(error) => Box::pin(self.refused(&error, &path, frame.take())).await,
         };
         response.headers_mut().extend(cookies.take());
@@ -272,8 +271,7 @@ impl<E: Endpoint + 'static> Endpoint for Layers<E> {
     }
 }
 
-/// Reads the body before anything is done for it: a slow or endless one holds nothing but its
-/// connection.
+/// Reads the body before anything else is done, so that a slow or endless body occupies only its connection.
 async fn take_body(request: &mut Request) -> Result<()> {
     let announced = request
         .headers()
@@ -299,13 +297,13 @@ async fn take_body(request: &mut Request) -> Result<()> {
             kind: "body_invalid",
             part: "body",
             location: Vec::new(),
-            message: "The body broke off".to_owned(),
+            message: "The body ended too early".to_owned(),
         }])),
         Err(_) => Err(Code::RequestTimeout.into()),
     }
 }
 
-/// The caller's own id for the request, where it is a plain word, so that logs can be joined.
+/// The id of the request: the caller's own if it is a plain word, so that logs can be joined, else a random one.
 fn request_id(headers: &HeaderMap) -> HeaderValue {
     let given = headers.get(REQUEST_ID).filter(|value| {
         let bytes = value.as_bytes();

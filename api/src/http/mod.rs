@@ -1,5 +1,5 @@
-//! What every request passes on its way to a feature, and every answer on its way back. It knows no feature: it is
-//! handed the routes, and what it asks of a feature.
+//! The modules that every request and every answer pass. They know no feature: they are given the routes, and the
+//! functions that they need from a feature.
 
 pub(crate) mod asset;
 pub(crate) mod body;
@@ -27,30 +27,30 @@ use poem_openapi::Tags;
 use crate::app::App;
 use crate::base::error::{Code, Error, Result};
 
-/// What operations have to do with.
+/// The groups of operations in the OpenAPI document.
 #[derive(Tags)]
 pub(crate) enum Tag {
-    /// Register, sign in, stay signed in, sign out.
+    /// Register, sign in, stay signed in and sign out.
     Auth,
-    /// API tokens, for scripts and services.
+    /// API tokens for scripts and services.
     Tokens,
-    /// What services that take tokens ask.
+    /// For services that accept Tessera's tokens: introspection, revocation and public keys.
     Services,
-    /// Who you are.
+    /// Your own account; for superusers, the accounts of all users.
     Users,
-    /// What superusers do.
+    /// For superusers: services, revocations, signing keys, import, audit and replicas.
     Admin,
-    /// How the service is.
+    /// Health checks of the server.
     Operation,
 }
 
-/// The service that a request is for.
+/// The application that a request belongs to.
 ///
 /// # Errors
 ///
-/// [`Code::InternalServerError`] for a route without one.
+/// [`Code::InternalServerError`] if the route has no application.
 pub(crate) fn app(request: &Request) -> Result<&App> {
     request
         .data::<App>()
-        .ok_or_else(|| Error::because(Code::InternalServerError, "a route without its App"))
+        .ok_or_else(|| Error::because(Code::InternalServerError, "the route has no App"))
 }

@@ -1,4 +1,4 @@
-//! `null`, which FastAPI Users answers where there is nothing to say.
+//! The body `null`, which FastAPI Users sends if an answer has no content.
 
 use std::borrow::Cow;
 
@@ -21,7 +21,7 @@ impl Type for Null {
         "null".into()
     }
 
-    /// The document's version has no type that is `null` alone.
+    /// A nullable object, because this version of OpenAPI has no type `null`.
     fn schema_ref() -> MetaSchemaRef {
         let schema = MetaSchema { nullable: true, ..MetaSchema::new("object") };
         MetaSchemaRef::Inline(Box::new(schema))

@@ -1,14 +1,13 @@
-//! The OpenAPI document: what the framework generates, with what it cannot know.
+//! The OpenAPI document: the document that the framework generates, with additions that the framework cannot know.
 //!
-//! Refusals are described from the table in `error/code.rs`, so that a code means in the document what
-//! it means on the wire.
+//! The descriptions of refusals come from the table in `error/code.rs`, so that the document agrees with the answers.
 
 use poem_openapi::{OpenApi, OpenApiService, Webhook};
 use serde_json::{Map, Value, json};
 
 use crate::base::error::{Code, Face};
 
-/// What every operation may answer.
+/// The refusals that every operation can answer.
 const EVERYWHERE: [Code; 4] = [
     Code::ContentTooLarge,
     Code::RequestTimeout,
@@ -16,25 +15,25 @@ const EVERYWHERE: [Code; 4] = [
     Code::InternalServerError,
 ];
 
-/// What the framework cannot know of operations, each by its id.
+/// The descriptions of operations that the framework cannot know, each with the id of its operation.
 #[derive(Debug, Default)]
 pub(crate) struct Described {
-    /// What each may refuse.
+    /// The refusals of each operation.
     pub(crate) refusals: Vec<(&'static str, &'static [Code])>,
-    /// What else there is to say of some.
+    /// Further notes on some operations.
     pub(crate) notes: Vec<(&'static str, Note)>,
 }
 
-/// What there is to say of an operation.
+/// A note on an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Note {
-    /// It sends a mail with a code: the answer brings what the client keeps for it.
+    /// The operation sends a mail with a code. The answer has the value that the client keeps for it.
     SendsCode,
-    /// It takes the code of a mail, with what the client kept for it.
+    /// The operation takes the code of a mail, with the value that the client kept for it.
     TakesCode,
-    /// It takes a token as bearer, or elsewhere.
+    /// The operation takes a token as bearer token or in another place.
     BearerIsOptional,
-    /// It refuses this with the face of OAuth.
+    /// The operation answers this refusal in the form of OAuth.
     RefusesAsOauth(Code),
 }
 
@@ -57,12 +56,12 @@ impl Described {
     }
 }
 
-/// As `openapi.yaml` has it.
+/// Writes the document as YAML, as `openapi.yaml` contains it.
 pub(crate) fn to_yaml(document: &Value) -> String {
     serde_yaml::to_string(document).expect("a JSON value is YAML")
 }
 
-/// The document of these operations.
+/// Makes the document of these operations.
 pub(crate) fn document<T: OpenApi, W: Webhook>(
     service: &OpenApiService<T, W>,
     described: &Described,
@@ -71,7 +70,7 @@ pub(crate) fn document<T: OpenApi, W: Webhook>(
         serde_json::from_str(&service.spec()).expect("the framework writes JSON");
     document["components"]["schemas"]["Error"] = error_schema();
     let schemas = document["components"]["schemas"].as_object_mut().into_iter();
-    schemas.flat_map(|schemas| schemas.values_mut()).for_each(say_what_may_be_null);
+    schemas.flat_map(|schemas| schemas.values_mut()).for_each(mark_nullable);
     let schemas = document["components"]["schemas"].clone();
     let items = document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
     for item in items {
@@ -84,7 +83,7 @@ pub(crate) fn document<T: OpenApi, W: Webhook>(
     document
 }
 
-/// What a newcomer looks for first comes first; the framework orders by name.
+/// Puts the tags into an order in which newcomers need them. The framework orders them by name.
 fn order_tags(document: &mut Value) {
     let order = ["Auth", "Users", "Tokens", "Services", "Admin", "Operation"];
     let place = |tag: &Value| order.iter().position(|name| tag["name"] == *name);
@@ -97,15 +96,15 @@ fn complete(method: &str, operation: &mut Value, described: &Described, schemas:
     let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
     let own = described.refusals(&id);
     let has_body = operation.get("requestBody").is_some();
-    // A cookie goes along whoever's page asks: what changes something wants more.
+    // Browsers send cookies for pages of other sites too, so a change requires the CSRF value.
     let takes_cookie = operation["security"].to_string().contains("\"Cookie\"");
     let csrf = [Code::CsrfTokenMismatch];
     let csrf = if takes_cookie && method != "get" { &csrf[..] } else { &[] };
-    // An API token may less than its owner.
+    // An API token can have fewer scopes than its owner.
     let takes_api_token = operation["security"].to_string().contains("\"ApiKey\"");
     let scope = [Code::InsufficientScope];
     let scope = if takes_api_token { &scope[..] } else { &[] };
-    // Guesses of API tokens are limited by where they come from.
+    // Guesses of API tokens are limited for each address.
     let guesses = [Code::TooManyAttempts];
     let guesses = if takes_api_token && !own.contains(&guesses[0]) { &guesses[..] } else { &[] };
     let codes =
@@ -123,7 +122,7 @@ fn complete(method: &str, operation: &mut Value, described: &Described, schemas:
         if response["description"] == "" {
             response["description"] = description_of(response, schemas);
         }
-        response["headers"]["X-Request-Id"] = header("This request's id in the log.");
+        response["headers"]["X-Request-Id"] = header("The id of this request in the log.");
     }
     for code in codes {
         refuse(responses, *code, Face::Rest);
@@ -133,11 +132,12 @@ fn complete(method: &str, operation: &mut Value, described: &Described, schemas:
     }
 }
 
-/// Says which answers bring what a client keeps for the code of a mail, and which operations take it.
+/// Describes the header that binds the code of a mail to a client: in the answers that set it, and in the operations
+/// that take it.
 fn bind_codes(sends: bool, takes: bool, operation: &mut Value) {
     let name = "X-Code-Binding";
-    let kept = "What binds the code of the mail to this client, which repeats it with the code; browsers keep it in \
-                the cookie `tessera-code`.";
+    let kept = "The value that binds the code of the mail to this client. Send it with the code. Browsers keep it in \
+                the cookie `tessera-code` instead.";
     if sends {
         for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
             if status.starts_with('2') {
@@ -148,15 +148,15 @@ fn bind_codes(sends: bool, takes: bool, operation: &mut Value) {
     if sends || takes {
         let parameter = json!({
             "name": name, "in": "header", "required": false, "schema": { "type": "string" },
-            "description": "What the client keeps for codes, if it keeps no cookies.",
+            "description": "The value from an earlier answer that binds codes to this client, if it keeps no cookies.",
         });
         let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
         operation["parameters"] = parameters.into_iter().chain([parameter]).collect();
     }
 }
 
-/// A member that need not be there may be null as well; `next` is, on the last page.
-fn say_what_may_be_null(schema: &mut Value) {
+/// Marks members that are not required as nullable. For example, `next` is null on the last page.
+fn mark_nullable(schema: &mut Value) {
     let required = schema["required"].clone();
     let is_required = |name: &str| {
         required.as_array().is_some_and(|required| required.iter().any(|known| known == name))
@@ -167,7 +167,7 @@ fn say_what_may_be_null(schema: &mut Value) {
     }
 }
 
-/// What an answer's body is, where the framework has no words for the answer.
+/// The description of an answer's body, for answers that the framework does not describe.
 fn description_of(response: &Value, schemas: &Value) -> Value {
     let content = response["content"].as_object().and_then(|content| content.values().next());
     let reference = content.and_then(|content| content["schema"]["$ref"].as_str());
@@ -181,7 +181,7 @@ fn refuse(responses: &mut Map<String, Value>, code: Code, face: Face) {
     let response = responses.entry(status.as_u16().to_string()).or_insert_with(|| {
         json!({
             "description": "",
-            "headers": headers(&[("X-Request-Id", "This request's id in the log.")]),
+            "headers": headers(&[("X-Request-Id", "The id of this request in the log.")]),
             "content": {},
         })
     });
@@ -190,14 +190,18 @@ fn refuse(responses: &mut Map<String, Value>, code: Code, face: Face) {
     response["description"] =
         if description.is_empty() { line } else { format!("{description}\n{line}") }.into();
     if status.as_u16() == 401 {
-        response["headers"]["WWW-Authenticate"] = header("Why (RFC 6750, section 3).");
+        response["headers"]["WWW-Authenticate"] =
+            header("The reason of the refusal (RFC 6750, section 3).");
     }
     if code == Code::FreshProofRequired {
-        let header = header("How long ago the password may have been given (RFC 9470, section 3).");
+        let header = header(
+            "The maximum time since the password was given, in seconds: `max_age` (RFC 9470, section 3).",
+        );
         response["headers"]["WWW-Authenticate"] = header;
     }
     if [429, 503].contains(&status.as_u16()) {
-        response["headers"]["Retry-After"] = header("When to try again, in seconds.");
+        response["headers"]["Retry-After"] =
+            header("The number of seconds to wait before a retry.");
     }
     let content = &mut response["content"]["application/json"];
     if content.is_null() {
@@ -217,8 +221,8 @@ fn header(description: &str) -> Value {
 
 fn error_schema() -> Value {
     json!({
-        "description": "A refusal. `detail` is a stable code; a code with a reason; or, of a body \
-                        that cannot be read, a list of what is wrong.",
+        "description": "A refusal. `detail` is a stable code, an object with a code and a reason, or, if \
+                        the request is invalid, a list of errors.",
         "type": "object",
         "required": ["detail"],
         "properties": {
@@ -256,7 +260,7 @@ fn error_schema() -> Value {
     })
 }
 
-/// JSON has no charset parameter (RFC 8259, section 11); the framework writes one.
+/// Removes the charset parameter of JSON, which does not exist (RFC 8259, section 11) but which the framework writes.
 fn plain_json(value: &mut Value) {
     match value {
         Value::Object(members) => {

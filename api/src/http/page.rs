@@ -1,4 +1,4 @@
-//! Pages: HTML from templates, which work without scripts, in the language of whoever reads them.
+//! Pages: HTML from templates, in the reader's language. They work without scripts.
 
 mod brand;
 mod place;
@@ -24,17 +24,17 @@ use crate::base::config::{ConfigError, PageSettings};
 use crate::base::error::page::{Head, field_of, text_name};
 use crate::base::error::{Code, Error, Result};
 
-/// How pages look.
+/// The built-in stylesheet of pages.
 const STYLE: &str = include_str!("page/style.css");
 
-/// What shows how hard a password is to guess, as it is typed.
+/// The script that shows how hard a password is to guess while the user types it.
 const STRENGTH: &str = include_str!("page/strength.js");
 
 macro_rules! embedded {
     ($($name:literal),* $(,)?) => { [$(($name, include_str!(concat!("page/", $name)))),*] };
 }
 
-/// The templates that come with the program.
+/// The built-in templates.
 const TEMPLATES: [(&str, &str); 23] = embedded![
     "layout.html",
     "macros.html",
@@ -61,10 +61,10 @@ const TEMPLATES: [(&str, &str); 23] = embedded![
     "admin/users.html",
 ];
 
-/// What pages are made of.
+/// The templates, texts and assets of pages.
 #[derive(Debug)]
 pub struct Pages {
-    /// For each language the templates, saying what they say in it.
+    /// The templates for each language, with a function for its texts.
     templates: Vec<(String, Environment<'static>)>,
     texts: Arc<Texts>,
     style: Asset,
@@ -73,11 +73,11 @@ pub struct Pages {
 }
 
 impl Pages {
-    /// What comes with the program, but for what a folder has, in the colours of the settings.
+    /// Reads the built-in files, the files that replace them in the folder of the settings, and the colours.
     ///
     /// # Errors
     ///
-    /// Names the file that cannot be used.
+    /// If a file cannot be used. The error names it.
     pub(crate) fn read(settings: &PageSettings) -> Result<Self, ConfigError> {
         let folder = settings.page_templates.as_deref();
         if let Some(folder) = folder {
@@ -127,7 +127,7 @@ impl Pages {
     }
 }
 
-/// What a folder has in place of a file of ours.
+/// The file in a folder that replaces a built-in one, if there is one.
 fn own(folder: Option<&Path>, name: &str) -> Result<Option<String>, ConfigError> {
     let Some(folder) = folder else { return Ok(None) };
     match std::fs::read_to_string(folder.join(name)) {
@@ -137,7 +137,8 @@ fn own(folder: Option<&Path>, name: &str) -> Result<Option<String>, ConfigError>
     }
 }
 
-/// A mistyped name must not leave a page as it comes without a word.
+/// Refuses a folder that contains a file with an unknown name. Otherwise the built-in page would stay, and nobody would
+/// notice the mistyped name.
 fn check(folder: &Path) -> Result<(), ConfigError> {
     let place = folder.display().to_string();
     if !folder.is_dir() {
@@ -162,7 +163,7 @@ fn check(folder: &Path) -> Result<(), ConfigError> {
                 let names: Vec<_> = TEMPLATES.iter().map(|(name, _)| *name).collect();
                 let names = names.join(", ");
                 let fault = format!(
-                    "no page is called that: there are {names}; style.css, extra.css, and texts as de.ftl"
+                    "no page has this name. Use one of {names}, style.css, extra.css, or a language such as de.ftl"
                 );
                 return Err(refused(&name, &fault));
             }
@@ -171,8 +172,8 @@ fn check(folder: &Path) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// A template that extends another that there is not fails whenever its page is shown, and one that asks for a
-/// text that there is not may.
+/// Refuses a template that extends an unknown template, because its page would always fail. Warns of a template that
+/// uses an unknown text, because its page may fail.
 fn check_names(name: &str, source: &str, texts: &Texts) -> Result<(), ConfigError> {
     let named = |word: &str| -> Vec<String> {
         let rests = source.split(word).skip(1);
@@ -180,10 +181,10 @@ fn check_names(name: &str, source: &str, texts: &Texts) -> Result<(), ConfigErro
     };
     let is_known = |name: &&String| TEMPLATES.iter().any(|(known, _)| known == name);
     if let Some(unknown) = named("{% extends \"").iter().find(|name| !is_known(name)) {
-        return Err(refused(name, &format!("no template is called {unknown}")));
+        return Err(refused(name, &format!("there is no template {unknown}")));
     }
     for text in named(" text(\"").iter().filter(|text| !text.ends_with('-') && !texts.have(text)) {
-        tracing::warn!(template = name, text, "PAGE_TEMPLATES: no text is called that");
+        tracing::warn!(template = name, text, "PAGE_TEMPLATES: there is no text with this name");
     }
     Ok(())
 }
@@ -192,7 +193,7 @@ fn refused(name: &str, fault: &str) -> ConfigError {
     ConfigError::new(&format!("PAGE_TEMPLATES: {name}: {fault}"))
 }
 
-/// `text("name", value=…)`: what the page's language has of that name.
+/// Implements `text("name", value=…)` for templates: the text of this name in the page's language.
 fn text_of(
     texts: &Texts,
     language: &str,
@@ -208,15 +209,14 @@ fn text_of(
         };
         given.push((key, value));
     }
-    // What another release does, or will, is told by its name.
+    // An action of another release has no text here, so its name is shown.
     let unknown = || name.strip_prefix("act-").map(ToOwned::to_owned);
     texts.say(language, name, &given).or_else(unknown).ok_or_else(|| {
-        minijinja::Error::new(ErrorKind::InvalidOperation, format!("no text is called {name}"))
+        minijinja::Error::new(ErrorKind::InvalidOperation, format!("there is no text {name}"))
     })
 }
 
-/// Whether somebody looks who reads pages, rather than a program that reads answers: browsers want HTML before
-/// anything else.
+/// Returns true if a browser sent the request, so that a page is the right answer. Browsers prefer HTML in `Accept`.
 pub(crate) fn is_wanted(request: &Request) -> bool {
     let accepted = request.header(header::ACCEPT).unwrap_or_default();
     let mut first = accepted.split(',').next().unwrap_or_default().split(';').map(str::trim);
@@ -225,33 +225,33 @@ pub(crate) fn is_wanted(request: &Request) -> bool {
     is_html && first.find_map(weight) != Some(0.0)
 }
 
-/// An instant, from seconds since the epoch.
+/// Formats an instant, given in seconds since the epoch.
 fn time(seconds: i64) -> String {
     let instant = DateTime::from_timestamp(seconds, 0);
     instant.map_or_else(String::new, |at| at.format("%Y-%m-%d %H:%M UTC").to_string())
 }
 
-/// A day, from an instant in it, in seconds since the epoch.
+/// Formats the day of an instant, given in seconds since the epoch.
 fn day(seconds: i64) -> String {
     let instant = DateTime::from_timestamp(seconds, 0);
     instant.map_or_else(String::new, |at| at.format("%Y-%m-%d").to_string())
 }
 
-/// What a page stands in: whom it is for, and where.
+/// The frame of a page: its reader, language and address, which every template shows.
 #[derive(Clone)]
 pub(crate) struct Frame {
-    /// The service.
+    /// The application.
     pub(crate) app: App,
     language: String,
-    /// The way from the page to the first one: `PUBLIC_URL` may have a path.
+    /// The relative path from the page to the first page, because `PUBLIC_URL` can have a path.
     root: String,
-    /// Where it is, from there.
+    /// The path and query of the page, relative to the first page.
     place: String,
-    /// Who reads it.
+    /// The user who reads the page.
     signed_in: Value,
-    /// What its forms repeat.
+    /// The CSRF value that forms repeat.
     csrf: String,
-    /// What was done before the browser was redirected to it.
+    /// The flash message, and the section of the page that shows it.
     said: Value,
 }
 
@@ -260,13 +260,13 @@ impl Frame {
         Self::at(request.data::<App>().ok_or(Code::InternalServerError)?, request)
     }
 
-    /// Where a request leads, of a service that it does not know yet.
+    /// Makes the frame of a request that does not carry the application yet.
     pub(crate) fn at(app: &App, request: &Request) -> Result<Self> {
         let accepted = request.header(header::ACCEPT_LANGUAGE).unwrap_or_default();
-        let language = made_of(app)?.texts.chosen(accepted).to_owned();
+        let language = pages_of(app)?.texts.chosen(accepted).to_owned();
         let depth = request.uri().path().matches('/').count().clamp(1, 16) - 1;
         let root = if depth == 0 { "./".to_owned() } else { "../".repeat(depth) };
-        // Who is signed in is not known to a page that says why that could not be asked.
+        // A page that shows a refusal may not know who is signed in.
         let (signed_in, csrf) = (Value::from(()), String::new());
         let place = request.uri().path_and_query().map_or("/", |place| place.as_str());
         let place = place.trim_start_matches('/').to_owned();
@@ -274,32 +274,32 @@ impl Frame {
         Ok(Self { app: app.clone(), language, root, place, signed_in, csrf, said })
     }
 
-    /// Shows who reads the page.
+    /// Sets the user who reads the page.
     pub(super) fn read_by(&mut self, signed_in: Value) {
         self.signed_in = signed_in;
     }
 
-    /// Has forms repeat what belongs to their browser.
+    /// Sets the CSRF value that forms repeat.
     pub(super) fn repeat_in_forms(&mut self, csrf: String) {
         self.csrf = csrf;
     }
 
-    /// Says in a part of the page what was done, by the name of its text.
+    /// Shows the text of this name as flash message in a section of the page.
     pub(super) fn flash(&mut self, section: &str, name: &str) {
         self.said = context! { done => self.text(name), section };
     }
 
-    /// Where the page is, from the first one.
+    /// The path and query of the page, relative to the first page.
     pub(crate) fn place(&self) -> &str {
         &self.place
     }
 
-    /// What the reader's language has of a name.
+    /// The text of this name in the reader's language.
     pub(crate) fn text(&self, name: &str) -> String {
         self.text_with(name, &[])
     }
 
-    /// The same, with values.
+    /// The text of this name in the reader's language, with values.
     pub(crate) fn text_with(&self, name: &str, values: &[(&str, FluentValue<'_>)]) -> String {
         self.found(name, values).unwrap_or_else(|| name.to_owned())
     }
@@ -308,10 +308,10 @@ impl Frame {
         self.app.pages().ok()?.texts.say(&self.language, name, values)
     }
 
-    /// Why something was refused, for its reader: never the cause.
+    /// The reason of a refusal in the reader's language. It never contains the private cause.
     pub(crate) fn message(&self, error: &Error) -> String {
         let messages = error.messages().iter().filter(|message| !message.name.is_empty());
-        let told: Vec<_> = messages
+        let sentences: Vec<_> = messages
             .map(|message| {
                 let number = message.number.and_then(|number| u32::try_from(number).ok());
                 let values: Vec<_> = number
@@ -321,15 +321,15 @@ impl Frame {
                 self.found(&message.name, &values).unwrap_or_else(|| message.sentence.clone())
             })
             .collect();
-        if !told.is_empty() {
-            return told.join(" ");
+        if !sentences.is_empty() {
+            return sentences.join(" ");
         }
         let minutes = error.wait().map_or(1, |wait| wait.as_secs().div_ceil(60));
         let minutes = u32::try_from(minutes).unwrap_or(u32::MAX);
         self.text_with(&text_name(error.code()), &[("minutes", minutes.into())])
     }
 
-    /// A page from a template.
+    /// Renders a page from a template. If that fails, the result is a page with the error.
     pub(crate) fn page(&self, status: StatusCode, template: &str, values: Value) -> Response {
         self.rendered(status, template, values).unwrap_or_else(|error| {
             let values = context! {
@@ -347,13 +347,13 @@ impl Frame {
     }
 
     fn rendered(&self, status: StatusCode, template: &str, values: Value) -> Result<Response> {
-        let pages = made_of(&self.app)?;
+        let pages = pages_of(&self.app)?;
         let settings = &self.app.config.pages;
         let contact = settings.brand_contact.as_ref();
         let frame = context! {
             language => &self.language,
             failed => status.is_client_error() || status.is_server_error(),
-            // Dots and slashes alone.
+            // Safe, because it contains only dots and slashes.
             root => Value::from_safe_string(self.root.clone()),
             signed_in => &self.signed_in,
             csrf => &self.csrf,
@@ -364,10 +364,10 @@ impl Frame {
                 contact => contact.map(|contact| context! { link => &contact.link, name => &contact.name }),
             },
         };
-        // Where a password is chosen, a script shows how good it is.
+        // If the user chooses a password, a script shows how good it is.
         let chooses = values.get_attr("strength").is_ok_and(|strength| strength.is_true());
         let scripts = if chooses { "script-src 'self'; " } else { "" };
-        // Most pages are not about what came of a form.
+        // Most pages do not show the result of a form.
         let missing =
             context! { done => "", fault => "", faulty => "", field => "", section => "" };
         let values = context! { ..frame, ..values, ..self.said.clone(), ..missing };
@@ -376,10 +376,10 @@ impl Frame {
         let html = environment
             .get_template(template)
             .and_then(|template| template.render(values))
-            // Without the values it was made with: a secret may be among them.
+            // The error must not contain the values of the template, because they may include a secret.
             .map_err(|error| Error::because(Code::InternalServerError, format!("{error}")))?;
         let images = if pages.logo.is_some() { "img-src 'self'; " } else { "" };
-        // Nothing but our own is loaded, and forms lead nowhere else.
+        // Pages load only files of this server, and their forms are sent only to this server.
         let policy = format!(
             "default-src 'none'; style-src 'self'; {images}{scripts}form-action 'self'; \
              base-uri 'none'; frame-ancestors 'none'"
@@ -390,31 +390,32 @@ impl Frame {
             .header(header::CONTENT_SECURITY_POLICY, policy)
             .header(header::CONTENT_LANGUAGE, &self.language)
             .header(header::VARY, "Accept-Language")
-            // With none at all, browsers hide from us that a form is our own page's.
+            // Without a referrer, browsers would not show that a form comes from our own page.
             .header(header::REFERRER_POLICY, "same-origin")
             .body(html))
     }
 
-    /// A page with a form, and why it was refused where it was; in words of its own where it has some.
+    /// Renders a page with a form. If the form was refused, the page shows why, beside the field if the error is about
+    /// one.
     pub(crate) fn form(&self, template: &str, values: Value, error: Option<&Error>) -> Response {
         let Some(error) = error else { return self.page(StatusCode::OK, template, values) };
-        let (head, told) =
+        let (head, refusal) =
             (Head::of(error), context! { field => field_of(error), fault => self.message(error) });
-        head.onto(self.page(head.status(), template, context! { ..values, ..told }))
+        head.onto(self.page(head.status(), template, context! { ..values, ..refusal }))
     }
 
-    /// A page that says something, and may lead on.
+    /// Renders a page with a title and a text, and a link to `more` unless that is empty.
     pub(crate) fn said(&self, status: StatusCode, title: &str, text: &str, more: &str) -> Response {
         self.page(status, "said.html", context! { title, said => text, fault => false, more })
     }
 
-    /// A page that says why something was refused: with the status, and how long to wait.
+    /// Renders a page that shows a refusal, with its status and the time to wait.
     pub(crate) fn refusal(&self, title: &str, error: Error) -> Response {
         let text = self.message(&error);
         self.refusal_with(title, &text, "", &error)
     }
 
-    /// The same with a text of its own, leading on.
+    /// Renders a page that shows a refusal with its own text, and a link to `more` unless that is empty.
     pub(crate) fn refusal_with(
         &self,
         title: &str,
@@ -427,7 +428,7 @@ impl Frame {
         head.onto(self.page(head.status(), "said.html", values))
     }
 
-    /// An answer that redirects to another page, beside this one.
+    /// Redirects to another page of this server.
     pub(crate) fn redirect(&self, place: &str) -> Response {
         let place = format!("{}{place}", self.root);
         let place = HeaderValue::try_from(place).unwrap_or(HeaderValue::from_static("./"));
@@ -441,11 +442,11 @@ impl<'a> FromRequest<'a> for Frame {
     }
 }
 
-fn made_of(app: &App) -> Result<&Pages> {
+fn pages_of(app: &App) -> Result<&Pages> {
     app.pages().map_err(|fault| Error::because(Code::InternalServerError, fault))
 }
 
-/// What pages load.
+/// The routes of the files that pages load.
 pub(crate) fn pages() -> Vec<PageRoute> {
     vec![
         PageRoute::get("/style.css", serve_style),
@@ -456,16 +457,16 @@ pub(crate) fn pages() -> Vec<PageRoute> {
 
 #[handler]
 fn serve_style(request: &Request, frame: Frame) -> Result<Response> {
-    Ok(made_of(&frame.app)?.style.answer(request))
+    Ok(pages_of(&frame.app)?.style.answer(request))
 }
 
 #[handler]
 fn serve_strength(request: &Request, frame: Frame) -> Result<Response> {
-    Ok(made_of(&frame.app)?.strength.answer(request))
+    Ok(pages_of(&frame.app)?.strength.answer(request))
 }
 
 #[handler]
 fn serve_logo(request: &Request, frame: Frame) -> poem::Result<Response> {
-    let logo = made_of(&frame.app)?.logo.as_ref().ok_or(NotFoundError)?;
+    let logo = pages_of(&frame.app)?.logo.as_ref().ok_or(NotFoundError)?;
     Ok(logo.answer(request))
 }

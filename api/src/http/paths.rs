@@ -1,10 +1,10 @@
-//! The pages, and which paths there are, with the methods that each allows.
+//! The routes of pages, and the list of all paths with their methods.
 
 use poem::http::HeaderValue;
 use poem::{IntoEndpoint, Route, RouteMethod, get, post};
 use serde_json::Value;
 
-/// What is at a path and is no operation: pages, what they load, and where their forms are sent.
+/// A route that is not an operation: a page, a file that pages load, or the target of a form.
 pub(crate) struct PageRoute {
     path: &'static str,
     methods: &'static str,
@@ -12,17 +12,17 @@ pub(crate) struct PageRoute {
 }
 
 impl PageRoute {
-    /// A page to read. Its path is written as the document writes paths: `/admin/users/{id}`.
+    /// Makes the route of a page. Its path has the form of the OpenAPI document: `/admin/users/{id}`.
     pub(crate) fn get(path: &'static str, show: impl IntoEndpoint<Endpoint: 'static>) -> Self {
         Self { path, methods: "GET", handlers: get(show) }
     }
 
-    /// Where a form of another page is sent.
+    /// Makes the route that receives a form of another page.
     pub(crate) fn post(path: &'static str, send: impl IntoEndpoint<Endpoint: 'static>) -> Self {
         Self { path, methods: "POST", handlers: post(send) }
     }
 
-    /// A page to read, whose form is sent to the same path.
+    /// Makes the route of a page whose form is sent to the same path.
     pub(crate) fn form(
         path: &'static str,
         show: impl IntoEndpoint<Endpoint: 'static>,
@@ -31,18 +31,18 @@ impl PageRoute {
         Self { path, methods: "GET, POST", handlers: get(show).post(send) }
     }
 
-    /// Whether it is the first page, at `/`.
+    /// Returns true if this is the first page, at `/`.
     pub(crate) fn is_first(&self) -> bool {
         self.path == "/"
     }
 
-    /// The routes with this one.
+    /// Adds this route to others.
     pub(crate) fn add_to(self, routes: Route) -> Route {
         routes.at(self.path.replace('{', ":").replace('}', ""), self.handlers)
     }
 }
 
-/// Which paths there are, and for which methods: first those of operations, then those of pages.
+/// All paths with their methods: first those of operations, then those of pages.
 pub(crate) struct Paths {
     known: Vec<(String, HeaderValue)>,
     operations: usize,
@@ -68,17 +68,17 @@ impl Paths {
         Self { known, operations }
     }
 
-    /// Whether operations are there, which answer programs.
+    /// Returns true if a path belongs to an operation, so that the answer is for programs.
     pub(crate) fn is_of_operations(&self, path: &str) -> bool {
         self.place(path).is_some_and(|place| place < self.operations)
     }
 
-    /// What is there, as the document writes it: `/auth/sessions/{id}`.
+    /// The pattern of a path, in the form of the OpenAPI document: `/auth/sessions/{id}`.
     pub(crate) fn pattern(&self, path: &str) -> Option<&str> {
         self.find(path).map(|(pattern, _)| pattern.as_str())
     }
 
-    /// The methods of what is there, for the header `Allow`.
+    /// The methods of a path, for the header `Allow`.
     pub(crate) fn allowed(&self, path: &str) -> Option<HeaderValue> {
         self.find(path).map(|(_, methods)| methods.clone())
     }

@@ -1,4 +1,4 @@
-//! The address that a request came from, past the proxies that are trusted.
+//! The address of the client, behind the trusted proxies.
 
 use std::net::IpAddr;
 use std::sync::Once;
@@ -9,7 +9,7 @@ use poem::{FromRequest, Request, RequestBody};
 
 use super::app;
 
-/// Where a request came from.
+/// The address that the request came from.
 pub(crate) struct PeerAddress(pub(crate) Option<IpAddr>);
 
 impl<'a> FromRequest<'a> for PeerAddress {
@@ -18,23 +18,23 @@ impl<'a> FromRequest<'a> for PeerAddress {
     }
 }
 
-/// The peer's address; where the peer is a proxy that is trusted, the last one that proxies which are
-/// trusted did not add. What stands before that anybody may have written.
+/// The address that the request came from. If the connection comes from a trusted proxy, this is the last address in
+/// `X-Forwarded-For` that is not a trusted proxy. The entries before it are not reliable: anybody can write them.
 pub(crate) fn peer_address(request: &Request, proxies: &[IpNet]) -> Option<IpAddr> {
     let RemoteAddr(poem::Addr::SocketAddr(peer)) = request.remote_addr() else { return None };
     let mut address = peer.ip().to_canonical();
     let is_proxy = |address: &IpAddr| proxies.iter().any(|network| network.contains(address));
     if proxies.is_empty() && request.headers().contains_key("x-forwarded-for") {
-        static SAID: Once = Once::new();
-        SAID.call_once(|| {
+        static WARNED: Once = Once::new();
+        WARNED.call_once(|| {
             tracing::warn!(
-                "a request has X-Forwarded-For, and nobody is believed who sends it: behind a proxy, \
-                 name it in TRUSTED_PROXIES, or everybody seems to come from one address"
+                "a request has X-Forwarded-For, but TRUSTED_PROXIES is not set: if there is a proxy, name it \
+                 in TRUSTED_PROXIES; otherwise all callers seem to come from its address"
             );
         });
     }
     let forwarded = request.headers().get_all("x-forwarded-for").iter();
-    // Each by itself: what is no text must not hide the proxy's own word.
+    // Each entry is read by itself, so that one which is not text does not hide the entry of the proxy.
     let hops: Vec<_> = forwarded
         .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
         .map(|hop| std::str::from_utf8(hop).unwrap_or_default().trim().parse::<IpAddr>())
@@ -44,7 +44,7 @@ pub(crate) fn peer_address(request: &Request, proxies: &[IpNet]) -> Option<IpAdd
         if !is_proxy(&address) {
             break;
         }
-        // What is no address is not believed, nor what stands before it.
+        // An entry that is not an address ends the search: entries before it are not reliable either.
         let Ok(hop) = hop else { break };
         address = hop;
     }

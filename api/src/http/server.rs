@@ -1,5 +1,5 @@
-//! The loop that accepts connections. The framework's own sets no deadline for a request's head,
-//! spins when descriptors run out, and lets small answers wait for Nagle's algorithm.
+//! The loop that accepts connections. The loop of the framework sets no deadline for the head of a request, runs in a
+//! busy loop if file descriptors run out, and delays small answers by Nagle's algorithm.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -21,23 +21,22 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
 
-/// How long a request's head may take, and a connection be idle.
+/// The time limit for the head of a request, and for an idle connection.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
 
-/// How long a caller may take nothing of an answer.
+/// The time limit for a pause in which the client reads nothing of an answer.
 const WRITE_WITHIN: Duration = Duration::from_secs(30);
 
-/// The largest head, in bytes.
+/// The maximum size of the head of a request, in bytes.
 const MAX_HEAD: usize = 16 * 1024;
 
-/// How long a connection on which nothing is in flight is left alone when its place is wanted, and
-/// when everything ends.
+/// The time that a connection without a request stays open if the server needs its place or stops.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// How long requests in flight are waited for at the end.
+/// The time that the server waits for running requests when it stops.
 const DRAIN_WITHIN: Duration = Duration::from_secs(15);
 
-/// A listener, and how many connections it may hold.
+/// A listener, and the maximum number of its connections.
 #[derive(Debug)]
 pub struct Bound {
     listener: TcpListener,
@@ -45,26 +44,26 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// Listens; at most `connections` are open at once, further ones wait.
+    /// Listens on an address. At most `connections` are open at once; further ones wait.
     ///
     /// # Errors
     ///
-    /// When the address is taken or not this machine's.
+    /// If the address is in use or does not belong to this machine.
     pub async fn listen(address: SocketAddr, connections: usize) -> io::Result<Self> {
         Ok(Self { listener: TcpListener::bind(address).await?, connections })
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     ///
     /// # Errors
     ///
-    /// When the operating system does not say.
+    /// If the operating system does not return it.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 }
 
-/// Serves until `shutdown` resolves, then answers what is in flight.
+/// Serves until `shutdown` resolves, and then finishes the running requests.
 pub(crate) async fn serve(
     service: impl Endpoint<Output = Response> + 'static,
     bound: Bound,
@@ -95,18 +94,18 @@ pub(crate) async fn serve(
     drop(stopping);
     let _ = stop.send(());
     if timeout(DRAIN_WITHIN, stop.closed()).await.is_err() {
-        tracing::warn!("some requests were still in flight at the end");
+        tracing::warn!("some requests were not finished when the server stopped");
     }
 }
 
-/// What ends a connection on which nothing is in flight.
+/// The signals that end a connection without a request.
 struct Ends {
     stopping: watch::Receiver<()>,
     wanted: watch::Receiver<()>,
 }
 
 impl Ends {
-    async fn come(&mut self) {
+    async fn wait(&mut self) {
         tokio::select! {
             _ = self.stopping.changed() => {}
             _ = self.wanted.changed() => {}
@@ -114,9 +113,8 @@ impl Ends {
     }
 }
 
-/// The next connection. When there are as many as may be, those that wait for nothing give up their
-/// places: silent callers must not lock out those who have something to say. Out of descriptors, it
-/// waits a little instead of asking again at once.
+/// Accepts the next connection. If the maximum number is reached, connections without a request are closed, so that
+/// silent callers do not lock out others. If file descriptors run out, this waits for a moment before it tries again.
 async fn accept(
     listener: &TcpListener,
     permits: &Arc<Semaphore>,
@@ -169,11 +167,11 @@ async fn connection(
         .max_buf_size(MAX_HEAD)
         .serve_connection(TokioIo::new(Box::pin(stream)), answer);
     let mut connection = pin!(connection);
-    // An error is the caller's: a head that cannot be read, or a connection that broke.
+    // An error is the client's: a head that cannot be read, or a broken connection.
     tokio::select! {
         _ = connection.as_mut() => return,
-        () = ends.come() => connection.as_mut().graceful_shutdown(),
+        () = ends.wait() => connection.as_mut().graceful_shutdown(),
     }
-    // Half a head would be waited for; what is in flight is answered.
+    // A running request is answered, but half a head is not waited for.
     while timeout(LINGER, connection.as_mut()).await.is_err() && is_busy.load(Ordering::Relaxed) {}
 }

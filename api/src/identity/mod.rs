@@ -1,4 +1,4 @@
-//! Who there is, and how they prove it.
+//! Accounts, and how their owners prove their identity.
 //!
 //! Within this wing: user ← service ← verification ← alert ← factor.
 

@@ -1,4 +1,5 @@
-//! What an act leaves behind and needs: audit, revocations, keys, jobs, mails, rate limits, replicas.
+//! The infrastructure that operations need and leave data in: audit, revocations, keys, jobs, mails, rate limits,
+//! replicas.
 //!
 //! Within this wing: audit ← revocation ← notice ← unit_of_work ← key ← job ← mail ← rate_limit ← replica ← health.
 

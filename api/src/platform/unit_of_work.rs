@@ -1,8 +1,8 @@
-//! One act: a database transaction, and all that must happen with its commit.
+//! A unit of work: a database transaction, and everything that must happen when it is committed.
 //!
-//! A rule collects what follows from its act: revocations, notices to other replicas, audit entries, cache entries to
-//! forget, jobs to wake. `UnitOfWork::commit` writes them in the one right order and applies them to memory
-//! afterwards, so that no rule can forget a part. There is no other way to commit.
+//! A rule collects the consequences of an operation: revocations, notices to other replicas, audit entries, cache
+//! entries to forget, jobs to wake. `UnitOfWork::commit` writes them in the right order and then applies them to
+//! memory, so no rule can forget a part. There is no other way to commit.
 
 use std::ops::Deref;
 
@@ -17,8 +17,8 @@ use crate::platform::audit::{self, Entry};
 use crate::platform::notice::{self, Kind};
 use crate::platform::revocation::{self, Reason};
 
-/// A transaction, and what follows from it. If it is dropped, the transaction is rolled back and nothing follows.
-#[must_use = "an act that is not committed did nothing"]
+/// A transaction and its consequences. If it is dropped, the transaction is rolled back and there are no consequences.
+#[must_use = "a unit of work has no effect until it is committed"]
 pub struct UnitOfWork<'a> {
     app: &'a App,
     transaction: DatabaseTransaction,
@@ -29,10 +29,10 @@ pub struct UnitOfWork<'a> {
     wakes_jobs: bool,
 }
 
-/// Revocations of one reason.
+/// Revocations with the same reason.
 struct Revoked {
     entries: Vec<Revocation>,
-    /// The session of a token that is revoked alone.
+    /// The session of the token, if a single token is revoked.
     session: Option<SessionId>,
     reason: Reason,
     at: Timestamp,
@@ -48,11 +48,11 @@ impl Deref for UnitOfWork<'_> {
 }
 
 impl<'a> UnitOfWork<'a> {
-    /// Begins a transaction that may write.
+    /// Begins a transaction that can write.
     ///
     /// # Errors
     ///
-    /// When the database does not answer.
+    /// If the database does not answer.
     pub(crate) async fn begin(app: &'a App) -> Result<Self> {
         Ok(Self {
             app,
@@ -65,7 +65,7 @@ impl<'a> UnitOfWork<'a> {
         })
     }
 
-    /// Revokes: from the commit on here, and within a second on every other replica.
+    /// Revokes entries: on this replica from the commit on, and on every other replica within a second.
     pub(crate) fn revoke(
         &mut self,
         entries: impl IntoIterator<Item = Revocation>,
@@ -76,7 +76,7 @@ impl<'a> UnitOfWork<'a> {
         self.revocations.push(Revoked { entries, session: None, reason: reason.clone(), at });
     }
 
-    /// Revokes one token alone, which is counted with those of a session.
+    /// Revokes a single token. It counts towards the tokens of its session that were revoked singly.
     pub(crate) fn revoke_alone(
         &mut self,
         entry: Revocation,
@@ -88,7 +88,7 @@ impl<'a> UnitOfWork<'a> {
         self.revocations.push(Revoked { entries, session: Some(session), reason, at });
     }
 
-    /// Has every replica, this one too, act on a notice.
+    /// Makes every replica, also this one, handle a notice.
     pub(crate) fn notify(&mut self, kind: Kind) {
         if !self.notices.contains(&kind) {
             self.notices.push(kind);
@@ -105,25 +105,25 @@ impl<'a> UnitOfWork<'a> {
         self.entries.extend(entries);
     }
 
-    /// Forgets what the cache of this replica has of a user. Others read the row again within a second.
+    /// Removes a user from the cache of this replica. Other replicas read the row again within a second.
     pub(crate) fn forget_user(&mut self, user: UserId) {
         self.users.push(user);
     }
 
-    /// Has this replica look for jobs at once.
+    /// Makes this replica look for jobs at once.
     pub(crate) fn wake_jobs(&mut self) {
         self.wakes_jobs = true;
     }
 
-    /// Writes what was collected, commits, and applies it to memory.
+    /// Writes the collected consequences, commits, and applies them to memory.
     ///
-    /// Revocations and notices come first, under one lock that gives them numbers in the order of the commits. The
-    /// audit comes last: every other act that records something waits from there to the commit. Memory follows the
-    /// commit: what it refuses was committed before.
+    /// Revocations and notices come first. A lock numbers them in the order of the commits. The audit entries come
+    /// last, because every other transaction that records something waits from there until the commit. Memory changes
+    /// after the commit, so memory never contains an uncommitted revocation.
     ///
     /// # Errors
     ///
-    /// When the database refuses: then nothing of the act remains.
+    /// If the database returns an error. Then nothing of the operation remains.
     pub(crate) async fn commit(self) -> Result<()> {
         let Self { app, transaction, revocations, notices, entries, users, wakes_jobs } = self;
         for Revoked { entries, session, reason, at } in &revocations {
@@ -137,7 +137,7 @@ impl<'a> UnitOfWork<'a> {
         tracing::debug!(
             revocations = revocations.iter().map(|revoked| revoked.entries.len()).sum::<usize>(),
             notices = notices.len(),
-            "an act is committed"
+            "a unit of work was committed"
         );
         transaction.commit().await?;
         app.revocation.apply(revocations.into_iter().flat_map(|revoked| revoked.entries));
@@ -148,33 +148,34 @@ impl<'a> UnitOfWork<'a> {
         if records {
             app.audit.wake();
         }
-        // The act is done, whatever comes of this: other replicas, and this one again, read the notices every half second.
+        // The operation is committed in any case: other replicas, and this one again, read the notices every half
+        // second.
         if let Err(error) = notice::act(app, &notices).await {
-            tracing::warn!(error.cause = %error, "a notice could not be acted on yet");
+            tracing::warn!(error.cause = %error, "a notice could not be handled yet");
         }
         Ok(())
     }
 
-    /// Begins a part that is kept or taken back as a whole.
+    /// Begins a part that is kept or undone as a whole.
     ///
     /// # Errors
     ///
-    /// When the database does not answer.
+    /// If the database does not answer.
     pub(crate) async fn begin_part(&self) -> Result<Part> {
         Ok(Part { savepoint: self.transaction.begin().await?, entries: Vec::new() })
     }
 
-    /// Takes everything back.
+    /// Undoes everything.
     ///
     /// # Errors
     ///
-    /// When the database does not answer.
+    /// If the database does not answer.
     pub(crate) async fn rollback(self) -> Result<()> {
         Ok(self.transaction.rollback().await?)
     }
 }
 
-/// A part of an act, in a savepoint.
+/// A part of an operation, in a savepoint.
 pub(crate) struct Part {
     savepoint: DatabaseTransaction,
     entries: Vec<Entry>,
@@ -195,11 +196,12 @@ impl Part {
         self.entries.push(entry);
     }
 
-    /// Keeps the part, or takes it back. Both write the same, so that the time of an answer does not tell which it was.
+    /// Keeps the part or undoes it. In both cases the same rows are written, so the duration of a request does not
+    /// reveal which it was.
     ///
     /// # Errors
     ///
-    /// When the database refuses.
+    /// If the database returns an error.
     pub(crate) async fn end(self, is_kept: bool) -> Result<()> {
         audit::write(&self.savepoint, self.entries).await?;
         if is_kept {
@@ -211,11 +213,11 @@ impl Part {
     }
 }
 
-/// Records an act that changes nothing else.
+/// Records an operation that changes nothing else.
 ///
 /// # Errors
 ///
-/// When the database refuses.
+/// If the database returns an error.
 pub(crate) async fn record(app: &App, entry: Entry) -> Result<()> {
     audit::write_alone(&app.database, entry).await?;
     app.audit.wake();

@@ -1,4 +1,4 @@
-//! What people do with their own account.
+//! The actions of users on their own account.
 //!
 //! Within this wing: registration ← api_token ← session ← account ← recovery.
 

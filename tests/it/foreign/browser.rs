@@ -7,7 +7,7 @@ use crate::once::{project, run, text, tool};
 use crate::support::{PASSWORD, Server};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn swagger_ui_asks_who_i_am_with_a_password_a_token_and_an_api_token() {
+async fn swagger_ui_can_authorize_with_a_password_an_access_token_and_an_api_token() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let token = server.api_token(&person.access, &serde_json::json!({})).await;
@@ -20,13 +20,13 @@ async fn swagger_ui_asks_who_i_am_with_a_password_a_token_and_an_api_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_life_of_an_account_is_lived_on_pages_with_scripts_and_without() {
+async fn the_pages_work_in_a_browser_with_and_without_scripts() {
     let server = Server::start().await;
     let root = server.superuser("root").await;
-    // Another server of the same database, on which a password counts as fresh for a second.
+    // Another server on the same database, on which a password is fresh for one second.
     let stale = Server::setup().set("FRESH_TOKEN_EXPIRES", 1).on(server.database.clone());
     let stale = stale.start().await;
-    // Whichever server sends a mail, it is kept in one place.
+    // Both servers write their mails to the same folder.
     let outbox = server.folder().join("outbox");
     std::fs::create_dir_all(&outbox).unwrap();
     std::os::unix::fs::symlink(&outbox, stale.folder().join("outbox")).unwrap();
@@ -40,7 +40,7 @@ async fn the_life_of_an_account_is_lived_on_pages_with_scripts_and_without() {
         .arg(&root.email)
         .env("STALE_URL", stale.url("")));
     let said = text(&output.stdout) + &text(&output.stderr);
-    assert!(output.status.success() && said.contains("pages were looked at"), "{said}");
+    assert!(output.status.success() && said.contains("pages were checked"), "{said}");
     let output = run(Command::new("node")
         .current_dir(node_folder())
         .arg(project().join("tests/tools/validate.mjs"))

@@ -1,4 +1,4 @@
-//! Other services trust Tessera's tokens: the example, and what the guide shows, as they stand there.
+//! Services that verify Tessera's tokens: the example, and the code of the guide.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -9,7 +9,7 @@ use super::node_folder;
 use crate::once::{block, project, tool};
 use crate::support::{Forgery, SECRET, Server, claims_of, eventually, free_port, kid_of};
 
-/// A program that serves on a port of this machine.
+/// A service that runs on a port of this machine.
 struct Service {
     child: Child,
     url: String,
@@ -38,7 +38,7 @@ impl Service {
         service
     }
 
-    /// The status, the body and the challenge of an operation with a token.
+    /// Sends a request with a token. Returns the status, the body and the challenge.
     async fn ask(&self, path: &str, token: Option<&str>) -> (u16, Value, String) {
         let mut request = self.client.get(format!("{}{path}", self.url));
         if let Some(token) = token {
@@ -57,7 +57,7 @@ impl Service {
 }
 
 async fn example(folder: &Path, arguments: &[&str]) -> Service {
-    // It is made first, for that takes as long as it takes: its dependencies have fewer features than those of tests.
+    // Builds it first, because a build can take long: its dependencies have fewer features than those of the tests.
     let made = cargo("build").output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let port = free_port();
@@ -73,7 +73,7 @@ fn cargo(subcommand: &str) -> Command {
     command
 }
 
-/// What no service may take for an access token.
+/// Tokens that no service may accept as access tokens.
 fn attacks(access: &str, refresh: &str) -> Vec<String> {
     let forgery = Forgery::of(access);
     let past = claims_of(access)["iat"].as_u64().unwrap() - 1000;
@@ -91,9 +91,9 @@ fn attacks(access: &str, refresh: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_example_lets_pass_whom_it_says() {
+async fn the_example_service_accepts_only_valid_tokens() {
     let folder = tempfile::tempdir().unwrap();
-    // As a development server leaves it.
+    // A development server writes this file.
     std::fs::write(folder.path().join("tessera.secret"), SECRET).unwrap();
     let service = example(folder.path(), &[]).await;
     let server = Server::start().await;
@@ -145,7 +145,7 @@ async fn the_example_lets_pass_whom_it_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_example_reads_published_keys() {
+async fn the_example_service_can_use_published_keys() {
     let server = Server::setup().set("JWT_ALGORITHM", "EdDSA").start().await;
     let folder = tempfile::tempdir().unwrap();
     let tessera = format!("--tessera={}", server.url(""));
@@ -155,7 +155,7 @@ async fn the_example_reads_published_keys() {
     for attack in attacks(&person.access, &person.refresh) {
         assert_eq!(service.status("/protected", Some(&attack)).await, 401, "{attack}");
     }
-    // Whoever knows the secret makes no tokens for it.
+    // The secret cannot be used to make tokens for this service.
     let forged = Forgery::of(&person.access).with_header("alg", "HS256").sign();
     assert_eq!(service.status("/protected", Some(&forged)).await, 401);
 }
@@ -172,7 +172,7 @@ async fn guards_as_the_guide_says(service: &Service, server: &Server) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_guides_fastapi_service_guards_as_it_says() {
+async fn the_fastapi_service_of_the_guide_accepts_only_valid_tokens() {
     let server = Server::start().await;
     let folder = tempfile::tempdir().unwrap();
     let code = block("docs/guide/verifying.md", "fastapi");
@@ -185,7 +185,7 @@ async fn the_guides_fastapi_service_guards_as_it_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_guides_express_service_guards_as_it_says() {
+async fn the_express_service_of_the_guide_accepts_only_valid_tokens() {
     let server = Server::start().await;
     let code = block("docs/guide/verifying.md", "express");
     std::fs::write(node_folder().join("service.mjs"), code).unwrap();

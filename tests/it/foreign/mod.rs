@@ -1,5 +1,5 @@
-//! Other people's programs: a browser, libraries that verify tokens, frameworks, and what a newcomer types.
-//! `scripts/test --all` installs and runs them, once.
+//! Third-party programs: a browser, libraries that verify tokens, frameworks, and the commands of the README.
+//! `scripts/test --all` installs them and runs these tests once.
 
 mod browser;
 mod guards;
@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use crate::once::tools;
 
-/// Where Node finds what `scripts/test` installed.
+/// The folder in which `scripts/test` installed the packages of Node.
 fn node_folder() -> PathBuf {
     let folder = tools().join("../../node");
     assert!(folder.join("node_modules/jose").exists(), "jose is missing: run scripts/test --all");

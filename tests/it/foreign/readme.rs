@@ -1,4 +1,4 @@
-//! What the README shows is what happens.
+//! The commands of the README work.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -7,10 +7,10 @@ use std::process::{Child, Command, Stdio};
 use crate::once::{run, text, tool, tools};
 use crate::support::command;
 
-/// A development server on the port that the README's lines name.
-struct Walked(Child);
+/// A development server on the port that the README uses.
+struct DevServer(Child);
 
-impl Walked {
+impl DevServer {
     fn start(folder: &Path) -> Self {
         let mut child = command(folder)
             .args(["serve", "--dev", "--log-format=json"])
@@ -20,14 +20,14 @@ impl Walked {
             .unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let listens = lines.any(|line| line.unwrap().contains("\"listening\""));
-        let walked = Self(child);
-        assert!(listens, "the walk-through needs port 8000, which something else has");
+        let server = Self(child);
+        assert!(listens, "the walk-through needs port 8000, but another program uses it");
         std::thread::spawn(move || lines.for_each(drop));
-        walked
+        server
     }
 }
 
-impl Drop for Walked {
+impl Drop for DevServer {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
@@ -38,7 +38,7 @@ fn block(name: &str) -> String {
     crate::once::block("README.md", name)
 }
 
-/// Types a block into a terminal, as a newcomer would; what was printed.
+/// Types a block into a terminal, and returns the output.
 fn type_in(folder: &Path, block: &str) -> String {
     let script = folder.join("typed.sh");
     std::fs::write(&script, format!("set -e\n{block}")).unwrap();
@@ -56,7 +56,7 @@ fn type_in(folder: &Path, block: &str) -> String {
     printed
 }
 
-/// Without the terminal's escape sequences, each of which ends with a letter.
+/// Removes the escape sequences of the terminal, each of which ends with a letter.
 fn without_colours(printed: &str) -> String {
     let mut parts = printed.split("\u{1b}[");
     let first = parts.next().unwrap_or_default().to_owned();
@@ -66,19 +66,23 @@ fn without_colours(printed: &str) -> String {
     })
 }
 
-/// One server, one database, from the first line to the last; the port is the one in the lines.
+/// All blocks run against one server with one database, on the port that the README uses.
 #[test]
-fn the_walk_through_works_as_typed() {
+fn the_walk_through_of_the_readme_works() {
     let folder = tempfile::tempdir().unwrap();
     tool("http");
-    let server = Walked::start(folder.path());
+    let server = DevServer::start(folder.path());
 
     let contract = "http POST :8000/auth/register email=first@user.com password=blurp
 http --form POST :8000/auth/jwt/login username=first@user.com password=blurp
 token=$(http --form POST :8000/auth/jwt/login username=first@user.com password=blurp | jq --raw-output '.access_token')
 http :8000/users/me --auth-type=jwt --auth=$token
 ";
-    assert_eq!(block("walk-through"), contract, "the README's lines are the contract's");
+    assert_eq!(
+        block("walk-through"),
+        contract,
+        "the commands of the README must be those of the contract"
+    );
     let printed = type_in(folder.path(), &(block("walk-through") + "echo \"$token\" > token\n"));
     for expected in ["201 Created", "\"access_token\"", "200 OK", "first@user.com"] {
         assert!(printed.contains(expected), "{expected}: {printed}");
@@ -93,7 +97,7 @@ http :8000/users/me --auth-type=jwt --auth=$token
         type_in(folder.path(), &("token=$(cat token)\n".to_owned() + &block("superuser")));
     assert!(printed.contains("\"is_superuser\": true"), "{printed}");
 
-    // The command as `cargo install` leaves it.
+    // `cargo install` puts the command into the path.
     let binary = std::path::Path::new(env!("CARGO_BIN_EXE_tessera")).parent().unwrap();
     let terminal = format!("PATH={}:$PATH\n{}", binary.display(), block("terminal"));
     let printed = type_in(folder.path(), &terminal);

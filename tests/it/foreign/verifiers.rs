@@ -1,4 +1,4 @@
-//! Other people's libraries accept what Tessera makes.
+//! Third-party libraries accept Tessera's tokens and hashes.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -15,7 +15,7 @@ fn python(script: &str, environment: &[(&str, &str)]) -> String {
 }
 
 #[tokio::test]
-async fn pyjwt_accepts_our_token_with_app_secret() {
+async fn pyjwt_accepts_an_access_token_with_app_secret() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let script = "
@@ -38,9 +38,9 @@ except jwt.InvalidSignatureError:
     assert_eq!(python(wrong, &environment), "refused");
 }
 
-/// What libraries of others make of a token, each set up as its documentation says: `accepted`, or why
-/// not.
-fn judged(token: &str, leeway: Option<u64>) -> BTreeMap<String, String> {
+/// Verifies a token with third-party libraries, each set up as its documentation says. The results are `accepted` or
+/// the reason of the refusal.
+fn verify_with_libraries(token: &str, leeway: Option<u64>) -> BTreeMap<String, String> {
     let arguments = [token.to_owned(), SECRET.to_owned()];
     let arguments = || arguments.iter().cloned().chain(leeway.map(|leeway| leeway.to_string()));
     let scripts = project().join("tests/tools");
@@ -60,32 +60,32 @@ fn judged(token: &str, leeway: Option<u64>) -> BTreeMap<String, String> {
     judged
 }
 
-/// They hold the secret, and none looks at the claim `type`.
+/// The libraries hold the secret, and none of them checks the claim `type`.
 #[tokio::test]
-async fn no_library_takes_a_refresh_token_for_an_access_token() {
+async fn no_library_accepts_a_refresh_token_as_an_access_token() {
     let server = Server::start().await;
     let person = server.person("first").await;
-    for (library, said) in judged(&person.access, None) {
+    for (library, said) in verify_with_libraries(&person.access, None) {
         assert_eq!(said, "accepted", "{library}");
     }
-    for (library, said) in judged(&person.refresh, None) {
+    for (library, said) in verify_with_libraries(&person.refresh, None) {
         assert!(said.to_lowercase().contains("signature"), "{library}: {said}");
     }
 }
 
-/// A library whose clock is behind sees times that lie ahead.
+/// For a library whose clock is behind, the times in tokens are in the future.
 #[tokio::test]
-async fn libraries_look_at_iat_and_nbf_as_the_guides_table_says() {
+async fn libraries_check_iat_and_nbf_as_the_table_of_the_guide_says() {
     let server = Server::start().await;
     let access = server.person("first").await.access;
     let issued = claims_of(&access)["iat"].as_u64().unwrap();
     let good = || Forgery::of(&access).with("nbf", issued - 5);
     let mut expected = BTreeMap::new();
     for claim in ["iat", "nbf"] {
-        // Some seconds pass until they look.
+        // The libraries check the token some seconds later.
         let ahead = good().with(claim, issued + 240).sign();
         for leeway in [None, Some(300)] {
-            for (library, said) in judged(&ahead, leeway) {
+            for (library, said) in verify_with_libraries(&ahead, leeway) {
                 let said = if said == "accepted" { "accepted" } else { "refused" };
                 expected.entry(library).or_insert_with(Vec::new).push(said.to_owned());
             }
@@ -105,9 +105,9 @@ async fn libraries_look_at_iat_and_nbf_as_the_guides_table_says() {
     assert_eq!(told, expected);
 }
 
-/// Every algorithm, in Python twice and in JavaScript: with the secret, and with published keys.
+/// Every algorithm, with two libraries in Python and one in JavaScript, with the secret and with published keys.
 #[tokio::test]
-async fn authlib_pyjwt_and_jose_accept_our_tokens() {
+async fn authlib_pyjwt_and_jose_accept_access_tokens() {
     let authlib = "
 import json, os, urllib.request
 from authlib.jose import JsonWebKey, JsonWebToken
@@ -147,7 +147,7 @@ print(claims['sub'])
                 .replace("http://localhost:8000/.well-known/jwks.json", &jwks)
                 .replace("EdDSA", algorithm);
             assert_eq!(python(&script, &environment), person.id, "{algorithm}");
-            // A key that was retired is published no more.
+            // A retired key is no longer published.
             let root = server.superuser("root").await;
             let rotate = server.post("/admin/keys").bearer(&root.access);
             let now = serde_json::json!({ "now": true });
@@ -164,7 +164,7 @@ print(claims['sub'])
 }
 
 #[tokio::test]
-async fn passlib_and_tessera_read_each_others_hashes() {
+async fn passlib_and_tessera_can_verify_each_others_hashes() {
     let server = Server::start().await;
     let long = "p".repeat(200);
     server.register("short@user.com", PASSWORD).await.expect_status(201);

@@ -1,4 +1,4 @@
-//! How pages look and what they say: languages, and what an operator makes of them.
+//! The look and the texts of pages: languages, and the operator's brand, templates and texts.
 
 use std::fs;
 use std::process::Command;
@@ -13,7 +13,7 @@ async fn open(server: &Server, path: &str, language: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn pages_speak_the_language_that_is_asked_for_and_refusals_do() {
+async fn pages_and_their_errors_use_the_preferred_language() {
     let server = Server::setup().production().start().await;
     let english = open(&server, "/login", "fr, *;q=0.1").await.expect_status(200);
     assert!(english.body.contains("<html lang=\"en\">") && english.body.contains("Password"));
@@ -21,7 +21,7 @@ async fn pages_speak_the_language_that_is_asked_for_and_refusals_do() {
     assert!(german.body.contains("<html lang=\"de\">") && german.body.contains("Passwort"));
     assert_eq!(german.header("content-language"), "de");
     assert!(german.header("vary").contains("Accept-Language"), "{:?}", german.headers);
-    // No more than that comes of it.
+    // Malformed languages have no other effect.
     for odd in ["../../etc/passwd", "<script>", "de\u{e9}", &"de,".repeat(2000)] {
         let answer = open(&server, "/login", odd).await.expect_status(200);
         assert!(!answer.body.contains("<script>") && !answer.body.contains("passwd"), "{odd}");
@@ -40,7 +40,7 @@ async fn pages_speak_the_language_that_is_asked_for_and_refusals_do() {
     browser.csrf = "x".to_owned();
     let refused = browser.press("/login", &filled(PASSWORD)).await.expect_status(403);
     assert!(refused.body.contains("<html lang=\"de\">"), "{}", refused.body);
-    // Programs are told the same as ever.
+    // The JSON operations always answer in English.
     let program = server.post("/auth/register").header("accept-language", "de");
     let body = json!({ "email": "first@user.com", "password": "kurz" });
     let answer = program.json(&body).send().await.expect_status(400);
@@ -48,7 +48,7 @@ async fn pages_speak_the_language_that_is_asked_for_and_refusals_do() {
 }
 
 #[tokio::test]
-async fn the_name_the_logo_the_colour_and_the_contact_are_the_operators() {
+async fn operators_can_set_the_name_the_logo_the_colour_and_the_contact() {
     let folder = tempfile::tempdir().unwrap();
     let logo = folder.path().join("logo.svg");
     fs::write(&logo, "<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>")
@@ -64,7 +64,7 @@ async fn the_name_the_logo_the_colour_and_the_contact_are_the_operators() {
     assert!(page.body.contains("Acme &lt;b&gt;&amp; Sons</a>"), "{}", page.body);
     assert!(page.body.contains("src=\"./logo\"") && page.body.contains("mailto:help@example.com"));
     let style = server.get("/style.css").send().await.expect_status(200);
-    // On yellow, black; and links that could not be read on white are darker.
+    // Text on yellow is black. Links that would not be readable on white are darker.
     assert!(style.body.contains("--act: #ffd400; --on-act: #000000;"), "{}", style.body);
     assert!(!style.body.contains("--link: #ffd400 }\n@media"), "{}", style.body);
     let logo = server.get("/logo").send().await.expect_status(200);
@@ -77,7 +77,7 @@ async fn the_name_the_logo_the_colour_and_the_contact_are_the_operators() {
 }
 
 #[tokio::test]
-async fn templates_texts_and_style_of_ones_own_take_the_place_of_those_that_come_with_it() {
+async fn templates_texts_and_styles_of_an_operator_replace_the_built_in_ones() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
     write(
@@ -96,14 +96,14 @@ async fn templates_texts_and_style_of_ones_own_take_the_place_of_those_that_come
         "{}",
         page.body
     );
-    // A third language is a file; what it has not is said in English.
+    // A file adds a third language. Texts that it does not have are in English.
     let page = open(&server, "/login", "fr-CA").await;
     assert!(page.body.contains("<html lang=\"fr\">") && page.body.contains("Se connecter"));
     assert!(page.body.contains("Password"), "{}", page.body);
     assert!(open(&server, "/login", "de").await.body.contains("Anmelden"));
     assert!(server.get("/style.css").send().await.body.starts_with("main { color: red }"));
     assert!(server.get("/style.css").send().await.body.ends_with("h1 { color: green }\n"));
-    server.log.says("no page says a text of this name").await;
+    server.log.wait_for("no page uses a text with this name").await;
     server.register("first@user.com", PASSWORD).await.expect_status(201);
     let mut browser = Browser::of(&server);
     browser.sign_in("first@user.com", PASSWORD).await;
@@ -111,7 +111,7 @@ async fn templates_texts_and_style_of_ones_own_take_the_place_of_those_that_come
 }
 
 #[tokio::test]
-async fn where_an_address_is_stands_beside_it_in_the_readers_language() {
+async fn pages_show_the_place_of_an_ip_address_in_the_preferred_language() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("places.mmdb");
     let script = project().join("tests/tools/places.py");
@@ -145,7 +145,7 @@ async fn where_an_address_is_stands_beside_it_in_the_readers_language() {
 }
 
 #[test]
-fn what_no_page_can_be_made_of_is_refused_at_the_start_with_its_name() {
+fn a_start_names_invalid_files_and_settings_of_pages() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| {
         let file = folder.path().join(name);
@@ -160,17 +160,13 @@ fn what_no_page_can_be_made_of_is_refused_at_the_start_with_its_name() {
     let pages = folder.path().join("pages");
     fs::create_dir(&pages).unwrap();
     for (name, text, words) in [
-        ("logn.html", "", "logn.html: no page is called that"),
+        ("logn.html", "", "logn.html: no page has this name"),
         ("login.html", "{% if %}", "PAGE_TEMPLATES: login.html: syntax error"),
-        (
-            "login.html",
-            "{% extends \"base.html\" %}",
-            "login.html: no template is called base.html",
-        ),
-        ("french.ftl", "a = b", "french: its name is no language"),
+        ("login.html", "{% extends \"base.html\" %}", "login.html: there is no template base.html"),
+        ("french.ftl", "a = b", "french: its name is not a language"),
         ("de.ftl", "a = b\n= nothing", "de: line 2: "),
         ("de.ftl", "= nothing", "PAGE_TEMPLATES: de: "),
-        ("not a language.ftl", "a = b", "its name is no language"),
+        ("not a language.ftl", "a = b", "its name is not a language"),
     ] {
         let file = write(&format!("pages/{name}"), text);
         refused("PAGE_TEMPLATES", pages.to_str().unwrap(), words);
@@ -178,9 +174,9 @@ fn what_no_page_can_be_made_of_is_refused_at_the_start_with_its_name() {
     }
     let text = write("logo.txt", "no picture");
     refused("GEOIP_DATABASE", text.to_str().unwrap(), "GEOIP_DATABASE: ");
-    refused("BRAND_LOGO", text.to_str().unwrap(), "it is no SVG, PNG, JPEG or WebP");
+    refused("BRAND_LOGO", text.to_str().unwrap(), "it is not an SVG, PNG, JPEG or WebP image");
     let large = write("large.svg", &format!("<svg>{}", " ".repeat(256 * 1024)));
     refused("BRAND_LOGO", large.to_str().unwrap(), "more than 256 KiB");
-    refused("BRAND_COLOR", "red;}", "The colour of buttons and links, as #1d4ed8");
+    refused("BRAND_COLOR", "red;}", "The colour of buttons and links, for example `#1d4ed8`");
     refused("BRAND_CONTACT", "javascript:alert(1)", "a mail address or a URL");
 }

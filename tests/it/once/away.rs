@@ -1,5 +1,5 @@
-//! A database that is away: nothing is acknowledged, nothing is told, and nothing needs a restart
-//! once it is back.
+//! A database that is away: the server acknowledges nothing, reveals nothing about the database, and recovers without a
+//! restart.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ pub(crate) async fn behind_a_proxy() -> (Server, Proxy) {
     let address = address_of(database.url()).to_owned();
     let proxy = Proxy::to(address.clone()).await;
     let url = database.url().replace(&address, &proxy.address().to_string());
-    let server = Server::setup().on(database).reaching_it_by(url).start().await;
+    let server = Server::setup().on(database).reach_database_at(url).start().await;
     (server, proxy)
 }
 
@@ -22,7 +22,7 @@ fn address_of(url: &str) -> &str {
     url.rsplit('@').next().unwrap().split('/').next().unwrap()
 }
 
-/// What every operation that needs the database answers without it.
+/// Sends requests that need the database, and returns the answers.
 async fn ask_everything(server: &Server, person: &Person) -> Vec<Answer> {
     let (me, refresh, logout, login, register) = tokio::join!(
         server.me(&person.access),
@@ -38,11 +38,11 @@ async fn a_database_goes_away(take: fn(&Proxy)) {
     let (server, proxy) = behind_a_proxy().await;
     let person = server.person("first").await;
     take(&proxy);
-    // Nobody is known from a moment ago.
-    server.passes(Duration::from_secs(1));
-    // The promise is ten seconds; a request that is answered at all is answered within them.
+    // The server no longer uses the users that it read before.
+    server.move_clock(Duration::from_secs(1));
+    // The server promises an answer within ten seconds.
     let asked = tokio::time::timeout(Duration::from_secs(20), ask_everything(&server, &person));
-    for answer in asked.await.expect("somebody was left waiting") {
+    for answer in asked.await.expect("a request was not answered in time") {
         assert_eq!((answer.status, answer.body.as_str()), (503, AWAY));
         assert!(answer.header("retry-after").parse::<u32>().unwrap() > 0);
     }
@@ -57,7 +57,7 @@ async fn a_database_goes_away(take: fn(&Proxy)) {
         answer.status == 200
     })
     .await;
-    // Nothing that was refused was done.
+    // Refused requests changed nothing.
     assert_eq!(server.database.count("\"user\"").await, 1);
     assert_eq!(server.database.count("revocation").await, 0);
     server.refresh(&person.refresh).await.expect_status(200);
@@ -66,25 +66,25 @@ async fn a_database_goes_away(take: fn(&Proxy)) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_refuses_connections_is_away() {
+async fn a_database_that_refuses_connections_causes_503_until_it_is_back() {
     a_database_goes_away(Proxy::cut).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_says_nothing_is_away() {
+async fn a_database_that_does_not_answer_causes_503_until_it_is_back() {
     a_database_goes_away(Proxy::silence).await;
 }
 
-/// A replica that cannot learn what was revoked must not say yes.
+/// A replica that cannot read revocations must not accept tokens.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replica_that_cannot_learn_of_revocations_fails_closed() {
+async fn a_replica_that_cannot_read_revocations_refuses_every_token() {
     let (server, proxy) = behind_a_proxy().await;
     let other = Server::setup().on(server.database.clone()).start().await;
     let person = other.person("first").await;
     server.me(&person.access).await.expect_status(200);
     proxy.silence();
     other.logout(&person.access).await.expect_status(204);
-    server.passes(Duration::from_secs(6));
+    server.move_clock(Duration::from_secs(6));
     let answer = server.me(&person.access).await;
     assert_eq!((answer.status, answer.body.as_str()), (503, AWAY));
     let ready = server.get("/health/ready").send().await.expect_status(503);
@@ -92,15 +92,15 @@ async fn a_replica_that_cannot_learn_of_revocations_fails_closed() {
     proxy.mend();
     eventually("it recovers", async || {
         let answer = server.me(&person.access).await;
-        assert!([401, 503].contains(&answer.status), "a wrong yes");
+        assert!([401, 503].contains(&answer.status), "a revoked token was accepted");
         answer.status == 401
     })
     .await;
 }
 
-/// A replica that stops while it holds the lock of revocations must not stop everybody's sign-outs.
+/// A replica that freezes while it holds the lock of revocations must not block the sign-outs on others.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replica_that_freezes_in_a_transaction_is_not_waited_for_for_ever() {
+async fn a_replica_that_freezes_in_a_transaction_does_not_block_the_others() {
     let one = Server::setup().on(TestDatabase::create(Kind::Postgres).await).start().await;
     let other = Server::setup().on(one.database.clone()).start().await;
     let (frozen, person) = (one.person("frozen").await, one.person("first").await);
@@ -109,7 +109,7 @@ async fn a_replica_that_freezes_in_a_transaction_is_not_waited_for_for_ever() {
     table.execute_unprepared("lock table revocation in exclusive mode").await.unwrap();
     let logout = one.post("/auth/jwt/logout").bearer(&frozen.access).send();
     let logout = tokio::spawn(logout);
-    one.database.waits_for_a_lock().await;
+    one.database.wait_for_a_blocked_statement().await;
     one.freeze();
     table.rollback().await.unwrap();
     for turn in 0.. {
@@ -118,7 +118,7 @@ async fn a_replica_that_freezes_in_a_transaction_is_not_waited_for_for_ever() {
             break;
         }
         assert_eq!(answer.status, 503);
-        assert!(turn < 20, "sign-outs are stopped everywhere");
+        assert!(turn < 20, "a frozen replica blocks sign-outs");
     }
     one.thaw();
     let answer = logout.await.unwrap();

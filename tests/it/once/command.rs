@@ -11,7 +11,7 @@ fn tessera(folder: &Path, arguments: &[&str]) -> Output {
     run(command(folder).args(arguments))
 }
 
-/// With a line on standard input.
+/// Runs a command with a line on standard input.
 fn tessera_reading(folder: &Path, arguments: &[&str], line: &str) -> Output {
     let mut child = command(folder)
         .args(arguments)
@@ -25,7 +25,7 @@ fn tessera_reading(folder: &Path, arguments: &[&str], line: &str) -> Output {
 }
 
 #[tokio::test]
-async fn an_operator_makes_a_superuser_who_signs_in() {
+async fn an_operator_can_make_a_superuser_who_can_sign_in() {
     let server = Server::start().await;
     let url = server.database.url();
     let arguments = ["user", "create", "root@user.com", "--superuser", "--database-url", url];
@@ -49,7 +49,7 @@ async fn an_operator_makes_a_superuser_who_signs_in() {
 }
 
 #[tokio::test]
-async fn an_operator_promotes_a_user_whose_token_works_on() {
+async fn an_operator_can_promote_a_user_whose_token_stays_valid() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let url = server.database.url();
@@ -65,7 +65,7 @@ async fn an_operator_promotes_a_user_whose_token_works_on() {
 }
 
 #[tokio::test]
-async fn health_says_by_its_status_whether_a_server_can_answer() {
+async fn the_exit_status_of_health_shows_whether_a_server_can_answer() {
     let server = Server::start().await;
     let port = server.address.port().to_string();
     let ready = tessera(server.folder(), &["health", "--port", &port]);
@@ -94,7 +94,7 @@ fn migrations_are_applied_once_and_listed() {
 }
 
 #[test]
-fn settings_are_printed_with_where_they_came_from_and_without_secrets() {
+fn settings_are_printed_with_their_origin_and_without_secrets() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(
         folder.path().join(".env"),
@@ -127,7 +127,7 @@ fn settings_are_printed_with_where_they_came_from_and_without_secrets() {
 }
 
 #[test]
-fn no_spelling_of_a_database_url_shows_its_password() {
+fn no_command_shows_the_password_of_a_database_url() {
     let folder = tempfile::tempdir().unwrap();
     let urls = [
         "postgres://user:hush@host/database?password=hush",
@@ -155,7 +155,7 @@ fn no_spelling_of_a_database_url_shows_its_password() {
 }
 
 #[test]
-fn a_generated_secret_is_good_enough_and_never_the_same() {
+fn generated_secrets_are_long_and_different_each_time() {
     let folder = tempfile::tempdir().unwrap();
     let one = text(&tessera(folder.path(), &["secret", "generate"]).stdout);
     let other = text(&tessera(folder.path(), &["secret", "generate"]).stdout);
@@ -165,7 +165,7 @@ fn a_generated_secret_is_good_enough_and_never_the_same() {
 }
 
 #[test]
-fn a_command_line_nobody_understands_is_exit_status_2_and_help_is_0() {
+fn an_invalid_command_line_exits_with_2_and_help_with_0() {
     let folder = tempfile::tempdir().unwrap();
     for arguments in [&["fly"][..], &["serve", "--wings"], &["user"], &["user", "create"], &[]] {
         let output = tessera(folder.path(), arguments);
@@ -180,15 +180,66 @@ fn a_command_line_nobody_understands_is_exit_status_2_and_help_is_0() {
 }
 
 #[test]
-fn help_never_shows_what_the_environment_holds() {
+fn help_never_shows_values_from_the_environment() {
     let folder = tempfile::tempdir().unwrap();
-    let output = run(command(folder.path()).args(["serve", "--help"]).env("APP_SECRET", "hush"));
-    assert!(text(&output.stdout).contains("APP_SECRET"));
-    assert!(!text(&output.stdout).contains("hush"));
+    for arguments in [["serve", "--help"], ["help", "serve"], ["help", "settings"]] {
+        let output = run(command(folder.path()).args(arguments).env("APP_SECRET", "hush"));
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        assert!(!text(&output.stdout).contains("hush"), "{arguments:?}");
+    }
+}
+
+/// The settings are options of every command, but only one page lists them.
+#[test]
+fn the_help_of_every_command_fits_a_screen_and_names_the_page_of_settings() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut waiting, mut count) = (vec![Vec::<String>::new()], 0);
+    while let Some(words) = waiting.pop() {
+        let help = |flag| {
+            let arguments = words.iter().map(String::as_str).chain([flag]).collect::<Vec<_>>();
+            text(&tessera(folder.path(), &arguments).stdout)
+        };
+        let (long, short) = (help("--help"), help("-h"));
+        for help in [&long, &short] {
+            let lines = help.lines().count();
+            assert!((5..=45).contains(&lines), "{words:?} has {lines} lines:\n{help}");
+            assert!(help.contains("Settings: see `tessera help settings`."), "{words:?}:\n{help}");
+            assert!(!help.contains("--database-url"), "{words:?}:\n{help}");
+        }
+        let listed = long.split("\nCommands:\n").nth(1).unwrap_or_default();
+        let listed = listed.lines().take_while(|line| !line.is_empty());
+        let names = listed.filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+        // The rest of a description that takes several lines is indented further.
+        for name in names.filter(|name| !name.is_empty()) {
+            waiting.push([&words[..], &[name.to_owned()]].concat());
+        }
+        count += 1;
+    }
+    assert!(count > 40, "only {count} commands were found");
 }
 
 #[test]
-fn a_reader_who_has_seen_enough_is_no_fault() {
+fn the_page_of_settings_names_every_setting_once_and_in_a_group() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = text(&tessera(folder.path(), &["help", "settings"]).stdout);
+    let groups = page.lines().filter(|line| line.ends_with(':') && !line.starts_with(' '));
+    assert_eq!(groups.count(), 11, "{page}");
+    let definitions = api::base::config::definitions();
+    for setting in definitions.get_arguments().filter(|setting| !setting.is_hide_set()) {
+        let Some(variable) = setting.get_env() else { continue };
+        let begin = format!("\n  {}  (--{}", variable.display(), setting.get_long().unwrap());
+        assert_eq!(page.matches(&begin).count(), 1, "{begin}:\n{page}");
+        let default = setting.get_default_values().first();
+        let default = default.map_or("none".into(), |default| default.to_string_lossy());
+        let (_, after) = page.split_once(&begin).unwrap();
+        let end = format!(", default: {default})");
+        assert!(after.lines().next().unwrap().ends_with(&end), "{begin}{end}:\n{page}");
+    }
+    assert!(page.find("\nServer:\n") < page.find("\n  TESSERA_DEV "), "{page}");
+}
+
+#[test]
+fn a_command_succeeds_if_its_reader_closes_the_pipe() {
     let folder = tempfile::tempdir().unwrap();
     for arguments in ["openapi", "config print"] {
         let script = format!("\"$0\" {arguments} | head -1; exit ${{PIPESTATUS[0]}}");
@@ -201,7 +252,7 @@ fn a_reader_who_has_seen_enough_is_no_fault() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_person_types_at_the_prompt() {
+async fn the_shell_works_in_a_terminal() {
     let server = Server::start().await;
     server.person("first").await;
     let typed = run(std::process::Command::new(super::tool("python"))
@@ -214,7 +265,7 @@ async fn a_person_types_at_the_prompt() {
 }
 
 #[test]
-fn shells_are_told_how_to_complete_and_manual_pages_are_written() {
+fn completions_and_manual_pages_are_generated() {
     let folder = tempfile::tempdir().unwrap();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = tessera(folder.path(), &["completions", shell]);
@@ -236,9 +287,9 @@ fn shells_are_told_how_to_complete_and_manual_pages_are_written() {
     assert!(page.contains("username"), "{page}");
 }
 
-/// Making a user signs nothing.
+/// Making a user needs no secret, because nothing is signed.
 #[test]
-fn a_user_is_made_without_a_secret_and_counts_as_verified() {
+fn an_operator_can_make_a_verified_user_without_a_secret() {
     let folder = tempfile::tempdir().unwrap();
     let made = tessera_reading(
         folder.path(),
@@ -253,7 +304,7 @@ fn a_user_is_made_without_a_secret_and_counts_as_verified() {
 }
 
 #[test]
-fn asking_for_the_status_of_migrations_writes_nothing() {
+fn the_status_of_migrations_writes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(tessera(folder.path(), &["migrate", "status"]).status.code(), Some(1));
     let tables = run(std::process::Command::new("sqlite3")
@@ -263,7 +314,7 @@ fn asking_for_the_status_of_migrations_writes_nothing() {
 }
 
 #[tokio::test]
-async fn a_token_is_explained_on_the_command_line() {
+async fn a_command_explains_a_token() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let explain = |token: &str| {

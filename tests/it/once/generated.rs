@@ -1,5 +1,5 @@
-//! Files that are made from the code are committed, and are what the code makes. `UPDATE=1` with
-//! the same tests writes them.
+//! Compares the files that are generated from the code with the committed ones. With `UPDATE=1`, the same tests write
+//! the files.
 
 use api::base::error::Code;
 
@@ -21,7 +21,7 @@ fn compare(path: &str, made: &str) {
     let committed = std::fs::read_to_string(&file).unwrap_or_default();
     assert!(
         committed == made,
-        "{path} is not what the code makes: run `UPDATE=1 cargo test --test it generated`"
+        "{path} differs from the generated file: run `UPDATE=1 cargo test --test it generated`"
     );
 }
 
@@ -33,12 +33,12 @@ fn stdout(arguments: &[&str]) -> String {
 }
 
 #[test]
-fn openapi_yaml_is_what_the_code_answers() {
+fn openapi_yaml_is_up_to_date() {
     compare("openapi.yaml", &stdout(&["openapi"]));
 }
 
 #[test]
-fn env_example_has_every_setting() {
+fn the_example_environment_has_every_setting() {
     compare(".env.example", &api::base::config::example());
 }
 
@@ -66,10 +66,10 @@ fn the_guide_has_every_error_code() {
 
 #[test]
 fn the_guide_has_every_command() {
-    let mut page = "# Commands\n\nWhat `tessera` can do, as its `--help` says it. Exit status: 0 \
-                    for done, 1 for a failure, 2 for a command line that cannot be understood. \
-                    Every command takes the [settings](settings.md). This page is made from the \
-                    code.\n"
+    let mut page = "# Commands\n\nThis page has the `--help` of every command. Exit status: 0 for \
+                    success, 1 for a failure, 2 for a command line that Tessera does not understand. \
+                    Every command also accepts the [settings](settings.md) as options; `tessera help \
+                    settings` lists them. This page is generated from the code.\n"
         .to_owned();
     page += &format!("\n```text\n{}```\n", stdout(&["help", "tree"]));
     let pages = tempfile::tempdir().unwrap();
@@ -78,7 +78,7 @@ fn the_guide_has_every_command() {
     let mut commands: Vec<_> = std::fs::read_dir(pages.path())
         .unwrap()
         .map(|page| page.unwrap().file_name().into_string().unwrap())
-        // A page's name joins the words of the command, of which one has a hyphen of its own.
+        // The name of a page joins the words of a command with hyphens. One word contains a hyphen itself.
         .map(|page| page.trim_end_matches(".1").replace("set-password", "set_password"))
         .map(|page| page.split('-').skip(1).map(|word| word.replace('_', "-")).collect())
         .collect::<Vec<Vec<String>>>();
@@ -86,14 +86,14 @@ fn the_guide_has_every_command() {
     for command in commands {
         let words: Vec<_> = command.iter().map(String::as_str).chain(["--help"]).collect();
         let help = stdout(&words);
-        let help = help.split("\nSettings:\n").next().unwrap().trim_end();
-        page += &format!("\n## tessera {}\n\n```text\n{help}\n```\n", command.join(" "));
+        page +=
+            &format!("\n## tessera {}\n\n```text\n{}\n```\n", command.join(" "), help.trim_end());
     }
     compare("docs/guide/commands.md", &page.replace("tessera \n", "tessera\n"));
 }
 
-/// What a terminal prints, with ids, secrets and instants that are always the same: different ones stay
-/// different, and an hour stays an hour.
+/// Replaces ids, secrets and times in the output of commands by fixed ones. Different ids stay different, and the
+/// distances between times stay the same.
 #[derive(Default)]
 struct Examples {
     ids: Vec<String>,
@@ -111,7 +111,7 @@ impl Examples {
 
     fn line(&mut self, line: &str) -> String {
         let mut line = line.to_owned();
-        // However long the program took.
+        // The duration of the command varies.
         for seconds in 1..10 {
             line = line.replace(&format!(" {seconds} s "), " 0 s ");
         }
@@ -134,7 +134,7 @@ impl Examples {
             let start = found.saturating_sub(19);
             let time = chrono::NaiveDateTime::parse_from_str(&line[start..found], TIME).unwrap();
             let began = *self.began.get_or_insert(time);
-            // To the nearest minute: the program takes a while.
+            // To the nearest minute, because the commands take some time.
             let minutes = ((time - began).num_seconds() + 30).div_euclid(60);
             let example =
                 chrono::NaiveDateTime::parse_from_str("2026-11-22 09:30:00", TIME).unwrap();
@@ -144,7 +144,7 @@ impl Examples {
         }
         let mut from = 0;
         while let Some(part) = line.get(from..) {
-            // Wherever it stands, in a word as well.
+            // An id can also be in the middle of a word.
             if let Some(id) = part.get(..36).filter(|id| id.parse::<uuid::Uuid>().is_ok()) {
                 let example = self.id(id);
                 line.replace_range(from..from + 36, &example);
@@ -169,9 +169,9 @@ impl Examples {
     }
 }
 
-/// The answers are those of the program: only ids, instants and secrets are others.
+/// The page has the real output of the commands. Only ids, times and secrets are replaced.
 #[test]
-fn the_guide_shows_what_the_terminal_prints() {
+fn the_guide_shows_the_output_of_commands() {
     let folder = tempfile::tempdir().unwrap();
     let mut page = "# At the terminal\n\
         \n\
@@ -241,7 +241,7 @@ fn the_guide_shows_what_the_terminal_prints() {
     compare("docs/guide/terminal.md", &page);
 }
 
-/// The words of a line, of which some are in single quotes.
+/// Splits a line into words. Words can be in single quotes.
 fn shlex(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     for (position, part) in line.split('\'').enumerate() {
@@ -280,7 +280,7 @@ fn the_guide_has_every_setting() {
     compare("docs/guide/settings.md", &page);
 }
 
-/// A reader of the document finds words for everything and an example of every body.
+/// Every operation and every answer has a description, and every body has an example.
 #[test]
 fn every_operation_and_every_answer_is_described() {
     for (method, path, operation) in crate::support::operations() {

@@ -1,11 +1,11 @@
-//! Secrets that a log line, a panic or a test's output could show: no type with a secret in it derives
-//! `Debug`, unless the type of that field hides itself.
+//! Secrets that a log line, a panic or the output of a test could show. No type that contains a secret derives
+//! `Debug`, unless the type of the field hides its value.
 
 use std::path::PathBuf;
 
 use super::tidy::sources;
 
-/// Words in the name of a field, a variant or a type that make a secret of the text in it.
+/// Words that mark a secret, in the name of a field, a variant or a type.
 const SECRETS: [&str; 20] = [
     "authorization",
     "code",
@@ -29,39 +29,35 @@ const SECRETS: [&str; 20] = [
     "url",
 ];
 
-/// Types that show what is in them. Others hide it, are numbers, or are types of ours, each of which is
-/// looked at where it is written.
+/// Types that show their content. Other types hide it, are numbers, or are types of ours, which are checked where they
+/// are defined.
 const SHOW: [&str; 9] =
     ["Bytes", "Cow", "HeaderValue", "OsString", "String", "Uri", "Value", "str", "u8"];
 
-/// What has the name of a secret and is none: file, field, and why everybody may read it.
+/// Fields that have the name of a secret but are public: file, field, and reason.
 const PUBLIC: [(&str, &str, &str); 9] = [
     ("audit/chain.rs", "digest", "`audit verify` prints it"),
     ("entity/src/audit.rs", "digest", "`audit verify` prints it"),
-    ("config/page.rs", "link", "every page shows whom to ask"),
-    (
-        "rate_limit/mod.rs",
-        "keys",
-        "made with a key, of what is no secret: who tried what from where",
-    ),
+    ("config/page.rs", "link", "every page shows the contact"),
+    ("rate_limit/mod.rs", "keys", "a keyed digest of the account and the IP address of an attempt"),
     (
         "entity/src/attempt.rs",
         "key",
-        "made with a key, of what is no secret: who tried what from where",
+        "a keyed digest of the account and the IP address of an attempt",
     ),
-    ("entity/src/browser_session.rs", "digest", "of 256 random bits"),
-    ("entity/src/confirmation.rs", "digest", "of 256 random bits"),
-    ("entity/src/former_email.rs", "digest", "of 256 random bits"),
-    ("entity/src/pending_email.rs", "digest", "of 256 random bits"),
+    ("entity/src/browser_session.rs", "digest", "a digest of 256 random bits"),
+    ("entity/src/confirmation.rs", "digest", "a digest of 256 random bits"),
+    ("entity/src/former_email.rs", "digest", "a digest of 256 random bits"),
+    ("entity/src/pending_email.rs", "digest", "a digest of 256 random bits"),
 ];
 
-/// A type that derives `Debug`, with the names and types of what is in it.
+/// A type that derives `Debug`, with the names and types of its fields.
 struct Shown {
     name: String,
     fields: Vec<(String, String)>,
 }
 
-/// A source without comments, and without attributes other than `derive`.
+/// Removes comments, and attributes other than `derive`, from a source.
 fn plain(source: &str) -> String {
     let lines = source.lines().filter(|line| !line.trim_start().starts_with("//"));
     let text: String =
@@ -80,7 +76,7 @@ fn plain(source: &str) -> String {
     plain + rest
 }
 
-/// The place behind the bracket that closes the one at `start`.
+/// Returns the position after the bracket that closes the one at `start`.
 fn end_of(text: &str, start: usize) -> usize {
     let (mut depth, mut quoted, mut escaped) = (0, false, false);
     for (place, letter) in text.char_indices().skip_while(|(place, _)| *place < start) {
@@ -100,7 +96,7 @@ fn end_of(text: &str, start: usize) -> usize {
     text.len()
 }
 
-/// The parts between commas that stand in no bracket.
+/// Splits a text at the commas outside of brackets.
 fn parts(text: &str) -> Vec<String> {
     let (mut parts, mut part, mut depth) = (Vec::new(), String::new(), 0);
     let mut last = ' ';
@@ -143,7 +139,7 @@ fn unnamed(body: &str, name: &str) -> Vec<(String, String)> {
     kinds.iter().map(|kind| (name.to_owned(), without_visibility(kind).to_owned())).collect()
 }
 
-/// Every type of a source that derives `Debug`.
+/// Returns every type of a source that derives `Debug`.
 fn shown(source: &str) -> Vec<Shown> {
     let plain = plain(source);
     let mut found = Vec::new();
@@ -159,7 +155,7 @@ fn shown(source: &str) -> Vec<Shown> {
             item = without_visibility(&item[end_of(item, 1)..]);
         }
         let Some((kind, rest)) = item.split_once(' ') else { continue };
-        assert!(["struct", "enum"].contains(&kind), "a type that cannot be read: {item:.80}");
+        assert!(["struct", "enum"].contains(&kind), "an unknown kind of type: {item:.80}");
         let name: String = rest.chars().take_while(|letter| letter.is_alphanumeric()).collect();
         let Some(open) = rest.find(['{', '(', ';']) else { continue };
         let body = &rest[open..];
@@ -182,7 +178,7 @@ fn of_variant(variant: &str, owner: &str) -> Vec<(String, String)> {
     if body.starts_with('{') { named(inside) } else { unnamed(inside, &format!("{owner}{name}")) }
 }
 
-/// The words of a name, whether it is written `as_here` or `AsHere`.
+/// Splits a name into words, in the style `as_here` or `AsHere`.
 fn words(name: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     for letter in name.chars() {
@@ -228,12 +224,12 @@ fn no_type_that_holds_a_secret_derives_debug() {
     assert!(types > 100, "{types} types were found: can the sources be read?");
     assert!(faults.is_empty(), "{}", faults.join("\n"));
     for public in PUBLIC {
-        assert!(known.contains(&public), "nothing shows {public:?}: remove it here");
+        assert!(known.contains(&public), "no type shows {public:?}: remove it from PUBLIC");
     }
 }
 
 #[test]
-fn the_rule_of_secrets_finds_them_however_they_are_written() {
+fn the_check_finds_secrets_in_every_notation() {
     let found = |source: &str| -> Vec<(String, bool)> {
         let fields = shown(source).into_iter().flat_map(|shown| shown.fields);
         fields.map(|(name, kind)| (name.clone(), is_secret(&name, &kind))).collect()
@@ -269,9 +265,9 @@ fn the_rule_of_secrets_finds_them_however_they_are_written() {
     }
 }
 
-/// SeaORM derives `Debug` for what it writes, whatever the row does.
+/// SeaORM derives `Debug` for active models, whatever the row type does.
 #[test]
-fn a_row_and_what_is_written_of_it_hide_their_secrets() {
+fn rows_and_active_models_hide_their_secrets() {
     use sea_orm::ActiveValue::Set;
     let secret: entity::Hidden = "hush".to_owned().into();
     let key =
@@ -282,9 +278,9 @@ fn a_row_and_what_is_written_of_it_hide_their_secrets() {
     assert_eq!(secret.expose(), "hush");
 }
 
-/// `?` shows a whole value, with whatever is added to it one day.
+/// `?` shows a whole value, including fields that are added later.
 #[test]
-fn a_log_line_shows_what_it_names_and_no_whole_value() {
+fn no_log_line_shows_a_whole_value() {
     let files = ["src", "api", "verify"].into_iter().flat_map(sources);
     for (path, source) in files {
         let source: Vec<_> = source.split("tracing::").skip(1).map(str::to_owned).collect();

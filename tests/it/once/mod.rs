@@ -1,4 +1,4 @@
-//! What is the same on every database, or needs one of its own: `scripts/test` runs it once.
+//! Tests that do not depend on `TEST_DATABASE`. `scripts/test` runs them once.
 
 mod appearance;
 pub(crate) mod away;
@@ -13,17 +13,17 @@ mod tidy;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-/// The project's folder.
+/// The folder of the project.
 pub(crate) fn project() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A file of the project.
+/// Reads a file of the project.
 pub(crate) fn read(path: &str) -> String {
     std::fs::read_to_string(project().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// A program that `scripts/test` installed: Python, HTTPie.
+/// The path of a program that `scripts/test` installed, such as Python or HTTPie.
 pub(crate) fn tool(name: &str) -> PathBuf {
     let tool = tools().join(name);
     assert!(tool.exists(), "{} is missing: run scripts/test, which installs it", tool.display());
@@ -36,7 +36,7 @@ pub(crate) fn tools() -> PathBuf {
         .map_or_else(|| project().join("target/test-tools/venv/bin"), PathBuf::from)
 }
 
-/// The fenced block of a page behind the comment `<!-- name -->`.
+/// Returns the fenced block of a page after the comment `<!-- name -->`.
 pub(crate) fn block(page: &str, name: &str) -> String {
     let text = read(page);
     let (_, rest) = text
@@ -47,7 +47,7 @@ pub(crate) fn block(page: &str, name: &str) -> String {
     rest.split_once("```").unwrap().0.to_owned()
 }
 
-/// Runs a command to its end; what it wrote, and whether it did well.
+/// Runs a command to its end. Returns its output and its status.
 pub(crate) fn run(command: &mut Command) -> Output {
     command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"))
 }

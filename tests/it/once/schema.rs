@@ -1,5 +1,5 @@
-//! Every entity can be written to and read from a freshly migrated database; the table `user` is
-//! the one FastAPI Users documents.
+//! Every entity can be written to and read from a new database. The table `user` has the columns that FastAPI Users
+//! documents.
 
 use entity::{
     ApiTokenId, JobId, ReplicaId, ServiceId, SessionId, UserId, api_token, attempt, audit,
@@ -209,11 +209,14 @@ async fn every_entity_is_readable(kind: Kind) {
     };
     row.clone().into_active_model().reset_all().insert(&connection).await.unwrap();
     assert_eq!(signing_key::Entity::find().one(&connection).await.unwrap(), Some(row));
-    assert!(insert(token(6, None, None)).await.is_err(), "nobody's token");
-    assert!(insert(token(7, Some(user.id), Some(service.id))).await.is_err(), "two owners");
+    assert!(insert(token(6, None, None)).await.is_err(), "a token without an owner");
+    assert!(
+        insert(token(7, Some(user.id), Some(service.id))).await.is_err(),
+        "a token with two owners"
+    );
     connection.close().await.unwrap();
 
-    // What is beside a user goes with them.
+    // Deleting a user deletes their rows in other tables.
     server.database.execute("delete from \"user\"").await;
     for table in [
         "session",
@@ -242,7 +245,7 @@ async fn every_entity_is_readable_on_postgresql() {
 }
 
 #[tokio::test]
-async fn the_table_user_has_the_columns_people_expect_in_their_order() {
+async fn the_table_user_has_the_documented_columns_in_order() {
     let expected = ["id", "email", "hashed_password", "is_active", "is_superuser", "is_verified"];
     for kind in [Kind::Sqlite, Kind::Postgres] {
         let database = crate::support::TestDatabase::create(kind).await;
@@ -259,7 +262,7 @@ async fn the_table_user_has_the_columns_people_expect_in_their_order() {
 }
 
 #[tokio::test]
-async fn a_database_file_holds_no_secret() {
+async fn a_database_file_contains_no_secret() {
     let server =
         Server::setup().on(crate::support::TestDatabase::create(Kind::Sqlite).await).start().await;
     let person = server.person("first").await;
@@ -269,23 +272,30 @@ async fn a_database_file_holds_no_secret() {
         content.extend(std::fs::read(file).unwrap_or_default());
     }
     let holds = |text: &str| content.windows(text.len()).any(|window| window == text.as_bytes());
-    assert!(holds(&person.email), "this test would find nothing");
+    assert!(
+        holds(&person.email),
+        "the address is not in the file, so the test would find no secret either"
+    );
     let secrets =
         [crate::support::PASSWORD, crate::support::SECRET, &person.access, &person.refresh];
     for secret in secrets {
-        assert!(!holds(secret), "the database file holds a secret");
+        assert!(!holds(secret), "the database file contains a secret");
     }
 }
 
-/// A disk that fills up: what was acknowledged is there, what was refused is not, and reading and
-/// checking go on.
+/// The disk becomes full. Acknowledged rows are there, refused ones are not, and the server still reads and checks
+/// tokens.
 #[tokio::test]
-async fn a_full_disk_refuses_writes_and_loses_nothing() {
+async fn a_full_disk_loses_nothing_that_was_acknowledged() {
     let database = crate::support::TestDatabase::create(Kind::Sqlite).await;
-    // Files of at most 2 MiB, where writing more is an error rather than the end.
-    let server = Server::setup().on(database).under("trap '' XFSZ; ulimit -f 4096").start().await;
+    // Files can have at most 2 MiB. A larger write fails and does not kill the process.
+    let server = Server::setup()
+        .on(database)
+        .with_shell_limits("trap '' XFSZ; ulimit -f 4096")
+        .start()
+        .await;
     let person = server.person("first").await;
-    // A sign-out writes less than a registration: some may still find room.
+    // A sign-out writes less than a registration, so some sign-outs may still succeed.
     let mut sessions = vec![person.access.clone()];
     for _ in 0..12 {
         sessions.push(server.sign_in(&person.email, crate::support::PASSWORD).await.0);
@@ -320,7 +330,7 @@ async fn a_full_disk_refuses_writes_and_loses_nothing() {
         kept = Some(access);
         break;
     }
-    let kept = kept.expect("a sign-out finds no room");
+    let kept = kept.expect("no sign-out was refused");
 
     let server = Server::setup().on(server.kill()).start().await;
     for email in &registered {

@@ -1,10 +1,9 @@
-//! Rust sources, as far as tests read them: the code without its comments and texts, the paths that it names, and how
-//! long its functions are.
+//! Reads Rust sources for tests: the code without comments and texts, the paths in it, and the length of functions.
 
 use std::collections::HashMap;
 use std::path::Path;
 
-/// The code of a file, with comments, texts and characters blanked out. Every line stays where it is.
+/// Returns the code of a file, with comments, texts and characters replaced by spaces. Line numbers stay the same.
 pub(crate) fn code(source: &str) -> String {
     let chars: Vec<char> = source.chars().collect();
     let mut code = String::new();
@@ -23,7 +22,7 @@ pub(crate) fn code(source: &str) -> String {
     code
 }
 
-/// Where a comment, a text or a character ends that begins here; here, if none does.
+/// Returns the end of the comment, text or character that begins here, or this position if none does.
 fn end_of_blank(chars: &[char], at: usize) -> usize {
     let get = |place: usize| chars.get(place).copied().unwrap_or('\0');
     let find = |from: usize, end: &str| {
@@ -50,20 +49,20 @@ fn end_of_blank(chars: &[char], at: usize) -> usize {
             end + 1
         }
         ('\'', '\\') => find(at + 3, "'"),
-        // What is no character is a lifetime.
+        // Otherwise it is a lifetime.
         ('\'', _) if get(at + 2) == '\'' => at + 3,
         _ => at,
     }
 }
 
-/// The parts of a module's path, from the crate on: `platform::audit::chain` for `platform/audit/chain.rs`.
+/// Returns the parts of a module's path in the crate: `platform::audit::chain` for `platform/audit/chain.rs`.
 pub(crate) fn module_of(path: &Path) -> Vec<String> {
     let names = path.with_extension("");
     let names = names.iter().map(|name| name.to_str().unwrap().to_owned());
     names.filter(|name| name != "mod" && name != "lib").collect()
 }
 
-/// Words, `::`, and every other mark by itself.
+/// Splits code into words, `::`, and single characters.
 fn tokens(code: &str) -> Vec<&str> {
     let mut tokens = Vec::new();
     let mut rest = code.trim_start();
@@ -80,13 +79,13 @@ fn tokens(code: &str) -> Vec<&str> {
     tokens
 }
 
-/// Every path that the code names and that leads to a module of the crate, wherever it stands: in `use`, in braces, in
-/// the middle of a function, and behind a name that was imported.
+/// Returns every path in the code to a module of the crate: in `use`, in braces, in the middle of a function, and after
+/// an imported name.
 pub(crate) fn paths(code: &str, module: &[String]) -> Vec<Vec<String>> {
     let tokens = tokens(code);
     let mut walk = Walk { tokens: &tokens, found: Vec::new(), names: HashMap::new() };
     walk.all(module);
-    // Names that were imported further down count as well.
+    // The second pass also knows the names that are imported further down.
     walk.found.clear();
     walk.all(module);
     walk.found
@@ -95,7 +94,7 @@ pub(crate) fn paths(code: &str, module: &[String]) -> Vec<Vec<String>> {
 struct Walk<'a> {
     tokens: &'a [&'a str],
     found: Vec<Vec<String>>,
-    /// What is known by a name in this file.
+    /// The paths of the names that this file imports.
     names: HashMap<String, Vec<String>>,
 }
 
@@ -124,7 +123,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Reads what stands behind `::`; returns where it ends.
+    /// Reads the path after `::`, and returns the position of its end.
     fn tree(&mut self, mut at: usize, mut path: Vec<String>, is_use: bool) -> usize {
         loop {
             match self.token(at) {
@@ -141,7 +140,7 @@ impl Walk<'_> {
                 name if name.starts_with(|char: char| char.is_alphabetic() || char == '_') => {
                     path.push(name.to_owned());
                 }
-                // Everything in it, or the arguments of a generic.
+                // `*`, or the arguments of a generic.
                 _ => {
                     self.found.push(path);
                     return at + 1;
@@ -166,7 +165,7 @@ impl Walk<'_> {
     }
 }
 
-/// The functions of a file, each with how many lines it has from its name to its last brace.
+/// Returns the functions of a file, with the number of lines from the name to the last brace.
 pub(crate) fn functions(code: &str) -> Vec<(String, usize)> {
     let lines: Vec<_> = code.lines().collect();
     let mut functions = Vec::new();
@@ -186,7 +185,7 @@ pub(crate) fn functions(code: &str) -> Vec<(String, usize)> {
     functions
 }
 
-/// How many lines a function has that begins in the first of these; nothing for one that has no body.
+/// Returns the number of lines of the function that begins in the first line, or `None` if it has no body.
 fn length_of(lines: &[&str], begin: usize) -> Option<usize> {
     let (mut open, mut brackets) = (0_usize, 0_i32);
     for (number, line) in lines.iter().enumerate() {
@@ -222,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_are_found_wherever_they_stand() {
+    fn paths_are_found_everywhere_in_the_code() {
         assert_eq!(
             found("use crate::a::{b, c::{self, D}, e::*};"),
             ["a::b", "a::c", "a::c::D", "a::e"]
@@ -237,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_and_texts_are_no_code() {
+    fn comments_and_texts_are_not_code() {
         let source = "// crate::a\n/* crate::b */ \"crate::c \\\" crate::d\" r#\"crate::\" e\"# '\"' 'a: crate::f";
         assert_eq!(found(source), ["f"]);
         assert_eq!(code(source).lines().count(), source.lines().count());

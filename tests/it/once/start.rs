@@ -1,4 +1,4 @@
-//! A start is safe or refused, with the setting's name and never its value.
+//! A start is safe or it is refused. The error has the name of the setting and never its value.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -10,7 +10,7 @@ use sea_orm::{ConnectionTrait, TransactionTrait};
 use super::{run, text};
 use crate::support::{Kind, PASSWORD, SECRET, Server, TestDatabase, awaited, command};
 
-/// What a server that does not start says.
+/// Starts a server whose start must be refused, and returns its error.
 pub(super) fn refused(folder: &Path, settings: &[(&str, &str)], arguments: &[&str]) -> String {
     let mut command = command(folder);
     command.args(["serve", "--port=0"]).args(arguments).envs(settings.iter().copied());
@@ -23,13 +23,13 @@ pub(super) fn refused(folder: &Path, settings: &[(&str, &str)], arguments: &[&st
         .env("PATH", "/usr/bin:/bin")
         .envs(settings.iter().copied()));
     let said = text(&output.stderr);
-    assert_ne!(output.status.code(), Some(124), "it started, or took too long: {said}");
+    assert_ne!(output.status.code(), Some(124), "the server started, or took too long: {said}");
     assert!([Some(1), Some(2)].contains(&output.status.code()), "{:?}: {said}", output.status);
     said
 }
 
 #[test]
-fn a_missing_weak_or_known_secret_is_refused_outside_development_with_what_to_do() {
+fn production_refuses_a_missing_weak_or_known_secret_and_says_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("secret");
     std::fs::write(&file, "short").unwrap();
@@ -42,7 +42,7 @@ fn a_missing_weak_or_known_secret_is_refused_outside_development_with_what_to_do
         (&[("APP_SECRET_FILE", file)], "APP_SECRET is shorter than 32 bytes"),
         (
             &[("APP_SECRET", api::base::config::EXAMPLE_SECRET)],
-            "APP_SECRET is the example's, which everybody knows",
+            "APP_SECRET is the one in .env.example, which everybody knows",
         ),
         (
             &[("APP_SECRET", SECRET), ("APP_SECRET_PREVIOUS", "ok,secret")],
@@ -54,29 +54,29 @@ fn a_missing_weak_or_known_secret_is_refused_outside_development_with_what_to_do
         assert!(said.contains(expected), "{said}");
         assert!(said.contains("openssl rand -hex 32"), "{said}");
     }
-    // The file goes before the variable.
+    // The file takes precedence over the variable.
     let both = [("APP_SECRET", SECRET), ("APP_SECRET_FILE", file)];
     let said = refused(folder.path(), &both, &[]);
     assert!(said.contains("APP_SECRET is shorter than 32 bytes"), "{said}");
     assert!(!folder.path().join("tessera.db").exists(), "a refused start leaves nothing");
 }
 
-/// Each is long enough; none has in it what its length promises.
+/// Secrets that are long enough but easy to guess.
 fn easy_secrets() -> Vec<(String, &'static str)> {
     vec![
         ("h".repeat(64), "fewer than 8 different characters"),
-        (" ".repeat(64), "nothing but white space"),
+        (" ".repeat(64), "contains only white space"),
         ("hush".repeat(16), "fewer than 8 different characters"),
         ("hush-0123456789-".repeat(4), "repeats a pattern of fewer than 32 bytes"),
         (format!(" {SECRET}"), "begins or ends with white space"),
         (format!("{SECRET}\t"), "begins or ends with white space"),
         ("abcdefghijklmnopqrstuvwxyz0123456789".to_owned(), "neighbouring characters"),
-        ("hush-ChangeMe-before-going-live-0417".to_owned(), "a word of placeholders"),
+        ("hush-ChangeMe-before-going-live-0417".to_owned(), "a placeholder word"),
     ]
 }
 
 #[test]
-fn a_secret_that_is_long_and_easy_to_guess_is_refused_outside_development() {
+fn production_refuses_a_long_secret_that_is_easy_to_guess() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("secret");
     for (secret, expected) in easy_secrets() {
@@ -84,7 +84,7 @@ fn a_secret_that_is_long_and_easy_to_guess_is_refused_outside_development() {
         assert!(said.contains("APP_SECRET ") && said.contains(expected), "{said}");
         assert!(said.contains("openssl rand -hex 32"), "{said}");
         assert!(!said.contains(&secret) && !said.contains("hush"), "{said}");
-        // An editor ends a file with a line break, which is no part of the secret.
+        // The line break at the end of the file is not a part of the secret.
         std::fs::write(&file, format!("{secret}\r\n")).unwrap();
         let said = refused(folder.path(), &[("APP_SECRET_FILE", file.to_str().unwrap())], &[]);
         assert!(said.contains(expected), "{said}");
@@ -93,18 +93,18 @@ fn a_secret_that_is_long_and_easy_to_guess_is_refused_outside_development() {
 }
 
 #[tokio::test]
-async fn an_easy_secret_passes_with_a_warning_in_development_and_as_a_former_one() {
+async fn an_easy_secret_causes_only_a_warning_in_development_and_as_a_previous_secret() {
     for (secret, expected) in easy_secrets().into_iter().take(2) {
         let server = Server::setup().set("APP_SECRET", &secret).start().await;
-        let log = server.log.says(expected).await;
+        let log = server.log.wait_for(expected).await;
         assert!(log.contains("good enough for development only") && !log.contains(&secret));
     }
     let former = "h".repeat(64);
     let setup = Server::setup().production().set("APP_SECRET_PREVIOUS", &former);
     let server = setup.start().await;
-    let log = server.log.says("APP_SECRET_PREVIOUS has fewer than 8 different").await;
-    assert!(log.contains("leave it out as soon as you can") && !log.contains(&former));
-    // A file's last line break is no part of a secret either.
+    let log = server.log.wait_for("APP_SECRET_PREVIOUS has fewer than 8 different").await;
+    assert!(log.contains("remove it as soon as you can") && !log.contains(&former));
+    // The last line break of a file is not a part of the secret.
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("secret");
     std::fs::write(&file, format!("{SECRET}\n")).unwrap();
@@ -115,7 +115,7 @@ async fn an_easy_secret_passes_with_a_warning_in_development_and_as_a_former_one
 }
 
 #[test]
-fn a_setting_that_cannot_be_is_named_and_its_value_is_not_told() {
+fn the_error_for_an_invalid_setting_has_its_name_and_not_its_value() {
     let folder = tempfile::tempdir().unwrap();
     let cases = [
         ("PORT", "77777-hush"),
@@ -180,9 +180,9 @@ fn a_setting_that_cannot_be_is_named_and_its_value_is_not_told() {
 }
 
 #[test]
-fn a_database_that_is_not_there_refuses_the_start_within_seconds() {
+fn a_start_without_a_database_fails_within_seconds() {
     let folder = tempfile::tempdir().unwrap();
-    // A listener that says nothing, a port where nobody listens, a folder that is not there.
+    // A listener that sends nothing, a port without a listener, a folder that does not exist.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = format!("postgres://user:hush@{}/x", silent.local_addr().unwrap());
     let urls =
@@ -195,7 +195,7 @@ fn a_database_that_is_not_there_refuses_the_start_within_seconds() {
 }
 
 #[tokio::test]
-async fn a_port_that_is_taken_is_named() {
+async fn the_error_for_a_port_in_use_names_the_port() {
     let server = Server::start().await;
     let folder = tempfile::tempdir().unwrap();
     let port = server.address.port().to_string();
@@ -208,7 +208,7 @@ async fn a_port_that_is_taken_is_named() {
 }
 
 #[tokio::test]
-async fn development_makes_a_secret_once_and_keeps_it_to_itself() {
+async fn a_development_server_makes_a_private_secret_once() {
     let server = Server::setup()
         .on(TestDatabase::create(Kind::Sqlite).await)
         .set("APP_SECRET", "")
@@ -225,9 +225,9 @@ async fn development_makes_a_secret_once_and_keeps_it_to_itself() {
     assert_eq!(std::fs::read_to_string(&file).unwrap(), secret);
 }
 
-/// The two lines that people bring from tutorials.
+/// Two settings that tutorials use.
 #[tokio::test]
-async fn a_tutorials_secret_and_url_work_in_development_with_a_warning() {
+async fn settings_of_tutorials_work_in_development_with_a_warning() {
     let server = Server::setup()
         .on(TestDatabase::create(Kind::Sqlite).await)
         .set("APP_SECRET", "secret")
@@ -236,7 +236,7 @@ async fn a_tutorials_secret_and_url_work_in_development_with_a_warning() {
         .await;
     let person = server.person("first").await;
     server.me(&person.access).await.expect_status(200);
-    server.log.says("APP_SECRET is shorter than 32 bytes").await;
+    server.log.wait_for("APP_SECRET is shorter than 32 bytes").await;
     assert!(server.folder().join("test.db").exists());
     let rows = run(Command::new("sqlite3")
         .current_dir(server.folder())
@@ -250,7 +250,7 @@ async fn a_tutorials_secret_and_url_work_in_development_with_a_warning() {
 }
 
 #[tokio::test]
-async fn a_database_url_may_be_spelt_as_sqlalchemy_does() {
+async fn database_urls_of_sqlalchemy_are_accepted() {
     let folder = tempfile::tempdir().unwrap();
     let absolute = folder.path().join("absolute.db");
     let spellings = [
@@ -275,7 +275,7 @@ async fn a_database_url_may_be_spelt_as_sqlalchemy_does() {
 }
 
 #[tokio::test]
-async fn the_example_environment_is_a_working_start() {
+async fn a_server_can_start_with_the_example_environment() {
     let folder = tempfile::tempdir().unwrap();
     let example = super::read(".env.example");
     std::fs::write(folder.path().join(".env"), example + "\nPORT=0\nBCRYPT_COST=4\n").unwrap();
@@ -286,7 +286,7 @@ async fn the_example_environment_is_a_working_start() {
         .spawn()
         .unwrap();
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().unwrap()));
-    let warned = lines.any(|line| line.unwrap().contains("APP_SECRET is the example's"));
+    let warned = lines.any(|line| line.unwrap().contains("APP_SECRET is the one in .env.example"));
     let listens = lines.any(|line| line.unwrap().contains("listening"));
     child.kill().unwrap();
     child.wait().unwrap();
@@ -294,7 +294,7 @@ async fn the_example_environment_is_a_working_start() {
 }
 
 #[tokio::test]
-async fn a_schema_that_is_behind_refuses_the_start_where_migrations_are_checked() {
+async fn a_start_that_checks_migrations_refuses_an_old_schema() {
     let folder = tempfile::tempdir().unwrap();
     let settings = [("APP_SECRET", SECRET)];
     let said = refused(folder.path(), &settings, &["--migrate", "check"]);
@@ -306,9 +306,9 @@ async fn a_schema_that_is_behind_refuses_the_start_where_migrations_are_checked(
     server.get("/health/ready").send().await.expect_status(200);
 }
 
-/// A deployment in steps has the release before beside the one that follows it.
+/// During a rolling deployment, the previous release runs beside the new one.
 #[tokio::test]
-async fn a_start_beside_a_newer_schema_succeeds() {
+async fn a_server_can_start_on_a_newer_schema() {
     for kind in [Kind::Sqlite, Kind::Postgres] {
         let server = Server::setup().on(TestDatabase::create(kind).await).start().await;
         let newer = "insert into seaql_migrations values ('m20991231_000001_newer', 1)";
@@ -318,9 +318,9 @@ async fn a_start_beside_a_newer_schema_succeeds() {
     }
 }
 
-/// Changing a large table takes longer than a request may; others wait for it.
+/// A change of a large table can take longer than a request. Other starts wait for it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_start_waits_for_another_that_migrates_and_can_be_stopped_meanwhile() {
+async fn a_start_waits_for_another_migration_and_can_be_stopped() {
     let database = TestDatabase::create(Kind::Postgres).await;
     let other = database.connect().await;
     let migrating = other.begin().await.unwrap();
@@ -333,14 +333,15 @@ async fn a_start_waits_for_another_that_migrates_and_can_be_stopped_meanwhile() 
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    database.waits_for_a_lock().await;
+    database.wait_for_a_blocked_statement().await;
     run(Command::new("kill").arg(stopped.id().to_string()));
-    let ended = awaited("it hears SIGTERM", async || stopped.try_wait().unwrap()).await;
+    let ended =
+        awaited("the server ends after SIGTERM", async || stopped.try_wait().unwrap()).await;
     assert!(ended.success(), "{ended:?}");
 
     let waiting = tokio::spawn(Server::setup().on(database.clone()).start());
-    database.waits_for_a_lock().await;
-    // Longer than any statement of a request may take, by PostgreSQL's clock, which nobody moves.
+    database.wait_for_a_blocked_statement().await;
+    // Longer than any statement of a request can take. The test cannot move PostgreSQL's clock.
     tokio::time::sleep(Duration::from_secs(6)).await;
     assert!(!waiting.is_finished());
     migrating.rollback().await.unwrap();
@@ -348,7 +349,7 @@ async fn a_start_waits_for_another_that_migrates_and_can_be_stopped_meanwhile() 
 }
 
 #[tokio::test]
-async fn a_database_file_is_its_owners_alone() {
+async fn only_the_owner_can_read_a_database_file() {
     let server = Server::setup().on(TestDatabase::create(Kind::Sqlite).await).start().await;
     server.person("first").await;
     for suffix in ["", "-wal", "-shm"] {
@@ -358,9 +359,9 @@ async fn a_database_file_is_its_owners_alone() {
     }
 }
 
-/// Another secret ends every token, and no password.
+/// A new secret ends every token and no password.
 #[tokio::test]
-async fn another_secret_ends_tokens_and_not_passwords() {
+async fn a_new_secret_ends_tokens_and_not_passwords() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let server = Server::setup().on(server.kill()).set("APP_SECRET", "e".repeat(64)).start().await;
@@ -370,7 +371,7 @@ async fn another_secret_ends_tokens_and_not_passwords() {
 }
 
 #[test]
-fn mail_settings_that_cannot_be_are_told_by_name() {
+fn the_error_for_an_invalid_mail_setting_has_its_name() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(folder.path().join("own/verify")).unwrap();
     let own = folder.path().join("own/verify/text.txt");

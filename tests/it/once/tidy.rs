@@ -1,4 +1,4 @@
-//! The rules of the house, as far as a program can see them.
+//! Rules of the code that a test can check.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ fn everything() -> Vec<(PathBuf, String)> {
     ["src", "api", "entity", "migration", "verify", "tests"].into_iter().flat_map(sources).collect()
 }
 
-/// A file of `api`: where it is from `api/src` on, its module, and its code.
+/// A file of `api`: its path below `api/src`, its module, and its code.
 struct File {
     path: PathBuf,
     module: Vec<String>,
@@ -38,8 +38,8 @@ struct File {
 }
 
 impl File {
-    /// Whether nothing but routes and others of its kind import it: operations, pages, background work, and the arguments
-    /// of their handlers.
+    /// Returns true if only routes and other leaves import the file: operations, pages, background work, and the
+    /// arguments of their handlers.
     fn is_leaf(&self) -> bool {
         let names = ["http", "pages", "jobs"];
         self.module.iter().any(|name| names.contains(&name.as_str()))
@@ -47,7 +47,7 @@ impl File {
     }
 }
 
-/// Files with arguments and answers of handlers, beside those in `http.rs`.
+/// Files, other than `http.rs`, with arguments and answers of handlers.
 const WIRE: [&str; 3] = ["caller/page.rs", "verification/client.rs", "account/download.rs"];
 
 fn api() -> Vec<File> {
@@ -59,7 +59,7 @@ fn api() -> Vec<File> {
     sources("api/src").into_iter().map(file).collect()
 }
 
-/// The names on a line of a module's documentation, in their order: `a ← b ← {c, d}`. Those in braces stand side by side.
+/// Returns the names on a line of a module's documentation, in order: `a ← b ← {c, d}`. Names in braces have one place.
 fn line_of(file: &str, begin: &str) -> Vec<(String, usize)> {
     let source = super::read(file);
     let lines: Vec<_> = source.lines().filter_map(|line| line.strip_prefix("//!")).collect();
@@ -80,7 +80,7 @@ struct Wing {
     features: Vec<(String, usize)>,
 }
 
-/// The wings, by the lines that the code has. The first two have no features, and the last is `routes`.
+/// Reads the wings from the documentation. The first two have no features, and the last is `routes`.
 fn wings() -> Vec<Wing> {
     let line = line_of("api/src/lib.rs", "Each wing imports those before it:");
     let routes = line.last().unwrap().1;
@@ -95,7 +95,7 @@ fn wings() -> Vec<Wing> {
     wings
 }
 
-/// Where a module stands: its wing, and its feature if it is one's.
+/// Returns the wing of a module, and its feature if it belongs to one.
 fn place_of<'a>(
     wings: &'a [Wing],
     module: &[String],
@@ -105,7 +105,7 @@ fn place_of<'a>(
     Some((wing, feature))
 }
 
-/// Why a file may not name a path of the crate, if it may not.
+/// Returns the reason why a file may not use a path of the crate, or `None` if it may.
 fn fault_of(wings: &[Wing], file: &File, path: &[String]) -> Option<&'static str> {
     let root = path.first().map(String::as_str).unwrap_or_default();
     let own = place_of(wings, &file.module);
@@ -113,11 +113,11 @@ fn fault_of(wings: &[Wing], file: &File, path: &[String]) -> Option<&'static str
         return None;
     }
     if root == "local" || root == "routes" {
-        return Some("nobody imports it");
+        return Some("no file may import it");
     }
     if root == "app" {
         let is_base = own.is_some_and(|(wing, _)| wing.name == "base");
-        return is_base.then_some("base knows no App");
+        return is_base.then_some("base must not use App");
     }
     let (wing, feature) = place_of(wings, path)?;
     let Some((own_wing, own_feature)) = own else {
@@ -126,7 +126,7 @@ fn fault_of(wings: &[Wing], file: &File, path: &[String]) -> Option<&'static str
         let is_module = path.len() <= 2;
         let is_feature = !["base", "http"].contains(&wing.name.as_str());
         return (is_feature && !is_state && !is_module)
-            .then_some("App holds nothing of a feature but its State");
+            .then_some("App may use only the State of a feature");
     };
     if wing.name != own_wing.name {
         return (wing.place >= own_wing.place).then_some("its wing is a later one");
@@ -139,7 +139,7 @@ fn fault_of(wings: &[Wing], file: &File, path: &[String]) -> Option<&'static str
 }
 
 #[test]
-fn nothing_imports_what_comes_after_it() {
+fn no_file_imports_a_later_wing_or_feature() {
     let wings = wings();
     let mut found = BTreeSet::new();
     for file in api() {
@@ -153,11 +153,11 @@ fn nothing_imports_what_comes_after_it() {
     assert!(found.is_empty(), "{found:#?}");
 }
 
-/// Those who run one statement that causes nothing else, beside units of work.
+/// Files that run single statements outside of units of work.
 const STATEMENTS: [&str; 2] = ["access/session/refresh.rs", "platform/key/mod.rs"];
 
 #[test]
-fn acts_are_committed_by_units_of_work_alone() {
+fn only_units_of_work_commit() {
     let own = ["platform/unit_of_work.rs", "base/database.rs", "base/database/group_commit.rs"];
     for file in api().iter().filter(|file| !own.iter().any(|own| file.path.ends_with(own))) {
         for banned in ["database.begin(", "database.writer(", "transaction.commit("] {
@@ -186,7 +186,7 @@ fn rules_import_no_operations_pages_or_background_work() {
 }
 
 #[test]
-fn every_module_has_a_place_on_a_line() {
+fn every_module_is_in_an_import_order() {
     let wings = wings();
     let mut modules = BTreeSet::new();
     let mut features = BTreeSet::new();
@@ -209,7 +209,7 @@ fn every_module_has_a_place_on_a_line() {
     assert_eq!(features, on_lines.collect());
 }
 
-/// Functions of more than 50 lines. This list only gets shorter.
+/// Functions of more than 50 lines. This list may only get shorter.
 const LONG_FUNCTIONS: &[(&str, &str)] = &[
     ("api/src/access/caller/http.rs", "register_schemes"),
     ("api/src/base/error/code.rs", "row"),
@@ -233,7 +233,7 @@ fn no_function_is_over_50_lines() {
     assert_eq!(found, known.collect());
 }
 
-/// `platform/audit/chain.rs` is a file of the feature `audit`, and so is what stands in folders further down.
+/// `platform/audit/chain.rs` is a file of the feature `audit`, and so are files in folders below it.
 fn is_of_a_feature(path: &Path) -> bool {
     let wing = path.iter().next().and_then(|name| name.to_str());
     path.components().count() > 2 && wing.is_some_and(|wing| !["base", "http"].contains(&wing))
@@ -244,7 +244,7 @@ fn name(path: &Path) -> &str {
 }
 
 #[test]
-fn every_file_says_what_it_is_for() {
+fn every_file_begins_with_a_doc_comment() {
     for (path, source) in everything() {
         assert!(source.starts_with("//!"), "{} does not begin with //!", path.display());
     }
@@ -258,7 +258,7 @@ fn no_file_is_over_600_lines() {
     }
 }
 
-/// `entity::session::Model` does, `entity::SessionId` and `crate::identity::` do not.
+/// Returns true for `entity::session::Model`, and false for `entity::SessionId` and `crate::identity::`.
 fn names_a_table(source: &str) -> bool {
     source.match_indices("entity::").any(|(place, found)| {
         let before = source[..place].chars().next_back();
@@ -268,7 +268,7 @@ fn names_a_table(source: &str) -> bool {
 }
 
 #[test]
-fn rules_know_neither_http_nor_queries() {
+fn rules_use_neither_http_nor_queries() {
     for file in api().iter().filter(|file| is_of_a_feature(&file.path)) {
         let is = |file_name: &str| name(&file.path) == file_name;
         let banned: &[&str] = match file.is_leaf() {
@@ -290,12 +290,7 @@ fn a_feature_has_files_with_known_names_only() {
     let known = ["mod.rs", "store.rs", "http.rs", "pages.rs", "jobs.rs"];
     for File { path, .. } in api() {
         let feature = is_of_a_feature(&path);
-        // A factor's kinds stand side by side in its folder; of a session, what its tokens say and how
-        // they are got and spent and how it ends are pages of their own; of revocations, what memory
-        // has and how long tokens live; of API tokens, what a secret is; of callers,
-        // what of them is locked, their narrower forms and those who ask for pages;
-        // of limits, those of mails and of what accounts do; of mails, their words and the ways they leave; of users, the addresses they had
-        // and whether their account is claimed; of the audit, its chain.
+        // Files with names of their own. In `identity/factor` and `admin/pages`, files can have any name.
         let pages = [
             "account/download.rs",
             "account/export.rs",
@@ -334,9 +329,9 @@ fn a_feature_has_files_with_known_names_only() {
     }
 }
 
-/// What a session opens for is an `Authentication`: the factors know what that was proved by.
+/// A session requires an `Authentication`. Only the factors know how the identity was proved.
 #[test]
-fn sessions_know_nothing_of_passwords() {
+fn sessions_do_not_use_passwords() {
     for (path, source) in sources("api/src/access/session") {
         let asks = ["http.rs", "pages.rs"].contains(&name(&path));
         for banned in ["Password", "hasher", "rate_limit::sign_in"] {
@@ -345,9 +340,9 @@ fn sessions_know_nothing_of_passwords() {
     }
 }
 
-/// A machine may have been suspended, while the monotonic clock stood still: `clock::Stopwatch` knows.
+/// The monotonic clock stops while a machine is suspended. `clock::Stopwatch` takes this into account.
 #[test]
-fn nothing_but_the_cost_of_work_is_measured_by_the_monotonic_clock_alone() {
+fn only_the_cost_of_work_is_measured_with_the_monotonic_clock_alone() {
     let allowed =
         ["api/src/base/clock.rs", "api/src/identity/factor/hasher.rs", "api/src/http/layers.rs"];
     for (path, source) in sources("api/src") {
@@ -361,11 +356,11 @@ fn nothing_but_the_cost_of_work_is_measured_by_the_monotonic_clock_alone() {
 }
 
 #[test]
-fn the_crates_below_know_nothing_of_those_above() {
+fn lower_crates_do_not_use_higher_crates() {
     let banned = [
         ("entity", ["api::", "migration::", "tessera_verify", "serde", "poem"]),
         ("migration", ["api::", "::entity::", "tessera_verify", "serde", "poem"]),
-        // Its tests have a runtime.
+        // Only its sources, because its tests use tokio.
         ("verify/src", ["api::", "migration::", "sea_orm", "entity::", "tokio"]),
     ];
     for (folder, banned) in banned {
@@ -381,7 +376,7 @@ fn the_crates_below_know_nothing_of_those_above() {
 }
 
 #[test]
-fn lints_are_expected_with_a_reason_and_nothing_is_left_to_do() {
+fn exceptions_from_lints_have_a_reason_and_no_code_is_unfinished() {
     for (path, source) in everything() {
         if path.ends_with("tidy.rs") {
             continue;
@@ -392,7 +387,7 @@ fn lints_are_expected_with_a_reason_and_nothing_is_left_to_do() {
     }
 }
 
-/// Tests wait for an event or move the clock of their server; where neither will do, a comment says why.
+/// Tests wait for an event or move the clock of their server. If they must sleep, a comment says why.
 #[test]
 fn a_test_that_sleeps_says_why() {
     for (path, source) in sources("tests") {

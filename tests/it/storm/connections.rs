@@ -1,4 +1,4 @@
-//! Callers who are slow, silent or many.
+//! Many slow or silent callers.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use crate::support::{Server, eventually};
 
-/// Silent, half a head, a drip, half a body, idle after an answer: all of them at once, and others
-/// are served all the while.
+/// Callers who send nothing, half a head, single bytes, or half a body, or who are idle after an answer: all of them
+/// at once. Meanwhile the server answers others.
 #[tokio::test(flavor = "multi_thread")]
-async fn slow_callers_are_let_go_and_hold_nobody_up() {
+async fn slow_callers_are_disconnected_and_do_not_delay_others() {
     let server = Server::start().await;
     let body = "POST /auth/register HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
                 Content-Length: 100\r\n\r\n{";
@@ -34,7 +34,7 @@ async fn slow_callers_are_let_go_and_hold_nobody_up() {
                 return sent;
             }
             sent += 1;
-            // Slow is what it is.
+            // This caller sends one byte at a time.
             std::thread::sleep(Duration::from_millis(200));
         }
         sent
@@ -44,33 +44,35 @@ async fn slow_callers_are_let_go_and_hold_nobody_up() {
     for (start, mut stream) in slow {
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap_or_else(|_| panic!("held on to: {start:?}"));
+        stream
+            .read_to_string(&mut answer)
+            .unwrap_or_else(|_| panic!("the connection was not closed: {start:?}"));
         if start == body {
             assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
             assert!(answer.contains(r#"{"detail":"REQUEST_TIMEOUT"}"#), "{answer}");
         }
     }
-    assert!(drip.join().unwrap() <= 300, "a drip was listened to for ever");
+    assert!(drip.join().unwrap() <= 300, "the caller who sends single bytes was not disconnected");
     server.me(&person.access).await.expect_status(200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_out_of_descriptors_waits_and_recovers() {
-    let server = Server::setup().under("ulimit -n 64").start().await;
+async fn a_server_without_free_file_descriptors_waits_and_recovers() {
+    let server = Server::setup().with_shell_limits("ulimit -n 64").start().await;
     let before = server.cpu_ticks();
     let idle: Vec<_> = (0..200).filter_map(|_| TcpStream::connect(server.address).ok()).collect();
-    // So long it may spin, and does not.
+    // The server could spin for this time, but must not.
     tokio::time::sleep(Duration::from_secs(2)).await;
-    assert!(server.cpu_ticks() - before < 100, "it spins");
+    assert!(server.cpu_ticks() - before < 100, "the server uses the CPU while it waits");
     drop(idle);
     server.get("/health/live").send().await.expect_status(200);
     server.person("first").await;
 }
 
-/// More silent callers than there are places, who come again as soon as they are let go.
+/// There are more silent callers than file descriptors, and they connect again after they are disconnected.
 #[tokio::test(flavor = "multi_thread")]
-async fn silent_callers_do_not_lock_out_those_who_speak() {
-    let server = Server::setup().under("ulimit -n 192").start().await;
+async fn silent_callers_do_not_lock_out_others() {
+    let server = Server::setup().with_shell_limits("ulimit -n 192").start().await;
     let address = server.address;
     let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let stopped = std::sync::Arc::clone(&stop);
@@ -89,32 +91,32 @@ async fn silent_callers_do_not_lock_out_those_who_speak() {
                 streams.push(stream);
             }
             round.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            // They come again soon, and leave the server the processor.
+            // They connect again soon, but leave CPU time to the server.
             std::thread::sleep(Duration::from_millis(50));
         }
     });
-    eventually("as many are silent as there can be", async || {
+    eventually("silent callers use all connections", async || {
         rounds.load(std::sync::atomic::Ordering::Relaxed) > 3
     })
     .await;
     for _ in 0..3 {
         let live = server.get("/health/live").header("connection", "close").send();
         let live = tokio::time::timeout(Duration::from_secs(20), live).await;
-        live.expect("locked out").expect_status(200);
+        live.expect("silent callers lock others out").expect_status(200);
     }
     stop.store(true, std::sync::atomic::Ordering::Relaxed);
     silence.join().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn thousands_of_idle_connections_starve_nobody() {
+async fn thousands_of_idle_connections_do_not_prevent_requests() {
     let server = Server::start().await;
     let mut idle = Vec::new();
     for _ in 0..2000 {
         let Ok(stream) = tokio::net::TcpStream::connect(server.address).await else { break };
         idle.push(stream);
     }
-    assert!(idle.len() > 400, "this machine allows {} connections only", idle.len());
+    assert!(idle.len() > 400, "this machine allows only {} connections", idle.len());
     let person = server.person("first").await;
     server.me(&person.access).await.expect_status(200);
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.process())).unwrap();

@@ -1,4 +1,4 @@
-//! kill -9 in the middle of everything: what was acknowledged holds.
+//! `kill -9` under load: everything that was acknowledged is still there.
 
 use std::sync::{Arc, Mutex};
 
@@ -6,12 +6,12 @@ use tokio::task::JoinSet;
 
 use crate::support::{Kind, PASSWORD, Request, Server, eventually};
 
-/// What the server acknowledged before it was killed.
+/// The requests that the server acknowledged before it was killed.
 #[derive(Default)]
 struct Acknowledged {
     registered: Vec<String>,
     signed_out: Vec<(String, String)>,
-    /// A spent refresh token, the successor that was acknowledged, and whether that was the last.
+    /// A used refresh token, and the successor that was acknowledged.
     rotated: Vec<(String, String)>,
 }
 
@@ -31,7 +31,7 @@ fn register(server: &Server, email: &str) -> Request {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_acknowledged_is_lost_to_kill_9() {
+async fn kill_9_loses_nothing_that_was_acknowledged() {
     let mut database = None;
     for round in 0..3 {
         let setup = Server::setup().set("REFRESH_REUSE_LEEWAY", 120);
@@ -40,19 +40,24 @@ async fn nothing_acknowledged_is_lost_to_kill_9() {
             None => setup.start().await,
         });
         let acknowledged = Arc::new(Mutex::new(Acknowledged::default()));
-        let mut storm = JoinSet::new();
+        let mut workers = JoinSet::new();
         for worker in 0..8 {
-            storm.spawn(rage(Arc::clone(&server), round, worker, Arc::clone(&acknowledged)));
+            workers.spawn(send_requests(
+                Arc::clone(&server),
+                round,
+                worker,
+                Arc::clone(&acknowledged),
+            ));
         }
-        let rages = || acknowledged.lock().unwrap().registered.len() > 48;
-        eventually("the storm rages", async || rages()).await;
+        let is_loaded = || acknowledged.lock().unwrap().registered.len() > 48;
+        eventually("enough requests were acknowledged", async || is_loaded()).await;
         let killed = std::process::Command::new("kill")
             .args(["-9", &server.process().to_string()])
             .status()
             .unwrap();
         assert!(killed.success());
-        while storm.join_next().await.is_some() {}
-        let server = Arc::into_inner(server).expect("nobody else holds it");
+        while workers.join_next().await.is_some() {}
+        let server = Arc::into_inner(server).expect("no other reference to the server");
         let restarted =
             Server::setup().set("REFRESH_REUSE_LEEWAY", 120).on(server.kill()).start().await;
         let acknowledged = Arc::into_inner(acknowledged).unwrap().into_inner().unwrap();
@@ -61,8 +66,8 @@ async fn nothing_acknowledged_is_lost_to_kill_9() {
     }
 }
 
-/// Registers, refreshes and signs out until the server is gone.
-async fn rage(
+/// Registers, refreshes and signs out until the server does not answer.
+async fn send_requests(
     server: Arc<Server>,
     round: u32,
     worker: u32,
@@ -96,7 +101,11 @@ async fn rage(
 }
 
 async fn check(server: &Server, acknowledged: Acknowledged) {
-    assert!(acknowledged.is_enough(), "the storm was none: {}", acknowledged.registered.len());
+    assert!(
+        acknowledged.is_enough(),
+        "too few requests were acknowledged: {}",
+        acknowledged.registered.len()
+    );
     let Acknowledged { registered, signed_out, rotated } = acknowledged;
     for email in &registered {
         register(server, email).send().await.expect_refusal(400, "REGISTER_USER_ALREADY_EXISTS");
@@ -106,8 +115,8 @@ async fn check(server: &Server, acknowledged: Acknowledged) {
         server.me(access).await.expect_reason("token_revoked");
         server.refresh(refresh).await.expect_refusal(401, "SESSION_ENDED");
     }
-    // The newest acknowledged token of a session is its current one, or the one before where a
-    // rotation was committed and its answer lost: either way it gives the next.
+    // The newest acknowledged token of a session is its current one, or the one before it if the answer to the last
+    // rotation was lost. In both cases, a refresh with it succeeds.
     let newest: Vec<_> = rotated
         .iter()
         .filter(|(_, next)| !rotated.iter().any(|(spent, _)| spent == next))
@@ -115,7 +124,7 @@ async fn check(server: &Server, acknowledged: Acknowledged) {
         .collect();
     for (_, next) in newest {
         let answer = server.refresh(next).await;
-        // A sign-out may have been committed whose answer was lost.
+        // A sign-out can be committed although its answer was lost.
         if answer.status != 200 {
             answer.expect_refusal(401, "SESSION_ENDED");
         }
@@ -126,9 +135,9 @@ fn same_session(one: &str, other: &str) -> bool {
     crate::support::claims_of(one)["sid"] == crate::support::claims_of(other)["sid"]
 }
 
-/// What nothing needs any more is purged in small batches: writers have their turn in between.
+/// A purge deletes old rows in small batches, so that others can write in between.
 #[tokio::test]
-async fn a_purge_of_many_rows_stops_no_writer() {
+async fn a_purge_of_many_rows_does_not_block_writers() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let database = server.kill();
@@ -155,13 +164,13 @@ async fn a_purge_of_many_rows_stops_no_writer() {
         let fill = format!("insert into {columns} {numbers} select {values} from n");
         assert_eq!(database.execute(&fill).await, 6000);
     }
-    // The last row is kept, whatever it says.
+    // The last row is always kept.
     let last = "insert into revocation (kind, subject, until, why, at) \
                 values ('jti', 'last', 9999999999999, 'test', 0)";
     database.execute(last).await;
     let server = Server::setup().on(database).start().await;
     for turn in 0.. {
-        // A write of each kind, while the purge goes on.
+        // One write of each kind during the purge.
         let (access, refresh) = server.sign_in(&person.email, PASSWORD).await;
         let refreshed = server.refresh(&refresh).await.expect_status(200);
         server.api_token(&access, &serde_json::json!({})).await;
@@ -174,5 +183,5 @@ async fn a_purge_of_many_rows_stops_no_writer() {
         }
         assert!(turn < 90, "{left} rows are left");
     }
-    assert!(server.database.count("session").await > 1, "what is needed was purged");
+    assert!(server.database.count("session").await > 1, "the purge deleted rows that are needed");
 }

@@ -1,4 +1,4 @@
-//! Exports that are large, slow, at once or broken off.
+//! Exports that are large, slow or parallel, or that break off.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -9,18 +9,18 @@ use tokio::task::JoinSet;
 
 use crate::support::{Browser, PASSWORD, Server};
 
-/// More rows than fit into what lies between a server and a caller who takes nothing.
+/// More rows than fit into the buffers between a server and a caller who reads nothing.
 const MANY: u32 = 60_000;
 
 impl Server {
-    /// The most memory that it ever had, in KiB.
-    fn most_memory(&self) -> u64 {
+    /// The maximum memory that the process has used, in KiB.
+    fn peak_memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
-    /// An export that has begun to arrive, and of which nothing more is taken.
+    /// Starts an export, reads its first line, and reads nothing more.
     fn slow_export(&self, token: &str) -> (u16, BufReader<TcpStream>) {
         let mut stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
@@ -37,7 +37,7 @@ impl Server {
     }
 }
 
-/// What else there is of an answer. It is read elsewhere, so that other connections are looked after meanwhile.
+/// Reads the rest of an answer in a thread, so that the runtime can serve other connections meanwhile.
 async fn rest_of(mut reader: BufReader<TcpStream>) -> Vec<u8> {
     let (sender, read) = oneshot::channel();
     std::thread::spawn(move || {
@@ -53,16 +53,16 @@ fn ends(answer: &[u8]) -> bool {
 }
 
 #[tokio::test]
-async fn four_exports_at_once_hold_little_memory_and_nobody_else_up() {
+async fn four_parallel_exports_use_little_memory_and_do_not_delay_others() {
     let server = Server::start().await;
     let mut people = Vec::new();
     for name in ["one", "two", "three", "four"] {
         let person = server.person(name).await;
-        server.tell_much_of(&person, MANY).await;
+        server.fill_audit(&person, MANY).await;
         people.push(person);
     }
     let other = server.person("other").await;
-    let before = server.most_memory();
+    let before = server.peak_memory();
     let mut exports = JoinSet::new();
     for person in people {
         let request = server.post("/users/me/export").bearer(&person.access);
@@ -77,15 +77,15 @@ async fn four_exports_at_once_hold_little_memory_and_nobody_else_up() {
             assert!(done.unwrap() > 60_000);
         }
     }
-    let grown = server.most_memory() - before;
+    let grown = server.peak_memory() - before;
     assert!(grown < 48 * 1024, "{grown} KiB");
 }
 
 #[tokio::test]
-async fn one_export_of_an_account_runs_at_a_time_and_others_are_not_held_up() {
+async fn an_account_can_run_one_export_at_a_time_which_does_not_delay_others() {
     let server = Server::start().await;
     let (person, other) = (server.person("first").await, server.person("other").await);
-    server.tell_much_of(&person, MANY).await;
+    server.fill_audit(&person, MANY).await;
     let (status, running) = server.slow_export(&person.access);
     assert_eq!(status, 200);
     for _ in 0..3 {
@@ -99,7 +99,7 @@ async fn one_export_of_an_account_runs_at_a_time_and_others_are_not_held_up() {
     browser.press("/account/export", &[("current", PASSWORD)]).await.expect_status(429);
     server.export_me(&other.access).await.expect_status(200);
     server.me(&person.access).await.expect_status(200);
-    // What is refused is not told as done.
+    // The audit does not record refused exports.
     assert_eq!(server.database.count("audit where act = 'user-export'").await, 2);
     let whole = rest_of(running).await;
     assert!(ends(&whole), "{}", whole.len());
@@ -107,29 +107,35 @@ async fn one_export_of_an_account_runs_at_a_time_and_others_are_not_held_up() {
 }
 
 #[tokio::test]
-async fn an_export_that_breaks_off_does_not_look_whole() {
+async fn an_export_that_breaks_off_does_not_look_complete() {
     let server = Server::start().await;
     let person = server.person("first").await;
-    server.tell_much_of(&person, MANY).await;
+    server.fill_audit(&person, MANY).await;
     let (status, running) = server.slow_export(&person.access);
     assert_eq!(status, 200);
     server.database.execute("alter table audit rename to gone").await;
     let answer = rest_of(running).await;
     assert!(!ends(&answer), "it says that this is the end");
-    server.log.line("that it broke off", |line| line["message"] == "an export broke off").await;
+    server
+        .log
+        .wait_for_line("that it broke off", |line| line["message"] == "an export broke off")
+        .await;
     server.database.execute("alter table gone rename to audit").await;
     server.export_me(&person.access).await.expect_status(200);
 }
 
 #[tokio::test]
-async fn a_caller_who_takes_nothing_loses_their_place_and_what_they_have_does_not_look_whole() {
+async fn an_export_whose_caller_reads_nothing_is_cut_off_and_does_not_look_complete() {
     let server = Server::start().await;
     let person = server.person("first").await;
-    server.tell_much_of(&person, MANY).await;
+    server.fill_audit(&person, MANY).await;
     let (status, running) = server.slow_export(&person.access);
     assert_eq!(status, 200);
     server.export_me(&person.access).await.expect_status(429);
-    server.log.line("that it broke off", |line| line["message"] == "an export broke off").await;
+    server
+        .log
+        .wait_for_line("that it broke off", |line| line["message"] == "an export broke off")
+        .await;
     server.export_me(&person.access).await.expect_status(200);
     let answer = rest_of(running).await;
     assert!(!ends(&answer), "it says that this is the end");

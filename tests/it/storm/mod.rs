@@ -1,4 +1,4 @@
-//! Storms, floods and long races: `scripts/test --all` runs them, on both databases.
+//! Load tests and long races. `scripts/test --all` runs them on both databases.
 
 mod connections;
 mod crash;

@@ -1,5 +1,5 @@
-//! Random lives of sessions, against a model of a page: any order of signing in, refreshing with any
-//! token that was ever given, signing out, and changing the password.
+//! Random sequences of actions on sessions, compared with a small model: sign-ins, refreshes with any token that was
+//! ever issued, sign-outs, and password changes.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::support::{Answer, Server, claims_of};
 
-/// What somebody does. Numbers choose among what there is, whatever there is.
+/// An action of a user. The number selects one of the existing tokens.
 #[derive(Debug, Clone)]
 enum Act {
     SignIn,
@@ -30,7 +30,7 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-/// What a session must be like.
+/// The expected state of a session.
 #[derive(Debug, Default)]
 struct Session {
     /// Its refresh tokens, by generation.
@@ -154,7 +154,7 @@ impl World<'_> {
         }
     }
 
-    /// That every access token there ever was is accepted or not as the model has it.
+    /// Asserts that every access token is accepted or refused as in the model.
     async fn check(&self) {
         for (token, good, _) in self.sessions.iter().flat_map(|session| &session.access) {
             let status = self.server.me(token).await.status;
@@ -163,7 +163,7 @@ impl World<'_> {
     }
 }
 
-fn lives(leeway: u64) {
+fn run_random_actions(leeway: u64) {
     let runtime = Runtime::new().unwrap();
     let server = runtime.block_on(Server::setup().set("REFRESH_REUSE_LEEWAY", leeway).start());
     let mut runner =
@@ -184,8 +184,8 @@ fn lives(leeway: u64) {
                 World { server: &server, email, password, sessions, leeway: leeway > 0 };
             for act in &acts {
                 world.act(act).await;
-                // Without a leeway a token is spent in the millisecond after.
-                server.passes(std::time::Duration::from_millis(2));
+                // Without a leeway, a token is used up from the next millisecond on.
+                server.move_clock(std::time::Duration::from_millis(2));
             }
             world.check().await;
         };
@@ -198,18 +198,18 @@ fn lives(leeway: u64) {
 }
 
 #[test]
-fn random_lives_of_sessions_agree_with_the_model() {
-    lives(300);
+fn random_actions_on_sessions_agree_with_the_model() {
+    run_random_actions(300);
 }
 
 #[test]
-fn random_lives_of_sessions_agree_with_the_model_without_a_leeway() {
-    lives(0);
+fn random_actions_on_sessions_agree_with_the_model_without_a_leeway() {
+    run_random_actions(0);
 }
 
-/// The same acts all at once: whatever wins, there is no fork, and what was ended stays so.
+/// The same actions in parallel: the session does not fork, and an ended session stays ended.
 #[test]
-fn random_acts_at_once_never_fork_a_session_nor_revive_one() {
+fn parallel_random_actions_neither_fork_a_session_nor_revive_one() {
     let runtime = Runtime::new().unwrap();
     let server = runtime.block_on(Server::setup().set("REFRESH_REUSE_LEEWAY", 300).start());
     let mut runner =
@@ -218,8 +218,9 @@ fn random_acts_at_once_never_fork_a_session_nor_revive_one() {
     let outcome = runner.run(&vec(act(), 2..16), |acts| {
         turn.set(turn.get() + 1);
         let email = format!("turn{}@user.com", turn.get());
-        let lived =
-            std::panic::AssertUnwindSafe(|| runtime.block_on(at_once(&server, &email, &acts)));
+        let lived = std::panic::AssertUnwindSafe(|| {
+            runtime.block_on(run_in_parallel(&server, &email, &acts))
+        });
         std::panic::catch_unwind(lived).map_err(|_| TestCaseError::fail("an invariant broke"))
     });
     if let Err(failure) = outcome {
@@ -227,7 +228,7 @@ fn random_acts_at_once_never_fork_a_session_nor_revive_one() {
     }
 }
 
-async fn at_once(server: &Server, email: &str, acts: &[Act]) {
+async fn run_in_parallel(server: &Server, email: &str, acts: &[Act]) {
     server.register(email, "p").await.expect_status(201);
     let (access, refresh) = server.sign_in(email, "p").await;
     let mut tasks: JoinSet<(Act, Answer)> = JoinSet::new();

@@ -1,4 +1,4 @@
-//! Starts at once, and starts that are killed: on both databases, whichever `TEST_DATABASE` names.
+//! Parallel starts, and starts that are killed. They run on both databases, whichever `TEST_DATABASE` names.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -25,17 +25,17 @@ async fn many_start_at_once(kind: Kind) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_replicas_start_at_once_on_an_empty_sqlite() {
+async fn many_replicas_can_start_at_once_on_an_empty_sqlite_database() {
     many_start_at_once(Kind::Sqlite).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_replicas_start_at_once_on_an_empty_postgresql() {
+async fn many_replicas_can_start_at_once_on_an_empty_postgresql_database() {
     many_start_at_once(Kind::Postgres).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn kill_9_in_a_migration_heals_at_the_next_start() {
+async fn the_next_start_completes_a_migration_that_was_killed() {
     for kind in [Kind::Sqlite, Kind::Postgres] {
         for pause in [2, 5, 8, 12, 16, 20, 30, 40] {
             let database = TestDatabase::create(kind).await;
@@ -46,7 +46,7 @@ async fn kill_9_in_a_migration_heals_at_the_next_start() {
                 .stderr(Stdio::null())
                 .spawn()
                 .unwrap();
-            // The kill comes at one of several moments of the migration, and no event tells of them.
+            // The kill comes at one of several moments of the migration. No event reports these moments.
             tokio::time::sleep(Duration::from_millis(pause)).await;
             let _ = child.kill();
             child.wait().unwrap();

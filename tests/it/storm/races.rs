@@ -1,4 +1,4 @@
-//! What must hold when many ask at once.
+//! Parallel requests.
 
 use std::collections::HashSet;
 
@@ -26,7 +26,7 @@ async fn generation(server: &Server) -> Vec<i64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_many_registrations_of_one_address_one_succeeds() {
+async fn only_one_of_many_parallel_registrations_of_an_address_succeeds() {
     let server = Server::start().await;
     let spellings = ["first@user.com", "FIRST@user.com", "First@User.com"];
     let requests = (0..AT_ONCE).map(|turn| {
@@ -37,7 +37,7 @@ async fn of_many_registrations_of_one_address_one_succeeds() {
     let made = answers.iter().filter(|answer| answer.status == 201).count();
     assert_eq!(made, 1);
     for answer in answers.into_iter().filter(|answer| answer.status != 201) {
-        // More at once than may wait for a hash are told to come again.
+        // Requests that find the queue for hashing full get 503.
         if answer.code() != "SERVICE_BUSY" {
             answer.expect_refusal(400, "REGISTER_USER_ALREADY_EXISTS");
         }
@@ -46,7 +46,7 @@ async fn of_many_registrations_of_one_address_one_succeeds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_who_want_one_address_one_gets_it() {
+async fn only_one_of_two_users_gets_an_address_that_both_request() {
     let server = Server::start().await;
     let (first, second) = (server.person("first").await, server.person("second").await);
     let requests = (0..AT_ONCE).map(|turn| {
@@ -64,7 +64,7 @@ async fn of_two_who_want_one_address_one_gets_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_uses_of_one_refresh_token_make_one_generation() {
+async fn parallel_refreshes_with_one_token_make_one_generation() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let mut token = person.refresh;
@@ -81,12 +81,12 @@ async fn many_uses_of_one_refresh_token_make_one_generation() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_uses_of_a_token_spent_long_ago_end_the_session_once() {
+async fn parallel_reuse_of_a_refresh_token_ends_the_session_once() {
     let server = Server::setup().set("REFRESH_REUSE_LEEWAY", 0).start().await;
     let person = server.person("first").await;
     let answers = all((0..AT_ONCE).map(|_| refresh(&server, &person.refresh))).await;
     assert!(answers.iter().filter(|answer| answer.status == 200).count() >= 1);
-    server.passes(std::time::Duration::from_millis(20));
+    server.move_clock(std::time::Duration::from_millis(20));
     let answers = all((0..AT_ONCE).map(|_| refresh(&server, &person.refresh))).await;
     for answer in &answers {
         assert!(["REFRESH_TOKEN_REUSED", "SESSION_ENDED"].contains(&answer.code().as_str()));
@@ -96,7 +96,7 @@ async fn many_uses_of_a_token_spent_long_ago_end_the_session_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_a_sign_out_was_acknowledged_no_refresh_succeeds() {
+async fn no_refresh_succeeds_after_a_sign_out_was_acknowledged() {
     let server = Server::start().await;
     let first = server.person("first").await;
     for _ in 0..8 {
@@ -112,7 +112,7 @@ async fn after_a_sign_out_was_acknowledged_no_refresh_succeeds() {
         two.expect_reason("token_revoked");
         for answer in tasks.join_all().await {
             if answer.status == 200 {
-                // It won against the sign-out, and what it got is as dead.
+                // The refresh came before the sign-out, and its tokens ended too.
                 server.me(&answer.text("access_token")).await.expect_reason("token_revoked");
                 let next = server.refresh(&answer.text("refresh_token")).await;
                 next.expect_refusal(401, "SESSION_ENDED");
@@ -124,7 +124,7 @@ async fn after_a_sign_out_was_acknowledged_no_refresh_succeeds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_many_sign_outs_one_is_acknowledged() {
+async fn only_one_of_many_parallel_sign_outs_is_acknowledged() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let requests = (0..AT_ONCE).map(|_| server.post("/auth/jwt/logout").bearer(&person.access));
@@ -134,9 +134,9 @@ async fn of_many_sign_outs_one_is_acknowledged() {
     assert_eq!(server.database.count("revocation").await, 1);
 }
 
-/// Whoever knew the old password must not keep a session that began while it was being changed.
+/// A thief who knew the old password must not keep a session that began during the change.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sign_in_does_not_slip_in_behind_a_new_password() {
+async fn a_sign_in_with_the_old_password_does_not_outlive_a_new_password() {
     let server = Server::setup().set("BCRYPT_COST", 8).start().await;
     let person = server.person("first").await;
     let mut password = PASSWORD.to_owned();
@@ -164,7 +164,7 @@ async fn a_sign_in_does_not_slip_in_behind_a_new_password() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refresh_does_not_slip_in_behind_a_new_password() {
+async fn a_refresh_of_another_session_does_not_outlive_a_new_password() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let mut password = PASSWORD.to_owned();
@@ -187,10 +187,9 @@ async fn a_refresh_does_not_slip_in_behind_a_new_password() {
     }
 }
 
-/// Of two sessions that change one password at once, the first ends the second, which must not
-/// have the last word.
+/// If several sessions change one password at once, the first one ends the others, so their changes must fail.
 #[tokio::test(flavor = "multi_thread")]
-async fn of_sessions_that_change_the_password_at_once_one_does() {
+async fn only_one_of_several_parallel_password_changes_succeeds() {
     let server = Server::start().await;
     let person = server.person("first").await;
     let mut password = PASSWORD.to_owned();
@@ -213,9 +212,9 @@ async fn of_sessions_that_change_the_password_at_once_one_does() {
     }
 }
 
-/// Three replicas, one session, no fork.
+/// Three replicas refresh one session in parallel. It does not fork.
 #[tokio::test(flavor = "multi_thread")]
-async fn replicas_that_are_asked_at_once_agree() {
+async fn replicas_agree_on_parallel_refreshes() {
     let one = Server::start().await;
     let two = Server::setup().on(one.database.clone()).start().await;
     let three = Server::setup().on(one.database.clone()).start().await;
@@ -240,17 +239,17 @@ async fn replicas_that_are_asked_at_once_agree() {
     }
 }
 
-/// Whoever is thrown out with everything they have keeps no API token that was being made, and does not
-/// stop it by making some.
+/// If everything of a user is revoked, API tokens that are being made at that moment do not survive. Making them cannot
+/// prevent the revocation.
 #[tokio::test]
-async fn api_tokens_being_made_do_not_outlive_everything_a_user_has() {
+async fn api_tokens_that_are_being_made_do_not_survive_the_revocation_of_everything() {
     let server = Server::start().await;
     let root = server.superuser("root").await;
     for round in 0..10 {
         let person = server.person(&format!("user{round}")).await;
         let mut tasks = JoinSet::new();
         for turn in 0..8 {
-            // Half of them ask for the same secret.
+            // Half of the requests choose the same secret.
             let wanted = match turn % 2 {
                 0 => serde_json::json!({}),
                 _ => serde_json::json!({ "token": format!("the-same-secret-{round}") }),

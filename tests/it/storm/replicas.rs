@@ -1,4 +1,4 @@
-//! Replicas on one database at which many ask at once.
+//! Parallel requests to replicas on one database.
 
 use futures_util::StreamExt;
 use serde_json::json;
@@ -11,10 +11,10 @@ async fn replica(clock: &Clock, database: &TestDatabase) -> Server {
     Server::setup().clock(clock).set("JWT_LEEWAY", 2).on(database.clone()).start().await
 }
 
-/// Whatever the clock of the replica that signed them, a new password ends every older access token, and
-/// tokens that are younger are accepted everywhere at once.
+/// A new password ends every older access token, whatever the clock of the replica that signed it. Every replica
+/// accepts newer tokens at once.
 #[tokio::test]
-async fn a_new_password_is_ordered_among_tokens_on_replicas_whose_clocks_differ() {
+async fn a_new_password_ends_older_tokens_on_replicas_whose_clocks_differ() {
     let database = TestDatabase::create(Kind::from_environment()).await;
     let one = replica(&Clock::ahead_by(0), &database).await;
     for skew in [300, -300, 1900, -1900] {
@@ -28,7 +28,7 @@ async fn a_new_password_is_ordered_among_tokens_on_replicas_whose_clocks_differ(
             let mut refresh = refresh;
             for server in [&one, &other, signer] {
                 let next = server.refresh(&refresh).await.expect_status(200);
-                // Once more within the leeway: an access token without another generation.
+                // A retry within the leeway: another access token of the same generation.
                 let again = server.refresh(&refresh).await.expect_status(200);
                 older.extend([next.text("access_token"), again.text("access_token")]);
                 refresh = next.text("refresh_token");
@@ -40,13 +40,13 @@ async fn a_new_password_is_ordered_among_tokens_on_replicas_whose_clocks_differ(
             password = format!("{NEW} {skew} {round}");
             let body = json!({ "password": password });
             changer.change_me(&access, &body).await.expect_status(200);
-            // The session goes on, and so does whoever signs in, on both, at once.
+            // The session continues, and new sign-ins work at once, on both replicas.
             let next = signer.refresh(&refresh).await.expect_status(200);
             let (third, _) = signer.sign_in(&person.email, &password).await;
             let (fourth, _) = changer.sign_in(&person.email, &password).await;
             for token in older {
                 changer.me(&token).await.expect_reason("token_revoked");
-                signer.refuses(&token).await.expect_reason("token_revoked");
+                signer.wait_until_refused(&token).await.expect_reason("token_revoked");
             }
             for token in [next.text("access_token"), third, fourth] {
                 one.me(&token).await.expect_status(200);
@@ -57,7 +57,7 @@ async fn a_new_password_is_ordered_among_tokens_on_replicas_whose_clocks_differ(
 }
 
 #[tokio::test]
-async fn a_chain_of_many_writers_on_three_replicas_is_whole() {
+async fn the_chain_of_the_audit_is_whole_after_parallel_writes_on_three_replicas() {
     let one = Server::start().await;
     let two = Server::setup().on(one.database.clone()).start().await;
     let three = Server::setup().on(one.database.clone()).start().await;
@@ -67,7 +67,7 @@ async fn a_chain_of_many_writers_on_three_replicas_is_whole() {
         async move { server.person(&format!("person{turn}")).await }
     }));
     let people = people.await;
-    // Fifteen at once: as many as find a place to be hashed in.
+    // Fifteen at once, which fit into the queue for hashing.
     let (servers, people) = (&servers, &people);
     let lives = futures_util::stream::iter((0..60).map(|turn| {
         let (server, person) = (servers[turn % 3], &people[turn % 6]);
@@ -86,14 +86,14 @@ async fn a_chain_of_many_writers_on_three_replicas_is_whole() {
     lives.buffer_unordered(15).collect::<Vec<_>>().await;
     let verified = json_of(&tessera(&one, &["audit", "verify", "--output", "json"]));
     assert_eq!(verified["whole"], true, "{verified}");
-    // 6 registrations, 66 sign-ins, and what ended: a few sessions were ended by others first.
+    // 6 registrations, 66 sign-ins, and the ends of sessions. Others ended some sessions first.
     assert!(verified["seq"].as_i64().unwrap() > 100, "{verified}");
     assert_eq!(one.database.count("audit").await, verified["seq"].as_i64().unwrap());
 }
 
-/// A refresh on a replica that knew the user a moment ago must not sign what was taken since.
+/// A refresh on a replica that still knows the user as a superuser must not sign a scope that the user has lost.
 #[tokio::test]
-async fn a_refresh_during_a_demotion_gives_no_token_with_the_lost_scope_that_is_accepted() {
+async fn no_token_with_a_lost_scope_is_accepted_after_a_refresh_during_a_demotion() {
     let server = Server::start().await;
     let other = Server::setup().on(server.database.clone()).start().await;
     let root = server.superuser("root").await;
@@ -103,7 +103,7 @@ async fn a_refresh_during_a_demotion_gives_no_token_with_the_lost_scope_that_is_
     let mut refresh = person.refresh.clone();
     for round in 0..12 {
         server.patch(&path).bearer(&root.access).json(&flag(true)).send().await.expect_status(200);
-        other.me_as_superuser(&refresh_once(&other, &mut refresh).await).await;
+        other.wait_until_superuser(&refresh_once(&other, &mut refresh).await).await;
         let mut tokens = Vec::new();
         let (demoted, ()) = tokio::join!(
             server.patch(&path).bearer(&root.access).json(&flag(false)).send(),
@@ -119,7 +119,7 @@ async fn a_refresh_during_a_demotion_gives_no_token_with_the_lost_scope_that_is_
             let carries = claims_of(&token)["scope"].as_str().unwrap().contains("super");
             if carries {
                 for replica in [&server, &other] {
-                    replica.refuses(&token).await;
+                    replica.wait_until_refused(&token).await;
                 }
             }
         }
@@ -129,7 +129,7 @@ async fn a_refresh_during_a_demotion_gives_no_token_with_the_lost_scope_that_is_
 }
 
 async fn refresh_once(server: &Server, refresh: &mut String) -> String {
-    // On a machine that has much to do, two servers may wait for one file for too long.
+    // On a busy machine, two servers can wait too long for one file.
     let answer = awaited("the server is not busy", async || {
         Some(server.refresh(refresh).await).filter(|answer| answer.status != 503)
     });
@@ -139,9 +139,9 @@ async fn refresh_once(server: &Server, refresh: &mut String) -> String {
 }
 
 impl Server {
-    /// Until this replica knows somebody as a superuser.
-    async fn me_as_superuser(&self, token: &str) {
+    /// Waits until this replica knows a user as a superuser.
+    async fn wait_until_superuser(&self, token: &str) {
         let knows = async || self.me(token).await.json["is_superuser"] == true;
-        eventually("the replica hears of it", knows).await;
+        eventually("the replica knows the superuser", knows).await;
     }
 }

@@ -1,10 +1,10 @@
-//! What passwords cost, and more of them at once than can be hashed.
+//! The cost of passwords, and more sign-ins than can be hashed at once.
 
 use crate::support::{PASSWORD, Server};
 
-/// Counts work, not time: this machine may be busy.
+/// The test measures CPU time, because the machine may be busy.
 #[tokio::test]
-async fn unknown_users_and_long_passwords_cost_what_a_wrong_password_costs() {
+async fn unknown_users_and_long_passwords_cost_as_much_as_a_wrong_password() {
     let server = Server::setup().set("BCRYPT_COST", 11).start().await;
     server.register("first@user.com", PASSWORD).await.expect_status(201);
     let long = "x".repeat(1000);
@@ -33,15 +33,15 @@ async fn unknown_users_and_long_passwords_cost_what_a_wrong_password_costs() {
         costs.push(server.cpu_ticks() - before);
     }
     let expected = costs[0];
-    assert!(expected > 20, "hashing must be what is measured: {costs:?}");
+    assert!(expected > 20, "the hashing is too cheap to measure: {costs:?}");
     for cost in &costs {
         assert!(cost * 3 > expected * 2 && cost * 2 < expected * 3, "{costs:?}");
     }
 }
 
-/// A hash from when the cost was lower must not be told from none by its time.
+/// The cost must not show that a user has an old hash with a lower cost.
 #[tokio::test]
-async fn a_user_from_before_the_cost_was_raised_costs_what_an_unknown_one_does() {
+async fn a_user_with_an_old_hash_costs_as_much_as_an_unknown_user() {
     let server = Server::setup().set("BCRYPT_COST", 7).start().await;
     server.register("first@user.com", PASSWORD).await.expect_status(201);
     let server = Server::setup().on(server.kill()).set("BCRYPT_COST", 11).start().await;
@@ -53,15 +53,15 @@ async fn a_user_from_before_the_cost_was_raised_costs_what_an_unknown_one_does()
         }
         costs.push(server.cpu_ticks() - before);
     }
-    assert!(costs[1] > 20, "hashing must be what is measured: {costs:?}");
+    assert!(costs[1] > 20, "the hashing is too cheap to measure: {costs:?}");
     assert!(costs[0] * 3 > costs[1] * 2 && costs[0] * 2 < costs[1] * 3, "{costs:?}");
     server.login("first@user.com", PASSWORD).await.expect_status(200);
 }
 
-/// Of many sign-ins at once, those that find the queue full are told to come again; none is lost
-/// in it, and requests without a password are answered all the while.
+/// If many users sign in at once, those that find the queue full get 503. Every request in the queue is answered, and
+/// requests without a password do not wait.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_of_sign_ins_is_turned_away_and_starves_nobody() {
+async fn a_flood_of_sign_ins_gets_503_and_does_not_delay_other_requests() {
     let server = Server::setup().set("BCRYPT_COST", 12).start().await;
     let person = server.person("first").await;
     let mut flood = tokio::task::JoinSet::new();
@@ -82,9 +82,9 @@ async fn a_flood_of_sign_ins_is_turned_away_and_starves_nobody() {
         }
         statuses.push(answer.status);
     }
-    // On a busy machine some of those in the queue run out of time as well.
-    assert!(codes.contains("SERVICE_BUSY"), "the queue must be bounded: {codes:?}");
-    assert!(statuses.contains(&400), "the queue must be worked off");
+    // On a busy machine, some requests in the queue also time out.
+    assert!(codes.contains("SERVICE_BUSY"), "no request found the queue full: {codes:?}");
+    assert!(statuses.contains(&400), "no request in the queue was answered");
     assert!(statuses.iter().all(|status| [400, 503].contains(status)), "{statuses:?}");
     server.me(&person.access).await.expect_status(200);
 }

@@ -1,4 +1,4 @@
-//! What is sent and what comes back. Every answer is held against openapi.yaml.
+//! Requests and answers. Every answer is compared with openapi.yaml.
 
 use reqwest::header::HeaderMap;
 use serde_json::Value;
@@ -44,7 +44,7 @@ impl Request {
         self.with(|builder| builder.header("content-type", content_type).body(body))
     }
 
-    /// The answer; panics when there is none.
+    /// Sends the request and returns the answer. Panics if there is none.
     pub(crate) async fn send(self) -> Answer {
         self.try_send().await.unwrap()
     }
@@ -76,14 +76,14 @@ impl Answer {
         self
     }
 
-    /// That it refuses with this status and this `detail`, or code in it.
+    /// Asserts that the answer is a refusal with this status and this code in `detail`.
     #[track_caller]
     pub(crate) fn expect_refusal(self, status: u16, code: &str) -> Self {
         assert_eq!((self.status, self.code().as_str()), (status, code), "{}", self.body);
         self
     }
 
-    /// That it refuses a token for this reason.
+    /// Asserts that the answer refuses a token for this reason.
     #[track_caller]
     pub(crate) fn expect_reason(self, reason: &str) -> Self {
         let challenge = self.header("www-authenticate");
@@ -92,7 +92,7 @@ impl Answer {
         self
     }
 
-    /// The code of a refusal.
+    /// Returns the code of a refusal.
     pub(crate) fn code(&self) -> String {
         if let Some(error) = self.json["error"].as_str() {
             return error.to_owned();

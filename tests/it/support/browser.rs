@@ -1,4 +1,4 @@
-//! A browser without scripts: it keeps cookies, reads forms and presses their buttons.
+//! A browser without scripts: it keeps cookies, reads forms and submits them.
 
 use std::collections::BTreeMap;
 
@@ -7,9 +7,9 @@ use super::{Answer, Server};
 pub(crate) struct Browser<'a> {
     server: &'a Server,
     pub(crate) cookies: BTreeMap<String, String>,
-    /// What the form of the last page repeats.
+    /// The CSRF value in the form of the last page.
     pub(crate) csrf: String,
-    /// What its user reads best, as browsers say it.
+    /// The preferred language of the user, as in `Accept-Language`.
     pub(crate) language: String,
 }
 
@@ -18,28 +18,28 @@ impl<'a> Browser<'a> {
         Self { server, cookies: BTreeMap::new(), csrf: String::new(), language: "en".to_owned() }
     }
 
-    /// Opens a page, and follows nothing.
+    /// Opens a page. Follows no redirect.
     pub(crate) async fn open(&mut self, path: &str) -> Answer {
         let request = self.server.get(path).header("cookie", &self.jar());
         let request = request.header("accept-language", &self.language);
         let answer = request.send().await;
-        self.learn(&answer);
+        self.remember(&answer);
         answer
     }
 
-    /// Sends a form, with what its page repeats.
+    /// Submits a form with the CSRF value of its page. Follows no redirect.
     pub(crate) async fn press(&mut self, path: &str, fields: &[(&str, &str)]) -> Answer {
         let csrf = self.csrf.clone();
         let fields: Vec<_> = fields.iter().copied().chain([("csrf", csrf.as_str())]).collect();
         let request = self.server.post(path).header("cookie", &self.jar()).form(&fields);
         let request = request.header("accept-language", &self.language);
         let answer = request.send().await;
-        self.learn(&answer);
+        self.remember(&answer);
         answer
     }
 
-    /// Sends a form that is done, and opens the page that says so.
-    pub(crate) async fn does(&mut self, path: &str, fields: &[(&str, &str)]) -> Answer {
+    /// Submits a form that succeeds, and opens the page that it redirects to.
+    pub(crate) async fn press_and_follow(&mut self, path: &str, fields: &[(&str, &str)]) -> Answer {
         let led = self.press(path, fields).await.expect_status(303);
         assert!(
             !led.header("location").contains("login?"),
@@ -52,14 +52,14 @@ impl<'a> Browser<'a> {
         self.open(&format!("{}{query}", place.path())).await.expect_status(200)
     }
 
-    /// Signs in by the page.
+    /// Signs in on the page.
     pub(crate) async fn sign_in(&mut self, email: &str, password: &str) {
         self.open("/login").await.expect_status(200);
         let answer = self.press("/login", &[("email", email), ("password", password)]).await;
         assert_eq!(answer.expect_status(303).header("location"), "./");
     }
 
-    /// What the cookie of a session holds.
+    /// Returns the value of the session cookie.
     pub(crate) fn id(&self) -> String {
         self.cookies["tessera-browser"].clone()
     }
@@ -69,7 +69,7 @@ impl<'a> Browser<'a> {
         pairs.collect::<Vec<_>>().join("; ")
     }
 
-    fn learn(&mut self, answer: &Answer) {
+    fn remember(&mut self, answer: &Answer) {
         for cookie in answer.headers.get_all("set-cookie") {
             let cookie = cookie.to_str().unwrap();
             let (name, value) = cookie.split(';').next().unwrap().split_once('=').unwrap();

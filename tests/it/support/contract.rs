@@ -1,4 +1,4 @@
-//! openapi.yaml, and whether an answer keeps what it promises.
+//! Compares answers with openapi.yaml.
 
 use std::sync::LazyLock;
 
@@ -11,7 +11,7 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
     serde_yaml::from_str(&text.unwrap()).unwrap()
 });
 
-/// Every operation: method, path, and what the document says of it.
+/// Returns every operation: method, path, and its entry in the document.
 pub(crate) fn operations() -> Vec<(String, String, Value)> {
     let paths = DOCUMENT["paths"].as_object().unwrap();
     paths
@@ -31,14 +31,14 @@ fn matches(pattern: &str, path: &str) -> bool {
         && pattern.iter().zip(path).all(|(one, other)| one.starts_with('{') || *one == other)
 }
 
-/// That a body has the members its schema says, and null only where it may be.
+/// Asserts that a body has the members of its schema, and null only if the schema allows it.
 fn conforms(schema: &Value, body: &Value, place: &str) {
     if let Some(reference) = schema["$ref"].as_str() {
         let name = reference.rsplit('/').next().unwrap();
         return conforms(&DOCUMENT["components"]["schemas"][name], body, place);
     }
     if let Some(parts) = schema["allOf"].as_array() {
-        // Beside a reference there may be words about it.
+        // A description can stand beside a reference.
         let parts =
             parts.iter().filter(|part| part["description"].is_null() || !part["type"].is_null());
         return parts.for_each(|part| conforms(part, body, place));
@@ -65,11 +65,11 @@ fn conforms(schema: &Value, body: &Value, place: &str) {
         "string" => assert!(body.is_string(), "{place}: {body}"),
         "integer" => assert!(body.is_i64() || body.is_u64(), "{place}: {body}"),
         "boolean" => assert!(body.is_boolean(), "{place}: {body}"),
-        other => panic!("{place}: no rule for the type {other}"),
+        other => panic!("{place}: the schema has the unknown type {other}"),
     }
 }
 
-/// That the document knows this answer: the operation's status, and a refusal's code.
+/// Asserts that the document has this answer: the status of the operation, and the code of a refusal.
 pub(super) fn check(method: &str, path: &str, answer: &Answer) {
     assert!(answer.headers.contains_key("x-request-id"), "no X-Request-Id on {method} {path}");
     let path = path.split('?').next().unwrap();
@@ -82,7 +82,7 @@ pub(super) fn check(method: &str, path: &str, answer: &Answer) {
     let response = &operation["responses"][answer.status.to_string()];
     assert!(
         !response.is_null(),
-        "{method} {path} answered {}, which openapi.yaml does not know: {}",
+        "{method} {path} answered {}, which is not in openapi.yaml: {}",
         answer.status,
         answer.body
     );
@@ -90,7 +90,7 @@ pub(super) fn check(method: &str, path: &str, answer: &Answer) {
         let code = answer.code();
         assert!(
             !response["content"]["application/json"]["examples"][&code].is_null(),
-            "{method} {path} refused with {code}, which openapi.yaml does not know"
+            "{method} {path} refused with {code}, which is not in openapi.yaml"
         );
         assert_eq!(answer.header("content-type"), "application/json");
     }
@@ -101,7 +101,7 @@ pub(super) fn check(method: &str, path: &str, answer: &Answer) {
     if answer.status == 401 {
         assert!(answer.header("www-authenticate").starts_with("Bearer"), "{method} {path}");
     }
-    // What is for everybody may be kept.
+    // Public keys may be cached.
     let cache = if path.ends_with("jwks.json") { "public, max-age=300" } else { "no-store" };
     assert_eq!(answer.header("cache-control"), cache, "{method} {path}");
 }

@@ -14,7 +14,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// What `TEST_DATABASE` says; SQLite where it says nothing.
+    /// Returns the kind that `TEST_DATABASE` names, or SQLite if it is not set.
     pub(crate) fn from_environment() -> Self {
         match variable("TEST_DATABASE").as_deref() {
             None | Some("sqlite") => Kind::Sqlite,
@@ -29,12 +29,12 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// The server that PostgreSQL's databases are made on, without a database's name.
+/// The URL of the PostgreSQL server, without the name of a database.
 fn postgres() -> String {
     variable("TEST_POSTGRES").unwrap_or("postgres://postgres@127.0.0.1:5432".to_owned())
 }
 
-/// A database that is gone when nobody holds it any more.
+/// A database that is deleted with its last handle.
 #[derive(Clone)]
 pub(crate) struct TestDatabase(Arc<Held>);
 
@@ -69,22 +69,22 @@ impl TestDatabase {
         self.0.kind
     }
 
-    /// The clock of its servers, unless they have one of their own.
+    /// The clock of its servers, unless a server has a clock of its own.
     pub(crate) fn clock(&self) -> &Clock {
         &self.0.clock
     }
 
-    /// As `DATABASE_URL` takes it.
+    /// The value for `DATABASE_URL`.
     pub(crate) fn url(&self) -> &str {
         &self.0.url
     }
 
-    /// The database's name on its server.
+    /// The name of the database on its server.
     pub(crate) fn name(&self) -> &str {
         &self.0.name
     }
 
-    /// The file, where it is one.
+    /// The file of a SQLite database.
     pub(crate) fn file(&self) -> std::path::PathBuf {
         self.0.folder.path().join("test.db")
     }
@@ -97,7 +97,7 @@ impl TestDatabase {
         Database::connect(url).await.unwrap()
     }
 
-    /// Does what an operator does by hand; says how many rows it did it to.
+    /// Runs SQL, as an operator does by hand, and returns the number of rows that it changed.
     pub(crate) async fn execute(&self, sql: &str) -> u64 {
         let connection = self.connect().await;
         let done = connection.execute_unprepared(sql).await.unwrap().rows_affected();
@@ -105,7 +105,7 @@ impl TestDatabase {
         done
     }
 
-    /// The first column of every row.
+    /// Returns the first column of every row.
     pub(crate) async fn column<T: TryGetable>(&self, sql: &str) -> Vec<T> {
         let connection = self.connect().await;
         let backend = match self.0.kind {

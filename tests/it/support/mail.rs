@@ -1,4 +1,4 @@
-//! Mails: those a development server keeps, and those a mail server was handed.
+//! Mails: those in the outbox of a development server, and those that a mail server received.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::{Server, awaited};
 use crate::once::tool;
 
-/// A mail that somebody got.
+/// A mail that was delivered.
 #[derive(Debug, Clone)]
 pub(crate) struct Letter {
     pub(crate) to: String,
@@ -43,25 +43,25 @@ impl Letter {
         }
     }
 
-    /// The link.
+    /// Returns the link in the text.
     pub(crate) fn link(&self) -> String {
         let line = self.text.lines().find(|line| line.starts_with("http")).unwrap();
         line.trim().to_owned()
     }
 
-    /// What is behind the host in the link.
+    /// Returns the path and the query of the link.
     pub(crate) fn path(&self) -> String {
         let link = self.link();
         let (_, rest) = link.split_once("://").unwrap();
         rest[rest.find('/').unwrap()..].to_owned()
     }
 
-    /// What the link brings.
+    /// Returns the token in the link.
     pub(crate) fn token(&self) -> String {
         self.link().split_once("?token=").unwrap().1.to_owned()
     }
 
-    /// The six digits.
+    /// Returns the six digits of the code.
     pub(crate) fn code(&self) -> String {
         self.text.split_once("the code ").unwrap().1[..6].to_owned()
     }
@@ -70,7 +70,7 @@ impl Letter {
 fn letters(folder: &Path) -> Vec<Letter> {
     let entries = std::fs::read_dir(folder).into_iter().flatten();
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
-    // What is being written begins with a dot.
+    // The name of a file that is still being written begins with a dot.
     let is_draft =
         |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
     paths.retain(|path| path.extension().is_some_and(|kind| kind == "eml") && !is_draft(path));
@@ -79,12 +79,12 @@ fn letters(folder: &Path) -> Vec<Letter> {
 }
 
 impl Server {
-    /// The mails this development server wrote, the oldest first.
+    /// Returns the mails that this development server wrote, the oldest first.
     pub(crate) fn outbox(&self) -> Vec<Letter> {
         letters(&self.folder().join("outbox"))
     }
 
-    /// The `count`th mail to an address with these words in its subject.
+    /// Waits for the `count`th mail to an address with this text in its subject.
     pub(crate) async fn letter(&self, to: &str, subject: &str, count: usize) -> Letter {
         awaited(&format!("mail {count} to {to} ({subject})"), async || {
             let found = self.outbox().into_iter();
@@ -104,7 +104,7 @@ pub(crate) struct MailServer {
 }
 
 impl MailServer {
-    /// On a free port.
+    /// Starts a mail server on a free port.
     pub(crate) fn start(options: &[&str]) -> Self {
         Self::start_on(0, options)
     }
@@ -117,22 +117,22 @@ impl MailServer {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            // What it has to say of clients that break off.
+            // It reports clients that break off.
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let port = line.trim().parse().expect("the mail server says its port");
+        let port = line.trim().parse().expect("the mail server prints its port");
         Self { child, folder, port }
     }
 
-    /// What it was handed, the oldest first.
+    /// Returns the mails that it received, the oldest first.
     pub(crate) fn letters(&self) -> Vec<Letter> {
         letters(self.folder.path())
     }
 
-    /// The first mail to an address.
+    /// Waits for the first mail to an address.
     pub(crate) async fn letter(&self, to: &str) -> Letter {
         awaited(&format!("a mail to {to}"), async || {
             self.letters().into_iter().find(|letter| letter.to == to)
@@ -140,7 +140,7 @@ impl MailServer {
         .await
     }
 
-    /// Who signed in, and whether what they sent was encrypted.
+    /// Returns the sign-ins of clients, and whether their connections were encrypted.
     pub(crate) fn signed_in(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("signed-in")).unwrap_or_default()
     }

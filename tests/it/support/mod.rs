@@ -1,4 +1,4 @@
-//! A running server, people in it, and what they send.
+//! Helpers: a running server, its users, and their requests.
 
 mod answer;
 mod browser;
@@ -22,10 +22,10 @@ pub(crate) use wait::{awaited, eventually};
 
 use serde_json::{Value, json};
 
-/// What everybody's password is unless a test is about passwords.
+/// The password of every user, unless a test is about passwords.
 pub(crate) const PASSWORD: &str = "correct horse battery";
 
-/// Somebody who registered and signed in.
+/// A user who is registered and signed in.
 #[derive(Debug, Clone)]
 pub(crate) struct Person {
     pub(crate) id: String,
@@ -35,7 +35,7 @@ pub(crate) struct Person {
 }
 
 impl Server {
-    /// Somebody new, signed in.
+    /// Registers a new user and signs them in.
     pub(crate) async fn person(&self, name: &str) -> Person {
         let email = format!("{name}@user.com");
         let user = self.register(&email, PASSWORD).await.expect_status(201);
@@ -43,40 +43,40 @@ impl Server {
         Person { id: user.text("id"), email, access: tokens.0, refresh: tokens.1 }
     }
 
-    /// Asks to be registered.
+    /// Sends a registration.
     pub(crate) async fn register(&self, email: &str, password: &str) -> Answer {
         let body = json!({ "email": email, "password": password });
         self.post("/auth/register").json(&body).send().await
     }
 
-    /// Asks to be signed in.
+    /// Sends a sign-in.
     pub(crate) async fn login(&self, username: &str, password: &str) -> Answer {
         let form = [("username", username), ("password", password)];
         self.post("/auth/jwt/login").form(&form).send().await
     }
 
-    /// An access and a refresh token.
+    /// Signs in, and returns the access token and the refresh token.
     pub(crate) async fn sign_in(&self, username: &str, password: &str) -> (String, String) {
         let answer = self.login(username, password).await.expect_status(200);
         (answer.text("access_token"), answer.text("refresh_token"))
     }
 
-    /// Presents a refresh token.
+    /// Refreshes with a refresh token.
     pub(crate) async fn refresh(&self, token: &str) -> Answer {
         self.post("/auth/jwt/refresh").bearer(token).send().await
     }
 
-    /// Asks who the holder of a token is.
+    /// Requests the user that a token belongs to.
     pub(crate) async fn me(&self, token: &str) -> Answer {
         self.get("/users/me").bearer(token).send().await
     }
 
-    /// Changes the holder of a token.
+    /// Changes the user that a token belongs to.
     pub(crate) async fn change_me(&self, token: &str, changes: &Value) -> Answer {
         self.patch("/users/me").bearer(token).json(changes).send().await
     }
 
-    /// Signs the holder of a token out.
+    /// Signs out with a token.
     pub(crate) async fn logout(&self, token: &str) -> Answer {
         self.post("/auth/jwt/logout").bearer(token).send().await
     }

@@ -1,4 +1,4 @@
-//! A way to the database that can be cut.
+//! A proxy to the database that can be interrupted.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,38 +9,38 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// How the way is.
+/// The state of the proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
+enum State {
     Open,
     /// Connections break, and new ones are refused.
     Cut,
-    /// Connections stay and nothing passes.
+    /// Connections stay open, but no data passes.
     Silent,
 }
 
 pub(crate) struct Proxy {
     address: SocketAddr,
-    way: Arc<watch::Sender<Way>>,
+    state: Arc<watch::Sender<State>>,
     round_trips: Arc<AtomicU64>,
 }
 
 impl Proxy {
-    /// Listens on a free port for what goes to `target`.
+    /// Listens on a free port and forwards connections to `target`.
     pub(crate) async fn to(target: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let way = Arc::new(watch::Sender::new(Way::Open));
-        let ways = Arc::clone(&way);
+        let state = Arc::new(watch::Sender::new(State::Open));
+        let states = Arc::clone(&state);
         let round_trips = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&round_trips);
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
                 let counter = Counter::of(Arc::clone(&counted));
-                tokio::spawn(carry(near, target.clone(), ways.subscribe(), counter));
+                tokio::spawn(forward(near, target.clone(), states.subscribe(), counter));
             }
         });
-        Self { address, way, round_trips }
+        Self { address, state, round_trips }
     }
 
     /// The round trips to PostgreSQL so far: the messages that PostgreSQL answers when it is done with what came before.
@@ -53,39 +53,39 @@ impl Proxy {
     }
 
     pub(crate) fn cut(&self) {
-        self.way.send_replace(Way::Cut);
+        self.state.send_replace(State::Cut);
     }
 
     pub(crate) fn silence(&self) {
-        self.way.send_replace(Way::Silent);
+        self.state.send_replace(State::Silent);
     }
 
     pub(crate) fn mend(&self) {
-        self.way.send_replace(Way::Open);
+        self.state.send_replace(State::Open);
     }
 }
 
-async fn carry(
+async fn forward(
     mut near: TcpStream,
     target: String,
-    mut way: watch::Receiver<Way>,
+    mut state: watch::Receiver<State>,
     mut counter: Counter,
 ) {
     let Ok(mut far) = TcpStream::connect(target).await else { return };
     let ((mut from_near, mut to_near), (mut from_far, mut to_far)) = (near.split(), far.split());
     loop {
-        let now = *way.borrow_and_update();
+        let now = *state.borrow_and_update();
         match now {
-            Way::Cut => return,
-            Way::Silent => {
-                let _ = way.changed().await;
-                // What was lost in the silence cannot be mended.
+            State::Cut => return,
+            State::Silent => {
+                let _ = state.changed().await;
+                // Data was lost meanwhile, so the connection ends.
                 return;
             }
-            Way::Open => tokio::select! {
+            State::Open => tokio::select! {
                 _ = pump(&mut from_near, &mut to_far, &mut counter) => return,
                 _ = copy(&mut from_far, &mut to_near) => return,
-                _ = way.changed() => {}
+                _ = state.changed() => {}
             },
         }
     }

@@ -13,14 +13,14 @@ use super::token::SECRET;
 use super::wait::Waiting;
 use super::{Kind, Request, TestDatabase, awaited};
 
-/// The binary, in a folder, with no setting from this process's environment.
+/// Returns the binary as a command in a folder, without the environment of this process.
 pub(crate) fn command(folder: &std::path::Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tessera"));
     command.current_dir(folder).env_clear().env("PATH", "/usr/bin:/bin").stdin(Stdio::null());
     command
 }
 
-/// How a server is to be started.
+/// The settings with which a server is started.
 pub(crate) struct Setup {
     settings: Vec<(String, String)>,
     database: Option<TestDatabase>,
@@ -30,21 +30,21 @@ pub(crate) struct Setup {
     clock: Option<Clock>,
 }
 
-/// The clock of servers, which can be moved while they run.
+/// The clock of servers, which a test can move while they run.
 #[derive(Clone)]
 pub(crate) struct Clock(Arc<tempfile::NamedTempFile>);
 
 impl Clock {
-    /// A clock that is ahead of the true one by so many milliseconds; behind it, if that is negative.
+    /// A clock that is this many milliseconds ahead of the true time, or behind it if the number is negative.
     pub(crate) fn ahead_by(millis: i64) -> Self {
         let clock = Self(Arc::new(tempfile::NamedTempFile::new().unwrap()));
         clock.set(millis);
         clock
     }
 
-    /// Sets it, so many milliseconds ahead of the true one.
+    /// Sets the clock this many milliseconds ahead of the true time.
     pub(crate) fn set(&self, millis: i64) {
-        // Written aside and moved: a server reads the old value or the new one.
+        // A new file replaces the old one, so a server reads either the old value or the new one.
         let folder = self.0.path().parent().unwrap();
         let mut new = tempfile::NamedTempFile::new_in(folder).unwrap();
         write!(new, "{millis}").unwrap();
@@ -54,14 +54,14 @@ impl Clock {
 }
 
 impl Clock {
-    /// Moves it on.
+    /// Moves the clock forward.
     pub(crate) fn advance(&self, time: Duration) {
         let ahead = std::fs::read_to_string(self.path()).unwrap();
         let millis = i64::try_from(time.as_millis()).unwrap();
         self.set(ahead.parse::<i64>().unwrap() + millis);
     }
 
-    /// The file that a server reads, in development, as the setting `TESSERA_CLOCK_FILE` says.
+    /// The file that a development server reads (`TESSERA_CLOCK_FILE`).
     pub(crate) fn path(&self) -> &std::path::Path {
         self.0.path()
     }
@@ -73,32 +73,32 @@ impl Setup {
         self
     }
 
-    /// Without `--dev`.
+    /// Starts the server without `--dev`.
     pub(crate) fn production(mut self) -> Self {
         self.dev = false;
         self
     }
 
-    /// On a database that is there already.
+    /// Uses an existing database.
     pub(crate) fn on(mut self, database: TestDatabase) -> Self {
         self.database = Some(database);
         self
     }
 
-    /// Reaching its database by another address than the test does.
-    pub(crate) fn reaching_it_by(mut self, url: String) -> Self {
+    /// The server reaches its database at another address than the test.
+    pub(crate) fn reach_database_at(mut self, url: String) -> Self {
         self.url = Some(url);
         self
     }
 
-    /// By a clock of its own.
+    /// Gives the server a clock of its own.
     pub(crate) fn clock(mut self, clock: &Clock) -> Self {
         self.clock = Some(clock.clone());
         self
     }
 
-    /// Under limits that a shell sets first.
-    pub(crate) fn under(mut self, limits: &'static str) -> Self {
+    /// A shell runs this first, for example `ulimit`.
+    pub(crate) fn with_shell_limits(mut self, limits: &'static str) -> Self {
         self.limits = Some(limits);
         self
     }
@@ -129,7 +129,7 @@ impl Setup {
             command.arg("--dev").env("BCRYPT_COST", "4").env("TESSERA_CLOCK_FILE", clock.path());
         }
         command
-            // Tests try more often than people; those about limits set this.
+            // Tests make more attempts than users do. Tests of limits turn this on.
             .env("RATE_LIMIT", "off")
             .env("APP_SECRET", SECRET)
             .env("DATABASE_URL", self.url.as_deref().unwrap_or(database.url()))
@@ -151,11 +151,11 @@ impl Setup {
                 break line["address"].as_str().unwrap().parse().unwrap();
             }
             if let Some(status) = child.try_wait().unwrap() {
-                // Its last line says why.
+                // Its last line has the reason.
                 reader.join().unwrap();
                 panic!("the server did not start: {status}\n{}", log.text());
             }
-            waiting.a_moment("the server listens").await;
+            waiting.pause("the server listens").await;
         };
         let client = reqwest::Client::builder()
             .timeout(Duration::from_secs(60))
@@ -166,7 +166,7 @@ impl Setup {
     }
 }
 
-/// A server that runs, and is killed at the end of its test.
+/// A running server. It is killed at the end of its test.
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
@@ -190,7 +190,7 @@ impl Server {
         }
     }
 
-    /// In the development profile, on the database that is being tested.
+    /// Starts a development server on a new database.
     pub(crate) async fn start() -> Self {
         Self::setup().start().await
     }
@@ -199,7 +199,7 @@ impl Server {
         self.folder.path()
     }
 
-    /// A command beside this server, in development: on its database and by its clock.
+    /// Returns a development command on the database and with the clock of this server.
     pub(crate) fn beside(&self) -> Command {
         let mut command = command(self.folder());
         command.env("DATABASE_URL", self.database.url()).env("TESSERA_DEV", "true");
@@ -211,24 +211,24 @@ impl Server {
         self.child.id()
     }
 
-    /// kill -9; hands its database on.
+    /// Kills the server (`kill -9`) and returns its database.
     pub(crate) fn kill(mut self) -> TestDatabase {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         self.database.clone()
     }
 
-    /// SIGTERM.
+    /// Sends SIGTERM.
     pub(crate) fn terminate(&self) {
         self.signal("-TERM");
     }
 
-    /// Stands still, with everything it holds.
+    /// Stops the process (SIGSTOP). It keeps its locks and connections.
     pub(crate) fn freeze(&self) {
         self.signal("-STOP");
     }
 
-    /// Goes on.
+    /// Continues the process (SIGCONT).
     pub(crate) fn thaw(&self) {
         self.signal("-CONT");
     }
@@ -238,19 +238,19 @@ impl Server {
         assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
     }
 
-    /// How it ended, once it has.
+    /// Waits until the process has ended, and returns its exit status.
     pub(crate) async fn ended(&mut self) -> ExitStatus {
         awaited("the server ends", async || self.child.try_wait().unwrap()).await
     }
 
-    /// The CPU time it has used, in clock ticks.
+    /// The CPU time that the process has used, in clock ticks.
     pub(crate) fn cpu_ticks(&self) -> u64 {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
         let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
         fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
     }
 
-    /// Sends text as it is; what came back until the server closed the connection.
+    /// Sends raw text, and returns the answer up to the end of the connection.
     pub(crate) fn raw(&self, text: &str) -> String {
         let mut stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(40))).unwrap();
@@ -260,10 +260,10 @@ impl Server {
         String::from_utf8_lossy(&answer).into_owned()
     }
 
-    /// Its log with every line of what was answered before: a line that is not there will not come.
+    /// Returns the log with all lines of earlier requests. A line that is not in it will not be written later.
     pub(crate) async fn log_so_far(&self) -> String {
         let last = self.get("/health/live").send().await.expect_status(200);
-        self.log.says(&last.header("x-request-id")).await
+        self.log.wait_for(&last.header("x-request-id")).await
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -298,24 +298,23 @@ impl Drop for Server {
     }
 }
 
-/// What a server wrote on standard error, as far as it was read: an answer may be here before its
-/// line is.
+/// The lines that a server wrote to standard error. An answer can arrive before its line.
 #[derive(Clone, Default)]
 pub(crate) struct Log(Arc<Mutex<Vec<String>>>);
 
 impl Log {
-    /// The whole of it once it has the text, for which it waits.
-    pub(crate) async fn says(&self, text: &str) -> String {
+    /// Waits for a text in the log, and returns the whole log.
+    pub(crate) async fn wait_for(&self, text: &str) -> String {
         self.until(text, |log| log.text().contains(text).then(|| log.text())).await
     }
 
-    /// The first line that is as wanted, for which it waits.
-    pub(crate) async fn line(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    /// Waits for the first line that matches, and returns it.
+    pub(crate) async fn wait_for_line(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         self.until(what, |log| log.objects().into_iter().find(&wanted)).await
     }
 
     async fn until<T>(&self, what: &str, look: impl Fn(&Self) -> Option<T>) -> T {
-        awaited(&format!("the log says {what:?}"), async || look(self)).await
+        awaited(&format!("the log contains {what:?}"), async || look(self)).await
     }
 
     fn text(&self) -> String {

@@ -1,4 +1,4 @@
-//! Tokens as an attacker makes them: any header, any claims, any key.
+//! Tokens that an attacker makes: any header, any claims, any key.
 
 use aws_lc_rs::{hkdf, hmac};
 use base64::Engine;
@@ -21,7 +21,7 @@ fn part(token: &str, index: usize) -> Value {
     serde_json::from_slice(&BASE64.decode(part).unwrap()).unwrap()
 }
 
-/// A token made of a good one.
+/// A forged token that is made from a valid one.
 #[derive(Debug, Clone)]
 pub(crate) struct Forgery {
     header: String,
@@ -29,7 +29,7 @@ pub(crate) struct Forgery {
     secret: Vec<u8>,
 }
 
-/// What `APP_SECRET` derives for a use (HKDF with SHA-256, RFC 5869).
+/// Derives a key from `APP_SECRET` for one purpose (HKDF with SHA-256, RFC 5869).
 fn derived(secret: &str, info: &str) -> Vec<u8> {
     let mut key = [0; 32];
     let extracted = hkdf::Salt::new(hkdf::HKDF_SHA256, b"").extract(secret.as_bytes());
@@ -38,7 +38,7 @@ fn derived(secret: &str, info: &str) -> Vec<u8> {
     key.to_vec()
 }
 
-/// What signs refresh tokens under an `APP_SECRET`.
+/// The key that signs refresh tokens with this `APP_SECRET`.
 pub(crate) fn refresh_key(secret: &str) -> Vec<u8> {
     derived(secret, "tessera refresh tokens")
 }
@@ -50,8 +50,8 @@ pub(crate) fn kid_of(key: &[u8]) -> String {
 }
 
 impl Forgery {
-    /// As its token is, signed by who holds `APP_SECRET`: with what is derived from it where it is a
-    /// refresh token.
+    /// A copy of a token, signed by an attacker who holds `APP_SECRET`. For a refresh token, the key is derived from
+    /// the secret.
     pub(crate) fn of(token: &str) -> Self {
         let header = header_of(token);
         let is_refresh = header["typ"] == "rt+jwt";
@@ -96,7 +96,7 @@ impl Forgery {
         self.header(header)
     }
 
-    /// Writes a member a second time, before the first.
+    /// Writes a claim a second time, before the first.
     pub(crate) fn doubled(self, name: &str, value: &str) -> Self {
         let claims = self.claims.replacen('{', &format!("{{\"{name}\":{value},"), 1);
         Self { claims, ..self }
@@ -115,7 +115,7 @@ impl Forgery {
         format!("{}.{}", BASE64.encode(&self.header), BASE64.encode(&self.claims))
     }
 
-    /// Signed with HMAC-SHA-256, whatever the header says.
+    /// Signs the token with HMAC-SHA-256, whatever algorithm the header names.
     pub(crate) fn sign(&self) -> String {
         self.sign_with(hmac::HMAC_SHA256)
     }

@@ -1,13 +1,13 @@
-//! Waiting for what happens in its own time: tests look for it again and again, and sleep nowhere else.
+//! Waits for events: a test checks repeatedly, and sleeps nowhere else.
 
 use std::time::{Duration, Instant};
 
 use super::{Server, TestDatabase};
 
-/// How long a test waits before it gives up: far longer than anything takes.
+/// The longest wait of a test, far longer than anything takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A wait that began, and ends in vain when it lasts too long.
+/// A wait that has begun. It fails the test if it lasts too long.
 pub(super) struct Waiting(Instant);
 
 impl Waiting {
@@ -15,38 +15,38 @@ impl Waiting {
         Self(Instant::now())
     }
 
-    /// Waits for a moment, after which it is time to look again.
-    pub(super) async fn a_moment(&self, what: &str) {
-        assert!(self.0.elapsed() < PATIENCE, "waited in vain: {what}");
-        // The one place that waits without an event: it makes events of everything else.
+    /// Waits a moment before the next check.
+    pub(super) async fn pause(&self, what: &str) {
+        assert!(self.0.elapsed() < PATIENCE, "timed out: {what}");
+        // The only sleep of the helpers: all other waits use it.
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
-/// Waits until there is what a test looks for.
+/// Checks repeatedly until `look` returns something, and returns it.
 pub(crate) async fn awaited<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let waiting = Waiting::begin();
     loop {
         if let Some(found) = look().await {
             return found;
         }
-        waiting.a_moment(what).await;
+        waiting.pause(what).await;
     }
 }
 
-/// Waits until something is so.
+/// Checks repeatedly until `is_so` returns true.
 pub(crate) async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     awaited(what, async || is_so().await.then_some(())).await;
 }
 
 impl TestDatabase {
-    /// Waits until no job is left: every mail was sent or given up.
-    pub(crate) async fn has_no_job(&self) {
+    /// Waits until no job is left, so that every mail was sent or given up.
+    pub(crate) async fn wait_until_no_job_is_left(&self) {
         eventually("no job is left", async || self.count("job").await == 0).await;
     }
 
-    /// Waits until a statement on this database, in PostgreSQL, waits for a lock.
-    pub(crate) async fn waits_for_a_lock(&self) {
+    /// Waits until a statement on this PostgreSQL database waits for a lock.
+    pub(crate) async fn wait_for_a_blocked_statement(&self) {
         let waiting = "pg_locks where not granted and database = \
                        (select oid from pg_database where datname = current_database())";
         let waits = async || self.count(waiting).await > 0;
@@ -55,38 +55,38 @@ impl TestDatabase {
 }
 
 impl Server {
-    /// Has time pass, for this server and the others on its database: caches grow old, tokens expire, limits
-    /// refill.
-    pub(crate) fn passes(&self, time: Duration) {
-        assert!(self.dev, "outside development no clock is moved");
+    /// Moves the clock of this server and of the others on its database, so that caches become old, tokens expire
+    /// and limits refill.
+    pub(crate) fn move_clock(&self, time: Duration) {
+        assert!(self.dev, "only a development server has a clock that moves");
         self.clock.advance(time);
     }
 
-    /// Has time pass, and waits until this server knows again what was revoked: that grew old too.
+    /// Moves the clock, and waits until this server has read the revocations again, because they became old too.
     pub(crate) async fn advance(&self, time: Duration) {
-        self.passes(time);
-        self.settles().await;
+        self.move_clock(time);
+        self.wait_until_ready().await;
     }
 
     /// Waits until this server is ready.
-    pub(crate) async fn settles(&self) {
+    pub(crate) async fn wait_until_ready(&self) {
         let ready = async || self.get("/health/ready").send().await.status == 200;
         eventually("the server is ready", ready).await;
     }
 
-    /// Waits until this server has applied every revocation and notice that is in the table now.
-    pub(crate) async fn catches_up(&self) {
+    /// Waits until this server has applied every revocation and notice that is in the tables now.
+    pub(crate) async fn wait_until_caught_up(&self) {
         let last = "select coalesce((select max(seq) from revocation), 0) \
                     + coalesce((select max(seq) from notice), 0)";
         let last = self.database.column::<i64>(last).await[0];
         let applied =
             format!("replica where seq >= {last} and name like '%:{}'", self.address.port());
         let has = async || self.database.count(&applied).await > 0;
-        eventually("the server has applied what others wrote", has).await;
+        eventually("the server has applied all revocations and notices", has).await;
     }
 
-    /// Waits until a token is refused; what the answer is.
-    pub(crate) async fn refuses(&self, token: &str) -> super::Answer {
+    /// Waits until the server refuses a token, and returns the answer.
+    pub(crate) async fn wait_until_refused(&self, token: &str) -> super::Answer {
         awaited("the token is refused", async || {
             Some(self.me(token).await).filter(|answer| answer.status == 401)
         })

@@ -1,9 +1,9 @@
-//! Guesses of API tokens: a place that shows many tokens there are not has to wait.
+//! Limits how often an address can try API tokens that do not exist.
 //!
-//! They are counted in memory, by each replica for itself, and a refused guess costs no query. A token that was
-//! accepted from the same place before passes, so that a stranger behind the same proxy does not lock it out; a
-//! token from there that this replica has not seen yet waits for a minute at most. The same wrong token shown again
-//! and again is no guess: a program that was not told of the end of its token locks nobody out.
+//! Each replica counts for itself, in memory. A refused attempt needs no query. A token that was accepted from the same
+//! address before is still accepted, so another client behind the same proxy cannot lock it out. A token that this
+//! replica has not seen from that address waits for at most a minute. The same wrong token counts once, so a program
+//! that keeps sending a deleted token locks nobody out.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,22 +14,22 @@ use super::Digest;
 use crate::base::clock::Stopwatch;
 use crate::base::error::{Error, Result};
 
-/// So many different wrong tokens wait for nothing.
+/// The number of different wrong tokens that have no delay.
 const FREE: u32 = 100;
 
-/// The first wait; each further guess doubles it.
+/// The first delay. Each further wrong token doubles it.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 
-/// The longest wait.
+/// The longest delay.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// How long guesses are counted from the last one.
+/// The time from the last wrong token until the count of an address is forgotten.
 const COUNTED_FOR: Duration = Duration::from_secs(3600);
 
-/// The most places, and the most tokens of places, that are remembered.
+/// The maximum number of addresses, and of tokens with their address, that are kept in memory.
 const MAX_REMEMBERED: usize = 20_000;
 
-/// A place from which tokens are guessed.
+/// An address that sent wrong tokens.
 #[derive(Debug, Default)]
 struct Guesser {
     count: u32,
@@ -38,14 +38,14 @@ struct Guesser {
 }
 
 impl Guesser {
-    /// How long it has to wait.
+    /// The remaining time that it must wait.
     fn left(&self) -> Duration {
         let since = self.last.as_ref().map_or(Duration::MAX, Stopwatch::elapsed);
         self.wait.saturating_sub(since)
     }
 }
 
-/// What was guessed, and from where tokens were used.
+/// The wrong tokens by address, and the tokens that were accepted.
 pub(super) struct Guesses {
     places: Cache<String, Arc<Mutex<Guesser>>>,
     wrong: Cache<(String, Digest), ()>,
@@ -66,11 +66,11 @@ impl Default for Guesses {
 }
 
 impl Guesses {
-    /// Refuses a place that guessed too often, unless the token was accepted from there before.
+    /// Refuses an address that sent too many wrong tokens, unless the token was accepted from there before.
     ///
     /// # Errors
     ///
-    /// [`Code::TooManyAttempts`](crate::base::error::Code::TooManyAttempts), with how long to wait.
+    /// [`Code::TooManyAttempts`](crate::base::error::Code::TooManyAttempts), with the time to wait.
     pub(super) fn refuse(&self, place: &str, token: Digest) -> Result<()> {
         let Some(known) = self.places.get(place) else { return Ok(()) };
         let left = known.lock().unwrap_or_else(PoisonError::into_inner).left();
@@ -80,7 +80,7 @@ impl Guesses {
         Err(Error::try_again_after(left))
     }
 
-    /// Counts a token that there is not. The same one again counts nothing.
+    /// Counts a token that does not exist. If the address sends the same token again, it does not count.
     pub(super) fn was_wrong(&self, place: &str, token: Digest) {
         let key = (place.to_owned(), token);
         if self.wrong.get(&key).is_some() {
@@ -101,7 +101,7 @@ impl Guesses {
         };
     }
 
-    /// Remembers that a token was accepted from a place.
+    /// Remembers that a token was accepted from an address.
     pub(super) fn was_right(&self, place: &str, token: Digest) {
         self.right.insert((place.to_owned(), token), ());
     }

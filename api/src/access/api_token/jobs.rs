@@ -1,4 +1,4 @@
-//! Noting when API tokens were used, off the path of requests; and purging those that expired.
+//! Background work for API tokens: writes the times of their last use, and deletes expired ones.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -15,25 +15,25 @@ use crate::base::error::Result;
 use crate::platform::job::purge;
 use crate::platform::unit_of_work::UnitOfWork;
 
-/// The time between two writes of uses, and between two looks whether it has passed.
+/// The time between two writes of uses, and between two checks of whether it has passed.
 const NOTE_EVERY: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// A use is noted when the last one that was is so long ago, in seconds.
+/// The least time between two noted uses of a token, in seconds.
 const NOTED_FOR: u64 = 60;
 
-/// The most uses that wait to be written.
+/// The maximum number of uses that wait to be written.
 const MAX_USES: usize = 100_000;
 
-/// How long a token outlives its expiry, in seconds: a month to say "expired", not "unknown".
+/// The time that an expired token is kept, in seconds: for a month, the server answers "expired" and not "unknown".
 const KEPT_FOR: u64 = 30 * 86_400;
 
-/// Uses of API tokens that were not written yet.
+/// Uses of API tokens that are not written yet.
 #[derive(Debug, Default)]
 pub(crate) struct Uses(Mutex<HashMap<ApiTokenId, Timestamp>>);
 
 impl Uses {
-    /// Remembers a use, where the last one is a minute ago.
+    /// Remembers a use, if the last noted one is at least a minute old.
     pub(super) fn note(&self, token: &ApiToken, now: Timestamp) {
         let known = token.last_used.unwrap_or_default();
         if now.seconds() < known + NOTED_FOR {
@@ -72,19 +72,19 @@ async fn keep_noting(app: App) {
     }
 }
 
-/// Writes what waits. What cannot be written is lost: it says when a token was used, no more.
+/// Writes the uses that wait. If that fails, they are lost: only the time of the last use is then too old.
 async fn write_uses(app: &App) {
     let uses = app.api_token.uses.take();
     if uses.is_empty() {
         return;
     }
     if let Err(error) = write(app, uses).await {
-        tracing::warn!(error.cause = %error, "uses of API tokens could not be noted");
+        tracing::warn!(error.cause = %error, "the last uses of API tokens could not be stored");
     }
 }
 
 async fn write(app: &App, uses: HashMap<ApiTokenId, Timestamp>) -> Result<()> {
-    // In one order on every replica: two that note the same tokens must not wait for each other.
+    // In the same order on every replica, so that two replicas do not deadlock.
     let mut uses: Vec<_> = uses.into_iter().collect();
     uses.sort_unstable();
     for some in uses.chunks(500) {
@@ -97,7 +97,7 @@ async fn write(app: &App, uses: HashMap<ApiTokenId, Timestamp>) -> Result<()> {
     Ok(())
 }
 
-/// Purges once an hour, for as long as it is polled.
+/// Deletes expired tokens once an hour, for as long as it is polled.
 async fn keep_purging(app: App) {
     purge::hourly(&app, "API tokens", async |_, connection, max| {
         let before = clock::now().minus_seconds(KEPT_FOR);

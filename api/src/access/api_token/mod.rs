@@ -1,5 +1,6 @@
-//! API tokens: opaque, for scripts and services. Here is what one is, and when it is accepted; `self_service::api_token`
-//! has how they are made, listed and deleted.
+//! API tokens: opaque secrets for scripts and services.
+//!
+//! This module defines them and checks them. `self_service::api_token` creates, lists and deletes them.
 
 mod guess;
 pub(crate) mod jobs;
@@ -32,27 +33,27 @@ use crate::platform::audit::{Act, Actor, Entry};
 use crate::platform::rate_limit;
 use crate::platform::unit_of_work::UnitOfWork;
 
-/// The most API tokens one user or service has, unless a superuser makes more.
+/// The maximum number of API tokens that a user or a service can have, unless a superuser makes more.
 pub(crate) const MAX_TOKENS: u64 = 100;
 
-/// An API token, without its secret. Instants are seconds since the epoch.
+/// An API token without its secret. Times are seconds since the epoch.
 #[derive(Debug, Clone)]
 pub struct ApiToken {
     /// Its id.
     pub id: ApiTokenId,
-    /// Whom it acts as.
+    /// The user or service that it belongs to.
     pub owner: PrincipalId,
-    /// What its owner calls it.
+    /// The name that its owner gave it.
     pub name: Option<String>,
     /// The beginning of its secret.
     pub prefix: String,
-    /// What it may do, as far as its owner may.
+    /// The scopes that it was granted. It has those of them that its owner currently has.
     pub scopes: Scopes,
-    /// When it was made.
+    /// The time when it was created.
     pub created: u64,
-    /// When it expires: at this second it is refused.
+    /// The time from which it is refused, if it expires.
     pub expires: Option<u64>,
-    /// When it was last used, to the minute.
+    /// The time of its last use, to the minute.
     pub last_used: Option<u64>,
 }
 
@@ -76,7 +77,7 @@ impl TryFrom<Model> for ApiToken {
             (Some(user), None) => PrincipalId::User(user),
             (None, Some(service)) => PrincipalId::Service(service),
             _ => {
-                let fault = "an API token of nobody, or of two";
+                let fault = "an API token does not have exactly one owner";
                 return Err(Error::because(Code::InternalServerError, fault));
             }
         };
@@ -100,26 +101,26 @@ impl ApiToken {
     }
 }
 
-/// What this replica remembers of API tokens: those presented within the last second, guesses, and uses to write down.
+/// The state of API tokens in this replica's memory.
 #[derive(Debug, Default)]
 pub struct State {
-    /// The tokens that were presented within the last second.
+    /// Tokens that were used within the last second.
     cache: Cache<Digest, Arc<ApiToken>>,
     guesses: Guesses,
     uses: Uses,
 }
 
-/// The API token of a secret and its owner, if it is accepted now. A place that guesses is refused before anything is
-/// looked up.
+/// Returns the API token of a secret and its owner, if the token is accepted now. Refuses an address that sent too many
+/// wrong tokens, before anything is read from the database.
 ///
 /// # Errors
 ///
-/// [`Code::Unauthorized`] with the reason; [`Code::TooManyAttempts`].
+/// [`Code::Unauthorized`] with the reason, or [`Code::TooManyAttempts`].
 pub async fn authenticate(app: &App, secret: &str) -> Result<(Arc<ApiToken>, Principal)> {
-    let refuse = |why: TokenRefusal| Error::token(Code::Unauthorized, why);
+    let refuse = |refusal: TokenRefusal| Error::token(Code::Unauthorized, refusal);
     let shown = secret.parse::<Secret>().map_err(|_| refuse(TokenRefusal::API_TOKEN_MALFORMED))?;
     let shown = shown.digest();
-    // A busy token is known, and counts nothing.
+    // A token in the cache exists, so it is not counted.
     let counts = app.config.rate_limit && app.api_token.cache.get(shown).is_none();
     let place = counts.then(|| rate_limit::place(request_context::current().ip));
     if let Some(place) = &place {
@@ -139,7 +140,7 @@ pub async fn authenticate(app: &App, secret: &str) -> Result<(Arc<ApiToken>, Pri
     Ok((token, principal))
 }
 
-/// The API token of a secret, with its owner if they are active; or why there is none.
+/// Returns the API token of a secret, with its owner if they are active, or the reason why it is refused.
 pub(crate) async fn accepted(
     app: &App,
     secret: &str,
@@ -174,28 +175,28 @@ async fn current(app: &App, digest: Digest) -> Result<Option<Arc<ApiToken>>> {
     Ok(Some(token))
 }
 
-/// An API token that is to be written.
+/// An API token to be written.
 pub(crate) struct Draft<'a> {
-    /// Its id; a new one, if none is given.
+    /// Its id; a new one if there is none.
     pub(crate) id: Option<Uuid>,
     /// Its owner.
     pub(crate) owner: &'a Principal,
-    /// What its owner calls it.
+    /// The name that its owner gives it.
     pub(crate) name: Option<String>,
     /// Its secret.
     pub(crate) secret: &'a Secret,
-    /// When it expires.
+    /// The time when it expires.
     pub(crate) expires_at: Option<Timestamp>,
-    /// What it may do; as [`default_scopes`] says, if none are given.
+    /// Its scopes; those of [`default_scopes`] if there are none.
     pub(crate) scopes: Option<Scopes>,
 }
 
 /// An API token that was written.
 pub(crate) enum Written {
-    /// A new one.
+    /// The token is new.
     Created(ApiToken),
-    /// One whose secret its owner had already: it kept its age, and took the new expiry, and the name and the scopes
-    /// where they were given.
+    /// Its owner already had a token with this secret. That token keeps its age and gets the new expiry, and the name
+    /// and scopes if they were given.
     Renewed(ApiToken),
 }
 
@@ -203,8 +204,8 @@ pub(crate) enum Written {
 ///
 /// # Errors
 ///
-/// [`Code::ApiTokenAlreadyExists`] for a secret that somebody else has, and for an id that was used;
-/// [`Code::ApiTokenUserUnknown`] for an owner who was deleted meanwhile.
+/// [`Code::ApiTokenAlreadyExists`] if another account has the secret, or if the id is used already;
+/// [`Code::ApiTokenUserUnknown`] if the owner was deleted in the meantime.
 pub(crate) async fn write(
     work: &mut UnitOfWork<'_>,
     draft: Draft<'_>,
@@ -240,20 +241,21 @@ pub(crate) async fn write(
     Ok(Written::Renewed(row.try_into()?))
 }
 
-/// Somebody was deleted meanwhile, or asks twice.
+/// Translates an error of the insertion: the owner was deleted in the meantime, or the same form was sent twice.
 fn not_inserted(error: sea_orm::DbErr) -> Error {
     match error.sql_err() {
         Some(SqlErr::ForeignKeyConstraintViolation(_)) => Code::ApiTokenUserUnknown.into(),
         Some(SqlErr::UniqueConstraintViolation(_)) => {
             let message =
-                LocalizedMessage::new("sent-already", "There is a token of this id already");
+                LocalizedMessage::new("sent-already", "A token with this id already exists");
             Error::with_messages(Code::ApiTokenAlreadyExists, vec![message])
         }
         _ => error.into(),
     }
 }
 
-/// The scopes of an API token for which none are asked: those of everybody for a user's, all it has for a service's.
+/// The scopes of an API token for which none were requested: `authenticated` for a user, all scopes of a service for a
+/// service.
 pub(crate) fn default_scopes(owner: &Principal) -> Scopes {
     match owner {
         Principal::User(_) => Scopes::of(&[Scope::AUTHENTICATED]),
@@ -268,12 +270,12 @@ fn columns(owner: PrincipalId) -> (Option<UserId>, Option<entity::ServiceId>) {
     }
 }
 
-/// A page of everybody's API tokens with their owners' names, the newest first, from after one. The caller asks
-/// whether they may be seen.
+/// A page of all API tokens with the names of their owners, newest first, from a cursor on. The caller must check the
+/// permission to see them.
 ///
 /// # Errors
 ///
-/// [`Code::UnprocessableContent`] when `after` is none of them.
+/// [`Code::UnprocessableContent`] if `after` is not the id of an API token.
 pub async fn list_all(
     app: &App,
     after: Option<String>,
@@ -287,11 +289,11 @@ pub async fn list_all(
     }))
 }
 
-/// A page of an owner's API tokens, or of everybody's, the newest first, from after one.
+/// A page of the API tokens of an owner, or of all owners, newest first, from a cursor on.
 ///
 /// # Errors
 ///
-/// [`Code::UnprocessableContent`] when `after` is none of them.
+/// [`Code::UnprocessableContent`] if `after` is not the id of a token in this list.
 pub(crate) async fn list(
     app: &App,
     of: Option<PrincipalId>,
@@ -301,7 +303,7 @@ pub(crate) async fn list(
     let reader = app.database.reader();
     let after = match after {
         Some(id) => {
-            let none = || Error::query("after", "No API token of this list");
+            let none = || Error::query("after", "This is not the id of an API token in this list");
             let id = id.parse().map_err(|_| none())?;
             Some(store::find(reader, id, of).await?.ok_or_else(none)?)
         }
@@ -317,44 +319,44 @@ pub(crate) async fn list(
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn count_of(connection: &impl ConnectionTrait, owner: PrincipalId) -> Result<u64> {
     Ok(store::count(connection, owner, clock::now()).await?)
 }
 
-/// How many API tokens there are.
+/// The number of API tokens.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn count(app: &App) -> Result<u64> {
     Ok(store::count_all(app.database.reader()).await?)
 }
 
-/// The API tokens of a user that have not expired, the newest first. Superusers may have made more than are listed: a
-/// thousand, ten times as many as users make themselves.
+/// The API tokens of a user that have not expired, newest first. At most 1000 are returned, ten times as many as users
+/// can make themselves. Superusers may have made more.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn live_of(app: &App, user: UserId) -> Result<Vec<ApiToken>> {
     let rows = store::live(app.database.reader(), user, clock::now(), MAX_TOKENS * 10).await?;
     rows.into_iter().map(ApiToken::try_from).collect()
 }
 
-/// Where an API token stands in a list, which goes on behind it even if it is gone by then.
+/// The position of an API token in a list. The list continues after it even if the token is deleted in the meantime.
 pub(crate) type Cursor = (i64, ApiTokenId);
 
 fn cursor_of(row: &Model) -> Cursor {
     (row.created_at, row.id)
 }
 
-/// Some API tokens of a user, those that have expired too, the newest first, from behind a place; and where to go on,
-/// unless there are no more.
+/// Up to `max` API tokens of a user, expired ones included, newest first, from a cursor on; and the next cursor, unless
+/// the list ends.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub(crate) async fn some_of(
     connection: &impl ConnectionTrait,
     user: UserId,
@@ -367,21 +369,21 @@ pub(crate) async fn some_of(
     Ok((rows.into_iter().map(ApiToken::try_from).collect::<Result<_>>()?, next))
 }
 
-/// Forgets the API tokens in memory: some were changed.
+/// Clears the cache of API tokens, because some were changed.
 ///
 /// # Errors
 ///
-/// None.
+/// This never fails.
 pub(crate) async fn forget(app: &App) -> Result<()> {
     app.api_token.cache.forget_all();
     Ok(())
 }
 
-/// Deletes an API token for whoever holds its secret (RFC 7009).
+/// Deletes an API token for anyone who holds its secret (RFC 7009).
 ///
 /// # Errors
 ///
-/// When the database does not answer; nothing is deleted then.
+/// If the database does not answer. Then nothing is deleted.
 pub(crate) async fn give_up(app: &App, secret: &str) -> Result<()> {
     let Ok(secret) = secret.parse::<Secret>() else { return Ok(()) };
     let mut work = UnitOfWork::begin(app).await?;
@@ -390,15 +392,15 @@ pub(crate) async fn give_up(app: &App, secret: &str) -> Result<()> {
         return Ok(());
     }
     work.commit().await?;
-    tracing::info!("an API token was given up");
+    tracing::info!("the holder of an API token deleted it");
     Ok(())
 }
 
-/// Deletes API tokens, and returns how many there were: they are accepted nowhere any more.
+/// Deletes API tokens and returns their number. They are not accepted any more.
 ///
 /// # Errors
 ///
-/// When the database refuses.
+/// If the database refuses.
 pub(crate) async fn delete(
     work: &mut UnitOfWork<'_>,
     selection: &Selection,
@@ -416,7 +418,7 @@ pub(crate) async fn delete(
     Ok(u64::try_from(removed.len()).unwrap_or(u64::MAX))
 }
 
-/// An entry of the audit on the owner of an API token.
+/// Sets the owner of an API token as the subject of an audit entry.
 pub(crate) fn on_owner(entry: Entry, owner: PrincipalId) -> Entry {
     match owner {
         PrincipalId::User(id) => entry.on_user(id),
@@ -428,18 +430,18 @@ pub(crate) fn on_owner(entry: Entry, owner: PrincipalId) -> Entry {
 ///
 /// # Errors
 ///
-/// When the database refuses.
+/// If the database refuses.
 pub(crate) async fn delete_of(work: &mut UnitOfWork<'_>, user: UserId) -> Result<()> {
     let theirs = Selection::Owner(PrincipalId::User(user));
     work.notify(service::CHANGED);
     Ok(store::delete(&**work, &theirs).await.map(drop)?)
 }
 
-/// Whether an API token is accepted now, and whose it is. Asking is not using it.
+/// Returns an API token and its owner, if the token is accepted now. This does not count as a use.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn check(app: &App, secret: &str) -> Result<Option<(Arc<ApiToken>, Principal)>> {
     let found = accepted(app, secret).await?.ok();
     Ok(found.and_then(|(token, principal)| Some((token, principal?))))

@@ -1,8 +1,8 @@
-//! What an API token looks like, and what is kept of it.
+//! The format of an API token's secret, and the digest that the database stores.
 //!
-//! Those that are made here are `tsr_`, 43 letters and digits that nobody can guess, and six that
-//! follow from them: a scanner that finds one in a repository knows what it has found, and a typing
-//! error is told from an unknown token without a query.
+//! A secret that Tessera makes is `tsr_`, 43 random letters and digits, and six that are a checksum of them. So a
+//! secret scanner can recognise one in a repository, and Tessera can tell a typing error from an unknown token without
+//! a query.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,10 +17,10 @@ const PREFIX: &str = "tsr_";
 const BODY: usize = 43;
 const CHECKSUM: usize = 6;
 
-/// The fewest and the most characters of a secret that was made elsewhere.
+/// The allowed lengths of a secret that was made elsewhere, in characters.
 const LENGTHS: std::ops::RangeInclusive<usize> = 16..=256;
 
-/// A token that somebody presents, told apart by its form. Whether it is valid is another question.
+/// A token in a request, classified by its format. It may still be invalid.
 #[derive(Clone, Copy)]
 pub enum Presented<'a> {
     /// The secret of an API token.
@@ -30,7 +30,7 @@ pub enum Presented<'a> {
 }
 
 impl<'a> Presented<'a> {
-    /// The kind of a token: an API token begins with `tsr_`, or has no dot; everything else is taken for a JWT.
+    /// Classifies a token: an API token begins with `tsr_` or has no dot. Anything else is treated as a JWT.
     pub fn of(token: &'a str) -> Self {
         if token.starts_with(PREFIX) || token.parse::<Secret>().is_ok() {
             Self::ApiToken(token)
@@ -40,38 +40,38 @@ impl<'a> Presented<'a> {
     }
 }
 
-/// The secret of an API token. Shown to who made it, once, and never printed.
+/// The secret of an API token. The answer that creates it shows it once; it is never logged.
 #[derive(Clone)]
 pub struct Secret(String);
 
 impl Secret {
-    /// A new one, of 256 random bits.
+    /// Makes a secret of 256 random bits.
     pub(crate) fn make() -> Self {
         let body = random::letters_and_digits(BODY);
         let checksum = checksum(&body);
         Self(format!("{PREFIX}{body}{checksum}"))
     }
 
-    /// The text.
+    /// The secret as text.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Says, of a secret that was made elsewhere and has less in it than its length promises, what is wrong with it:
-    /// as the end of a sentence. Never says the secret.
+    /// Returns what is wrong with a secret that was made elsewhere, if it is easy to guess for its length. The text is
+    /// the end of a sentence and never contains the secret.
     pub(crate) fn fault(&self) -> Option<String> {
         let made_here = self.0.starts_with(PREFIX);
         if made_here { None } else { guessable(&self.0, *LENGTHS.start()) }
     }
 
-    /// What is kept of it.
+    /// The digest that the database stores.
     pub(super) fn digest(&self) -> Digest {
         let mut bytes = [0; 32];
         bytes.copy_from_slice(digest(&SHA256, self.0.as_bytes()).as_ref());
         Digest(bytes)
     }
 
-    /// Its beginning, to know it by: four characters that tell nothing of the rest.
+    /// The first characters, by which a user recognises the token. They reveal nothing about the rest.
     pub(super) fn prefix(&self) -> &str {
         let length = if self.0.starts_with(PREFIX) { PREFIX.len() + 4 } else { 4 };
         &self.0[..length]
@@ -79,32 +79,32 @@ impl Secret {
 }
 
 impl FromStr for Secret {
-    /// What is wrong, for people.
+    /// A sentence that says what is wrong.
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if let Some(rest) = text.strip_prefix(PREFIX) {
             let alphanumeric = rest.bytes().all(|byte| byte.is_ascii_alphanumeric());
             if !alphanumeric || rest.len() != BODY + CHECKSUM {
-                return Err("A token that begins with tsr_ has 49 letters and digits after that");
+                return Err("After tsr_, a token must have 49 letters and digits");
             }
             let (body, end) = rest.split_at(BODY);
             if checksum(body) != end {
-                return Err("The last characters do not follow from the others: a typing error?");
+                return Err("The checksum of the token is wrong. Check for a typing error");
             }
             return Ok(Self(text.to_owned()));
         }
-        // No dot, so that none is ever taken for a JWT (RFC 6750 allows the rest).
+        // Dots are not allowed, so that no secret is taken for a JWT. The other characters are those of RFC 6750.
         let known = |byte: u8| byte.is_ascii_alphanumeric() || b"-_~+/=".contains(&byte);
         if LENGTHS.contains(&text.len()) && text.bytes().all(known) {
             Ok(Self(text.to_owned()))
         } else {
-            Err("A token is 16 to 256 letters, digits and -_~+/=")
+            Err("A token must consist of 16 to 256 letters, digits and -_~+/=")
         }
     }
 }
 
-/// The digest of a secret: who reads the table has no token.
+/// The digest of a secret. Anyone who reads the table cannot get the secret from it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Digest([u8; 32]);
 
@@ -125,7 +125,7 @@ mod tests {
     use super::Secret;
 
     #[test]
-    fn a_secret_is_read_back_and_one_with_a_typing_error_is_not() {
+    fn a_secret_is_parsed_and_one_with_a_typing_error_is_refused() {
         let secret = Secret::make();
         assert!(secret.expose().parse::<Secret>().is_ok());
         assert_eq!(secret.expose().len(), 53);
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_long_and_easy_to_guess_is_known_as_that() {
+    fn long_secrets_that_are_easy_to_guess_are_recognised() {
         let easy = [
             "a".repeat(16),
             "=".repeat(256),
@@ -163,7 +163,7 @@ mod tests {
         }
     }
 
-    /// Scanners look for it. Computed with Python's `hashlib`.
+    /// Secret scanners rely on the checksum. This value was computed with Python's `hashlib`.
     #[test]
     fn the_checksum_never_changes() {
         let known = "tsr_0000000000000000000000000000000000000000000";

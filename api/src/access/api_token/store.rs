@@ -12,10 +12,10 @@ use super::Secret;
 use crate::base::clock::Timestamp;
 use crate::base::database::delete_some;
 
-/// How many rows one statement deletes.
+/// The number of rows that one statement deletes.
 const ROWS_AT_ONCE: usize = 1000;
 
-/// Inserts a row unless its secret is there already; says whether it did.
+/// Inserts a row unless its secret exists already. Returns true if it did.
 pub(super) async fn insert(connection: &impl ConnectionTrait, row: Model) -> Result<bool, DbErr> {
     let unless_known = OnConflict::column(Column::Digest).do_nothing().to_owned();
     let inserted = Entity::insert(row.into_active_model().reset_all())
@@ -47,12 +47,12 @@ pub(super) async fn find(
     of(Entity::find_by_id(id), owner).one(connection).await
 }
 
-/// Locks a row until the transaction ends; whether it is there.
+/// Locks a row until the transaction ends. Returns true if it exists.
 pub(crate) async fn lock(connection: &impl ConnectionTrait, id: ApiTokenId) -> Result<bool, DbErr> {
     Ok(Entity::find_by_id(id).lock_exclusive().one(connection).await?.is_some())
 }
 
-/// The owner of the tokens, if there are some.
+/// The owner of the selected tokens, if there are any.
 pub(crate) async fn owner(
     connection: &impl ConnectionTrait,
     selection: &Selection,
@@ -68,7 +68,7 @@ fn owner_of(row: &Model) -> Option<PrincipalId> {
     row.user_id.map(PrincipalId::User).or(service)
 }
 
-/// How many tokens of an owner have not expired.
+/// The number of an owner's tokens that have not expired.
 pub(super) async fn count(
     connection: &impl ConnectionTrait,
     owner: PrincipalId,
@@ -77,7 +77,7 @@ pub(super) async fn count(
     alive(Some(owner), now).count(connection).await
 }
 
-/// A user's tokens that have not expired, the newest first.
+/// A user's tokens that have not expired, newest first.
 pub(super) async fn live(
     connection: &impl ConnectionTrait,
     user: UserId,
@@ -97,7 +97,7 @@ fn alive(owner: Option<PrincipalId>, now: Timestamp) -> Select<Entity> {
         .filter(Column::ExpiresAt.is_null().or(Column::ExpiresAt.gt(now.millis())))
 }
 
-/// The newest first, from after one; everybody's where nobody is named.
+/// Tokens of an owner, or of all owners, newest first, from a cursor on.
 pub(super) async fn list(
     connection: &impl ConnectionTrait,
     owner: Option<PrincipalId>,
@@ -122,13 +122,13 @@ pub(super) async fn count_all(connection: &impl ConnectionTrait) -> Result<u64, 
     Entity::find().count(connection).await
 }
 
-/// Some API tokens.
+/// A selection of API tokens.
 pub(crate) enum Selection {
-    /// One by its id, if it is this owner's.
+    /// The token with this id, if it belongs to this owner.
     Id(ApiTokenId, Option<PrincipalId>),
-    /// One by its secret, if it is this owner's.
+    /// The token with this secret, if it belongs to this owner.
     Secret(Secret, Option<PrincipalId>),
-    /// All of an owner's.
+    /// All tokens of this owner.
     Owner(PrincipalId),
 }
 
@@ -146,15 +146,15 @@ impl Selection {
     }
 }
 
-/// Deletes rows; says which, and whose they were.
+/// Deletes the selected rows. Returns their ids and owners.
 pub(super) async fn delete(
     connection: &impl ConnectionTrait,
     selection: &Selection,
 ) -> Result<Vec<(ApiTokenId, PrincipalId)>, DbErr> {
-    // Held in one order: of two that want the same rows, each would wait for the other.
+    // Locked in the same order by everyone, so that two deletions of the same rows do not deadlock.
     let rows = selection.find().order_by_asc(Column::Id).lock_exclusive().all(connection).await?;
     let deleted: Vec<_> = rows.iter().filter_map(|row| Some((row.id, owner_of(row)?))).collect();
-    // Databases bound a statement's parameters, and a user may have more tokens that have expired.
+    // Databases limit the number of parameters of a statement, and expired tokens do not count towards a user's limit.
     for some in deleted.chunks(ROWS_AT_ONCE) {
         let ids = some.iter().map(|(id, _)| *id);
         Entity::delete_many().filter(Column::Id.is_in(ids)).exec(connection).await?;
@@ -162,7 +162,7 @@ pub(super) async fn delete(
     Ok(deleted)
 }
 
-/// Notes that a token was used, unless that was noted within the minute before.
+/// Writes the time of a use, unless a use was written within the minute before.
 pub(super) async fn note_use(
     connection: &impl ConnectionTrait,
     id: ApiTokenId,
@@ -178,7 +178,7 @@ pub(super) async fn note_use(
         .map(drop)
 }
 
-/// Deletes some rows that expired before an instant; says how many.
+/// Deletes some rows that expired before a time. Returns their number.
 pub(super) async fn delete_expired_before(
     connection: &impl ConnectionTrait,
     time: Timestamp,

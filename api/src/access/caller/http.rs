@@ -1,4 +1,4 @@
-//! Callers as arguments of handlers, so that no handler forgets to ask who calls.
+//! Extractors that give handlers the caller. A handler that takes one cannot forget to authenticate the caller.
 
 use poem::http::{HeaderName, header};
 use poem::{FromRequest, Request, RequestBody};
@@ -25,39 +25,39 @@ const API_KEY_SCHEME: &str = "ApiKey";
 const COOKIE_SCHEME: &str = "Cookie";
 const EVERY_SCHEME: [&str; 4] = [PASSWORD_SCHEME, BEARER_SCHEME, API_KEY_SCHEME, COOKIE_SCHEME];
 
-/// Where API tokens may stand beside `Authorization`; the first that is there counts.
+/// The headers that can contain an API token besides `Authorization`. The first one that is present is used.
 const API_TOKEN_HEADERS: [HeaderName; 2] =
     [HeaderName::from_static("x-api-key"), HeaderName::from_static("token")];
 
-/// Marks a request that was made in this process, by an operator who may open the database. Nothing that comes over a
-/// connection is marked.
+/// Marks a request that an operator with access to the database made within this process. A request that came over a
+/// connection never has this mark.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Operator;
 
-/// A credential that a request shows.
-enum Shown<'a> {
+/// The credential in a request.
+enum Credential<'a> {
     Jwt(&'a str),
     ApiToken(&'a str),
     Cookie(&'a str),
 }
 
-impl<'a> Shown<'a> {
-    /// A header that is there is what the caller means, whatever cookies the browser adds.
+impl<'a> Credential<'a> {
+    /// Returns the credential. A header takes precedence over cookies, because browsers add those by themselves.
     fn of(app: &App, request: &'a Request) -> Option<Self> {
         let headers = request.headers();
         if headers.contains_key(header::AUTHORIZATION) {
             let token = bearer(request.headers())?;
             return Some(match Presented::of(token) {
-                Presented::ApiToken(secret) => Shown::ApiToken(secret),
-                Presented::Jwt(token) => Shown::Jwt(token),
+                Presented::ApiToken(secret) => Credential::ApiToken(secret),
+                Presented::Jwt(token) => Credential::Jwt(token),
             });
         }
         if let Some(name) = API_TOKEN_HEADERS.iter().find(|name| headers.contains_key(*name)) {
             let mut values = headers.get_all(name).iter();
             let (value, None) = (values.next()?, values.next()) else { return None };
-            return value.to_str().ok().map(|value| Shown::ApiToken(value.trim()));
+            return value.to_str().ok().map(|value| Credential::ApiToken(value.trim()));
         }
-        cookie::token(app, headers).map(Shown::Cookie)
+        cookie::token(app, headers).map(Credential::Cookie)
     }
 }
 
@@ -67,15 +67,15 @@ impl Caller {
         if request.extensions().get::<Operator>().is_some() {
             return Ok(Self::Operator);
         }
-        let (token, in_cookie) = match Shown::of(app, request).ok_or(Code::Unauthorized)? {
-            Shown::ApiToken(secret) => {
+        let (token, in_cookie) = match Credential::of(app, request).ok_or(Code::Unauthorized)? {
+            Credential::ApiToken(secret) => {
                 let (token, principal) = api_token::authenticate(app, secret).await?;
                 let (user, token_id) = (Some(principal.id().uuid()), Some(token.id.0));
                 note_caller(CallerIds { user, session: None, token: token_id });
                 return Ok(Self::ApiToken { token, principal });
             }
-            Shown::Jwt(token) => (token, false),
-            Shown::Cookie(token) => (token, true),
+            Credential::Jwt(token) => (token, false),
+            Credential::Cookie(token) => (token, true),
         };
         let (claims, user) = session::authenticate(app, token).await?;
         note_holder(&claims);
@@ -101,11 +101,11 @@ impl Superuser {
     }
 }
 
-/// A user with an access token: what is about a session is nothing for API tokens.
+/// A user with an access token, for operations on a session. API tokens are refused.
 pub(crate) struct SessionCaller {
     /// The claims of the token.
     pub(crate) claims: Claims,
-    /// Whether the token was in a cookie.
+    /// `true` if the token was in a cookie.
     pub(crate) in_cookie: bool,
 }
 
@@ -118,8 +118,7 @@ impl SessionCaller {
     }
 }
 
-/// Lets a browser that is in use keep its session. That this could not be done is no reason to
-/// refuse what was asked.
+/// Renews the cookie, so that a browser in use stays signed in. If that fails, the request is still answered.
 async fn renew(app: &App, request: &Request, claims: &Claims) {
     if !rate_limit::may_renew(app, session_of(claims)) {
         return;
@@ -131,7 +130,7 @@ async fn renew(app: &App, request: &Request, claims: &Claims) {
     }
 }
 
-/// Somebody with a token of either kind, who wants to end what it belongs to.
+/// The holder of an access or refresh token, who can end what the token belongs to.
 pub(crate) struct TokenHolder {
     /// The claims of the token.
     pub(crate) claims: Claims,
@@ -140,9 +139,9 @@ pub(crate) struct TokenHolder {
 impl TokenHolder {
     async fn from_request(request: &Request) -> Result<Self> {
         let app = app(request)?;
-        let token = match Shown::of(app, request) {
-            Some(Shown::Jwt(token)) => token,
-            Some(Shown::ApiToken(_)) => {
+        let token = match Credential::of(app, request) {
+            Some(Credential::Jwt(token)) => token,
+            Some(Credential::ApiToken(_)) => {
                 return Err(Error::token(Code::Unauthorized, Refusal::TypeMismatch));
             }
             _ => return Err(Code::Unauthorized.into()),
@@ -153,7 +152,7 @@ impl TokenHolder {
     }
 }
 
-/// A browser that wants to end the session of its cookie, whatever else it sends.
+/// A browser that can end the session of its cookie. Other credentials in the request are ignored.
 pub(crate) struct CookieHolder {
     /// The claims of the token in the cookie.
     pub(crate) claims: Claims,
@@ -170,7 +169,7 @@ impl CookieHolder {
                 Ok(Self { claims })
             }
             Err(error) => {
-                // It opens nothing any more, and scripts cannot take it back.
+                // The cookie has no use any more, and scripts cannot delete it.
                 if error.code() == Code::Unauthorized {
                     Cookies::of(request).forget(app);
                 }
@@ -180,7 +179,8 @@ impl CookieHolder {
     }
 }
 
-/// Notes for the log line whose token it is. The id of a refresh token is not noted: it must not be known.
+/// Adds the user, the session and the token to the request's log line. It never adds the id of a refresh token, because
+/// the id must stay secret.
 fn note_holder(claims: &Claims) {
     let is_access = matches!(claims.kind, TokenKind::Access { .. });
     let token = Some(claims.jti).filter(|_| is_access);
@@ -228,7 +228,7 @@ secured!(SessionCaller, [PASSWORD_SCHEME, BEARER_SCHEME, COOKIE_SCHEME]);
 secured!(CookieHolder, [COOKIE_SCHEME]);
 secured!(TokenHolder, [PASSWORD_SCHEME, BEARER_SCHEME]);
 
-/// The refresh token in the header, where there is one; Swagger's empty Basic client is none.
+/// The refresh token in the `Authorization` header, if there is one. Swagger's empty Basic credentials are ignored.
 pub(crate) struct BearerToken(pub(crate) Option<String>);
 
 impl<'a> FromRequest<'a> for BearerToken {
@@ -274,7 +274,9 @@ fn register_schemes(registry: &mut Registry) {
         PASSWORD_SCHEME,
         MetaSecurityScheme {
             ty: "oauth2",
-            description: Some("Sign in with e-mail address and password; no client is needed."),
+            description: Some(
+                "Sign in with an e-mail address and a password. Clients are not registered.",
+            ),
             flows: Some(MetaOAuthFlows {
                 implicit: None,
                 password: Some(password),
@@ -289,8 +291,8 @@ fn register_schemes(registry: &mut Registry) {
         MetaSecurityScheme {
             ty: "http",
             description: Some(
-                "An access token from `/auth/jwt/login`, or an API token; where it says so, a \
-                 refresh token.",
+                "An access token from `/auth/jwt/login`, or an API token. Some operations take a \
+                 refresh token; their descriptions say so.",
             ),
             scheme: Some("bearer"),
             bearer_format: Some("JWT"),
@@ -302,8 +304,8 @@ fn register_schemes(registry: &mut Registry) {
         MetaSecurityScheme {
             ty: "apiKey",
             description: Some(
-                "An API token from `/auth/tokens`. As bearer, or in the header `Token`, it is as \
-                 good.",
+                "An API token from `/auth/tokens`. You can also send it as bearer token or in the \
+                 header `Token`.",
             ),
             name: Some("X-API-Key"),
             key_in: Some("header"),
@@ -315,8 +317,9 @@ fn register_schemes(registry: &mut Registry) {
         MetaSecurityScheme {
             ty: "apiKey",
             description: Some(
-                "The cookie of `/auth/cookie/login` (`__Host-tessera` where cookies are secure). \
-                 What changes something repeats the cookie `tessera-csrf` in `X-CSRF-Token`.",
+                "The cookie of `/auth/cookie/login` (`__Host-tessera` if cookies are secure). \
+                 Requests that change something must repeat the value of the cookie \
+                 `tessera-csrf` in the header `X-CSRF-Token`.",
             ),
             name: Some("tessera"),
             key_in: Some("cookie"),

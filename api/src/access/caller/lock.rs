@@ -1,8 +1,8 @@
-//! The lock of a caller: what was true of them when they called is read again inside their act's transaction.
+//! Locks the caller inside the transaction of an action, and checks again what was true when the request came.
 //!
-//! Between the two, time goes by: a password is hashed, a row is waited for. Meanwhile, another replica may have thrown
-//! the caller out, and whoever was thrown out must not set the next password, nor make the next superuser. So the tables
-//! are asked, not memory, and what they say of the caller stays so until the transaction ends.
+//! In the meantime a password may have been hashed, or a row waited for. Another replica may have ended the caller's
+//! session. Such a caller must not set a password or make a superuser any more. So this reads the tables, not the
+//! cache, and the locks keep the rows unchanged until the transaction ends.
 
 use entity::PrincipalId;
 use sea_orm::DatabaseTransaction;
@@ -17,29 +17,30 @@ use crate::identity::service::{self, Principal};
 use crate::identity::user::{self, User};
 use crate::platform::revocation;
 
-/// What must still be true of a caller when their act is done. Each includes those before it.
+/// The conditions that must still hold when the action is performed. Each includes the ones before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Requires {
-    /// The credential is good, and its user may act: enough for one's own account.
+    /// The credential is valid and its user may act. This is enough for actions on the caller's own account.
     Credential,
-    /// A caller who was a superuser is one: the act only reads, or only ends what a new sign-in brings back.
+    /// A caller who was a superuser still is one. For actions that only read, or only end what a new sign-in restores.
     Rights,
-    /// The password was given a short time ago: the act gives or takes power, or nothing brings back what it takes away.
+    /// The password was given a short time ago. For actions that grant or remove rights, or that cannot be undone.
     FreshProof,
 }
 
 impl Caller {
-    /// Locks the caller and those whom they act on, until the transaction ends. Returns the caller as the table has them,
-    /// if they are a user.
+    /// Locks the caller and the accounts that they act on, until the transaction ends. Returns the caller's row if they
+    /// are a user.
     ///
-    /// Users are locked first, services next, each in one order: of two callers who act on each other, neither waits for
-    /// ever. Then comes the credential: the session, or the API token.
+    /// Users are locked first, then services, each in the order of their ids, so that two callers who act on each other
+    /// do not deadlock. The credential follows: the session or the API token.
     ///
     /// # Errors
     ///
-    /// [`Code::Unauthorized`] for a caller who was signed out, made inactive or deleted meanwhile;
-    /// [`Code::LoginBadCredentials`] for a browser whose form's proof was overtaken;
-    /// [`Code::Forbidden`] for a superuser who is none any more; [`Code::FreshProofRequired`].
+    /// [`Code::Unauthorized`] if the caller was signed out, deactivated or deleted in the meantime;
+    /// [`Code::LoginBadCredentials`] if the password that a form proved was changed in the meantime;
+    /// [`Code::Forbidden`] if the caller is no longer a superuser; [`Code::FreshProofRequired`] if the password was
+    /// given too long ago.
     pub(crate) async fn lock(
         &self,
         app: &App,
@@ -54,7 +55,7 @@ impl Caller {
         if let Self::Browser { authentication: Some(proof), .. } = self
             && !proof.holds_for(&locked)
         {
-            // Somebody else may have changed it since: the old one proves nothing any more.
+            // The password was changed in the meantime, perhaps by somebody else, so the old one proves nothing.
             return Err(Code::LoginBadCredentials.into());
         }
         let locked = locked.user;
@@ -64,14 +65,14 @@ impl Caller {
         if requires >= Requires::Rights && own.is_superuser && !locked.is_superuser {
             return Err(Code::Forbidden.into());
         }
-        // Last: others may have been waited for, and time went by.
+        // Checked last, because time passes while the locks are waited for.
         if requires >= Requires::FreshProof {
             self.require_fresh_proof(app, transaction).await?;
         }
         Ok(Some(locked))
     }
 
-    /// Locks the session or the API token, and fails for one that is over, or was revoked.
+    /// Locks the session or the API token. Fails if it has ended, was deleted or was revoked.
     async fn lock_credential(&self, app: &App, transaction: &DatabaseTransaction) -> Result<()> {
         let is_good = match self {
             Self::Session { claims, user, .. } => {
@@ -93,15 +94,15 @@ impl Caller {
         if is_good { Ok(()) } else { Err(Error::token(Code::Unauthorized, Refusal::Revoked)) }
     }
 
-    /// Fails for a session whose password was given too long ago for an act on others. Of a browser the table is asked:
-    /// its session is locked already.
+    /// Fails if the password of the session was given too long ago for an action on others. For a browser this reads
+    /// the session's row, which is locked already.
     async fn require_fresh_proof(
         &self,
         app: &App,
         transaction: &DatabaseTransaction,
     ) -> Result<()> {
         match self {
-            // It holds, by what the table has.
+            // `lock` has checked this proof against the user's row.
             Self::Browser { authentication: Some(_), .. } => Ok(()),
             Self::Browser { session, .. } => {
                 match session::browser::is_fresh(app, transaction, *session).await? {
@@ -113,7 +114,7 @@ impl Caller {
         }
     }
 
-    /// Gives a browser its next id, if it has one, in the transaction of the act that calls for one.
+    /// Gives a browser its next id, if it has one, in the transaction of the action that requires it.
     pub(crate) async fn move_on(&self, transaction: &DatabaseTransaction) -> Result<()> {
         match self {
             Self::Browser { session, next_id: Some(next), .. } => {

@@ -1,5 +1,7 @@
-//! Callers: who calls, what they may do, and how fresh their proof is. It is never more than the database says at this
-//! moment: what an act does, it does after `Caller::lock`.
+//! The caller of an operation: the user, service or operator, with the scopes and the freshness of the credential.
+//!
+//! The scopes come from the database and are up to date within a second. An action that changes something calls
+//! `Caller::lock` first, which checks everything again.
 
 pub(crate) mod http;
 mod lock;
@@ -28,7 +30,7 @@ use crate::identity::service::Principal;
 use crate::identity::user::User;
 use crate::platform::rate_limit;
 
-/// Somebody whose credential was accepted.
+/// A caller whose credential was accepted.
 #[derive(Debug, Clone)]
 pub enum Caller {
     /// A user with an access token.
@@ -37,18 +39,18 @@ pub enum Caller {
         claims: Claims,
         /// The user.
         user: Arc<User>,
-        /// Whether the token was in a cookie.
+        /// `true` if the token was in a cookie.
         in_cookie: bool,
     },
-    /// A user with a browser that is signed in on the pages.
+    /// A user in a browser that is signed in on the pages.
     Browser {
         /// The session.
         session: SessionId,
-        /// The proof that came with this form, if one did.
+        /// The proof of the password that came with this form, if there is one.
         authentication: Option<Authentication>,
         /// The user.
         user: Arc<User>,
-        /// The id that the browser has next, if the password changes.
+        /// The id that the browser gets if the password changes.
         next_id: Option<String>,
     },
     /// A user or a service with an API token.
@@ -58,12 +60,12 @@ pub enum Caller {
         /// The token's owner.
         principal: Principal,
     },
-    /// An operator at the terminal, who may open the database.
+    /// An operator at the terminal with access to the database.
     Operator,
 }
 
 impl Caller {
-    /// The caller that a browser is, with the proof that came with this form, if one did.
+    /// The caller in a browser, with the proof that came with this form, if there is one.
     pub fn browser(signed_in: &SignedIn, authentication: Option<Authentication>) -> Self {
         Self::Browser {
             session: signed_in.session,
@@ -73,7 +75,7 @@ impl Caller {
         }
     }
 
-    /// The user or the service; an operator is neither.
+    /// The user or service; `None` for an operator.
     pub fn principal(&self) -> Option<Principal> {
         match self {
             Self::Session { user, .. } | Self::Browser { user, .. } => {
@@ -89,7 +91,7 @@ impl Caller {
         self.principal().map(|own| own.id())
     }
 
-    /// The session; neither an API token nor an operator has one.
+    /// The session; `None` for API tokens and operators.
     pub fn session(&self) -> Option<SessionId> {
         match self {
             Self::Session { claims, .. } => Some(session_of(claims)),
@@ -98,12 +100,12 @@ impl Caller {
         }
     }
 
-    /// Whether the caller is the user with this id, by whatever credential.
+    /// Returns true if the caller is the user with this id, with any credential.
     pub fn is_user(&self, user: UserId) -> bool {
         self.id() == Some(PrincipalId::User(user))
     }
 
-    /// Whether a name is the caller's own; no name is.
+    /// Returns true if a name is the caller's own. Without a name, the caller is meant.
     pub fn is_named(&self, name: Option<&str>) -> bool {
         let own = self.principal();
         match (name, own) {
@@ -113,12 +115,12 @@ impl Caller {
         }
     }
 
-    /// Describes the caller to superusers: by an address, or as an operator at the terminal.
+    /// Describes the caller for superusers, by their address or as an operator at the terminal.
     pub fn description(&self) -> String {
         match self {
             Self::Session { user, .. } | Self::Browser { user, .. } => user.email.clone(),
             Self::ApiToken { token, principal } => {
-                format!("{}, by the API token {}…", principal.name(), token.prefix)
+                format!("{}, with the API token {}…", principal.name(), token.prefix)
             }
             Self::Operator => alert::OPERATOR.to_owned(),
         }
@@ -133,18 +135,17 @@ impl Caller {
         }
     }
 
-    /// Whether the caller may do what a scope stands for; superusers may do everything.
+    /// Returns true if the caller has a scope, or is a superuser and so has all of them.
     pub fn may(&self, scope: &str) -> bool {
         let scopes = self.scopes();
         scopes.contains(scope) || scopes.contains(Scope::SUPER)
     }
 
-    /// Fails for a caller who may not do what a scope stands for.
+    /// Fails if the caller does not have a scope.
     ///
     /// # Errors
     ///
-    /// [`Code::InsufficientScope`] where another API token of the same owner would do,
-    /// [`Code::Forbidden`] where none would.
+    /// [`Code::InsufficientScope`] if another API token of the same owner could have it, otherwise [`Code::Forbidden`].
     pub fn require(&self, scope: &'static str) -> Result<()> {
         if self.may(scope) {
             return Ok(());
@@ -153,7 +154,7 @@ impl Caller {
         Err(if owner.contains(scope) { Error::scope(scope) } else { Code::Forbidden.into() })
     }
 
-    /// Fails for an API token of a user that may not speak for them in everything.
+    /// Fails for an API token of a user that does not have the scope `authenticated`.
     ///
     /// # Errors
     ///
@@ -165,7 +166,8 @@ impl Caller {
         }
     }
 
-    /// Fails for a caller whose password was given too long ago for an act on their own account. No API token is fresh.
+    /// Fails if the password was given too long ago for an action on the caller's own account. API tokens are never
+    /// fresh.
     ///
     /// # Errors
     ///
@@ -180,8 +182,8 @@ impl Caller {
         }
     }
 
-    /// Fails for a caller who may make API tokens of their own only with a password of just now, and for an API token
-    /// that is not a superuser's.
+    /// Fails if the caller may not make API tokens for their own account. A user must have given the password a short
+    /// time ago, and an API token must have the scope `super`.
     ///
     /// # Errors
     ///
@@ -195,8 +197,9 @@ impl Caller {
         }
     }
 
-    /// Fails for an API token that would act on its owner's account, and for a browser that would act on its user's
-    /// without a password in the same form: the way of superusers is no way around what everybody's own account requires.
+    /// Fails for an API token that acts on its owner's account, and for a browser that acts on its user's account
+    /// without the password in the form. Otherwise superusers could avoid these conditions with the operations for
+    /// other users.
     ///
     /// # Errors
     ///
@@ -212,8 +215,8 @@ impl Caller {
         }
     }
 
-    /// Fails for an access token whose password was given too long ago for an act on others. It costs no query, so acts
-    /// that are expensive ask it first; `lock` asks again, of browsers too.
+    /// Fails for an access token whose password was given too long ago for an action on others. This needs no query, so
+    /// expensive operations call it first. `lock` checks again, for browsers too.
     ///
     /// # Errors
     ///
@@ -228,11 +231,11 @@ impl Caller {
         }
     }
 
-    /// Counts an act before it is done: nobody may write rows as fast as they can ask.
+    /// Counts an action before it is performed, so that no account can write rows without a limit.
     ///
     /// # Errors
     ///
-    /// [`Code::TooManyAttempts`], with how long to wait.
+    /// [`Code::TooManyAttempts`], with the time to wait.
     pub fn count_act(&self, app: &App) -> Result<()> {
         let Some(own) = self.principal() else { return Ok(()) };
         let is_service = matches!(own, Principal::Service(_));
@@ -240,7 +243,7 @@ impl Caller {
     }
 }
 
-/// As `user:…`, `api_token:…` or `operator`, for the audit and the log.
+/// Writes `user:…`, `api_token:…` or `operator`, for the audit and the log.
 impl fmt::Display for Caller {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,4 +1,4 @@
-//! Narrower forms of a caller: a rule that takes one cannot be called by anybody else.
+//! Narrower types of callers. A function that takes one cannot be called for other callers.
 
 use std::fmt;
 use std::ops::Deref;
@@ -17,7 +17,7 @@ use crate::identity::factor::Authentication;
 use crate::identity::service::Principal;
 use crate::identity::user::User;
 
-/// A user, with a session or with an API token that may speak for them in everything.
+/// A user with a session, or with an API token that has the scope `authenticated`.
 #[derive(Debug, Clone)]
 pub struct UserCaller {
     caller: Caller,
@@ -37,8 +37,8 @@ impl TryFrom<Caller> for UserCaller {
 }
 
 impl UserCaller {
-    /// The user that a browser is signed in as, with the proof that came with this form, if one did, and with the id that
-    /// the browser has next if the password changes.
+    /// The user that a browser is signed in as. The arguments are the proof that came with this form, if there is one,
+    /// and the id that the browser gets if the password changes.
     pub fn browser(
         signed_in: &SignedIn,
         authentication: Option<Authentication>,
@@ -50,12 +50,12 @@ impl UserCaller {
         Self { caller, user }
     }
 
-    /// The caller, as rules take them that services may call too.
+    /// The caller, for functions that services can call too.
     pub fn caller(&self) -> &Caller {
         &self.caller
     }
 
-    /// The user, as the database had them within the last second.
+    /// The user as they were in the database within the last second.
     pub fn user(&self) -> &User {
         &self.user
     }
@@ -65,12 +65,12 @@ impl UserCaller {
         self.user.id
     }
 
-    /// The session that the user calls from; an API token has none.
+    /// The session of the request; `None` for an API token.
     pub fn session(&self) -> Option<SessionId> {
         self.caller.session()
     }
 
-    /// The claims of an access token that was in a cookie.
+    /// The claims of the access token, if it was in a cookie.
     pub fn claims_in_cookie(&self) -> Option<&Claims> {
         match &self.caller {
             Caller::Session { claims, in_cookie: true, .. } => Some(claims),
@@ -78,7 +78,7 @@ impl UserCaller {
         }
     }
 
-    /// Fails for a user whose password was given too long ago. No API token is fresh.
+    /// Fails if the password was given too long ago. API tokens are never fresh.
     ///
     /// # Errors
     ///
@@ -87,14 +87,14 @@ impl UserCaller {
         self.caller.require_fresh(app)
     }
 
-    /// Locks the user for an act on their own account, and returns them as the table has them: see [`Caller::lock`].
+    /// Locks the user for an action on their own account and returns their row. See [`Caller::lock`].
     pub(crate) async fn lock(&self, app: &App, transaction: &DatabaseTransaction) -> Result<User> {
         let locked = self.caller.lock(app, transaction, [], Requires::Credential).await?;
         Ok(locked.ok_or(Code::Unauthorized)?)
     }
 }
 
-/// A caller who may do everything.
+/// A caller with the scope `super`.
 #[derive(Debug, Clone)]
 pub struct Superuser(Caller);
 

@@ -1,4 +1,4 @@
-//! Who asks for a page: a browser, and who is signed in with it, if somebody is. An argument of the handler.
+//! Extractors for pages: the browser's request, with the user who is signed in, if there is one.
 
 use std::ops::Deref;
 use std::time::Duration;
@@ -18,15 +18,15 @@ use crate::base::scope::Scope;
 use crate::http::browser_request::{BrowserRequest, check_form, known_id, page_of_form, refuse};
 use crate::http::page::Frame;
 
-/// How long a page that refuses waits to know who reads it.
+/// The maximum time that an error page waits for the lookup of its reader.
 const FOUND_WITHIN: Duration = Duration::from_secs(1);
 
-/// What is written otherwise in a place that a query leads to.
+/// The characters that are percent-encoded when a path becomes a parameter of a query.
 const IN_QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'&').add(b'+').add(b'%');
 
-/// What a browser asks for, with who is signed in with it.
+/// A browser's request for a page, with the user who is signed in.
 pub(crate) struct PageRequest {
-    /// Who is signed in, if somebody is.
+    /// The user who is signed in, if there is one.
     pub(crate) signed_in: Option<SignedIn>,
     browser: BrowserRequest,
 }
@@ -63,7 +63,7 @@ impl PageRequest {
         Ok(page)
     }
 
-    /// Lets pages show who is signed in.
+    /// Lets pages show the user who is signed in.
     fn show(&mut self) {
         let signed_in = self.signed_in.as_ref().map(|signed_in| {
             let scopes = signed_in.user.scopes();
@@ -76,21 +76,21 @@ impl PageRequest {
         self.browser.show_reader(signed_in.into());
     }
 
-    /// Finds out again who is signed in, after what may have ended that.
+    /// Looks up the signed-in user again, after an action that may have ended their session.
     pub(crate) async fn find_again(&mut self) -> Result<()> {
         self.signed_in = browser::find(&self.app, self.id()).await?;
         self.show();
         Ok(())
     }
 
-    /// Gives the browser another id: somebody has just signed in with it, or out, or has another password.
+    /// Gives the browser another id, after a sign-in, a sign-out or a change of the password.
     pub(crate) fn change_id(&mut self, id: &str) {
         self.browser.change_id(id);
         self.show();
     }
 
-    /// Who is signed in and may do what a scope stands for; otherwise the answer that redirects to the sign-in, or says
-    /// what is missing and whom to ask.
+    /// Returns the signed-in user if they have a scope. Otherwise returns the redirect to the sign-in, or a page that
+    /// names the missing scope and the contact.
     pub(crate) fn allowed(&self, scope: &'static str) -> poem::Result<SignedIn> {
         let signed_in = self.signed_in()?;
         let scopes = signed_in.user.scopes();
@@ -107,31 +107,31 @@ impl PageRequest {
         Err(poem::Error::from_response(refusal))
     }
 
-    /// Who is signed in; if nobody is, the answer that redirects to the sign-in and back.
+    /// Returns the signed-in user, or else the redirect to the sign-in, which leads back here.
     pub(crate) fn signed_in(&self) -> poem::Result<SignedIn> {
-        let said = Some("signed-out-meanwhile").filter(|_| self.sends_form());
-        let redirect = || poem::Error::from_response(self.redirect_to_login(said));
+        let flash = Some("signed-out-meanwhile").filter(|_| self.sends_form());
+        let redirect = || poem::Error::from_response(self.redirect_to_login(flash));
         self.signed_in.clone().ok_or_else(redirect)
     }
 
-    /// The answer that redirects to the sign-in and back, which may say something.
-    pub(crate) fn redirect_to_login(&self, said: Option<&str>) -> Response {
+    /// The redirect to the sign-in, which leads back here. It can carry a flash message.
+    pub(crate) fn redirect_to_login(&self, flash: Option<&str>) -> Response {
         let next = utf8_percent_encode(page_of_form(self.place()), IN_QUERY);
         let login = format!("login?next=/{next}");
-        match said {
+        match flash {
             Some(name) => self.redirect_with_flash(&login, "", name),
             None => self.redirect(&login),
         }
     }
 
-    /// Whether their session lives, after what may have ended it.
+    /// Returns true if the session still lives, after an action that may have ended it.
     pub(crate) async fn is_still_signed_in(&self) -> Result<bool> {
         Ok(browser::find(&self.app, self.id()).await?.is_some())
     }
 }
 
-/// What a page stands in that says why it is not another: for whose browser it is, if that can be told. If the fault is
-/// ours, nobody is looked up: that may be the fault.
+/// Adds the signed-in user to the frame of an error page, if they can be found. After an error of the server itself, no
+/// user is looked up, because the lookup may be the cause.
 pub(crate) async fn recognise(frame: Frame, headers: &HeaderMap, error: &Error) -> Frame {
     let id = known_id(&frame.app, headers).map(ToOwned::to_owned);
     let Some(id) = id.filter(|_| error.code().status().is_client_error()) else {
@@ -152,14 +152,14 @@ impl<'a> FromRequest<'a> for PageRequest {
     }
 }
 
-/// A form that one of our own pages sent, for pages that anybody may use: one that does not repeat what belongs to
-/// its browser does nothing, and is shown again with what was typed.
+/// A form of one of our own pages that everyone can use. If the form does not repeat the CSRF value of its browser, it
+/// does nothing and is shown again with its input.
 pub(crate) struct Form<T> {
-    /// What was filled in.
+    /// The values of its fields.
     pub(crate) form: T,
-    /// Whose browser it is.
+    /// The browser's request.
     pub(crate) request: PageRequest,
-    /// Why it does nothing, if so.
+    /// The error if it does nothing.
     pub(crate) stale: Option<Error>,
 }
 
@@ -182,11 +182,11 @@ impl<'a, T: DeserializeOwned + Send> FromRequest<'a> for Form<T> {
     }
 }
 
-/// A form that one of our own pages sent, and that repeats what belongs to its browser.
+/// A form of one of our own pages that repeats the CSRF value of its browser.
 pub(crate) struct CheckedForm<T> {
-    /// What was filled in.
+    /// The values of its fields.
     pub(crate) form: T,
-    /// Whose browser it is.
+    /// The browser's request.
     pub(crate) request: PageRequest,
 }
 

@@ -1,8 +1,8 @@
-//! Grants: what a refresh token is worth, and how it is spent, once.
+//! Grants, and the rules for exchanging their refresh tokens.
 //!
-//! A grant is what lets someone have further access tokens until it ends. Its n-th refresh token is a function of the
-//! grant's row, so nothing of the token is stored, and a client whose answer was lost gets the same one again. The grant
-//! of a first-party sign-in is columns of its session's row.
+//! A grant is the right to get further access tokens until it ends. The id of its n-th refresh token is computed from
+//! the grant's row. So no token is stored, and a client that lost the answer gets the same token again. The columns of
+//! a grant are in the row of its session.
 
 mod store;
 
@@ -22,7 +22,7 @@ use crate::base::clock::Timestamp;
 /// The length of a grant's secret, in bytes.
 pub(crate) const SECRET_LENGTH: usize = 32;
 
-/// How long a grant lasts.
+/// The lifetime of a grant.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     /// From its last use, in seconds.
@@ -34,11 +34,11 @@ pub(crate) struct Limits {
 /// The latest use of a grant.
 #[derive(Debug, Clone)]
 pub(crate) struct LastUse {
-    /// The instant.
+    /// The time of the use.
     pub(crate) at: Timestamp,
-    /// The peer's address.
+    /// The address that the request came from.
     pub(crate) ip: Option<IpAddr>,
-    /// What the program calls itself.
+    /// The `User-Agent` header.
     pub(crate) user_agent: Option<String>,
 }
 
@@ -84,9 +84,9 @@ impl<'a> From<&'a Model> for Grant<'a> {
 }
 
 impl Issuer<'_> {
-    /// The id of the grant's refresh token of a generation: HMAC-SHA-256 over the generation (eight bytes, the most
-    /// significant first) under the grant's secret. Its first 16 bytes are the claim `jti`, as a version 8 UUID (RFC
-    /// 9562, section 5.8): 122 bits that nobody knows without the row.
+    /// The id of the grant's refresh token of a generation. It is an HMAC-SHA-256 over the generation (eight bytes,
+    /// most significant first) with the grant's secret as the key. Its first 16 bytes are the claim `jti`, as a version
+    /// 8 UUID (RFC 9562, section 5.8). Nobody can compute these 122 bits without the row.
     ///
     /// `None` for a row without a secret, which a server of an older release wrote.
     pub(crate) fn token_id(&self, generation: u64) -> Option<Uuid> {
@@ -97,8 +97,8 @@ impl Issuer<'_> {
         Some(Builder::from_custom_bytes(*first).into_uuid())
     }
 
-    /// Whether a refresh token is one that this grant gave or will give: `APP_SECRET` signs such a token, and only the
-    /// row knows its id. The ids are compared in constant time.
+    /// Returns true if a refresh token is one that this grant issued or will issue. `APP_SECRET` is enough to sign such
+    /// a token, but its id can only be computed from the row. The ids are compared in constant time.
     pub(crate) fn gives(&self, token: &RefreshToken) -> bool {
         let is_its_id = self.token_id(token.generation).is_some_and(|id| {
             constant_time::verify_slices_are_equal(id.as_bytes(), token.id.as_bytes()).is_ok()
@@ -107,7 +107,7 @@ impl Issuer<'_> {
     }
 }
 
-/// What a refresh token with a good signature says.
+/// The contents of a refresh token whose signature is valid.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RefreshToken {
     user: UserId,
@@ -116,7 +116,7 @@ pub(crate) struct RefreshToken {
 }
 
 impl RefreshToken {
-    /// What a token says, if it is a refresh token.
+    /// Returns the contents of a token, if it is a refresh token.
     pub(crate) fn of(claims: &Claims) -> Option<Self> {
         let TokenKind::Refresh { generation, .. } = claims.kind else { return None };
         Some(Self { user: user_of(claims), generation, id: claims.jti })
@@ -127,40 +127,40 @@ impl RefreshToken {
         self.user
     }
 
-    /// Its generation and the next, as the table has them; `None` for one that no grant reaches.
+    /// Its generation and the next one, as the table stores them; `None` if no grant can reach them.
     fn generations(&self) -> Option<(i64, i64)> {
         let generation = i64::try_from(self.generation).ok()?;
         Some((generation, generation.checked_add(1)?))
     }
 }
 
-/// What a refresh token is worth at an instant.
+/// The result of presenting a refresh token at a given time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Worth {
-    /// Nothing, and it changes nothing: the grant does not give such a token. Somebody else made it with `APP_SECRET`.
+    /// Refused, and nothing changes: the grant does not issue such a token. Somebody who has `APP_SECRET` made it.
     NotIssued,
-    /// Nothing: the grant has ended.
+    /// Refused: the grant has ended.
     Ended,
-    /// Nothing: the grant has expired.
+    /// Refused: the grant has expired.
     Expired,
-    /// The next pair, if it is spent first.
+    /// Exchanged for the next pair, unless another request exchanges it first.
     Current,
-    /// The same successor once more: it was spent just now. The answer may have been lost, or two tabs may have asked
-    /// at once.
+    /// Exchanged for the same successor again, because it was exchanged a moment ago. The answer may have been lost, or
+    /// two tabs may have refreshed at once.
     Previous,
-    /// The end of the grant: it was spent too long ago, so two parties hold it (RFC 9700, section 4.14.2).
+    /// Ends the grant: the token was exchanged too long ago, so two parties hold it (RFC 9700, section 4.14.2).
     Reused,
-    /// The end of the grant: the row does not know of the token yet. The database was restored from an older copy, in
-    /// which the grant may live although it was ended since.
+    /// Ends the grant: the token is newer than the row. The database was restored from an older copy, in which the
+    /// grant may live although it was ended later.
     Ahead,
 }
 
-/// Decides what a refresh token is worth, by the grant's row alone. `leeway` is how long after it was spent a token
-/// still gives its successor, in seconds.
+/// Decides what happens to a refresh token, from the grant's row alone. `leeway` is the time in seconds after the
+/// exchange during which a token still gives its successor.
 ///
-/// The id comes first: whoever holds `APP_SECRET` can sign a refresh token of any generation, and must neither get
-/// anything nor end anything by it. The instant of the rotation may lie on either side of this clock's, by as much: the
-/// clock of the replica that spent the token may be ahead.
+/// The id is checked first. Anyone who has `APP_SECRET` can sign a refresh token of any generation, but must not get or
+/// end anything with it. The time of the rotation may be before or after this server's time by the leeway, because the
+/// clock of the replica that exchanged the token may be ahead.
 pub(crate) fn worth(grant: &Grant<'_>, token: &RefreshToken, now: Timestamp, leeway: u64) -> Worth {
     if !grant.issuer.gives(token) {
         return Worth::NotIssued;
@@ -188,12 +188,12 @@ mod tests {
     const SECRET: [u8; SECRET_LENGTH] = [7; SECRET_LENGTH];
     const USER: UserId = UserId(Uuid::from_u128(1));
     const LEEWAY: u64 = 10;
-    /// When the grant was rotated, in milliseconds.
+    /// The time of the rotation, in milliseconds.
     const ROTATED: i64 = 1_000_000_000;
-    /// When it expires, in milliseconds.
+    /// The time of the expiry, in milliseconds.
     const EXPIRES: i64 = ROTATED + 86_400_000;
 
-    /// A grant that lives, in its sixth generation.
+    /// A live grant in its sixth generation.
     fn grant() -> Grant<'static> {
         Grant {
             issuer: Issuer { user: USER, secret: &SECRET },
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_worth_what_its_generation_and_the_time_say() {
+    fn the_generation_and_the_time_decide_about_a_token() {
         let within = [ROTATED - 10_000, ROTATED - 1, ROTATED, ROTATED + 1, ROTATED + 10_000];
         let outside = [0, ROTATED - 10_001, ROTATED + 10_001, EXPIRES - 1];
         let all = || within.into_iter().chain(outside);
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn without_leeway_a_token_gives_its_successor_at_the_very_instant_alone() {
+    fn without_leeway_a_token_gives_its_successor_only_at_the_time_of_the_rotation() {
         for (now, expected) in
             [(ROTATED - 1, Worth::Reused), (ROTATED, Worth::Previous), (ROTATED + 1, Worth::Reused)]
         {
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grant_that_is_over_gives_nothing_and_is_ended_by_nothing() {
+    fn tokens_of_an_ended_or_expired_grant_are_refused_and_change_nothing() {
         let ended = || Grant { ended_at: Some(Timestamp::from_millis(ROTATED + 1)), ..grant() };
         for generation in [0, 4, 5, 6, 1000] {
             let token = token(generation);
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_grant_does_not_give_is_worth_nothing_at_any_time() {
+    fn a_token_that_the_grant_does_not_issue_is_refused_at_any_time() {
         let ended = Grant { ended_at: Some(Timestamp::from_millis(ROTATED)), ..grant() };
         let without_secret = Grant { secret: &[], ..grant() };
         let beyond = i64::MAX.unsigned_abs();
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_token_of_a_grant_has_none_before_it() {
+    fn the_first_token_of_a_grant_is_current_and_the_next_is_ahead() {
         let first = Grant { generation: 0, ..grant() };
         assert_eq!(worth_at(&first, &token(0), ROTATED), Worth::Current);
         assert_eq!(worth_at(&first, &token(1), ROTATED), Worth::Ahead);

@@ -11,7 +11,7 @@ use crate::base::scope::Scopes;
 use crate::identity::user;
 
 impl Limits {
-    /// When a grant that is used now expires: the earlier of the two limits.
+    /// The time at which a grant that is used now expires: the earlier of the two limits.
     pub(crate) fn expiry(&self, now: Timestamp) -> SimpleExpr {
         let idle = now.plus_seconds(self.idle).millis();
         let age = Timestamp::from_millis(0).plus_seconds(self.absolute).millis();
@@ -88,7 +88,7 @@ impl TryFrom<QueryResult> for Spent {
     }
 }
 
-/// The place of a grant's next access token in their order: now, or after the one before, whatever the clock says.
+/// The issue time of a grant's next access token: now, or just after the previous one if the clock is behind it.
 pub(crate) fn next_issue(now: Timestamp) -> SimpleExpr {
     CaseStatement::new()
         .case(Column::IssuedAt.gte(now.millis()), Expr::col(Column::IssuedAt).add(1))

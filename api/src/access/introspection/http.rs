@@ -1,4 +1,4 @@
-//! `/auth/introspect`, `/auth/revoke` and `/auth/tokens/check`
+//! The operations `/auth/introspect`, `/auth/revoke` and `/auth/tokens/check`.
 
 use poem::web::Data;
 use poem_openapi::payload::Json;
@@ -17,7 +17,7 @@ use crate::http::Tag;
 use crate::http::body::{Accepts, Body, Fields, Input};
 use crate::http::openapi::Note;
 
-/// The refusals of each operation, for the documents.
+/// The errors of each operation, for the OpenAPI document.
 pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
     ("revoke", &[Code::TooManyAttempts]),
     ("introspect", &[Code::Unauthorized, Code::Forbidden]),
@@ -32,22 +32,22 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
     ),
 ];
 
-/// What else the documents say of operations.
+/// Further notes on operations, for the OpenAPI document.
 pub(crate) const NOTES: &[(&str, Note)] = &[
     ("revoke", Note::RefusesAsOauth(Code::InvalidRequest)),
     ("introspect", Note::RefusesAsOauth(Code::InvalidRequest)),
 ];
 
-/// The beginning of an API token, for the documents.
+/// The beginning of an API token, as an example in the OpenAPI document.
 pub(crate) const EXAMPLE_SECRET: &str = "tsr_7hQ2…";
 
-/// A token that is given up or asked about (RFC 7009, RFC 7662).
+/// A token to introspect or revoke (RFC 7662, RFC 7009).
 #[derive(Object)]
 #[oai(example)]
 struct TokenRequest {
-    /// An access, a refresh or an API token.
+    /// An access token, a refresh token or an API token.
     token: String,
-    /// Ignored: a token says itself what it is.
+    /// Ignored. Tessera recognises the kind of the token itself.
     #[oai(skip_serializing_if_is_none)]
     token_type_hint: Option<String>,
 }
@@ -68,50 +68,51 @@ impl Input for TokenRequest {
     }
 }
 
-/// What a token says (RFC 7662, section 2.2): of one that is not active, nothing. Instants are seconds
-/// since the epoch.
+/// The answer about a token (RFC 7662, section 2.2). If the token is not active, only `active` is present. Times are
+/// seconds since the epoch.
 #[derive(Object)]
 #[oai(rename = "Introspection", example)]
 struct IntrospectionResponse {
-    /// Whether it is accepted now, where its kind is.
+    /// `true` if the token is accepted now, by the operations for its kind.
     active: bool,
-    /// `access`, `refresh` or `api`. A refresh token must not be accepted where an access token is.
+    /// The kind of the token: `access`, `refresh` or `api`. Never accept a refresh token where you expect an access
+    /// token.
     #[oai(rename = "type", skip_serializing_if_is_none)]
     kind: Option<String>,
-    /// `Bearer` of a token that opens operations; a refresh token has none.
+    /// `Bearer` for access tokens and API tokens. Absent for refresh tokens.
     #[oai(skip_serializing_if_is_none)]
     token_type: Option<String>,
-    /// What it may be used for: words separated by spaces.
+    /// The scopes of the token that its owner currently has, separated by spaces. Absent for refresh tokens.
     #[oai(skip_serializing_if_is_none)]
     scope: Option<String>,
-    /// A user's e-mail address, or a service's name.
+    /// The e-mail address of the user, or the name of the service.
     #[oai(skip_serializing_if_is_none)]
     username: Option<String>,
-    /// Whether a user's e-mail address is verified: only then is it proved to be theirs. A service has none.
+    /// `true` if the user's e-mail address is verified. Rely on the address only then. Absent for services.
     #[oai(skip_serializing_if_is_none)]
     email_verified: Option<bool>,
-    /// The id of the user or the service.
+    /// The id of the user or service.
     #[oai(skip_serializing_if_is_none)]
     sub: Option<String>,
-    /// Who issued it.
+    /// The issuer: the value of `PUBLIC_URL`. Absent for API tokens.
     #[oai(skip_serializing_if_is_none)]
     iss: Option<String>,
-    /// The services it is for.
+    /// The audience: the service that the token is for. Absent for API tokens.
     #[oai(skip_serializing_if_is_none)]
     aud: Option<String>,
-    /// When it was issued.
+    /// The time of issue, in seconds since the epoch.
     #[oai(skip_serializing_if_is_none)]
     iat: Option<u64>,
-    /// When it begins to be valid.
+    /// The time from which the token is valid, in seconds since the epoch. Absent for API tokens.
     #[oai(skip_serializing_if_is_none)]
     nbf: Option<u64>,
-    /// When it expires.
+    /// The time of expiry, in seconds since the epoch. Absent if the token never expires.
     #[oai(skip_serializing_if_is_none)]
     exp: Option<u64>,
-    /// Its own id.
+    /// The id of the token.
     #[oai(skip_serializing_if_is_none)]
     jti: Option<String>,
-    /// Its session's id.
+    /// The id of the session. Absent for API tokens.
     #[oai(skip_serializing_if_is_none)]
     sid: Option<String>,
 }
@@ -178,11 +179,11 @@ impl From<Active> for IntrospectionResponse {
     }
 }
 
-/// An API token that is asked about.
+/// An API token to check.
 #[derive(Object)]
 #[oai(example)]
 struct CheckRequest {
-    /// Its secret.
+    /// The secret of the API token.
     token: String,
 }
 
@@ -201,22 +202,22 @@ impl Input for CheckRequest {
     }
 }
 
-/// Whether an API token is accepted.
+/// The answer about an API token. If it is not accepted, only `valid` is present.
 #[derive(Object)]
 #[oai(rename = "Checked", example)]
 struct CheckedResponse {
-    /// Whether it is.
+    /// `true` if the token is accepted now.
     valid: bool,
-    /// Whose it is, where it is valid.
+    /// The owner of the token: the e-mail address of a user, or the name of a service.
     #[oai(skip_serializing_if_is_none)]
     username: Option<String>,
-    /// What its owner calls it.
+    /// The name that the owner gave the token.
     #[oai(skip_serializing_if_is_none)]
     name: Option<String>,
-    /// What it may do now.
+    /// The scopes of the token that its owner currently has.
     #[oai(skip_serializing_if_is_none)]
     scopes: Option<Vec<String>>,
-    /// When it expires, in seconds since the epoch, if it does.
+    /// The time of expiry, in seconds since the epoch. Absent if the token never expires.
     #[oai(skip_serializing_if_is_none)]
     expires: Option<u64>,
 }
@@ -235,7 +236,7 @@ impl Example for CheckedResponse {
 
 #[derive(ApiResponse)]
 enum RevokedResponse {
-    /// The token is not accepted, whether or not it was before.
+    /// The token is not accepted, whether or not it was accepted before.
     #[oai(status = 200)]
     Done,
 }
@@ -244,12 +245,13 @@ pub(crate) struct Api;
 
 #[OpenApi]
 impl Api {
-    /// What does this token say
+    /// Introspect a token
     ///
-    /// RFC 7662, of access, refresh and API tokens. A token that is unknown, expired, revoked or
-    /// somebody else's is `{"active": false}`, and nothing more is said of it. Wants the scope
-    /// `tokens:introspect`: an API token of a service that has it, or a superuser. A token for an
-    /// audience of `JWT_AUDIENCES` is told to the service of that name.
+    /// Says whether an access token, refresh token or API token is accepted now, and what it contains (RFC 7662). For a
+    /// token that is unknown, expired, revoked or from another issuer, the answer is only `{"active": false}`. A token
+    /// for an audience in `JWT_AUDIENCES` is active only for the service of that name and for superusers.
+    ///
+    /// Requires the scope `tokens:introspect`. Superusers have it and can give it to services and users.
     #[oai(
         path = "/auth/introspect",
         method = "post",
@@ -267,11 +269,14 @@ impl Api {
         Ok(Json(active.map_or(IntrospectionResponse::INACTIVE, IntrospectionResponse::from)))
     }
 
-    /// Give a token up
+    /// Revoke a token
     ///
-    /// RFC 7009: an access token is not accepted any more, a refresh token ends its session, an API
-    /// token is deleted. Whoever holds a token may. A token that is not ours, or over already, is answered in the same way.
-    /// A session of which twenty access tokens were revoked so, and have not expired, ends with the next.
+    /// Makes a token invalid before it expires (RFC 7009). An access token is not accepted any more, the session of a
+    /// refresh token ends, and an API token is deleted. Anyone who holds a token can revoke it, without other
+    /// credentials. The answer is the same if the token is not one of Tessera's or is not valid any more.
+    ///
+    /// If 20 access tokens of a session were revoked in this way and have not expired, the next revocation ends the
+    /// session.
     #[oai(path = "/auth/revoke", method = "post", operation_id = "revoke", tag = "Tag::Services")]
     async fn revoke(
         &self,
@@ -283,9 +288,10 @@ impl Api {
         Ok(RevokedResponse::Done)
     }
 
-    /// Is this API token accepted
+    /// Check an API token
     ///
-    /// Asking is not using it. Wants the scope `tokens:check`.
+    /// Says whether an API token is accepted now and who owns it. This does not count as a use of the token. Requires
+    /// the scope `tokens:check`.
     #[oai(
         path = "/auth/tokens/check",
         method = "post",

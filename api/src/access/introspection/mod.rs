@@ -1,4 +1,4 @@
-//! What other services ask of any token, JWT or API token: what it says, and to give it up.
+//! Introspection and revocation of JWTs and API tokens, for other services.
 
 pub(crate) mod http;
 
@@ -13,35 +13,35 @@ use crate::base::error::Result;
 use crate::base::scope::{Scope, Scopes};
 use crate::platform::revocation;
 
-/// What an active token says. Instants are seconds since the epoch.
+/// The content of an active token. Times are seconds since the epoch.
 #[derive(Debug, Clone)]
 pub struct Active {
     /// `access`, `refresh` or `api`.
     pub kind: &'static str,
-    /// What it may be used for: words separated by spaces; nothing of a refresh token.
+    /// The scopes, separated by spaces; `None` for a refresh token.
     pub scope: Option<String>,
-    /// Whom it speaks of: a user's address, or a service's name.
+    /// The address of the user, or the name of the service.
     pub username: String,
-    /// Whether a user's address is verified; nothing for a service.
+    /// `true` if the user's address is verified; `None` for a service.
     pub email_verified: Option<bool>,
-    /// Their id.
+    /// The id of the user or service.
     pub sub: String,
-    /// When it was issued.
+    /// The time of issue.
     pub iat: u64,
-    /// When it expires, if it does.
+    /// The time of expiry, if the token expires.
     pub exp: Option<u64>,
-    /// Its own id.
+    /// The id of the token.
     pub jti: String,
-    /// What a JWT says besides.
+    /// The claims, if the token is a JWT.
     pub claims: Option<Claims>,
 }
 
-/// What a token says, if it is accepted now (RFC 7662); nothing of any other. A token that is for one
-/// service of `JWT_AUDIENCES` is told to the service of that name, and to superusers.
+/// Returns the content of a token, if it is accepted now (RFC 7662), and `None` otherwise. A token for an audience in
+/// `JWT_AUDIENCES` is returned only to the service of that name and to superusers.
 ///
 /// # Errors
 ///
-/// When the database does not answer, or it cannot be known what was revoked.
+/// If the database does not answer, or the revocation list is out of date.
 pub async fn introspect(app: &App, caller: &Caller, token: &str) -> Result<Option<Active>> {
     match Presented::of(token) {
         Presented::ApiToken(secret) => of_api_token(app, secret).await,
@@ -64,7 +64,8 @@ async fn of_jwt(app: &App, caller: &Caller, token: &str) -> Result<Option<Active
     }
     let user = session::active_user(app, &claims).await?;
     let Some(user) = user.filter(|user| user.may_act(&app.config)) else { return Ok(None) };
-    // A service can make tokens for itself: what Tessera did not issue, it does not vouch for.
+    // A service that shares a secret can make tokens for itself. Only tokens of a session that Tessera opened are
+    // active.
     if !session::is_of_session(app, &claims).await? {
         return Ok(None);
     }
@@ -109,12 +110,12 @@ async fn of_api_token(app: &App, secret: &str) -> Result<Option<Active>> {
     }))
 }
 
-/// Gives a token up for its holder (RFC 7009): an access token alone, a refresh token with its
-/// session, an API token for good. One that is not ours, or over already, is nothing to do.
+/// Revokes a token for anyone who holds it (RFC 7009). An access token is revoked alone, a refresh token ends its
+/// session, and an API token is deleted. Other tokens are ignored.
 ///
 /// # Errors
 ///
-/// When the database does not answer; nothing is revoked then.
+/// If the database does not answer. Then nothing is revoked.
 pub async fn revoke(app: &App, token: &str, device: Device) -> Result<()> {
     match Presented::of(token) {
         Presented::ApiToken(secret) => api_token::give_up(app, secret).await,

@@ -1,8 +1,8 @@
-//! Sessions of browsers: what a cookie opens on the pages.
+//! Browser sessions: sessions on the pages, with an id in a cookie.
 //!
-//! The cookie has an id nobody can guess, and the table its digest. The session is one like any other: it
-//! stands in the list, ends from elsewhere, and with a new password. It is looked up at each page, so that
-//! it ends at once, on every replica.
+//! The id has 256 random bits, and the table stores its digest. Otherwise the session is like any other: it is listed,
+//! and it ends with a new password or from another device. It is looked up for each page, so its end takes effect at
+//! once on every replica.
 
 use std::sync::Arc;
 
@@ -25,46 +25,46 @@ use crate::platform::audit::{Act, Entry};
 use crate::platform::revocation::Reason;
 use crate::platform::unit_of_work::UnitOfWork;
 
-/// How many letters and digits an id has: 256 bits.
+/// The length of an id in letters and digits: 256 bits.
 const ID_LENGTH: usize = 43;
 
-/// How often it is written that a session is in use, in seconds; more often where it ends soon.
+/// The time between two writes of a session's use, in seconds. It is shorter if the session ends soon.
 const NOTED_EVERY: u64 = 60;
 
-/// How far the clock of the replica that took the password may be ahead of this one's, in seconds.
+/// The maximum difference by which the clock of the replica that checked the password may be ahead, in seconds.
 const MAX_SKEW: u64 = 5;
 
-/// What a browser has that is signed in.
+/// The user and session of a browser that is signed in.
 #[derive(Debug, Clone)]
 pub struct SignedIn {
-    /// Its session.
+    /// The session.
     pub session: SessionId,
-    /// Whose it is.
+    /// The user.
     pub user: Arc<User>,
     last_used: Timestamp,
 }
 
-/// A new id for a cookie, whether somebody is signed in by it or not.
+/// Makes a new id for a cookie, before or after a sign-in.
 pub fn new_id() -> String {
     random::letters_and_digits(ID_LENGTH)
 }
 
-/// Signs in someone who has proved who they are; the id for the cookie is a new one, whatever the browser had.
+/// Signs in a user who gave a proof. Returns a new id for the cookie, which replaces the browser's previous id.
 ///
 /// # Errors
 ///
-/// As [`login`](super::login).
+/// Like [`login`](super::login).
 pub async fn sign_in(app: &App, authentication: Authentication, device: Device) -> Result<String> {
     let id = new_id();
     open(app, authentication, device, SessionKind::Browser(digest_of(&id))).await?;
     Ok(id)
 }
 
-/// Who is signed in by an id, at this moment.
+/// Returns the user who is currently signed in with an id.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn find(app: &App, id: &str) -> Result<Option<SignedIn>> {
     if id.len() != ID_LENGTH {
         return Ok(None);
@@ -76,14 +76,14 @@ pub async fn find(app: &App, id: &str) -> Result<Option<SignedIn>> {
     Ok(user.map(|user| SignedIn { session: row.id, user, last_used }))
 }
 
-/// Lets a session that is in use go on, once a minute at most. Nobody waits for it.
+/// Extends a session that is in use, at most once a minute. This happens in the background.
 pub fn keep(app: &App, signed_in: &SignedIn, device: Device) {
     let now = clock::now();
     let every = NOTED_EVERY.min(app.config.browser_session_idle_expires / 4);
     if signed_in.last_used.plus_seconds(every) > now {
         return;
     }
-    // Of many pages at once one writes.
+    // If many pages load at once, only one writes.
     let since = app.session.noted.get(&signed_in.session);
     if since.is_some_and(|since| since.plus_seconds(every) > now && since <= now) {
         return;
@@ -98,18 +98,18 @@ pub fn keep(app: &App, signed_in: &SignedIn, device: Device) {
             work.commit().await
         };
         if let Err(error) = noted.await {
-            tracing::warn!(error.cause = %error, "it could not be noted that a session is in use");
+            tracing::warn!(error.cause = %error, "the last use of a session could not be stored");
         }
     });
 }
 
-/// Lets a session count as fresh, for the time of the settings, because its user has proved once more who they are. The
-/// browser has another id from then on, so that a copy of its cookie does not become fresh with it.
+/// Makes a session fresh for `FRESH_TOKEN_EXPIRES`, because its user proved the password again. The browser gets
+/// another id, so a copy of the old cookie does not become fresh too.
 ///
 /// # Errors
 ///
-/// [`Code::LoginBadCredentials`] for a proof that was overtaken; [`Code::Unauthorized`] for a session that ended
-/// meanwhile.
+/// [`Code::LoginBadCredentials`] if the password was changed in the meantime; [`Code::Unauthorized`] if the session
+/// ended in the meantime.
 pub async fn freshen(
     app: &App,
     signed_in: &SignedIn,
@@ -122,7 +122,7 @@ pub async fn freshen(
     if !is_live(&work, session, user).await? {
         return Err(Error::token(Code::Unauthorized, Refusal::Revoked));
     }
-    // Somebody else may have changed it since: the old one proves nothing any more.
+    // The password was changed in the meantime, perhaps by somebody else, so the old one proves nothing.
     let locked = locked
         .filter(|locked| authentication.holds_for(locked))
         .ok_or(Code::LoginBadCredentials)?;
@@ -136,8 +136,8 @@ pub async fn freshen(
     work.commit().await
 }
 
-/// Whether the password of a session was given within the time that it counts as fresh, by the table. A time that lies
-/// ahead of the clock is none.
+/// Returns true if the session's password was given within `FRESH_TOKEN_EXPIRES`, according to the table. A time that
+/// is ahead of the clock does not count.
 pub(crate) async fn is_fresh(
     app: &App,
     transaction: &DatabaseTransaction,
@@ -149,7 +149,7 @@ pub(crate) async fn is_fresh(
     Ok(is_past && now <= given.plus_seconds(app.config.fresh_token_expires))
 }
 
-/// Gives a session another id for its cookie, with something that a thief of the old one must not share.
+/// Gives a session another id for its cookie, before it gains something that a thief of the old cookie must not get.
 pub(crate) async fn rename(
     transaction: &DatabaseTransaction,
     session: SessionId,
@@ -162,15 +162,14 @@ pub(crate) async fn rename(
 ///
 /// # Errors
 ///
-/// When the database does not answer: the session goes on then.
+/// If the database does not answer. Then the session continues.
 pub async fn sign_out(app: &App, signed_in: &SignedIn, device: Device) -> Result<()> {
     let (session, user) = (signed_in.session, signed_in.user.id);
     let work = UnitOfWork::begin(app).await?;
     super::end(app, work, user, session, &Reason::Logout, device).await.map(drop)
 }
 
-/// Signs every browser of somebody out who may more than before: a cookie of theirs that somebody else has
-/// opens nothing new.
+/// Ends the browser sessions of a user who gained a right, so that a stolen cookie does not gain it.
 pub(crate) async fn sign_out_everywhere(
     transaction: &DatabaseTransaction,
     user: UserId,
@@ -178,7 +177,7 @@ pub(crate) async fn sign_out_everywhere(
     Ok(store::end_in_browsers(transaction, user, &Reason::Raised, clock::now()).await?)
 }
 
-/// How long a browser stays signed in.
+/// The lifetime of a browser session.
 pub(super) fn limits(app: &App) -> Limits {
     let idle = app.config.browser_session_idle_expires;
     Limits { idle, absolute: app.config.browser_session_expires }

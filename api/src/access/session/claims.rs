@@ -1,4 +1,4 @@
-//! What the tokens of a session say.
+//! The claims of a session's tokens.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -15,15 +15,15 @@ use crate::base::random;
 use crate::base::scope::Scopes;
 use crate::platform::revocation;
 
-/// How long before its issue an access token begins to be valid, in seconds: the clocks of those who
-/// verify it may be behind.
+/// The time before its issue from which an access token is valid, in seconds. Clocks of services that verify it may be
+/// behind.
 const VALID_BEFORE: u64 = 5;
 
-/// How often a refresh token that somebody else made is logged at most, in milliseconds: whoever makes
-/// one can make many.
+/// The least time between two log lines about forged refresh tokens, in milliseconds. Anyone who can make one can make
+/// many.
 const WARN_EVERY: i64 = 60_000;
 
-/// The tokens of a session as its row stands.
+/// The tokens of a session, from the current state of its row.
 pub(super) fn tokens(
     app: &App,
     row: &Model,
@@ -42,7 +42,7 @@ pub(super) fn tokens(
     })
 }
 
-/// A token that says this, signed with the key that is for it.
+/// Signs claims with the key for their kind of token.
 pub(super) fn sign(app: &App, claims: &Claims) -> Result<String> {
     if matches!(claims.kind, TokenKind::Access { .. }) {
         revocation::require_noted_life(app)?;
@@ -53,32 +53,35 @@ pub(super) fn sign(app: &App, claims: &Claims) -> Result<String> {
         TokenKind::Refresh { .. } => keys.refresh(),
         _ => None,
     };
-    let none = || Error::because(Code::InternalServerError, "no key signs such a token");
+    let none = || Error::because(Code::InternalServerError, "no key signs tokens of this kind");
     Ok(key.ok_or_else(none)?.sign(claims)?)
 }
 
-/// Those whom an access token is for: an audience that tokens are made for.
+/// The audience of an access token: one that Tessera makes tokens for.
 #[derive(Debug, Clone, Copy)]
 pub struct Audience<'a>(&'a str);
 
 impl<'a> Audience<'a> {
-    /// The first of the settings.
+    /// The value of `JWT_AUDIENCE`.
     pub fn own(app: &'a App) -> Self {
         Self(&app.config.jwt_audience)
     }
 
-    /// The one that was asked for; the first of the settings if none was.
+    /// The requested audience, or `JWT_AUDIENCE` if none was requested.
     ///
     /// # Errors
     ///
-    /// [`Code::UnprocessableContent`] if no tokens are made for it.
+    /// [`Code::UnprocessableContent`] if Tessera does not make tokens for it.
     pub fn parse(app: &'a App, requested: Option<&'a str>) -> Result<Self> {
         let own = Self::own(app);
         let Some(requested) = requested.filter(|requested| *requested != own.0) else {
             return Ok(own);
         };
         if !app.config.jwt_audiences.iter().any(|known| known == requested) {
-            return Err(Error::field("audience", "No tokens are made for this audience"));
+            return Err(Error::field(
+                "audience",
+                "Input should be the value of JWT_AUDIENCE or one of JWT_AUDIENCES",
+            ));
         }
         Ok(Self(requested))
     }
@@ -98,7 +101,7 @@ pub(super) fn access_claims(
     // No token outlives its session.
     let end = Timestamp::from_millis(row.expires_at).seconds();
     let exp = now.plus_seconds(app.config.access_token_expires).seconds().min(end);
-    // The row has the order of its tokens: a cut-off covers those before it, whatever clocks say.
+    // The row keeps the order of its tokens, so that a cut-off covers all earlier ones even if clocks differ.
     let id = random::id_at(Timestamp::from_millis(row.issued_at));
     Claims::new(kind, app.config.public_url.as_str(), row.user_id.0, audience.0, id)
         .with_iat(now.seconds())
@@ -107,10 +110,10 @@ pub(super) fn access_claims(
         .with_sid(row.id.0)
 }
 
-/// A function of the row alone: the same on every replica, however often it is asked.
+/// Computes the claims of the refresh token from the row alone, so they are the same on every replica and each time.
 fn refresh_claims(app: &App, row: &Model) -> Result<Claims> {
     let generation = row.generation.cast_unsigned();
-    let none = || Error::because(Code::InternalServerError, "a session without a secret");
+    let none = || Error::because(Code::InternalServerError, "a session has no secret");
     let issued = Timestamp::from_millis(row.rotated_at).seconds();
     let issuer = app.config.public_url.as_str();
     let id = Issuer::from(row).token_id(generation).ok_or_else(none)?;
@@ -121,8 +124,8 @@ fn refresh_claims(app: &App, row: &Model) -> Result<Claims> {
         .with_sid(row.id.0))
 }
 
-/// Whether a token belongs to the user of this session and, if it is a refresh token, is one that the session gave or
-/// will give.
+/// Returns true if a token belongs to the user of this session. The session must also issue it, now or later, if it is
+/// a refresh token.
 fn is_of(row: &Model, claims: &Claims) -> bool {
     match RefreshToken::of(claims) {
         Some(token) => Issuer::from(row).gives(&token),
@@ -130,11 +133,11 @@ fn is_of(row: &Model, claims: &Claims) -> bool {
     }
 }
 
-/// Whether the session that a token names is there, and the token belongs to it: see [`is_of`].
+/// Returns true if the session in a token exists and the token belongs to it. See [`is_of`].
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub(crate) async fn is_of_session(app: &App, claims: &Claims) -> Result<bool> {
     let row = store::find(app.database.reader(), session_of(claims)).await?;
     let is_of = row.as_ref().is_some_and(|row| is_of(row, claims));
@@ -144,11 +147,11 @@ pub(crate) async fn is_of_session(app: &App, claims: &Claims) -> Result<bool> {
     Ok(is_of)
 }
 
-/// The claims of an access or a refresh token that is accepted: for ending what it belongs to.
+/// Verifies an access or refresh token that should end its session. Returns the claims.
 ///
 /// # Errors
 ///
-/// [`Code::Unauthorized`]; [`Code::ServiceUnavailable`] while it cannot be known what was revoked.
+/// [`Code::Unauthorized`]; [`Code::ServiceUnavailable`] while the revocation list is out of date.
 pub async fn holder(app: &App, token: &str) -> Result<Claims> {
     revocation::require_known(app)?;
     let claims = app
@@ -162,8 +165,7 @@ pub async fn holder(app: &App, token: &str) -> Result<Claims> {
     Ok(claims)
 }
 
-/// Logs that a refresh token has a good signature and is not its session's, at most once in
-/// [`WARN_EVERY`].
+/// Logs that a refresh token has a valid signature but was not issued by its session, at most once in [`WARN_EVERY`].
 pub(super) fn warn_of_forgery(claims: &Claims) {
     static LAST: AtomicI64 = AtomicI64::new(i64::MIN);
     let now = clock::now().millis();
@@ -174,8 +176,8 @@ pub(super) fn warn_of_forgery(claims: &Claims) {
         tracing::warn!(
             session.id = %session_of(claims),
             user.id = %claims.sub,
-            "a refresh token has a good signature and is not its session's: somebody else made it \
-             with APP_SECRET, or the database was restored from an older copy"
+            "a refresh token has a valid signature, but its session did not issue it: somebody \
+             made it with APP_SECRET, or the database was restored from an older copy"
         );
     }
 }

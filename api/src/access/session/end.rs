@@ -1,4 +1,4 @@
-//! Ending sessions, and revoking their tokens.
+//! Functions that end sessions and revoke their tokens.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -18,18 +18,18 @@ use crate::platform::rate_limit;
 use crate::platform::revocation::{self, Life, Reason};
 use crate::platform::unit_of_work::UnitOfWork;
 
-/// How many access tokens of one session may be revoked alone before the session ends instead: so one
-/// sign-in cannot fill the table, and the memory of every server.
+/// The number of access tokens of a session that can be revoked alone before the session ends instead. So one sign-in
+/// cannot fill the table or the memory of the servers.
 pub(super) const MAX_REVOKED_ALONE: u64 = 20;
 
-/// Revokes an access token alone, or ends its session if too many of its tokens were revoked alone and
-/// may still be valid. A token that is revoked alone takes from the allowance of its user, unless the holder of an
-/// audience's secret may have made it.
+/// Revokes an access token alone, or ends its session if too many of its tokens were revoked alone and may still be
+/// valid. A revoked token counts towards the user's allowance, unless the holder of an audience's secret may have made
+/// it.
 ///
 /// # Errors
 ///
-/// [`Code::TooManyAttempts`] instead of the end, for a token that the holder of an audience's secret may
-/// have made: it ends nothing but tokens.
+/// [`Code::TooManyAttempts`] instead of the end of the session, if the holder of an audience's secret may have made the
+/// token. Such a holder can revoke tokens, but not end sessions.
 pub(super) async fn revoke_alone(
     app: &App,
     claims: &Claims,
@@ -38,15 +38,15 @@ pub(super) async fn revoke_alone(
 ) -> Result<()> {
     let (user, session) = (user_of(claims), session_of(claims));
     let mut work = UnitOfWork::begin(app).await?;
-    // Held: of many at once each counts those before it.
+    // Locked, so that of several requests at once each counts the ones before it.
     let row = store::find_and_lock(&*work, session).await?;
     let Some(row) = row.filter(|row| row.user_id == user) else { return Ok(()) };
-    // Another request, or another server, may have revoked it meanwhile.
+    // Another request or replica may have revoked it in the meantime.
     if revocation::is_revoked(app, &*work, claims).await? {
         return Ok(());
     }
     let now = clock::now();
-    let told = Entry::own(Act::Revoke, user);
+    let record = Entry::own(Act::Revoke, user);
     let counted = counted_with(app, claims);
     let is_one_more = revocation::count_alone(&work, counted, now).await? < MAX_REVOKED_ALONE;
     let entry = if is_one_more {
@@ -54,7 +54,7 @@ pub(super) async fn revoke_alone(
             rate_limit::revocation(app, user)?;
         }
         work.revoke_alone(entry, counted, &Reason::Revoked, now);
-        told.with("token", claims.jti.to_string())
+        record.with("token", claims.jti.to_string())
     } else if counted != session {
         let wait = claims.exp.saturating_sub(now.seconds()).max(1);
         return Err(Error::try_again_after(Duration::from_secs(wait)));
@@ -63,15 +63,15 @@ pub(super) async fn revoke_alone(
         let life = Life::read(app, &*work).await?;
         let issued = Timestamp::from_millis(row.issued_at);
         work.revoke([life.of_session(session, issued, now)], &Reason::Revoked, now);
-        told.with("session", session.to_string())
+        record.with("session", session.to_string())
     };
     work.record(entry);
     work.commit().await
 }
 
-/// With which tokens one is counted that is revoked alone: with those of its session. With HS256 whoever holds
-/// the secret of another audience can make tokens for it, of any session: they are counted apart, so that
-/// they cannot end it, nor bring its end nearer.
+/// The id that a token is counted under if it is revoked alone: the id of its session. With HS256, anyone who holds the
+/// secret of another audience can make tokens for it, for any session. Those are counted separately, so they can
+/// neither end the session nor bring its end closer.
 fn counted_with(app: &App, claims: &Claims) -> SessionId {
     let is_own = claims.aud.is_only(&app.config.jwt_audience);
     if is_own || app.config.jwt_algorithm != SigningAlgorithm::Hs256 {
@@ -81,31 +81,35 @@ fn counted_with(app: &App, claims: &Claims) -> SessionId {
     }
 }
 
-/// Ends a session of any user; `false` when there is none.
+/// Ends a session of any user. Returns false if there is no such session.
 ///
 /// # Errors
 ///
-/// When the database refuses.
+/// If the database refuses.
 pub(crate) async fn end_by_id(
     app: &App,
     work: &mut UnitOfWork<'_>,
     session: SessionId,
-    why: &Reason,
+    reason: &Reason,
     ip: Option<IpAddr>,
     now: Timestamp,
 ) -> Result<bool> {
     let Some(row) = store::find_and_lock(&**work, session).await? else { return Ok(false) };
-    store::end(&**work, session, row.user_id, why, ip, now).await?;
+    store::end(&**work, session, row.user_id, reason, ip, now).await?;
     let life = Life::read(app, &**work).await?;
-    work.revoke([life.of_session(session, Timestamp::from_millis(row.issued_at), now)], why, now);
+    work.revoke(
+        [life.of_session(session, Timestamp::from_millis(row.issued_at), now)],
+        reason,
+        now,
+    );
     Ok(true)
 }
 
-/// Ends every session of a user but one, if one is to stay.
+/// Ends every session of a user, except one if `kept` names it.
 ///
 /// # Errors
 ///
-/// Nothing is ended when the database does not answer.
+/// If the database does not answer. Then no session ends.
 pub(crate) async fn end_others(
     app: &App,
     mut work: UnitOfWork<'_>,
@@ -116,7 +120,7 @@ pub(crate) async fn end_others(
     let now = clock::now();
     let ended = store::end_all(&*work, user, kept, &Reason::Ended, device.ip, now).await?;
     if ended.is_empty() {
-        // Nothing happened that could be told: whoever asks again and again writes nothing.
+        // Nothing changed, so nothing is written, however often this is repeated.
         return Ok(());
     }
     let count = ended.len();
@@ -127,23 +131,23 @@ pub(crate) async fn end_others(
     work.commit().await
 }
 
-/// Ends a session of a user; `false` when there was nothing to end.
+/// Ends a session of a user. Returns false if there was none to end.
 pub(crate) async fn end(
     app: &App,
     mut work: UnitOfWork<'_>,
     user: UserId,
     session: SessionId,
-    why: &Reason,
+    reason: &Reason,
     device: Device,
 ) -> Result<bool> {
     let now = clock::now();
-    let Some(row) = store::end(&*work, session, user, why, device.ip, now).await? else {
+    let Some(row) = store::end(&*work, session, user, reason, device.ip, now).await? else {
         return Ok(false);
     };
     let life = Life::read(app, &*work).await?;
     let entries = [life.of_session(session, Timestamp::from_millis(row.issued_at), now)];
-    work.revoke(entries, why, now);
-    let act = match why {
+    work.revoke(entries, reason, now);
+    let act = match reason {
         Reason::Logout => Act::Logout,
         Reason::Revoked => Act::Revoke,
         _ => Act::SessionEnd,
@@ -154,18 +158,17 @@ pub(crate) async fn end(
     Ok(true)
 }
 
-/// Ends every session of the user a token speaks of.
+/// Ends every session of a token's user.
 ///
 /// # Errors
 ///
-/// [`Code::Unauthorized`] when the token's session is over already; nothing is ended when the
-/// database does not answer.
+/// [`Code::Unauthorized`] if the token's session has ended already. If the database does not answer, no session ends.
 pub async fn logout_all(app: &App, claims: &Claims, device: Device) -> Result<()> {
     let mut work = UnitOfWork::begin(app).await?;
     let user = user_of(claims);
-    // Held, so that a sign-in is wholly before this or wholly after.
+    // Locked, so that a sign-in is completely before this or completely after it.
     let locked = user::lock(&*work, user).await?;
-    // A session that ended has no say in those that live on.
+    // A session that has ended may not end the others.
     let session = session_of(claims);
     if locked.is_none() || !is_live(&work, session, user).await? {
         return Err(Error::token(Code::Unauthorized, Refusal::Revoked));
@@ -176,22 +179,22 @@ pub async fn logout_all(app: &App, claims: &Claims, device: Device) -> Result<()
     work.commit().await
 }
 
-/// Ends the sessions of a user but one, and every access token the user got up to now.
+/// Ends the sessions of a user except `kept`, and revokes every access token that the user got until now.
 ///
-/// Each session that ends is revoked by itself, whatever the times of its tokens. What remains is the
-/// session that is kept: of its tokens those are revoked that were issued before, by the order that its row
-/// keeps. If its youngest token is ahead of this clock by more than clocks may differ, a clock is or
-/// was wrong: a cut-off that covers the token would lie ahead as well. Then the session ends too.
+/// Each session that ends is revoked by its id, independent of the times of its tokens. Of the kept session, the tokens
+/// issued until now are revoked, in the order that its row keeps. If its latest token is ahead of this server's clock
+/// by more than clocks may differ, a clock is or was wrong. A cut-off that covers that token would be in the future
+/// too, so the session ends as well.
 ///
 /// # Errors
 ///
-/// When the database refuses.
+/// If the database refuses.
 pub(crate) async fn end_all(
     app: &App,
     work: &mut UnitOfWork<'_>,
     user: UserId,
     kept: Option<SessionId>,
-    why: &Reason,
+    reason: &Reason,
     ip: Option<IpAddr>,
     now: Timestamp,
 ) -> Result<()> {
@@ -201,40 +204,41 @@ pub(crate) async fn end_all(
     };
     let cut_off = kept.as_ref().map_or(now, |row| Timestamp::from_millis(row.issued_at));
     let kept = kept.map(|row| row.id);
-    let ended = store::end_all(&**work, user, kept, why, ip, now).await?;
+    let ended = store::end_all(&**work, user, kept, reason, ip, now).await?;
     let life = Life::read(app, &**work).await?;
     let mut entries = life.of_sessions(ended, now);
     entries.push(life.of_user(user, cut_off));
-    work.revoke(entries, why, now);
+    work.revoke(entries, reason, now);
     Ok(())
 }
 
-/// Revokes the access tokens that a user got up to now, and ends no session: a refresh gives each session a token that
-/// says what the user may do now.
+/// Revokes the access tokens that a user got until now, but ends no session. A refresh gives each session a token with
+/// the user's current scopes.
 ///
-/// As [`end_all`] does of the session that is kept, it goes by the order that the rows keep, and ends a session whose
-/// youngest token is ahead of this clock by more than clocks may differ.
+/// Like [`end_all`] for the kept session, this uses the order in the rows. It ends sessions whose latest token is ahead
+/// of this server's clock by more than clocks may differ.
 ///
 /// # Errors
 ///
-/// When the database refuses.
+/// If the database refuses.
 pub(crate) async fn revoke_access(
     app: &App,
     work: &mut UnitOfWork<'_>,
     user: UserId,
-    why: &Reason,
+    reason: &Reason,
 ) -> Result<()> {
     let youngest = store::lock_all(&**work, user).await?;
-    // A refresh that waits for its row reads the new scopes after it. One that has changed its row before is covered.
+    // A refresh that waits for its row reads the new scopes afterwards. The cut-off covers one that has changed its
+    // row.
     let now = clock::now();
     let latest = now.plus_seconds(SKEW);
     let past = youngest.into_iter().filter(|issued| *issued <= latest);
     let cut_off = past.fold(now, Timestamp::max);
-    let ended = store::end_younger(&**work, user, cut_off, why, now).await?;
+    let ended = store::end_younger(&**work, user, cut_off, reason, now).await?;
     store::keep_all(&**work, user, cut_off).await?;
     let life = Life::read(app, &**work).await?;
     let mut entries = life.of_sessions(ended, now);
     entries.push(life.of_user(user, cut_off));
-    work.revoke(entries, why, now);
+    work.revoke(entries, reason, now);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `/auth/jwt/…`
+//! The operations `/auth/jwt/…` and `/auth/cookie/…`.
 
 use poem::web::Data;
 use poem_openapi::payload::Json;
@@ -16,7 +16,7 @@ use crate::http::openapi::Note;
 use crate::identity::factor::password_check::{self, Account};
 use crate::identity::factor::{Authentication, Password};
 
-/// The refusals of each operation, for the documents.
+/// The errors of each operation, for the OpenAPI document.
 pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
     (
         "login",
@@ -68,30 +68,31 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
     ("logout_all", &[Code::Unauthorized]),
 ];
 
-/// What else the documents say of operations.
+/// Further notes on operations, for the OpenAPI document.
 pub(crate) const NOTES: &[(&str, Note)] = &[("refresh", Note::BearerIsOptional)];
 
 /// The password grant (RFC 6749, section 4.3.2), as Swagger and FastAPI clients send it.
 #[derive(Object)]
 #[oai(example)]
 struct LoginRequest {
-    /// The e-mail address, in any case.
+    /// The e-mail address of the user, in upper or lower case.
     username: String,
-    /// The password.
+    /// The password of the user.
     password: String,
-    /// `password`, where it is given.
+    /// `password`, if it is present.
     #[oai(skip_serializing_if_is_none)]
     grant_type: Option<String>,
-    /// Read by no rule yet: every token has the scope of its user.
+    /// Ignored. Every access token has the scopes of its user.
     #[oai(skip_serializing_if_is_none)]
     scope: Option<String>,
-    /// Whom the access token is for, of `JWT_AUDIENCE` and `JWT_AUDIENCES`; the first if not given.
+    /// The audience of the access token: the value of `JWT_AUDIENCE` or one of `JWT_AUDIENCES`. Default:
+    /// `JWT_AUDIENCE`.
     #[oai(skip_serializing_if_is_none)]
     audience: Option<String>,
-    /// Ignored: no client is needed.
+    /// Ignored. Clients are not registered.
     #[oai(skip_serializing_if_is_none)]
     client_id: Option<String>,
-    /// Ignored: no client is needed.
+    /// Ignored. Clients are not registered.
     #[oai(skip_serializing_if_is_none)]
     client_secret: Option<String>,
 }
@@ -123,13 +124,14 @@ impl Input for LoginRequest {
     }
 }
 
-/// A refresh token in a body; in the header, as bearer, is as good.
+/// A refresh token in the body. It can be sent as bearer token instead.
 #[derive(Object)]
 #[oai(example)]
 struct RefreshRequest {
-    /// The refresh token, where it is not in the header.
+    /// The refresh token. Required if there is none in the header `Authorization`.
     refresh_token: Option<String>,
-    /// Whom the access token is for, of `JWT_AUDIENCE` and `JWT_AUDIENCES`; the first if not given.
+    /// The audience of the access token: the value of `JWT_AUDIENCE` or one of `JWT_AUDIENCES`. Default:
+    /// `JWT_AUDIENCE`.
     #[oai(skip_serializing_if_is_none)]
     audience: Option<String>,
 }
@@ -150,23 +152,23 @@ impl Input for RefreshRequest {
     }
 }
 
-/// What a session gives.
+/// The tokens of a session.
 #[derive(Object)]
 #[oai(rename = "Tokens", example)]
 struct TokenResponse {
-    /// Opens protected operations: `Authorization: Bearer …`.
+    /// The access token. Send it to protected operations as `Authorization: Bearer …`.
     access_token: String,
     /// Always `bearer`.
     token_type: String,
-    /// How long the access token lives, in seconds.
+    /// The lifetime of the access token, in seconds.
     expires_in: u64,
-    /// Is exchanged for the next pair at `/auth/jwt/refresh`, once.
+    /// The refresh token. Exchange it once for the next pair of tokens, with `POST /auth/jwt/refresh`.
     refresh_token: String,
-    /// How long the refresh token lives, in seconds.
+    /// The lifetime of the refresh token, in seconds.
     refresh_expires_in: u64,
 }
 
-/// The beginning of a token, for the documents.
+/// The beginning of a token, as an example in the OpenAPI document.
 pub(crate) const EXAMPLE_TOKEN: &str =
     "eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiIsImtpZCI6Ik1MVUF6S3BxLXQwTEtLT2sifQ…";
 
@@ -195,11 +197,11 @@ impl From<Tokens> for TokenResponse {
     }
 }
 
-/// The password, once more.
+/// The password of the signed-in user.
 #[derive(Object)]
 #[oai(example)]
 struct FreshRequest {
-    /// The caller's password.
+    /// The password of the user who sends the request.
     password: String,
 }
 
@@ -222,11 +224,11 @@ impl Input for FreshRequest {
 #[derive(Object)]
 #[oai(rename = "FreshToken", example)]
 struct FreshTokenResponse {
-    /// Opens protected operations, those that want a fresh token too.
+    /// The access token. It is also accepted by operations that require a fresh token.
     access_token: String,
     /// Always `bearer`.
     token_type: String,
-    /// How long it lives, in seconds.
+    /// The lifetime of the access token, in seconds.
     expires_in: u64,
 }
 
@@ -249,22 +251,22 @@ impl From<AccessToken> for FreshTokenResponse {
 
 #[derive(ApiResponse)]
 enum Freshened {
-    /// A fresh access token.
+    /// The fresh access token.
     #[oai(status = 200)]
     Token(Json<FreshTokenResponse>),
-    /// The caller's cookie holds it.
+    /// The fresh access token is in the cookie. The response has no body.
     #[oai(status = 204)]
     InCookie,
 }
 
 #[derive(ApiResponse)]
 enum EmptyResponse {
-    /// Done.
+    /// Done. The response has no body.
     #[oai(status = 204)]
     NoContent,
 }
 
-/// Proves who signs in, by their password.
+/// Checks the password of a user who signs in.
 async fn prove(
     app: &App,
     username: &str,
@@ -277,7 +279,7 @@ async fn prove(
 }
 
 impl AccessToken {
-    /// Lets the browser keep the token in its cookie.
+    /// Puts the token into the browser's cookie.
     pub(crate) fn keep_in(&self, cookies: &Cookies, app: &App) {
         cookies.keep(app, self.session.0, &self.token, self.expires_in);
     }
@@ -287,9 +289,11 @@ pub(crate) struct Api;
 
 #[OpenApi(tag = "Tag::Auth")]
 impl Api {
-    /// Sign in
+    /// Sign in with a password
     ///
-    /// Exchanges an e-mail address and a password for a fresh access token and a refresh token.
+    /// Checks an e-mail address and a password, and begins a session. Returns a fresh access token and a refresh token.
+    /// Wrong passwords, unknown addresses and inactive users have the same answer. After several attempts the client
+    /// must wait.
     #[oai(path = "/auth/jwt/login", method = "post", operation_id = "login")]
     async fn login(
         &self,
@@ -304,11 +308,14 @@ impl Api {
         Ok(Json(tokens.into()))
     }
 
-    /// Stay signed in
+    /// Refresh the tokens
     ///
-    /// Exchanges a refresh token, as bearer or in the body, for the next pair. A body goes before
-    /// the header. A token is spent by its first use; within some seconds it gives the same
-    /// successor again, for the answer that was lost; after that, using it ends the session.
+    /// Exchanges a refresh token for a new access token and a new refresh token. Send the refresh token in the body or
+    /// as bearer token. If a request has both, the body is used.
+    ///
+    /// A refresh token can be used once. If the last one is sent again within `REFRESH_REUSE_LEEWAY` seconds, the
+    /// answer has the same new refresh token, because the first answer may have been lost. After that, sending it again
+    /// ends the session.
     #[oai(path = "/auth/jwt/refresh", method = "post", operation_id = "refresh")]
     async fn refresh(
         &self,
@@ -323,9 +330,10 @@ impl Api {
         Ok(Json(tokens.into()))
     }
 
-    /// Give the password once more
+    /// Confirm the password
     ///
-    /// A fresh access token of the same session, for what wants one.
+    /// Checks the password of the caller and returns a fresh access token of the same session, for operations that
+    /// require one. If the access token came in a cookie, the fresh token is put into the cookie and the answer is 204.
     #[oai(path = "/auth/jwt/fresh", method = "post", operation_id = "freshen")]
     async fn freshen(
         &self,
@@ -339,7 +347,7 @@ impl Api {
         let authentication = password_check::prove(&app, account, body.0, ip).await?;
         let access = super::freshen(&app, &caller.claims, &authentication).await?;
         if caller.in_cookie {
-            // A script that could read the token could take it away.
+            // Scripts must not be able to read the token of a cookie.
             access.keep_in(&cookies, &app);
             return Ok(Freshened::InCookie);
         }
@@ -348,8 +356,7 @@ impl Api {
 
     /// Sign out
     ///
-    /// Ends the session of an access or a refresh token. Once this is answered, no token of that
-    /// session is accepted.
+    /// Ends the session of an access token or a refresh token. After the answer, no token of the session is accepted.
     #[oai(path = "/auth/jwt/logout", method = "post", operation_id = "logout")]
     async fn logout(
         &self,
@@ -363,7 +370,7 @@ impl Api {
 
     /// Sign out everywhere
     ///
-    /// Ends every session of the user an access or a refresh token speaks of.
+    /// Ends every session of the user to whom an access token or a refresh token belongs.
     #[oai(path = "/auth/jwt/logout-all", method = "post", operation_id = "logout_all")]
     async fn logout_all(
         &self,
@@ -375,12 +382,12 @@ impl Api {
         Ok(EmptyResponse::NoContent)
     }
 
-    /// Sign a browser in
+    /// Sign in with a cookie
     ///
-    /// As `/auth/jwt/login`, with the access token in a cookie that scripts cannot read. A second
-    /// cookie, and the header `X-CSRF-Token` of the answer, hold a value that requests which change
-    /// something repeat in `X-CSRF-Token`. The cookie is renewed by requests in the second half of
-    /// its life.
+    /// Like `/auth/jwt/login`, but puts the access token into a cookie that scripts cannot read. A second cookie and
+    /// the response header `X-CSRF-Token` contain a value. Requests that change something must repeat the value in the
+    /// header `X-CSRF-Token`. Tessera renews the cookies when a request arrives in the second half of the access
+    /// token's lifetime.
     #[oai(path = "/auth/cookie/login", method = "post", operation_id = "cookie_login")]
     async fn cookie_login(
         &self,
@@ -397,9 +404,10 @@ impl Api {
         Ok(EmptyResponse::NoContent)
     }
 
-    /// Sign a browser out
+    /// Sign out with a cookie
     ///
-    /// Ends the session of the cookie, and takes the cookies back.
+    /// Ends the session of the cookie and deletes the cookies. The header `X-CSRF-Token` must repeat the value of the
+    /// second cookie.
     #[oai(path = "/auth/cookie/logout", method = "post", operation_id = "cookie_logout")]
     async fn cookie_logout(
         &self,
@@ -408,7 +416,7 @@ impl Api {
         cookies: Cookies,
         device: Device,
     ) -> Result<EmptyResponse> {
-        // Whatever comes of it, the browser need not keep them.
+        // The browser does not need the cookies any more, whether or not the session ends.
         cookies.forget(&app);
         super::logout(&app, &holder.claims, device).await?;
         Ok(EmptyResponse::NoContent)

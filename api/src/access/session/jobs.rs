@@ -1,4 +1,4 @@
-//! Purging sessions that nobody can use any more.
+//! Background work for sessions: deletes expired ones.
 
 use super::store;
 use crate::app::App;
@@ -6,8 +6,8 @@ use crate::base::background::Background;
 use crate::base::clock;
 use crate::platform::job::purge;
 
-/// How long a session outlives its refresh token, in seconds: a week to say "expired" rather than
-/// "unknown", and longer than a clock may jump.
+/// The time that an expired session is kept, in seconds. For a week the server answers "expired" and not "unknown". The
+/// time is longer than any plausible jump of a clock.
 const KEPT_FOR: u64 = 7 * 86_400;
 
 /// Starts the background work.
@@ -15,7 +15,7 @@ pub(crate) fn start(app: &App, background: &mut Background) {
     background.start(keep_purging(app.clone()));
 }
 
-/// Purges once an hour, for as long as it is polled.
+/// Deletes expired sessions once an hour, for as long as it is polled.
 async fn keep_purging(app: App) {
     purge::hourly(&app, "sessions", async |_, connection, max| {
         let before = clock::now().minus_seconds(KEPT_FOR);

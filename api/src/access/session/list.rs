@@ -1,4 +1,4 @@
-//! The lists of sessions: a user's own, and everybody's.
+//! Lists of sessions: those of a user, and those of all users.
 
 use entity::session::Model;
 use entity::{SessionId, UserId};
@@ -10,56 +10,57 @@ use crate::base::clock::{self, Timestamp};
 use crate::base::error::{Error, Result};
 use crate::base::listing::{Limit, Page};
 
-/// A session, as its user sees it. Instants are seconds since the epoch.
+/// A session in a list. Times are seconds since the epoch.
 #[derive(Debug, Clone)]
 pub struct Session {
     /// Its id.
     pub id: SessionId,
-    /// When it began.
+    /// The time at which it began.
     pub created: u64,
-    /// When it last gave tokens.
+    /// The time at which it last issued tokens.
     pub last_used: u64,
-    /// When its refresh token expires.
+    /// The time at which its refresh token expires.
     pub expires: u64,
-    /// How often it was refreshed.
+    /// The number of refreshes.
     pub generation: i64,
-    /// Where it was last used from.
+    /// The IP address of its last use.
     pub ip: Option<String>,
-    /// What program last used it.
+    /// The `User-Agent` header of its last use.
     pub user_agent: Option<String>,
-    /// Whether it is the one that asks.
+    /// `true` if the request came from this session.
     pub current: bool,
-    /// When, why and from where it ended, if it did.
+    /// The end of the session, if it has ended.
     pub ended: Option<Ended>,
 }
 
 /// The end of a session.
 #[derive(Debug, Clone)]
 pub struct Ended {
-    /// When, in seconds since the epoch.
+    /// The time, in seconds since the epoch.
     pub at: u64,
-    /// Why: `reuse` is an old copy of its refresh token, used from `ip`.
+    /// The reason. `reuse`: somebody used an old copy of its refresh token, from the address `ip`.
     pub why: String,
-    /// Where the request came from that ended it.
+    /// The address that the request that ended it came from.
     pub ip: Option<String>,
 }
 
-/// Which of the caller's sessions are wanted.
+/// A selection of the caller's sessions.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
-    /// Those that ended, rather than those that live.
+    /// `true` for sessions that have ended, `false` for those that live.
     pub ended: bool,
-    /// The id of the last one that is known.
+    /// The pagination cursor: the id of the last session of the previous page.
     pub after: Option<String>,
-    /// At most so many: 1 to 100.
+    /// The maximum number of sessions, from 1 to 100.
     pub limit: u64,
 }
 
-/// A page of a user's sessions, the newest first, as they look from one of them or from elsewhere.
+/// A page of a user's sessions, newest first. `current` is the session that sent the request, if there is one.
 ///
 /// # Errors
 ///
-/// [`Code::UnprocessableContent`](crate::base::error::Code::UnprocessableContent) when `after` is no session of theirs.
+/// [`Code::UnprocessableContent`](crate::base::error::Code::UnprocessableContent) if `after` is not a session of the
+/// user.
 pub async fn list(
     app: &App,
     user: UserId,
@@ -69,7 +70,7 @@ pub async fn list(
     let reader = app.database.reader();
     let after = match filter.after {
         Some(id) => {
-            let none = || Error::query("after", "No session of the caller");
+            let none = || Error::query("after", "This is not the id of a session in this list");
             let id = id.parse().map_err(|_| none())?;
             let row = store::find(reader, id).await?.filter(|row| row.user_id == user);
             Some(row.ok_or_else(none)?)
@@ -83,18 +84,18 @@ pub async fn list(
     Ok(limit.page(rows).map(|row| seen_from(current, row)))
 }
 
-/// Where a session stands in a list, which goes on behind it even if it is gone by then.
+/// The position of a session in a list. The list continues after it even if the session is deleted in the meantime.
 pub(crate) type Cursor = (i64, SessionId);
 
 fn cursor_of(row: &Model) -> Cursor {
     (row.created_at, row.id)
 }
 
-/// Some of a user's sessions, as [`list`] has them, from behind a place; and where to go on, unless there are no more.
+/// Up to `max` of a user's sessions, as in [`list`], from a cursor on; and the next cursor, unless the list ends.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub(crate) async fn some_of(
     connection: &impl ConnectionTrait,
     user: UserId,
@@ -107,12 +108,12 @@ pub(crate) async fn some_of(
     Ok((rows.into_iter().map(|row| seen_from(current, row)).collect(), next))
 }
 
-/// A page of everybody's sessions that live, as they look from one of them, the newest first, from after one, with
-/// whose they are.
+/// A page of the live sessions of all users with their users, newest first, from a cursor on. `current` is the session
+/// that sent the request.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn list_all(
     app: &App,
     current: Option<SessionId>,
@@ -133,11 +134,11 @@ pub async fn list_all(
     }))
 }
 
-/// How many sessions live.
+/// The number of live sessions.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn count(app: &App) -> Result<u64> {
     Ok(store::count(app.database.reader(), clock::now()).await?)
 }

@@ -1,4 +1,4 @@
-//! Whether a session is live, and whether what was asked for by it still stands.
+//! Checks whether a session lives, and whether what it asked for is still valid.
 
 use entity::{SessionId, UserId};
 use sea_orm::DatabaseTransaction;
@@ -8,7 +8,8 @@ use crate::base::clock::{self, Timestamp};
 use crate::base::error::Result;
 use crate::platform::revocation::Reason;
 
-/// Whether a session is this user's and live. It is locked: it stays so until the transaction ends.
+/// Returns true if a session belongs to this user and lives. Locks it, so that this stays true until the transaction
+/// ends.
 pub(crate) async fn is_live(
     transaction: &DatabaseTransaction,
     session: SessionId,
@@ -20,7 +21,7 @@ pub(crate) async fn is_live(
         .is_some_and(|row| row.user_id == user && row.ended_at.is_none() && !row.has_expired(now)))
 }
 
-/// The instant at which a session began.
+/// The time at which a session began.
 pub(crate) async fn began(
     transaction: &DatabaseTransaction,
     session: SessionId,
@@ -29,8 +30,8 @@ pub(crate) async fn began(
     Ok(row.map(|row| Timestamp::from_millis(row.created_at)))
 }
 
-/// Whether what a session asked for still stands: it did not end, or its user signed out there. What ends a session
-/// otherwise takes back what somebody else may have asked for by it.
+/// Returns true if what a session asked for is still valid: the session lives, or its user signed out of it. If it
+/// ended for another reason, somebody else may have asked.
 pub(crate) async fn stands(transaction: &DatabaseTransaction, session: SessionId) -> Result<bool> {
     let row = store::find_and_lock(transaction, session).await?;
     let signed_out = Reason::Logout.name();

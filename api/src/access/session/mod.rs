@@ -1,8 +1,7 @@
-//! Sessions: sign in, stay signed in, sign out.
+//! Sessions: signing in, refreshing and signing out.
 //!
-//! A session is one row. Its n-th refresh token is a function of that row, so a client whose
-//! answer was lost gets the same token again, and whoever presents one that was spent long ago is
-//! known to hold a copy.
+//! A session is one row. Its n-th refresh token is computed from that row. So a client that lost the answer gets the
+//! same token again. If somebody presents a token that was exchanged long ago, they hold a copy.
 
 pub mod browser;
 mod claims;
@@ -48,10 +47,10 @@ use crate::platform::audit::{Act, Entry};
 use crate::platform::revocation::{self, Reason};
 use crate::platform::unit_of_work::UnitOfWork;
 
-/// The most sessions that a replica remembers something of.
+/// The maximum number of sessions in the memory of a replica.
 const MAX_REMEMBERED: usize = 20_000;
 
-/// The things that this replica remembers of sessions.
+/// The state of sessions in this replica's memory.
 #[derive(Debug)]
 pub struct State {
     /// The time at which it last wrote that a browser's session is in use.
@@ -66,44 +65,45 @@ impl Default for State {
     }
 }
 
-/// Where a request came from, and with what.
+/// The client that sent a request.
 #[derive(Debug, Clone)]
 pub struct Device {
-    /// The peer's address.
+    /// The address that the request came from.
     pub ip: Option<IpAddr>,
-    /// What the program calls itself.
+    /// The `User-Agent` header.
     pub user_agent: Option<String>,
 }
 
-/// What a session gives: an access token and the refresh token for the next.
+/// The tokens of a session: an access token, and the refresh token for the next pair.
 #[derive(Clone)]
 pub struct Tokens {
-    /// Opens protected operations.
+    /// The access token, for protected operations.
     pub access_token: String,
-    /// In seconds from now.
+    /// The lifetime of the access token, in seconds from now.
     pub expires_in: u64,
-    /// Is exchanged for the next pair.
+    /// The refresh token, which is exchanged for the next pair.
     pub refresh_token: String,
-    /// In seconds from now.
+    /// The lifetime of the refresh token, in seconds from now.
     pub refresh_expires_in: u64,
 }
 
-/// An access token and how long it lives, in seconds.
+/// An access token with its lifetime.
 #[derive(Clone)]
 pub struct AccessToken {
     /// The session it belongs to.
     pub session: SessionId,
-    /// Opens protected operations.
+    /// The access token, for protected operations.
     pub token: String,
-    /// In seconds from now.
+    /// The lifetime, in seconds from now.
     pub expires_in: u64,
 }
 
-/// Gives a fresh access token of the caller's session to someone who has proved once more who they are.
+/// Returns a fresh access token of the caller's session after the user proved the password again.
 ///
 /// # Errors
 ///
-/// [`Code::Unauthorized`] when the session is over; [`Code::ServiceBusy`] when the proof was overtaken.
+/// [`Code::Unauthorized`] if the session has ended; [`Code::ServiceBusy`] if the hash of the password was renewed in
+/// the meantime.
 pub async fn freshen(
     app: &App,
     claims: &Claims,
@@ -112,7 +112,7 @@ pub async fn freshen(
     let (session, user) = (session_of(claims), user_of(claims));
     let gone = || Error::token(Code::Unauthorized, Refusal::Revoked);
     let mut work = UnitOfWork::begin(app).await?;
-    // As at a sign-in: the password may have been changed, and the session ended, meanwhile.
+    // As at a sign-in, the password may have been changed or the session ended in the meantime.
     let locked = user::lock(&*work, user).await?.ok_or_else(gone)?;
     if !locked.user.may_act(&app.config) || !is_live(&work, session, user).await? {
         return Err(gone());
@@ -121,13 +121,13 @@ pub async fn freshen(
         return Err(gone());
     }
     if !authentication.holds_for(&locked) {
-        // Hashed anew by a sign-in, for another password would have ended the session.
+        // A sign-in has renewed the hash. A change of the password would have ended the session.
         return Err(Code::ServiceBusy.into());
     }
     let at = authentication.at();
     store::authenticate(&*work, session, at).await?;
     let row = store::find(&*work, session).await?.ok_or_else(gone)?;
-    // Made before the commit: a cut-off that comes after it must cover it.
+    // Made before the commit, so that a later cut-off covers it.
     let access = access_token(app, &row, at, true, &locked.user)?;
     let entry = Entry::own(Act::Freshen, user).with("session", session.to_string());
     work.record(entry);
@@ -135,22 +135,22 @@ pub async fn freshen(
     Ok(access)
 }
 
-/// Whether less than half of a token's life is left.
+/// Returns true if less than half of a token's lifetime is left.
 pub fn is_in_its_second_half(claims: &Claims) -> bool {
     let left = claims.exp.saturating_sub(clock::now().seconds());
     left.saturating_mul(2) < claims.exp.saturating_sub(claims.iat)
 }
 
-/// Another access token of the caller's session, for who keeps no refresh token; `None` when the
-/// session is over, or theirs was revoked: a copy of it must not outlive that.
+/// Returns another access token of the caller's session, for clients that keep no refresh token. Returns `None` if the
+/// session has ended or the token was revoked, so that a copy of a revoked token cannot be renewed.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn extend(app: &App, claims: &Claims, device: Device) -> Result<Option<AccessToken>> {
     let work = UnitOfWork::begin(app).await?;
     let access = next_of(app, &work, claims, device).await?;
-    // Asked with the row locked: who revokes it waits, or was before this.
+    // Checked while the row is locked. A revocation waits for the lock, or was before it.
     if revocation::is_revoked(app, &*work, claims).await? {
         return Ok(None);
     }
@@ -158,11 +158,11 @@ pub async fn extend(app: &App, claims: &Claims, device: Device) -> Result<Option
     Ok(access)
 }
 
-/// As [`extend`], for a caller who revoked their own token just now, by changing their password.
+/// Like [`extend`], for callers who have just revoked their own token by changing their password.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn replace(app: &App, claims: &Claims, device: Device) -> Result<Option<AccessToken>> {
     let work = UnitOfWork::begin(app).await?;
     let access = next_of(app, &work, claims, device).await?;
@@ -170,8 +170,8 @@ pub async fn replace(app: &App, claims: &Claims, device: Device) -> Result<Optio
     Ok(access)
 }
 
-/// It is as fresh as the token that it replaces: a copy of that does not become fresh by the password that somebody else
-/// gave since.
+/// Issues a token that is as fresh as the one it replaces. A copy of that token must not become fresh because somebody
+/// else gave the password since.
 async fn next_of(
     app: &App,
     transaction: &DatabaseTransaction,
@@ -202,12 +202,11 @@ fn access_token(
     Ok(AccessToken { session: row.id, token, expires_in: access.exp.saturating_sub(access.iat) })
 }
 
-/// What a token says and whom it speaks of, if it opens protected operations now.
+/// Returns the claims of an access token and its user, if it is accepted by protected operations now.
 ///
 /// # Errors
 ///
-/// [`Code::Unauthorized`] with the reason; [`Code::ServiceUnavailable`] while it cannot be known
-/// what was revoked.
+/// [`Code::Unauthorized`] with the reason; [`Code::ServiceUnavailable`] while the revocation list is out of date.
 pub async fn authenticate(app: &App, token: &str) -> Result<(Claims, Arc<User>)> {
     revocation::require_known(app)?;
     let claims = app.key.guard.required(Some(token), clock::now().seconds())?;
@@ -216,18 +215,17 @@ pub async fn authenticate(app: &App, token: &str) -> Result<(Claims, Arc<User>)>
     Ok((claims, user))
 }
 
-/// The user a token speaks of, if they are active. The caller asks whether their address is verified.
+/// The user of a token, if they are active. The caller must check whether their address is verified.
 pub(crate) async fn active_user(app: &App, claims: &Claims) -> Result<Option<Arc<User>>> {
     let user = user::current(app, user_of(claims)).await?;
     Ok(user.filter(|user| user.is_active))
 }
 
-/// Ends the session that a token belongs to.
+/// Ends the session of a token.
 ///
 /// # Errors
 ///
-/// [`Code::Unauthorized`] when it is over already; nothing is ended when the database does not
-/// answer.
+/// [`Code::Unauthorized`] if it has ended already. If the database does not answer, nothing ends.
 pub async fn logout(app: &App, claims: &Claims, device: Device) -> Result<()> {
     let work = UnitOfWork::begin(app).await?;
     let (user, session) = (user_of(claims), session_of(claims));
@@ -238,14 +236,14 @@ pub async fn logout(app: &App, claims: &Claims, device: Device) -> Result<()> {
     }
 }
 
-/// Revokes a token for its holder (RFC 7009): an access token alone, a refresh token with its
-/// session. A session of which twenty such access tokens may still be valid ends with the next. A token
-/// that is not ours, or over already, is nothing to do.
+/// Revokes a token for its holder (RFC 7009). An access token is revoked alone, a refresh token ends its session. If
+/// twenty revoked access tokens of a session may still be valid, the next revocation ends the session. Tokens that are
+/// not Tessera's or are not valid any more are ignored.
 ///
 /// # Errors
 ///
-/// [`Code::TooManyAttempts`]: signing out and giving up the refresh token still end the session. Nothing is revoked
-/// either when the database does not answer.
+/// [`Code::TooManyAttempts`]. Signing out and revoking the refresh token still end the session. If the database does
+/// not answer, nothing is revoked.
 pub async fn revoke(app: &App, token: &str, device: Device) -> Result<()> {
     let now = clock::now();
     let Ok(claims) = app.key.verifier.read_past(token, now.seconds()) else { return Ok(()) };
@@ -265,15 +263,15 @@ pub async fn revoke(app: &App, token: &str, device: Device) -> Result<()> {
     {
         return Ok(());
     }
-    // Whoever holds the secret of another audience can make such a token: of a refresh token's id, which
-    // follows from its session's, it must make nothing.
+    // Anyone who holds the secret of another audience can make such a token with the id of a refresh token, which is
+    // computed from its session. Such a token must change nothing.
     if claims.jti.get_version_num() != 7 {
         return Ok(());
     }
     end::revoke_alone(app, &claims, Revocation::token(claims.jti, until), device).await
 }
 
-/// Whose a session is, if there is one.
+/// The user of a session, if the session exists.
 pub(crate) async fn owner(
     transaction: &DatabaseTransaction,
     session: SessionId,

@@ -1,4 +1,4 @@
-//! Opening sessions: what a proof of who someone is leads to, by whichever method.
+//! Opening a session after a proof of identity, by any method.
 
 use entity::SessionId;
 use entity::session::Model;
@@ -17,23 +17,23 @@ use crate::platform::audit::{Act, Entry};
 use crate::platform::revocation;
 use crate::platform::unit_of_work::UnitOfWork;
 
-/// How a session is carried on.
+/// The way in which a client keeps a session.
 pub(super) enum SessionKind {
-    /// By tokens.
+    /// With tokens.
     Tokens,
-    /// By the cookie of a browser on the pages, whose id has this digest.
+    /// With the cookie of a browser on the pages. The id in it has this digest.
     Browser(String),
 }
 
-/// A session that has just been opened, with the instants of the proof.
+/// A session that was just opened, with its user and the time of the proof.
 pub(super) struct Opened {
     pub(super) row: Model,
     pub(super) user: User,
     pub(super) at: Timestamp,
 }
 
-/// Fails while this server can open no session. Those who ask for a proof ask this first, so that nobody's attempt is
-/// counted and checked for nothing; `open` asks again.
+/// Fails while this server cannot open sessions. Callers check this before they check a password, so that no attempt is
+/// counted in vain. `open` checks again.
 ///
 /// # Errors
 ///
@@ -42,11 +42,11 @@ pub(crate) fn require_ready(app: &App) -> Result<()> {
     revocation::require_noted_life(app)
 }
 
-/// Signs in someone who keeps a refresh token.
+/// Signs in a client that keeps a refresh token.
 ///
 /// # Errors
 ///
-/// [`Code::LoginBadCredentials`] for a user who is inactive, or whose password was changed, by now;
+/// [`Code::LoginBadCredentials`] if the user is inactive or the password was changed in the meantime;
 /// [`Code::LoginUserNotVerified`]; [`Code::ServiceUnavailable`]; [`Code::ServiceBusy`].
 pub async fn login(
     app: &App,
@@ -58,11 +58,11 @@ pub async fn login(
     tokens(app, &row, at, true, audience, &user.scopes())
 }
 
-/// Signs in someone who keeps no refresh token: a browser, with a cookie that has an access token.
+/// Signs in a browser that keeps no refresh token, but a cookie with an access token.
 ///
 /// # Errors
 ///
-/// As [`login`].
+/// Like [`login`].
 pub async fn login_with_cookie(
     app: &App,
     authentication: Authentication,
@@ -72,12 +72,12 @@ pub async fn login_with_cookie(
     access_token(app, &row, at, true, &user)
 }
 
-/// Opens a session for someone who has proved who they are. There is no other way to one.
+/// Opens a session for a user who gave a proof. Every session is opened here.
 ///
-/// The proof was made a moment ago, and a hash takes long. Meanwhile the password may have been changed by its owner,
-/// who wants everybody else out: a session must not slip in behind that. So the proof is compared with the user as this
-/// transaction has locked them, and one that does not fit any more is made anew. Whoever ends the user's sessions locks
-/// them too, and so comes before the comparison or finds the session.
+/// Hashing takes time, so the password may have been changed since the proof was made. A change must end all other
+/// sessions, and no session may be opened after it with the old password. So the proof is compared with the user's row,
+/// which this transaction has locked. If it does not match, the proof is made again. Everything that ends a user's
+/// sessions locks the user too. So it runs before the comparison, or it finds the session.
 pub(super) async fn open(
     app: &App,
     mut authentication: Authentication,
@@ -104,7 +104,7 @@ pub(super) async fn open(
     }
 }
 
-/// Writes the session of a user who is locked and whose proof holds, and commits.
+/// Inserts the session of a locked user whose proof is valid, and commits.
 async fn insert(
     app: &App,
     mut work: UnitOfWork<'_>,
@@ -117,9 +117,9 @@ async fn insert(
         SessionKind::Tokens => limits(app),
         SessionKind::Browser(_) => browser::limits(app),
     };
-    // The session begins with the proof: `auth_time` and the `iat` of its first tokens are one instant.
+    // The session begins with the proof: `auth_time` and the `iat` of its first tokens are the same time.
     let at = authentication.at();
-    // After every cut-off of theirs: the clock that wrote one may have been ahead of this.
+    // Later than every cut-off of the user, even if the clock that wrote one was ahead of this one.
     let issued_at = revocation::next_issue(app, &work, user.id, at).await?;
     let row = new_row(&user, device, at, issued_at, limits);
     let row = store::open(&*work, row).await?;

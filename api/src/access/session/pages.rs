@@ -1,4 +1,4 @@
-//! Signing in and out with a browser.
+//! The pages for signing in and out.
 
 use minijinja::context;
 use poem::http::StatusCode;
@@ -17,13 +17,13 @@ use crate::http::paths::PageRoute;
 use crate::identity::factor::Password;
 use crate::identity::factor::password_check::{self, Account};
 
-/// What leads to a sign-in.
+/// The query of the sign-in page.
 #[derive(Deserialize)]
-struct Led {
+struct LoginQuery {
     next: Option<String>,
 }
 
-/// What somebody fills in to sign in.
+/// The form for signing in.
 #[derive(Deserialize)]
 struct SignIn {
     email: String,
@@ -31,31 +31,31 @@ struct SignIn {
     next: Option<String>,
 }
 
-/// What somebody fills in to sign out: nothing.
+/// The form for signing out, which has no fields.
 #[derive(Deserialize)]
 struct SignOut {}
 
-/// The pages.
+/// The pages of this module.
 pub(crate) fn pages() -> Vec<PageRoute> {
     vec![
         PageRoute::get("/", home),
-        PageRoute::get("/auth", lead_to_login),
+        PageRoute::get("/auth", redirect_to_login),
         PageRoute::form("/login", login_form, login),
         PageRoute::post("/logout", logout),
     ]
 }
 
 #[handler]
-fn lead_to_login(frame: Frame) -> Response {
+fn redirect_to_login(frame: Frame) -> Response {
     frame.redirect("login")
 }
 
 #[handler]
-fn login_form(request: PageRequest, PageQuery(led): PageQuery<Led>) -> Response {
+fn login_form(request: PageRequest, PageQuery(query): PageQuery<LoginQuery>) -> Response {
     if request.signed_in.is_some() {
-        return request.redirect(next_place(led.next.as_deref()));
+        return request.redirect(next_place(query.next.as_deref()));
     }
-    form(&request, "", led.next.as_deref(), None)
+    form(&request, "", query.next.as_deref(), None)
 }
 
 #[handler]
@@ -63,7 +63,7 @@ async fn login(device: Device, sent: Form<SignIn>) -> Response {
     let Form { form: SignIn { email, password, next }, mut request, stale } = sent;
     let next = next.as_deref();
     if let Some(error) = stale {
-        // Signed in with another window.
+        // The user has signed in in another window.
         if request.signed_in.is_some() {
             return request.redirect(next_place(next));
         }
@@ -72,7 +72,7 @@ async fn login(device: Device, sent: Form<SignIn>) -> Response {
     let app = request.app.clone();
     match sign_in(&app, &email, Password::new(password), device.clone()).await {
         Ok(id) => {
-            // Whoever was signed in here is not any more: nobody could sign them out again.
+            // The previous session of this browser ends, because nobody could sign out of it any more.
             if let Some(before) = &request.signed_in
                 && let Err(error) = browser::sign_out(&app, before, device).await
             {
@@ -85,7 +85,7 @@ async fn login(device: Device, sent: Form<SignIn>) -> Response {
     }
 }
 
-/// Signs in someone who gives their password; returns the id for the cookie.
+/// Signs in a user with their password. Returns the id for the cookie.
 async fn sign_in(app: &App, email: &str, password: Password, device: Device) -> Result<String> {
     super::require_ready(app)?;
     let account = Account::Address(email);
@@ -119,7 +119,7 @@ async fn logout(device: Device, posted: CheckedForm<SignOut>) -> Response {
     {
         return request.refusal(&request.text("sign-out"), error);
     }
-    // What forms of this browser repeated is worth nothing any more.
+    // Forms that this browser opened before do not work any more.
     request.change_id(&browser::new_id());
     request.redirect("login")
 }
@@ -132,9 +132,9 @@ fn home(request: PageRequest) -> poem::Result<Response> {
     Ok(request.page(StatusCode::OK, "home.html", values))
 }
 
-/// What a program is that calls itself so, for people: its name and what it runs on.
+/// A readable name for a `User-Agent`: the program and its operating system.
 pub(crate) fn device_name(user_agent: &str) -> Option<String> {
-    // Most call themselves what others are as well: the first that fits is it.
+    // Most programs also name other programs, so the first match is used.
     let first = |known: &[(&str, &'static str)]| {
         known.iter().find(|(mark, _)| user_agent.contains(mark)).map(|(_, name)| *name)
     };
@@ -180,7 +180,7 @@ mod tests {
     use super::device_name;
 
     #[test]
-    fn a_device_is_named_as_its_owner_would() {
+    fn a_user_agent_gives_the_names_of_the_program_and_the_system() {
         for (user_agent, name) in [
             (
                 "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",

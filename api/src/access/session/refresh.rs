@@ -1,4 +1,4 @@
-//! Staying signed in: what a refresh token gives, and what it ends.
+//! Exchanging refresh tokens, and ending the sessions of those that were used twice.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -22,14 +22,13 @@ use crate::platform::unit_of_work::{UnitOfWork, statement};
 
 /// Exchanges a refresh token for the next pair.
 ///
-/// What it is worth, `grant::worth` decides. Before anything else the token's id is compared with the one that its
-/// session's row gives: a token that somebody made with `APP_SECRET` is refused and changes nothing, whatever generation
-/// it names.
+/// `grant::worth` decides about the token. First the token's id is compared with the one that its session's row gives.
+/// So a token that somebody made with `APP_SECRET` is refused and changes nothing, whatever its generation is.
 ///
 /// # Errors
 ///
-/// [`Code::RefreshTokenInvalid`], [`Code::RefreshTokenExpired`], [`Code::RefreshTokenReused`],
-/// [`Code::SessionEnded`], also for a user who may not act now; [`Code::UnprocessableContent`] for an audience that tokens are not made for.
+/// [`Code::RefreshTokenInvalid`], [`Code::RefreshTokenExpired`], [`Code::RefreshTokenReused`]; [`Code::SessionEnded`],
+/// also if the user may not act now; [`Code::UnprocessableContent`] if Tessera does not make tokens for the audience.
 pub async fn refresh(
     app: &App,
     token: &str,
@@ -57,8 +56,9 @@ pub async fn refresh(
     };
     let scopes = match scopes {
         Some(scopes) => scopes,
-        // Read now that the row has the token's place in their order. If the scopes that are read are old ones, the act
-        // that takes some away has yet to look at the row, and the cut-off covers the token: see `revoke_access`.
+        // The user is read again, because the row now has the place of the new token in the order. If the scopes read
+        // here are old ones, the change of them looks at the row later, and its cut-off covers the token. See
+        // `revoke_access`.
         None => {
             let holder = user::by_id(&app.database, row.user_id).await?;
             holder.ok_or(Code::SessionEnded)?.user.scopes()
@@ -113,11 +113,11 @@ fn verified(app: &App, token: &str) -> Result<Claims> {
     })
 }
 
-/// Does what follows from a token that could not be spent: its successor is given once more, its session ends, or
-/// neither. The session is locked, so that nothing comes in between.
+/// Handles a token that could not be exchanged: its successor is issued again, its session ends, or neither. The
+/// session is locked, so nothing can happen in between.
 ///
-/// The end of a session must be committed although the caller is refused: so a refusal is an outcome here, and becomes
-/// an error only after the commit.
+/// The end of a session must be committed although the caller gets an error. So a refusal is a value here, and becomes
+/// an error after the commit.
 async fn settle(
     app: &App,
     session: SessionId,
@@ -132,7 +132,7 @@ async fn settle(
     let worth = grant::worth(&Grant::from(&row), token, now, app.config.refresh_reuse_leeway);
     let outcome = match worth {
         Worth::Current => {
-            // It became the current one since. It is spent by the same statement as any.
+            // It has become the current token in the meantime. It is exchanged as usual.
             let spending = spending(app, session, token, &last_use);
             let spent = match spending {
                 Some(spending) => work.query_one_raw(spending).await?,
@@ -150,9 +150,9 @@ async fn settle(
             Err(Code::RefreshTokenReused)
         }
         Worth::Ahead => {
-            let why = Reason::Restored;
-            let entry = Entry::new(Act::SessionEnd, Actor::anybody()).with("why", why.name());
-            end(app, &mut work, &row, &why, last_use.ip, entry).await?;
+            let reason = Reason::Restored;
+            let entry = Entry::new(Act::SessionEnd, Actor::anybody()).with("why", reason.name());
+            end(app, &mut work, &row, &reason, last_use.ip, entry).await?;
             Err(Code::SessionEnded)
         }
         Worth::NotIssued => Err(Code::RefreshTokenInvalid),
@@ -171,23 +171,23 @@ fn warn_of_end(session: SessionId, worth: Worth) {
     match worth {
         Worth::Reused => tracing::warn!(
             session.id = %session,
-            "a spent refresh token was used again; its session was ended"
+            "a refresh token was used again after its exchange, so its session was ended"
         ),
         Worth::Ahead => tracing::warn!(
             session.id = %session,
-            "a refresh token is ahead of its session: the database was restored from an older \
-             copy; the session was ended"
+            "a refresh token is newer than its session, because the database was restored from an \
+             older copy; the session was ended"
         ),
         _ => {}
     }
 }
 
-/// Explains why a refresh token that verifies would not be exchanged now; `None` for one that would be, and for an
-/// access token. Returns the name of the reason and a sentence.
+/// Explains why a valid refresh token would not be exchanged now. Returns the name of the reason and a sentence, or
+/// `None` if it would be exchanged or is an access token.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn explain_refresh(
     app: &App,
     claims: &Claims,
@@ -195,24 +195,25 @@ pub async fn explain_refresh(
     let Some(token) = RefreshToken::of(claims) else { return Ok(None) };
     let row = store::find(app.database.reader(), session_of(claims)).await?;
     let Some(row) = row else {
-        return Ok(Some(("session_unknown", "there is no such session")));
+        return Ok(Some(("session_unknown", "its session does not exist")));
     };
     let leeway = app.config.refresh_reuse_leeway;
     Ok(match grant::worth(&Grant::from(&row), &token, clock::now(), leeway) {
         Worth::Current => None,
         Worth::NotIssued => Some((
             "token_not_issued",
-            "its id is not the one that its session gives: somebody else made it with APP_SECRET",
+            "its session did not issue it: somebody made it with APP_SECRET",
         )),
-        Worth::Ended => Some(("session_ended", "its session ended")),
+        Worth::Ended => Some(("session_ended", "its session has ended")),
         Worth::Expired => Some(("session_expired", "its session has expired")),
         Worth::Ahead => Some((
             "token_ahead",
-            "its session is older than it is: the database was restored from an older copy",
+            "it is newer than its session: the database was restored from an older copy",
         )),
-        Worth::Previous | Worth::Reused => {
-            Some(("token_spent", "it was spent; within the leeway it gives its successor again"))
-        }
+        Worth::Previous | Worth::Reused => Some((
+            "token_spent",
+            "it was exchanged already; within REFRESH_REUSE_LEEWAY it gives its successor again",
+        )),
     })
 }
 
@@ -221,14 +222,14 @@ async fn end(
     app: &App,
     work: &mut UnitOfWork<'_>,
     row: &Model,
-    why: &Reason,
+    reason: &Reason,
     ip: Option<IpAddr>,
     entry: Entry,
 ) -> Result<()> {
     let now = clock::now();
-    store::end(&**work, row.id, row.user_id, why, ip, now).await?;
+    store::end(&**work, row.id, row.user_id, reason, ip, now).await?;
     let life = Life::read(app, &**work).await?;
-    work.revoke([life.of_session(row.id, Timestamp::from_millis(row.issued_at), now)], why, now);
+    work.revoke([life.of_session(row.id, Timestamp::from_millis(row.issued_at), now)], reason, now);
     let entry = entry.on_user(row.user_id).with("session", row.id.to_string());
     work.record(entry);
     Ok(())

@@ -20,7 +20,7 @@ pub(super) async fn open(connection: &impl ConnectionTrait, row: Model) -> Resul
     row.into_active_model().reset_all().insert(connection).await
 }
 
-/// Lets a browser know a session by an id with this digest.
+/// Stores the digest of the id under which a browser knows a session.
 pub(super) async fn open_in_browser(
     connection: &impl ConnectionTrait,
     digest: String,
@@ -30,7 +30,7 @@ pub(super) async fn open_in_browser(
     row.into_active_model().reset_all().insert(connection).await.map(drop)
 }
 
-/// Lets a browser know a session by another id.
+/// Replaces the digest of the id under which a browser knows a session.
 pub(super) async fn rename_in_browser(
     connection: &impl ConnectionTrait,
     session: SessionId,
@@ -44,7 +44,7 @@ pub(super) async fn rename_in_browser(
         .map(drop)
 }
 
-/// The session that lives at an instant and that a browser knows by an id with this digest.
+/// The live session of the browser whose id has this digest.
 pub(super) async fn of_browser(
     connection: &impl ConnectionTrait,
     digest: &str,
@@ -70,7 +70,7 @@ pub(super) async fn find_and_lock(
     Entity::find_by_id(id).lock_exclusive().one(connection).await
 }
 
-/// Moves a session's limits on without a refresh; nothing is returned for one that is over.
+/// Extends a session without a refresh. Returns `None` if it has ended.
 pub(super) async fn extend(
     connection: &impl ConnectionTrait,
     id: SessionId,
@@ -92,7 +92,7 @@ pub(super) async fn extend(
     Ok(rows.into_iter().next())
 }
 
-/// Gives a session that is locked a further access token, without spending a refresh token.
+/// Records another access token of a locked session, without using a refresh token.
 pub(super) async fn issue(
     connection: &impl ConnectionTrait,
     id: SessionId,
@@ -106,9 +106,9 @@ pub(super) async fn issue(
     Ok(rows.into_iter().next())
 }
 
-/// Lets a session go on whose access tokens up to now are revoked: its row then says up to which
-/// instant. `None` if it has ended, is not this user's, or gave a token whose instant is ahead of the
-/// clock by more than clocks may differ.
+/// Lets a session continue although its access tokens until now are revoked, and stores the time of that cut-off in its
+/// row. Returns `None` if the session has ended or is not this user's. It also returns `None` if the session issued a
+/// token that is ahead of the clock by more than clocks may differ.
 pub(super) async fn keep(
     connection: &impl ConnectionTrait,
     id: SessionId,
@@ -128,24 +128,24 @@ pub(super) async fn keep(
     Ok(rows.into_iter().next())
 }
 
-/// Ends a session; says how it was, or `None` when it had ended, or is not this user's.
+/// Ends a session. Returns its row, or `None` if it had ended or is not this user's.
 pub(super) async fn end(
     connection: &impl ConnectionTrait,
     id: SessionId,
     user: UserId,
-    why: &Reason,
+    reason: &Reason,
     ip: Option<IpAddr>,
     now: Timestamp,
 ) -> Result<Option<Model>, DbErr> {
-    let rows = ended(live(Entity::update_many(), user), why, ip, now)
+    let rows = ended(live(Entity::update_many(), user), reason, ip, now)
         .filter(Column::Id.eq(id))
         .exec_with_returning(connection)
         .await?;
     Ok(rows.into_iter().next())
 }
 
-/// Locks the sessions of a user that have not ended, in one order, until the transaction ends. Returns the instant of
-/// each one's youngest access token.
+/// Locks the sessions of a user that have not ended, in the order of their ids, until the transaction ends. Returns the
+/// time of each session's latest access token.
 pub(super) async fn lock_all(
     connection: &impl ConnectionTrait,
     user: UserId,
@@ -160,7 +160,7 @@ pub(super) async fn lock_all(
     Ok(rows.into_iter().map(|row| Timestamp::from_millis(row.issued_at)).collect())
 }
 
-/// As [`keep`], for every session of a user whose youngest access token is no younger than a cut-off.
+/// Like [`keep`], for every session of a user whose latest access token is not later than a cut-off.
 pub(super) async fn keep_all(
     connection: &impl ConnectionTrait,
     user: UserId,
@@ -175,18 +175,18 @@ pub(super) async fn keep_all(
         .map(drop)
 }
 
-/// Ends every session of a user but `kept`, also those that have expired by this clock: it may be ahead,
-/// and they live again once it is right. Says which had not ended before, each with the instant of its
-/// youngest access token.
+/// Ends every session of a user except `kept`. This includes sessions that have expired by this server's clock, because
+/// the clock may be ahead, and they would live again when it is right. Returns the sessions that had not ended before,
+/// each with the time of its latest access token.
 pub(super) async fn end_all(
     connection: &impl ConnectionTrait,
     user: UserId,
     kept: Option<SessionId>,
-    why: &Reason,
+    reason: &Reason,
     ip: Option<IpAddr>,
     now: Timestamp,
 ) -> Result<Vec<(SessionId, Timestamp)>, DbErr> {
-    let mut update = ended(live(Entity::update_many(), user), why, ip, now);
+    let mut update = ended(live(Entity::update_many(), user), reason, ip, now);
     if let Some(kept) = kept {
         update = update.filter(Column::Id.ne(kept));
     }
@@ -194,22 +194,22 @@ pub(super) async fn end_all(
     Ok(rows.into_iter().map(|row| (row.id, Timestamp::from_millis(row.issued_at))).collect())
 }
 
-/// As [`end_all`], for the sessions whose youngest access token is younger than a cut-off.
+/// Like [`end_all`], for the sessions whose latest access token is later than a cut-off.
 pub(super) async fn end_younger(
     connection: &impl ConnectionTrait,
     user: UserId,
     cut_off: Timestamp,
-    why: &Reason,
+    reason: &Reason,
     now: Timestamp,
 ) -> Result<Vec<(SessionId, Timestamp)>, DbErr> {
-    let rows = ended(live(Entity::update_many(), user), why, None, now)
+    let rows = ended(live(Entity::update_many(), user), reason, None, now)
         .filter(Column::IssuedAt.gt(cut_off.millis()))
         .exec_with_returning(connection)
         .await?;
     Ok(rows.into_iter().map(|row| (row.id, Timestamp::from_millis(row.issued_at))).collect())
 }
 
-/// A user's sessions, the newest first: those that live, or those that ended.
+/// A user's sessions, newest first: those that live, or those that have ended.
 pub(super) async fn list(
     connection: &impl ConnectionTrait,
     user: UserId,
@@ -223,7 +223,7 @@ pub(super) async fn list(
     newest(query.filter(Column::UserId.eq(user)), after, limit).all(connection).await
 }
 
-/// Everybody's sessions that live, the newest first.
+/// The live sessions of all users, newest first.
 pub(super) async fn all(
     connection: &impl ConnectionTrait,
     after: Option<(i64, SessionId)>,
@@ -241,10 +241,10 @@ fn alive(now: Timestamp) -> Select<Entity> {
     Entity::find().filter(Column::EndedAt.is_null()).filter(Column::ExpiresAt.gt(now.millis()))
 }
 
-/// Some of them, the newest first, from before one.
+/// Adds the order, newest first, and the cursor to a query.
 fn newest(query: Select<Entity>, after: Option<(i64, SessionId)>, limit: u64) -> Select<Entity> {
     let query = match after {
-        // The first says nothing new, but an index begins there.
+        // The first condition is redundant, but lets the database use an index.
         Some((created, id)) => query.filter(Column::CreatedAt.lte(created)).filter(
             Column::CreatedAt.lt(created).or(Column::CreatedAt.eq(created).and(Column::Id.lt(id))),
         ),
@@ -253,18 +253,18 @@ fn newest(query: Select<Entity>, after: Option<(i64, SessionId)>, limit: u64) ->
     query.order_by_desc(Column::CreatedAt).order_by_desc(Column::Id).limit(limit)
 }
 
-/// Ends the sessions that a user has in browsers.
+/// Ends the browser sessions of a user.
 pub(super) async fn end_in_browsers(
     connection: &impl ConnectionTrait,
     user: UserId,
-    why: &Reason,
+    reason: &Reason,
     now: Timestamp,
 ) -> Result<(), DbErr> {
     let in_browsers = Query::select()
         .column(browser_session::Column::SessionId)
         .from(browser_session::Entity)
         .to_owned();
-    ended(live(Entity::update_many(), user), why, None, now)
+    ended(live(Entity::update_many(), user), reason, None, now)
         .filter(Column::Id.in_subquery(in_browsers))
         .exec(connection)
         .await
@@ -278,7 +278,7 @@ pub(super) async fn find(
     Entity::find_by_id(id).one(connection).await
 }
 
-/// Notes that the user of a session gave their password, for which it gives an access token.
+/// Records that the user of a session gave their password, and gets an access token for it.
 pub(super) async fn authenticate(
     connection: &impl ConnectionTrait,
     id: SessionId,
@@ -294,7 +294,7 @@ pub(super) async fn authenticate(
         .map(drop)
 }
 
-/// Deletes some rows that expired before an instant; says how many.
+/// Deletes some rows that expired before a time. Returns their number.
 pub(super) async fn delete_expired_before(
     connection: &impl ConnectionTrait,
     time: Timestamp,
@@ -309,13 +309,13 @@ fn live(update: UpdateMany<Entity>, user: UserId) -> UpdateMany<Entity> {
 
 fn ended(
     update: UpdateMany<Entity>,
-    why: &Reason,
+    reason: &Reason,
     ip: Option<IpAddr>,
     now: Timestamp,
 ) -> UpdateMany<Entity> {
     update.set(ActiveModel {
         ended_at: sea_orm::Set(Some(now.millis())),
-        ended_why: sea_orm::Set(Some(why.name().to_owned())),
+        ended_why: sea_orm::Set(Some(reason.name().to_owned())),
         ended_ip: sea_orm::Set(ip.map(|ip| ip.to_string())),
         ..Default::default()
     })

@@ -1,4 +1,4 @@
-//! `/admin/audit`
+//! The operation `/admin/audit`.
 
 use poem::web::Data;
 use poem_openapi::param::Query;
@@ -13,35 +13,35 @@ use crate::http::Tag;
 use crate::platform::audit;
 use crate::platform::audit::Filter;
 
-/// The refusals of each operation, for the documents.
+/// The errors of each operation, for the OpenAPI document.
 pub(crate) const REFUSALS: &[(&str, &[Code])] =
     &[("list_audit", &[Code::Unauthorized, Code::Forbidden, Code::UnprocessableContent])];
 
-/// An act.
+/// An audit entry.
 #[derive(Object)]
 #[oai(rename = "AuditEntry", example)]
 struct AuditResponse {
-    /// Its place: 1, 2, 3 and so on.
+    /// The number of the entry: 1, 2, 3 and so on.
     seq: i64,
-    /// When, in milliseconds since the epoch.
+    /// The time, in milliseconds since the epoch.
     at: i64,
-    /// What.
+    /// The action, for example `login`.
     act: String,
-    /// Who: `user:…`, `api_token:…`, `operator` at the terminal, or `anybody`.
+    /// The actor: `user:…` or `api_token:…` with an id, `operator` at the terminal, or `anybody`.
     actor: String,
-    /// On whom or what: `user:…`, `service:…`, `key:…`.
+    /// The object of the action: `user:…`, `service:…`, `key:…`.
     #[oai(skip_serializing_if_is_none)]
     subject: Option<String>,
-    /// From where.
+    /// The IP address that the request came from.
     #[oai(skip_serializing_if_is_none)]
     ip: Option<String>,
-    /// In which request: its `X-Request-Id`.
+    /// The `X-Request-Id` of the request.
     #[oai(skip_serializing_if_is_none)]
     request: Option<String>,
-    /// What else there is to say: the text of a JSON object.
+    /// Details: a JSON object as text.
     detail: String,
-    /// The SHA-256 digest, in hexadecimal, of the JSON array of the digest before it, `seq`, `at`, `act`,
-    /// `actor`, `subject`, `ip`, `request` and `detail`.
+    /// A SHA-256 digest in hexadecimal, over a JSON array. Its items are the digest of the entry before (64 zeros for
+    /// the first entry), `seq`, `at`, `act`, `actor`, `subject`, `ip`, `request` and `detail`.
     digest: String,
 }
 
@@ -68,13 +68,13 @@ impl From<audit::Row> for AuditResponse {
     }
 }
 
-/// Some acts.
+/// A page of the audit.
 #[derive(Object)]
 #[oai(rename = "Audit", example)]
 struct AuditsResponse {
-    /// The newest first, unless the oldest were asked for.
+    /// The entries: newest first, or oldest first with `oldest=true`.
     items: Vec<AuditResponse>,
-    /// What to give as `after` for more; null when there are none.
+    /// The pagination cursor: send it as `after` to get the next page. `null` on the last page.
     next: Option<i64>,
 }
 
@@ -88,28 +88,29 @@ pub(crate) struct Api;
 
 #[OpenApi(tag = "Tag::Admin")]
 impl Api {
-    /// What happened
+    /// List audit entries
     ///
-    /// Who did what to whom, from where and when: the newest first, unless `oldest` is true.
+    /// Returns who did what to whom, from which address and when: newest first, or oldest first with `oldest=true`.
+    /// Requires the scope `super`.
     #[oai(path = "/admin/audit", method = "get", operation_id = "list_audit")]
     #[expect(clippy::too_many_arguments, reason = "each is a parameter of the operation")]
     async fn list(
         &self,
         app: Data<&App>,
         _superuser: Superuser,
-        /// What was done, as `login`.
+        /// The action, for example `login`.
         act: Query<Option<String>>,
-        /// Who did it, as `user:56df201e-…`.
+        /// The actor, for example `user:56df201e-…`.
         actor: Query<Option<String>>,
-        /// On whom or what it was done, as `user:56df201e-…`.
+        /// The object of the action, for example `user:56df201e-…`.
         subject: Query<Option<String>>,
-        /// When at the earliest, in milliseconds since the epoch.
+        /// The earliest time, in milliseconds since the epoch.
         since: Query<Option<i64>>,
-        /// The oldest first.
+        /// `true` to list the oldest entries first. Default: `false`.
         oldest: Query<Option<bool>>,
-        /// At most so many, 20 if not given; less than 1 is taken for 1, more than 1000 for 1000.
+        /// The maximum number of items, from 1 to 1000. Default: 20. Other values are replaced by the nearest of these.
         limit: Query<Option<u64>>,
-        /// The `next` of the page before.
+        /// The pagination cursor: `next` of the previous page.
         after: Query<Option<i64>>,
     ) -> Result<Json<AuditsResponse>> {
         let filter = Filter {

@@ -1,3 +1,3 @@
-//! The audit, read over HTTP by superusers.
+//! Reading the audit over HTTP, for superusers.
 
 pub(crate) mod http;

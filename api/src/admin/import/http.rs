@@ -1,4 +1,4 @@
-//! `/admin/import`
+//! The operation `/admin/import`.
 
 use poem::web::Data;
 use poem_openapi::payload::Json;
@@ -13,7 +13,7 @@ use crate::http::Tag;
 use crate::http::body::{Accepts, Body, Fields, Input};
 use crate::identity::user::{PasswordHash, Profile, Website};
 
-/// The refusals of each operation, for the documents.
+/// The errors of each operation, for the OpenAPI document.
 pub(crate) const REFUSALS: &[(&str, &[Code])] = &[(
     "import_users",
     &[
@@ -26,37 +26,37 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[(
     ],
 )];
 
-/// Somebody who is to be a user, as they were elsewhere.
+/// A user from elsewhere.
 #[derive(Object)]
 #[oai(rename = "ImportedUser", example)]
 struct ImportedUser {
-    /// Their id; a new one if not given.
+    /// The id of the user. Default: a new one.
     #[oai(skip_serializing_if_is_none)]
     id: Option<String>,
-    /// Their e-mail address.
+    /// The e-mail address.
     email: String,
-    /// Their password's hash: bcrypt, argon2, PBKDF2 with SHA-256 or scrypt, as FastAPI Users, passlib,
-    /// Django and Werkzeug write them.
+    /// The hash of the password: bcrypt, argon2, PBKDF2 with SHA-256 or scrypt, in the format of FastAPI Users,
+    /// passlib, Django or Werkzeug.
     hashed_password: String,
-    /// Whether they may sign in; true if not given.
+    /// `true` if the user may sign in. Default: `true`.
     #[oai(skip_serializing_if_is_none)]
     is_active: Option<bool>,
-    /// Whether they may do what superusers may; false if not given.
+    /// `true` if the user becomes a superuser. Default: `false`.
     #[oai(skip_serializing_if_is_none)]
     is_superuser: Option<bool>,
-    /// Whether the address was shown to be theirs; false if not given.
+    /// `true` if the address is verified. Default: `false`.
     #[oai(skip_serializing_if_is_none)]
     is_verified: Option<bool>,
-    /// Their name.
+    /// The name.
     #[oai(skip_serializing_if_is_none)]
     name: Option<String>,
-    /// Their surname.
+    /// The surname.
     #[oai(skip_serializing_if_is_none)]
     surname: Option<String>,
-    /// Their page.
+    /// The web page.
     #[oai(skip_serializing_if_is_none)]
     website: Option<String>,
-    /// What they may do; `["authenticated"]` if not given.
+    /// The scopes. Default: `["authenticated"]`.
     #[oai(skip_serializing_if_is_none)]
     scopes: Option<Vec<String>>,
 }
@@ -80,13 +80,13 @@ impl Example for ImportedUser {
     }
 }
 
-/// Some users from elsewhere.
+/// Users from elsewhere.
 #[derive(Object)]
 #[oai(example)]
 struct ImportRequest {
-    /// At most 500.
+    /// The users, at most 500.
     users: Vec<ImportedUser>,
-    /// Whether to say what would become of them, and change nothing.
+    /// `true` to return the results and create nothing. Default: `false`.
     #[oai(skip_serializing_if_is_none)]
     dry_run: Option<bool>,
 }
@@ -142,16 +142,16 @@ fn imported_of(fields: &mut Fields) -> Option<Imported> {
     })
 }
 
-/// What became of somebody.
+/// The result for one user.
 #[derive(Object)]
 #[oai(rename = "ImportOutcome", example)]
 struct OutcomeResponse {
-    /// `created`, `known` where there was a user with this address or id, or `refused`.
+    /// `created`; `known` if a user with this address or id existed already; or `refused`.
     outcome: String,
-    /// The id of who was created.
+    /// The id of the user, if they were created.
     #[oai(skip_serializing_if_is_none)]
     id: Option<String>,
-    /// Why somebody was refused.
+    /// The reason, if the user was refused.
     #[oai(skip_serializing_if_is_none)]
     reason: Option<String>,
 }
@@ -174,11 +174,11 @@ impl From<Outcome> for OutcomeResponse {
     }
 }
 
-/// What became of them.
+/// The results of an import.
 #[derive(Object)]
 #[oai(rename = "Import", example)]
 struct ImportResponse {
-    /// Of each, in the order they were given in.
+    /// The result for each user, in the order of the request.
     outcomes: Vec<OutcomeResponse>,
 }
 
@@ -194,9 +194,11 @@ pub(crate) struct Api;
 impl Api {
     /// Import users
     ///
-    /// With the hashes of their passwords: each signs in with the password they had, and gets a hash of
-    /// this service's own. Who is here already stays as they are. A session requires that its password was given a
-    /// short time ago, for a dry run too.
+    /// Imports users with the hashes of their passwords. Each signs in with their previous password; then Tessera
+    /// replaces the hash with one of its own. Users that exist already are not changed.
+    ///
+    /// Requires the scope `super`, and for sessions a fresh token (otherwise 403 `FRESH_TOKEN_REQUIRED`). This applies
+    /// to a dry run too.
     #[oai(path = "/admin/import", method = "post", operation_id = "import_users")]
     async fn import(
         &self,

@@ -1,5 +1,5 @@
-//! Importing: users from elsewhere, with their ids and the hashes of their passwords. Who is here already
-//! stays as they are, so that importing twice changes nothing.
+//! Importing users from elsewhere, with their ids and the hashes of their passwords. Users that exist already are not
+//! changed, so a repeated import changes nothing.
 
 pub(crate) mod http;
 
@@ -16,46 +16,47 @@ use crate::identity::{alert, factor};
 use crate::platform::audit::{Act, Actor, Entry};
 use crate::platform::unit_of_work::UnitOfWork;
 
-/// The most users that are imported at once.
+/// The maximum number of users in one import.
 pub const MAX_AT_ONCE: usize = 500;
 
-/// Somebody who is to be a user, as they were elsewhere.
+/// A user to be imported.
 #[derive(Debug)]
 pub struct Imported {
-    /// Their id there.
+    /// The id that they had elsewhere.
     pub id: Option<Uuid>,
     /// Their address.
     pub email: String,
-    /// Their password's hash.
+    /// The hash of their password.
     pub hash: PasswordHash,
-    /// Whether they may sign in.
+    /// `true` if they may sign in.
     pub is_active: bool,
-    /// Whether they may do what superusers may.
+    /// `true` if they become a superuser.
     pub is_superuser: bool,
-    /// Whether the address was shown to be theirs.
+    /// `true` if the address is verified.
     pub is_verified: bool,
-    /// What they say of themself.
+    /// Their name, surname and web page.
     pub profile: Profile,
-    /// What they may do; what everybody may, if nothing is said.
+    /// Their scopes. Default: `authenticated`.
     pub scopes: Option<Scopes>,
 }
 
-/// What became of somebody.
+/// The result for one user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// They are a user now.
+    /// The user was created.
     Created(UserId),
-    /// They were one before: by their address, or by their id.
+    /// A user with this address or id existed already.
     Known,
-    /// They cannot be one, for this reason.
+    /// The user cannot be imported, for this reason.
     Refused(&'static str),
 }
 
-/// Makes users; of a dry run, says what would become of them. All of them are made, or none.
+/// Imports users and returns the result for each. Either all acceptable users are created, or none. A dry run creates
+/// none and returns the same results.
 ///
 /// # Errors
 ///
-/// When the database refuses.
+/// If the database refuses.
 pub async fn import(
     app: &App,
     superuser: &Superuser,
@@ -100,16 +101,14 @@ fn read(imported: Imported) -> Result<(User, PasswordHash), &'static str> {
         imported;
     let email: Email = email.parse()?;
     if !factor::is_readable(&hash) {
-        return Err(
-            "The password's hash is of no kind that is known here, or would take too long.",
-        );
+        return Err("The password hash has an unknown format, or would take too long to check.");
     }
     if id.is_some_and(|id| id.is_nil()) {
-        return Err("The id is nobody's.");
+        return Err("The id must not consist of zeros.");
     }
     let granted = scopes.unwrap_or_else(User::default_scopes);
     if granted.contains(Scope::SUPER) {
-        return Err("The scope super is what is_superuser gives.");
+        return Err("The scope super comes only with is_superuser.");
     }
     let user = User {
         id: UserId(id.unwrap_or_else(random::id)),

@@ -1,4 +1,4 @@
-//! `/admin/keys`
+//! The operations `/admin/keys…`.
 
 use poem::web::Data;
 use poem_openapi::param::{Path, Query};
@@ -14,7 +14,7 @@ use crate::http::Tag;
 use crate::http::body::{Accepts, Body, Fields, Input};
 use crate::platform::key::{self, SigningKey};
 
-/// The refusals of each operation, for the documents.
+/// The errors of each operation, for the OpenAPI document.
 pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
     ("list_keys", &[Code::Unauthorized, Code::Forbidden]),
     (
@@ -41,14 +41,14 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
     ),
 ];
 
-/// A key that is to be.
+/// A signing key to create.
 #[derive(Object)]
 #[oai(example)]
 struct RotateRequest {
-    /// `RS256`, `ES256` or `EdDSA`; that of the settings if not given.
+    /// The algorithm: `RS256`, `ES256` or `EdDSA`. Default: `JWT_ALGORITHM`.
     #[oai(skip_serializing_if_is_none)]
     algorithm: Option<String>,
-    /// Whether it signs at once, rather than after services had ten minutes to read it.
+    /// `true` to sign with it at once. By default it signs after ten minutes, in which services can read it.
     #[oai(skip_serializing_if_is_none)]
     now: Option<bool>,
 }
@@ -78,20 +78,20 @@ impl Input for RotateRequest {
     }
 }
 
-/// A key of the database, without what is private. Instants are seconds since the epoch.
+/// A signing key in the database, without its private part. Times are seconds since the epoch.
 #[derive(Object)]
 #[oai(rename = "SigningKey", example)]
 struct SigningKeyResponse {
-    /// Its name, as tokens say it.
+    /// The id of the key, which is in the header `kid` of tokens.
     kid: String,
-    /// What it signs with.
+    /// The algorithm that the key signs with.
     algorithm: String,
-    /// `pending`, `active`, `verifying` (what it signed is accepted), `past` (nothing it signed can be
-    /// valid), `retired`, or `unreadable` (kept under another `APP_SECRET`).
+    /// `pending`; `active`; `verifying` (it does not sign any more, but tokens that it signed are accepted); `past`
+    /// (all tokens that it signed have expired); `retired`; or `unreadable` (it was stored with another `APP_SECRET`).
     state: String,
-    /// When it was made.
+    /// The time of creation, in seconds since the epoch.
     created: u64,
-    /// When it begins to sign.
+    /// The time from which it signs, in seconds since the epoch.
     active: u64,
 }
 
@@ -114,11 +114,11 @@ impl From<SigningKey> for SigningKeyResponse {
     }
 }
 
-/// The keys of the database.
+/// The signing keys in the database.
 #[derive(Object)]
 #[oai(rename = "SigningKeys", example)]
 struct SigningKeysResponse {
-    /// In the order in which they begin to sign.
+    /// The keys, in the order in which they begin to sign.
     items: Vec<SigningKeyResponse>,
 }
 
@@ -130,14 +130,14 @@ impl Example for SigningKeysResponse {
 
 #[derive(ApiResponse)]
 enum CreatedResponse {
-    /// The key.
+    /// The signing key.
     #[oai(status = 201)]
     Key(Json<SigningKeyResponse>),
 }
 
 #[derive(ApiResponse)]
 enum EmptyResponse {
-    /// Done, on every replica within a second.
+    /// Done. All replicas apply it within a second. The response has no body.
     #[oai(status = 204)]
     NoContent,
 }
@@ -146,9 +146,10 @@ pub(crate) struct Api;
 
 #[OpenApi]
 impl Api {
-    /// Which keys sign
+    /// List signing keys
     ///
-    /// And which signed what is still accepted. Where `APP_SECRET` signs, there need not be any.
+    /// Returns the keys that sign, and those that signed tokens which are still accepted. There may be none if
+    /// `JWT_ALGORITHM` is HS256. Requires the scope `super`.
     #[oai(path = "/admin/keys", method = "get", operation_id = "list_keys", tag = "Tag::Admin")]
     async fn list(
         &self,
@@ -159,10 +160,11 @@ impl Api {
         Ok(Json(SigningKeysResponse { items }))
     }
 
-    /// Make the next key
+    /// Create a signing key
     ///
-    /// It is published at once, and signs ten minutes later. What the one before it signed is accepted
-    /// until it expires.
+    /// Creates the next signing key. It is published at once and signs after ten minutes, or at once with `now`. Tokens
+    /// that the previous key signed are accepted until they expire. Requires the scope `super`, and for sessions a
+    /// fresh token (otherwise 403 `FRESH_TOKEN_REQUIRED`).
     #[oai(path = "/admin/keys", method = "post", operation_id = "rotate_keys", tag = "Tag::Admin")]
     async fn rotate(
         &self,
@@ -175,10 +177,11 @@ impl Api {
         Ok(CreatedResponse::Key(Json(made.into())))
     }
 
-    /// Retire a key
+    /// Retire a signing key
     ///
-    /// What it signed is not accepted any more. The one that signs cannot be retired: make another
-    /// with `now` first. One that would sign if `JWT_ALGORITHM` were its own wants `force`.
+    /// Retires a key: tokens that it signed are not accepted any more. The key that signs cannot be retired: create
+    /// another one with `now` first. A key that would sign if `JWT_ALGORITHM` named its algorithm requires `force`.
+    /// Requires the scope `super`.
     #[oai(
         path = "/admin/keys/:kid",
         method = "delete",
@@ -189,9 +192,9 @@ impl Api {
         &self,
         app: Data<&App>,
         superuser: Superuser,
-        /// The key's name.
+        /// The id of the key.
         kid: Path<String>,
-        /// Whether to retire the last one of an algorithm that no server signs with.
+        /// `true` to retire the last key of an algorithm that no server signs with. Default: `false`.
         force: Query<Option<bool>>,
     ) -> Result<EmptyResponse> {
         super::retire(&app, &superuser, &kid, force.0.unwrap_or(false)).await?;

@@ -1,4 +1,4 @@
-//! Signing keys: what superusers do with them.
+//! Actions of superusers on signing keys.
 
 pub(crate) mod http;
 
@@ -11,12 +11,12 @@ use crate::platform::audit::{Act, Actor, Entry};
 use crate::platform::key::{self, SigningKey};
 use crate::platform::unit_of_work::UnitOfWork;
 
-/// Makes the next key. It is published at once, and signs once services had the time to read it;
-/// with `at_once`, at once.
+/// Creates the next key. It is published at once. It signs after services had the time to read it, or at once with
+/// `at_once`.
 ///
 /// # Errors
 ///
-/// [`Code::UnprocessableContent`] where no algorithm is given and the settings have none with keys;
+/// [`Code::UnprocessableContent`] if no algorithm is given and the algorithm in the settings uses no keys;
 /// [`Code::FreshProofRequired`]; [`Code::TooManyAttempts`].
 pub async fn rotate(
     app: &App,
@@ -37,17 +37,16 @@ pub async fn rotate(
     made.ok_or(Error::from(Code::InternalServerError))
 }
 
-/// Retires a key: what it signed is not accepted any more, at once, and what is private of it is
-/// forgotten.
+/// Retires a key: tokens that it signed are not accepted any more, and its private part is deleted.
 ///
 /// # Errors
 ///
-/// [`Code::NotFound`]; [`Code::KeyInUse`] for the one that signs, and unless `force`d for the one that
-/// would sign if the settings named its algorithm: those of a server may; [`Code::TooManyAttempts`].
+/// [`Code::NotFound`]; [`Code::KeyInUse`] for the key that signs. Without `force`, also for the key that would sign if
+/// `JWT_ALGORITHM` named its algorithm, because another server may use it; [`Code::TooManyAttempts`].
 pub async fn retire(app: &App, superuser: &Superuser, kid: &str, force: bool) -> Result<()> {
     superuser.count_act(app)?;
     let mut work = UnitOfWork::begin(app).await?;
-    // A key that somebody else knows must be withdrawn at once.
+    // A key that somebody else knows must be retired at once, so this requires no fresh token.
     superuser.lock(app, &work, [], Requires::Rights).await?;
     key::retire(app, &mut work, kid, force).await?;
     work.record(Entry::new(Act::KeyRetire, Actor::of(superuser)).on("key", kid));

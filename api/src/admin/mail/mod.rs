@@ -1,4 +1,4 @@
-//! Mails that wait: what superusers do with them.
+//! Actions of superusers on waiting mails.
 
 use entity::JobId;
 
@@ -9,16 +9,16 @@ use crate::platform::audit::{Act, Actor, Entry};
 use crate::platform::mail;
 use crate::platform::unit_of_work::UnitOfWork;
 
-/// Throws a mail away that waits.
+/// Discards a waiting mail.
 ///
 /// # Errors
 ///
-/// [`Code::NotFound`] for one that there is not; [`Code::FreshProofRequired`]; [`Code::TooManyAttempts`].
+/// [`Code::NotFound`] if there is no such mail; [`Code::FreshProofRequired`]; [`Code::TooManyAttempts`].
 pub async fn discard(app: &App, superuser: &Superuser, id: &str) -> Result<()> {
     let id: JobId = id.parse().map_err(|_| Code::NotFound)?;
     superuser.count_act(app)?;
     let mut work = UnitOfWork::begin(app).await?;
-    // It may be the mail that warns of whoever discards it.
+    // The mail may be a warning about the person who discards it.
     superuser.lock(app, &work, [], Requires::FreshProof).await?;
     if !mail::discard(&work, id).await? {
         return Err(Code::NotFound.into());

@@ -1,4 +1,4 @@
-//! Counting what there is, once an hour, so that its course can be shown.
+//! Background work that counts sessions and API tokens once an hour, for the charts.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use crate::base::background::Background;
 use crate::base::clock;
 use crate::platform::job::purge;
 
-/// How often it is looked whether an hour has begun.
+/// The time between two checks of whether an hour has begun.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
-/// How long what was counted is kept, in seconds.
+/// The time that counts are kept, in seconds.
 const KEPT_FOR: u64 = 400 * 86_400;
 
 /// Starts the background work.
@@ -22,18 +22,18 @@ pub(crate) fn start(app: &App, background: &mut Background) {
     background.start(keep_purging(app.clone()));
 }
 
-/// Counts once an hour, for as long as it is polled; of several replicas one does.
+/// Counts once an hour, for as long as it is polled. One of several replicas does it.
 async fn keep_counting(app: App) {
     let mut ticks = interval(LOOK_EVERY);
     loop {
         ticks.tick().await;
         if let Err(error) = super::count(&app).await {
-            tracing::warn!(error.cause = %error, "what there is could not be counted");
+            tracing::warn!(error.cause = %error, "sessions and API tokens could not be counted");
         }
     }
 }
 
-/// Purges once an hour, for as long as it is polled.
+/// Deletes old counts once an hour, for as long as it is polled.
 async fn keep_purging(app: App) {
     purge::hourly(&app, "samples", async |_, connection, max| {
         let before = clock::now().minus_seconds(KEPT_FOR);

@@ -1,4 +1,4 @@
-//! The overview: how much there is, and what was done on each of the last days.
+//! The overview: numbers, and the actions on each of the last days.
 
 pub(crate) mod jobs;
 mod store;
@@ -14,50 +14,50 @@ use crate::platform::audit::{self, Act};
 use crate::platform::mail;
 use crate::platform::unit_of_work::UnitOfWork;
 
-/// The acts whose course is shown: those in which people came, and those in which somebody was turned away.
+/// The actions that the charts show: new users, sign-ins and refusals.
 const REGISTERED: [Act; 2] = [Act::Register, Act::UserImport];
 const SIGNED_IN: [Act; 1] = [Act::Login];
 const REFUSED: [Act; 3] = [Act::LoginRefused, Act::RegisterRefused, Act::CodeRefused];
 
 const MILLIS_OF_AN_HOUR: i64 = 3_600_000;
 
-/// What there is, and what came of it each day.
+/// Current numbers, and numbers for each of the last days.
 #[derive(Debug, Clone)]
 pub struct Overview {
-    /// How many users there are.
+    /// The number of users.
     pub users: u64,
-    /// How many sessions live.
+    /// The number of live sessions.
     pub sessions: u64,
-    /// How many API tokens there are.
+    /// The number of API tokens.
     pub api_tokens: u64,
-    /// How many mails wait.
+    /// The number of waiting mails.
     pub mails: u64,
-    /// The last days, today's the last.
+    /// The last days. Today is the last one.
     pub days: Vec<Day>,
 }
 
-/// A day.
+/// The numbers for one day.
 #[derive(Debug, Clone, Default)]
 pub struct Day {
-    /// When it began, in seconds since the epoch.
+    /// The beginning of the day, in seconds since the epoch.
     pub began: u64,
-    /// How many users were made.
+    /// The number of users who were created.
     pub registered: i64,
-    /// How often somebody signed in.
+    /// The number of sign-ins.
     pub signed_in: i64,
-    /// How often a sign-in, a registration or a code was refused.
+    /// The number of sign-ins, registrations and codes that were refused.
     pub refused: i64,
-    /// The most sessions there were at an hour of it.
+    /// The highest number of sessions in the hourly counts.
     pub sessions: i64,
-    /// The most API tokens there were at an hour of it.
+    /// The highest number of API tokens in the hourly counts.
     pub api_tokens: i64,
 }
 
-/// What there is, and how it was on each of the last so many days.
+/// Returns the current numbers, and those of the last days.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn overview(app: &App, days: u16) -> Result<Overview> {
     let (users, mails) = (user::count(&app.database).await?, mail::count(app).await?);
     let (sessions, api_tokens) = (session::count(app).await?, api_token::count(app).await?);
@@ -101,7 +101,7 @@ fn sample(now: Timestamp, sessions: u64, api_tokens: u64) -> Model {
     Model { hour, sessions: count(sessions), api_tokens: count(api_tokens) }
 }
 
-/// Counts what there is, unless that was done within the hour.
+/// Counts sessions and API tokens, unless that was done in the current hour.
 async fn count(app: &App) -> Result<()> {
     let now = clock::now();
     let hour = sample(now, 0, 0).hour;

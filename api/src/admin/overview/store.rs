@@ -9,7 +9,7 @@ use sea_orm::{
 
 use crate::base::database::delete_some;
 
-/// Keeps what was counted, unless another replica did for the same hour.
+/// Stores a count, unless another replica stored one for the same hour.
 pub(super) async fn put(connection: &impl ConnectionTrait, row: Model) -> Result<(), DbErr> {
     Entity::insert(row.into_active_model().reset_all())
         .on_conflict(OnConflict::new().do_nothing().to_owned())
@@ -22,7 +22,7 @@ pub(super) async fn is_there(connection: &impl ConnectionTrait, hour: i64) -> Re
     Ok(Entity::find_by_id(hour).one(connection).await?.is_some())
 }
 
-/// What was counted from an instant on, the oldest first.
+/// The counts from a time on, oldest first.
 pub(super) async fn since(
     connection: &impl ConnectionTrait,
     instant: i64,
@@ -34,7 +34,7 @@ pub(super) async fn since(
         .await
 }
 
-/// Deletes some of what was counted before an instant; says how many.
+/// Deletes some of the counts before a time. Returns their number.
 pub(super) async fn delete_before(
     connection: &impl ConnectionTrait,
     instant: i64,

@@ -1,7 +1,7 @@
-//! The page on which a superuser confirms an act with their password, when they gave it too long ago.
+//! The page on which a superuser confirms an action with the password, if they gave it too long ago.
 //!
-//! It keeps what was typed in hidden fields and sends it to the same place once more, so that every form of the
-//! administration, and every button of its lists, is confirmed in the same way and without scripts.
+//! The page keeps the input in hidden fields and sends it to the same path again. So every form and every button of the
+//! administration is confirmed in the same way and without scripts.
 
 use std::net::IpAddr;
 
@@ -20,7 +20,7 @@ use crate::identity::factor::{Authentication, Password};
 use crate::identity::user;
 use crate::self_service::account::pages::message;
 
-/// The acts that may have to be confirmed.
+/// The actions that may require a confirmation.
 const ACTS: [&str; 9] = [
     "change",
     "delete",
@@ -33,19 +33,18 @@ const ACTS: [&str; 9] = [
     "rotate",
 ];
 
-/// Checks the password that came with a form: the session counts as fresh from then on, and the browser has another id.
-/// The refusal is a page.
+/// Checks the password in a form. The session is then fresh, and the browser gets another id. An error is a page.
 pub(super) async fn prove(
     request: &mut PageRequest,
     signed_in: &SignedIn,
     form: &FilledForm,
     proof: String,
-    from: Option<IpAddr>,
+    ip: Option<IpAddr>,
 ) -> Result<Authentication, Response> {
     let next = browser::new_id();
     let outcome = match proof.is_empty() {
         true => Err(Error::from(Code::FreshTokenRequired)),
-        false => freshen(&request.app, signed_in, Password::new(proof), &next, from).await,
+        false => freshen(&request.app, signed_in, Password::new(proof), &next, ip).await,
     };
     match outcome {
         Ok(authentication) => {
@@ -60,21 +59,21 @@ pub(super) async fn prove(
     }
 }
 
-/// Proves once more who is signed in, and lets the session count as fresh.
+/// Checks the password of the signed-in user and makes the session fresh.
 async fn freshen(
     app: &App,
     signed_in: &SignedIn,
     password: Password,
     next: &str,
-    from: Option<IpAddr>,
+    ip: Option<IpAddr>,
 ) -> Result<Authentication> {
     let account = Account::User(signed_in.user.id);
-    let authentication = password_check::prove(app, account, password, from).await?;
+    let authentication = password_check::prove(app, account, password, ip).await?;
     browser::freshen(app, signed_in, &authentication, next).await?;
     Ok(authentication)
 }
 
-/// The page that asks for the password, with all that was typed, and with what was wrong about the password if it was.
+/// The page that asks for the password, with the input of the form. After a wrong password, it has the message.
 pub(super) async fn page(request: &PageRequest, form: &FilledForm, error: &Error) -> Response {
     let about = match about(request, form).await {
         Ok(about) => about,
@@ -105,7 +104,7 @@ pub(super) async fn page(request: &PageRequest, form: &FilledForm, error: &Error
     head.onto(request.page(head.status(), "admin/confirm.html", values))
 }
 
-/// Whom or what the act is about, as far as the form or its place says.
+/// The user, service or id that the action is about, from the form or the path.
 async fn about(request: &PageRequest, form: &FilledForm) -> Result<String> {
     let user = request.place().strip_prefix("admin/users/").and_then(|id| id.parse().ok());
     if let Some(user) = user {

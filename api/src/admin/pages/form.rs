@@ -1,4 +1,4 @@
-//! Forms of the administration: the password that confirms one, and fields that several of them have.
+//! Forms of the administration: the password that confirms an action, and fields that several forms have.
 
 use std::str::FromStr;
 
@@ -9,7 +9,7 @@ use crate::base::scope::{MAX_SCOPES, Scope, Scopes};
 use crate::http::body::is_line;
 use crate::self_service::registration::pages::invalid;
 
-/// A form of the administration, with the password that confirms it if its page had to ask for one.
+/// A form of the administration. It has a password if its page had to ask for one.
 #[derive(Deserialize)]
 pub(super) struct Posted<F> {
     /// The password.
@@ -19,7 +19,7 @@ pub(super) struct Posted<F> {
     pub(super) form: F,
 }
 
-/// The reason of an act, for those who read it later: one line.
+/// The reason of an action, for people who read it later: one line.
 pub(super) struct Reason(pub(super) String);
 
 impl FromStr for Reason {
@@ -31,14 +31,14 @@ impl FromStr for Reason {
             return Err(invalid(
                 "why",
                 "why-wrong",
-                "Say why, in one line of up to 256 characters",
+                "Give a reason, in one line of up to 256 characters",
             ));
         }
         Ok(Self(text.to_owned()))
     }
 }
 
-/// Scopes, separated by spaces; one that is none is refused rather than left out.
+/// Scopes, separated by spaces. An invalid scope is an error.
 pub(super) struct ScopeList(pub(super) Scopes);
 
 impl FromStr for ScopeList {
@@ -57,7 +57,7 @@ impl FromStr for ScopeList {
     }
 }
 
-/// The refusal of scopes that are none.
+/// The error for invalid scopes.
 pub(super) fn scopes_wrong() -> Error {
-    invalid("scopes", "scopes-wrong", "Scopes are words with spaces between them")
+    invalid("scopes", "scopes-wrong", "Scopes must be words with spaces between them")
 }

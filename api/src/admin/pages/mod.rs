@@ -1,4 +1,4 @@
-//! The pages of the administration: who has the scope `admin` sees them, and superusers act on them.
+//! The pages of the administration. Users with the scope `admin` can see them, and superusers can act on them.
 
 mod confirm;
 mod form;
@@ -28,19 +28,19 @@ use crate::identity::user;
 use crate::platform::replica;
 use crate::self_service::account::pages::message;
 
-/// How many rows a page has.
+/// The number of rows on a page.
 const ROWS: u64 = 50;
 
-/// The days whose course is shown.
+/// The number of days that the charts show.
 const DAYS: u16 = 30;
 
-/// How a form turned out, if it was not refused.
+/// The result of a form that was not refused.
 enum Outcome {
-    /// It did what it is for: the name of the text that says so.
+    /// Success: the name of the text that says so.
     Flash(&'static str),
-    /// It made an API token: the secret, which is shown this once.
+    /// A new API token: its secret, which is shown once.
     Secret(String),
-    /// It asked a question: the answer, which is not translated.
+    /// The answer to a question, which is not translated.
     Answer(String),
 }
 
@@ -57,7 +57,7 @@ impl RowsQuery {
     }
 }
 
-/// Someone who sends a form of these pages, and may.
+/// A user who sends a form of these pages and has the permission to.
 struct Administrator<'a> {
     request: &'a PageRequest,
     signed_in: SignedIn,
@@ -65,16 +65,16 @@ struct Administrator<'a> {
 }
 
 impl<'a> Administrator<'a> {
-    /// Requires a scope, and the password if the form was sent from the page that asks for it.
+    /// Checks the user's scope, and the password if the form came from the page that asks for it.
     async fn of(
         request: &'a mut PageRequest,
         scope: &'static str,
         form: &FilledForm,
         proof: Option<String>,
-        from: &PeerAddress,
+        peer: &PeerAddress,
     ) -> poem::Result<Self> {
         let mut signed_in = request.allowed(scope)?;
-        // As the table has them: who was demoted on another replica a moment ago does nothing here.
+        // Read from the table, so that a user who was demoted on another replica a moment ago cannot act.
         let user = user::by_id(&request.app.database, signed_in.user.id).await?;
         let user = user.map(|known| known.user).filter(|user| user.is_active);
         let user = user.filter(|user| user.scopes().contains(scope) || user.is_superuser);
@@ -82,7 +82,7 @@ impl<'a> Administrator<'a> {
         signed_in.user = Arc::new(user.ok_or_else(|| poem::Error::from_response(refusal()))?);
         let authentication = match proof {
             Some(proof) => {
-                let proved = confirm::prove(request, &signed_in, form, proof, from.0).await;
+                let proved = confirm::prove(request, &signed_in, form, proof, peer.0).await;
                 Some(proved.map_err(poem::Error::from_response)?)
             }
             None => None,
@@ -97,7 +97,7 @@ impl<'a> Administrator<'a> {
     }
 }
 
-/// A page, for who may see it.
+/// A page for users with the scope `admin`.
 async fn page(
     request: &PageRequest,
     template: &str,
@@ -107,7 +107,7 @@ async fn page(
     Ok(shown(request, StatusCode::OK, template, context! {}, values).await)
 }
 
-/// The answer to a form: a redirect to its page, or the page with how the form turned out.
+/// The answer to a form: a redirect to its page, or the page with the result.
 async fn after(
     request: &PageRequest,
     form: &FilledForm,
@@ -165,7 +165,7 @@ async fn shown(
     }
 }
 
-/// The query that leads to the rows after these.
+/// The query of the link to the next rows.
 fn next(after: Option<String>, filter: &[(&str, Option<&str>)]) -> String {
     let Some(after) = after else { return String::new() };
     let known = filter.iter().filter_map(|(name, value)| Some((*name, (*value)?)));
@@ -195,7 +195,7 @@ async fn overview_values(request: &PageRequest) -> Result<Value> {
             .iter()
             .enumerate()
             .map(|(place, day)| {
-                // Of a hundred units; what there is of at all is seen.
+                // The height in percent of the highest bar. A number above zero is always visible.
                 let height = (of(day) * 100).div_euclid(max.max(1)).max(i64::from(of(day) > 0));
                 context! { x => place * 10, y => 100 - height, height, day => day.began, count => of(day) }
             })

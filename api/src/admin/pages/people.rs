@@ -1,4 +1,4 @@
-//! Users, and where they are signed in.
+//! The pages of users and their sessions.
 
 use std::net::IpAddr;
 
@@ -32,7 +32,7 @@ use crate::platform::audit::{self, Actor};
 use crate::self_service::recovery;
 use crate::self_service::registration::pages::invalid;
 
-/// The query of the list of users: those who are looked for.
+/// The query of the list of users: its search and filter.
 #[derive(Debug, Deserialize)]
 struct UsersQuery {
     q: Option<String>,
@@ -40,7 +40,7 @@ struct UsersQuery {
     after: Option<String>,
 }
 
-/// The pages.
+/// The pages of this module.
 pub(super) fn pages() -> Vec<PageRoute> {
     vec![
         PageRoute::get("/admin/users", show_users),
@@ -175,7 +175,7 @@ impl PageForm for UserForm {
     }
 }
 
-/// The form that changes what a user is and may do. It brings along what it showed when it was loaded.
+/// The form that changes the flags and scopes of a user. It contains the values that it showed when it was loaded.
 #[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct Rights {
@@ -190,8 +190,8 @@ struct Rights {
 }
 
 impl Rights {
-    /// What was sent otherwise than the form showed it is to be changed, and nothing else: of two who change different
-    /// things neither undoes the other's, whenever they loaded the page.
+    /// Changes only the values that differ from those that the form showed. So two superusers who change different
+    /// values do not undo each other's change, whenever they loaded the page.
     fn update(self) -> Result<admin::user::UserUpdate> {
         let flag = |was: Checkbox, is: Checkbox| Some(is.0).filter(|_| is != was);
         let changes = Changes {
@@ -204,7 +204,7 @@ impl Rights {
         Ok(admin::user::UserUpdate { changes, regrant, ..admin::user::UserUpdate::default() })
     }
 
-    /// What the form added to the scopes that it showed, and took from them.
+    /// The scopes that were added to and removed from those that the form showed.
     fn regrant(self) -> Result<Regrant> {
         if self.was_scopes.trim() == self.scopes.text.trim() {
             return Ok(Regrant::default());
@@ -214,12 +214,16 @@ impl Rights {
             some.iter().filter(|scope| !others.contains(scope.as_str())).cloned().collect()
         };
         let (added, taken) = (beyond(&is, &was), beyond(&was, &is));
-        // A scope may have a comma; who types one here means a space.
+        // A scope can contain a comma, but a comma typed here was meant as a space.
         if added.iter().any(|scope| scope.as_str().contains(',')) {
             return Err(scopes_wrong());
         }
         if added.contains(Scope::SUPER) {
-            return Err(invalid("scopes", "scopes-super", "super is what is_superuser gives"));
+            return Err(invalid(
+                "scopes",
+                "scopes-super",
+                "The scope super comes only with is_superuser",
+            ));
         }
         Ok(Regrant { added, taken })
     }
@@ -228,16 +232,16 @@ impl Rights {
 #[handler]
 async fn change_user(
     Path(id): Path<String>,
-    from: PeerAddress,
+    peer: PeerAddress,
     posted: CheckedForm<Posted<UserForm>>,
 ) -> poem::Result<Response> {
     let CheckedForm { form: Posted { form, proof }, mut request } = posted;
-    // A mail that anybody may ask for harms nobody.
+    // Anybody can request this mail, so it does no harm.
     let scope = if matches!(form, UserForm::ResetMail) { Scope::ADMIN } else { Scope::SUPER };
     let deletes = matches!(form, UserForm::Delete { .. });
     let filled = FilledForm::of(&form);
-    let administrator = Administrator::of(&mut request, scope, &filled, proof, &from).await?;
-    let outcome = user_changed(&administrator, &id, form, from.0).await;
+    let administrator = Administrator::of(&mut request, scope, &filled, proof, &peer).await?;
+    let outcome = user_changed(&administrator, &id, form, peer.0).await;
     if deletes && outcome.is_ok() {
         return Ok(request.redirect_with_flash("admin/users", "", "user-gone"));
     }
@@ -248,7 +252,7 @@ async fn user_changed(
     administrator: &Administrator<'_>,
     id: &str,
     form: UserForm,
-    from: Option<IpAddr>,
+    ip: Option<IpAddr>,
 ) -> Result<Outcome> {
     let app = &administrator.request.app;
     let user = admin::user::read(app, id).await?;
@@ -260,9 +264,9 @@ async fn user_changed(
         }
         UserForm::ResetMail => {
             let email = user.email.parse().map_err(|_| Code::UnprocessableContent)?;
-            // The mail has no code: nobody's browser but the user's may have one, and it did not ask.
+            // The mail has no code: only the user's browser could use one, and it did not ask for the mail.
             let by = Actor::of(&administrator.caller);
-            recovery::ask(app, Purpose::ResetPassword, email, by, from, None).await?;
+            recovery::ask(app, Purpose::ResetPassword, email, by, ip, None).await?;
             Ok(Outcome::Flash("reset-mail-done"))
         }
         UserForm::EndSession { id } => end_session(administrator, id).await,
@@ -280,7 +284,11 @@ async fn user_changed(
         UserForm::DeleteToken { id } => delete_token(administrator, id).await,
         UserForm::Delete { email } => {
             if !email.trim().eq_ignore_ascii_case(&user.email) {
-                return Err(invalid("email", "confirm-wrong", "The address is not the user's"));
+                return Err(invalid(
+                    "email",
+                    "confirm-wrong",
+                    "This is not the address of the user",
+                ));
             }
             admin::user::delete(app, &administrator.superuser()?, id).await?;
             Ok(Outcome::Flash("saved"))
@@ -289,8 +297,8 @@ async fn user_changed(
     }
 }
 
-/// The reason of a session that a button ends, with no reason typed.
-const BY_BUTTON: &str = "ended on the pages of the administration";
+/// The reason for a session that a button ends, because no reason is typed.
+const BY_BUTTON: &str = "ended on the administration pages";
 
 async fn end_session(administrator: &Administrator<'_>, id: Field<Uuid>) -> Result<Outcome> {
     let target = Target::Session(SessionId(id.value.map_err(|_| Code::NotFound)?));
@@ -302,14 +310,14 @@ async fn end_session(administrator: &Administrator<'_>, id: Field<Uuid>) -> Resu
 #[handler]
 async fn show_sessions(
     request: PageRequest,
-    PageQuery(from): PageQuery<RowsQuery>,
+    PageQuery(rows): PageQuery<RowsQuery>,
 ) -> poem::Result<Response> {
-    page(&request, "admin/sessions.html", sessions_values(&request, from)).await
+    page(&request, "admin/sessions.html", sessions_values(&request, rows)).await
 }
 
-async fn sessions_values(request: &PageRequest, from: RowsQuery) -> Result<Value> {
+async fn sessions_values(request: &PageRequest, rows: RowsQuery) -> Result<Value> {
     let app = &request.app;
-    let after = from.after.as_deref().and_then(|id| id.parse().ok());
+    let after = rows.after.as_deref().and_then(|id| id.parse().ok());
     let current = request.signed_in.as_ref().map(|signed_in| signed_in.session);
     let sessions = session::list_all(app, current, after, ROWS).await?;
     let ids = sessions.items.iter().map(|(_, user)| *user).collect();
@@ -321,10 +329,10 @@ async fn sessions_values(request: &PageRequest, from: RowsQuery) -> Result<Value
         .iter()
         .map(|(session, user)| seen_session(session, Some((user.to_string(), email(*user)))))
         .collect();
-    Ok(context! { sessions, from => from.query(), next => next(last, &[]) })
+    Ok(context! { sessions, from => rows.query(), next => next(last, &[]) })
 }
 
-/// The form of the list of sessions, which has one act.
+/// The form of the list of sessions, which has one action.
 #[derive(Deserialize, Serialize)]
 struct SessionForm {
     act: String,
@@ -340,14 +348,14 @@ impl PageForm for SessionForm {
 
 #[handler]
 async fn change_session(
-    from: PeerAddress,
+    peer: PeerAddress,
     PageQuery(rows): PageQuery<RowsQuery>,
     posted: CheckedForm<Posted<SessionForm>>,
 ) -> poem::Result<Response> {
     let CheckedForm { form: Posted { form, proof }, mut request } = posted;
     let filled = FilledForm::of(&form);
     let administrator =
-        Administrator::of(&mut request, Scope::SUPER, &filled, proof, &from).await?;
+        Administrator::of(&mut request, Scope::SUPER, &filled, proof, &peer).await?;
     let outcome = end_session(&administrator, form.id).await;
     let values = sessions_values(&request, rows);
     Ok(after(&request, &filled, outcome, "admin/sessions.html", values).await)

@@ -1,4 +1,4 @@
-//! What was revoked, and what happened.
+//! The pages of revocations and the audit.
 
 use std::collections::{HashMap, HashSet};
 
@@ -26,7 +26,7 @@ use crate::platform::audit::{self, Row};
 use crate::platform::revocation;
 use crate::self_service::registration::pages::invalid;
 
-/// The pages.
+/// The pages of this module.
 pub(super) fn pages() -> Vec<PageRoute> {
     vec![
         PageRoute::form("/admin/revoked", show_revocations, change_revocations),
@@ -37,13 +37,13 @@ pub(super) fn pages() -> Vec<PageRoute> {
 #[handler]
 async fn show_revocations(
     request: PageRequest,
-    PageQuery(from): PageQuery<RowsQuery>,
+    PageQuery(rows): PageQuery<RowsQuery>,
 ) -> poem::Result<Response> {
-    page(&request, "admin/revocations.html", revocations_values(&request, from)).await
+    page(&request, "admin/revocations.html", revocations_values(&request, rows)).await
 }
 
-async fn revocations_values(request: &PageRequest, from: RowsQuery) -> Result<Value> {
-    let before = from.after.as_deref().and_then(|after| after.parse().ok());
+async fn revocations_values(request: &PageRequest, rows: RowsQuery) -> Result<Value> {
+    let before = rows.after.as_deref().and_then(|after| after.parse().ok());
     let entries = revocation::list(&request.app, Some(&revocation::COVERING), before, ROWS).await?;
     let last = entries.next(|last| last.seq.to_string());
     let entries = entries.items;
@@ -69,7 +69,7 @@ async fn revocations_values(request: &PageRequest, from: RowsQuery) -> Result<Va
             }
         })
         .collect();
-    Ok(context! { entries, from => from.query(), next => next(last, &[]) })
+    Ok(context! { entries, from => rows.query(), next => next(last, &[]) })
 }
 
 /// A form of the page of revocations.
@@ -78,7 +78,7 @@ async fn revocations_values(request: &PageRequest, from: RowsQuery) -> Result<Va
 enum RevocationForm {
     Revoke(NewRevocation),
     Lift {
-        /// The revocation's number.
+        /// The number of the revocation.
         #[serde(default)]
         id: Field<i64>,
     },
@@ -90,7 +90,7 @@ enum RevocationForm {
     Unknown,
 }
 
-/// The form that revokes a token, a session, or all that a user has.
+/// The form that revokes a token, a session, or everything of a user.
 #[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct NewRevocation {
@@ -101,7 +101,7 @@ struct NewRevocation {
 
 impl NewRevocation {
     fn target(&self) -> Result<Target> {
-        let wrong = |_| invalid("subject", "id-wrong", "This is no id");
+        let wrong = |_| invalid("subject", "id-wrong", "This is not an id");
         let id = self.subject.trim().parse().map_err(wrong)?;
         Ok(Target::of(&self.kind, id).ok_or(Code::UnprocessableContent)?)
     }
@@ -120,14 +120,14 @@ impl PageForm for RevocationForm {
 
 #[handler]
 async fn change_revocations(
-    from: PeerAddress,
+    peer: PeerAddress,
     PageQuery(rows): PageQuery<RowsQuery>,
     posted: CheckedForm<Posted<RevocationForm>>,
 ) -> poem::Result<Response> {
     let CheckedForm { form: Posted { form, proof }, mut request } = posted;
     let filled = FilledForm::of(&form);
     let administrator =
-        Administrator::of(&mut request, Scope::SUPER, &filled, proof, &from).await?;
+        Administrator::of(&mut request, Scope::SUPER, &filled, proof, &peer).await?;
     let outcome = revocations_changed(&administrator, form).await;
     let values = revocations_values(&request, rows);
     Ok(after(&request, &filled, outcome, "admin/revocations.html", values).await)
@@ -156,7 +156,7 @@ async fn revocations_changed(
     }
 }
 
-/// The query of the audit: the entries that are looked for.
+/// The query of the audit: its filters.
 #[derive(Debug, Deserialize)]
 struct EventsQuery {
     act: Option<String>,
@@ -184,7 +184,7 @@ async fn events_values(request: &PageRequest, sought: EventsQuery) -> Result<Val
     let day = day.map(|since| chrono::NaiveDate::parse_from_str(since, "%Y-%m-%d")).transpose();
     let (day, fault) = match day {
         Ok(day) => (day, String::new()),
-        // Nothing rather than everything, as if it had been looked for.
+        // An invalid time shows no entries. All entries would look like the result of the search.
         Err(_) => (Some(chrono::NaiveDate::MAX), request.text("since-wrong")),
     };
     let filter = audit::Filter {
@@ -210,7 +210,8 @@ async fn events_values(request: &PageRequest, sought: EventsQuery) -> Result<Val
     })
 }
 
-/// Who is meant: an e-mail address, a service's name as `service:…`, or what the audit has, as `user:…`.
+/// The subject or actor that was typed: an e-mail address, `service:…` with the name of a service, or a value of the
+/// audit such as `user:…`.
 async fn named(app: &App, typed: &str) -> Result<Option<String>> {
     if typed.is_empty() {
         return Ok(None);
@@ -227,7 +228,7 @@ async fn named(app: &App, typed: &str) -> Result<Option<String>> {
     }))
 }
 
-/// Rows of the audit, with the addresses and names of those who are in them.
+/// Rows of the audit, with the addresses and names of the users and services in them.
 pub(super) async fn seen(app: &App, rows: Vec<Row>) -> Result<Vec<Value>> {
     let id = |name: &str| match name.split_once(':')? {
         ("user", id) => Some(PrincipalId::User(id.parse().ok()?)),
@@ -251,7 +252,7 @@ pub(super) async fn seen(app: &App, rows: Vec<Row>) -> Result<Vec<Value>> {
         }
     };
     let seen = rows.iter().map(|row| {
-        // What is none of ours is shown as it is.
+        // A detail that is not a JSON object is shown unchanged.
         let raw = |_| Map::from_iter([("?".to_owned(), Json::from(row.detail.as_str()))]);
         let detail: Map<String, Json> = serde_json::from_str(&row.detail).unwrap_or_else(raw);
         let text = |value: Json| value.as_str().map_or(value.to_string(), ToOwned::to_owned);

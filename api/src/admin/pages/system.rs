@@ -1,4 +1,4 @@
-//! Mails that wait, signing keys, servers and settings.
+//! The pages of waiting mails, signing keys, servers and settings.
 
 use minijinja::{Value, context};
 use poem::{Response, handler};
@@ -17,7 +17,7 @@ use crate::http::paths::PageRoute;
 use crate::http::peer::PeerAddress;
 use crate::platform::{key, mail, replica};
 
-/// The pages.
+/// The pages of this module.
 pub(super) fn pages() -> Vec<PageRoute> {
     vec![
         PageRoute::form("/admin/mails", show_mails, change_mail),
@@ -30,20 +30,20 @@ pub(super) fn pages() -> Vec<PageRoute> {
 #[handler]
 async fn show_mails(
     request: PageRequest,
-    PageQuery(from): PageQuery<RowsQuery>,
+    PageQuery(rows): PageQuery<RowsQuery>,
 ) -> poem::Result<Response> {
-    page(&request, "admin/mail.html", mail_values(&request, from)).await
+    page(&request, "admin/mail.html", mail_values(&request, rows)).await
 }
 
-async fn mail_values(request: &PageRequest, from: RowsQuery) -> Result<Value> {
-    let after = from.after.as_deref().and_then(|id| id.parse().ok());
+async fn mail_values(request: &PageRequest, rows: RowsQuery) -> Result<Value> {
+    let after = rows.after.as_deref().and_then(|id| id.parse().ok());
     let waiting = mail::waiting(&request.app, after, ROWS).await?;
     let last = waiting.next(|last| last.id.to_string());
     let mails: Vec<_> = waiting
         .items
         .iter()
         .map(|mail| {
-            // Whom it is for and what it is about; never what it brings.
+            // The recipient and the kind of the mail are shown, but never its links and codes.
             let letter = mail.work.as_ref();
             context! {
                 id => mail.id.to_string(),
@@ -56,7 +56,7 @@ async fn mail_values(request: &PageRequest, from: RowsQuery) -> Result<Value> {
         })
         .collect();
     Ok(
-        context! { mails, sends => request.app.mail.sends(), from => from.query(), next => next(last, &[]) },
+        context! { mails, sends => request.app.mail.sends(), from => rows.query(), next => next(last, &[]) },
     )
 }
 
@@ -88,7 +88,7 @@ impl PageForm for MailForm {
 
 #[handler]
 async fn change_mail(
-    from: PeerAddress,
+    peer: PeerAddress,
     PageQuery(rows): PageQuery<RowsQuery>,
     posted: CheckedForm<Posted<MailForm>>,
 ) -> poem::Result<Response> {
@@ -98,7 +98,7 @@ async fn change_mail(
         MailForm::Discard { .. } | MailForm::Unknown => Scope::SUPER,
     };
     let filled = FilledForm::of(&form);
-    let administrator = Administrator::of(&mut request, scope, &filled, proof, &from).await?;
+    let administrator = Administrator::of(&mut request, scope, &filled, proof, &peer).await?;
     let outcome = mail_changed(&administrator, form).await;
     Ok(after(&request, &filled, outcome, "admin/mail.html", mail_values(&request, rows)).await)
 }
@@ -149,7 +149,7 @@ enum KeyForm {
     Rotate {
         #[serde(default)]
         algorithm: Field<SigningAlgorithm>,
-        /// Whether the new key signs at once.
+        /// The checkbox to sign with the new key at once.
         #[serde(default)]
         now: Checkbox,
     },
@@ -175,13 +175,13 @@ impl PageForm for KeyForm {
 
 #[handler]
 async fn change_keys(
-    from: PeerAddress,
+    peer: PeerAddress,
     posted: CheckedForm<Posted<KeyForm>>,
 ) -> poem::Result<Response> {
     let CheckedForm { form: Posted { form, proof }, mut request } = posted;
     let filled = FilledForm::of(&form);
     let administrator =
-        Administrator::of(&mut request, Scope::SUPER, &filled, proof, &from).await?;
+        Administrator::of(&mut request, Scope::SUPER, &filled, proof, &peer).await?;
     let outcome = keys_changed(&administrator, form).await;
     Ok(after(&request, &filled, outcome, "admin/keys.html", key_values(&request)).await)
 }

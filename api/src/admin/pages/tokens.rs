@@ -1,4 +1,4 @@
-//! API tokens and services.
+//! The pages of API tokens and services.
 
 use std::net::IpAddr;
 
@@ -30,7 +30,7 @@ use crate::self_service::account::pages::{Days, line, once};
 use crate::self_service::api_token::{self, NewApiToken, Selection};
 use crate::self_service::registration::pages::invalid;
 
-/// The pages.
+/// The pages of this module.
 pub(super) fn pages() -> Vec<PageRoute> {
     vec![PageRoute::form("/admin/api-tokens", show_tokens, change_tokens)]
 }
@@ -38,14 +38,14 @@ pub(super) fn pages() -> Vec<PageRoute> {
 #[handler]
 async fn show_tokens(
     request: PageRequest,
-    PageQuery(from): PageQuery<RowsQuery>,
+    PageQuery(rows): PageQuery<RowsQuery>,
 ) -> poem::Result<Response> {
-    page(&request, "admin/tokens.html", values(&request, from)).await
+    page(&request, "admin/tokens.html", values(&request, rows)).await
 }
 
-async fn values(request: &PageRequest, from: RowsQuery) -> Result<Value> {
+async fn values(request: &PageRequest, rows: RowsQuery) -> Result<Value> {
     let app = &request.app;
-    let tokens = access::api_token::list_all(app, from.after.clone(), ROWS).await?;
+    let tokens = access::api_token::list_all(app, rows.after.clone(), ROWS).await?;
     let last = tokens.next(|(token, _)| token.id.to_string());
     let Page { items: services, more: more_services } = service::list(app, None, 100).await?;
     let services: Vec<_> = services
@@ -63,7 +63,7 @@ async fn values(request: &PageRequest, from: RowsQuery) -> Result<Value> {
         tokens => tokens.items.iter().map(|(token, owner)| seen(token, Some(owner))).collect::<Vec<_>>(),
         services,
         more_services,
-        from => from.query(),
+        from => rows.query(),
         once => random::id().to_string(),
         next => next(last, &[]),
     })
@@ -109,7 +109,7 @@ enum TokenForm {
     Unknown,
 }
 
-/// The form that makes an API token.
+/// The form that creates an API token.
 #[derive(Deserialize, Serialize)]
 struct NewToken {
     /// The token's id, so that a form that is sent twice makes one token.
@@ -121,7 +121,7 @@ struct NewToken {
     days: Field<Days>,
     #[serde(default)]
     scopes: Field<ScopeList>,
-    /// The password of the superuser who sends it.
+    /// The password of the superuser who sends the form.
     #[serde(default, skip_serializing)]
     current: String,
 }
@@ -144,22 +144,22 @@ impl PageForm for TokenForm {
 
 #[handler]
 async fn change_tokens(
-    from: PeerAddress,
+    peer: PeerAddress,
     PageQuery(rows): PageQuery<RowsQuery>,
     posted: CheckedForm<Posted<TokenForm>>,
 ) -> poem::Result<Response> {
     let CheckedForm { form: Posted { form, proof }, mut request } = posted;
     let filled = FilledForm::of(&form);
     let administrator =
-        Administrator::of(&mut request, Scope::SUPER, &filled, proof, &from).await?;
-    let outcome = changed(&administrator, form, from.0).await;
+        Administrator::of(&mut request, Scope::SUPER, &filled, proof, &peer).await?;
+    let outcome = changed(&administrator, form, peer.0).await;
     Ok(after(&request, &filled, outcome, "admin/tokens.html", values(&request, rows)).await)
 }
 
 async fn changed(
     administrator: &Administrator<'_>,
     form: TokenForm,
-    from: Option<IpAddr>,
+    ip: Option<IpAddr>,
 ) -> Result<Outcome> {
     let app = &administrator.request.app;
     match form {
@@ -174,12 +174,12 @@ async fn changed(
             admin::service::delete(app, &administrator.superuser()?, &name).await?;
             Ok(Outcome::Flash("service-deleted"))
         }
-        TokenForm::CreateToken(new) => create_token(administrator, new, from).await,
+        TokenForm::CreateToken(new) => create_token(administrator, new, ip).await,
         TokenForm::Unknown => Err(Code::UnprocessableContent.into()),
     }
 }
 
-/// Deletes somebody's API token.
+/// Deletes an API token of a user or service.
 pub(super) async fn delete_token(administrator: &Administrator<'_>, id: String) -> Result<Outcome> {
     let app = &administrator.request.app;
     if api_token::delete(app, &administrator.caller, Selection::Id(id)).await? == 0 {
@@ -188,16 +188,16 @@ pub(super) async fn delete_token(administrator: &Administrator<'_>, id: String) 
     Ok(Outcome::Flash("token-deleted"))
 }
 
-/// Makes an API token for a user or a service. The form itself asks for the password.
+/// Creates an API token for a user or a service. The form itself asks for the password.
 async fn create_token(
     administrator: &Administrator<'_>,
     new: NewToken,
-    from: Option<IpAddr>,
+    ip: Option<IpAddr>,
 ) -> Result<Outcome> {
     let app = &administrator.request.app;
     let NewToken { id, username, name, days, scopes, current } = new;
     let account = Account::User(administrator.signed_in.user.id);
-    let authentication = password_check::prove(app, account, Password::new(current), from).await?;
+    let authentication = password_check::prove(app, account, Password::new(current), ip).await?;
     let caller = Caller::browser(&administrator.signed_in, Some(authentication));
     let new = NewApiToken {
         id: once(id)?,

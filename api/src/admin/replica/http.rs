@@ -1,4 +1,4 @@
-//! `/admin/replicas`
+//! The operation `/admin/replicas`.
 
 use poem::web::Data;
 use poem_openapi::payload::Json;
@@ -12,19 +12,19 @@ use crate::http::Tag;
 use crate::platform::replica;
 use crate::platform::replica::Replica;
 
-/// The refusals of each operation, for the documents.
+/// The errors of each operation, for the OpenAPI document.
 pub(crate) const REFUSALS: &[(&str, &[Code])] =
     &[("list_replicas", &[Code::Unauthorized, Code::Forbidden])];
 
-/// A server that is on line.
+/// A replica that runs now.
 #[derive(Object)]
 #[oai(rename = "Replica", example)]
 struct ReplicaResponse {
-    /// What its operator calls it: `REPLICA_NAME`, else its host and port.
+    /// The name of the replica: `REPLICA_NAME`, or its host and port.
     name: String,
-    /// The last place in the sequence of revocations that it has applied.
+    /// The number of the last revocation that it has applied.
     seq: i64,
-    /// When it last said so, in seconds since the epoch.
+    /// The time of its last report, in seconds since the epoch.
     seen: u64,
 }
 
@@ -34,14 +34,13 @@ impl Example for ReplicaResponse {
     }
 }
 
-/// The servers that are on line.
+/// The replicas that run now.
 #[derive(Object)]
 #[oai(rename = "Replicas", example)]
 struct ReplicasResponse {
-    /// By name.
+    /// The replicas, ordered by name.
     items: Vec<ReplicaResponse>,
-    /// The last place in the sequence that there is: a replica that has come so far has applied
-    /// everything.
+    /// The number of the latest revocation. A replica whose `seq` is not less has applied all revocations.
     seq: i64,
 }
 
@@ -55,9 +54,10 @@ pub(crate) struct Api;
 
 #[OpenApi(tag = "Tag::Admin")]
 impl Api {
-    /// Which replicas are on line
+    /// List replicas
     ///
-    /// And how far each has applied what was revoked: all of it once its `seq` is that of the answer.
+    /// Returns the replicas that run now, and how many revocations each has applied. A replica has applied all of them
+    /// if its `seq` is at least the `seq` of the answer. Requires the scope `super`.
     #[oai(path = "/admin/replicas", method = "get", operation_id = "list_replicas")]
     async fn list(&self, app: Data<&App>, _superuser: Superuser) -> Result<Json<ReplicasResponse>> {
         let (replicas, seq) = replica::list(&app).await?;

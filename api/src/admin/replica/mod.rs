@@ -1,3 +1,3 @@
-//! The replicas, listed for superusers.
+//! Listing the replicas, for superusers.
 
 pub(crate) mod http;

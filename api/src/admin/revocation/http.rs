@@ -1,4 +1,4 @@
-//! `/admin/revocations`
+//! The operations `/admin/revocations…`, `/admin/tokens/explain` and `/admin/sessions…`.
 
 use poem::web::Data;
 use poem_openapi::param::{Path, Query};
@@ -17,7 +17,7 @@ use crate::http::body::{Accepts, Body, Fields, Input};
 use crate::platform::revocation::{self, Entry};
 use crate::self_service::session::http::SessionsResponse;
 
-/// The refusals of each operation, for the documents.
+/// The errors of each operation, for the OpenAPI document.
 pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
     (
         "create_revocation",
@@ -67,18 +67,18 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
     ),
 ];
 
-/// The most characters of a reason.
+/// The maximum length of a reason, in characters.
 const MAX_WHY: usize = 256;
 
-/// What is to be revoked, and why.
+/// The object and the reason of a revocation.
 #[derive(Object)]
 #[oai(example)]
 struct RevocationRequest {
-    /// `jti` for one token, `sid` for a session, `sub` for everything a user has.
+    /// The kind of the object: `jti` for a token, `sid` for a session, `sub` for everything that a user has.
     kind: String,
-    /// Its id.
+    /// The id of the token, session or user.
     subject: String,
-    /// Why, for those who read the list: up to 256 characters.
+    /// The reason, for readers of the list: up to 256 characters.
     why: String,
 }
 
@@ -107,13 +107,13 @@ impl Input for RevocationRequest {
     }
 }
 
-/// Whom to sign out, and why.
+/// The user whose sessions end, and the reason.
 #[derive(Object)]
 #[oai(example)]
 struct EndRequest {
-    /// The user's e-mail address.
+    /// The e-mail address of the user.
     username: String,
-    /// Why, for those who read the list: up to 256 characters.
+    /// The reason, for readers of the list: up to 256 characters.
     why: String,
 }
 
@@ -134,21 +134,21 @@ impl Input for EndRequest {
     }
 }
 
-/// What was revoked. Instants are seconds since the epoch.
+/// A revocation. Times are seconds since the epoch.
 #[derive(Object)]
 #[oai(rename = "Revocation", example)]
 struct RevocationResponse {
-    /// Its place in the sequence.
+    /// The number of the revocation in their sequence.
     seq: i64,
-    /// `jti`, `sid`, `sub`, or `lift` for the end of another.
+    /// `jti`, `sid`, `sub`, or `lift` if it lifts another revocation.
     kind: String,
-    /// The id of a token, a session or a user; of a lift, with its kind before it.
+    /// The id of the token, session or user. For `lift` it has its kind in front.
     subject: String,
-    /// What happened.
+    /// The reason.
     why: String,
-    /// When it happened.
+    /// The time of the revocation, in seconds since the epoch.
     at: u64,
-    /// When the last token it covers has expired.
+    /// The time at which the last token that it covers expires, in seconds since the epoch.
     until: u64,
 }
 
@@ -172,13 +172,13 @@ impl From<Entry> for RevocationResponse {
     }
 }
 
-/// Some of what was revoked.
+/// A page of revocations.
 #[derive(Object)]
 #[oai(rename = "Revocations", example)]
 struct RevocationsResponse {
-    /// The latest first.
+    /// The revocations, latest first.
     items: Vec<RevocationResponse>,
-    /// What to give as `after` for more; null when there are none.
+    /// The pagination cursor: send it as `after` to get the next page. `null` on the last page.
     next: Option<i64>,
 }
 
@@ -188,11 +188,11 @@ impl Example for RevocationsResponse {
     }
 }
 
-/// A token that is to be explained.
+/// A token to explain.
 #[derive(Object)]
 #[oai(example)]
 struct ExplainRequest {
-    /// Anything that was presented as a token.
+    /// The token, or any text that was sent as one.
     token: String,
 }
 
@@ -211,21 +211,21 @@ impl Input for ExplainRequest {
     }
 }
 
-/// What becomes of a token.
+/// The explanation for a token.
 #[derive(Object)]
 #[oai(rename = "Explanation", example)]
 struct ExplanationResponse {
-    /// Whether it is accepted where its kind is.
+    /// `true` if the token is accepted by the operations for its kind.
     accepted: bool,
-    /// The stable name of the reason, where it is refused.
+    /// The stable name of the reason; `null` if the token is accepted.
     reason: Option<String>,
-    /// One sentence, with times.
+    /// A sentence with the reason and the times that matter.
     sentence: String,
-    /// Whom it speaks of, where it is one of ours.
+    /// The id of the user; `null` if Tessera did not issue the token.
     sub: Option<String>,
-    /// Its session, where it is one of ours.
+    /// The id of the session; `null` if Tessera did not issue the token.
     sid: Option<String>,
-    /// Its own id, where it is one of ours.
+    /// The id of the token; `null` if Tessera did not issue the token.
     jti: Option<String>,
 }
 
@@ -261,7 +261,7 @@ impl From<Explained> for ExplanationResponse {
 
 #[derive(ApiResponse)]
 enum EmptyResponse {
-    /// Done, on every replica within a second.
+    /// Done. All replicas apply it within a second. The response has no body.
     #[oai(status = 204)]
     NoContent,
 }
@@ -270,10 +270,10 @@ pub(crate) struct Api;
 
 #[OpenApi(tag = "Tag::Admin")]
 impl Api {
-    /// Revoke something
+    /// Revoke a token, a session or a user
     ///
-    /// One token, a session, or everything a user has, API tokens too: what it covers is not
-    /// accepted any more.
+    /// Revokes a token, a session, or everything that a user has, including API tokens. All replicas refuse what it
+    /// covers within a second. Requires the scope `super`.
     #[oai(path = "/admin/revocations", method = "post", operation_id = "create_revocation")]
     async fn create(
         &self,
@@ -286,17 +286,18 @@ impl Api {
         Ok(EmptyResponse::NoContent)
     }
 
-    /// What was revoked
+    /// List revocations
     ///
-    /// The latest first, until it is purged: a day after the last token it covers has expired.
+    /// Returns the revocations, latest first. A revocation is deleted a day after the last token that it covers has
+    /// expired. Requires the scope `super`.
     #[oai(path = "/admin/revocations", method = "get", operation_id = "list_revocations")]
     async fn list(
         &self,
         app: Data<&App>,
         _superuser: Superuser,
-        /// At most so many, 20 if not given; less than 1 is taken for 1, more than 100 for 100.
+        /// The maximum number of items, from 1 to 100. Default: 20. Other values are replaced by the nearest of these.
         limit: Query<Option<u64>>,
-        /// The `next` of the page before.
+        /// The pagination cursor: `next` of the previous page.
         after: Query<Option<i64>>,
     ) -> Result<Json<RevocationsResponse>> {
         let entries = revocation::list(&app, None, after.0, limit.0.unwrap_or(20)).await?;
@@ -305,9 +306,10 @@ impl Api {
         Ok(Json(RevocationsResponse { items, next }))
     }
 
-    /// Why is a token not accepted
+    /// Explain why a token is refused
     ///
-    /// By the checks that decide it, in their order: the first that does not pass is the reason.
+    /// Runs the checks that decide whether a token is accepted, in their order. The first check that fails is the
+    /// reason. Requires the scope `super`.
     #[oai(path = "/admin/tokens/explain", method = "post", operation_id = "explain_token")]
     async fn explain(
         &self,
@@ -318,21 +320,22 @@ impl Api {
         Ok(Json(super::explain(&app, &body.0).await?.into()))
     }
 
-    /// Where is a user signed in
+    /// List a user's sessions
     ///
-    /// Their sessions, the newest first; with `ended=true` those that ended, and why.
+    /// Returns the live sessions of a user, newest first. With `ended=true` it returns the sessions that have ended,
+    /// with the reason. Requires the scope `super`.
     #[oai(path = "/admin/sessions", method = "get", operation_id = "list_sessions_of")]
     async fn list_sessions_of(
         &self,
         app: Data<&App>,
         _superuser: Superuser,
-        /// The user's e-mail address.
+        /// The e-mail address of the user.
         username: Query<String>,
-        /// Those that ended, rather than those that live.
+        /// `true` for sessions that have ended. Default: `false`, for live sessions.
         ended: Query<Option<bool>>,
-        /// At most so many, 20 if not given; less than 1 is taken for 1, more than 100 for 100.
+        /// The maximum number of items, from 1 to 100. Default: 20. Other values are replaced by the nearest of these.
         limit: Query<Option<u64>>,
-        /// The `next` of the page before.
+        /// The pagination cursor: `next` of the previous page.
         after: Query<Option<String>>,
     ) -> Result<Json<SessionsResponse>> {
         let filter = Filter {
@@ -343,10 +346,10 @@ impl Api {
         Ok(Json(super::sessions(&app, &username, filter).await?.into()))
     }
 
-    /// Sign a user out everywhere
+    /// End a user's sessions
     ///
-    /// Ends every session of a user, and every access token they got up to now. Their API tokens
-    /// stay; revoking the user ends those too.
+    /// Ends every session of a user and revokes every access token that they got until now. Their API tokens are not
+    /// deleted: to delete them too, revoke the user. Requires the scope `super`.
     #[oai(path = "/admin/sessions/end", method = "post", operation_id = "end_sessions_of")]
     async fn end_sessions_of(
         &self,
@@ -359,16 +362,17 @@ impl Api {
         Ok(EmptyResponse::NoContent)
     }
 
-    /// Take a revocation back
+    /// Lift a revocation
     ///
-    /// On every replica within a second. Others for the same id hold on. A session that ended stays
-    /// ended: only its access tokens are accepted again.
+    /// Takes a revocation back, on every replica within a second. Other revocations of the same id still apply. A
+    /// session that has ended stays ended; only its access tokens are accepted again. Requires the scope `super`, and
+    /// for sessions a fresh token (otherwise 403 `FRESH_TOKEN_REQUIRED`).
     #[oai(path = "/admin/revocations/:seq", method = "delete", operation_id = "lift_revocation")]
     async fn lift(
         &self,
         app: Data<&App>,
         superuser: Superuser,
-        /// Its place in the sequence.
+        /// The number of the revocation (`seq`).
         seq: Path<String>,
     ) -> Result<EmptyResponse> {
         let seq = seq.parse().map_err(|_| Code::NotFound)?;

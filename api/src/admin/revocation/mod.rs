@@ -1,4 +1,4 @@
-//! Superusers revoke by hand, take that back, and ask why a token is refused.
+//! Actions of superusers: revoking, lifting a revocation, and explaining why a token is refused.
 
 pub(crate) mod http;
 
@@ -20,14 +20,14 @@ use crate::platform::audit::{Act, Actor, Entry};
 use crate::platform::revocation::{self, Life, Reason};
 use crate::platform::unit_of_work::UnitOfWork;
 
-/// What a superuser revokes.
+/// The object of a revocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
-    /// One token, by its `jti`.
+    /// A token, by its `jti`.
     Token(Uuid),
-    /// A session with its tokens.
+    /// A session with all its tokens.
     Session(SessionId),
-    /// Every session and every API token of a user, and every access token they got up to now.
+    /// Every session and API token of a user, and every access token that the user got until now.
     User(UserId),
 }
 
@@ -43,7 +43,7 @@ impl Target {
     }
 }
 
-/// As `jti:…`, `sid:…` or `sub:…`, for the log.
+/// Writes `jti:…`, `sid:…` or `sub:…`, for the log.
 impl fmt::Display for Target {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -54,14 +54,19 @@ impl fmt::Display for Target {
     }
 }
 
-/// Revokes something, on every replica.
+/// Revokes a token, a session or everything of a user, on every replica.
 ///
 /// # Errors
 ///
-/// [`Code::NotFound`] for a session or a user there is none of.
-pub async fn revoke(app: &App, superuser: &Superuser, target: Target, why: String) -> Result<()> {
+/// [`Code::NotFound`] if there is no such session or user.
+pub async fn revoke(
+    app: &App,
+    superuser: &Superuser,
+    target: Target,
+    reason: String,
+) -> Result<()> {
     superuser.count_act(app)?;
-    let why = Reason::Admin(why);
+    let reason = Reason::Admin(reason);
     let mut work = UnitOfWork::begin(app).await?;
     let of = match target {
         Target::Token(_) => None,
@@ -74,11 +79,11 @@ pub async fn revoke(app: &App, superuser: &Superuser, target: Target, why: Strin
         Target::Token(jti) => {
             let now = clock::now();
             let life = Life::read(app, &*work).await?;
-            work.revoke([life.of_token(app, jti, now)], &why, now);
+            work.revoke([life.of_token(app, jti, now)], &reason, now);
         }
         Target::Session(session) => {
             let now = clock::now();
-            if !session::end_by_id(app, &mut work, session, &why, None, now).await? {
+            if !session::end_by_id(app, &mut work, session, &reason, None, now).await? {
                 return Err(Code::NotFound.into());
             }
         }
@@ -86,7 +91,7 @@ pub async fn revoke(app: &App, superuser: &Superuser, target: Target, why: Strin
             user::lock(&*work, user).await?.ok_or(Code::NotFound)?;
             let now = clock::now();
             api_token::delete_of(&mut work, user).await?;
-            session::end_all(app, &mut work, user, None, &why, None, now).await?;
+            session::end_all(app, &mut work, user, None, &reason, None, now).await?;
         }
     }
     let entry = Entry::new(Act::AdminRevoke, Actor::of(superuser));
@@ -95,68 +100,68 @@ pub async fn revoke(app: &App, superuser: &Superuser, target: Target, why: Strin
         Target::Session(id) => entry.on("session", id),
         Target::User(id) => entry.on_user(id),
     };
-    work.record(entry.with("why", why.as_str()));
+    work.record(entry.with("why", reason.as_str()));
     work.commit().await?;
     tracing::info!(by = %superuser, revoked = %target, "a superuser revoked something");
     Ok(())
 }
 
-/// A page of the sessions of a user, the newest first.
+/// A page of the sessions of a user, newest first.
 ///
 /// # Errors
 ///
-/// [`Code::NotFound`] for a user there is none of.
+/// [`Code::NotFound`] if there is no such user.
 pub async fn sessions(app: &App, email: &str, filter: Filter) -> Result<Page<Session>> {
     let user = user::by_email(&app.database, email).await?.ok_or(Code::NotFound)?.user;
     session::list(app, user.id, None, filter).await
 }
 
-/// Ends every session of a user, and every access token they got up to now; their API tokens stay.
+/// Ends every session of a user and revokes every access token that the user got until now. Their API tokens are not
+/// deleted.
 ///
 /// # Errors
 ///
-/// [`Code::NotFound`] for a user there is none of.
+/// [`Code::NotFound`] if there is no such user.
 pub async fn end_sessions(
     app: &App,
     superuser: &Superuser,
     email: &str,
-    why: String,
+    reason: String,
 ) -> Result<()> {
     superuser.count_act(app)?;
     let user = user::by_email(&app.database, email).await?.ok_or(Code::NotFound)?.user.id;
-    let why = Reason::Admin(why);
+    let reason = Reason::Admin(reason);
     let mut work = UnitOfWork::begin(app).await?;
     let others = [PrincipalId::User(user)];
     superuser.lock(app, &work, others, Requires::Rights).await?;
     user::lock(&*work, user).await?.ok_or(Code::NotFound)?;
     let now = clock::now();
-    session::end_all(app, &mut work, user, None, &why, None, now).await?;
+    session::end_all(app, &mut work, user, None, &reason, None, now).await?;
     let entry = Entry::new(Act::SessionEnd, Actor::of(superuser)).on_user(user);
-    work.record(entry.with("why", why.as_str()));
+    work.record(entry.with("why", reason.as_str()));
     work.commit().await?;
     tracing::info!(by = %superuser, user.id = %user, "a superuser ended every session of a user");
     Ok(())
 }
 
-/// What becomes of a token, and why.
+/// The explanation for a token.
 #[derive(Debug, Clone)]
 pub struct Explained {
-    /// Whether it is accepted where its kind is.
+    /// `true` if the token is accepted by the operations for its kind.
     pub accepted: bool,
-    /// The stable name of the reason, where it is refused.
+    /// The stable name of the reason, if it is refused.
     pub reason: Option<&'static str>,
-    /// One sentence, with times.
+    /// A sentence, with times.
     pub sentence: String,
-    /// What it says, where it is one of ours.
+    /// The claims, if Tessera issued the token.
     pub claims: Option<Claims>,
 }
 
-/// Why a token, JWT or API token, is or is not accepted: by the checks that decide it, and of its
-/// user.
+/// Explains why a JWT or API token is accepted or refused, with the checks that decide it and the checks of its user.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn explain(app: &App, token: &str) -> Result<Explained> {
     match Presented::of(token) {
         Presented::ApiToken(secret) => explain_api_token(app, secret).await,
@@ -173,7 +178,7 @@ async fn explain_jwt(app: &App, token: &str) -> Result<Explained> {
             None => {
                 reason = Some("user_inactive");
                 sentence =
-                    "refused (user_inactive): its user is inactive, or there is none".to_owned();
+                    "refused (user_inactive): its user is inactive or does not exist".to_owned();
             }
             Some(user) if !user.may_act(&app.config) => {
                 let TokenRefusal { reason: name, sentence: words } =
@@ -203,11 +208,14 @@ async fn explain_api_token(app: &App, secret: &str) -> Result<Explained> {
             let scopes = token.scopes.within(&owner.scopes());
             (
                 None,
-                format!("accepted: an API token of {}, which may {scopes}, {expiry}", owner.name()),
+                format!(
+                    "accepted: an API token of {} (scopes: {scopes}), valid {expiry}",
+                    owner.name()
+                ),
             )
         }
         Ok((_, None)) => {
-            let sentence = "refused (user_inactive): its owner is inactive, or there is none";
+            let sentence = "refused (user_inactive): its owner is inactive or does not exist";
             (Some("user_inactive"), sentence.to_owned())
         }
         Err(TokenRefusal { reason, sentence }) => {
@@ -217,11 +225,11 @@ async fn explain_api_token(app: &App, secret: &str) -> Result<Explained> {
     Ok(Explained { accepted: reason.is_none(), reason, sentence, claims: None })
 }
 
-/// Takes a revocation back, on every replica.
+/// Lifts a revocation, on every replica.
 ///
 /// # Errors
 ///
-/// [`Code::NotFound`] when there is none; [`Code::FreshProofRequired`]; [`Code::TooManyAttempts`].
+/// [`Code::NotFound`] if there is none; [`Code::FreshProofRequired`]; [`Code::TooManyAttempts`].
 pub async fn lift(app: &App, superuser: &Superuser, seq: i64) -> Result<()> {
     superuser.count_act(app)?;
     let mut work = UnitOfWork::begin(app).await?;
@@ -229,7 +237,7 @@ pub async fn lift(app: &App, superuser: &Superuser, seq: i64) -> Result<()> {
     let lifted = revocation::lift(&work, seq).await?;
     let entry = Entry::new(Act::AdminLift, Actor::of(superuser));
     work.record(entry.on(&lifted.kind, &lifted.subject));
-    // Memory learns of it as every replica's does, in the order of the sequence.
+    // This replica's memory learns of it like the others, in the order of the sequence.
     work.commit().await?;
     tracing::info!(by = %superuser, revocation.seq = seq, "a superuser lifted a revocation");
     Ok(())

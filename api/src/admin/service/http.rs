@@ -1,4 +1,4 @@
-//! `/admin/services`
+//! The operations `/admin/services…`.
 
 use poem::web::Data;
 use poem_openapi::param::{Path, Query};
@@ -14,7 +14,7 @@ use crate::http::Tag;
 use crate::http::body::{Accepts, Body, Fields, Input};
 use crate::identity::service::{self, Service, ServiceName};
 
-/// The refusals of each operation, for the documents.
+/// The errors of each operation, for the OpenAPI document.
 pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
     (
         "create_service",
@@ -42,13 +42,13 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
     ),
 ];
 
-/// A service that is to be.
+/// A service to create.
 #[derive(Object)]
 #[oai(example)]
 struct ServiceRequest {
-    /// Its name: up to 64 of a-z, 0-9, `-`, `_` and `.`, a letter or a digit first.
+    /// The name: up to 64 characters of `a-z`, `0-9`, `-`, `_` and `.`. It begins with a letter or digit.
     name: String,
-    /// What its tokens may do at most.
+    /// The scopes that its API tokens can have. Default: none.
     #[oai(skip_serializing_if_is_none)]
     scopes: Option<Vec<String>>,
 }
@@ -70,19 +70,19 @@ impl Input for ServiceRequest {
     }
 }
 
-/// A service: a program that acts for itself, by API tokens alone.
+/// A service: an account for a program, which acts only with API tokens.
 #[derive(Object)]
 #[oai(rename = "Service", example)]
 struct ServiceResponse {
-    /// Its id.
+    /// The id of the service.
     id: String,
-    /// Its name: the `username` of its tokens.
+    /// The name of the service, which is the `username` of its API tokens.
     name: String,
-    /// What its tokens may do at most.
+    /// The scopes that its API tokens can have.
     scopes: Vec<String>,
-    /// Whether its tokens are accepted.
+    /// `true` if its API tokens are accepted.
     is_active: bool,
-    /// When it was made, in seconds since the epoch.
+    /// The time of creation, in seconds since the epoch.
     created: u64,
 }
 
@@ -105,13 +105,13 @@ impl From<Service> for ServiceResponse {
     }
 }
 
-/// Some services.
+/// A page of services.
 #[derive(Object)]
 #[oai(rename = "Services", example)]
 struct ServicesResponse {
-    /// By name.
+    /// The services, ordered by name.
     items: Vec<ServiceResponse>,
-    /// What to give as `after` for more; null when there are none.
+    /// The pagination cursor: send it as `after` to get the next page. `null` on the last page.
     next: Option<String>,
 }
 
@@ -130,7 +130,7 @@ enum CreatedResponse {
 
 #[derive(ApiResponse)]
 enum EmptyResponse {
-    /// Done, on every replica within a second.
+    /// Done. All replicas apply it within a second. The response has no body.
     #[oai(status = 204)]
     NoContent,
 }
@@ -139,11 +139,11 @@ pub(crate) struct Api;
 
 #[OpenApi(tag = "Tag::Admin")]
 impl Api {
-    /// Make a service
+    /// Create a service
     ///
-    /// A program that acts for itself: without password or address, by API tokens alone, which
-    /// `POST /auth/tokens` makes with its name as `username`. A session requires that its password was given a short
-    /// time ago.
+    /// Creates an account for a program. It has no password and no e-mail address, and acts only with API tokens. To
+    /// create one, send the name of the service as `username` to `POST /auth/tokens`. Requires the scope `super`, and
+    /// for sessions a fresh token (otherwise 403 `FRESH_TOKEN_REQUIRED`).
     #[oai(path = "/admin/services", method = "post", operation_id = "create_service")]
     async fn create(
         &self,
@@ -156,15 +156,17 @@ impl Api {
         Ok(CreatedResponse::Service(Json(made.into())))
     }
 
-    /// Which services there are
+    /// List services
+    ///
+    /// Returns the services, ordered by name. Requires the scope `super`.
     #[oai(path = "/admin/services", method = "get", operation_id = "list_services")]
     async fn list(
         &self,
         app: Data<&App>,
         _superuser: Superuser,
-        /// At most so many, 20 if not given; less than 1 is taken for 1, more than 100 for 100.
+        /// The maximum number of items, from 1 to 100. Default: 20. Other values are replaced by the nearest of these.
         limit: Query<Option<u64>>,
-        /// The `next` of the page before.
+        /// The pagination cursor: `next` of the previous page.
         after: Query<Option<String>>,
     ) -> Result<Json<ServicesResponse>> {
         let after = after.0.filter(|after| !after.contains('\0'));
@@ -176,14 +178,14 @@ impl Api {
 
     /// Delete a service
     ///
-    /// With its tokens, which are accepted nowhere any more. A session requires that its password was given a short
-    /// time ago.
+    /// Deletes a service with its API tokens, which are not accepted any more. Requires the scope `super`, and for
+    /// sessions a fresh token (otherwise 403 `FRESH_TOKEN_REQUIRED`).
     #[oai(path = "/admin/services/:name", method = "delete", operation_id = "delete_service")]
     async fn delete(
         &self,
         app: Data<&App>,
         superuser: Superuser,
-        /// Its name.
+        /// The name of the service.
         name: Path<String>,
     ) -> Result<EmptyResponse> {
         super::delete(&app, &superuser, &name).await?;

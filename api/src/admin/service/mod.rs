@@ -1,4 +1,4 @@
-//! Services: what superusers do with them.
+//! Actions of superusers on services.
 
 pub(crate) mod http;
 
@@ -10,11 +10,11 @@ use crate::identity::service::{self, Service, ServiceName};
 use crate::platform::audit::{Act, Actor, Entry};
 use crate::platform::unit_of_work::UnitOfWork;
 
-/// Makes a service.
+/// Creates a service.
 ///
 /// # Errors
 ///
-/// [`Code::ServiceAlreadyExists`]; [`Code::ApiTokenInvalidScopes`] for what only people may do;
+/// [`Code::ServiceAlreadyExists`]; [`Code::ApiTokenInvalidScopes`] for scopes that only users can have;
 /// [`Code::FreshProofRequired`]; [`Code::TooManyAttempts`].
 pub async fn create(
     app: &App,
@@ -34,7 +34,7 @@ pub async fn create(
     Ok(made)
 }
 
-/// Deletes a service with its tokens: they are accepted nowhere any more.
+/// Deletes a service with its API tokens, which are not accepted any more.
 ///
 /// # Errors
 ///

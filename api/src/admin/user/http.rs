@@ -1,4 +1,4 @@
-//! `/users` and `/users/{id}`
+//! The operations `/users` and `/users/{id}…`.
 
 use poem::web::Data;
 use poem_openapi::param::{Path, Query};
@@ -17,7 +17,7 @@ use crate::identity::user::http::UserResponse;
 use crate::identity::user::{Changes, Email, Filter};
 use crate::self_service::account::download::Download;
 
-/// The refusals of each operation, for the documents.
+/// The errors of each operation, for the OpenAPI document.
 pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
     ("list_users", &[Code::Unauthorized, Code::Forbidden, Code::UnprocessableContent]),
     ("read_user", &[Code::Unauthorized, Code::Forbidden, Code::NotFound]),
@@ -61,35 +61,35 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
     ),
 ];
 
-/// What a superuser changes of a user. What is missing stays.
+/// Changes to a user. Members that are missing keep their value.
 #[derive(Object)]
 #[oai(example)]
 struct UpdateUserRequest {
-    /// A new e-mail address. It is not verified, unless `is_verified` says so.
+    /// The new e-mail address. It is not verified, unless `is_verified` is `true`.
     #[oai(skip_serializing_if_is_none)]
     email: Option<String>,
-    /// A new password: it ends every session of theirs.
+    /// The new password. It ends every session of the user.
     #[oai(skip_serializing_if_is_none)]
     password: Option<String>,
-    /// Whether they may sign in; being made inactive ends every session of theirs.
+    /// `true` if the user may sign in. `false` ends every session of the user.
     #[oai(skip_serializing_if_is_none)]
     is_active: Option<bool>,
-    /// Whether they may do what superusers may.
+    /// `true` if the user is a superuser.
     #[oai(skip_serializing_if_is_none)]
     is_superuser: Option<bool>,
-    /// Whether the address was shown to be theirs.
+    /// `true` if the address is verified.
     #[oai(skip_serializing_if_is_none)]
     is_verified: Option<bool>,
-    /// What they may do, beside what superusers may: `["authenticated"]` for most.
+    /// The scopes, without those that superusers have in any case. `["authenticated"]` for most users.
     #[oai(skip_serializing_if_is_none)]
     scopes: Option<Vec<String>>,
-    /// Their name: up to 100 characters; null or nothing takes it away.
+    /// The name, up to 100 characters. `null` or an empty text removes it.
     #[oai(skip_serializing_if_is_none)]
     name: Option<String>,
-    /// Their surname: up to 100 characters; null or nothing takes it away.
+    /// The surname, up to 100 characters. `null` or an empty text removes it.
     #[oai(skip_serializing_if_is_none)]
     surname: Option<String>,
-    /// Their page: a URL of up to 256 characters; null or nothing takes it away.
+    /// The web page: a URL of up to 256 characters. `null` or an empty text removes it.
     #[oai(skip_serializing_if_is_none)]
     website: Option<String>,
 }
@@ -142,13 +142,13 @@ impl Input for UpdateUserRequest {
     }
 }
 
-/// Some users.
+/// A page of users.
 #[derive(Object)]
 #[oai(rename = "Users", example)]
 struct UsersResponse {
-    /// By e-mail address.
+    /// The users, ordered by e-mail address.
     items: Vec<UserResponse>,
-    /// What to give as `after` for more; null when there are none.
+    /// The pagination cursor: send it as `after` to get the next page. `null` on the last page.
     next: Option<String>,
 }
 
@@ -160,7 +160,7 @@ impl Example for UsersResponse {
 
 #[derive(ApiResponse)]
 enum EmptyResponse {
-    /// Done.
+    /// Done. The response has no body.
     #[oai(status = 204)]
     NoContent,
 }
@@ -169,26 +169,27 @@ pub(crate) struct Api;
 
 #[OpenApi(tag = "Tag::Users")]
 impl Api {
-    /// Who is registered
+    /// List users
     ///
-    /// By e-mail address; with `q`, those whose address, name or surname contains it, without case.
+    /// Returns users, ordered by e-mail address. `q` finds a part of the address, name or surname, in upper or lower
+    /// case. The three flags are filters. Requires the scope `super`.
     #[oai(path = "/users", method = "get", operation_id = "list_users")]
     #[expect(clippy::too_many_arguments, reason = "each is a parameter of the operation")]
     async fn list(
         &self,
         app: Data<&App>,
         _superuser: Superuser,
-        /// What to look for.
+        /// A part of the e-mail address, name or surname.
         q: Query<Option<String>>,
-        /// At most so many, 20 if not given; less than 1 is taken for 1, more than 100 for 100.
+        /// The maximum number of items, from 1 to 100. Default: 20. Other values are replaced by the nearest of these.
         limit: Query<Option<u64>>,
-        /// The `next` of the page before.
+        /// The pagination cursor: `next` of the previous page.
         after: Query<Option<String>>,
-        /// Those who may sign in, or may not.
+        /// `true` for users who may sign in, `false` for those who may not. Default: both.
         is_active: Query<Option<bool>>,
-        /// Superusers, or the others.
+        /// `true` for superusers, `false` for other users. Default: both.
         is_superuser: Query<Option<bool>>,
-        /// Those whose address was shown to be theirs, or was not.
+        /// `true` for users whose address is verified, `false` for the others. Default: both.
         is_verified: Query<Option<bool>>,
     ) -> Result<Json<UsersResponse>> {
         let (after, limit) = (after.0.as_deref(), limit.0.unwrap_or(20));
@@ -206,29 +207,33 @@ impl Api {
         }))
     }
 
-    /// Who is this
+    /// Read a user
+    ///
+    /// Returns the user with this id. Requires the scope `super`.
     #[oai(path = "/users/:id", method = "get", operation_id = "read_user")]
     async fn read(
         &self,
         app: Data<&App>,
         _superuser: Superuser,
-        /// The user's id.
+        /// The id of the user.
         id: Path<String>,
     ) -> Result<Json<UserResponse>> {
         Ok(Json(UserResponse::from(&super::read(&app, &id).await?)))
     }
 
-    /// What is kept of a user
+    /// Export a user
     ///
-    /// Everything: what they say of themself, sessions, those that ended too, API tokens, and what was
-    /// done by them and on them. A superuser has one export running at a time. The answer is sent as it is
-    /// read: one that breaks off has no end.
+    /// Returns everything that is stored about a user: profile, sessions, API tokens, previous addresses and audit
+    /// entries. A superuser can run one export at a time. The answer is sent while it is read. If it breaks off, the
+    /// last chunk is missing.
+    ///
+    /// Requires the scope `super`, and for sessions a fresh token (otherwise 403 `FRESH_TOKEN_REQUIRED`).
     #[oai(path = "/users/:id/export", method = "post", operation_id = "export_user")]
     async fn export(
         &self,
         app: Data<&App>,
         superuser: Superuser,
-        /// The user's id.
+        /// The id of the user.
         id: Path<String>,
     ) -> Result<Download> {
         Ok(Download(super::export(&app, &superuser, &id).await?))
@@ -236,17 +241,19 @@ impl Api {
 
     /// Change a user
     ///
-    /// Also their flags and scopes. A session requires that its password was given a short time ago: otherwise it
-    /// gets 403 `FRESH_TOKEN_REQUIRED`, and its user gives the password to `/auth/jwt/fresh`. API tokens with the scope
-    /// `super` do not, but for the address and the password of their own owner. It takes effect with the user's next
-    /// request, whatever token they have. Whoever loses a scope or a flag gets new access tokens by a refresh: the
-    /// old ones are revoked. The last superuser who may sign in stays one.
+    /// Changes a user, including their flags and scopes, and returns the user. The change takes effect within a second,
+    /// for all tokens of the user. If the user loses a scope or stops being a superuser, their access tokens are
+    /// revoked; a refresh returns new ones. The last superuser who can sign in cannot be demoted or deactivated.
+    ///
+    /// Requires the scope `super`, and for sessions a fresh token (otherwise 403 `FRESH_TOKEN_REQUIRED`): send the
+    /// password to `POST /auth/jwt/fresh` to get one. API tokens with the scope `super` need none, but cannot change
+    /// the address or the password of their own owner.
     #[oai(path = "/users/:id", method = "patch", operation_id = "update_user")]
     async fn update(
         &self,
         app: Data<&App>,
         superuser: Superuser,
-        /// The user's id.
+        /// The id of the user.
         id: Path<String>,
         body: Body<UpdateUserRequest>,
     ) -> Result<Json<UserResponse>> {
@@ -258,14 +265,15 @@ impl Api {
 
     /// Delete a user
     ///
-    /// With their sessions and API tokens. A session requires that its password was given a short time ago. The last
-    /// superuser who may sign in stays.
+    /// Deletes a user with all sessions and API tokens. The last superuser who can sign in cannot be deleted. Requires
+    /// the scope `super`, and for sessions a fresh token (otherwise 403 `FRESH_TOKEN_REQUIRED`). An API token cannot
+    /// delete its own owner.
     #[oai(path = "/users/:id", method = "delete", operation_id = "delete_user")]
     async fn delete(
         &self,
         app: Data<&App>,
         superuser: Superuser,
-        /// The user's id.
+        /// The id of the user.
         id: Path<String>,
     ) -> Result<EmptyResponse> {
         super::delete(&app, &superuser, &id).await?;

@@ -1,4 +1,4 @@
-//! The directory: what superusers do with other people's accounts.
+//! Actions of superusers on the accounts of users.
 
 pub(crate) mod http;
 
@@ -18,11 +18,11 @@ use crate::platform::audit::{Act, Actor, Entry};
 use crate::platform::unit_of_work::UnitOfWork;
 use crate::self_service::account::{self, ChangeContext, Export};
 
-/// A page of the users, by address.
+/// A page of users, ordered by address.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn list(
     app: &App,
     filter: Filter,
@@ -32,22 +32,22 @@ pub async fn list(
     user::list(&app.database, filter, after, limit).await
 }
 
-/// A user.
+/// Returns a user.
 ///
 /// # Errors
 ///
-/// [`Code::NotFound`] for an id of nobody, and for what is no id.
+/// [`Code::NotFound`] if there is no user with this id, or if it is not an id.
 pub async fn read(app: &App, id: &str) -> Result<User> {
     let found = user::by_id(&app.database, parsed(id)?).await?;
     Ok(found.ok_or(Code::NotFound)?.user)
 }
 
-/// Begins an export of everything that is kept of a user.
+/// Begins an export of everything that is stored about a user.
 ///
 /// # Errors
 ///
-/// [`Code::NotFound`]; [`Code::FreshProofRequired`]; [`Code::TooManyAttempts`] for a superuser who has one running already or acts too often;
-/// [`Code::ServiceBusy`] while too many others export.
+/// [`Code::NotFound`]; [`Code::FreshProofRequired`]; [`Code::TooManyAttempts`] if an export of this superuser runs
+/// already, or if they act too often; [`Code::ServiceBusy`] while too many others run.
 pub async fn export(app: &App, superuser: &Superuser, id: &str) -> Result<Export> {
     superuser.require_fresh_claims(app)?;
     superuser.count_act(app)?;
@@ -66,24 +66,24 @@ fn parsed(id: &str) -> Result<UserId> {
     id.parse().map_err(|_| Code::NotFound.into())
 }
 
-/// A change of a user by a superuser.
+/// Changes that a superuser makes to a user.
 #[derive(Default)]
 pub struct UserUpdate {
-    /// What is to be as said.
+    /// The new values.
     pub changes: Changes,
-    /// Another password.
+    /// A new password.
     pub password: Option<Password>,
-    /// What changes about the scopes, where they are not to be as said: of two who change different ones neither
-    /// undoes the other's.
+    /// Scopes to add and remove, in place of new values. So two superusers who change different scopes do not undo each
+    /// other's change.
     pub regrant: Option<Regrant>,
 }
 
-/// A change of somebody's scopes, whatever they are.
+/// A change of a user's scopes, relative to those they have.
 #[derive(Debug, Default)]
 pub struct Regrant {
-    /// Those they get.
+    /// The scopes that are added.
     pub added: Scopes,
-    /// Those they lose.
+    /// The scopes that are removed.
     pub taken: Scopes,
 }
 
@@ -94,20 +94,20 @@ impl Regrant {
         let granted: Scopes = granted.into_iter().collect();
         if granted.iter().count() > MAX_SCOPES {
             let message =
-                LocalizedMessage::new("scopes-wrong", "These are too many scopes").about("scopes");
+                LocalizedMessage::new("scopes-wrong", "There are too many scopes").about("scopes");
             return Err(Error::with_messages(Code::UnprocessableContent, vec![message]));
         }
         Ok(granted)
     }
 }
 
-/// Changes a user: a new password and being made inactive end every session they have.
+/// Changes a user. A new password or a deactivation ends every session that they have.
 ///
 /// # Errors
 ///
 /// [`Code::NotFound`], [`Code::UpdateUserEmailAlreadyExists`], [`Code::UpdateUserInvalidPassword`],
-/// [`Code::LastSuperuser`], [`Code::ServiceBusy`]; [`Code::FreshProofRequired`] for a session whose password was given
-/// too long ago, and for an API token that would change its owner's address or password.
+/// [`Code::LastSuperuser`], [`Code::ServiceBusy`]; [`Code::FreshProofRequired`] if the password of the session was
+/// given too long ago, or if an API token would change its owner's address or password.
 pub async fn change(
     app: &App,
     superuser: &Superuser,
@@ -121,7 +121,7 @@ pub async fn change(
     }
     superuser.require_fresh_claims(app)?;
     if changes.granted.as_ref().is_some_and(|scopes| scopes.contains(Scope::SUPER)) {
-        return Err(Error::field("scopes", "super is what is_superuser gives"));
+        return Err(Error::field("scopes", "The scope super comes only with is_superuser"));
     }
     superuser.count_act(app)?;
     let hash = match password {
@@ -141,7 +141,8 @@ pub async fn change(
     let own = superuser.is_user(id);
     let context = ChangeContext { own, kept: None, ip: None, client: None };
     if raises(&locked, &changes) {
-        // A cookie of the pages from before opens nothing new; tokens may what their user may, as ever.
+        // A cookie from before must not gain the new rights. Tokens always have the rights that their user currently
+        // has.
         session::browser::sign_out_everywhere(&work, id).await?;
     }
     let (before, sets_password) = (locked.clone(), changes.hash.is_some());
@@ -153,7 +154,7 @@ pub async fn change(
     Ok(user)
 }
 
-/// Tells superusers by mail of one that was added, and of one whose password somebody else set.
+/// Informs superusers by mail of a new superuser, and of a superuser's password that somebody else set.
 async fn tell_superusers(
     app: &App,
     transaction: &DatabaseTransaction,
@@ -174,14 +175,14 @@ async fn tell_superusers(
     Ok(())
 }
 
-/// Whether somebody may more than before.
+/// Returns true if the changes give the user a right that they did not have.
 fn raises(locked: &User, changes: &Changes) -> bool {
     let scopes = changes.granted.as_ref().and_then(|granted| granted.beyond(&locked.granted));
     scopes.is_some() || changes.is_superuser == Some(true) && !locked.is_superuser
 }
 
-/// A user who is about to be changed, locked until the transaction ends; and so is whoever changes them,
-/// who may still do that: the tables are asked, not what was known when they asked.
+/// Locks a user who is about to be changed, and the superuser who changes them, until the transaction ends. Checks in
+/// the tables that the superuser may still do it.
 async fn lock(
     app: &App,
     transaction: &DatabaseTransaction,
@@ -196,18 +197,18 @@ async fn lock(
     superuser.lock(app, transaction, [PrincipalId::User(id)], Requires::FreshProof).await?;
     let locked = user::by_id_in(transaction, id).await?.ok_or(Code::NotFound)?.user;
     if changes.takes_superuser_from(&locked) && !changes.takes_superuser_from(&before) {
-        // Made one in between.
+        // They became a superuser in the meantime.
         user::require_another_superuser(transaction, id).await?;
     }
     Ok(locked)
 }
 
-/// Deletes a user, with everything that is theirs.
+/// Deletes a user with all their data.
 ///
 /// # Errors
 ///
-/// [`Code::NotFound`], [`Code::LastSuperuser`]; [`Code::FreshProofRequired`] for a session whose password was given too
-/// long ago, and for an API token that would delete its owner.
+/// [`Code::NotFound`], [`Code::LastSuperuser`]; [`Code::FreshProofRequired`] if the password of the session was given
+/// too long ago, or if an API token would delete its owner.
 pub async fn delete(app: &App, superuser: &Superuser, id: &str) -> Result<()> {
     let id = parsed(id)?;
     superuser.require_proof_for_own(app, id)?;

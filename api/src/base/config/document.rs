@@ -1,4 +1,4 @@
-//! The settings, shown: to operators, and as `.env.example`.
+//! The settings as operators see them, and as `.env.example` contains them.
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command};
@@ -6,20 +6,20 @@ use clap::{ArgMatches, Args, Command};
 use super::{Config, EXAMPLE_SECRET};
 use crate::base::database::DatabaseUrl;
 
-/// A setting as it stands, for people.
+/// A setting with its value and its origin, to show to people.
 #[derive(Debug, Clone)]
 pub struct Setting {
     /// The environment variable's name.
     pub name: String,
-    /// Its value; of a secret, only that there is one.
+    /// The value. For a secret it is `(secret)`.
     pub value: String,
-    /// Where the value came from: `flag`, `environment`, `.env`, `default` or `unset`.
+    /// The origin of the value: `flag`, `environment`, `.env`, `default` or `unset`.
     pub origin: &'static str,
 }
 
 const SECRETS: [&str; 4] = ["app_secret", "app_secret_previous", "database_url", "mail_url"];
 
-/// The settings as `matches` holds them, in the order of their definition. `from_file` names the
+/// The settings that `matches` contains, in the order of their definition. `from_file` contains the names of the
 /// environment variables that `.env` set.
 pub fn settings(matches: &ArgMatches, from_file: &[String]) -> Vec<Setting> {
     definitions()
@@ -51,16 +51,16 @@ pub fn settings(matches: &ArgMatches, from_file: &[String]) -> Vec<Setting> {
         .collect()
 }
 
-/// The definition of every setting, as clap knows it.
+/// The definitions of all settings, as arguments of clap.
 pub fn definitions() -> Command {
     Config::augment_args(Command::new("settings"))
 }
 
 /// The text of `.env.example`: every setting with its help and its default.
 pub fn example() -> String {
-    let mut text = "# Every setting of Tessera. `cp .env.example .env` is a working start for \
-                    development.\n# A flag goes before the environment, the environment before \
-                    this file, this file before the default.\n"
+    let mut text = "# All settings of Tessera. `cp .env.example .env` gives you a working configuration \
+                    for development.\n# Flags take precedence over the environment, the environment \
+                    over this file, and this file over the defaults.\n"
         .to_owned();
     for argument in definitions().get_arguments().filter(|argument| !argument.is_hide_set()) {
         let Some(name) = argument.get_env().map(|name| name.to_string_lossy().into_owned()) else {

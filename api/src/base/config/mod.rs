@@ -1,4 +1,4 @@
-//! Every setting, once: flag, environment variable, `.env` line, help text and `.env.example`.
+//! The settings. Each is defined once; its flag, environment variable, help text and line in `.env.example` follow.
 
 mod document;
 mod mail;
@@ -28,7 +28,7 @@ use tessera_verify::SigningAlgorithm;
 use crate::base::database::DatabaseUrl;
 use crate::base::random;
 
-/// The shortest secret that signs tokens outside development, in bytes (RFC 7518, section 3.2).
+/// The minimum length of the secret that signs tokens outside development, in bytes (RFC 7518, section 3.2).
 pub const MIN_SECRET_LENGTH: usize = 32;
 
 /// The secret in `.env.example`, which everybody knows.
@@ -36,27 +36,29 @@ pub const EXAMPLE_SECRET: &str = "an-example-known-to-everybody-made-for-develop
 
 const MAKE_SECRET: &str = "run `openssl rand -hex 32` (or `tessera secret generate`)";
 
-/// The settings of a Tessera.
+/// The settings of a server or a command.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Settings")]
 pub struct Config {
-    /// Development profile: weak secrets and passwords pass with a warning, and a missing
-    /// APP_SECRET is made and kept beside the database
+    /// Development profile, never for production: Tessera accepts weak secrets and passwords, writes mails to
+    /// ./outbox unless MAIL_URL is set, and creates a missing APP_SECRET in a file beside the SQLite database (with
+    /// PostgreSQL: ./tessera.secret)
     #[arg(long = "dev", env = "TESSERA_DEV", global = true, value_name = "BOOL", num_args = 0..=1,
           require_equals = true, default_value = "false", default_missing_value = "true",
           value_parser = BoolishValueParser::new())]
     pub dev: bool,
 
-    /// The address to listen on
+    /// The IP address to listen on. 0.0.0.0 means all IPv4 addresses, as in a container
     #[arg(long, env = "HOST", global = true, default_value = "127.0.0.1")]
     pub host: IpAddr,
 
-    /// The port to listen on; 0 for any free one
+    /// The port to listen on. 0 means any free port
     #[arg(long, env = "PORT", global = true, default_value = "8000")]
     pub port: u16,
 
-    /// Where callers find this service: the issuer of its tokens and the base of its links. It is
-    /// used in its normal form: scheme and host in lower case, without the usual port and without a slash at the end
+    /// The URL under which browsers and services reach Tessera, for example `https://id.example.com`. It is the
+    /// issuer of tokens and the beginning of links. Tessera puts scheme and host into lower case, and removes a
+    /// default port and slashes at the end
     #[arg(
         long,
         env = "PUBLIC_URL",
@@ -66,8 +68,8 @@ pub struct Config {
     )]
     pub public_url: PublicUrl,
 
-    /// Where users are kept: sqlite:///./relative.db, sqlite:////absolute.db or
-    /// postgres://user:password@host/database
+    /// The database: `sqlite:///./relative.db`, `sqlite:////absolute.db` or
+    /// `postgres://user:password@host/database`
     #[arg(
         long,
         env = "DATABASE_URL",
@@ -77,12 +79,12 @@ pub struct Config {
     )]
     pub database_url: DatabaseUrl,
 
-    /// A file that holds DATABASE_URL, and goes before it
+    /// A file that contains DATABASE_URL. It takes precedence over DATABASE_URL itself
     #[arg(long, env = "DATABASE_URL_FILE", global = true, value_name = "FILE")]
     pub database_url_file: Option<PathBuf>,
 
-    /// When to bring the schema up to date: at the start, never but refuse to start without, or
-    /// never
+    /// When to apply migrations: at start (auto); never, and refuse to start if some are missing (check); or never,
+    /// without checking (off)
     #[arg(
         long,
         env = "MIGRATE",
@@ -93,8 +95,8 @@ pub struct Config {
     )]
     pub migrate: Migrate,
 
-    /// SQLite only: full keeps every acknowledged write through a power cut; normal is faster and
-    /// keeps them through a crash of the process only
+    /// SQLite only: with full, every acknowledged write survives a power failure. normal is faster, but such a write
+    /// survives only a crash of the process
     #[arg(
         long,
         env = "SQLITE_SYNCHRONOUS",
@@ -105,16 +107,17 @@ pub struct Config {
     )]
     pub sqlite_synchronous: SqliteSynchronous,
 
-    /// The secret that signs tokens, as raw UTF-8: outside development at least 32 bytes, and not one
-    /// that is easy to guess
+    /// The secret that signs tokens. Tessera uses the bytes of its text (UTF-8), without decoding. Outside
+    /// development it must have at least 32 bytes and must not be easy to guess. `tessera secret generate` makes one
     #[arg(long, env = "APP_SECRET", global = true, value_name = "SECRET")]
     pub app_secret: Option<Secret>,
 
-    /// A file that holds APP_SECRET, and goes before it
+    /// A file that contains APP_SECRET. It takes precedence over APP_SECRET itself
     #[arg(long, env = "APP_SECRET_FILE", global = true, value_name = "FILE")]
     pub app_secret_file: Option<PathBuf>,
 
-    /// Former secrets, separated by commas: they still verify, and never sign
+    /// Previous secrets, separated by commas, for a rotation. Tessera still verifies and decrypts with them, but
+    /// signs and encrypts only with APP_SECRET
     #[arg(
         long,
         env = "APP_SECRET_PREVIOUS",
@@ -124,12 +127,13 @@ pub struct Config {
     )]
     pub app_secret_previous: Vec<Secret>,
 
-    /// A file that holds APP_SECRET_PREVIOUS; those of both verify
+    /// A file that contains previous secrets, separated by commas. Tessera uses them in addition to
+    /// APP_SECRET_PREVIOUS
     #[arg(long, env = "APP_SECRET_PREVIOUS_FILE", global = true, value_name = "FILE")]
     pub app_secret_previous_file: Option<PathBuf>,
 
-    /// What access tokens are signed with: APP_SECRET itself (HS256), or keys of the database whose
-    /// public part anybody may read (RS256, ES256, EdDSA)
+    /// The algorithm that signs access tokens: HS256 (with APP_SECRET), or RS256, ES256 or EdDSA (with private keys
+    /// in the database, whose public keys are at /.well-known/jwks.json)
     #[arg(
         long,
         env = "JWT_ALGORITHM",
@@ -140,7 +144,7 @@ pub struct Config {
     )]
     pub jwt_algorithm: SigningAlgorithm,
 
-    /// The services that tokens are for: the aud claim
+    /// The audience of access tokens (the claim aud): a name for the services that they are for
     #[arg(
         long,
         env = "JWT_AUDIENCE",
@@ -149,8 +153,8 @@ pub struct Config {
         default_value = "tessera", value_parser = value::parse_audience)]
     pub jwt_audience: String,
 
-    /// Further audiences that access tokens may be asked for, separated by commas; with HS256 each has
-    /// a secret of its own, which `tessera keys derive` prints
+    /// Further audiences that clients can request access tokens for, separated by commas. With HS256, each has its
+    /// own secret, which `tessera keys derive` prints
     #[arg(
         long,
         env = "JWT_AUDIENCES",
@@ -161,108 +165,110 @@ pub struct Config {
     )]
     pub jwt_audiences: Vec<String>,
 
-    /// How far ahead a token's iat and nbf may lie, in seconds (0 to 60): how far the clocks of
-    /// replicas may differ. No leeway makes a token live longer than its exp
+    /// The largest difference between the clocks of replicas, in seconds (0 to 60). The times iat and nbf of a token
+    /// can be this far in the future. The leeway does not extend exp
     #[arg(long, env = "JWT_LEEWAY", global = true, value_name = "SECONDS", default_value = "2",
           value_parser = clap::value_parser!(u64).range(0..=tessera_verify::MAX_LEEWAY))]
     pub jwt_leeway: u64,
 
-    /// How long an access token lives, in seconds (1 to 86400)
+    /// Lifetime of an access token, in seconds (1 to 86400)
     #[arg(long, env = "ACCESS_TOKEN_EXPIRES", global = true, value_name = "SECONDS",
           default_value = "900", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub access_token_expires: u64,
 
-    /// How long a refresh token lives, in seconds (1 to 31622400)
+    /// Lifetime of each refresh token, in seconds (1 to 31622400)
     #[arg(long, env = "REFRESH_TOKEN_EXPIRES", global = true, value_name = "SECONDS",
           default_value = "2592000", value_parser = clap::value_parser!(u64).range(1..=31_622_400))]
     pub refresh_token_expires: u64,
 
-    /// How long a session may last, however often it is refreshed, in seconds (1 to 315360000)
+    /// Maximum lifetime of a session, however often it is refreshed, in seconds (1 to 315360000)
     #[arg(long, env = "SESSION_EXPIRES", global = true, value_name = "SECONDS",
           default_value = "31622400", value_parser = clap::value_parser!(u64).range(1..=315_360_000))]
     pub session_expires: u64,
 
-    /// How long a browser that is signed in on the pages may do nothing, in seconds (60 to 2592000)
+    /// Time without a request after which a browser is signed out of the web pages, in seconds (60 to 2592000)
     #[arg(long, env = "BROWSER_SESSION_IDLE_EXPIRES", global = true, value_name = "SECONDS",
           default_value = "3600", value_parser = clap::value_parser!(u64).range(60..=2_592_000))]
     pub browser_session_idle_expires: u64,
 
-    /// How long a browser may stay signed in on the pages, however often it is used, in seconds
+    /// Maximum time that a browser stays signed in to the web pages, however often it is used, in seconds
     /// (60 to 31622400)
     #[arg(long, env = "BROWSER_SESSION_EXPIRES", global = true, value_name = "SECONDS",
           default_value = "604800", value_parser = clap::value_parser!(u64).range(60..=31_622_400))]
     pub browser_session_expires: u64,
 
-    /// How long after a password was given its access token counts as fresh, in seconds
-    /// (1 to 86400)
+    /// Time after the password was given during which an access token is fresh, in seconds (1 to 86400). Important
+    /// changes require a fresh token
     #[arg(long, env = "FRESH_TOKEN_EXPIRES", global = true, value_name = "SECONDS",
           default_value = "900", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub fresh_token_expires: u64,
 
-    /// How long a spent refresh token gets its successor again, for answers that were lost, in
-    /// seconds (0 to 300)
+    /// Time during which a client can repeat a refresh whose answer was lost, and gets the same refresh token again,
+    /// in seconds (0 to 300). A later repetition ends the session
     #[arg(long, env = "REFRESH_REUSE_LEEWAY", global = true, value_name = "SECONDS",
           default_value = "10", value_parser = clap::value_parser!(u64).range(0..=300))]
     pub refresh_reuse_leeway: u64,
 
-    /// How long an API token lives that is made without an expiry, in seconds (1 to 315360000); for
-    /// ever by default
+    /// Lifetime of an API token that is made without an expiry, in seconds (1 to 315360000). If this is not set, such
+    /// a token never expires
     #[arg(long, env = "API_TOKEN_EXPIRES", global = true, value_name = "SECONDS",
           value_parser = clap::value_parser!(u64).range(1..=315_360_000))]
     pub api_token_expires: Option<u64>,
 
-    /// Whether revoked tokens are refused before they expire
+    /// Refuse revoked access tokens before they expire. If this is false, revoking still ends sessions and deletes
+    /// API tokens, but access tokens are accepted until they expire
     #[arg(long, env = "BLACKLIST_ENABLED", global = true, value_name = "BOOL", num_args = 1,
           default_value = "true", value_parser = BoolishValueParser::new())]
     pub blacklist_enabled: bool,
 
-    /// How old the knowledge of revocations may be before every token is refused, in seconds
-    /// (2 to 300)
+    /// Maximum age of a server's copy of the revocation list, in seconds (2 to 300). If the copy is older, the server
+    /// refuses every token with 503
     #[arg(long, env = "REVOCATION_MAX_STALENESS", global = true, value_name = "SECONDS",
           default_value = "5", value_parser = clap::value_parser!(u64).range(2..=300))]
     pub revocation_max_staleness: u64,
 
-    /// The cost of a password hash, as a power of two (10 to 31; from 4 in development)
+    /// Cost of a password hash, as a power of two (10 to 31; in development from 4). Each step doubles the time
     #[arg(long, env = "BCRYPT_COST", global = true, value_name = "COST", default_value = "12",
           value_parser = clap::value_parser!(u32).range(4..=31))]
     pub bcrypt_cost: u32,
 
-    /// The fewest characters of a password; in development fewer pass with a warning
+    /// Minimum length of a password, in characters (1 to 1024). In development, shorter passwords are accepted with a
+    /// warning
     #[arg(long, env = "PASSWORD_MIN_LENGTH", global = true, value_name = "CHARACTERS",
           default_value = "8", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub password_min_length: u16,
 
-    /// How hard a password must be to guess, as zxcvbn has it: 0 for any, 4 for the hardest; in
-    /// development any passes
+    /// Minimum strength of a password: its zxcvbn score, from 0 (every password) to 4 (very hard to guess). In
+    /// development, every password is accepted
     #[arg(long, env = "PASSWORD_MIN_SCORE", global = true, value_name = "SCORE",
           default_value = "2", value_parser = clap::value_parser!(u8).range(0..=4))]
     pub password_min_score: u8,
 
-    /// A file with stolen passwords, which nobody may choose: `tessera breach build` makes it of a list; in
-    /// development they pass with a warning
+    /// A file with stolen passwords, which users cannot choose. `tessera breach build` makes it from a list. In
+    /// development, stolen passwords are accepted with a warning
     #[arg(long, env = "BREACH_FILTER", global = true, value_name = "FILE")]
     pub breach_filter: Option<PathBuf>,
 
-    /// Whether attempts to sign in and to register, and acts of accounts, are limited; off for benchmarks
+    /// Limit sign-in attempts, registrations and the actions of accounts. Turn this off only for benchmarks
     #[arg(long, env = "RATE_LIMIT", global = true, value_name = "BOOL", num_args = 1,
           default_value = "true", value_parser = BoolishValueParser::new())]
     pub rate_limit: bool,
 
-    /// The proxies that are believed when they say who asks (X-Forwarded-For): addresses and networks,
-    /// as 10.0.0.0/8, separated by commas
+    /// Proxies whose X-Forwarded-For header Tessera accepts as the client's address: IP addresses and networks,
+    /// separated by commas, for example `10.0.0.0/8,::1`
     #[arg(long, env = "TRUSTED_PROXIES", global = true, value_name = "NETWORKS",
           value_delimiter = ',', value_parser = value::parse_network)]
     pub trusted_proxies: Vec<IpNet>,
 
-    /// How mail is sent.
+    /// The settings of mail.
     #[command(flatten)]
     pub mail: MailSettings,
 
-    /// How pages look, and what they say.
+    /// The settings of web pages.
     #[command(flatten)]
     pub pages: PageSettings,
 
-    /// Whether people may register themselves
+    /// Who can create an account: anyone (open), or only operators (closed)
     #[arg(
         long,
         env = "REGISTRATION",
@@ -273,13 +279,13 @@ pub struct Config {
     )]
     pub registration: Registration,
 
-    /// Whether only users with a verified address may sign in and act
+    /// Refuse users whose e-mail address is not verified: they cannot sign in, and their tokens are not accepted
     #[arg(long, env = "REQUIRE_VERIFICATION", global = true, value_name = "BOOL", num_args = 1,
           default_value = "false", value_parser = BoolishValueParser::new())]
     pub require_verification: bool,
 
-    /// The origins whose pages may call this service, separated by commas, each a scheme and a
-    /// host, and a port unless it is the usual one; none by default
+    /// Other origins whose pages can call Tessera, separated by commas, for example `https://app.example.com`. An
+    /// origin is a scheme and a host, and a port unless it is the default
     #[arg(
         long,
         env = "CORS_ORIGINS",
@@ -289,17 +295,18 @@ pub struct Config {
     )]
     pub cors_origins: Vec<Origin>,
 
-    /// What this replica is called among those on its database; its host and port by default
+    /// Name of this server among the replicas on its database. If this is not set, Tessera uses the host name and the
+    /// port
     #[arg(long, env = "REPLICA_NAME", global = true, value_name = "NAME",
           value_parser = value::parse_replica_name)]
     pub replica_name: Option<String>,
 
-    /// A file with the milliseconds by which the clock of this process is moved: for tests, in development
-    /// alone
+    /// A file with the number of milliseconds by which to move the clock of this process. Only for tests, in
+    /// development
     #[arg(long, env = "TESSERA_CLOCK_FILE", global = true, value_name = "FILE", hide = true)]
     pub clock_file: Option<PathBuf>,
 
-    /// How log lines look: auto is pretty on a terminal and json elsewhere
+    /// Format of log lines: pretty (text), json, or auto (pretty on a terminal, json elsewhere)
     #[arg(
         long,
         env = "LOG_FORMAT",
@@ -310,16 +317,17 @@ pub struct Config {
     )]
     pub log_format: LogFormat,
 
-    /// Which log lines there are: a level (error, warn, info, debug) or target=level pairs
+    /// The log lines to write: a level (error, warn, info or debug), or pairs of target and level, for example
+    /// `info,api::platform=debug`
     #[arg(long, env = "RUST_LOG", global = true, value_name = "FILTER", default_value = "info")]
     pub rust_log: String,
 
-    /// The settings as they are shown, with where each came from; none where nobody shows them.
+    /// The settings as pages and commands show them, each with its origin. Empty if nothing shows them.
     #[arg(skip)]
     pub shown: Vec<Setting>,
 }
 
-/// What is wrong with the settings, and what to do about it. Never says a setting's value.
+/// An error in the settings: a sentence with what is wrong and what to do. It never contains the value of a setting.
 #[derive(Debug)]
 pub struct ConfigError(String);
 
@@ -338,13 +346,13 @@ impl ConfigError {
 }
 
 impl Config {
-    /// Reads the files that hold secrets, and checks what settings must not be together.
+    /// Reads the files that contain secrets, and refuses settings that do not fit together.
     ///
     /// # Errors
     ///
-    /// Names the setting that a server cannot start with, and what to do.
+    /// If a server cannot start with a setting, or if a file cannot be read.
     pub fn complete(mut self) -> Result<Self, ConfigError> {
-        // `APP_SECRET=` in an environment file means that there is none.
+        // `APP_SECRET=` in an environment file means that it is not set.
         self.app_secret = self.app_secret.filter(|secret| !secret.expose().is_empty());
         if let Some(file) = &self.database_url_file {
             self.database_url = read_secret_file("DATABASE_URL_FILE", file)?
@@ -362,12 +370,11 @@ impl Config {
         self.pages.complete();
         self.app_secret_previous.retain(|secret| !secret.expose().is_empty());
         if self.jwt_audiences.contains(&self.jwt_audience) {
-            let fault =
-                "JWT_AUDIENCES names JWT_AUDIENCE, whose tokens APP_SECRET signs: leave it out";
+            let fault = "JWT_AUDIENCES contains JWT_AUDIENCE, whose tokens APP_SECRET signs: remove it there";
             return Err(ConfigError(fault.to_owned()));
         }
         if !self.dev && self.clock_file.is_some() {
-            let fault = "TESSERA_CLOCK_FILE is set, which moves the clock for tests: unset it";
+            let fault = "TESSERA_CLOCK_FILE is set, but it is only for tests: unset it";
             return Err(ConfigError(fault.to_owned()));
         }
         if !self.dev && self.bcrypt_cost < 10 {
@@ -376,17 +383,17 @@ impl Config {
         Ok(self)
     }
 
-    /// The secret that signs tokens; in development one is made, and kept beside the database,
-    /// where there is none.
+    /// Returns the secret that signs tokens. If it is not set, a development server creates one and stores it in a
+    /// file beside the database.
     ///
     /// # Errors
     ///
-    /// Says how to make a good secret where there is none, or a weak one outside development.
+    /// If the secret is missing or weak and this is not development. The error says how to make a good one.
     pub fn signing_secret(&self) -> Result<Secret, ConfigError> {
         self.checked_secret(false)
     }
 
-    /// With the secret that a development server keeps beside the database, where none is given.
+    /// Adds the secret that a development server stored beside the database, if no secret is set.
     pub fn with_kept_secret(self) -> Self {
         let kept = || {
             let text = fs::read_to_string(self.database_url.secret_path()).ok()?;
@@ -397,7 +404,7 @@ impl Config {
         Self { app_secret, ..self }
     }
 
-    /// With a secret, whatever it is.
+    /// Adds a random secret if there is no other. Mail is then off, because no server could decrypt it.
     pub(crate) fn with_some_secret(self) -> Self {
         let config = self.with_kept_secret();
         if config.app_secret.is_some() {
@@ -407,24 +414,24 @@ impl Config {
         Self { app_secret: Some(Secret::new(&random::secret())), mail, ..config }
     }
 
-    /// Checks the secrets, and warns of what passes in development only.
+    /// Checks the secrets, and warns of settings that are accepted but not good for production.
     ///
     /// # Errors
     ///
     /// As [`Config::signing_secret`].
     pub fn check_secrets(&self) -> Result<(), ConfigError> {
         if !self.dev && self.public_url.is_loopback() {
-            tracing::warn!("PUBLIC_URL is on localhost: set it to what callers see");
+            tracing::warn!("PUBLIC_URL is on localhost: set it to the URL that callers use");
         } else if !self.dev && !self.public_url.is_https() {
             tracing::warn!(
-                "PUBLIC_URL begins with http://: passwords and tokens can be read on the way; use https://"
+                "PUBLIC_URL begins with http://: anyone on the way can read passwords and tokens; use https://"
             );
         }
         self.warn_of_mail();
         self.checked_secret(true).map(drop)
     }
 
-    /// Checks the secrets.
+    /// Checks the secrets without a warning.
     ///
     /// # Errors
     ///
@@ -439,7 +446,7 @@ impl Config {
                 self.kept_secret()
             } else {
                 Err(ConfigError(format!(
-                    "APP_SECRET is not set: {MAKE_SECRET} and set it to that, or start with --dev"
+                    "APP_SECRET is not set: {MAKE_SECRET} and set it to the output, or start with --dev"
                 )))
             };
         };
@@ -447,7 +454,7 @@ impl Config {
             .chain(self.app_secret_previous.iter().map(|secret| ("APP_SECRET_PREVIOUS", secret)))
         {
             let unusable = secret::unusable(secret.expose());
-            // A former secret that is easy to guess must be named while tokens move on to a better one.
+            // A previous secret that is easy to guess is accepted, so that an operator can rotate it.
             let may_be_named = unusable.is_none() && name == "APP_SECRET_PREVIOUS";
             let Some(fault) =
                 unusable.or_else(|| secret::guessable(secret.expose(), MIN_SECRET_LENGTH))
@@ -459,7 +466,7 @@ impl Config {
             }
             if warn && !self.dev {
                 tracing::warn!(
-                    "{name} {fault}: whoever guesses it makes tokens; leave it out as soon as you can"
+                    "{name} {fault}: anyone who guesses it can make tokens; remove it as soon as you can"
                 );
             } else if warn {
                 tracing::warn!("{name} {fault}: good enough for development only; {MAKE_SECRET}");
@@ -472,11 +479,11 @@ impl Config {
         let path = self.database_url.secret_path();
         let fault = |error: io::Error| {
             ConfigError(format!(
-                "APP_SECRET is not set, and {} cannot hold one ({error}): {MAKE_SECRET}",
+                "APP_SECRET is not set, and none can be stored in {} ({error}): {MAKE_SECRET}",
                 path.display()
             ))
         };
-        // Written aside and linked into place, so that of several first starts one wins whole.
+        // The secret is written to a draft and linked into place, so that several first starts agree on one secret.
         let draft = path.with_extension(format!("secret.{}", random::id()));
         let kept = || -> io::Result<String> {
             if !path.exists() {
@@ -498,7 +505,7 @@ impl Config {
         let secret = Secret::new(kept().map_err(fault)?.trim());
         if secret.expose().len() < MIN_SECRET_LENGTH {
             return Err(ConfigError(format!(
-                "{} does not hold a secret: remove it, and the next start makes one",
+                "{} does not contain a secret: delete the file, and the next start makes one",
                 path.display()
             )));
         }
@@ -512,12 +519,12 @@ fn read_secret_file(name: &str, file: &Path) -> Result<String, ConfigError> {
         .map_err(|error| ConfigError(format!("{name}: the file cannot be read: {error}")))
 }
 
-/// Sets the environment variables that `.env` in this folder gives and the environment does not;
-/// says which. No file is no fault.
+/// Reads `.env` in the current folder, and sets the environment variables that are not set yet. Returns their names;
+/// none if the file does not exist.
 ///
 /// # Errors
 ///
-/// When the file cannot be read or has a line that is no setting.
+/// If the file cannot be read, or if a line is not a setting.
 pub fn load_env_file() -> Result<Vec<String>, ConfigError> {
     let path = Path::new(".env");
     let lines = match dotenvy::from_path_iter(path) {
@@ -528,7 +535,9 @@ pub fn load_env_file() -> Result<Vec<String>, ConfigError> {
     let mut names = Vec::new();
     for line in lines {
         let (name, _) = line.map_err(|_| {
-            ConfigError(".env has a line that is not NAME=value: quote values with spaces".into())
+            ConfigError(
+                ".env has a line that is not NAME=value: put values with spaces in quotes".into(),
+            )
         })?;
         if is_unset(&name) {
             names.push(name);
@@ -539,7 +548,7 @@ pub fn load_env_file() -> Result<Vec<String>, ConfigError> {
     Ok(names)
 }
 
-/// Where programs of this user keep what they remember (the XDG base directories).
+/// The folder for the state of this user's programs (XDG base directories).
 #[expect(clippy::disallowed_methods, reason = "this is the place")]
 pub fn state_folder() -> Option<PathBuf> {
     let set = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
@@ -547,7 +556,7 @@ pub fn state_folder() -> Option<PathBuf> {
     Some(state?.join("tessera"))
 }
 
-/// Whether the environment names a server that operators' commands are to ask.
+/// Returns true if the environment names a server for operators' commands (`TESSERA_URL`).
 #[expect(clippy::disallowed_methods, reason = "this is the place")]
 pub fn server_is_named() -> bool {
     std::env::var_os("TESSERA_URL").is_some_and(|url| !url.is_empty())
@@ -558,7 +567,7 @@ fn is_unset(name: &str) -> bool {
     std::env::var_os(name).is_none()
 }
 
-/// The settings whose values are not text.
+/// The names of the settings whose values in the environment are not UTF-8 text.
 pub fn not_text() -> Vec<String> {
     definitions()
         .get_arguments()

@@ -1,9 +1,8 @@
-//! The URL of this service and the origins of pages that may call it, parsed once into the form that
-//! browsers send.
+//! The URL of this server and the origins of pages that can call it, parsed into the form that browsers send.
 //!
-//! A URL has many spellings (`HTTPS://ID.example.com:443/` is `https://id.example.com`). Browsers,
-//! services and our own checks compare text, so a spelling that is kept as it was typed turns checks
-//! off. The parser is the one of the WHATWG URL standard, which browsers follow.
+//! A URL has many spellings (`HTTPS://ID.example.com:443/` is `https://id.example.com`). Browsers, services and Tessera
+//! compare URLs as text, so the spelling that an operator typed would not match. The parser follows the WHATWG URL
+//! standard, as browsers do.
 
 use std::str::FromStr;
 
@@ -37,7 +36,7 @@ impl Origin {
         &self.text
     }
 
-    /// Whether an `Origin` header names this origin.
+    /// Returns true if an `Origin` header names this origin.
     pub fn is(&self, header: &str) -> bool {
         self.text == header
     }
@@ -55,8 +54,8 @@ impl FromStr for Origin {
     }
 }
 
-/// The URL under which callers find the service, in its normal form and without a slash at its end:
-/// the issuer of its tokens and the base of its links.
+/// The URL under which callers reach the server, in its normal form and without a slash at its end. It is the issuer of
+/// tokens and the beginning of links.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicUrl {
     origin: Origin,
@@ -69,17 +68,17 @@ impl PublicUrl {
         &self.text
     }
 
-    /// Whether an `Origin` header names the origin of this URL.
+    /// Returns true if an `Origin` header names the origin of this URL.
     pub fn is_of(&self, header: &str) -> bool {
         self.origin.is(header)
     }
 
-    /// Whether callers come over TLS.
+    /// Returns true if callers use TLS.
     pub fn is_https(&self) -> bool {
         self.origin.https
     }
 
-    /// Whether only programs on this machine find the service under this URL.
+    /// Returns true if only programs on this machine can use this URL.
     pub fn is_loopback(&self) -> bool {
         self.origin.loopback
     }
@@ -96,22 +95,22 @@ impl FromStr for PublicUrl {
     }
 }
 
-/// A URL with http or https, a host, and neither credentials, a query nor a fragment.
+/// Parses a URL with http or https and a host. It must not have credentials, a query or a fragment.
 fn parse(text: &str) -> Result<Url, &'static str> {
     let text = text.trim_matches([' ', '\t']);
     let (scheme, rest) = text.split_once("://").ok_or(FORM)?;
     if !["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
         return Err("must begin with https:// or http://");
     }
-    // The standard's parser mends these; whoever typed them meant something else.
+    // The parser of the standard corrects these. An operator who types them makes a mistake.
     let mended = |letter: char| letter.is_control() || letter.is_whitespace() || letter == '\\';
     if rest.starts_with('/') || rest.contains(mended) {
         return Err(FORM);
     }
     if rest.contains(['?', '#']) {
-        return Err("must have neither a query nor a fragment");
+        return Err("must not have a query or a fragment");
     }
-    // It stands in every token: a password in it would, too.
+    // Every token contains this URL, so a password in it would be public.
     if rest.split('/').next().is_some_and(|authority| authority.contains('@')) {
         return Err("must not have a user name or a password");
     }

@@ -1,4 +1,4 @@
-//! The settings of pages: what they are called, how they look, whom they name.
+//! The settings of web pages: name, appearance and contact.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -6,10 +6,10 @@ use std::str::FromStr;
 
 use clap::Args;
 
-/// How pages look, and what they say.
+/// The settings of web pages.
 #[derive(Debug, Clone, Args)]
 pub struct PageSettings {
-    /// What pages call this service
+    /// The name of the service on web pages
     #[arg(
         long,
         env = "BRAND_NAME",
@@ -20,12 +20,13 @@ pub struct PageSettings {
     )]
     pub brand_name: String,
 
-    /// A file with the logo above each page: SVG, PNG, JPEG or WebP, up to 256 KiB
+    /// A file with a logo, which web pages show beside the name and as the icon: SVG, PNG, JPEG or WebP, up to
+    /// 256 KiB. Without it, they show the first letter or digit of the name
     #[arg(long, env = "BRAND_LOGO", global = true, value_name = "FILE")]
     pub brand_logo: Option<PathBuf>,
 
-    /// The colour of buttons and links, as #1d4ed8; where it could not be read, a darker or lighter one is
-    /// taken
+    /// The colour of buttons and links, for example `#1d4ed8`. Links are darker or lighter than it if they would be
+    /// hard to read
     #[arg(
         long,
         env = "BRAND_COLOR",
@@ -35,23 +36,23 @@ pub struct PageSettings {
     )]
     pub brand_color: Color,
 
-    /// Whom people ask who may not do something, or need help: a mail address or a URL
+    /// Contact shown to users who need help or more permissions: a mail address or a URL
     #[arg(long, env = "BRAND_CONTACT", global = true, value_name = "PLACE")]
     pub brand_contact: Option<Contact>,
 
-    /// A file that says where addresses are, as GeoLite2 City (MaxMind's format), for the lists of sessions
-    /// and of what happened; without it these show addresses alone
+    /// A file in MaxMind's format with the places of IP addresses, for example GeoLite2 City. With it, lists of
+    /// sessions and events show a place beside each address
     #[arg(long, env = "GEOIP_DATABASE", global = true, value_name = "FILE")]
     pub geoip_database: Option<PathBuf>,
 
-    /// A folder with pages, texts and style of your own, as login.html, de.ftl, style.css; what it has not
-    /// is as it comes
+    /// A folder with your own templates, texts and styles for web pages, for example login.html, de.ftl and
+    /// style.css. Tessera uses its own files for missing ones
     #[arg(long, env = "PAGE_TEMPLATES", global = true, value_name = "FOLDER")]
     pub page_templates: Option<PathBuf>,
 }
 
 impl PageSettings {
-    /// `BRAND_LOGO=` in an environment file means that there is none.
+    /// Treats an empty value, such as `BRAND_LOGO=` in an environment file, as not set.
     pub(super) fn complete(&mut self) {
         let files = [&mut self.brand_logo, &mut self.geoip_database, &mut self.page_templates];
         for file in files {
@@ -60,24 +61,24 @@ impl PageSettings {
     }
 }
 
-/// A colour: red, green and blue.
+/// A colour, as its parts red, green and blue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Color(pub [u8; 3]);
 
 impl FromStr for Color {
-    /// What is wrong, for people.
+    /// A description of the error, for people.
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let digits = text.strip_prefix('#').filter(|digits| digits.len() == 6);
         let number = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
         let [_, red, green, blue] =
-            number.ok_or("a colour is six hexadecimal digits, as #1d4ed8")?.to_be_bytes();
+            number.ok_or("must be # and six hexadecimal digits, such as #1d4ed8")?.to_be_bytes();
         Ok(Self([red, green, blue]))
     }
 }
 
-/// As `#rrggbb`.
+/// Writes the colour as `#rrggbb`.
 impl fmt::Display for Color {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self([red, green, blue]) = self;
@@ -85,17 +86,17 @@ impl fmt::Display for Color {
     }
 }
 
-/// Where people get help.
+/// The contact that pages show to users who need help.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Contact {
-    /// What a link to it leads to.
+    /// The target of a link to the contact.
     pub link: String,
-    /// What is shown of it.
+    /// The text of the link.
     pub name: String,
 }
 
 impl FromStr for Contact {
-    /// What is wrong, for people.
+    /// A description of the error, for people.
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -111,7 +112,7 @@ impl FromStr for Contact {
             None if plain && is_address && !text.contains(':') => {
                 Ok(Self { link: format!("mailto:{text}"), name: text.to_owned() })
             }
-            _ => Err("this is neither a mail address nor a URL that begins with https://"),
+            _ => Err("must be a mail address or a URL that begins with https://"),
         }
     }
 }
@@ -130,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_contact_leads_to_a_mail_or_to_a_page_and_to_nothing_that_runs() {
+    fn a_contact_is_a_mail_address_or_a_url_that_runs_no_script() {
         let contact = |text: &str| text.parse::<Contact>().map(|contact| contact.link);
         assert_eq!(contact("help@example.com"), Ok("mailto:help@example.com".to_owned()));
         assert_eq!(contact("https://example.com/help"), Ok("https://example.com/help".to_owned()));

@@ -1,17 +1,17 @@
-//! Which secrets are too easy to guess.
+//! Checks that refuse secrets that are too easy to guess.
 
 use std::collections::BTreeSet;
 
 use super::{EXAMPLE_SECRET, MIN_SECRET_LENGTH};
 
-/// The fewest different characters of a secret of 32 bytes and more, and for each four bytes of a shorter one a
-/// single one: 32 random hexadecimal digits have fewer in one of twenty million.
+/// The minimum number of different characters in a secret of at least 32 bytes. A shorter secret needs one for each
+/// four bytes. Of twenty million texts of 32 random hexadecimal digits, about one has fewer.
 const FEWEST_CHARACTERS: usize = 8;
 
-/// How many bytes at least follow from those before them in a text that repeats itself.
+/// The number of bytes that must repeat earlier ones before a text counts as a repeated pattern.
 const REPEATED: usize = 16;
 
-/// Words of placeholders: randomness does not write them.
+/// Words that show that a text is a placeholder. A random text does not contain them.
 const PLACEHOLDERS: [&str; 9] = [
     "changeme",
     "change-me",
@@ -24,51 +24,51 @@ const PLACEHOLDERS: [&str; 9] = [
     "your_secret",
 ];
 
-/// Says, of a secret that is too short or that everybody knows, what is wrong with it: as the end of a
-/// sentence that begins with the setting's name. Never says the secret.
+/// Says what is wrong with a secret that is too short or publicly known. The text is the end of a sentence that begins
+/// with the setting's name, and never contains the secret.
 pub(super) fn unusable(secret: &str) -> Option<String> {
     if secret.len() < MIN_SECRET_LENGTH {
         Some(format!("is shorter than {MIN_SECRET_LENGTH} bytes"))
     } else if secret == EXAMPLE_SECRET {
-        Some("is the example's, which everybody knows".to_owned())
+        Some("is the one in .env.example, which everybody knows".to_owned())
     } else {
         None
     }
 }
 
-/// Says, of a secret that is long enough and has less in it than its length promises, what is wrong
-/// with it: as [`unusable`]. `least` is the fewest bytes that a secret of its kind has.
-pub(crate) fn guessable(secret: &str, least: usize) -> Option<String> {
+/// Says what is wrong with a secret that is long enough but easy to guess, in the same form as [`unusable`].
+/// `min_length` is the minimum length of a secret of its kind, in bytes.
+pub(crate) fn guessable(secret: &str, min_length: usize) -> Option<String> {
     let characters: BTreeSet<char> = secret.chars().collect();
     let fewest = FEWEST_CHARACTERS.min(secret.len() / 4);
     let lower = secret.to_ascii_lowercase();
     let fault = if secret.trim().is_empty() {
-        "is nothing but white space".to_owned()
+        "contains only white space".to_owned()
     } else if secret.trim() != secret {
-        "begins or ends with white space, which other programs may cut off".to_owned()
+        "begins or ends with white space, which other programs may remove".to_owned()
     } else if characters.len() < fewest {
         format!("has fewer than {fewest} different characters")
-    } else if period(secret.as_bytes()) < least {
-        format!("repeats a pattern of fewer than {least} bytes")
+    } else if period(secret.as_bytes()) < min_length {
+        format!("repeats a pattern of fewer than {min_length} bytes")
     } else if is_sequence(secret.as_bytes()) {
         "is a sequence of neighbouring characters".to_owned()
     } else if PLACEHOLDERS.iter().any(|word| lower.contains(word)) {
-        "contains a word of placeholders, such as changeme".to_owned()
+        "contains a placeholder word, such as changeme".to_owned()
     } else {
         return None;
     };
     Some(fault)
 }
 
-/// The length of the shortest pattern that the text repeats to its end, for [`REPEATED`] bytes at least, or for
-/// half of a shorter text; the text's own length if it repeats none.
+/// The length of the shortest pattern that the text repeats up to its end. The repetition must have at least
+/// [`REPEATED`] bytes, or half of a shorter text. Without a repetition, this is the length of the text.
 fn period(text: &[u8]) -> usize {
     let repeats = |length: &usize| (*length..text.len()).all(|at| text[at] == text[at - length]);
     let repeated = REPEATED.min(text.len() / 2);
     (1..=text.len() - repeated).find(repeats).unwrap_or(text.len())
 }
 
-/// Whether most characters are the one after, the one before or the same as the last.
+/// Returns true if most characters are equal to the character before them or next to it, as in `abcd` or `4321`.
 fn is_sequence(text: &[u8]) -> bool {
     let near = text.windows(2).filter(|pair| pair[0].abs_diff(pair[1]) <= 1).count();
     near * 2 > text.len()
@@ -79,7 +79,7 @@ mod tests {
     use super::{MIN_SECRET_LENGTH, guessable, unusable};
 
     #[test]
-    fn what_is_long_and_easy_to_guess_is_known_as_that() {
+    fn a_long_secret_that_is_easy_to_guess_is_recognised() {
         let easy = [
             "a".repeat(64),
             " ".repeat(40),

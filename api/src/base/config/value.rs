@@ -1,56 +1,56 @@
-//! The kinds of values that settings have.
+//! The types of settings, and the functions that parse them.
 
 use std::fmt;
 use std::str::FromStr;
 
 use clap::ValueEnum;
 
-/// When the schema is brought up to date.
+/// When to apply migrations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Migrate {
-    /// At the start.
+    /// Apply missing migrations at start.
     Auto,
-    /// Never; a schema that is behind refuses the start.
+    /// Apply none, and refuse to start if some are missing.
     Check,
-    /// Never.
+    /// Apply none, and do not check.
     Off,
 }
 
-/// What SQLite waits for before a write is acknowledged.
+/// How far SQLite writes data before it acknowledges a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum SqliteSynchronous {
-    /// For the disk.
+    /// To the disk.
     Full,
-    /// For the operating system.
+    /// To the operating system.
     Normal,
 }
 
-/// Who may register.
+/// The users who can register.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Registration {
-    /// Everybody.
+    /// Anyone can register.
     Open,
-    /// Nobody: an operator makes users.
+    /// Only operators can create users.
     Closed,
 }
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     /// Pretty on a terminal, JSON elsewhere.
     Auto,
-    /// For people.
+    /// Text for people.
     Pretty,
-    /// For programs: one object a line.
+    /// JSON for programs, one object on each line.
     Json,
 }
 
-/// Text that is never printed.
+/// A secret text. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Takes the text.
+    /// Makes a secret from a text.
     pub fn new(text: &str) -> Self {
         Self(text.to_owned())
     }
@@ -76,28 +76,28 @@ impl fmt::Debug for Secret {
 }
 
 pub(super) fn parse_audience(text: &str) -> Result<String, &'static str> {
-    if text.trim().is_empty() { Err("empty") } else { Ok(text.to_owned()) }
+    if text.trim().is_empty() { Err("must not be empty") } else { Ok(text.to_owned()) }
 }
 
-/// One line that fits its column.
+/// Reads a name that is one line and fits its column in the database.
 pub(super) fn parse_replica_name(text: &str) -> Result<String, &'static str> {
     let fits = (1..=128).contains(&text.chars().count());
     if fits && !text.chars().any(char::is_control) {
         Ok(text.to_owned())
     } else {
-        Err("not one line of up to 128 characters")
+        Err("must be one line of at most 128 characters")
     }
 }
 
 pub(super) fn parse_algorithm(
     text: &str,
 ) -> Result<tessera_verify::SigningAlgorithm, &'static str> {
-    text.parse().map_err(|_| "neither HS256, RS256, ES256 nor EdDSA")
+    text.parse().map_err(|_| "must be HS256, RS256, ES256 or EdDSA")
 }
 
-/// A network, or one address as a network of its own.
+/// Reads a network, or an IP address as a network that contains only this address.
 pub(super) fn parse_network(text: &str) -> Result<ipnet::IpNet, &'static str> {
     let text = text.trim();
     let address = text.parse::<std::net::IpAddr>().map(ipnet::IpNet::from);
-    address.or_else(|_| text.parse()).map_err(|_| "neither an address nor a network")
+    address.or_else(|_| text.parse()).map_err(|_| "must be an IP address or a network")
 }

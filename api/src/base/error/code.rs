@@ -1,4 +1,4 @@
-//! The one table of codes: status, name on the wire, sentence for people.
+//! The table of error codes: status, name on the wire, sentence for people.
 
 use poem::http::StatusCode;
 use serde_json::Value;
@@ -6,94 +6,94 @@ use strum::VariantArray;
 
 use super::{Error, Face, Problem, oauth, rest};
 
-/// What callers tell one refusal from another by. Never changes its meaning.
+/// A stable code by which callers distinguish refusals. A code never changes its meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, VariantArray)]
 pub enum Code {
-    /// Somebody has registered this address.
+    /// A user with this address exists.
     RegisterUserAlreadyExists,
     /// The password of a registration breaks a rule.
     RegisterInvalidPassword,
-    /// People may not register themselves here.
+    /// Users cannot register themselves.
     RegistrationClosed,
-    /// Unknown user, wrong password or inactive user.
+    /// The user is unknown or inactive, or the password is wrong.
     LoginBadCredentials,
-    /// The right password of a user whose address is not verified.
+    /// The password is right, but the user's address is not verified.
     LoginUserNotVerified,
-    /// What a mail brought does not verify its address.
+    /// The token or code of a mail does not verify the address.
     VerifyUserBadToken,
-    /// The address was verified by this before.
+    /// The address is already verified.
     VerifyUserAlreadyVerified,
-    /// What a mail brought does not set another password.
+    /// The token or code of a mail does not set a new password.
     ResetPasswordBadToken,
-    /// The password that is to be set breaks a rule.
+    /// The new password that is set by a mail breaks a rule.
     ResetPasswordInvalidPassword,
-    /// What a mail brought takes no address back.
+    /// The token of a mail does not restore a previous address.
     RestoreEmailBadToken,
-    /// The address a user wants is another user's.
+    /// Another user has the new address.
     UpdateUserEmailAlreadyExists,
-    /// The password a user wants breaks a rule.
+    /// The new password of a user breaks a rule.
     UpdateUserInvalidPassword,
-    /// No token, or one that is not accepted.
+    /// The token is missing or is not accepted.
     Unauthorized,
-    /// The token was not issued for a password.
+    /// The token was not issued for a password, or too long ago.
     FreshTokenRequired,
-    /// Not a refresh token of ours.
+    /// The refresh token is missing or is not one of this server.
     RefreshTokenInvalid,
-    /// A refresh token whose time is over.
+    /// The refresh token has expired.
     RefreshTokenExpired,
-    /// A refresh token that was spent before.
+    /// The refresh token was used before.
     RefreshTokenReused,
-    /// A refresh token of a session that ended.
+    /// The session of the refresh token has ended.
     SessionEnded,
-    /// A session whose password was given too long ago for an act on others.
+    /// The session's password was given too long ago for an action on another account.
     FreshProofRequired,
-    /// A known caller who may not.
+    /// The caller is known, but may not do this.
     Forbidden,
-    /// A token that may less than its owner, and not this.
+    /// The API token lacks a scope that its owner has.
     InsufficientScope,
-    /// The secret of an API token is another's.
+    /// Another account has an API token with this secret.
     ApiTokenAlreadyExists,
-    /// An API token for somebody there is none of.
+    /// The owner of the API token does not exist.
     ApiTokenUserUnknown,
-    /// An API token that would be allowed more than its owner.
+    /// The API token would have a scope that its owner does not have.
     ApiTokenInvalidScopes,
-    /// More API tokens than anybody has a use for.
+    /// The account has the maximum number of API tokens.
     ApiTokenLimitReached,
-    /// Which API tokens to delete was not said.
+    /// The request does not say which API tokens to delete.
     ApiTokenNotNamed,
     /// A service with this name exists.
     ServiceAlreadyExists,
-    /// The key is the one that signs.
+    /// The key signs tokens.
     KeyInUse,
-    /// Nobody else could do what superusers may.
+    /// No other superuser could sign in.
     LastSuperuser,
-    /// Whoever had the former address may still take the account back.
+    /// The owner of the previous address can still take the account back.
     EmailChangePending,
-    /// A request with a cookie that a page of somebody else may have sent.
+    /// A page of another site may have sent this request with a cookie.
     CsrfTokenMismatch,
-    /// A request that OAuth does not know (RFC 6749, section 5.2).
+    /// The request is not valid in OAuth (RFC 6749, section 5.2).
     InvalidRequest,
-    /// A request that does not name its host, or names several.
+    /// The request does not name exactly one host.
     HostInvalid,
-    /// Nothing is here.
+    /// Nothing has this path or id.
     NotFound,
-    /// Something is here, but not for this method.
+    /// The path exists, but not for this method.
     MethodNotAllowed,
     /// The request did not arrive in time.
     RequestTimeout,
     /// The body is too large.
     ContentTooLarge,
-    /// The body is of a type that is not read here.
+    /// The operation does not accept bodies of this type.
     UnsupportedMediaType,
-    /// The body is of the right type and says what cannot be.
+    /// The body has the right type, but a field is missing or invalid.
     UnprocessableContent,
-    /// It was tried too often.
+    /// There were too many attempts.
     TooManyAttempts,
-    /// Nothing went wrong but the number of requests.
+    /// The server has too much to do, or another change overtook this request.
     ServiceBusy,
-    /// Something that is needed does not answer.
+    /// A part that the server needs does not answer.
     ServiceUnavailable,
-    /// A fault of ours.
+    /// The server has a fault.
     InternalServerError,
 }
 
@@ -101,216 +101,250 @@ impl Code {
     /// Every code.
     pub const ALL: &[Code] = Code::VARIANTS;
 
-    /// The one table: status, name on the wire, sentence for people.
+    /// The status, the name on the wire and the sentence for people of this code.
     const fn row(self) -> (StatusCode, &'static str, &'static str) {
         use StatusCode as S;
         match self {
             Code::RegisterUserAlreadyExists => (
                 S::BAD_REQUEST,
                 "REGISTER_USER_ALREADY_EXISTS",
-                "A user with this e-mail address exists. Addresses are compared without case.",
+                "A user with this e-mail address already exists (upper and lower case are equal). Sign in, \
+                 or ask for a new password.",
             ),
             Code::RegisterInvalidPassword => (
                 S::BAD_REQUEST,
                 "REGISTER_INVALID_PASSWORD",
-                "The password breaks a rule; `reason` says which.",
+                "The password breaks a rule, which `reason` describes. Choose another password.",
             ),
             Code::RegistrationClosed => (
                 S::FORBIDDEN,
                 "REGISTRATION_CLOSED",
-                "People cannot register themselves here; an operator makes users.",
+                "Users cannot register themselves here. Ask an operator for an account.",
             ),
             Code::LoginBadCredentials => (
                 S::BAD_REQUEST,
                 "LOGIN_BAD_CREDENTIALS",
-                "Unknown user, wrong password or inactive user: which, is not said.",
+                "The user is unknown or inactive, or the password is wrong; the answer does not say which. \
+                 Check the address and the password.",
             ),
             Code::LoginUserNotVerified => (
                 S::BAD_REQUEST,
                 "LOGIN_USER_NOT_VERIFIED",
-                "The password is right, but the e-mail address is not verified yet.",
+                "The password is right, but the e-mail address is not verified. Verify it with the mail, or \
+                 request another one at `/auth/request-verify-token`.",
             ),
             Code::VerifyUserBadToken => (
                 S::BAD_REQUEST,
                 "VERIFY_USER_BAD_TOKEN",
-                "This does not verify the address: it has expired, was used, or another was sent since.",
+                "The token or code is wrong, has expired, was used, or was replaced by a later mail. Request \
+                 another mail at `/auth/request-verify-token`.",
             ),
-            Code::VerifyUserAlreadyVerified => {
-                (S::BAD_REQUEST, "VERIFY_USER_ALREADY_VERIFIED", "The address is verified already.")
-            }
+            Code::VerifyUserAlreadyVerified => (
+                S::BAD_REQUEST,
+                "VERIFY_USER_ALREADY_VERIFIED",
+                "The e-mail address is already verified. Nothing more is necessary.",
+            ),
             Code::ResetPasswordBadToken => (
                 S::BAD_REQUEST,
                 "RESET_PASSWORD_BAD_TOKEN",
-                "This sets no password: it has expired, was used, or another was sent since.",
+                "The token or code is wrong, has expired, was used, or was replaced by a later mail. Request \
+                 another mail at `/auth/forgot-password`.",
             ),
             Code::ResetPasswordInvalidPassword => (
                 S::BAD_REQUEST,
                 "RESET_PASSWORD_INVALID_PASSWORD",
-                "The password breaks a rule; `reason` says which. The token is still good.",
+                "The password breaks a rule, which `reason` describes. Choose another password: the token is \
+                 still valid.",
             ),
             Code::RestoreEmailBadToken => (
                 S::BAD_REQUEST,
                 "RESTORE_EMAIL_BAD_TOKEN",
-                "This takes no address back: it has expired, or was used.",
+                "The token that restores the previous e-mail address is wrong, has expired or was used. If you \
+                 still need that address, ask a superuser.",
             ),
             Code::UpdateUserEmailAlreadyExists => (
                 S::BAD_REQUEST,
                 "UPDATE_USER_EMAIL_ALREADY_EXISTS",
-                "Another user has this e-mail address.",
+                "Another user has this e-mail address. Choose another address.",
             ),
             Code::UpdateUserInvalidPassword => (
                 S::BAD_REQUEST,
                 "UPDATE_USER_INVALID_PASSWORD",
-                "The password breaks a rule; `reason` says which.",
+                "The password breaks a rule, which `reason` describes. Choose another password.",
             ),
             Code::Unauthorized => (
                 S::UNAUTHORIZED,
                 "Unauthorized",
-                "No token, or one that is not accepted; `WWW-Authenticate` says why.",
+                "The token is missing or is not accepted; `WWW-Authenticate` says why. Refresh the session or \
+                 sign in again.",
             ),
             Code::FreshTokenRequired => (
                 S::UNAUTHORIZED,
                 "FRESH_TOKEN_REQUIRED",
-                "This wants an access token that was issued for a password: see `/auth/jwt/fresh`.",
+                "This requires a fresh token: one issued for a password a short time ago. Send the password to \
+                 `/auth/jwt/fresh`, and repeat the request with the new token.",
             ),
             Code::RefreshTokenInvalid => (
                 S::UNAUTHORIZED,
                 "REFRESH_TOKEN_INVALID",
-                "No refresh token of this service; `WWW-Authenticate` says why.",
+                "The refresh token is missing or is not one of this server; `WWW-Authenticate` says why. Sign \
+                 in again.",
             ),
             Code::RefreshTokenExpired => (
                 S::UNAUTHORIZED,
                 "REFRESH_TOKEN_EXPIRED",
-                "The refresh token has expired: sign in again.",
+                "The refresh token has expired. Sign in again.",
             ),
             Code::RefreshTokenReused => (
                 S::UNAUTHORIZED,
                 "REFRESH_TOKEN_REUSED",
-                "The refresh token was spent before. Two parties hold it, so its session ended.",
+                "The refresh token was used before. Two parties hold it, so the session was ended. Sign in \
+                 again.",
             ),
             Code::SessionEnded => (
                 S::UNAUTHORIZED,
                 "SESSION_ENDED",
-                "The session ended: signed out, password changed or user inactive. Sign in again.",
+                "The session has ended (a sign-out, a new password or a revocation), or its user is inactive \
+                 or not verified. Sign in again.",
             ),
-            // The same name as the 401 of one's own account. Front ends answer a 401 by refreshing, which would not help.
+            // The same name as the 401 for the caller's own account. Front ends answer a 401 with a refresh, which does
+            // not help here.
             Code::FreshProofRequired => (
                 S::FORBIDDEN,
                 "FRESH_TOKEN_REQUIRED",
-                "A session may do this to others only soon after its password was given: give it to \
-                 `/auth/jwt/fresh`, or use an API token with the scope `super`.",
+                "A session can do this to another account only for a short time after its password was given. \
+                 Send the password to `/auth/jwt/fresh`, or use an API token with the scope `super`.",
             ),
             Code::Forbidden => (
                 S::FORBIDDEN,
                 "Forbidden",
-                "The caller is known, and may not: this is for superusers, or wants a scope.",
+                "The caller may not do this: it requires a superuser, or a scope that the caller does not \
+                 have. Ask a superuser.",
             ),
             Code::InsufficientScope => (
                 S::FORBIDDEN,
                 "INSUFFICIENT_SCOPE",
-                "The API token lacks a scope that its owner has; `WWW-Authenticate` says which.",
+                "The API token lacks a scope that its owner has; `WWW-Authenticate` names it. Use a token with \
+                 this scope.",
             ),
             Code::ApiTokenAlreadyExists => (
                 S::CONFLICT,
                 "API_TOKEN_ALREADY_EXISTS",
-                "This secret is another user's or service's.",
+                "Another user or service has an API token with this secret. Choose another secret, or leave it \
+                 out to have one made.",
             ),
             Code::ApiTokenUserUnknown => (
                 S::BAD_REQUEST,
                 "API_TOKEN_USER_UNKNOWN",
-                "There is no user with this address, and no service with this name.",
+                "There is no user with this address and no service with this name. Check the spelling.",
             ),
             Code::ApiTokenInvalidScopes => (
                 S::BAD_REQUEST,
                 "API_TOKEN_INVALID_SCOPES",
-                "The owner does not have what the token should be allowed; `reason` says what.",
+                "The token or the service cannot have one of these scopes; `reason` says which and why. Leave \
+                 it out.",
             ),
             Code::ApiTokenLimitReached => (
                 S::BAD_REQUEST,
                 "API_TOKEN_LIMIT_REACHED",
-                "There are 100 API tokens of this owner: delete one that nobody uses.",
+                "The owner already has 100 API tokens. Delete one that is not used.",
             ),
             Code::ApiTokenNotNamed => (
                 S::BAD_REQUEST,
                 "Cannot delete, either username or token must be provided",
-                "Say whose API tokens to delete, or which one.",
+                "The request does not say which API tokens to delete. Send `username` or `token`.",
             ),
-            Code::ServiceAlreadyExists => {
-                (S::CONFLICT, "SERVICE_ALREADY_EXISTS", "A service with this name exists.")
-            }
+            Code::ServiceAlreadyExists => (
+                S::CONFLICT,
+                "SERVICE_ALREADY_EXISTS",
+                "A service with this name already exists. Choose another name.",
+            ),
             Code::LastSuperuser => (
                 S::CONFLICT,
                 "LAST_SUPERUSER",
-                "Nobody else may sign in as a superuser: make another one first.",
+                "No other superuser can sign in. Make another user a superuser first.",
             ),
             Code::EmailChangePending => (
                 S::CONFLICT,
                 "EMAIL_CHANGE_PENDING",
-                "The address was changed within 72 hours, and its former holder may take the account back: \
-                 delete it then, or ask a superuser.",
+                "The address was changed within the last 72 hours, and the owner of the previous address can \
+                 take the account back. Try again after that time, or ask a superuser.",
             ),
             Code::KeyInUse => (
                 S::CONFLICT,
                 "KEY_IN_USE",
-                "This key signs: make another that signs at once first, with `now`.",
+                "This key signs, or is the last that can sign with its algorithm. First make another that \
+                 signs at once, with `now`.",
             ),
             Code::CsrfTokenMismatch => (
                 S::FORBIDDEN,
                 "CSRF_TOKEN_MISMATCH",
-                "A cookie without the `X-CSRF-Token` that belongs to it, or another site's page.",
+                "The request has a cookie but not the `X-CSRF-Token` that belongs to it, or a page of another \
+                 site sent it. Send the header with the value that belongs to the cookie.",
             ),
             Code::InvalidRequest => (
                 S::BAD_REQUEST,
                 "invalid_request",
-                "Not a request of OAuth: a parameter is missing, given twice or of the wrong type.",
+                "This is not a valid OAuth request: a parameter is missing, given twice or of the wrong type. \
+                 Correct the parameters.",
             ),
             Code::HostInvalid => (
                 S::BAD_REQUEST,
                 "HOST_INVALID",
-                "A request must have exactly one `Host` header, which must be a host with or without a \
-                 port, and a target that names a host must name the same.",
+                "The request does not name exactly one host. Send one `Host` header with a host and an \
+                 optional port. If the request target names a host, it must be the same.",
             ),
-            Code::NotFound => (S::NOT_FOUND, "Not Found", "Nothing is here."),
+            Code::NotFound => {
+                (S::NOT_FOUND, "Not Found", "Nothing has this path or id. Check both.")
+            }
             Code::MethodNotAllowed => (
                 S::METHOD_NOT_ALLOWED,
                 "Method Not Allowed",
-                "Something is here, but not for this method; `Allow` says for which.",
+                "The path exists, but not for this method. Use a method that the header `Allow` lists.",
             ),
-            Code::RequestTimeout => {
-                (S::REQUEST_TIMEOUT, "REQUEST_TIMEOUT", "The body did not arrive in time.")
-            }
-            Code::ContentTooLarge => {
-                (S::PAYLOAD_TOO_LARGE, "CONTENT_TOO_LARGE", "The body is larger than 65536 bytes.")
-            }
+            Code::RequestTimeout => (
+                S::REQUEST_TIMEOUT,
+                "REQUEST_TIMEOUT",
+                "The body did not arrive within 10 seconds. Send the request again.",
+            ),
+            Code::ContentTooLarge => (
+                S::PAYLOAD_TOO_LARGE,
+                "CONTENT_TOO_LARGE",
+                "The body is larger than 65536 bytes. Send a smaller one.",
+            ),
             Code::UnsupportedMediaType => (
                 S::UNSUPPORTED_MEDIA_TYPE,
                 "UNSUPPORTED_MEDIA_TYPE",
-                "The `Content-Type` of the body is missing, or neither JSON nor a form.",
+                "The `Content-Type` of the body is missing, or the operation does not accept it. Send JSON or \
+                 a form, as the operation requires.",
             ),
             Code::UnprocessableContent => (
                 S::UNPROCESSABLE_ENTITY,
                 "UNPROCESSABLE_CONTENT",
-                "A field is missing or cannot be; each item says which and why.",
+                "A field is missing or invalid; each item names a field and says what is wrong. Correct these \
+                 fields.",
             ),
             Code::TooManyAttempts => (
                 S::TOO_MANY_REQUESTS,
                 "TOO_MANY_ATTEMPTS",
-                "This was tried too often: try again after `Retry-After` seconds.",
+                "There were too many attempts. Try again after `Retry-After` seconds.",
             ),
             Code::ServiceBusy => (
                 S::SERVICE_UNAVAILABLE,
                 "SERVICE_BUSY",
-                "Too many passwords are being checked, or too many exports run: try again after `Retry-After` seconds.",
+                "Too many passwords wait for a check, too many exports run, or the password was changed at the \
+                 same time. Try again after `Retry-After` seconds.",
             ),
             Code::ServiceUnavailable => (
                 S::SERVICE_UNAVAILABLE,
                 "SERVICE_UNAVAILABLE",
-                "The service cannot answer now: try again after `Retry-After` seconds.",
+                "The server cannot answer now, for example because its database is unreachable. Try again \
+                 after `Retry-After` seconds.",
             ),
             Code::InternalServerError => (
                 S::INTERNAL_SERVER_ERROR,
                 "INTERNAL_SERVER_ERROR",
-                "A fault of this service. The log has its cause under the `X-Request-Id`.",
+                "The server has a fault. Tell its operator the `X-Request-Id`: the log has the cause under it.",
             ),
         }
     }
@@ -325,12 +359,12 @@ impl Code {
         self.row().1
     }
 
-    /// A sentence for people.
+    /// The sentence for people: what is wrong and what to do next.
     pub const fn sentence(self) -> &'static str {
         self.row().2
     }
 
-    /// What the body looks like, for the documents.
+    /// An example of the body, for the OpenAPI document.
     pub(crate) fn example(self, face: Face) -> Value {
         let error = match self {
             Code::RegisterInvalidPassword

@@ -1,7 +1,7 @@
-//! What can go wrong, said once: stable code, status, public sentence, private cause.
+//! Errors: each has a stable code, a status, a public sentence and a private cause.
 //!
-//! A refusal has several faces, and the route chooses: `rest` for programs, `oauth` for those that know RFC 6749 alone,
-//! `page` for people, and [`redirect`] for what is answered by way of a browser.
+//! An error can be shown in four ways, and the route chooses one: `rest` for programs, `oauth` for programs that know
+//! only RFC 6749, `page` for people, and [`redirect`] for answers that go through a browser.
 
 mod code;
 mod oauth;
@@ -26,36 +26,36 @@ use tessera_verify::{Denied, KeyError, Refusal};
 /// The result of a rule.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// One thing that is wrong with a body, as FastAPI says it.
+/// One error in a request, in FastAPI's form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// What kind of fault.
+    /// The kind of error.
     pub kind: &'static str,
-    /// Which part of the request: `body` or `query`.
+    /// The part of the request: `body` or `query`.
     pub part: &'static str,
-    /// Where in it.
+    /// The path to the field within that part.
     pub location: Vec<Value>,
-    /// What is wrong, for people.
+    /// A description of the error, for people.
     pub message: String,
 }
 
 impl Problem {
-    /// A field that must be there is not.
+    /// The error that a required field is missing.
     pub fn missing(location: Vec<Value>) -> Self {
         Self { kind: "missing", part: "body", location, message: "Field required".to_owned() }
     }
 }
 
-/// A sentence for people, and what its translations are known by.
+/// A sentence for people, and the name of its translations.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalizedMessage {
     /// The name of its translations.
     pub name: String,
     /// The sentence, in English.
     pub sentence: String,
-    /// The number in it, where there is one.
+    /// The number in the sentence, if it has one.
     pub number: Option<usize>,
-    /// The field of a form that it is about, where it is about one.
+    /// The field of a form that the sentence is about, if it is about one.
     pub field: Option<&'static str>,
 }
 
@@ -70,13 +70,13 @@ impl LocalizedMessage {
         Self { number: Some(number), ..Self::new(name, sentence) }
     }
 
-    /// The same, about a field of a form.
+    /// Returns the same sentence, about a field of a form.
     pub fn about(self, field: &'static str) -> Self {
         Self { field: Some(field), ..self }
     }
 }
 
-/// What a refusal says beyond its code.
+/// The details of a refusal beyond its code.
 #[derive(Debug)]
 enum Detail {
     None,
@@ -88,7 +88,7 @@ enum Detail {
     Wait(Duration),
 }
 
-/// Why a token of any kind is not accepted.
+/// The reason why a token of any kind is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TokenRefusal {
     /// The stable name of the reason, in snake case.
@@ -99,22 +99,24 @@ pub struct TokenRefusal {
 
 impl TokenRefusal {
     /// An API token that was cut off or mistyped.
-    pub const API_TOKEN_MALFORMED: Self =
-        Self { reason: "api_token_malformed", sentence: "no API token looks like this" };
-    /// An API token that there is none of.
+    pub const API_TOKEN_MALFORMED: Self = Self {
+        reason: "api_token_malformed",
+        sentence: "this is not an API token, or it was cut off or mistyped (Tessera's begin with tsr_)",
+    };
+    /// An API token that does not exist.
     pub const API_TOKEN_UNKNOWN: Self = Self {
         reason: "api_token_unknown",
-        sentence: "there is no such API token: it was deleted, or is another service's",
+        sentence: "there is no such API token: it was deleted, or another server issued it",
     };
-    /// An API token whose time is over.
+    /// An API token that has expired.
     pub const API_TOKEN_EXPIRED: Self =
         Self { reason: "api_token_expired", sentence: "the API token has expired" };
-    /// A token of either kind whose user has an address that is not verified, if `REQUIRE_VERIFICATION` is on.
+    /// A token of any kind whose user's address is not verified, if `REQUIRE_VERIFICATION` is on.
     pub const USER_NOT_VERIFIED: Self = Self {
         reason: "user_not_verified",
-        sentence: "the address of the user is not verified, and this service requires that",
+        sentence: "the e-mail address of the user is not verified, and this server requires that",
     };
-    /// The refusals of API tokens and of users; those of JWTs are [`Refusal::ALL`].
+    /// The refusals of API tokens and of users. The refusals of JWTs are in [`Refusal::ALL`].
     pub const OF_API_TOKENS: [Self; 4] = [
         Self::API_TOKEN_MALFORMED,
         Self::API_TOKEN_UNKNOWN,
@@ -129,7 +131,7 @@ impl From<Refusal> for TokenRefusal {
     }
 }
 
-/// A refusal, or a fault.
+/// A refusal of a request, or a fault of the server.
 #[derive(Debug)]
 pub struct Error {
     code: Code,
@@ -138,12 +140,12 @@ pub struct Error {
     face: Face,
 }
 
-/// The shape of the answer that programs are given.
+/// The shape of an error's answer to a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Face {
-    /// Ours, which FastAPI Users has too.
+    /// Tessera's own shape, which is that of FastAPI Users.
     Rest,
-    /// That of OAuth (RFC 6749, section 5.2).
+    /// The shape of OAuth (RFC 6749, section 5.2).
     Oauth,
 }
 
@@ -159,17 +161,17 @@ impl Error {
         self.code
     }
 
-    /// A refusal with a sentence of its own, which programs read and no page shows.
+    /// Makes a refusal with its own sentence, which programs read and no page shows.
     pub fn with_reason(code: Code, reason: impl Into<String>) -> Self {
         Self::with_messages(code, vec![LocalizedMessage::new("", reason)])
     }
 
-    /// A refusal with sentences of its own.
+    /// Makes a refusal with its own sentences.
     pub fn with_messages(code: Code, messages: Vec<LocalizedMessage>) -> Self {
         Self { detail: Detail::Reason(messages), ..code.into() }
     }
 
-    /// The sentences that it has of its own.
+    /// The refusal's own sentences.
     pub fn messages(&self) -> &[LocalizedMessage] {
         match &self.detail {
             Detail::Reason(messages) => messages,
@@ -177,32 +179,33 @@ impl Error {
         }
     }
 
-    /// A refusal of a token.
+    /// Makes a refusal of a token.
     pub fn token(code: Code, refusal: impl Into<TokenRefusal>) -> Self {
         Self { detail: Detail::Token(refusal.into()), ..code.into() }
     }
 
-    /// A token that lacks a scope which its owner has.
+    /// Makes the refusal of a token that lacks a scope which its owner has.
     pub fn scope(scope: &'static str) -> Self {
         Self { detail: Detail::Scope(scope), ..Code::InsufficientScope.into() }
     }
 
-    /// A session that may act on others only within so many seconds after its password was given.
+    /// Makes the refusal of a session that can act on other accounts only within `max_age` seconds after its password
+    /// was given.
     pub fn fresh_proof(max_age: u64) -> Self {
         Self { detail: Detail::MaxAge(max_age), ..Code::FreshProofRequired.into() }
     }
 
-    /// A body that says what cannot be.
+    /// Makes the refusal of a request with these errors.
     pub fn unprocessable(problems: Vec<Problem>) -> Self {
         Self { detail: Detail::Problems(problems), ..Code::UnprocessableContent.into() }
     }
 
-    /// A parameter of the query that cannot be.
+    /// Makes the refusal of an invalid parameter of the query.
     pub fn query(name: &str, message: impl Into<String>) -> Self {
         Self::part("query", name, message.into())
     }
 
-    /// A field of the body that cannot be.
+    /// Makes the refusal of an invalid field of the body.
     pub fn field(name: &str, message: impl Into<String>) -> Self {
         Self::part("body", name, message.into())
     }
@@ -212,12 +215,12 @@ impl Error {
         Self::unprocessable(vec![Problem { kind: "value_error", part, location, message }])
     }
 
-    /// The same with another face.
+    /// Returns the same error with another face.
     pub(crate) fn with_face(self, face: Face) -> Self {
         Self { face, ..self }
     }
 
-    /// How long to wait before it is tried again, where that is known.
+    /// The time to wait before the next attempt, if it is known.
     pub fn wait(&self) -> Option<Duration> {
         match self.detail {
             Detail::Wait(wait) => Some(wait),
@@ -225,17 +228,17 @@ impl Error {
         }
     }
 
-    /// Something that was tried too often.
+    /// Makes the refusal of too many attempts.
     pub fn try_again_after(wait: Duration) -> Self {
         Self { detail: Detail::Wait(wait), ..Code::TooManyAttempts.into() }
     }
 
-    /// A refusal with a cause that only the log is told.
+    /// Makes an error with a cause that is only written to the log.
     pub fn because(code: Code, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self { cause: Some(cause.into()), ..code.into() }
     }
 
-    /// The answer that programs are given.
+    /// The answer to a program.
     pub(crate) fn response(&self) -> Response {
         match self.face {
             Face::Rest => rest::response(self),
@@ -250,13 +253,13 @@ impl IntoResponse for Error {
     }
 }
 
-/// Why a request failed: the answer takes it along to the one place that logs it.
+/// The cause of a failed request. The answer carries it to the layer that logs it.
 #[derive(Debug, Clone)]
 pub(crate) struct Cause(pub(crate) Arc<str>);
 
 impl From<Error> for poem::Error {
     fn from(error: Error) -> Self {
-        // The framework keeps what its errors carry, not what their responses do.
+        // The framework keeps the data of its errors, but not the extensions of their responses.
         let response = error.response();
         let cause = response.extensions().get::<Cause>().cloned();
         let mut carrier = poem::Error::from_response(response);
@@ -268,7 +271,7 @@ impl From<Error> for poem::Error {
     }
 }
 
-/// The refusals of each operation are documented from one table, in `http/openapi.rs`.
+/// Documents no responses: `http/openapi.rs` adds the refusals of each operation from one table.
 impl ApiResponse for Error {
     fn meta() -> MetaResponses {
         MetaResponses { responses: Vec::new() }
@@ -293,7 +296,7 @@ fn joined(messages: &[LocalizedMessage]) -> String {
     messages.iter().map(|message| message.sentence.as_str()).collect::<Vec<_>>().join(" ")
 }
 
-/// A database that does not answer is nobody's fault here; a row that cannot be read is ours.
+/// An unreachable database makes the server unavailable. A row that cannot be read is a fault of the server.
 impl From<DbErr> for Error {
     fn from(error: DbErr) -> Self {
         let unavailable = match &error {
@@ -307,23 +310,23 @@ impl From<DbErr> for Error {
     }
 }
 
-/// Whether a statement failed because the database is away, busy, full or going down, and may do
-/// well another time.
+/// Returns true if a statement failed because the database is unreachable, busy, full or stopping. The statement may
+/// succeed later.
 fn is_away(error: &sqlx::Error) -> bool {
     let sqlx::Error::Database(fault) = error else {
         return !matches!(error, sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_));
     };
     let code = fault.code().unwrap_or_default();
     if code.len() == 5 {
-        // Classes of PostgreSQL, and a transaction that idled for too long.
+        // Error classes of PostgreSQL, and a transaction that was idle for too long.
         let classes = ["08", "40", "53", "55", "57", "58"];
         return code == "25P03" || classes.iter().any(|class| code.starts_with(class));
     }
-    // SQLite's BUSY, LOCKED, IOERR, FULL and CANTOPEN, with whatever they are extended by.
+    // SQLite's BUSY, LOCKED, IOERR, FULL and CANTOPEN, also with an extended code.
     code.parse::<u32>().is_ok_and(|code| [5, 6, 10, 13, 14].contains(&(code & 0xff)))
 }
 
-/// What a guard asks is asked of callers in the same words.
+/// Converts the refusals of a guard, so that they have the same codes.
 impl From<Denied> for Error {
     fn from(denied: Denied) -> Self {
         match denied {

@@ -1,4 +1,4 @@
-//! Refusals as OAuth says them (RFC 6749, section 5.2).
+//! Errors in the form of OAuth (RFC 6749, section 5.2).
 
 use poem::Response;
 use serde_json::{Value, json};

@@ -1,11 +1,11 @@
-//! Refusals as pages show them: a text, a field of a form, a status, how long to wait.
+//! Errors in the form of pages: a text, a field of a form, a status and the time to wait.
 
 use poem::Response;
 use poem::http::{StatusCode, header};
 
 use super::{Cause, Code, Error};
 
-/// The name of the text of a refusal.
+/// The name of the text that pages show for a code.
 pub(crate) fn text_name(code: Code) -> String {
     let name = match code {
         Code::ApiTokenNotNamed => "api-token-not-named",
@@ -14,10 +14,10 @@ pub(crate) fn text_name(code: Code) -> String {
     format!("error-{}", name.to_ascii_lowercase().replace(['_', ' '], "-"))
 }
 
-/// The field of a form that a refusal is about; none where it is about all of it.
+/// The field of a form that a refusal is about; empty if it is about the whole form.
 pub(crate) fn field_of(error: &Error) -> &'static str {
-    let said = error.messages().iter().find_map(|message| message.field);
-    said.unwrap_or(match error.code() {
+    let field = error.messages().iter().find_map(|message| message.field);
+    field.unwrap_or(match error.code() {
         Code::RegisterUserAlreadyExists | Code::UpdateUserEmailAlreadyExists => "email",
         Code::RegisterInvalidPassword
         | Code::ResetPasswordInvalidPassword
@@ -31,16 +31,16 @@ pub(crate) fn field_of(error: &Error) -> &'static str {
     })
 }
 
-/// The head of a page that refuses something, and what the log is told.
+/// The status and headers of a page that shows a refusal, and the cause for the log.
 pub(crate) struct Head(Response);
 
 impl Head {
-    /// Of a refusal whose words are on the page.
+    /// Takes the status, headers and cause of an error.
     pub(crate) fn of(error: &Error) -> Self {
         Self(error.response())
     }
 
-    /// The status. An answer that says which token to bring is for programs.
+    /// The status. It is 403 instead of 401, because a challenge for a token is for programs.
     pub(crate) fn status(&self) -> StatusCode {
         match self.0.status() {
             StatusCode::UNAUTHORIZED => StatusCode::FORBIDDEN,
@@ -48,12 +48,12 @@ impl Head {
         }
     }
 
-    /// The answer of programs, if no page can be shown at all.
+    /// The answer to programs, for the case that no page can be shown.
     pub(crate) fn without_page(self) -> Response {
         self.0
     }
 
-    /// The page, with how long to wait.
+    /// Adds the time to wait and the cause to a page.
     pub(crate) fn onto(&self, mut page: Response) -> Response {
         if let Some(wait) = self.0.headers().get(header::RETRY_AFTER) {
             page.headers_mut().insert(header::RETRY_AFTER, wait.clone());

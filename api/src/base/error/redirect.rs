@@ -1,14 +1,14 @@
-//! Refusals as a browser brings them to a client that sent it here (RFC 6749, section 4.1.2.1): in the query of the client's
-//! own address. No operation answers so yet: the authorization endpoint of the provider will be the first.
+//! Errors that a browser carries back to the client that sent it (RFC 6749, section 4.1.2.1), in the query of the
+//! client's own address. No operation uses this yet. The authorization endpoint will be the first.
 
 use poem::http::StatusCode;
 use url::Url;
 
 use super::{Code, Error};
 
-/// Where to redirect the browser, with the refusal in the query. The address must be one that the client has registered:
-/// to any other, nobody is redirected. The client's `state` goes back as it came, and `iss` says who answers (RFC 9207).
-/// The cause stays here.
+/// The address to which the browser is redirected, with the error in the query. The address must be one that the
+/// client has registered: Tessera redirects to no other. The client's `state` is returned unchanged, and `iss` names
+/// the issuer (RFC 9207). The private cause is not included.
 pub fn location(error: &Error, redirect_uri: &Url, state: Option<&str>, issuer: &str) -> Url {
     let mut location = redirect_uri.clone();
     location
@@ -20,7 +20,7 @@ pub fn location(error: &Error, redirect_uri: &Url, state: Option<&str>, issuer: 
     location
 }
 
-/// What RFC 6749 calls it.
+/// The name of the error in RFC 6749.
 fn name(code: Code) -> &'static str {
     match code.status() {
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
@@ -32,7 +32,7 @@ fn name(code: Code) -> &'static str {
     }
 }
 
-/// A description may have no quotation mark, no backslash and nothing beyond ASCII.
+/// The description of the error. It must not contain quotation marks, backslashes or characters beyond ASCII.
 fn description(code: Code) -> String {
     let fits = |char: &char| matches!(char, ' '..='~') && !matches!(char, '"' | '\\');
     code.sentence().chars().filter(fits).collect()
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cause_stays_here() {
+    fn the_private_cause_is_not_in_the_address() {
         let error = Error::because(Code::InternalServerError, "the password of the database");
         let redirect_uri = Url::parse("https://app.example.com/cb").unwrap();
         let location = location(&error, &redirect_uri, None, "https://id.example.com");

@@ -1,4 +1,4 @@
-//! Refusals as our JSON says them: `detail` as FastAPI Users has it, and a challenge where a token is missing.
+//! Errors in the form of JSON: `detail` as in FastAPI Users, and a challenge if a token is missing or refused.
 
 use poem::Response;
 use poem::http::{HeaderValue, StatusCode, header};
@@ -11,7 +11,7 @@ pub(super) fn response(error: &Error) -> Response {
     with_body(error, &body(error))
 }
 
-/// The status and the headers of a refusal, with a body.
+/// An answer with the status and the headers of an error, and this body.
 pub(super) fn with_body(error: &Error, body: &Value) -> Response {
     let status = error.code.status();
     let mut response =
@@ -25,7 +25,7 @@ pub(super) fn with_body(error: &Error, body: &Value) -> Response {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
     }
     if let Detail::Wait(wait) = &error.detail {
-        // Rounded up: whoever waits so long need not wait again.
+        // Rounded up, so that a client which waits this long does not have to wait again.
         let seconds = wait.as_millis().div_ceil(1000).max(1).to_string();
         let seconds = HeaderValue::try_from(seconds).unwrap_or(HeaderValue::from_static("1"));
         headers.insert(header::RETRY_AFTER, seconds);
@@ -68,7 +68,7 @@ pub(super) fn body(error: &Error) -> Value {
     }
 }
 
-/// RFC 6750, section 3: no `error` where no token was presented.
+/// The challenge. It has no `error` if the request had no token (RFC 6750, section 3).
 fn challenge(refusal: &Error) -> HeaderValue {
     let (error, description, reason) = match &refusal.detail {
         Detail::Token(TokenRefusal { reason, sentence }) => {
@@ -78,7 +78,7 @@ fn challenge(refusal: &Error) -> HeaderValue {
             let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{scope}\"");
             return HeaderValue::try_from(challenge).unwrap_or(HeaderValue::from_static("Bearer"));
         }
-        // RFC 9470, section 3: how long ago the password may have been given, in seconds.
+        // RFC 9470, section 3: the maximum time since the password was given, in seconds.
         Detail::MaxAge(seconds) => {
             let sentence = refusal.code.sentence().replace('`', "'");
             let challenge = format!(
@@ -87,11 +87,11 @@ fn challenge(refusal: &Error) -> HeaderValue {
             );
             return HeaderValue::try_from(challenge).unwrap_or(HeaderValue::from_static("Bearer"));
         }
-        // No token was presented.
+        // The request had no token.
         Detail::None if [Code::Unauthorized, Code::RefreshTokenInvalid].contains(&refusal.code) => {
             return HeaderValue::from_static("Bearer");
         }
-        // RFC 9470, section 3: another token of the same kind would not do.
+        // RFC 9470, section 3: another token of the same kind would not help.
         _ if refusal.code == Code::FreshTokenRequired => {
             ("insufficient_user_authentication", refusal.code.sentence().replace('`', "'"), None)
         }

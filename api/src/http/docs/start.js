@@ -1,4 +1,4 @@
-// One document, opened by its path: the page works behind any proxy and with no network beyond it.
+// One document with a relative path, so that the page works behind any proxy and without other servers.
 window.ui = SwaggerUIBundle({
   dom_id: "#ui",
   url: "openapi.json",

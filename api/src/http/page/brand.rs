@@ -1,4 +1,4 @@
-//! The colour and the logo of a service, so that whatever its operator chose can be read.
+//! The colour and the logo that the operator chose. Texts stay readable with every colour.
 
 use std::path::Path;
 
@@ -7,20 +7,20 @@ use unicode_segmentation::UnicodeSegmentation;
 use crate::base::config::{Color, ConfigError};
 use crate::http::asset::Asset;
 
-/// The least contrast of text with what it stands on (WCAG 2, AA).
+/// The minimum contrast between text and its background (WCAG 2, AA).
 const LEAST_CONTRAST: f64 = 4.5;
 
 const WHITE: Color = Color([255, 255, 255]);
 const BLACK: Color = Color([0, 0, 0]);
 
-/// What links stand on, in light and in dark: as `style.css` has it.
+/// The backgrounds of links in light and in dark mode. They must be those of `style.css`.
 const LIGHT: Color = Color([0xf4, 0xf4, 0xf5]);
 const DARK: Color = Color([0x27, 0x27, 0x2a]);
 
-/// The largest logo, in bytes.
+/// The maximum size of a logo, in bytes.
 const LARGEST_LOGO: usize = 256 * 1024;
 
-/// The variables of the style that a colour gives.
+/// The variables of the stylesheet for a colour.
 pub(super) fn variables(color: Color) -> String {
     let on = if contrast(color, WHITE) >= LEAST_CONTRAST { WHITE } else { BLACK };
     let (light, dark) = (readable(color, LIGHT, BLACK), readable(color, DARK, WHITE));
@@ -30,7 +30,7 @@ pub(super) fn variables(color: Color) -> String {
     )
 }
 
-/// The colour nearest to one that can be read on `ground`, on the way to `end`.
+/// The first readable colour on `ground`, on the way from this colour to `end`.
 fn readable(color: Color, ground: Color, end: Color) -> Color {
     let mixed = |step: u16| {
         let Color(mut parts) = color;
@@ -57,14 +57,14 @@ fn luminance(Color(parts): Color) -> f64 {
     0.2126 * linear(parts[0]) + 0.7152 * linear(parts[1]) + 0.0722 * linear(parts[2])
 }
 
-/// What stands for a name on a tile: its first letter or digit, with all that belongs to it.
+/// The character that represents a name on a tile: its first letter or digit, with its combining marks.
 pub(super) fn initial(name: &str) -> String {
     let mut graphemes = name.graphemes(true);
     let found = graphemes.clone().find(|grapheme| grapheme.contains(char::is_alphanumeric));
     found.or_else(|| graphemes.next()).unwrap_or_default().to_uppercase()
 }
 
-/// A logo out of its file.
+/// Reads a logo from its file.
 pub(super) fn logo(file: &Path) -> Result<Asset, ConfigError> {
     let refused =
         |fault: &str| ConfigError::new(&format!("BRAND_LOGO: {}: {fault}", file.display()));
@@ -78,9 +78,9 @@ pub(super) fn logo(file: &Path) -> Result<Asset, ConfigError> {
         [0xff, 0xd8, 0xff, ..] => "image/jpeg",
         [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => "image/webp",
         _ if head.contains("<svg") => "image/svg+xml",
-        _ => return Err(refused("it is no SVG, PNG, JPEG or WebP")),
+        _ => return Err(refused("it is not an SVG, PNG, JPEG or WebP image")),
     };
-    // Of a drawing that is opened by itself nothing runs.
+    // If somebody opens the drawing by itself, no script in it runs.
     Ok(Asset::new(kind, content)
         .with_policy("default-src 'none'; style-src 'unsafe-inline'; sandbox"))
 }
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_tile_of_a_name_has_its_first_letter_with_all_that_belongs_to_it() {
+    fn a_tile_has_the_first_letter_of_the_name_with_its_combining_marks() {
         for (name, tile) in [
             ("tessera", "T"),
             ("  \"4 you\"", "4"),
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn links_and_buttons_can_be_read_whatever_the_colour_is() {
+    fn links_and_buttons_are_readable_with_every_colour() {
         for color in 0..4096_u16 {
             let part = |shift: u16| u8::try_from((color >> shift) & 15).unwrap_or_default() * 17;
             let color = Color([part(8), part(4), part(0)]);

@@ -1,4 +1,4 @@
-//! Where an address is, as far as a file says that.
+//! The places of IP addresses, from a file.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -8,7 +8,7 @@ use maxminddb::{PathElement, Reader};
 
 use crate::base::config::ConfigError;
 
-/// What is known of addresses.
+/// A file with the places of IP addresses.
 pub(super) struct Places(Reader<Vec<u8>>);
 
 impl fmt::Debug for Places {
@@ -18,7 +18,7 @@ impl fmt::Debug for Places {
 }
 
 impl Places {
-    /// Reads a file whole.
+    /// Reads the whole file into memory.
     pub(super) fn read(file: &Path) -> Result<Self, ConfigError> {
         let reader = Reader::open_readfile(file);
         reader.map(Self).map_err(|error| {
@@ -26,7 +26,7 @@ impl Places {
         })
     }
 
-    /// An address with its city and country, in a language where they have names in it.
+    /// An address with its city and country, in this language if the file has their names in it, else in English.
     pub(super) fn name(&self, address: &str, language: &str) -> String {
         let known: Vec<_> = ["city", "country"]
             .into_iter()

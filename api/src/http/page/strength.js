@@ -1,10 +1,10 @@
-// Shows how hard a password is to guess, as it is typed. It is a rough idea, made in the browser: the server
-// has the last word, and nothing is sent before the form is.
+// Shows how hard a password is to guess while the user types it. This is only an estimate, made in the browser: the
+// server decides, and nothing is sent before the form.
 "use strict";
 
 const WORDS = "password passwort qwerty qwertz azerty letmein welcome willkommen admin master monkey dragon football baseball sunshine princess iloveyou hallo hello login secret geheim superman batman trustno shadow michael summer winter spring test user love".split(" ");
 
-/** About how many bits somebody has to guess who tries the usual first. */
+/** The approximate number of bits for an attacker who tries common passwords first. */
 function bits(password, known) {
   let rest = password.toLowerCase().replace(/[@4]/g, "a").replace(/3/g, "e").replace(/[1!]/g, "i").replace(/0/g, "o").replace(/[$5]/g, "s");
   let found = 0;
@@ -14,7 +14,7 @@ function bits(password, known) {
       found += known.includes(word) ? 2 : 7;
     }
   }
-  // What is repeated, or goes on as everybody would, tells nothing new.
+  // Repeated characters and sequences add nothing.
   let fresh = "";
   for (const [place, char] of [...rest].entries()) {
     const before = rest.charCodeAt(place - 1);

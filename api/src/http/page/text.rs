@@ -1,4 +1,4 @@
-//! What pages say, in each language: a Fluent file.
+//! The texts of pages: one Fluent file for each language.
 
 use std::fmt;
 use std::path::Path;
@@ -8,11 +8,11 @@ use fluent_bundle::{FluentArgs, FluentResource, FluentValue};
 
 use crate::base::config::ConfigError;
 
-/// The languages that come with the program. What another one lacks is said in the first.
+/// The built-in languages. A text that another language lacks is shown in the first one.
 pub(crate) const EMBEDDED: [(&str, &str); 2] =
     [("en", include_str!("en.ftl")), ("de", include_str!("de.ftl"))];
 
-/// What pages say.
+/// The texts of pages in all languages.
 pub(super) struct Texts(Vec<Language>);
 
 struct Language {
@@ -27,7 +27,7 @@ impl fmt::Debug for Texts {
 }
 
 impl Texts {
-    /// Those that come with the program, with what a folder has of them and beside them.
+    /// Reads the built-in texts, and the texts in a folder that replace them or add languages.
     pub(super) fn read(folder: Option<&Path>) -> Result<Self, ConfigError> {
         let mut languages = Vec::new();
         for (tag, source) in EMBEDDED {
@@ -44,7 +44,7 @@ impl Texts {
                     tracing::warn!(
                         language = tag,
                         text = name,
-                        "PAGE_TEMPLATES: no page says a text of this name"
+                        "PAGE_TEMPLATES: no page uses a text with this name"
                     );
                 }
             }
@@ -57,12 +57,12 @@ impl Texts {
         Ok(texts)
     }
 
-    /// The languages there are.
+    /// The tags of all languages.
     pub(super) fn languages(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|language| language.tag.as_str())
     }
 
-    /// The language somebody reads best, of `Accept-Language` (RFC 9110, section 12.5.4).
+    /// The tag of the language that `Accept-Language` prefers (RFC 9110, section 12.5.4).
     pub(super) fn chosen(&self, accepted: &str) -> &str {
         let mut wanted: Vec<_> = accepted.split(',').take(32).filter_map(weighed).collect();
         wanted.sort_by(|(_, one), (_, other)| other.total_cmp(one));
@@ -76,19 +76,19 @@ impl Texts {
                 |tag: &str| tag.split('-').next().unwrap_or_default().to_ascii_lowercase();
             let known =
                 |tag: &str| !refused(tag) && (*range == "*" || primary(tag) == primary(range));
-            // As it is asked for rather than what it is of.
+            // An exact match is better than another variant of the same language.
             let exact = self.0.iter().find(|language| language.tag.eq_ignore_ascii_case(range));
             exact.or_else(|| self.0.iter().find(|language| known(&language.tag)))
         });
         found.map_or(EMBEDDED[0].0, |language| &language.tag)
     }
 
-    /// Whether some language has a text.
+    /// Returns true if at least one language has this text.
     pub(super) fn have(&self, name: &str) -> bool {
         self.0.iter().any(|language| language.bundle.has_message(name))
     }
 
-    /// A text in a language; nothing where no language has it.
+    /// The text in this language, else in the first one. `None` if neither has it.
     pub(super) fn say(
         &self,
         tag: &str,
@@ -104,9 +104,10 @@ impl Language {
     fn of(tag: &str, source: &str) -> Result<Self, String> {
         let is_short = tag.split('-').next().is_some_and(|language| language.len() <= 3);
         let known = tag.parse().ok().filter(|_| is_short);
-        let known = known.ok_or_else(|| "its name is no language, as de or pt-BR".to_owned())?;
+        let known =
+            known.ok_or_else(|| "its name is not a language, such as de or pt-BR".to_owned())?;
         let mut bundle = FluentBundle::new_concurrent(vec![known]);
-        // Marks around values are for texts that mix directions; people copy what they see.
+        // No marks around values: they are only for texts that mix directions, and people would copy them.
         bundle.set_use_isolating(false);
         let mut language = Self { tag: tag.to_owned(), bundle };
         language.change(source)?;
@@ -115,11 +116,11 @@ impl Language {
 
     fn change(&mut self, source: &str) -> Result<(), String> {
         let resource = FluentResource::try_new(source.to_owned()).map_err(|(_, faults)| {
-            let told = faults.iter().map(|fault| {
+            let lines = faults.iter().map(|fault| {
                 let before = source.get(..fault.pos.start).unwrap_or_default();
                 format!("line {}: {fault}", before.matches('\n').count() + 1)
             });
-            told.collect::<Vec<_>>().join("; ")
+            lines.collect::<Vec<_>>().join("; ")
         })?;
         self.bundle.add_resource_overriding(resource);
         Ok(())
@@ -132,13 +133,13 @@ impl Language {
         let mut faults = Vec::new();
         let text = self.bundle.format_pattern(pattern, Some(&values), &mut faults);
         for fault in faults {
-            tracing::warn!(text = name, language = self.tag, error.cause = %fault, "a text of a page is wrong");
+            tracing::warn!(text = name, language = self.tag, error.cause = %fault, "a text of a page has an error");
         }
         Some(text.into_owned())
     }
 }
 
-/// A range of languages with its weight, which is nothing for one that is not wanted.
+/// A range of languages with its weight. The weight 0 means that the reader does not want it.
 fn weighed(part: &str) -> Option<(&str, f32)> {
     let mut parts = part.split(';').map(str::trim);
     let range = parts.next().filter(|range| !range.is_empty())?;
@@ -147,7 +148,7 @@ fn weighed(part: &str) -> Option<(&str, f32)> {
     weight.is_finite().then_some((range, weight))
 }
 
-/// The texts of a folder, by their language.
+/// The texts in a folder, each with the tag of its language.
 fn own(folder: &Path) -> Result<Vec<(String, String)>, ConfigError> {
     let unreadable =
         |error: std::io::Error| refused(&folder.display().to_string(), &error.to_string());
@@ -181,7 +182,7 @@ mod tests {
         Texts::read(None).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// The names of a language's texts, with those of their values.
+    /// The names of the texts of a language, with the names of their values.
     fn names(source: &str) -> BTreeMap<String, BTreeSet<String>> {
         let mut names: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         let mut last = String::new();
@@ -200,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn every_language_says_everything_with_the_same_values() {
+    fn every_language_has_every_text_with_the_same_values() {
         let english = names(EMBEDDED[0].1);
         for (tag, source) in EMBEDDED {
             let known = names(source);
@@ -222,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn every_text_that_a_template_asks_for_is_there() {
+    fn every_text_that_a_template_uses_exists() {
         let english = names(EMBEDDED[0].1);
         let sources: Vec<_> = super::super::TEMPLATES.iter().map(|(_, source)| *source).collect();
         let templates = sources.concat();
@@ -236,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn the_language_is_the_one_that_is_wanted_most_of_those_there_are() {
+    fn the_language_is_the_available_one_that_the_reader_prefers() {
         let texts = texts();
         for (accepted, chosen) in [
             ("", "en"),

@@ -1,8 +1,7 @@
-//! Notices: mails that tell people of what was done to their account, and superusers of what was done to another's.
+//! Security notices: mails that tell users about changes to their account, and superusers about changes to others.
 //!
-//! They are written in the transaction of the act, so that they are sent if it was done, and not otherwise. Each has a
-//! budget for the account that is told and for what is told, which nobody else can use up; a mail beyond it is left
-//! out.
+//! A notice is written in the transaction of the change, so it is sent only if the change is committed. There is a
+//! limit for each account and event, which nobody else can use up. A notice beyond the limit is left out.
 
 use chrono::DateTime;
 use entity::UserId;
@@ -15,18 +14,18 @@ use crate::identity::user::{self, User};
 use crate::platform::mail::{self, Facts, Letter, Template};
 use crate::platform::rate_limit::mail::{Event, may_tell};
 
-/// How an operator is called in a notice.
+/// The name of an operator in a notice.
 pub(crate) const OPERATOR: &str = "an operator at the terminal";
 
-/// The most accounts that one mail names.
+/// The maximum number of accounts that one mail names.
 const MAX_NAMED: usize = 10;
 
-/// Tells every superuser who may sign in, those that were added among them, that accounts became superusers; `by` says
-/// who did that.
+/// Tells every superuser who can sign in, including the new ones, that accounts became superusers. `by` names the
+/// account that made them superusers.
 ///
 /// # Errors
 ///
-/// When the database refuses.
+/// If the database returns an error.
 pub(crate) async fn superusers_added(
     app: &App,
     transaction: &DatabaseTransaction,
@@ -47,32 +46,33 @@ pub(crate) async fn superusers_added(
     tell_superusers(app, transaction, None, Event::SuperuserAdded, &path, facts).await
 }
 
-/// Tells every other superuser who may sign in that a superuser has another password, which they did not set with their
-/// own session. `by` says who did that; it is nobody who is known if it was done by a mail.
+/// Tells every other superuser who can sign in that a superuser's password was set, but not by that superuser's own
+/// session. `by` names the account that set it; it is `None` if a link or code from a mail was used.
 ///
 /// # Errors
 ///
-/// When the database refuses.
+/// If the database returns an error.
 pub(crate) async fn superuser_password_set(
     app: &App,
     transaction: &DatabaseTransaction,
-    of: &User,
+    superuser: &User,
     by: Option<&str>,
 ) -> Result<()> {
-    if !of.is_superuser || !of.is_active {
+    if !superuser.is_superuser || !superuser.is_active {
         return Ok(());
     }
-    let path = format!("/admin/users/{}", of.id);
-    let (account, by) = (Some(of.email.clone()), by.map(ToOwned::to_owned));
+    let path = format!("/admin/users/{}", superuser.id);
+    let (account, by) = (Some(superuser.email.clone()), by.map(ToOwned::to_owned));
     let facts = facts(&[("account", account), ("by", by)]);
-    tell_superusers(app, transaction, Some(of.id), Event::SuperuserPassword, &path, facts).await
+    let event = Event::SuperuserPassword;
+    tell_superusers(app, transaction, Some(superuser.id), event, &path, facts).await
 }
 
-/// Superusers are told in the order of their ids: of two acts that tell the same, neither waits for the other for ever.
+/// Tells superusers in the order of their ids, so that two transactions that tell the same superusers do not deadlock.
 async fn tell_superusers(
     app: &App,
     transaction: &DatabaseTransaction,
-    but: Option<UserId>,
+    except: Option<UserId>,
     event: Event,
     path: &str,
     facts: Facts,
@@ -85,7 +85,7 @@ async fn tell_superusers(
         _ => Template::SuperuserAdded,
     };
     for (id, email) in user::superusers(transaction).await? {
-        if Some(id) == but || !may_tell(app, transaction, id, event).await? {
+        if Some(id) == except || !may_tell(app, transaction, id, event).await? {
             continue;
         }
         let letter = Letter::telling(email, template, path, facts.clone());
@@ -94,18 +94,18 @@ async fn tell_superusers(
     Ok(())
 }
 
-/// An API token that was made, as its owner is told of it.
+/// A new API token, as its owner is told about it.
 #[derive(Debug)]
 pub(crate) struct ApiTokenNotice<'a> {
-    /// What it is called.
+    /// The name of the token.
     pub(crate) name: Option<&'a str>,
     /// The beginning of its secret.
     pub(crate) prefix: &'a str,
-    /// What it may do.
+    /// Its scopes.
     pub(crate) scopes: String,
-    /// When it expires, in seconds since the epoch.
+    /// The instant when it expires, in seconds since the epoch.
     pub(crate) expires: Option<u64>,
-    /// Whether its owner made it.
+    /// `true` if its owner made it.
     pub(crate) own: bool,
 }
 
@@ -113,7 +113,7 @@ pub(crate) struct ApiTokenNotice<'a> {
 ///
 /// # Errors
 ///
-/// When the database refuses.
+/// If the database returns an error.
 pub(crate) async fn api_token_created(
     app: &App,
     transaction: &DatabaseTransaction,
@@ -124,7 +124,7 @@ pub(crate) async fn api_token_created(
         return Ok(());
     }
     let ApiTokenNotice { name, prefix, scopes, expires, own } = token;
-    // Whoever registered an address that is somebody else's must not write to them.
+    // Somebody who registered another person's address must not be able to write to that person.
     let name = name.filter(|_| owner.is_verified).map(plain);
     let expires = expires.and_then(|at| DateTime::from_timestamp(i64::try_from(at).ok()?, 0));
     let facts = facts(&[
@@ -139,13 +139,13 @@ pub(crate) async fn api_token_created(
     mail::put(app, transaction, owner.id, &letter).await
 }
 
-/// A name with nothing in it that a mail program makes a link of.
+/// Replaces the characters of a name that a mail program could turn into a link.
 fn plain(name: &str) -> String {
     let is_plain = |char: char| char.is_alphanumeric() || [' ', '-', '_'].contains(&char);
     name.chars().map(|char| if is_plain(char) { char } else { '·' }).collect()
 }
 
-/// What is known of these, and from where it was done.
+/// Returns the values that are known, and the IP address that the request came from.
 fn facts(known: &[(&str, Option<String>)]) -> Facts {
     let from = ("from", request_context::current().ip.map(|ip| ip.to_string()));
     let all = known.iter().cloned().chain([from]);
@@ -157,7 +157,7 @@ mod tests {
     use super::plain;
 
     #[test]
-    fn a_name_in_a_mail_leads_nowhere() {
+    fn a_name_in_a_mail_cannot_become_a_link() {
         assert_eq!(plain("deploy key-1_b"), "deploy key-1_b");
         assert_eq!(plain("see https://evil.example/a@b"), "see https···evil·example·a·b");
         assert_eq!(plain("schön\u{202e}\n<b>"), "schön···b·");

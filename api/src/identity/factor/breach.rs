@@ -1,5 +1,6 @@
-//! Stolen passwords: a filter of those that are in lists which everybody who guesses has. It is a file; nobody
-//! elsewhere is asked. It knows every password of its list, and takes one in 65,536 others for one.
+//! Stolen passwords: a filter made from lists that everybody who guesses passwords has. The filter is a file; Tessera
+//! sends no request to another service. It recognises every password of its list, and takes one in 65,536 other
+//! passwords for a stolen one.
 
 use std::fs;
 use std::path::Path;
@@ -13,12 +14,12 @@ const MAGIC: &[u8] = b"tessera breach filter 1\n";
 const DESCRIPTOR: usize = 20;
 const DIGEST: usize = 32;
 
-/// The passwords that are not to be chosen.
+/// A list of passwords that users cannot choose.
 #[derive(Debug)]
 pub struct Filter(BinaryFuse16);
 
 impl Filter {
-    /// Reads one that [`Builder`] made.
+    /// Reads a filter that [`Builder`] made.
     ///
     /// # Errors
     ///
@@ -26,7 +27,7 @@ impl Filter {
     pub fn read(path: &Path) -> Result<Self, String> {
         let bytes = fs::read(path).map_err(|error| format!("the file cannot be read: {error}"))?;
         let fault = || {
-            "this is no filter, or was cut off: `tessera breach build` makes one of a list of passwords"
+            "this is not a filter, or it is incomplete: `tessera breach build` makes one from a list of passwords"
                 .to_owned()
         };
         let body = bytes.strip_prefix(MAGIC).ok_or_else(fault)?;
@@ -54,19 +55,19 @@ impl Filter {
         }))
     }
 
-    /// Whether a password is in the list.
+    /// Returns true if a password is in the list.
     pub fn contains(&self, password: &Password) -> bool {
         self.0.contains(&key_of(&password.stolen_digest()))
     }
 }
 
-/// Makes a filter of a list.
+/// Makes a filter from a list.
 #[derive(Debug, Default)]
 pub struct Builder(Vec<u64>);
 
 impl Builder {
-    /// Takes a line of a list: a password; or its SHA-1 digest in hexadecimal, with or without a colon and
-    /// how often it was found.
+    /// Adds a line of a list: a password, or its SHA-1 digest in hexadecimal. A colon and the number of its occurrences
+    /// can follow a digest.
     pub fn take(&mut self, line: &[u8]) {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if !line.is_empty() {
@@ -74,7 +75,7 @@ impl Builder {
         }
     }
 
-    /// Writes the filter; says how many different passwords it has.
+    /// Writes the filter. Returns the number of different passwords in it.
     ///
     /// # Errors
     ///
@@ -84,7 +85,7 @@ impl Builder {
         keys.sort_unstable();
         keys.dedup();
         if keys.is_empty() {
-            return Err("the list has no password".to_owned());
+            return Err("the list contains no password".to_owned());
         }
         let filter = BinaryFuse16::try_from(&keys).map_err(ToOwned::to_owned)?;
         let Descriptor { seed, segment_length, segment_length_mask, segment_count_length } =
@@ -95,7 +96,7 @@ impl Builder {
         }
         body.extend(filter.fingerprints.iter().flat_map(|print| print.to_le_bytes()));
         let known = digest(&SHA256, &body);
-        // Beside it first: a server that starts meanwhile must not read half of it.
+        // First as a file beside it: a server that starts in the meantime must not read half a filter.
         let draft = path.with_extension("draft");
         fs::write(&draft, [MAGIC, &body, known.as_ref()].concat())
             .and_then(|()| fs::rename(&draft, path))
@@ -104,7 +105,7 @@ impl Builder {
     }
 }
 
-/// The digest a line is, if it is one.
+/// Returns the digest in a line, if the line is one.
 fn listed(line: &[u8]) -> Option<[u8; 20]> {
     let (digits, rest) = line.split_at_checked(40)?;
     let counted = match rest.strip_prefix(b":") {
@@ -138,13 +139,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_filter_knows_passwords_and_digests_and_hardly_anything_else() {
+    fn a_filter_recognises_passwords_and_digests_and_almost_nothing_else() {
         let path = std::env::temp_dir().join(format!("filter-{}", std::process::id()));
         let mut builder = Builder::default();
         (0..20_000).for_each(|number| builder.take(format!("password{number}").as_bytes()));
         builder.take(b"with windows' line end\r");
         builder.take(b"");
-        // As lists of digests have it: that of `hunter2`.
+        // A digest as published lists have it: that of `hunter2`.
         builder.take(b"F3BBBD66A63D4BF1747940578EC3D0103530E21D:17043");
         builder.take(b"password1");
         assert_eq!(builder.write(&path), Ok(20_002));
@@ -165,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_of_forty_letters_is_no_digest() {
+    fn only_forty_hexadecimal_digits_are_a_digest() {
         assert!(listed(&[b'a'; 40]).is_some());
         for line in
             [&[b'g'; 40][..], &[b'a'; 41], &[b'a'; 39], b"", &[&[b'a'; 40][..], b":"].concat()]

@@ -1,5 +1,5 @@
-//! Hashes that other programs made of passwords, as they come with imported users. Each is read once more at
-//! most: whoever signs in gets one of our own.
+//! Password hashes that other programs made, which come with imported users. Each is used at most for one successful
+//! sign-in, which replaces it by a hash of Tessera's own.
 
 use super::MAX_COST;
 use crate::base::hex::hex;
@@ -11,22 +11,22 @@ use base64::Engine;
 use base64::alphabet::STANDARD as ALPHABET;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-/// The most memory one check may take, in bytes, and the most work, in rounds or passes: who may import
-/// must not stop the service by it.
+/// The maximum memory of one check, in bytes, and the maximum work, in rounds or passes. Users who may import must not
+/// be able to stop the service.
 const MAX_MEMORY: u64 = 256 << 20;
 const MAX_ROUNDS: u32 = 2_000_000;
 const MAX_PASSES: u32 = 16;
 
-/// The most that is read and written, in bytes: memory, as often as it is gone through.
+/// The maximum number of bytes that are read and written: the memory times the number of passes over it.
 const MAX_WORK: u64 = 1 << 30;
 
-/// Base64 of any custom: with padding or without.
+/// Base64 with or without padding.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &ALPHABET,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// A hash that is not one of ours.
+/// A hash that Tessera did not make.
 pub(super) enum Foreign<'a> {
     Argon2 {
         argon2: Argon2<'static>,
@@ -51,7 +51,7 @@ pub(super) enum Foreign<'a> {
 }
 
 impl<'a> Foreign<'a> {
-    /// What a text is a hash of, if it is one that can be checked.
+    /// Reads a text as a hash. Returns `None` if it is not one that can be checked.
     pub(super) fn read(text: &'a str) -> Option<Self> {
         if let Some(hash) = text.strip_prefix("bcrypt$").filter(|hash| is_bcrypt(hash)) {
             return Some(Self::Bcrypt { hash, digested: false });
@@ -61,11 +61,11 @@ impl<'a> Foreign<'a> {
         }
         let parts: Vec<_> = text.split('$').collect();
         match parts[..] {
-            // The PHC form, which pwdlib, argon2-cffi and passlib write.
+            // The PHC string format, which pwdlib, argon2-cffi and passlib write.
             ["", kind @ ("argon2id" | "argon2i" | "argon2d"), "v=19", params, salt, hash] => {
                 argon2(kind, params, salt, hash)
             }
-            // passlib's and Django's.
+            // The formats of passlib and Django.
             ["", "pbkdf2-sha256", rounds, salt, hash] => {
                 pbkdf2(rounds, adapted(salt)?, adapted(hash)?)
             }
@@ -80,7 +80,7 @@ impl<'a> Foreign<'a> {
                 let salt = salt.as_bytes().to_vec();
                 scrypt(log2(n)?, r.parse().ok()?, p.parse().ok()?, salt, BASE64.decode(hash).ok()?)
             }
-            // Werkzeug's.
+            // The format of Werkzeug.
             [method, salt, hash] => {
                 let salt = salt.as_bytes().to_vec();
                 let hash = from_hex(hash)?;
@@ -96,7 +96,7 @@ impl<'a> Foreign<'a> {
         }
     }
 
-    /// The kind, of those that take the same time.
+    /// Returns the kind of the hash. Hashes of the same kind take the same time.
     pub(super) fn kind(&self) -> String {
         match self {
             Self::Argon2 { argon2, .. } => format!("argon2 {:?}", argon2.params()),
@@ -106,7 +106,7 @@ impl<'a> Foreign<'a> {
         }
     }
 
-    /// Whether it is this password's.
+    /// Returns true if the hash belongs to this password.
     pub(super) fn matches(&self, password: &str) -> bool {
         let same =
             |made: &[u8], hash: &[u8]| constant_time::verify_slices_are_equal(made, hash).is_ok();
@@ -174,7 +174,7 @@ fn scrypt<'a>(log_n: u32, r: u32, p: u32, salt: Vec<u8>, hash: Vec<u8>) -> Optio
     Some(Foreign::Scrypt { params, salt, hash })
 }
 
-/// The numbers of `m=65536,t=3,p=4`, under these names and in this order.
+/// Reads the numbers of `m=65536,t=3,p=4`, with these names in this order.
 fn named(params: &str, names: [&str; 3]) -> Option<[u32; 3]> {
     let mut numbers = [0; 3];
     let mut parts = params.split(',');
@@ -192,7 +192,7 @@ fn log2(n: &str) -> Option<u32> {
     n.parse::<u64>().ok().filter(|n| n.is_power_of_two()).map(u64::ilog2)
 }
 
-/// passlib's base64, which has a dot for a plus.
+/// Decodes passlib's base64, which has a dot instead of a plus sign.
 fn adapted(text: &str) -> Option<Vec<u8>> {
     BASE64.decode(text.replace('.', "+")).ok()
 }
@@ -214,7 +214,7 @@ mod tests {
         Foreign::read(hash).is_some_and(|foreign| foreign.matches(password))
     }
 
-    /// Made by argon2-cffi, passlib, Django's and Werkzeug's rules in Python.
+    /// Made in Python by argon2-cffi, by passlib, and by the rules of Django and Werkzeug.
     const HASHES: [&str; 10] = [
         "$argon2id$v=19$m=256,t=2,p=2$QRXSI4WcXSR+bcfrYu6aNw$LHpTRi7UEjrG09jbwAUzDyGjXWfCXCpk7zxaqntWYjg",
         "$argon2i$v=19$m=64,t=1,p=1$gatUoKgvQuaw9PEv9gMpWw$jT93N/NJJ8KXZMbq1UjHkrTpsQFh0cJUQvqCkVG0/qc",
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_hash_or_would_take_too_much_is_nobodys() {
+    fn a_text_that_is_not_a_hash_or_would_take_too_much_work_is_not_read() {
         for hash in [
             "",
             "$",

@@ -1,7 +1,7 @@
 //! The threads that hash passwords.
 //!
-//! A hash takes a quarter of a second of a core. On the threads that serve requests, or on as many
-//! threads as there are sign-ins, a few dozen of them would starve everything else.
+//! A hash takes one core for a quarter of a second. A few dozen hashes would block everything else if they ran on the
+//! threads that serve requests, or on one thread for each sign-in.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -21,32 +21,32 @@ use crate::base::error::{Code, Error, LocalizedMessage, Result};
 use crate::base::random;
 use crate::identity::user::PasswordHash;
 
-/// How many hashes may wait for each thread: some two seconds at cost 12.
+/// The number of hashes that can wait for each thread: about two seconds of work at cost 12.
 const QUEUE_PER_WORKER: usize = 8;
 
-/// How long a hash may wait before it is begun. One that begins later would be finished for nobody:
-/// on a machine that is slowed down, every one would, and none be answered.
+/// The time that a hash can wait before it begins. One that begins later would finish after its request has ended. On a
+/// slow machine all hashes would begin late, and no request would get an answer.
 const BEGIN_WITHIN: Duration = Duration::from_secs(4);
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// The permit to queue work for the hashing threads, until that is done or given up.
+/// A permit to queue work for the hashing threads. It is returned when the work is done or given up.
 #[derive(Debug)]
-pub struct HashPermit(#[expect(dead_code, reason = "held for its end")] OwnedSemaphorePermit);
+pub struct HashPermit(#[expect(dead_code, reason = "returned when dropped")] OwnedSemaphorePermit);
 
-/// As many hashing threads as cores, behind a bounded queue.
+/// The hashing threads, as many as cores, behind a bounded queue.
 #[derive(Debug)]
 pub(super) struct Hasher {
     queue: Sender<Job>,
     permits: Arc<Semaphore>,
     cost: u32,
     dummy: PasswordHash,
-    dearest: Arc<AtomicU32>,
+    highest_cost: Arc<AtomicU32>,
     pace: Pace,
 }
 
 impl Hasher {
-    /// Starts the threads. `cost` is that of new hashes, as a power of two.
+    /// Starts the threads. `cost` is the cost of new hashes, as a power of two.
     pub(super) fn start(cost: u32) -> Self {
         let workers = thread::available_parallelism().map_or(2, usize::from);
         let (queue, jobs) = channel::<Job>();
@@ -57,19 +57,19 @@ impl Hasher {
             thread::Builder::new()
                 .name("hasher".to_owned())
                 .spawn(move || work(&jobs))
-                .expect("the operating system gives a thread");
+                .expect("the operating system starts a thread");
         }
         let dummy = PasswordHash::new(format!("$2b${cost:02}${}", ".".repeat(53)));
-        let dearest = Arc::new(AtomicU32::new(cost));
-        Self { queue, permits, cost, dummy, dearest, pace: Pace::default() }
+        let highest_cost = Arc::new(AtomicU32::new(cost));
+        Self { queue, permits, cost, dummy, highest_cost, pace: Pace::default() }
     }
 
-    /// Reserves a place in the queue. This comes before anything else that is done for a password, so that a request
-    /// that is turned away costs next to nothing.
+    /// Reserves a place in the queue. This comes before any other work for a password, so that a refused request costs
+    /// almost nothing.
     ///
     /// # Errors
     ///
-    /// [`Code::ServiceBusy`] when there is none.
+    /// [`Code::ServiceBusy`] if the queue is full.
     pub(super) fn reserve(&self) -> Result<HashPermit> {
         Arc::clone(&self.permits)
             .try_acquire_owned()
@@ -77,37 +77,37 @@ impl Hasher {
             .map_err(|_| Code::ServiceBusy.into())
     }
 
-    /// The hash of a new password; or, for people, why it is too easy to guess by somebody who knows
-    /// these words of its owner. `least` is the score it must have, from 0 to 4.
+    /// Hashes a new password. Returns reasons for people instead, if the password is too easy to guess for somebody who
+    /// knows `words`, the words of its owner. `min_score` is the score that it must have, from 0 to 4.
     ///
     /// # Errors
     ///
-    /// When the hashing threads are gone.
+    /// If the hashing threads have stopped.
     pub(super) async fn hash_new(
         &self,
         permit: HashPermit,
         password: Password,
         words: Vec<String>,
-        least: u8,
+        min_score: u8,
     ) -> Result<Result<PasswordHash, Vec<LocalizedMessage>>> {
         let cost = self.cost;
-        self.run(permit, move || match password.fault(&words, least) {
+        self.run(permit, move || match password.fault(&words, min_score) {
             Some(fault) => Err(fault),
             None => Ok(password.hash(cost, random::bytes())),
         })
         .await
     }
 
-    /// A hash that no password has, and that takes as long as any.
+    /// Returns a hash that matches no password. Checking it takes as long as checking a real one.
     pub(super) fn dummy_hash(&self) -> &PasswordHash {
         &self.dummy
     }
 
-    /// The hash of a password that is in use already.
+    /// Hashes a password that is already in use.
     ///
     /// # Errors
     ///
-    /// When the hashing threads are gone.
+    /// If the hashing threads have stopped.
     pub(super) async fn hash(
         &self,
         permit: HashPermit,
@@ -117,19 +117,21 @@ impl Hasher {
         self.run(permit, move || password.hash(cost, random::bytes())).await
     }
 
-    /// Whether a hash is cheaper to try passwords on than those that are made now.
+    /// Returns true if passwords can be guessed faster with this hash than with new ones.
     pub(super) fn is_outdated(&self, hash: &PasswordHash) -> bool {
         hash.cost().is_none_or(|cost| cost < self.cost)
     }
 
-    /// Whether `hash` is the password's. Without a hash, because there is no such user, the answer
-    /// is no after the same work; and a hash from when `BCRYPT_COST` was lower takes the work of the
-    /// dearest one that was seen, or the time would tell that there is a hash. Where
-    /// there are hashes of other kinds, every answer waits as long as the slowest of them takes.
+    /// Returns true if `hash` belongs to the password. Every check takes the same time, so that the time does not
+    /// reveal whether there is a user:
+    ///
+    /// * Without a hash, because there is no such user, the result is false after the same work.
+    /// * A hash from when `BCRYPT_COST` was lower takes the work of the highest cost that was seen.
+    /// * If there are hashes of other kinds, every check takes as long as the slowest kind.
     ///
     /// # Errors
     ///
-    /// When the hashing threads are gone.
+    /// If the hashing threads have stopped.
     pub(super) async fn matches(
         &self,
         permit: HashPermit,
@@ -144,11 +146,11 @@ impl Hasher {
         Ok(matches && known)
     }
 
-    /// Learns how long a hash of another kind takes, if that is not known.
+    /// Learns how long a hash of another kind takes, if that is not known yet.
     ///
     /// # Errors
     ///
-    /// [`Code::ServiceBusy`]; when the hashing threads are gone.
+    /// [`Code::ServiceBusy`] if the queue is full; an error if the hashing threads have stopped.
     pub(super) async fn learn(&self, hash: PasswordHash) -> Result<()> {
         let kind = self.kind_of(&hash);
         if kind == OWN || self.pace.knows(&kind) {
@@ -165,22 +167,22 @@ impl Hasher {
         password: Password,
         hash: PasswordHash,
     ) -> Result<(bool, Duration)> {
-        let (dearest, configured) = (Arc::clone(&self.dearest), self.cost);
+        let (highest, configured) = (Arc::clone(&self.highest_cost), self.cost);
         self.run(permit, move || {
             let began = Instant::now();
             let matches = password.matches(&hash);
-            // One row that is far too dear must not slow everybody down.
+            // A single hash with a much higher cost must not slow down everybody.
             if let Some(cost) = hash.cost().filter(|cost| *cost <= configured + 2) {
-                let dearest = dearest.fetch_max(cost, Ordering::Relaxed).max(cost);
-                // Each step doubles what was done: 2^c and then 2^c, 2^(c+1), … make 2^dearest.
-                (cost..dearest).for_each(password::work);
+                let highest = highest.fetch_max(cost, Ordering::Relaxed).max(cost);
+                // Each step doubles the work: 2^c and then 2^c, 2^(c+1), … add up to 2^highest.
+                (cost..highest).for_each(password::work);
             }
             (matches, began.elapsed())
         })
         .await
     }
 
-    /// The kind of a hash, of those that take the same time.
+    /// Returns the kind of a hash. Hashes of the same kind take the same time.
     fn kind_of(&self, hash: &PasswordHash) -> String {
         match (hash.cost(), Foreign::read(hash.expose())) {
             (Some(cost), _) if cost > self.cost + 2 => format!("bcrypt {cost}"),
@@ -198,13 +200,13 @@ impl Hasher {
         let queued = Stopwatch::start();
         let job: Job = Box::new(move || {
             let _permit = permit;
-            // Nobody waits for it any more: the caller ran out of time.
+            // The caller has run out of time, so the result is not needed any more.
             if !reply.is_closed() {
                 let in_time = queued.elapsed() <= BEGIN_WITHIN;
                 let _ = reply.send(in_time.then(work));
             }
         });
-        let gone = || Error::because(Code::InternalServerError, "a hashing thread gave up");
+        let gone = || Error::because(Code::InternalServerError, "a hashing thread stopped");
         self.queue.send(job).map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?.ok_or_else(|| Code::ServiceBusy.into())
     }
@@ -214,7 +216,7 @@ fn work(jobs: &Mutex<Receiver<Job>>) {
     loop {
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = job else { return };
-        // A hash that makes the library panic costs its own request, not the thread.
+        // If a hash makes the library panic, only its own request fails, not the thread.
         let _ = catch_unwind(AssertUnwindSafe(job));
     }
 }

@@ -1,4 +1,4 @@
-//! Learning how long the hashes take that were imported, before anybody's answer tells it.
+//! The job that learns the duration of imported hashes, before the time of a response can reveal it.
 
 use std::time::Duration;
 
@@ -12,22 +12,22 @@ use crate::platform::audit::{self, Act};
 
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
-/// How many hashes are looked at: they are of a few kinds.
-const SOME: u64 = 2000;
+/// The maximum number of hashes that are measured. They are of a few kinds.
+const MAX_HASHES: u64 = 2000;
 
 /// Starts the background work.
 pub(crate) fn start(app: &App, background: &mut Background) {
     background.start(keep_learning(app.clone()));
 }
 
-/// Looks whenever users were imported, by whatever replica, for as long as it is polled.
+/// Measures new hashes when any replica has imported users, until the server stops.
 async fn keep_learning(app: App) {
     let mut known = None;
     loop {
         match learn(&app, known).await {
             Ok(last) => known = last,
             Err(error) => {
-                tracing::warn!(error.cause = %error, "imported hashes cannot be looked at");
+                tracing::warn!(error.cause = %error, "imported hashes could not be read");
             }
         }
         sleep(LOOK_EVERY).await;
@@ -39,7 +39,9 @@ async fn learn(app: &App, known: Option<i64>) -> Result<Option<i64>> {
     if last == known {
         return Ok(known);
     }
-    for hash in user::hashes_of_other_costs(&app.database, app.config.bcrypt_cost, SOME).await? {
+    for hash in
+        user::hashes_of_other_costs(&app.database, app.config.bcrypt_cost, MAX_HASHES).await?
+    {
         app.factor.hasher.learn(hash).await?;
     }
     Ok(last)

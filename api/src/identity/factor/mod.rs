@@ -1,7 +1,7 @@
-//! How people prove who they are: by passwords, so far.
+//! The ways in which users prove their identity. So far this is the password.
 //!
-//! Each kind of proof is a file here. It counts the attempts, checks them, has the audit record those that are refused,
-//! and ends in an [`Authentication`].
+//! Each kind of proof is a file here. It counts the attempts, checks them, records refused ones in the audit, and
+//! returns an [`Authentication`].
 
 mod authentication;
 mod breach;
@@ -28,16 +28,16 @@ use crate::base::config::{Config, ConfigError};
 use crate::base::error::{Code, Error, LocalizedMessage, Result};
 use crate::identity::user::{PasswordHash, Profile};
 
-/// The dearest hash that is imported: each step doubles the quarter of a second that 12 takes.
+/// The highest cost of hashes that are imported. Cost 12 takes a quarter of a second, and each step doubles it.
 const MAX_COST: u32 = 14;
 
-/// As many characters as the column has.
+/// The number of characters that the column can hold.
 const LONGEST_HASH: usize = 1024;
 
-/// The most characters a password may have.
+/// The maximum number of characters of a password.
 const MAX_PASSWORD_LENGTH: usize = 1024;
 
-/// The threads that hash passwords, and the passwords that nobody may choose.
+/// The threads that hash passwords, and the list of refused passwords.
 #[derive(Debug)]
 pub struct State {
     hasher: Hasher,
@@ -50,12 +50,12 @@ impl State {
         Self { hasher: Hasher::start(config.bcrypt_cost), breach_filter: OnceLock::new() }
     }
 
-    /// The passwords that nobody may choose, if `BREACH_FILTER` is set. A server reads the list when it starts. The
+    /// Returns the list of refused passwords, if `BREACH_FILTER` is set. A server reads the list when it starts. The
     /// list may be large, so commands that set no password do not read it.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] if `BREACH_FILTER` is no filter.
+    /// [`ConfigError`] if the file in `BREACH_FILTER` is not a filter.
     pub(crate) fn breach_filter(&self, config: &Config) -> Result<Option<&Filter>, ConfigError> {
         let Some(path) = &config.breach_filter else { return Ok(None) };
         if let Some(known) = self.breach_filter.get() {
@@ -67,18 +67,19 @@ impl State {
         Ok(Some(self.breach_filter.get_or_init(|| filter)))
     }
 
-    /// A hash that no password has, at the cost of new ones: checking it takes as long as checking a real one.
+    /// Returns a hash that matches no password and has the cost of new ones. Checking it takes as long as checking a
+    /// real one.
     pub(crate) fn dummy_hash(&self) -> &PasswordHash {
         self.hasher.dummy_hash()
     }
 }
 
-/// The hash of a password somebody chose, if the rules let it through. `words` are those of its owner,
-/// which anybody would try first.
+/// Hashes a password that a user chose, if the rules accept it. `words` are words of its owner, which anybody would try
+/// first.
 ///
 /// # Errors
 ///
-/// `refusal` with the rule that is broken; [`Code::ServiceBusy`].
+/// `refusal` with the rule that the password breaks; [`Code::ServiceBusy`].
 pub async fn hash_new(
     app: &App,
     password: Password,
@@ -86,7 +87,7 @@ pub async fn hash_new(
     refusal: Code,
 ) -> Result<PasswordHash> {
     let config = &app.config;
-    let fewest = usize::from(config.password_min_length);
+    let min_length = usize::from(config.password_min_length);
     let length = password.characters();
     if length > MAX_PASSWORD_LENGTH {
         let sentence = format!("Password should be at most {MAX_PASSWORD_LENGTH} characters");
@@ -94,16 +95,16 @@ pub async fn hash_new(
             LocalizedMessage::with_number("password-too-long", sentence, MAX_PASSWORD_LENGTH);
         return Err(Error::with_messages(refusal, vec![message]));
     }
-    if length < fewest {
+    if length < min_length {
         if !config.dev || length == 0 {
-            let fewest = if config.dev { 1 } else { fewest };
-            let sentence = format!("Password should be at least {fewest} characters");
-            let message = LocalizedMessage::with_number("password-too-short", sentence, fewest);
+            let min_length = if config.dev { 1 } else { min_length };
+            let sentence = format!("Password should be at least {min_length} characters");
+            let message = LocalizedMessage::with_number("password-too-short", sentence, min_length);
             return Err(Error::with_messages(refusal, vec![message]));
         }
         tracing::warn!(
             password.characters = length,
-            "a password is shorter than {fewest} characters: good enough for development only"
+            "a password is shorter than {min_length} characters: good enough for development only"
         );
     }
     let filter = app
@@ -112,7 +113,7 @@ pub async fn hash_new(
         .map_err(|fault| Error::because(Code::InternalServerError, fault))?;
     if filter.is_some_and(|filter| filter.contains(&password)) {
         if !config.dev {
-            let reason = "Password was found in a list of stolen ones. Choose one that you use nowhere else.";
+            let reason = "Password was found in a list of stolen passwords. Choose one that you use nowhere else.";
             return Err(Error::with_messages(
                 refusal,
                 vec![LocalizedMessage::new("password-stolen", reason)],
@@ -121,12 +122,12 @@ pub async fn hash_new(
         tracing::warn!("a password is in BREACH_FILTER: good enough for development only");
     }
     let permit = app.factor.hasher.reserve()?;
-    let least = if config.dev { 0 } else { config.password_min_score };
-    let hashed = app.factor.hasher.hash_new(permit, password, words, least).await?;
+    let min_score = if config.dev { 0 } else { config.password_min_score };
+    let hashed = app.factor.hasher.hash_new(permit, password, words, min_score).await?;
     hashed.map_err(|messages| Error::with_messages(refusal, messages))
 }
 
-/// Whether passwords can be held against a hash, in a time that can be borne.
+/// Returns true if passwords can be checked against a hash, in an acceptable time.
 pub fn is_readable(hash: &PasswordHash) -> bool {
     let text = hash.expose();
     if text.len() > LONGEST_HASH || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -138,10 +139,10 @@ pub fn is_readable(hash: &PasswordHash) -> bool {
     }
 }
 
-/// What somebody who knows a user would try first.
+/// Returns the words that somebody who knows a user would try first.
 pub fn words_of(email: &str, profile: &Profile) -> Vec<String> {
     let Profile { name, surname, website } = profile;
     let website = website.as_ref().map(|website| website.as_str().to_owned());
-    let said = [name.clone(), surname.clone(), website].into_iter().flatten();
-    std::iter::once(email.to_owned()).chain(said).collect()
+    let profile_words = [name.clone(), surname.clone(), website].into_iter().flatten();
+    std::iter::once(email.to_owned()).chain(profile_words).collect()
 }

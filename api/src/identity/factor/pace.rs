@@ -1,33 +1,33 @@
-//! How long it takes to check a password: as long for anybody as for the slowest kind of hash there is.
+//! The time for checking a password: every check takes as long as the slowest kind of hash in the database.
 //!
-//! Hashes that other programs made take other times than those that are made here, and an answer that is
-//! sooner or later than nobody's tells that there is a user. So each kind's time is known, and every answer
-//! waits, on no thread, until the slowest would have come.
+//! Checking a hash from another program takes longer or shorter than checking one of Tessera's. A response that comes
+//! sooner or later than for an unknown user would reveal that the user exists. So the time of each kind is known, and
+//! every response waits until the slowest kind would have finished. The wait does not occupy a thread.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// The kind of those that are made here.
+/// The kind of hashes that Tessera makes.
 pub(super) const OWN: &str = "own";
 
-/// The longest that anybody waits because of a kind.
+/// The longest time that anybody waits because of a kind.
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// The most kinds that are known: more would be somebody's attempt to fill the memory.
+/// The maximum number of kinds. More could only be an attempt to fill the memory.
 const MAX_KINDS: usize = 64;
 
-/// The times of each kind.
+/// The usual time of each kind.
 #[derive(Debug, Default)]
 pub(super) struct Pace(Mutex<HashMap<String, Duration>>);
 
 impl Pace {
-    /// Whether a kind's time is known.
+    /// Returns true if the time of a kind is known.
     pub(super) fn knows(&self, kind: &str) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(kind)
     }
 
-    /// Learns from a check, and says how long its answer is to wait.
+    /// Learns from a check, and returns how much longer its response must wait.
     pub(super) fn note(&self, kind: &str, took: Duration) -> Duration {
         let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(usual) = kinds.get_mut(kind) {
@@ -39,7 +39,7 @@ impl Pace {
             return Duration::ZERO;
         }
         let slowest = kinds.values().max().copied().unwrap_or_default().min(LONGEST);
-        // A little longer than usual: what is slower than the slowest, by chance, waits as well.
+        // A little longer than usual, so that a check that happens to be slower than the slowest kind also waits.
         (slowest + slowest / 5).saturating_sub(took)
     }
 }
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everybody_waits_for_the_slowest_kind_once_there_is_another() {
+    fn every_check_takes_as_long_as_the_slowest_kind_once_there_is_another() {
         let pace = Pace::default();
         let millis = Duration::from_millis;
         assert_eq!(pace.note(OWN, millis(50)), Duration::ZERO);

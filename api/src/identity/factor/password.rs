@@ -1,7 +1,7 @@
 //! Passwords and their hashes.
 //!
-//! bcrypt reads 72 bytes and stops at a NUL. What it would ignore is not ignored here: a longer
-//! password, or one with a NUL, is first digested as passlib's `bcrypt_sha256` (version 2) does.
+//! bcrypt reads 72 bytes and stops at a NUL. Tessera uses the whole password: it first digests a longer password, or
+//! one with a NUL, as passlib's `bcrypt_sha256` (version 2) does.
 
 use std::fmt;
 
@@ -15,31 +15,31 @@ use super::strength;
 use crate::base::error::LocalizedMessage;
 use crate::identity::user::PasswordHash;
 
-/// The most bytes bcrypt reads whole: 72 less the NUL it ends them with.
+/// The maximum number of bytes that bcrypt uses: 72 less the NUL at the end.
 const BCRYPT_LENGTH: usize = 71;
 
 const LONG_PREFIX: &str = "$bcrypt-sha256$v=2,t=2b,r=";
 
-/// What somebody typed as their password. Never printed.
+/// A password that somebody typed. It is never printed.
 #[derive(Clone)]
 pub struct Password(String);
 
 impl Password {
-    /// Takes what was typed.
+    /// Takes a password as it was typed.
     pub fn new(text: String) -> Self {
         Self(text)
     }
 
-    /// How many characters it has.
+    /// Returns the number of characters.
     pub fn characters(&self) -> usize {
         self.0.chars().count()
     }
 
-    pub(super) fn fault(&self, words: &[String], least: u8) -> Option<Vec<LocalizedMessage>> {
-        strength::fault(&self.0, words, least)
+    pub(super) fn fault(&self, words: &[String], min_score: u8) -> Option<Vec<LocalizedMessage>> {
+        strength::fault(&self.0, words, min_score)
     }
 
-    /// Its SHA-1 digest, which lists of stolen passwords have.
+    /// Returns the SHA-1 digest, which lists of stolen passwords contain.
     pub(super) fn stolen_digest(&self) -> [u8; 20] {
         breach::digest_of(self.0.as_bytes())
     }
@@ -48,7 +48,7 @@ impl Password {
         self.0.len() > BCRYPT_LENGTH || self.0.contains('\0')
     }
 
-    /// Hashes with a new salt. Takes a quarter of a second at cost 12.
+    /// Hashes with a new salt. This takes a quarter of a second at cost 12.
     pub(super) fn hash(&self, cost: u32, salt: [u8; 16]) -> PasswordHash {
         PasswordHash::new(if self.is_long() {
             let salt = encode_salt(salt);
@@ -61,8 +61,8 @@ impl Password {
         })
     }
 
-    /// Whether `hash` is this password's. Any password takes the same time on a hash of the same
-    /// cost, whatever the answer; a hash that cannot be read is nobody's.
+    /// Returns true if `hash` belongs to this password. With hashes of the same cost, every password takes the same
+    /// time, whatever the result. A hash that cannot be read belongs to no password.
     pub(super) fn matches(&self, hash: &PasswordHash) -> bool {
         let hash = hash.expose();
         if let Some(foreign) = Foreign::read(hash) {
@@ -81,8 +81,8 @@ impl Password {
                     .is_ok()
             });
         }
-        // A plain hash never saw the rest of a long password. The work is done all the same, or
-        // the time would tell what kind of hash, and so whether a user, there is.
+        // A plain hash contains only the beginning of a long password. The work is done in any case. Otherwise the time
+        // would reveal the kind of hash, and so that there is a user.
         let read: Vec<u8> = self.0.bytes().filter(|byte| *byte != 0).take(BCRYPT_LENGTH).collect();
         bcrypt::verify(read, hash).unwrap_or(false) && !self.is_long()
     }
@@ -94,7 +94,7 @@ impl fmt::Debug for Password {
     }
 }
 
-/// Whether a hash that has a cost is one that was not cut off.
+/// Returns true if a hash that has a cost is complete.
 pub(super) fn is_well_formed(hash: &PasswordHash) -> bool {
     let hash = hash.expose();
     let plain = |hash: &str| {
@@ -111,13 +111,13 @@ pub(super) fn is_well_formed(hash: &PasswordHash) -> bool {
     }
 }
 
-/// The work of checking a hash of this cost, for nothing.
+/// Does the work of checking a hash of this cost, without a result.
 pub(super) fn work(cost: u32) {
     let _ = bcrypt::hash_with_salt("work", cost, [0; 16]);
 }
 
-/// passlib's `bcrypt_sha256`, version 2: bcrypt of the base64 of an HMAC-SHA-256 keyed with the
-/// salt's text.
+/// Computes passlib's `bcrypt_sha256`, version 2: bcrypt of the base64 of an HMAC-SHA-256 that is keyed with the salt's
+/// text.
 fn bcrypt_of_digest(password: &str, cost: u32, salt: &str) -> Option<String> {
     let key = hmac::Key::new(hmac::HMAC_SHA256, salt.as_bytes());
     let digest = STANDARD.encode(hmac::sign(&key, password.as_bytes()));
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_a_nul_counts() {
+    fn characters_after_a_nul_count() {
         let hash = Password::new("abcdefgh".into()).hash(4, SALT);
         assert!(!Password::new("abcdefgh\0".into()).matches(&hash));
         assert!(!Password::new("abcdefgh\0abcdefgh".into()).matches(&hash));
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_that_cannot_be_read_is_nobodys() {
+    fn a_hash_that_cannot_be_read_belongs_to_no_password() {
         for hash in ["", "$2b$", "ü", "$2b$12$ü", "$bcrypt-sha256$v=2,t=2b,r=4$x$y", "plain"] {
             assert!(!Password::new("plain".into()).matches(&PasswordHash::new(hash.into())));
         }

@@ -1,4 +1,4 @@
-//! Proving who one is by a password: to sign in, and once more for what requires a proof of just now.
+//! Proof of identity by password: to sign in, and again for operations that require a fresh proof.
 
 use std::net::IpAddr;
 
@@ -14,23 +14,23 @@ use crate::identity::user::{self, Changes, Credentials, PasswordHash};
 use crate::platform::rate_limit;
 use crate::platform::unit_of_work::UnitOfWork;
 
-/// The account whose owner somebody says they are.
+/// The account that somebody claims to own.
 #[derive(Debug, Clone, Copy)]
 pub enum Account<'a> {
-    /// The one with this address, if there is one: somebody signs in.
+    /// The account with this address, if there is one: somebody signs in.
     Address(&'a str),
-    /// The one of a user who is known: they give their password once more.
+    /// The account of a known user, who gives the password again.
     User(UserId),
 }
 
 impl Account<'_> {
-    /// The account of a token's user.
+    /// Returns the account of a token's user.
     pub fn of(claims: &Claims) -> Self {
         Self::User(user_of(claims))
     }
 }
 
-/// A password that was right, and the hash that it was held against.
+/// A right password, and the hash that it was checked against.
 #[derive(Debug, Clone)]
 pub(super) struct PasswordCheck {
     password: Password,
@@ -38,13 +38,13 @@ pub(super) struct PasswordCheck {
 }
 
 impl PasswordCheck {
-    /// Whether the password was held against this hash.
+    /// Returns true if the password was checked against this hash.
     pub(super) fn was_against(&self, hash: &PasswordHash) -> bool {
         self.hash == *hash
     }
 
-    /// Holds the password against the hash that a user has by now. Another sign-in may have made it of the same
-    /// password: only a check tells that from a new password.
+    /// Checks the password against the hash that a user has now. Another sign-in may have made that hash from the same
+    /// password. Only a check distinguishes this from a new password.
     pub(super) async fn repeat(self, app: &App, found: Credentials) -> Result<Self> {
         let Self { password, .. } = self;
         let Credentials { user, hash } = found;
@@ -56,14 +56,14 @@ impl PasswordCheck {
     }
 }
 
-/// Proves by a password that somebody is an account's owner. The attempt is counted before it is looked at.
+/// Proves by a password that somebody owns an account. The attempt is counted before the password is checked.
 ///
-/// Nobody may learn from a sign-in which addresses have accounts: an unknown address, a wrong password and an inactive
-/// user cost the same, are audited alike, and say the same.
+/// A sign-in must not reveal which addresses have accounts. So an unknown address, a wrong password and an inactive
+/// user take the same time, are recorded alike, and get the same answer.
 ///
 /// # Errors
 ///
-/// [`Code::LoginBadCredentials`]; [`Code::Unauthorized`] for a known user who was deleted;
+/// [`Code::LoginBadCredentials`] if the password is wrong; [`Code::Unauthorized`] if a known user was deleted;
 /// [`Code::TooManyAttempts`]; [`Code::ServiceBusy`].
 pub async fn prove(
     app: &App,
@@ -86,7 +86,7 @@ pub async fn prove(
     let hash = found.as_ref().map(|found| found.hash.clone());
     let (matches, counted) = attempt.check(app, password.clone(), hash).await?;
     let found = match found {
-        // Whether a known user is still active, the act that they prove it for asks with the user locked.
+        // The operation that needs the proof checks later, with the user locked, whether a known user is still active.
         Some(found) if matches && (found.user.is_active || !is_sign_in) => found,
         found => {
             let known = found.map(|found| found.user.id);
@@ -94,7 +94,7 @@ pub async fn prove(
         }
     };
     rate_limit::succeeded(app, counted).await?;
-    // A known user's hash stays: what they prove it for may go by a hash that it read before.
+    // A known user's hash stays, because the operation may compare it with a hash that it read before.
     let hash = match is_sign_in {
         true => rehash(app, &found, &password).await?,
         false => found.hash,
@@ -109,7 +109,7 @@ struct Attempt {
 }
 
 impl Attempt {
-    /// Counts an attempt to give a password, and reserves a thread for it.
+    /// Counts an attempt to give a password, and reserves a place in the hashing queue.
     async fn count(app: &App, name: &str, ip: Option<IpAddr>) -> Result<Self> {
         let counted = rate_limit::sign_in(app, name, ip).await;
         let counted = counted.inspect_err(|error| log_refusal(error.code()))?;
@@ -122,8 +122,8 @@ impl Attempt {
         }
     }
 
-    /// Says whether the password matches the hash, if there is one; the count of an attempt that nobody looked at is
-    /// refunded.
+    /// Returns true if there is a hash and the password matches it. If the password could not be checked, takes back
+    /// the count of the attempt.
     async fn check(
         self,
         app: &App,
@@ -141,11 +141,11 @@ impl Attempt {
     }
 }
 
-/// Stores a new hash of a password that was right, if the present one is cheaper to try passwords on than those that
-/// are made now. Returns the hash that the password was held against, or the new one.
+/// Stores a new hash of a right password, if the current hash is outdated. Returns the hash that the password was
+/// checked against, or the new one.
 ///
-/// It replaces that hash alone: a password that was changed meanwhile stays changed. If there is no time to hash, the
-/// sign-in goes on without.
+/// It replaces only the hash that was checked: a password that was changed in the meantime stays changed. If there is
+/// no time to hash, the sign-in continues without a new hash.
 async fn rehash(app: &App, found: &Credentials, password: &Password) -> Result<PasswordHash> {
     let present = found.hash.clone();
     if !app.factor.hasher.is_outdated(&present) || !found.user.may_act(&app.config) {

@@ -1,34 +1,39 @@
-//! How long it would take to guess a password, by somebody who knows whose it is.
+//! The strength of a password: how hard it is to guess for somebody who knows its owner.
 
 use zxcvbn::zxcvbn;
 
 use crate::base::error::LocalizedMessage;
 
-/// So many characters are looked at: more cost more time than they tell.
-const LOOKED_AT: usize = 72;
+/// The number of characters that are examined. More would cost time and say little.
+const MAX_CHARACTERS: usize = 72;
 
-/// Why a password is too easy to guess, for people; nothing where its score reaches `least`. `words` are
-/// those that anybody would try first: the address, the name.
-pub(super) fn fault(password: &str, words: &[String], least: u8) -> Option<Vec<LocalizedMessage>> {
-    let begin: String = password.chars().take(LOOKED_AT).collect();
+/// Returns the reasons, for people, why a password is too easy to guess; `None` if its score is at least `min_score`.
+/// `words` are the words that anybody would try first: the address and the name.
+pub(super) fn fault(
+    password: &str,
+    words: &[String],
+    min_score: u8,
+) -> Option<Vec<LocalizedMessage>> {
+    let begin: String = password.chars().take(MAX_CHARACTERS).collect();
     let words: Vec<_> = words.iter().flat_map(|word| parts(word)).collect();
     let found = zxcvbn(&begin, &words);
-    if u8::from(found.score()) >= least {
+    if u8::from(found.score()) >= min_score {
         return None;
     }
     let feedback = found.feedback();
-    let why = feedback.and_then(|feedback| feedback.warning());
-    let why = why.map(|why| LocalizedMessage::new(format!("weak-{why:?}"), why.to_string()));
+    let warning = feedback.and_then(|feedback| feedback.warning());
+    let warning = warning
+        .map(|warning| LocalizedMessage::new(format!("weak-{warning:?}"), warning.to_string()));
     let advice = match feedback.and_then(|feedback| feedback.suggestions().first()) {
         Some(advice) => LocalizedMessage::new(format!("advice-{advice:?}"), advice.to_string()),
         None => LocalizedMessage::new("advice", "Add another word or two."),
     };
     let fault = LocalizedMessage::new("password-too-easy", "Password is too easy to guess.");
-    Some([Some(fault), why, Some(advice)].into_iter().flatten().collect())
+    Some([Some(fault), warning, Some(advice)].into_iter().flatten().collect())
 }
 
-/// A word and what it is made of: of `ada.king@example.com` also `ada.king`, `ada`, `king`, `example.com`
-/// and `example`.
+/// Returns a word and its parts. For `ada.king@example.com` these are also `ada.king`, `ada`, `king`, `example.com` and
+/// `example`.
 fn parts(word: &str) -> Vec<&str> {
     let halves = word.split('@');
     let pieces = word.split(|char: char| !char.is_alphanumeric());
@@ -41,7 +46,7 @@ mod tests {
     use super::fault;
 
     #[test]
-    fn what_anybody_would_try_first_is_refused_with_a_reason() {
+    fn an_easy_password_is_refused_with_a_reason() {
         let words = ["ada.lovelace@example.com".to_owned(), "Ada".to_owned()];
         for weak in [
             "password",
@@ -51,9 +56,9 @@ mod tests {
             "ada.lovelace@example.com",
             "Lovelace1",
         ] {
-            let said = fault(weak, &words, 2).unwrap_or_default();
-            assert_eq!(said[0].sentence, "Password is too easy to guess.", "{weak}");
-            let reason = said[1..].iter().map(|message| &*message.sentence).collect::<String>();
+            let messages = fault(weak, &words, 2).unwrap_or_default();
+            assert_eq!(messages[0].sentence, "Password is too easy to guess.", "{weak}");
+            let reason = messages[1..].iter().map(|message| &*message.sentence).collect::<String>();
             assert!(!reason.is_empty(), "{weak}");
             assert!(!reason.contains(weak) || weak == "password", "{reason}");
         }

@@ -1,4 +1,4 @@
-//! Services: programs that act for themselves, by API tokens alone.
+//! Services: accounts for programs, which act only with API tokens.
 
 mod store;
 
@@ -21,21 +21,21 @@ use crate::identity::user::{self, User};
 use crate::platform::notice::Kind;
 use crate::platform::unit_of_work::UnitOfWork;
 
-/// The notice that API tokens, or users or services that own some, were changed: every replica forgets those it knows.
+/// The notice that API tokens or their owners were changed. Every replica then forgets the ones in its memory.
 pub(crate) const CHANGED: Kind = Kind("principal");
 
-/// A service as the rules see it.
+/// A service, without its row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
-    /// Its id.
+    /// The id.
     pub id: ServiceId,
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// What its tokens may do at most.
+    /// The scopes that its tokens can have.
     pub scopes: Scopes,
-    /// Whether its tokens are accepted.
+    /// `true` if its tokens are accepted.
     pub is_active: bool,
-    /// When it was made, in seconds since the epoch.
+    /// The instant when it was made, in seconds since the epoch.
     pub created: u64,
 }
 
@@ -47,19 +47,19 @@ impl From<Model> for Service {
     }
 }
 
-/// A service's name: no e-mail address, so that one is never taken for the other.
+/// A service's name. It cannot be an e-mail address, so the two are never confused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceName(String);
 
 impl ServiceName {
-    /// The name.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
 impl FromStr for ServiceName {
-    /// What is wrong, for people.
+    /// A sentence for people that describes the fault.
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -71,23 +71,24 @@ impl FromStr for ServiceName {
             Ok(Self(text.to_owned()))
         } else {
             Err(
-                "A service's name is up to 64 of a-z, 0-9, '-', '_' and '.', a letter or a digit first",
+                "A service's name has up to 64 of the characters a-z, 0-9, '-', '_' and '.', and begins \
+                 with a letter or a digit",
             )
         }
     }
 }
 
-/// Who a token acts as.
+/// The owner of an API token: a user or a service.
 #[derive(Debug, Clone)]
 pub enum Principal {
-    /// A person.
+    /// A user.
     User(Arc<User>),
-    /// A program.
+    /// A service.
     Service(Arc<Service>),
 }
 
 impl Principal {
-    /// What it is called: an address, or a service's name.
+    /// Returns the address of a user or the name of a service.
     pub fn name(&self) -> &str {
         match self {
             Principal::User(user) => &user.email,
@@ -95,7 +96,7 @@ impl Principal {
         }
     }
 
-    /// What it may do.
+    /// Returns the scopes.
     pub fn scopes(&self) -> Scopes {
         match self {
             Principal::User(user) => user.scopes(),
@@ -103,7 +104,7 @@ impl Principal {
         }
     }
 
-    /// Whether a user's address is verified; nothing for a service.
+    /// Returns true if a user's address is verified; `None` for a service.
     pub fn is_verified(&self) -> Option<bool> {
         match self {
             Principal::User(user) => Some(user.is_verified),
@@ -111,7 +112,7 @@ impl Principal {
         }
     }
 
-    /// Whether its tokens are accepted.
+    /// Returns true if the tokens of this account are accepted.
     pub fn is_active(&self) -> bool {
         match self {
             Principal::User(user) => user.is_active,
@@ -119,7 +120,7 @@ impl Principal {
         }
     }
 
-    /// Which one it is.
+    /// Returns the id.
     pub fn id(&self) -> PrincipalId {
         match self {
             Principal::User(user) => PrincipalId::User(user.id),
@@ -128,11 +129,11 @@ impl Principal {
     }
 }
 
-/// The user or service with this id, as the database had it within the last second.
+/// Returns the user or service with this id, as the database had it within the last second.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn principal(app: &App, id: PrincipalId) -> Result<Option<Principal>> {
     match id {
         PrincipalId::User(id) => Ok(user::current(app, id).await?.map(Principal::User)),
@@ -140,12 +141,12 @@ pub async fn principal(app: &App, id: PrincipalId) -> Result<Option<Principal>> 
     }
 }
 
-/// Locks them until the transaction ends, users before services and each in one order: of two who lock the same,
-/// each would wait for the other.
+/// Locks accounts until the transaction ends: users before services, and each in the order of their ids. Otherwise two
+/// transactions could wait for each other.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub(crate) async fn lock(
     connection: &impl ConnectionTrait,
     ids: impl Iterator<Item = PrincipalId>,
@@ -166,11 +167,11 @@ pub(crate) async fn lock(
     Ok(())
 }
 
-/// The user with this address, or the service with this name.
+/// Returns the user with this address, or the service with this name.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn principal_named(app: &App, name: &str) -> Result<Option<Principal>> {
     if let Ok(name) = name.parse::<ServiceName>() {
         let row = store::find_by_name(app.database.reader(), name.as_str()).await?;
@@ -180,11 +181,11 @@ pub async fn principal_named(app: &App, name: &str) -> Result<Option<Principal>>
     Ok(found.map(|found| Principal::User(Arc::new(found.user))))
 }
 
-/// The names of some users and services.
+/// Returns the names of some users and services.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn names(
     app: &App,
     ids: impl Iterator<Item = PrincipalId>,
@@ -220,24 +221,25 @@ async fn current(app: &App, id: ServiceId) -> Result<Option<Arc<Service>>> {
     Ok(Some(service))
 }
 
-/// Forgets the services in memory: some were changed.
+/// Forgets the services in memory, because some were changed.
 ///
 /// # Errors
 ///
-/// None.
+/// Never.
 pub(crate) async fn forget(app: &App) -> Result<()> {
     app.service.cache.forget_all();
     Ok(())
 }
 
-/// Fails for a scope that only people may have.
+/// Fails if the scopes contain one that only users can have.
 ///
 /// # Errors
 ///
-/// [`Code::ApiTokenInvalidScopes`].
+/// [`Code::ApiTokenInvalidScopes`] if they do.
 pub(crate) fn require_scopes_of_services(scopes: &Scopes) -> Result<()> {
     let Some(scope) = scopes.iter().find(|scope| scope.is_of_people()) else { return Ok(()) };
-    let reason = format!("A service cannot have the scope {}: it is people's", scope.as_str());
+    let reason =
+        format!("A service cannot have the scope {}: only users can have it", scope.as_str());
     Err(Error::with_reason(Code::ApiTokenInvalidScopes, reason))
 }
 
@@ -245,7 +247,7 @@ pub(crate) fn require_scopes_of_services(scopes: &Scopes) -> Result<()> {
 ///
 /// # Errors
 ///
-/// [`Code::ServiceAlreadyExists`].
+/// [`Code::ServiceAlreadyExists`] if there is a service with this name.
 pub(crate) async fn create(
     connection: &impl ConnectionTrait,
     name: ServiceName,
@@ -265,22 +267,22 @@ pub(crate) async fn create(
     Ok(row.into())
 }
 
-/// A page of the services, by name.
+/// Returns a page of the services, ordered by name.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn list(app: &App, after: Option<String>, limit: u64) -> Result<Page<Service>> {
     let limit = Limit::new(limit, 100);
     let rows = store::list(app.database.reader(), after, limit.rows()).await?;
     Ok(limit.page(rows).map(Service::from))
 }
 
-/// Deletes a service with its tokens: they are accepted nowhere any more.
+/// Deletes a service and its tokens, which are then refused everywhere.
 ///
 /// # Errors
 ///
-/// [`Code::NotFound`].
+/// [`Code::NotFound`] if there is no such service.
 pub(crate) async fn delete(work: &mut UnitOfWork<'_>, name: &ServiceName) -> Result<ServiceId> {
     let row = store::find_by_name(&**work, name.as_str()).await?.ok_or(Code::NotFound)?;
     if !store::delete(&**work, row.id).await? {

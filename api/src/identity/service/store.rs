@@ -19,7 +19,7 @@ pub(super) async fn find(
     Entity::find_by_id(id).one(connection).await
 }
 
-/// Holds a row until the transaction ends; rows that refer to it may come meanwhile.
+/// Locks a row until the transaction ends. Other transactions can still insert rows that refer to it.
 pub(super) async fn lock(connection: &impl ConnectionTrait, id: ServiceId) -> Result<(), DbErr> {
     Entity::find_by_id(id).lock(LockType::NoKeyUpdate).one(connection).await.map(drop)
 }
@@ -44,7 +44,7 @@ pub(super) async fn find_names(
         .await
 }
 
-/// By name, from after one.
+/// Returns rows ordered by name, beginning after the name `after`.
 pub(super) async fn list(
     connection: &impl ConnectionTrait,
     after: Option<String>,

@@ -1,37 +1,38 @@
-//! A user, as the wire shows them.
+//! The JSON form of a user.
 
 use poem_openapi::Object;
 use poem_openapi::types::Example;
 
 use super::{Profile, User};
 
-/// A user, as they and superusers see them.
+/// A user.
 #[derive(Debug, Object)]
 #[oai(rename = "User", example)]
 pub(crate) struct UserResponse {
-    /// Their id: the `sub` of their tokens.
+    /// The id of the user: the `sub` of their tokens.
     id: String,
-    /// Their e-mail address: the local part as typed, the domain in lower case.
+    /// The e-mail address: the local part as typed, the domain in lower case.
     email: String,
-    /// Whether they may sign in and their tokens are accepted.
+    /// `true` if the user can sign in and their tokens are accepted.
     is_active: bool,
-    /// Whether they may do what superusers may.
+    /// `true` if the user is a superuser, who can manage users, tokens and keys.
     is_superuser: bool,
-    /// Whether the address was shown to be theirs.
+    /// `true` if the user has proved that the address is theirs.
     is_verified: bool,
-    /// The new address that takes over once it is proved. It is in the answer to the request for it, and in an export.
+    /// The new address that takes effect when it is confirmed. Only the answer to the request for it and the export of
+    /// the user contain it.
     #[oai(skip_serializing_if_is_none)]
     pending_email: Option<String>,
-    /// Their name, if they gave one.
+    /// The name of the user, if there is one.
     #[oai(skip_serializing_if_is_none)]
     name: Option<String>,
-    /// Their surname, if they gave one.
+    /// The surname of the user, if there is one.
     #[oai(skip_serializing_if_is_none)]
     surname: Option<String>,
-    /// Their page, if they gave one.
+    /// The web page of the user, if there is one.
     #[oai(skip_serializing_if_is_none)]
     website: Option<String>,
-    /// What they may do, where that is other than `authenticated`.
+    /// The scopes of the user, if they are not just `authenticated`.
     #[oai(skip_serializing_if_is_none)]
     scopes: Option<Vec<String>>,
 }
@@ -54,7 +55,7 @@ impl Example for UserResponse {
 }
 
 impl UserResponse {
-    /// A user with the new address that they wait for, if they do.
+    /// Creates a response with the user's pending address, if there is one.
     pub(crate) fn with_pending(user: &User, pending_email: Option<String>) -> Self {
         Self { pending_email, ..Self::from(user) }
     }

@@ -1,4 +1,4 @@
-//! Forgetting addresses that cannot be taken back, or proved, any more.
+//! The job that deletes expired previous and pending addresses.
 
 use super::store;
 use crate::app::App;
@@ -11,7 +11,7 @@ pub(crate) fn start(app: &App, background: &mut Background) {
     background.start(keep_purging(app.clone()));
 }
 
-/// Purges once an hour, for as long as it is polled.
+/// Deletes expired rows once an hour, until the server stops.
 async fn keep_purging(app: App) {
     purge::hourly(&app, "addresses", async |_, connection, max| {
         let now = clock::now();

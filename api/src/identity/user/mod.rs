@@ -1,4 +1,4 @@
-//! People: who you are.
+//! Users: accounts of people.
 
 pub mod claim;
 pub(crate) mod http;
@@ -27,53 +27,53 @@ use crate::base::error::{Code, Error, Result, TokenRefusal};
 use crate::base::listing::{Limit, Page};
 use crate::base::scope::{Scope, Scopes};
 
-/// A user as the rules see them. A password's hash is not part of it.
+/// A user, without their row and their password's hash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
-    /// Their id.
+    /// The id.
     pub id: UserId,
-    /// Their address, as they typed it but for the domain's case.
+    /// The address: the local part as typed, the domain in lower case.
     pub email: String,
-    /// Whether they may sign in and their tokens are accepted.
+    /// `true` if the user can sign in and their tokens are accepted.
     pub is_active: bool,
-    /// Whether they may do what superusers may.
+    /// `true` if the user is a superuser.
     pub is_superuser: bool,
-    /// Whether the address was shown to be theirs.
+    /// `true` if the user has proved that the address is theirs.
     pub is_verified: bool,
-    /// What they say of themself.
+    /// The profile that the user wrote.
     pub profile: Profile,
-    /// What they may do, beside what superusers may.
+    /// The scopes of the user, without those that superusers have.
     pub granted: Scopes,
 }
 
-/// What a user says of themself.
+/// The profile that a user writes about themselves.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Profile {
-    /// Their name.
+    /// The name.
     pub name: Option<String>,
-    /// Their surname.
+    /// The surname.
     pub surname: Option<String>,
-    /// Their page.
+    /// The web page.
     pub website: Option<Website>,
 }
 
 impl User {
-    /// What every user may do unless somebody says otherwise.
+    /// Returns the scopes that every user has unless a superuser changes them.
     pub fn default_scopes() -> Scopes {
         Scopes::of(&[Scope::AUTHENTICATED])
     }
 
-    /// Whether the user may sign in and act: they are active and, if `REQUIRE_VERIFICATION` is on, their address is
-    /// verified.
+    /// Returns true if the user may sign in and act: they are active and, if `REQUIRE_VERIFICATION` is on, their
+    /// address is verified.
     pub fn may_act(&self, config: &Config) -> bool {
         self.is_active && self.require_verified(config).is_ok()
     }
 
-    /// Fails for a user whose address is not verified, if `REQUIRE_VERIFICATION` is on.
+    /// Fails if the user's address is not verified and `REQUIRE_VERIFICATION` is on.
     ///
     /// # Errors
     ///
-    /// [`Code::Unauthorized`], with the reason `user_not_verified`.
+    /// [`Code::Unauthorized`] with the reason `user_not_verified`.
     pub fn require_verified(&self, config: &Config) -> Result<()> {
         if self.is_verified || !config.require_verification {
             return Ok(());
@@ -81,7 +81,7 @@ impl User {
         Err(Error::token(Code::Unauthorized, TokenRefusal::USER_NOT_VERIFIED))
     }
 
-    /// What they may do.
+    /// Returns all scopes of the user.
     pub fn scopes(&self) -> Scopes {
         with_implied(self.is_superuser, &self.granted)
     }
@@ -99,19 +99,19 @@ fn with_implied(is_superuser: bool, granted: &Scopes) -> Scopes {
     granted.iter().chain(implied.iter()).cloned().collect()
 }
 
-/// A page on the web: nothing that a browser would run.
+/// The URL of a web page. A browser runs nothing when it opens it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Website(String);
 
 impl Website {
-    /// The URL.
+    /// Returns the URL as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
 impl FromStr for Website {
-    /// What is wrong, for people.
+    /// A sentence for people that describes the fault.
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -121,17 +121,17 @@ impl FromStr for Website {
         if !host.is_empty() && !host.contains('@') && text.len() <= 256 && text.chars().all(plain) {
             Ok(Self(text.to_owned()))
         } else {
-            Err("Input should be a URL of up to 256 characters, as https://example.com/me")
+            Err("Input should be a URL of up to 256 characters, such as https://example.com/me")
         }
     }
 }
 
-/// A user with what their password is held against.
+/// A user with their password's hash.
 #[derive(Debug, Clone)]
 pub struct Credentials {
     /// The user.
     pub user: User,
-    /// Their password's hash.
+    /// The hash of the user's password.
     pub hash: PasswordHash,
 }
 
@@ -151,26 +151,26 @@ impl From<Row> for Credentials {
     }
 }
 
-/// A password's hash in modular crypt format. Never printed.
+/// A password's hash in modular crypt format. It is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash(String);
 
 impl PasswordHash {
-    /// A hash from the database.
+    /// Takes a hash from the database.
     pub fn new(text: String) -> Self {
         Self(text)
     }
 
-    /// The text that is stored.
+    /// Returns the text that is stored.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Its cost, as a power of two, where it is one of bcrypt: `$2b$12$…` or `…,r=12$…`.
+    /// Returns the cost, as a power of two, if this is a bcrypt hash: `$2b$12$…` or `…,r=12$…`.
     pub fn cost(&self) -> Option<u32> {
         let cost = match self.0.split_once(",r=") {
             Some((_, rest)) => rest.split('$').next(),
-            // Exactly as long as bcrypt makes them: what cannot be read takes no time.
+            // Exactly as long as a bcrypt hash: checking a hash that cannot be read takes no time.
             None if self.0.len() == 60 => self.0.split('$').nth(2),
             None => None,
         };
@@ -188,18 +188,18 @@ impl fmt::Debug for PasswordHash {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Email(String);
 
-/// Domains that are nobody's on the internet (RFC 6761, RFC 7686).
+/// Domains that nobody has on the internet (RFC 6761, RFC 7686).
 const SPECIAL_USE_DOMAINS: [&str; 6] = ["arpa", "invalid", "local", "localhost", "onion", "test"];
 
 impl Email {
-    /// The address.
+    /// Returns the address as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
 impl FromStr for Email {
-    /// What is wrong, for people.
+    /// A sentence for people that describes the fault.
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -224,7 +224,7 @@ impl FromStr for Email {
             );
         }
         let address = format!("{local}@{domain}");
-        // A quoted local part is no typo's and no mail program's.
+        // A local part in quotes is neither a typing error nor something that mail programs use.
         let plain = !local.contains('"') && address.len() <= 254;
         let options = Options::default().without_display_text().without_domain_literal();
         match EmailAddress::parse_with_options(&address, options) {
@@ -234,15 +234,15 @@ impl FromStr for Email {
     }
 }
 
-/// A user's row with what lies beside it.
+/// A user's row and profile.
 type Row = (Model, Option<profile::Model>);
 
-/// Makes a user, whose address was parsed, in a transaction. Of any number of callers with one address,
-/// one succeeds; none does while somebody may still take it back.
+/// Makes a user with a parsed address, in a transaction. If several callers use one address, only one succeeds. None
+/// succeeds while a previous address can still be taken back by its owner.
 ///
 /// # Errors
 ///
-/// [`Code::RegisterUserAlreadyExists`].
+/// [`Code::RegisterUserAlreadyExists`] if the address is taken.
 pub async fn create(
     connection: &impl ConnectionTrait,
     user: User,
@@ -256,7 +256,7 @@ pub async fn create(
         Some(SqlErr::UniqueConstraintViolation(_)) => Code::RegisterUserAlreadyExists.into(),
         _ => Error::from(error),
     })?;
-    // After the insert, which waited for whoever is leaving this address.
+    // After the insert, which waited for a transaction that gives up this address.
     if store::is_reserved(connection, &made.email, id, clock::now()).await? {
         return Err(Code::RegisterUserAlreadyExists.into());
     }
@@ -266,12 +266,12 @@ pub async fn create(
     Ok(made)
 }
 
-/// Makes a user, unless there is one with this address or id, or somebody may still take the address back;
-/// whether it did.
+/// Makes a user, unless there is one with this address or id, or another user can still take the address back. Returns
+/// true if it made the user.
 ///
 /// # Errors
 ///
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn import(
     connection: &impl ConnectionTrait,
     user: User,
@@ -284,7 +284,7 @@ pub async fn import(
     if !store::insert_unless_there(connection, row).await? {
         return Ok(false);
     }
-    // After the insert, which waited for whoever is leaving this address.
+    // After the insert, which waited for a transaction that gives up this address.
     if store::is_reserved(connection, &wanted, id, clock::now()).await? {
         store::delete(connection, id).await?;
         return Ok(false);
@@ -295,7 +295,7 @@ pub async fn import(
     Ok(true)
 }
 
-/// Writes what lies beside a user's row, where there is anything to write.
+/// Writes a user's profile, if it has any content.
 async fn put_profile(
     connection: &impl ConnectionTrait,
     id: UserId,
@@ -314,11 +314,11 @@ async fn put_profile(
     Ok(store::put_profile(connection, row).await?)
 }
 
-/// The hashes of some users that are not of a cost.
+/// Returns the hashes of some users that do not have this cost.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn hashes_of_other_costs(
     database: &Database,
     cost: u32,
@@ -328,33 +328,33 @@ pub async fn hashes_of_other_costs(
     Ok(hashes.into_iter().map(PasswordHash::new).collect())
 }
 
-/// The user with this address, without case, and what their password is held against.
+/// Returns the user with this address, compared without case, and their password's hash.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn by_email(database: &Database, email: &str) -> Result<Option<Credentials>> {
-    // No address is like that, and PostgreSQL would call it a fault.
+    // No address is like that, and PostgreSQL would answer with an error.
     if email.contains('\0') || email.len() > 320 {
         return Ok(None);
     }
     Ok(store::find_by_email(database.reader(), email).await?.map(Credentials::from))
 }
 
-/// The user with this id, and what their password is held against.
+/// Returns the user with this id, and their password's hash.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn by_id(database: &Database, id: UserId) -> Result<Option<Credentials>> {
     Ok(store::find(database.reader(), id).await?.map(Credentials::from))
 }
 
-/// As [`by_id`], as a transaction sees them.
+/// Does the same as [`by_id`] inside a transaction.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn by_id_in(
     connection: &impl ConnectionTrait,
     id: UserId,
@@ -362,49 +362,49 @@ pub async fn by_id_in(
     Ok(store::find(connection, id).await?.map(Credentials::from))
 }
 
-/// The addresses of some users.
+/// Returns the addresses of some users.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn emails(database: &Database, ids: Vec<UserId>) -> Result<Vec<(UserId, String)>> {
     Ok(store::find_emails(database.reader(), ids).await?)
 }
 
-/// The user with this id as the transaction sees them, who stays so until it ends.
+/// Returns the user with this id, and locks them until the transaction ends.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn lock(connection: &impl ConnectionTrait, id: UserId) -> Result<Option<Credentials>> {
     Ok(store::find_and_lock(connection, id).await?.map(Credentials::from))
 }
 
-/// What changes of a user; what is `None` stays.
+/// The changes to make to a user. The default changes nothing.
 #[derive(Debug, Default)]
 pub struct Changes {
-    /// A new address, which is not verified.
+    /// A new address. It is not verified.
     pub email: Option<Email>,
-    /// A new password.
+    /// The hash of a new password.
     pub hash: Option<PasswordHash>,
-    /// Another name, or none.
+    /// A new name, or none.
     pub name: Change<String>,
-    /// Another surname, or none.
+    /// A new surname, or none.
     pub surname: Change<String>,
-    /// Another page, or none.
+    /// A new web page, or none.
     pub website: Change<Website>,
-    /// Whether they may sign in.
+    /// `true` if the user can sign in from now on.
     pub is_active: Option<bool>,
-    /// Whether they may do what superusers may.
+    /// `true` if the user is a superuser from now on.
     pub is_superuser: Option<bool>,
-    /// Whether the address was shown to be theirs.
+    /// `true` if the address is verified from now on.
     pub is_verified: Option<bool>,
-    /// What they may do, beside what superusers may.
+    /// The new scopes, without those that superusers have.
     pub granted: Option<Scopes>,
 }
 
 impl Changes {
-    /// Whether nothing changes.
+    /// Returns true if nothing changes.
     pub fn is_empty(&self) -> bool {
         let Self {
             email,
@@ -428,7 +428,7 @@ impl Changes {
             && granted.is_none()
     }
 
-    /// Whether somebody who may sign in as a superuser would not any more.
+    /// Returns true if the user is a superuser who can sign in, and will not be one after the changes.
     pub fn takes_superuser_from(&self, user: &User) -> bool {
         let was = user.is_active && user.is_superuser;
         let is = self.is_active.unwrap_or(user.is_active)
@@ -437,11 +437,11 @@ impl Changes {
     }
 }
 
-/// Changes a user. The caller forgets what is known of them once the transaction was committed.
+/// Changes a user. After the commit, the caller removes the user from the cache.
 ///
 /// # Errors
 ///
-/// [`Code::UpdateUserEmailAlreadyExists`].
+/// [`Code::UpdateUserEmailAlreadyExists`] if the new address is taken.
 pub async fn change(
     connection: &impl ConnectionTrait,
     user: User,
@@ -461,7 +461,7 @@ pub async fn change(
     let before = user.email.clone();
     let changed = User {
         id: user.id,
-        // A new address is not verified, unless who changes it says so.
+        // A new address is not verified, unless the changes say so.
         is_verified: is_verified.unwrap_or(user.is_verified && email.is_none()),
         email: email.map_or(user.email, |email| email.0),
         is_active: is_active.unwrap_or(user.is_active),
@@ -485,11 +485,11 @@ pub async fn change(
     Ok(changed)
 }
 
-/// Fails for an address that is another user's, or that another user may still take back.
+/// Fails if another user has the address or can still take it back.
 ///
 /// # Errors
 ///
-/// [`Code::UpdateUserEmailAlreadyExists`].
+/// [`Code::UpdateUserEmailAlreadyExists`] if so.
 pub async fn require_free(
     connection: &impl ConnectionTrait,
     email: &Email,
@@ -503,21 +503,21 @@ pub async fn require_free(
     Ok(())
 }
 
-/// Deletes a user, with everything that is theirs.
+/// Deletes a user and everything that belongs to them.
 ///
 /// # Errors
 ///
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn delete(connection: &impl ConnectionTrait, id: UserId) -> Result<()> {
     Ok(store::delete(connection, id).await?)
 }
 
-/// Fails where nobody but this user may sign in as a superuser. Others who are about to take that from
-/// somebody wait until the transaction ends.
+/// Fails if no other superuser can sign in. Other transactions that take this right from a superuser wait until this
+/// one ends.
 ///
 /// # Errors
 ///
-/// [`Code::LastSuperuser`].
+/// [`Code::LastSuperuser`] if there is no other.
 pub async fn require_another_superuser(
     connection: &impl ConnectionTrait,
     id: UserId,
@@ -530,49 +530,49 @@ pub async fn require_another_superuser(
     }
 }
 
-/// The superusers who may sign in, with their addresses, in the order of their ids.
+/// Returns the superusers who can sign in, with their addresses, in the order of their ids.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn superusers(connection: &impl ConnectionTrait) -> Result<Vec<(UserId, String)>> {
     Ok(store::find_superusers(connection).await?)
 }
 
-/// Which users are wanted.
+/// The users to list.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
-    /// Those whose address, name or surname contains a text, without case.
+    /// Only users whose address, name or surname contains this text, compared without case.
     pub contains: Option<String>,
-    /// Those who may sign in, or may not.
+    /// Only users who can sign in, or only those who cannot.
     pub is_active: Option<bool>,
-    /// Superusers, or the others.
+    /// Only superusers, or only other users.
     pub is_superuser: Option<bool>,
-    /// Those whose address was shown to be theirs, or was not.
+    /// Only users whose address is verified, or only those whose is not.
     pub is_verified: Option<bool>,
 }
 
-/// How many users there are.
+/// Returns the number of users.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn count(database: &Database) -> Result<u64> {
     Ok(store::count(database.reader()).await?)
 }
 
-/// A page of the users, by address, from after one.
+/// Returns a page of the users, ordered by address, beginning after the address `after`.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn list(
     database: &Database,
     filter: Filter,
     after: Option<&str>,
     limit: u64,
 ) -> Result<Page<User>> {
-    // Nobody is called that, and PostgreSQL would call it a fault.
+    // No text contains this character, and PostgreSQL would answer with an error.
     if [filter.contains.as_deref(), after].into_iter().flatten().any(|text| text.contains('\0')) {
         return Ok(Page::empty());
     }
@@ -583,11 +583,11 @@ pub async fn list(
     Ok(limit.page(rows).map(|row| Credentials::from(row).user))
 }
 
-/// The user with this id, as the database had them within the last second.
+/// Returns the user with this id, as the database had them within the last second.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn current(app: &App, id: UserId) -> Result<Option<Arc<User>>> {
     if let Some(user) = app.user.cache.get(id) {
         return Ok(Some(user));

@@ -1,4 +1,5 @@
-//! New addresses that wait to be proved (`REQUIRE_VERIFICATION`). A user keeps the address they have until then.
+//! Pending addresses: new addresses that are not confirmed yet (`REQUIRE_VERIFICATION`). Until then, users keep the
+//! address that they have.
 
 use entity::pending_email::Model;
 use entity::{SessionId, UserId};
@@ -8,7 +9,7 @@ use super::store;
 use crate::base::clock::{self, Timestamp};
 use crate::base::error::Result;
 
-/// A new address that a user asked for.
+/// A pending address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pending {
     /// The user.
@@ -17,18 +18,18 @@ pub struct Pending {
     pub email: String,
     /// The digest of the address and the password hash that the user had when they asked.
     pub bound: String,
-    /// The session that asked.
+    /// The session that asked for it.
     pub session: SessionId,
-    /// When it expires.
+    /// The instant when it expires.
     pub expires: Timestamp,
 }
 
-/// Keeps a new address, with the digest of the token that proves it. It replaces the one that the user asked for
-/// before.
+/// Stores a pending address with the digest of the token that proves it. It replaces the user's earlier pending
+/// address.
 ///
 /// # Errors
 ///
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn put(connection: &impl ConnectionTrait, new: Pending, digest: String) -> Result<()> {
     let Pending { user, email, bound, session, expires } = new;
     let row = Model {
@@ -43,11 +44,11 @@ pub async fn put(connection: &impl ConnectionTrait, new: Pending, digest: String
     Ok(store::put_pending(connection, row).await?)
 }
 
-/// The new address that a digest proves, unless it has expired.
+/// Returns the pending address that a digest proves, unless it has expired.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn find(connection: &impl ConnectionTrait, digest: &str) -> Result<Option<Pending>> {
     let row = store::find_pending(connection, digest, clock::now()).await?;
     Ok(row.map(|row| Pending {
@@ -59,29 +60,29 @@ pub async fn find(connection: &impl ConnectionTrait, digest: &str) -> Result<Opt
     }))
 }
 
-/// The new address that a user waits for.
+/// Returns the pending address of a user.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn of(connection: &impl ConnectionTrait, user: UserId) -> Result<Option<String>> {
     Ok(store::pending_of(connection, user, clock::now()).await?)
 }
 
-/// Uses the token with a digest; `false` if it was used, or another one took its place.
+/// Spends the token with a digest. Returns `false` if it was already used or has been replaced.
 ///
 /// # Errors
 ///
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn take(connection: &impl ConnectionTrait, digest: &str) -> Result<bool> {
     Ok(store::take_pending(connection, digest).await?)
 }
 
-/// Forgets the new address that a user waits for; `false` if there is none.
+/// Deletes the pending address of a user. Returns `false` if there is none.
 ///
 /// # Errors
 ///
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn forget(connection: &impl ConnectionTrait, user: UserId) -> Result<bool> {
     Ok(store::forget_pending(connection, user).await?)
 }

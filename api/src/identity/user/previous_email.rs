@@ -1,6 +1,6 @@
-//! Addresses that users had before, for as long as they may be taken back. Until then those that were shown to
-//! be theirs are nobody else's: who takes over an account must not be able to register its old address. One
-//! that was never shown to be anybody's keeps nobody from registering it.
+//! Previous addresses, for as long as they can take the account back. During that time, nobody else can register a
+//! previous address that was verified: somebody who takes over an account must not be able to register its old address.
+//! A previous address that was never verified can be registered.
 
 use entity::UserId;
 use entity::former_email::Model;
@@ -10,19 +10,19 @@ use super::{User, store};
 use crate::base::clock::{self, Timestamp};
 use crate::base::error::Result;
 
-/// How long an address may be taken back, in seconds.
+/// The time for which a previous address can take the account back, in seconds.
 pub const RECLAIM_WINDOW: u64 = 72 * 3600;
 
-/// An address that a user had.
+/// A previous address of a user.
 #[derive(Debug, Clone)]
 pub struct PreviousEmail {
     /// The user.
     pub user: UserId,
     /// The address.
     pub email: String,
-    /// Whether it was shown to be theirs.
+    /// `true` if the address was verified.
     pub verified: bool,
-    /// When it was replaced.
+    /// The instant when it was replaced.
     pub replaced: Timestamp,
 }
 
@@ -37,29 +37,29 @@ impl From<Model> for PreviousEmail {
     }
 }
 
-/// Keeps the address that a user has so far, with the digest of what takes it back.
+/// Stores the current address of a user as a previous one, with the digest of the token that takes it back.
 ///
 /// # Errors
 ///
-/// When the database refuses.
-pub async fn keep(connection: &impl ConnectionTrait, held: &User, digest: String) -> Result<()> {
+/// If the database returns an error.
+pub async fn keep(connection: &impl ConnectionTrait, user: &User, digest: String) -> Result<()> {
     let now = clock::now();
     let row = Model {
         digest,
-        user_id: held.id,
-        email: held.email.clone(),
-        verified: held.is_verified,
+        user_id: user.id,
+        email: user.email.clone(),
+        verified: user.is_verified,
         created_at: now.millis(),
         expires_at: now.plus_seconds(RECLAIM_WINDOW).millis(),
     };
     Ok(store::keep_former(connection, row).await?)
 }
 
-/// The address that a digest takes back, if it still may.
+/// Returns the address that a digest takes back, if it has not expired.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn find(
     connection: &impl ConnectionTrait,
     digest: &str,
@@ -68,15 +68,15 @@ pub async fn find(
     Ok(row.map(PreviousEmail::from))
 }
 
-/// Where a former address stands among a user's.
+/// The position of a previous address in the list of a user.
 pub type Cursor = (i64, String);
 
-/// Some of the addresses that a user may take back, the oldest first, from behind a place; and where to go on, unless
-/// there are no more.
+/// Returns some of the previous addresses that can take a user's account back, the oldest first, beginning after a
+/// position. Also returns the position to continue from, unless there are no more.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn some_of(
     connection: &impl ConnectionTrait,
     user: UserId,
@@ -88,61 +88,62 @@ pub async fn some_of(
     Ok((rows.into_iter().map(|row| row.email).collect(), next))
 }
 
-/// An address that a user had, by the digest of the token that takes it back.
+/// A previous address, with the digest of the token that takes it back.
 pub type Linked = (String, PreviousEmail);
 
-/// The addresses that a user may take back, with the digests of their tokens, the oldest first.
+/// Returns the previous addresses that can take a user's account back, with the digests of their tokens, the oldest
+/// first.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn links_of(connection: &impl ConnectionTrait, user: UserId) -> Result<Vec<Linked>> {
     let rows = store::former_rows_of(connection, user, clock::now()).await?;
     Ok(rows.into_iter().map(|row| (row.digest.clone(), PreviousEmail::from(row))).collect())
 }
 
-/// Forgets an address: nobody takes it back any more.
+/// Deletes a previous address, so that it cannot take the account back any more.
 ///
 /// # Errors
 ///
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn forget(connection: &impl ConnectionTrait, digest: &str) -> Result<()> {
     Ok(store::forget_former(connection, digest).await?)
 }
 
-/// Whether a user may take back an address that was shown to be theirs.
+/// Returns true if a verified previous address can take the user's account back.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn is_verified(connection: &impl ConnectionTrait, user: UserId) -> Result<bool> {
     Ok(store::has_former(connection, user, &[true], clock::now()).await?)
 }
 
-/// Whether a user may take back any address.
+/// Returns true if any previous address can take the user's account back.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn is_there(connection: &impl ConnectionTrait, user: UserId) -> Result<bool> {
     Ok(store::has_former(connection, user, &[true, false], clock::now()).await?)
 }
 
-/// Forgets the addresses of a user that were never shown to be theirs: the one they have now was.
+/// Deletes the previous addresses of a user that were never verified, because the current one was.
 ///
 /// # Errors
 ///
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn forget_unverified(connection: &impl ConnectionTrait, user: UserId) -> Result<()> {
     Ok(store::forget_unverified_formers(connection, user).await?)
 }
 
-/// Forgets an address that was taken back and those that came after it, which who took over the account
-/// may have set.
+/// Deletes a previous address that took the account back, and all later ones, which the thief of the account may have
+/// set.
 ///
 /// # Errors
 ///
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn forget_since(connection: &impl ConnectionTrait, former: &PreviousEmail) -> Result<()> {
     Ok(store::forget_formers(connection, former.user, former.replaced).await?)
 }

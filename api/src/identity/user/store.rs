@@ -1,4 +1,4 @@
-//! The tables `user`, `profile` and `former_email`.
+//! The tables `user`, `profile`, `former_email`, `pending_email` and `unclaimed`.
 
 use entity::user::{ActiveModel, Column, Entity, Model};
 use entity::{UserId, former_email, pending_email, profile, unclaimed};
@@ -17,7 +17,7 @@ use crate::base::database::delete_some;
 
 type Row = (Model, Option<profile::Model>);
 
-/// Users with what lies beside them.
+/// Adds the profile of each user to a query.
 fn with_profile(users: Select<Entity>) -> SelectTwo<Entity, profile::Entity> {
     let beside =
         Entity::belongs_to(profile::Entity).from(Column::Id).to(profile::Column::UserId).into();
@@ -25,11 +25,11 @@ fn with_profile(users: Select<Entity>) -> SelectTwo<Entity, profile::Entity> {
 }
 
 pub(super) async fn insert(connection: &impl ConnectionTrait, row: Model) -> Result<(), DbErr> {
-    // An active model made of a model has nothing to insert until it is told so.
+    // An active model that is made from a model inserts nothing until its fields are reset.
     row.into_active_model().reset_all().insert(connection).await.map(drop)
 }
 
-/// Inserts a row, unless there is one with its address or id.
+/// Inserts a row, unless there is one with this address or id.
 pub(super) async fn insert_unless_there(
     connection: &impl ConnectionTrait,
     row: Model,
@@ -41,7 +41,7 @@ pub(super) async fn insert_unless_there(
     Ok(inserted == 1)
 }
 
-/// Inserts what lies beside a user, or overwrites it; where there is nothing to say, it may be missing.
+/// Inserts the profile of a user or overwrites it. Deletes it if it would be empty.
 pub(super) async fn put_profile(
     connection: &impl ConnectionTrait,
     row: profile::Model,
@@ -81,20 +81,20 @@ pub(super) async fn find_emails(
         .await
 }
 
-/// Weaker than a lock against deletion: rows that name the user may be inserted meanwhile, which
-/// would otherwise wait here while they hold what the owner of this lock wants next.
+/// Locks a user until the transaction ends, but allows others to insert rows that refer to the user. Otherwise such an
+/// insert would wait here while it holds a row that the owner of this lock needs next.
 pub(super) async fn find_and_lock(
     connection: &impl ConnectionTrait,
     id: UserId,
 ) -> Result<Option<Row>, DbErr> {
     let user = Entity::find_by_id(id).lock(LockType::NoKeyUpdate).one(connection).await?;
     let Some(user) = user else { return Ok(None) };
-    // Asked for by itself: PostgreSQL locks no row that may be missing.
+    // A separate query: PostgreSQL cannot lock the optional row of an outer join.
     let profile = profile::Entity::find_by_id(id).one(connection).await?;
     Ok(Some((user, profile)))
 }
 
-/// The superusers who may sign in, with their addresses.
+/// Returns the superusers who can sign in, with their addresses.
 pub(super) async fn find_superusers(
     connection: &impl ConnectionTrait,
 ) -> Result<Vec<(UserId, String)>, DbErr> {
@@ -109,7 +109,7 @@ pub(super) async fn find_superusers(
         .await
 }
 
-/// The superusers who may sign in; locked, in one order, until the transaction ends.
+/// Returns the superusers who can sign in, and locks them in the order of their ids until the transaction ends.
 pub(super) async fn hold_superusers(
     connection: &impl ConnectionTrait,
 ) -> Result<Vec<UserId>, DbErr> {
@@ -127,7 +127,7 @@ pub(super) async fn delete(connection: &impl ConnectionTrait, id: UserId) -> Res
     Entity::delete_by_id(id).exec(connection).await.map(drop)
 }
 
-/// By address as the unique index orders them, from after one.
+/// Returns users in the order of the unique index on addresses, beginning after the address `after`.
 pub(super) async fn list(
     connection: &impl ConnectionTrait,
     filter: &Filter,
@@ -138,12 +138,12 @@ pub(super) async fn list(
     let folded = folded_email(connection);
     let mut query = with_profile(Entity::find());
     if let Some(text) = contains {
-        // As the database folds what it is compared with.
+        // Folds the text as the database folds the columns.
         let text = match connection.get_database_backend() {
             DbBackend::Postgres => text.to_lowercase(),
             _ => text.to_ascii_lowercase(),
         };
-        // What is typed is text, not a pattern.
+        // The text is not a pattern.
         let escaped = text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
         let pattern = LikeExpr::new(format!("%{escaped}%")).escape('\\');
         let lower = |column: SimpleExpr| SimpleExpr::from(Func::lower(column));
@@ -175,7 +175,7 @@ pub(super) async fn count(connection: &impl ConnectionTrait) -> Result<u64, DbEr
     Entity::find().count(connection).await
 }
 
-/// The address as the unique index has it.
+/// Returns the address as the unique index contains it.
 fn folded_email(connection: &impl ConnectionTrait) -> SimpleExpr {
     match connection.get_database_backend() {
         DbBackend::Postgres => Expr::cust(r#"lower("user"."email" collate "C")"#),
@@ -183,7 +183,7 @@ fn folded_email(connection: &impl ConnectionTrait) -> SimpleExpr {
     }
 }
 
-/// Compares as the unique index does, so that it is used.
+/// Finds a user by address. It compares as the unique index does, so that the index is used.
 pub(super) async fn find_by_email(
     connection: &impl ConnectionTrait,
     email: &str,
@@ -256,7 +256,7 @@ pub(super) async fn formers_of(
         .await
 }
 
-/// Whether an address may still be taken back by somebody else.
+/// Returns true if an address can still take back the account of another user.
 pub(super) async fn is_reserved(
     connection: &impl ConnectionTrait,
     email: &str,
@@ -304,7 +304,7 @@ pub(super) async fn has_former(
     Ok(found.is_some())
 }
 
-/// The hashes of some users that are not of this cost.
+/// Returns the hashes of some users that do not have this cost.
 pub(super) async fn hashes_of_other_costs(
     connection: &impl ConnectionTrait,
     cost: u32,
@@ -333,7 +333,7 @@ pub(super) async fn forget_formers(
         .map(drop)
 }
 
-/// Deletes some that expired before an instant; says how many.
+/// Deletes at most `max` previous addresses that expired before an instant. Returns their number.
 pub(super) async fn delete_formers_expired_before(
     connection: &impl ConnectionTrait,
     time: Timestamp,
@@ -344,7 +344,7 @@ pub(super) async fn delete_formers_expired_before(
     delete_some::<former_email::Entity>(connection, key, expired, max).await
 }
 
-/// Notes that an account's address was verified by a mail alone, unless that is noted.
+/// Records that only a mail verified the address of an account, unless that is already recorded.
 pub(super) async fn note_unclaimed(
     connection: &impl ConnectionTrait,
     row: unclaimed::Model,
@@ -429,7 +429,7 @@ pub(super) async fn forget_pending(
     Ok(forgotten.rows_affected == 1)
 }
 
-/// Deletes some that expired before an instant; says how many.
+/// Deletes at most `max` pending addresses that expired before an instant. Returns their number.
 pub(super) async fn delete_pending_expired_before(
     connection: &impl ConnectionTrait,
     time: Timestamp,
@@ -440,7 +440,7 @@ pub(super) async fn delete_pending_expired_before(
     delete_some::<pending_email::Entity>(connection, key, expired, max).await
 }
 
-/// The addresses that a user may take back, the oldest first.
+/// Returns the previous addresses that can take a user's account back, the oldest first.
 pub(super) async fn former_rows_of(
     connection: &impl ConnectionTrait,
     user: UserId,

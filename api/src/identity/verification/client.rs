@@ -1,7 +1,7 @@
-//! The browser or client that asked for a mail, in which alone the mail's code works.
+//! The browser or client that asked for a mail. The code in the mail works only there.
 //!
-//! It keeps a value nobody can guess: browsers in a cookie, other clients from the header of the answer, which they
-//! repeat with the code. A client that has one already keeps it.
+//! It keeps a value that nobody can guess. A browser keeps it in a cookie. Another client reads it from a header of the
+//! response and sends it with the code. A client that already has a value keeps it.
 
 use poem::{FromRequest, Request, RequestBody};
 
@@ -13,7 +13,7 @@ use crate::identity::verification::Binding;
 
 const COOKIE: &str = "tessera-code";
 
-/// Who asks for a mail, or types its code.
+/// The client that asks for a mail or sends its code.
 pub(crate) struct CodeClient {
     app: App,
     cookies: Cookies,
@@ -21,13 +21,13 @@ pub(crate) struct CodeClient {
 }
 
 impl CodeClient {
-    /// What binds codes to this client, if it keeps something of ours.
+    /// Returns the binding of the value that this client sent, if it sent a valid one.
     pub(crate) fn shown(&self) -> Option<Binding> {
         self.shown.as_deref().and_then(Binding::of)
     }
 
-    /// What binds the code of a mail that this client asks for. The answer brings what the client must keep for it,
-    /// whatever comes of what was asked.
+    /// Returns the binding for the code of a mail that this client asks for. The response gives the client the value to
+    /// keep, whatever the outcome of the request.
     pub(crate) fn keep(&self) -> Option<Binding> {
         let known = self.shown.clone().filter(|kept| Binding::of(kept).is_some());
         let kept = known.unwrap_or_else(Binding::draw);
@@ -44,7 +44,7 @@ impl<'a> FromRequest<'a> for CodeClient {
         let app = request.data::<App>().cloned();
         let app = app
             .ok_or_else(|| Error::because(Code::InternalServerError, "a route without its App"))?;
-        // A header that is there is what the client means, whatever its cookies say.
+        // If the client sends the header, the header counts and its cookies do not.
         let shown = match request.headers().get(CODE_BINDING) {
             Some(value) => value.to_str().ok(),
             None => cookie::value(&app, request.headers(), COOKIE),

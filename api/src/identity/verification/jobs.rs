@@ -1,4 +1,4 @@
-//! Forgetting confirmations that have expired.
+//! The job that deletes expired verification tokens.
 
 use super::store;
 use crate::app::App;
@@ -6,7 +6,7 @@ use crate::base::background::Background;
 use crate::base::clock;
 use crate::platform::job::purge;
 
-/// How long one that has expired is kept, in seconds: a clock may jump ahead and back.
+/// The time for which an expired token is kept, in seconds, because a clock may jump ahead and back.
 const KEPT_FOR: u64 = 86_400;
 
 /// Starts the background work.
@@ -14,7 +14,7 @@ pub(crate) fn start(app: &App, background: &mut Background) {
     background.start(keep_purging(app.clone()));
 }
 
-/// Purges once an hour, for as long as it is polled.
+/// Deletes expired rows once an hour, until the server stops.
 async fn keep_purging(app: App) {
     purge::hourly(&app, "confirmations", async |_, connection, max| {
         store::delete_expired_before(connection, clock::now().minus_seconds(KEPT_FOR), max).await

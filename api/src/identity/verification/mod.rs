@@ -1,10 +1,12 @@
-//! Confirmations: tokens that are sent to somebody's address, and prove that its mail is read.
+//! Verification tokens: secrets that are sent to an address and prove that somebody reads its mail.
 //!
-//! One lives for each purpose, user and client that asked: asking again with the same browser ends the one
-//! before, and a stranger who asks ends none of the owner's. Using one ends all of its purpose. It is bound to what
-//! it was made for, so that a changed address, or password, ends it. Beside the token, which nobody can guess and
-//! which works anywhere, stands a code of six digits for people who read mail on another device. The code works
-//! only in the browser or client that asked for the mail, which has a [`Binding`], and may be tried five times.
+//! There is one token for each user, purpose and client that asked. If the same client asks again, the new token
+//! replaces the old one. A stranger who asks replaces no token of the owner. Using a token ends all tokens of its
+//! purpose. A token also ends when the state that it was made for changes: the address or the password.
+//!
+//! The table is `confirmation`. A token cannot be guessed and works anywhere. With it comes a code of six digits, for
+//! people who read mail on another device. The code works only in the browser or client that asked for the mail, which
+//! has a [`Binding`]. It can be tried five times.
 
 pub(crate) mod client;
 pub(crate) mod jobs;
@@ -28,13 +30,13 @@ use crate::identity::user::{Credentials, Email, User, previous_email};
 use crate::platform::mail::{self, Facts, Letter, Template};
 use crate::platform::rate_limit::mail::MailReason;
 
-/// How many letters and digits a token has, and what a client keeps: 256 bits.
+/// The number of letters and digits of a token, and of the value that a client keeps: 256 bits.
 const TOKEN_LENGTH: usize = 43;
 
-/// How often a code may be tried in vain; its link works after that.
+/// The number of wrong attempts after which a code is refused. The link still works after that.
 const MAX_TRIES: i64 = 5;
 
-/// The keys of the digests of codes.
+/// The keys for the digests of codes.
 #[derive(Debug)]
 pub struct State {
     /// The current key first, then those of previous secrets.
@@ -42,11 +44,11 @@ pub struct State {
 }
 
 impl State {
-    /// Under the secrets of the settings.
+    /// Creates a state with the secrets of the settings.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] for a secret that tokens cannot be signed with.
+    /// [`ConfigError`] if the secret cannot sign tokens.
     pub(crate) fn new(config: &Config) -> Result<Self, ConfigError> {
         let secret = config.signing_secret()?;
         let secrets = std::iter::once(&secret).chain(&config.app_secret_previous);
@@ -55,18 +57,18 @@ impl State {
     }
 }
 
-/// What a token is for.
+/// The purpose of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Purpose {
-    /// Showing that an address is its owner's.
+    /// To verify an address.
     Verify,
-    /// Setting another password.
+    /// To set a new password.
     ResetPassword,
 }
 
 impl Purpose {
-    /// Its name, in the table and in mails.
+    /// Returns the name, in the table and in mails.
     pub fn name(self) -> &'static str {
         self.template().name()
     }
@@ -85,7 +87,8 @@ impl Purpose {
         }
     }
 
-    /// What it ends with, if that changes: the address, and for a password also that.
+    /// Returns a digest of the state that the token is bound to: the address and, to set a password, also the
+    /// password's hash.
     fn bound(self, known: &Credentials) -> String {
         let Credentials { user, hash } = known;
         let hash = if self == Self::ResetPassword { hash.expose() } else { "" };
@@ -102,24 +105,24 @@ impl From<Purpose> for MailReason {
     }
 }
 
-/// What somebody shows who read a mail.
+/// The proof that somebody read a mail.
 #[derive(Clone)]
 pub enum Proof {
-    /// The token of its link.
+    /// The token of the mail's link.
     Token(String),
-    /// The address it was sent to, and its code.
+    /// The address that the mail was sent to, and its code.
     Code {
         /// The address.
         email: String,
         /// The six digits.
         code: String,
-        /// What binds them to the client that shows them; nothing if it has nothing to show.
+        /// The binding of the client that sends the code; `None` if the client sends no value.
         binding: Option<Binding>,
     },
 }
 
 impl Proof {
-    /// The same, shown by a client with what binds codes to it.
+    /// Returns the same proof with the binding of the client that sends it.
     #[must_use]
     pub fn shown_by(self, client: Option<Binding>) -> Self {
         match self {
@@ -129,17 +132,18 @@ impl Proof {
     }
 }
 
-/// What binds a code to the browser or client that asked for its mail: the digest of what that one keeps.
+/// The binding of a code to the browser or client that asked for its mail: the digest of the value that the client
+/// keeps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Binding(String);
 
 impl Binding {
-    /// A new value for a client to keep.
+    /// Makes a new value for a client to keep.
     pub fn draw() -> String {
         random::letters_and_digits(TOKEN_LENGTH)
     }
 
-    /// What binds codes to a client that keeps this; nothing for what was not drawn here.
+    /// Returns the binding for a client that keeps this value; `None` if the value cannot come from [`Self::draw`].
     pub fn of(kept: &str) -> Option<Self> {
         let is_one =
             kept.len() == TOKEN_LENGTH && kept.bytes().all(|byte| byte.is_ascii_alphanumeric());
@@ -147,34 +151,33 @@ impl Binding {
     }
 }
 
-/// A confirmation that fits what was shown.
+/// A row that matches a proof.
 #[derive(Debug)]
 pub struct Confirmation(Model);
 
 impl Confirmation {
-    /// Whose it is.
+    /// Returns the user that it belongs to.
     pub fn user(&self) -> UserId {
         self.0.user_id
     }
 
-    /// Whether it was used before.
+    /// Returns true if it was already used.
     pub fn is_used(&self) -> bool {
         self.0.used_at.is_some()
     }
 
-    /// Whether its address, or password, is still what it was made for.
+    /// Returns true if the address or password that it was made for has not changed.
     pub fn fits(&self, purpose: Purpose, known: &Credentials) -> bool {
         self.0.user_id == known.user.id && self.0.bound == purpose.bound(known)
     }
 }
 
-/// Has a mail sent with a new token, which ends the one before of the same client. Without a client that asked for
-/// it the mail has no code. The user is locked; the caller wakes the [`jobs`](crate::app::Parts::jobs) once the
-/// transaction was committed.
+/// Sends a mail with a new token, which replaces the earlier one of the same client. If no client asked for it, the
+/// mail has no code. The caller has locked the user, and calls `UnitOfWork::wake_jobs`.
 ///
 /// # Errors
 ///
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn send(
     app: &App,
     connection: &impl ConnectionTrait,
@@ -212,12 +215,12 @@ pub async fn send(
     mail::put(app, connection, id, &letter).await
 }
 
-/// Has a mail sent to the new address that a user asks for, which proves it, and one to the address they have, which
-/// tells them. Asking again ends the token before.
+/// Sends two mails when a user asks for a new address: one to the new address, which proves it, and a notice to the
+/// current address. The new token replaces the earlier one.
 ///
 /// # Errors
 ///
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn send_to_new(
     app: &App,
     connection: &impl ConnectionTrait,
@@ -241,27 +244,28 @@ pub async fn send_to_new(
         Letter { to, template, path, code: None, lives, moved: false, facts: Facts::new() }
     };
     let path = format!("/verify?token={token}");
-    let proves = letter(email.as_str(), Template::NewEmail, path, Some(lives));
-    mail::put(app, connection, id, &proves).await?;
+    let request = letter(email.as_str(), Template::NewEmail, path, Some(lives));
+    mail::put(app, connection, id, &request).await?;
     let path = "/forgot-password".to_owned();
-    let tells = letter(&known.user.email, Template::EmailChangeAsked, path, None);
-    mail::put(app, connection, id, &tells).await
+    let notice = letter(&known.user.email, Template::EmailChangeAsked, path, None);
+    mail::put(app, connection, id, &notice).await
 }
 
-/// The new address that a token proves.
+/// Returns the pending address that a token proves.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn find_new(connection: &impl ConnectionTrait, token: &str) -> Result<Option<Pending>> {
     pending::find(connection, &digest_of(token)).await
 }
 
-/// Uses the token of a new address, if it is still for this user as they are; otherwise it does nothing, and says so.
+/// Spends the token of a pending address and returns true, if the user has not changed since. Otherwise does nothing
+/// and returns false.
 ///
 /// # Errors
 ///
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn spend_new(
     connection: &impl ConnectionTrait,
     found: &Pending,
@@ -276,7 +280,7 @@ pub async fn spend_new(
 ///
 /// # Errors
 ///
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn tell_cancelled(
     app: &App,
     connection: &impl ConnectionTrait,
@@ -294,21 +298,21 @@ pub async fn tell_cancelled(
     mail::put(app, connection, former.user, &letter).await
 }
 
-/// Whether a token is the one with a digest.
+/// Returns true if a token has this digest.
 pub fn is_token_of(token: &str, digest: &str) -> bool {
     digest_of(token) == digest
 }
 
-/// Has a mail sent to the address that a user has so far, with which to take it back if it is to be; the
-/// address is kept for that.
+/// Sends a mail to the current address of a user, which is about to change. If the address can be taken back, the mail
+/// has a link for that, and the address is stored as a previous one.
 ///
 /// # Errors
 ///
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn send_to_former(
     app: &App,
     connection: &impl ConnectionTrait,
-    held: &User,
+    user: &User,
     may_be_taken_back: bool,
 ) -> Result<()> {
     if !app.mail.sends() {
@@ -316,21 +320,21 @@ pub async fn send_to_former(
     }
     let (path, lives) = if may_be_taken_back {
         let token = random::letters_and_digits(TOKEN_LENGTH);
-        previous_email::keep(connection, held, digest_of(&token)).await?;
+        previous_email::keep(connection, user, digest_of(&token)).await?;
         (format!("/restore-email?token={token}"), Some(previous_email::RECLAIM_WINDOW))
     } else {
         (String::new(), None)
     };
-    let (to, template) = (held.email.clone(), Template::EmailChanged);
+    let (to, template) = (user.email.clone(), Template::EmailChanged);
     let letter = Letter { lives, ..Letter::telling(to, template, &path, Facts::new()) };
-    mail::put(app, connection, held.id, &letter).await
+    mail::put(app, connection, user.id, &letter).await
 }
 
-/// The address that a token takes back.
+/// Returns the previous address that a token takes back.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn find_former(
     connection: &impl ConnectionTrait,
     token: &str,
@@ -338,11 +342,11 @@ pub async fn find_former(
     previous_email::find(connection, &digest_of(token)).await
 }
 
-/// The confirmation of a token, if there is one that has not expired. Used ones too.
+/// Returns the row of a token, used or not, if it has not expired.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn find(
     connection: &impl ConnectionTrait,
     purpose: Purpose,
@@ -353,21 +357,21 @@ pub async fn find(
     Ok(row.filter(|row| now < row.expires_at).map(Confirmation))
 }
 
-/// What came of a code that was tried.
+/// The result of an attempt to use a code.
 #[derive(Debug)]
 pub struct Tried {
-    /// The confirmation, if the code is right. Used ones too.
+    /// The row, used or not, if the code is right.
     pub right: Option<Confirmation>,
-    /// Whether the client that tried has a code of this user at all.
+    /// `true` if the client has any code of this user.
     pub is_bound: bool,
 }
 
-/// Tries a code, which is counted before it is looked at. Where there is no such user the same is done for nobody.
-/// The caller takes back what was counted for a code that is right.
+/// Tries a code. The attempt is counted before the code is checked. If there is no such user, the same work is done.
+/// The caller takes the count back if the code is right.
 ///
 /// # Errors
 ///
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn attempt(
     app: &App,
     connection: &impl ConnectionTrait,
@@ -389,21 +393,21 @@ pub async fn attempt(
     Ok(Tried { right: right.map(Confirmation), is_bound })
 }
 
-/// Uses a confirmation, which ends all others of its user and purpose; `false` where somebody else just did, or
-/// another took its place.
+/// Spends a token, which ends all others of its user and purpose. Returns `false` if it has been used or replaced in
+/// the meantime.
 ///
 /// # Errors
 ///
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn spend(connection: &impl ConnectionTrait, found: &Confirmation) -> Result<bool> {
     Ok(store::spend(connection, &found.0, clock::now()).await?)
 }
 
-/// Ends every confirmation of a user that was not used.
+/// Ends every unused token of a user.
 ///
 /// # Errors
 ///
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn end_unused(connection: &impl ConnectionTrait, user: UserId) -> Result<()> {
     Ok(store::delete_unused(connection, user).await?)
 }
@@ -412,8 +416,8 @@ fn digest_of(token: &str) -> String {
     hex(digest(&SHA256, token.as_bytes()))
 }
 
-/// Six digits are soon guessed by who has their digest: this one wants the secret of the settings. The
-/// first is under the one that signs, the others under previous ones.
+/// Returns the digests of a code. With a plain digest, six digits could be guessed quickly, so these depend on the
+/// secrets of the settings. The first uses the current secret, the others use previous ones.
 fn code_digests(app: &App, user: UserId, purpose: Purpose, code: &str) -> Vec<String> {
     let text = format!("{user}\0{}\0{code}", purpose.name());
     let digest = |key| hex(hmac::sign(key, text.as_bytes()));

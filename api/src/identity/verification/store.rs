@@ -11,7 +11,7 @@ use sea_orm::{
 use crate::base::clock::Timestamp;
 use crate::base::database::delete_some;
 
-/// Inserts a row in the place of the one there is for its user, purpose and client.
+/// Inserts a row. It replaces the row of the same user, purpose and client.
 pub(super) async fn replace(connection: &impl ConnectionTrait, row: Model) -> Result<(), DbErr> {
     Entity::delete_many()
         .filter(Column::UserId.eq(row.user_id))
@@ -30,7 +30,7 @@ pub(super) async fn find(
     Entity::find_by_id(digest).filter(Column::Purpose.eq(purpose)).one(connection).await
 }
 
-/// The row of a user that a client has a code for.
+/// Returns the row of a user whose code belongs to this client.
 pub(super) async fn bound(
     connection: &impl ConnectionTrait,
     purpose: &str,
@@ -45,7 +45,7 @@ pub(super) async fn bound(
         .await
 }
 
-/// Counts a code that is tried; `false` after as many as may be.
+/// Counts a code that is tried. Returns `false` if there were already `max` attempts.
 pub(super) async fn count_try(
     connection: &impl ConnectionTrait,
     digest: &str,
@@ -60,7 +60,7 @@ pub(super) async fn count_try(
     Ok(counted.rows_affected == 1)
 }
 
-/// Marks a row as used and deletes the others of its user and purpose; `false` if it was used before.
+/// Marks a row as used and deletes the others of its user and purpose. Returns `false` if it was already used.
 pub(super) async fn spend(
     connection: &impl ConnectionTrait,
     row: &Model,
@@ -103,7 +103,7 @@ pub(super) async fn delete_unused(
         .map(drop)
 }
 
-/// Deletes some rows that expired before an instant; says how many.
+/// Deletes at most `max` rows that expired before an instant. Returns their number.
 pub(super) async fn delete_expired_before(
     connection: &impl ConnectionTrait,
     time: Timestamp,

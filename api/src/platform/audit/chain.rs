@@ -1,4 +1,4 @@
-//! The chain: each row's digest covers the row and the digest before it.
+//! The chain of digests: the digest of each row covers the row and the digest before it.
 
 use crate::base::hex::hex;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -6,27 +6,27 @@ use entity::audit::Model;
 use entity::audit_pending;
 use serde_json::{Value, json};
 
-/// What stands for a digest before the first row.
+/// The value that the first row has instead of a digest before it.
 pub const BEGINNING: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
-/// What a row's digest covers.
+/// The parts of a row that its digest covers.
 #[derive(Debug, Clone)]
 pub struct Link<'a> {
-    /// Its place.
+    /// The number of the row.
     pub seq: i64,
-    /// When, in milliseconds since the epoch.
+    /// The time, in milliseconds since the epoch.
     pub at: i64,
-    /// What.
+    /// The action.
     pub act: &'a str,
-    /// Who.
+    /// The actor.
     pub actor: &'a str,
-    /// On whom.
+    /// The object of the action.
     pub subject: Option<&'a str>,
-    /// From where.
+    /// The IP address that the request came from.
     pub ip: Option<&'a str>,
-    /// In which request.
+    /// The id of the request.
     pub request: Option<&'a str>,
-    /// What else.
+    /// The details, as JSON.
     pub detail: &'a str,
 }
 
@@ -47,8 +47,8 @@ impl<'a> From<&'a Model> for Link<'a> {
 }
 
 impl Link<'_> {
-    /// The digest of this row behind another, in hexadecimal: SHA-256 of both as one JSON array, in which
-    /// no two different rows are the same text.
+    /// Returns the digest of this row after the digest `before`, in hexadecimal: SHA-256 of both as one JSON array. No
+    /// two different rows give the same array.
     pub fn digest(&self, before: &str) -> String {
         let Self { seq, at, act, actor, subject, ip, request, detail } = self;
         let text = json!([before, seq, at, act, actor, subject, ip, request, detail]).to_string();
@@ -64,17 +64,17 @@ pub(super) fn sealed(seq: i64, entry: audit_pending::Model, before: &str) -> Mod
     Model { digest: Link::from(&row).digest(before), ..row }
 }
 
-/// Follows the chain, row by row.
+/// A reader that follows the chain, row by row.
 #[derive(Debug, Clone)]
 pub struct Follower {
     seq: i64,
     digest: String,
 }
 
-/// Why a row does not follow from the one before it.
+/// The reason why a row does not follow from the one before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Break {
-    /// Rows before this one are gone.
+    /// Rows are missing, beginning with this number.
     Missing(i64),
     /// This row, or the digest before it, was altered.
     Altered(i64),
@@ -87,16 +87,16 @@ impl Default for Follower {
 }
 
 impl Follower {
-    /// The place of the last row that followed, and its digest.
+    /// Returns the number of the last row that followed, and its digest.
     pub fn head(&self) -> (i64, &str) {
         (self.seq, &self.digest)
     }
 
-    /// Goes on to the next row.
+    /// Checks the next row.
     ///
     /// # Errors
     ///
-    /// Why it does not follow.
+    /// The [`Break`], if the row does not follow.
     pub fn follow(&mut self, link: &Link<'_>, digest: &str) -> Result<(), Break> {
         if link.seq != self.seq + 1 {
             return Err(Break::Missing(self.seq + 1));
@@ -109,7 +109,7 @@ impl Follower {
     }
 }
 
-/// A row as the operation answers it, with its digest.
+/// Reads a row, as the operation returns it, and its digest.
 pub fn link_of(row: &Value) -> Option<(Link<'_>, &str)> {
     let text = |name: &str| row[name].as_str();
     let link = Link {
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn every_member_of_a_row_is_covered() {
+    fn a_digest_covers_every_member_of_a_row() {
         let whole = link(1).digest(BEGINNING);
         let altered = [
             Link { seq: 2, ..link(1) },
@@ -161,7 +161,7 @@ mod tests {
         assert_ne!(link(1).digest(&whole), whole);
     }
 
-    /// Whoever kept one compares it for ever. Computed with Python's `hashlib`.
+    /// Operators keep digests and compare them for ever. Computed with Python's `hashlib`.
     #[test]
     fn the_digest_of_a_row_never_changes() {
         let digest = "fbd5ac473572a02d07dbbaeb6f3275e34fe78588604a6977e65954d9b27571c7";
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_breaks_where_a_row_is_altered_or_gone() {
+    fn a_chain_breaks_at_a_row_that_is_altered_or_missing() {
         let mut follower = Follower::default();
         let first = link(1).digest(BEGINNING);
         let second = link(2).digest(&first);

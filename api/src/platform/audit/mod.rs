@@ -1,8 +1,8 @@
-//! The audit: who did what to whom, from where and when.
+//! The audit: a table that records who did what to whom, from which IP address and when.
 //!
-//! Rows are appended in the transaction of the act they tell of, so that neither is there without the
-//! other, and each holds a digest of itself and of the row before: who alters one would have to alter
-//! all that follow. No secret, no password and no address is in it.
+//! Rows are appended in the transaction of the action that they record, so neither exists without the other. Each row
+//! has a digest of itself and of the row before. To alter a row without a trace, somebody would have to alter all rows
+//! after it. The audit contains no secret, no password and no address.
 
 pub mod chain;
 pub(crate) mod jobs;
@@ -27,67 +27,67 @@ use crate::base::error::Result;
 use crate::base::listing::{Limit, Page};
 use crate::base::request_context::{self, RequestContext};
 
-/// What was done.
+/// An action that the audit records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Act {
-    /// Somebody registered, or an operator made a user.
+    /// A user registered, or an operator made a user.
     Register,
-    /// Somebody wanted to register an address that is a user's.
+    /// Somebody tried to register an address that belongs to a user.
     RegisterRefused,
-    /// Somebody signed in.
+    /// A user signed in.
     Login,
-    /// Somebody gave a wrong password, or is nobody.
+    /// Somebody gave a wrong password, or no user has the given name.
     LoginRefused,
-    /// Somebody gave their password again.
+    /// A user gave their password again.
     Freshen,
-    /// A spent refresh token was used: its session ended.
+    /// A refresh token was used again after it had been exchanged. Its session ended.
     RefreshReuse,
-    /// Somebody signed out.
+    /// A user signed out.
     Logout,
-    /// Somebody signed out everywhere.
+    /// A user signed out everywhere.
     LogoutAll,
     /// Sessions were ended.
     SessionEnd,
-    /// A token was given up.
+    /// A token was revoked by its holder.
     Revoke,
     /// A superuser revoked something.
     AdminRevoke,
-    /// A superuser took a revocation back.
+    /// A superuser lifted a revocation.
     AdminLift,
-    /// Somebody gave a wrong code of a mail.
+    /// Somebody gave a wrong code.
     CodeRefused,
     /// A password was changed.
     PasswordChange,
-    /// A password was set by a mail.
+    /// A password was set with a link or code from a mail.
     PasswordReset,
-    /// A mail was sent, with which to set a password.
+    /// A mail to set a password was sent.
     PasswordResetMail,
     /// An address was changed.
     EmailChange,
-    /// Somebody asked for a new address, which waits to be proved.
+    /// A user asked for a new address, which is not confirmed yet.
     EmailChangeAsk,
-    /// A new address that waited to be proved was cancelled.
+    /// A new address that was not confirmed yet was cancelled.
     EmailChangeCancel,
-    /// The link by which a previous address takes an account back was cancelled.
+    /// The link by which the owner of a previous address takes the account back was cancelled.
     EmailRestoreCancel,
-    /// An address was taken back.
+    /// The owner of a previous address took the account back.
     EmailRestore,
-    /// An address was verified by a mail.
+    /// An address was verified with a link or code from a mail.
     EmailVerify,
     /// Flags were changed.
     FlagsChange,
     /// Scopes were changed.
     ScopesChange,
-    /// A mail that waited was thrown away.
+    /// A waiting mail was discarded.
     MailDrop,
     /// A user was deleted.
     UserDelete,
-    /// Somebody read everything that is kept of a user.
+    /// Somebody exported a user's data.
     UserExport,
     /// A user was imported.
     UserImport,
-    /// An API token was made, or a known one made anew.
+    /// An API token was made, or an existing one was made again.
     TokenCreate,
     /// API tokens were deleted.
     TokenDelete,
@@ -99,42 +99,42 @@ pub enum Act {
     KeyCreate,
     /// A signing key was retired.
     KeyRetire,
-    /// Signing keys were sealed anew.
+    /// Signing keys were encrypted with the current secret.
     KeyReseal,
 }
 
 impl Act {
-    /// Every act.
+    /// Every action.
     pub const ALL: &[Act] = Act::VARIANTS;
 
-    /// Its name in the table.
+    /// Returns its name in the table.
     pub fn name(self) -> &'static str {
         self.into()
     }
 }
 
-/// Who does something, as the table says it.
+/// The actor of an action, as the table names them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Actor(String);
 
 impl Actor {
-    /// Whoever has something that was sent to a user, or is one without having shown it.
+    /// Returns the actor for callers who have proved nothing, or who have only used the link or code of a mail.
     pub fn anybody() -> Self {
         Self("anybody".to_owned())
     }
 
-    /// A user.
+    /// Returns the actor for a user.
     pub fn user(id: UserId) -> Self {
         Self(format!("user:{id}"))
     }
 
-    /// A caller, as they are written.
-    pub fn of(who: &impl fmt::Display) -> Self {
-        Self(who.to_string())
+    /// Returns the actor for a caller, in the caller's own notation.
+    pub fn of(caller: &impl fmt::Display) -> Self {
+        Self(caller.to_string())
     }
 }
 
-/// An act that is to be told.
+/// An entry that will be written.
 #[derive(Debug, Clone)]
 pub struct Entry {
     act: Act,
@@ -144,27 +144,27 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// By somebody, on nobody in particular.
+    /// Creates an entry of an action by somebody, without a subject.
     pub fn new(act: Act, actor: Actor) -> Self {
         Self { act, actor, subject: None, detail: json!({}) }
     }
 
-    /// By a user, on themself.
+    /// Creates an entry of a user's action on their own account.
     pub fn own(act: Act, user: UserId) -> Self {
         Self::new(act, Actor::user(user)).on_user(user)
     }
 
-    /// On a user.
+    /// Sets the subject to a user.
     pub fn on_user(self, user: UserId) -> Self {
         self.on("user", user)
     }
 
-    /// On something else.
+    /// Sets the subject to something else.
     pub fn on(self, kind: &str, id: impl fmt::Display) -> Self {
         Self { subject: Some(format!("{kind}:{id}")), ..self }
     }
 
-    /// With more to say: no secret, and nothing a stranger typed.
+    /// Adds a detail. It must not be a secret, nor something that a stranger typed.
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.detail[name] = value.into();
         self
@@ -242,33 +242,33 @@ pub(crate) async fn catch_up(app: &App) {
     }
 }
 
-/// Which rows are wanted.
+/// The rows to list.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
-    /// Those of an act.
+    /// Only rows of this action.
     pub act: Option<String>,
-    /// Those by somebody, as `user:…`.
+    /// Only rows with this actor, such as `user:…`.
     pub actor: Option<String>,
-    /// Those on somebody or something, as `user:…`.
+    /// Only rows with this subject, such as `user:…`.
     pub subject: Option<String>,
-    /// Those at an instant or after it, in milliseconds since the epoch.
+    /// Only rows at this instant or after it, in milliseconds since the epoch.
     pub since: Option<i64>,
-    /// The oldest first.
+    /// `true` to list the oldest rows first.
     pub oldest_first: bool,
-    /// The place of the last one that is known.
+    /// The number of the last row that the caller already has.
     pub after: Option<i64>,
-    /// At most so many: 1 to 1000.
+    /// The maximum number of rows: 1 to 1000.
     pub limit: u64,
 }
 
-/// A page of the rows, the newest first unless it is said otherwise.
+/// Returns a page of the rows, the newest first unless `oldest_first` is set.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn list(app: &App, filter: Filter) -> Result<Page<Row>> {
     let texts = [&filter.act, &filter.actor, &filter.subject];
-    // Nothing is called that, and PostgreSQL would call it a fault.
+    // No row contains this character, and PostgreSQL would answer with an error.
     if texts.into_iter().flatten().any(|text| text.contains('\0')) {
         return Ok(Page::empty());
     }
@@ -278,33 +278,33 @@ pub async fn list(app: &App, filter: Filter) -> Result<Page<Row>> {
     Ok(limit.page(rows))
 }
 
-/// The place of the last row of an act, if there is one.
+/// Returns the number of the last row of an action, if there is one.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn last(app: &App, act: Act) -> Result<Option<i64>> {
     catch_up(app).await;
     Ok(store::last_of(app.database.reader(), act.name()).await?)
 }
 
-/// How often something was done on each day from an instant on, in milliseconds since the epoch: the act,
-/// the day since the epoch, and how often. Days on which nothing was done are left out.
+/// Counts actions for each day from the instant `since` on, in milliseconds since the epoch. Returns the action, the
+/// number of the day since the epoch, and the count. It leaves out days without such actions.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn per_day(app: &App, acts: &[Act], since: i64) -> Result<Vec<(String, i64, i64)>> {
     catch_up(app).await;
     let acts = acts.iter().map(|act| act.name()).collect();
     Ok(store::per_day(app.database.reader(), acts, since).await?)
 }
 
-/// What was done on a user lately, the latest first, as they may see it.
+/// Returns the latest actions on a user, the latest first, as that user may see them.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn latest_of(app: &App, user: UserId, max: usize) -> Result<Vec<Row>> {
     let max = u64::try_from(max).unwrap_or(u64::MAX);
     let name = format!("user:{user}");
@@ -313,12 +313,12 @@ pub async fn latest_of(app: &App, user: UserId, max: usize) -> Result<Vec<Row>> 
     Ok(rows.into_iter().map(|row| seen_by(&name, row)).collect())
 }
 
-/// Some of what was done by a user or on them, the oldest first, as they may see it: at most so many rows whose places
-/// are after one and not beyond another.
+/// Returns some actions by a user or on them, the oldest first, as that user may see them. It returns at most `max`
+/// rows, with numbers greater than `after` and up to `until`.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub(crate) async fn about(
     connection: &impl ConnectionTrait,
     user: UserId,
@@ -328,29 +328,30 @@ pub(crate) async fn about(
 ) -> Result<Vec<Row>> {
     let name = format!("user:{user}");
     let limit = u64::try_from(max).unwrap_or(u64::MAX);
-    // Most rows are both. Each is found by an index of its own, in order: no page reads more than it has to.
+    // Most rows are both. An index finds each in order, so no page reads more rows than it needs.
     let on = store::on(connection, &name, after, until, limit).await?;
     let by = store::by(connection, &name, after, until, limit).await?;
     let rows: BTreeMap<_, _> = on.into_iter().chain(by).map(|row| (row.seq, row)).collect();
     Ok(rows.into_values().take(max).map(|row| seen_by(&name, row)).collect())
 }
 
-/// The place of the last row; 0 if there is none.
+/// Returns the number of the last row, or 0 if there is none.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub(crate) async fn end(connection: &impl ConnectionTrait) -> Result<i64> {
     Ok(store::last(connection).await?.map_or(0, |row| row.seq))
 }
 
-/// What a row says in detail under a name, where that is a text.
+/// Returns the detail of a row with this name, if it is a text.
 pub fn detail(row: &Row, name: &str) -> Option<String> {
     let detail: Value = serde_json::from_str(&row.detail).ok()?;
     detail[name].as_str().map(ToOwned::to_owned)
 }
 
-/// Where others were who did something, and which superuser it was, is theirs.
+/// Removes from a row of another actor what its subject may not see: the IP address, the request, and which superuser
+/// it was.
 fn seen_by(name: &str, row: Row) -> Row {
     if row.actor == name || row.actor == "anybody" {
         return row;
@@ -364,7 +365,7 @@ mod tests {
     use crate::http::page::text::EMBEDDED;
 
     #[test]
-    fn every_act_has_a_text_in_every_language() {
+    fn every_action_has_a_text_in_every_language() {
         for (language, source) in EMBEDDED {
             for &act in Act::ALL {
                 let text = format!("act-{} =", act.name());

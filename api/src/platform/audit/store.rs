@@ -1,4 +1,4 @@
-//! The table `audit`: only `insert` writes it.
+//! The table `audit`. Only `insert` writes to it.
 
 use entity::audit::{Column, Entity, Model};
 use entity::audit_pending;
@@ -13,7 +13,7 @@ use super::Filter;
 use crate::base::clock::MILLIS_OF_A_DAY;
 use crate::base::database::{lock_audit, try_lock_audit};
 
-/// As many rows as have fewer values than a statement may.
+/// The number of rows that one statement inserts. Databases limit the number of values in a statement.
 const AT_ONCE: usize = 1000;
 
 pub(super) async fn last(connection: &impl ConnectionTrait) -> Result<Option<Model>, DbErr> {
@@ -130,7 +130,7 @@ pub(super) async fn last_of(
     Ok(found.one(connection).await?.map(|row| row.seq))
 }
 
-/// What was done on somebody lately, the latest first.
+/// Returns the latest actions on a subject, the latest first.
 pub(super) async fn latest_about(
     connection: &impl ConnectionTrait,
     name: &str,
@@ -144,21 +144,21 @@ pub(super) async fn latest_about(
         .await
 }
 
-/// How often something was done on each day from an instant on: the act, the day since the epoch, and how
-/// often.
+/// Counts actions for each day from an instant on. Returns the action, the number of the day since the epoch, and the
+/// count.
 pub(super) async fn per_day(
     connection: &impl ConnectionTrait,
     acts: Vec<&str>,
     since: i64,
 ) -> Result<Vec<(String, i64, i64)>, DbErr> {
-    // Whole numbers divide to whole numbers on both databases. Without parameters, by which PostgreSQL would not
-    // know it again.
+    // Integers divide to integers in both databases. There are no parameters, because with them PostgreSQL would not
+    // recognise the expression in `group by`.
     let day = Expr::cust(format!("\"at\" / {MILLIS_OF_A_DAY}"));
     Entity::find()
         .select_only()
         .column(Column::Act)
         .column_as(day.clone(), "day")
-        // Of whole rows, so that an index of act and time answers.
+        // Counts whole rows, so that an index of action and time is enough.
         .column_as(Expr::col(Asterisk).count(), "often")
         .filter(Column::At.gte(since))
         .filter(Column::Act.is_in(acts))
@@ -169,7 +169,7 @@ pub(super) async fn per_day(
         .await
 }
 
-/// Some of what was done on somebody, the oldest first, from after one place up to another.
+/// Returns some actions on a subject, the oldest first, with numbers greater than `after` and at most `until`.
 pub(super) async fn on(
     connection: &impl ConnectionTrait,
     name: &str,
@@ -182,7 +182,7 @@ pub(super) async fn on(
         .await
 }
 
-/// Some of what was done by somebody, the oldest first, from after one place up to another.
+/// Returns some actions by an actor, the oldest first, with numbers greater than `after` and at most `until`.
 pub(super) async fn by(
     connection: &impl ConnectionTrait,
     name: &str,

@@ -1,4 +1,4 @@
-//! `/health/…` and `/version`.
+//! The operations `/health/live`, `/health/ready` and `/version`.
 
 use poem::web::Data;
 use poem_openapi::payload::Json;
@@ -13,7 +13,7 @@ use crate::http::Tag;
 /// The refusals of each operation, for the documents.
 pub(crate) const REFUSALS: &[(&str, &[Code])] = &[("live", &[]), ("ready", &[]), ("version", &[])];
 
-/// That it runs.
+/// The server runs.
 #[derive(Object)]
 #[oai(rename = "Live", example)]
 struct LiveResponse {
@@ -21,15 +21,15 @@ struct LiveResponse {
     status: String,
 }
 
-/// Whether callers can be answered, part by part: `ok` or `unavailable`.
+/// The parts that are needed to answer callers. Each is `ok` or `unavailable`.
 #[derive(Object)]
 #[oai(rename = "Ready", example)]
 struct ReadyResponse {
-    /// All of it.
+    /// `ok` if all parts are.
     status: String,
     /// The database.
     database: String,
-    /// The knowledge of revocations, or `off`.
+    /// The revocations in memory; `off` if they are not checked.
     revocations: String,
     /// The key that signs access tokens.
     keys: String,
@@ -52,7 +52,7 @@ impl Example for ReadyResponse {
 
 impl From<Readiness> for ReadyResponse {
     fn from(readiness: Readiness) -> Self {
-        let word = |well: bool| if well { "ok" } else { "unavailable" }.to_owned();
+        let word = |is_ok: bool| if is_ok { "ok" } else { "unavailable" }.to_owned();
         let Readiness { database, revocations, keys, audit, blacklist_enabled } = readiness;
         Self {
             status: word(readiness.is_ready()),
@@ -64,13 +64,13 @@ impl From<Readiness> for ReadyResponse {
     }
 }
 
-/// Which program this is.
+/// The name and version of this program.
 #[derive(Object)]
 #[oai(rename = "Version", example)]
 struct VersionResponse {
-    /// Its name.
+    /// The name of the program.
     name: String,
-    /// Its version.
+    /// The version of the program.
     version: String,
 }
 
@@ -88,10 +88,10 @@ impl Example for VersionResponse {
 
 #[derive(ApiResponse)]
 enum Ready {
-    /// Callers can be answered.
+    /// The server can answer callers.
     #[oai(status = 200)]
     Yes(Json<ReadyResponse>),
-    /// Callers would be told to come again.
+    /// The server cannot answer callers, who would get 503 with `Retry-After`.
     #[oai(status = 503)]
     No(Json<ReadyResponse>),
 }
@@ -100,17 +100,17 @@ pub(crate) struct Api;
 
 #[OpenApi(tag = "Tag::Operation")]
 impl Api {
-    /// Does it run
+    /// Check that the server runs
     ///
-    /// Asks nothing else: a process that answers this must not be restarted for its database.
+    /// This checks nothing else: if only the database is down, the process must not be restarted.
     #[oai(path = "/health/live", method = "get", operation_id = "live")]
     async fn live(&self) -> Json<LiveResponse> {
         Json(LiveResponse::example())
     }
 
-    /// Can it answer
+    /// Check that the server can answer
     ///
-    /// Asks the database, and how old the knowledge of revocations is.
+    /// This checks the database, the age of the revocations in memory, and the key that signs access tokens.
     #[oai(path = "/health/ready", method = "get", operation_id = "ready")]
     async fn ready(&self, app: Data<&App>) -> Result<Ready> {
         let readiness = super::readiness(&app).await;
@@ -118,7 +118,7 @@ impl Api {
         Ok(if readiness.is_ready() { Ready::Yes(body) } else { Ready::No(body) })
     }
 
-    /// Which version is it
+    /// Get the version
     #[oai(path = "/version", method = "get", operation_id = "version")]
     async fn version(&self) -> Json<VersionResponse> {
         Json(VersionResponse::example())

@@ -1,4 +1,4 @@
-//! How the service is: whether it runs, whether it can answer, which version it is.
+//! Health checks: does the server run, can it answer, and which version is it.
 
 pub(crate) mod http;
 
@@ -11,29 +11,29 @@ use crate::platform::{key, revocation};
 
 const PING_WITHIN: Duration = Duration::from_secs(2);
 
-/// What an answer to a caller depends on.
+/// The conditions for answering callers.
 #[derive(Debug, Clone, Copy)]
 pub struct Readiness {
-    /// The database answers.
+    /// `true` if the database answers.
     pub database: bool,
-    /// Revocations are known, or checking them is off.
+    /// `true` if the revocations are known, or are not checked.
     pub revocations: bool,
-    /// A key signs access tokens, and other servers count with how long those live.
+    /// `true` if a key signs access tokens, and other servers know the lifetime of these tokens.
     pub keys: bool,
     /// No entry of the audit has waited for more than five seconds to be sealed. Callers are answered meanwhile.
     pub audit: bool,
-    /// Whether revocations are checked.
+    /// `true` if revocations are checked.
     pub blacklist_enabled: bool,
 }
 
 impl Readiness {
-    /// Whether callers can be answered.
+    /// Returns true if callers can be answered.
     pub const fn is_ready(self) -> bool {
         self.database && self.revocations && self.keys
     }
 }
 
-/// Asks everything that an answer depends on.
+/// Checks all conditions.
 pub async fn readiness(app: &App) -> Readiness {
     let blacklist_enabled = app.config.blacklist_enabled;
     Readiness {

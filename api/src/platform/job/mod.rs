@@ -1,8 +1,8 @@
-//! Jobs: work that is done after the answer to the request that caused it.
+//! Jobs: work that is done after the request that caused it was answered.
 //!
-//! A job is a row, committed with the act that caused it: a crash between the two loses nothing, and
-//! any replica does it. It is leased while it is done, and tried again, ever later, until it is done
-//! or too old to be of use. What it says is encrypted, for it may hold a token.
+//! A job is a row that is committed with the operation that caused it. So a crash between the two loses nothing, and
+//! any replica can do the job. A replica leases the job while it works on it. A failed job is retried with growing
+//! delays until it is done or has expired. The content of a job is encrypted, because it may contain a token.
 
 pub(crate) mod purge;
 mod store;
@@ -29,28 +29,28 @@ use crate::base::listing::{Limit, Page};
 use crate::base::{clock, random};
 use crate::platform::unit_of_work::UnitOfWork;
 
-/// How often the table is asked whether something is due.
+/// The interval at which a replica looks for jobs that are due.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// How long it is left alone when it could not be asked.
+/// The time that a replica waits if the table could not be read.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// How many jobs of a kind are done at once.
+/// The number of jobs of a kind that are done at once.
 const AT_ONCE: u64 = 8;
 
-/// How long a job may take, in seconds; another replica does it after that.
+/// The time that a job may take, in seconds. After that, another replica does it.
 const LEASE: u64 = 30;
 
-/// How long after the first failure a job is tried again, in seconds, and the longest wait.
+/// The delay after the first failure of a job, and the maximum delay, in seconds.
 const FIRST_WAIT: u64 = 2;
 const LONGEST_WAIT: u64 = 600;
 
 /// A kind of work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A mail is to be delivered.
+    /// A mail must be delivered.
     Mail,
-    /// Somebody asked for a mail: whether there is one for them is to be found out.
+    /// A mail was requested: a worker must find out whether a user has the address.
     Request,
 }
 
@@ -63,47 +63,47 @@ impl Kind {
     }
 }
 
-/// The keys that jobs are sealed with, and the bell that wakes those who do them.
+/// The keys that encrypt jobs, and the signal that wakes the workers.
 #[derive(Debug)]
 pub struct State {
     seals: Vec<Seal>,
-    news: Notify,
+    signal: Notify,
 }
 
 impl State {
-    /// Under the secrets of the settings.
+    /// Creates a state with the secrets of the settings.
     ///
     /// # Errors
     ///
-    /// When there is none.
+    /// If there is no secret.
     pub fn of(config: &Config) -> Result<Self, ConfigError> {
         let secret = config.signing_secret()?;
-        Ok(Self { seals: seals_of(&secret, config, "tessera jobs"), news: Notify::new() })
+        Ok(Self { seals: seals_of(&secret, config, "tessera jobs"), signal: Notify::new() })
     }
 
-    /// Says that something was committed: this replica need not wait until it looks again.
+    /// Signals that a job was committed, so this replica looks for jobs at once.
     pub fn wake(&self) {
-        self.news.notify_waiters();
+        self.signal.notify_waiters();
     }
 }
 
-/// A job that is to be done now.
+/// A job that must be done now.
 #[derive(Debug)]
 pub struct Job<T> {
-    /// Its id: the same each time it is tried.
+    /// Its id: the same for each attempt.
     pub id: JobId,
-    /// Whom it is about.
+    /// The user that the job is about.
     pub user: Option<UserId>,
-    /// What is to be done.
+    /// The work to do.
     pub work: T,
 }
 
-/// Why a job was not done. The cause is said in the log: no address, and no token.
+/// The reason why a job failed. The cause is logged, so it contains no address and no token.
 #[derive(Debug)]
 pub enum Failure {
-    /// It may be done another time.
+    /// The job can be retried.
     Again(String),
-    /// It will never be.
+    /// The job can never succeed.
     Never(String),
 }
 
@@ -113,11 +113,11 @@ impl From<Error> for Failure {
     }
 }
 
-/// Writes down what is to be done within so many seconds. It goes with the user it is about.
+/// Stores a job that expires after `within` seconds. If it is about a user, it is deleted with that user.
 ///
 /// # Errors
 ///
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn put<T: Serialize>(
     app: &App,
     connection: &impl ConnectionTrait,
@@ -129,12 +129,12 @@ pub async fn put<T: Serialize>(
     put_after(app, connection, kind, user, work, within, 0).await
 }
 
-/// As [`put`], of work that is begun within a second, nobody knows when: it slows down what is asked
-/// meanwhile, and must not tell whether there was any.
+/// Does the same as [`put`], but the job begins at a random moment within a second. The work slows down other requests,
+/// and must not reveal by this whether there was any.
 ///
 /// # Errors
 ///
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn put_sometime<T: Serialize>(
     app: &App,
     connection: &impl ConnectionTrait,
@@ -171,7 +171,7 @@ async fn put_after<T: Serialize>(
     Ok(store::insert(connection, row).await?)
 }
 
-/// Does the jobs of a kind as they come, for as long as it is polled.
+/// Does the jobs of a kind as they become due, until the server stops.
 pub(crate) async fn keep_working<T, F>(app: App, kind: Kind, work: F)
 where
     T: DeserializeOwned,
@@ -180,7 +180,7 @@ where
     loop {
         match due(&app, kind).await {
             Ok(rows) if rows.is_empty() => {
-                let _ = timeout(LOOK_EVERY, app.job.news.notified()).await;
+                let _ = timeout(LOOK_EVERY, app.job.signal.notified()).await;
             }
             Ok(rows) => drop(join_all(rows.into_iter().map(|row| attempt(&app, row, &work))).await),
             Err(error) => {
@@ -191,7 +191,7 @@ where
     }
 }
 
-/// Some jobs that are due, leased to this replica.
+/// Returns some jobs that are due, leased to this replica.
 async fn due(app: &App, kind: Kind) -> Result<Vec<Model>> {
     let now = clock::now();
     let due = store::due(app.database.reader(), kind.name(), now, AT_ONCE).await?;
@@ -201,7 +201,7 @@ async fn due(app: &App, kind: Kind) -> Result<Vec<Model>> {
     let until = now.plus_seconds(LEASE);
     let mut leased = Vec::new();
     for row in due {
-        // Each by itself: who deletes a user locks their jobs in another order.
+        // One transaction for each job: the deletion of a user locks that user's jobs in another order.
         let work = UnitOfWork::begin(app).await?;
         if store::lease(&*work, row.id, row.due_at, until).await? {
             work.commit().await?;
@@ -218,27 +218,32 @@ where
 {
     let outcome = async {
         if row.expires_at <= clock::now().millis() {
-            return Err(Failure::Never("its time is over".to_owned()));
+            return Err(Failure::Never("it has expired".to_owned()));
         }
         let job = opened(&app.job.seals, &row)?;
         timeout(Duration::from_secs(LEASE - 5), work(app, job))
             .await
             .unwrap_or_else(|_| Err(Failure::Again("it took too long".to_owned())))
     };
-    // One that panics must not end all that follow.
+    // A job that panics must not end the worker.
     let outcome = AssertUnwindSafe(outcome).catch_unwind().await;
     let written = match outcome.unwrap_or_else(|_| Err(Failure::Again("it panicked".to_owned()))) {
         Ok(()) => finish(app, &row, None).await,
         Err(failure) => fail(app, &row, failure).await,
     };
     if let Err(error) = written {
-        // The lease ends, and it is tried again.
+        // The lease ends, and then the job is retried.
         let (id, kind) = (row.id, row.kind.as_str());
-        tracing::warn!(job.id = %id, job.kind = kind, error.cause = %error, "a job cannot be written");
+        tracing::warn!(
+            job.id = %id,
+            job.kind = kind,
+            error.cause = %error,
+            "the outcome of a job could not be stored"
+        );
     }
 }
 
-/// Has a job that failed tried again, or gives it up, and logs which.
+/// Schedules a failed job again or gives it up, and logs which.
 async fn fail(app: &App, row: &Model, failure: Failure) -> Result<()> {
     let steps = u32::try_from(row.attempts).unwrap_or(20).min(20);
     let wait = (FIRST_WAIT << steps).min(LONGEST_WAIT);
@@ -257,7 +262,7 @@ async fn fail(app: &App, row: &Model, failure: Failure) -> Result<()> {
             job.attempts = attempts,
             job.wait = wait,
             error.cause = cause,
-            "a job failed: it is tried again"
+            "a job failed and will be retried"
         );
     } else {
         tracing::error!(
@@ -265,13 +270,13 @@ async fn fail(app: &App, row: &Model, failure: Failure) -> Result<()> {
             job.kind = kind,
             job.attempts = attempts,
             error.cause = cause,
-            "a job failed: it is given up"
+            "a job failed and is given up"
         );
     }
     finish(app, row, next).await
 }
 
-/// Forgets a job, or has it tried again.
+/// Deletes a job, or schedules it again.
 async fn finish(app: &App, row: &Model, next: Option<clock::Timestamp>) -> Result<()> {
     let work = UnitOfWork::begin(app).await?;
     match next {
@@ -281,26 +286,26 @@ async fn finish(app: &App, row: &Model, next: Option<clock::Timestamp>) -> Resul
     work.commit().await
 }
 
-/// A job that waits. Instants are seconds since the epoch.
+/// A waiting job. Instants are seconds since the epoch.
 #[derive(Debug)]
 pub struct Waiting<T> {
     /// Its id.
     pub id: JobId,
-    /// What is to be done; nothing where that was written under a secret that is not known.
+    /// The work to do; `None` if it was written with a secret that is not known.
     pub work: Option<T>,
-    /// How often it was tried in vain.
+    /// The number of failed attempts.
     pub attempts: i64,
-    /// When it is tried next.
+    /// The instant of the next attempt.
     pub due: u64,
-    /// When it is given up.
+    /// The instant when the job is given up.
     pub expires: u64,
 }
 
-/// A page of the jobs of a kind, the oldest first, from after one.
+/// Returns a page of the jobs of a kind, the oldest first, beginning after the job `after`.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn list<T: DeserializeOwned>(
     app: &App,
     kind: Kind,
@@ -319,33 +324,33 @@ pub async fn list<T: DeserializeOwned>(
     }))
 }
 
-/// How many jobs of a kind there are.
+/// Returns the number of jobs of a kind.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn count(app: &App, kind: Kind) -> Result<u64> {
     Ok(store::count(app.database.reader(), kind.name()).await?)
 }
 
-/// Has a job of a kind tried now that would wait for longer than a lease and the most that clocks of replicas may
-/// differ: one that waits for less may be at work at this moment. Says whether it is there; the caller says
-/// [`State::wake`] after the commit.
+/// Makes a job due now, if its next attempt is later than a lease and the maximum difference between the clocks of
+/// replicas. A job with an earlier attempt may be leased at this moment. Returns true if the job exists. After the
+/// commit, the caller calls [`State::wake`].
 ///
 /// # Errors
 ///
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn hasten(transaction: &DatabaseTransaction, kind: Kind, id: JobId) -> Result<bool> {
     let now = clock::now();
     let until = now.plus_seconds(LEASE + MAX_LEEWAY);
     Ok(store::hasten(transaction, kind.name(), id, now, until).await?)
 }
 
-/// Throws a job of a kind away; says whether it was there.
+/// Deletes a job of a kind. Returns true if it existed.
 ///
 /// # Errors
 ///
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn discard(transaction: &DatabaseTransaction, kind: Kind, id: JobId) -> Result<bool> {
     Ok(store::discard(transaction, kind.name(), id).await?)
 }
@@ -355,11 +360,12 @@ fn opened<T: DeserializeOwned>(seals: &[Seal], row: &Model) -> Result<Job<T>, Fa
     let text = seals.iter().find_map(|seal| seal.open(&name, row.sealed.expose()));
     let text = text.ok_or_else(|| {
         Failure::Again(
-            "it was written under a secret that is in neither APP_SECRET nor APP_SECRET_PREVIOUS"
+            "it was encrypted with a secret that is in neither APP_SECRET nor APP_SECRET_PREVIOUS"
                 .to_owned(),
         )
     })?;
-    let work = serde_json::from_slice(&text)
-        .map_err(|_| Failure::Again("another release wrote it".to_owned()))?;
+    let work = serde_json::from_slice(&text).map_err(|_| {
+        Failure::Again("it was written by another release, and this one cannot read it".to_owned())
+    })?;
     Ok(Job { id: row.id, user: row.user_id, work })
 }

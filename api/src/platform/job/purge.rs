@@ -1,5 +1,5 @@
-//! Deleting what nothing needs any more, in the background, a little at a time: writers wait for
-//! one small batch at most.
+//! Deletes rows that nothing needs any more, in the background and in small batches. So other writers wait for one
+//! batch at most.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use crate::platform::unit_of_work::UnitOfWork;
 
 const PURGE_EVERY: Duration = Duration::from_secs(3600);
 
-/// How many rows are deleted at once, and how long others have their turn after that.
+/// The number of rows that are deleted at once, and the pause in which other writers have their turn.
 const BATCH: u64 = 500;
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Purges once an hour, for as long as it is polled. `delete` deletes at most so many rows and says
-/// how many it did.
-pub(crate) async fn hourly<F>(app: &App, what: &'static str, delete: F)
+/// Deletes rows once an hour, until the server stops. `delete` deletes at most the given number of rows and returns how
+/// many it deleted. `name` names the rows in the log.
+pub(crate) async fn hourly<F>(app: &App, name: &'static str, delete: F)
 where
     F: AsyncFn(&App, &DatabaseTransaction, u64) -> Result<u64, DbErr>,
 {
@@ -27,9 +27,11 @@ where
         ticks.tick().await;
         match all(app, &delete).await {
             Ok(0) => {}
-            Ok(purged) => tracing::info!(purge.what = what, purge.rows = purged, "purged"),
+            Ok(purged) => {
+                tracing::info!(purge.what = name, purge.rows = purged, "rows were purged")
+            }
             Err(error) => {
-                tracing::warn!(purge.what = what, error.cause = %error, "could not be purged");
+                tracing::warn!(purge.what = name, error.cause = %error, "rows could not be purged");
             }
         }
     }

@@ -14,7 +14,7 @@ pub(super) async fn insert(connection: &impl ConnectionTrait, row: Model) -> Res
     row.into_active_model().reset_all().insert(connection).await.map(drop)
 }
 
-/// Some jobs whose time has come, the longest due first.
+/// Returns some jobs that are due, the longest due first.
 pub(super) async fn due(
     connection: &impl ConnectionTrait,
     kind: &str,
@@ -30,7 +30,7 @@ pub(super) async fn due(
         .await
 }
 
-/// Takes a job, unless another replica did.
+/// Leases a job, unless another replica did so.
 pub(super) async fn lease(
     connection: &impl ConnectionTrait,
     id: JobId,
@@ -46,7 +46,7 @@ pub(super) async fn lease(
     Ok(leased.rows_affected == 1)
 }
 
-/// Has a job tried again later, unless its lease ended.
+/// Schedules a job again at `next`, unless its lease has ended.
 pub(super) async fn put_off(
     connection: &impl ConnectionTrait,
     id: JobId,
@@ -67,7 +67,7 @@ pub(super) async fn delete(connection: &impl ConnectionTrait, id: JobId) -> Resu
     Entity::delete_by_id(id).exec(connection).await.map(drop)
 }
 
-/// Deletes a job of a kind; says whether it was there.
+/// Deletes a job of a kind. Returns true if it existed.
 pub(super) async fn discard(
     connection: &impl ConnectionTrait,
     kind: &str,
@@ -77,7 +77,7 @@ pub(super) async fn discard(
     Ok(delete.exec(connection).await?.rows_affected == 1)
 }
 
-/// Those of a kind, the oldest first, from after one.
+/// Returns jobs of a kind, the oldest first, beginning after the job `after`.
 pub(super) async fn list(
     connection: &impl ConnectionTrait,
     kind: &str,
@@ -95,7 +95,7 @@ pub(super) async fn count(connection: &impl ConnectionTrait, kind: &str) -> Resu
     Entity::find().filter(Column::Kind.eq(kind)).count(connection).await
 }
 
-/// Has a job tried at once that waits for longer than until an instant; says whether it is there.
+/// Makes a job due now if its next attempt is later than `until`. Returns true if the job exists.
 pub(super) async fn hasten(
     connection: &impl ConnectionTrait,
     kind: &str,

@@ -1,4 +1,4 @@
-//! `/.well-known/jwks.json`
+//! The operation that publishes the public keys: `/.well-known/jwks.json`.
 
 use aws_lc_rs::digest;
 use poem::web::Data;
@@ -14,10 +14,10 @@ use crate::base::error::Code;
 use crate::base::hex::hex;
 use crate::http::Tag;
 
-/// The operation refuses nothing.
+/// The refusals of the operation: none.
 pub(crate) const REFUSALS: &[(&str, &[Code])] = &[];
 
-/// How long services may keep what was published: half as long as a key is published before it signs.
+/// The time for which services can cache the keys: half as long as a key is published before it signs.
 const CACHE: &str = "public, max-age=300";
 
 /// A public key (RFC 7517).
@@ -31,21 +31,21 @@ struct JwkResponse {
     purpose: String,
     /// `RS256`, `ES256` or `EdDSA`.
     alg: String,
-    /// Its name, as tokens say it: its thumbprint (RFC 7638).
+    /// The id of the key, which the header of a token names: its thumbprint (RFC 7638).
     kid: String,
-    /// The curve, of `EC` and `OKP`.
+    /// The curve (`EC` and `OKP`).
     #[oai(skip_serializing_if_is_none)]
     crv: Option<String>,
-    /// A coordinate of the point, of `EC`; the public key, of `OKP`.
+    /// A coordinate of the point (`EC`), or the public key (`OKP`).
     #[oai(skip_serializing_if_is_none)]
     x: Option<String>,
-    /// The other coordinate, of `EC`.
+    /// The other coordinate (`EC`).
     #[oai(skip_serializing_if_is_none)]
     y: Option<String>,
-    /// The modulus, of `RSA`.
+    /// The modulus (`RSA`).
     #[oai(skip_serializing_if_is_none)]
     n: Option<String>,
-    /// The exponent, of `RSA`.
+    /// The exponent (`RSA`).
     #[oai(skip_serializing_if_is_none)]
     e: Option<String>,
 }
@@ -89,8 +89,8 @@ impl From<&Jwk> for JwkResponse {
 #[derive(Object)]
 #[oai(rename = "Jwks", example)]
 struct JwksResponse {
-    /// Those that sign, will sign, or signed what is still valid. None where `APP_SECRET` signs: a
-    /// secret is never published.
+    /// The keys that sign, will sign, or signed tokens that are still valid. The list is empty if `APP_SECRET` signs
+    /// the tokens: a secret is never published.
     keys: Vec<JwkResponse>,
 }
 
@@ -106,20 +106,20 @@ enum Published {
     #[oai(status = 200)]
     Keys(
         Json<JwksResponse>,
-        /// Changes with the keys.
+        /// A value that changes with the keys.
         #[oai(header = "ETag")]
         String,
-        /// How long they may be kept.
+        /// The time for which the keys can be cached.
         #[oai(header = "Cache-Control")]
         String,
     ),
-    /// They are those that the caller has.
+    /// The caller already has the current keys.
     #[oai(status = 304)]
     Unchanged(
-        /// That of the keys.
+        /// The ETag of the current keys.
         #[oai(header = "ETag")]
         String,
-        /// How long they may be kept.
+        /// The time for which the keys can be cached.
         #[oai(header = "Cache-Control")]
         String,
     ),
@@ -129,11 +129,11 @@ pub(crate) struct Api;
 
 #[OpenApi]
 impl Api {
-    /// The public keys
+    /// List the public keys
     ///
-    /// What services verify access tokens with, where `JWT_ALGORITHM` is not HS256. A key is here ten
-    /// minutes before it signs: who reads them once in five minutes, and keeps them by their ETag, never
-    /// meets a token of a key they do not have.
+    /// Services verify access tokens with these keys, unless `JWT_ALGORITHM` is HS256. A key is published ten minutes
+    /// before it signs. So a service that reads the keys every five minutes, with `If-None-Match`, has the key of every
+    /// token.
     #[oai(
         path = "/.well-known/jwks.json",
         method = "get",

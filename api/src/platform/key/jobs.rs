@@ -1,4 +1,4 @@
-//! Reading the keys again: another one may begin to sign.
+//! The job that reads the signing keys again, because another key may begin to sign.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::base::background::Background;
 use crate::base::clock::Stopwatch;
 use crate::base::error::Result;
 
-/// The time between two readings of the keys, and between two looks whether it has passed.
+/// The time between two readings of the keys, and between two checks whether it has passed.
 const LOAD_EVERY: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -20,7 +20,7 @@ pub(crate) fn start(app: &App, background: &mut Background) {
     background.start(keep_loading(app.clone()));
 }
 
-/// Reads the keys again for as long as it is polled. Changes arrive earlier, as notices.
+/// Reads the keys again and again, until the server stops. A notice announces changes earlier.
 async fn keep_loading(app: App) {
     let mut wait = LOAD_EVERY;
     let mut last = Stopwatch::start();
@@ -40,7 +40,7 @@ async fn keep_loading(app: App) {
     }
 }
 
-/// Reads the keys, and notes which of them signs here.
+/// Reads the keys, and records which of them signs on this server.
 async fn turn(app: &App) -> Result<()> {
     load(app).await?;
     note_signing(app).await

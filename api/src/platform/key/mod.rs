@@ -1,9 +1,9 @@
-//! Keys: what signs tokens, and what verifies them.
+//! The keys that sign and verify tokens.
 //!
-//! With HS256 that is the secret of the settings. With the other algorithms access tokens are signed
-//! by private keys that the database keeps, encrypted under a key derived from that secret, and
-//! anybody may verify them with the public ones. Refresh tokens, which only Tessera reads, are always
-//! signed with a key that is derived from the secret for them alone.
+//! With HS256, the secret of the settings signs access tokens. With the other algorithms, private keys in the database
+//! sign them, and anybody can verify them with the public keys. The private keys are encrypted with a key that is
+//! derived from the secret. Refresh tokens, which only Tessera reads, are always signed with a key that is derived from
+//! the secret for them alone.
 
 pub(crate) mod http;
 pub(crate) mod jobs;
@@ -26,31 +26,30 @@ use crate::platform::audit::{Act, Actor, Entry};
 use crate::platform::notice::Kind;
 use crate::platform::unit_of_work::{UnitOfWork, statement};
 
-/// How long a key is published before it signs, in seconds: twice as long as services may keep what
-/// was published.
+/// The time for which a key is published before it signs, in seconds: twice as long as services can cache the keys.
 pub const PUBLISHED_BEFORE: u64 = 600;
 
-/// How often servers note that they sign with a key, in seconds.
+/// The interval at which servers record that they sign with a key, in seconds.
 const NOTED_EVERY: u64 = 60;
 
-/// The keys in memory, and what decides with them which tokens are valid.
+/// The keys in memory, and the verifier and the guard that use them.
 #[derive(Debug)]
 pub struct State {
-    /// Decides which tokens are valid, and holds the keys that sign.
+    /// The verifier, which decides which tokens are valid and holds the keys that sign.
     pub verifier: Arc<Verifier>,
-    /// Stands before operations that require a token.
+    /// The guard of operations that require a token.
     pub guard: Guard,
-    /// Held from reading the keys until they are in use: of two that read at once, the first to read would
-    /// otherwise put older keys over newer ones.
+    /// A lock that is held from reading the keys until they are in use. Without it, of two readers at once, the first
+    /// could replace newer keys with older ones.
     loading: tokio::sync::Mutex<()>,
 }
 
 impl State {
-    /// With the keys of the settings alone, and this list of what is revoked.
+    /// Creates a state with only the keys of the settings, and with this revocation list.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] for a secret that tokens cannot be signed with.
+    /// [`ConfigError`] if the secret cannot sign tokens.
     pub(crate) fn new(config: &Config, revoked: Arc<RevocationList>) -> Result<Self, ConfigError> {
         let keys = of_settings(config)?;
         let verifier = Verifier::new(keys, config.public_url.as_str(), &config.jwt_audience)
@@ -66,28 +65,28 @@ impl State {
     }
 }
 
-/// The notice that keys were changed: every replica reads them again.
+/// The notice that keys were changed. Every replica then reads them again.
 pub(crate) const CHANGED: Kind = Kind("key");
 
-/// What a key of the database is for at this moment.
+/// The phase of a key of the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// It is published, and signs later.
+    /// It is published, and will sign later.
     Pending,
     /// It signs.
     Active,
-    /// It signs no more; what it signed is accepted.
+    /// It does not sign any more. Tokens that it signed are accepted.
     Verifying,
-    /// Nothing that it signed can still be valid.
+    /// All tokens that it signed have expired.
     Past,
-    /// It was retired by hand, and what it signed is not accepted.
+    /// A superuser retired it. Tokens that it signed are refused.
     Retired,
-    /// It was kept under another secret, and cannot be used.
+    /// It was encrypted with another secret and cannot be used.
     Unreadable,
 }
 
 impl Phase {
-    /// The name of the state, in lower case.
+    /// Returns the name of the phase, in lower case.
     pub const fn as_str(self) -> &'static str {
         match self {
             Phase::Pending => "pending",
@@ -100,26 +99,26 @@ impl Phase {
     }
 }
 
-/// A key of the database, without what is private. Instants are seconds since the epoch.
+/// A key of the database, without its private part. Instants are seconds since the epoch.
 #[derive(Debug, Clone)]
 pub struct SigningKey {
-    /// Its name, as `kid` says it.
+    /// The id of the key, which `kid` in the header of a token names.
     pub kid: String,
-    /// What it signs with.
+    /// The algorithm that it signs with.
     pub algorithm: String,
-    /// What it is for at this moment.
+    /// The phase of the key at this moment.
     pub state: Phase,
-    /// When it was made.
+    /// The instant when it was created.
     pub created: u64,
-    /// When it begins to sign.
+    /// The instant when it begins to sign.
     pub active: u64,
 }
 
-/// The keys that the settings give: they need no database.
+/// Returns the keys that follow from the settings, without the database.
 ///
 /// # Errors
 ///
-/// [`ConfigError`] for a secret that tokens cannot be signed with.
+/// [`ConfigError`] if the secret cannot sign tokens.
 fn of_settings(config: &Config) -> Result<KeySet, ConfigError> {
     let secret = config.signing_secret()?;
     let refresh = |secret: &Secret| Key::refresh(secret.expose().as_bytes());
@@ -128,7 +127,7 @@ fn of_settings(config: &Config) -> Result<KeySet, ConfigError> {
         keys = keys.with_previous(refresh(previous));
     }
     if config.jwt_algorithm != SigningAlgorithm::Hs256 {
-        // Whoever verified with the secret before must not make access tokens with it now.
+        // Services that used the secret to verify tokens must not be able to make access tokens with it now.
         return Ok(keys);
     }
     let key = |secret: &Secret| Key::hs256(secret.expose().as_bytes());
@@ -150,12 +149,12 @@ fn for_audience(secret: &Secret, audience: &str) -> Key {
     Key::hs256(secret.expose().as_bytes()).for_audience(audience)
 }
 
-/// Reads the keys of the database, and has tokens signed and checked with them from now on. Of several
-/// at once, one begins after the other has ended.
+/// Reads the keys of the database and uses them from now on to sign and to check tokens. Concurrent calls run one after
+/// the other.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub(crate) async fn load(app: &App) -> Result<()> {
     let _turn = app.key.loading.lock().await;
     let fault = |error: ConfigError| Error::because(Code::InternalServerError, error);
@@ -173,24 +172,25 @@ pub(crate) async fn load(app: &App) -> Result<()> {
     }
     if keys.access(&app.config.jwt_audience).is_none() {
         tracing::error!(
-            "no key signs: those of the database were kept under another APP_SECRET, or retired"
+            "no key can sign: the keys in the database are retired, or were encrypted with another \
+             APP_SECRET"
         );
     }
     app.key.verifier.replace_keys(keys);
     Ok(())
 }
 
-/// Whether there is a key that signs access tokens.
+/// Returns true if there is a key that signs access tokens.
 pub fn signs(app: &App) -> bool {
     app.key.verifier.keys().access(&app.config.jwt_audience).is_some()
 }
 
-/// Notes, once in [`NOTED_EVERY`], which key of the database this server signs with. By that every
-/// server knows when nothing that the key signed can be valid any more, whatever its own settings are.
+/// Records, once every [`NOTED_EVERY`] seconds, which key of the database this server signs with. So every server knows
+/// when all tokens of the key have expired, whatever its own settings are.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 async fn note_signing(app: &App) -> Result<()> {
     let keys = app.key.verifier.keys();
     let Some(key) = keys.access(&app.config.jwt_audience).filter(|key| key.public().is_some())
@@ -203,12 +203,12 @@ async fn note_signing(app: &App) -> Result<()> {
     statement(app, note).await.map(drop)
 }
 
-/// Makes the first key of the algorithm of the settings, if there is none that can be used, and notes
-/// that it signs. Of replicas that start at once, one makes it.
+/// Creates the first key of the configured algorithm, if there is no usable one, and records that it signs. If several
+/// replicas start at once, only one of them creates a key.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub(crate) async fn prepare(app: &App) -> Result<()> {
     let seals = seals(&app.config)?;
     let algorithm = app.config.jwt_algorithm;
@@ -223,15 +223,15 @@ pub(crate) async fn prepare(app: &App) -> Result<()> {
             let was_withdrawn = is_withdrawn(app, &row, now);
             store::note_signing(&*work, &row.kid, now, now).await?;
             if was_withdrawn {
-                // The other servers must accept it again before it signs.
+                // The other servers must accept the key again before it signs.
                 work.notify(CHANGED);
             }
         }
         if state == Phase::Unreadable {
             tracing::warn!(
                 key.id = row.kid,
-                "a signing key was kept under another APP_SECRET, and its tokens are not accepted; \
-                 APP_SECRET_PREVIOUS may name that secret"
+                "a signing key was encrypted with another APP_SECRET, so its tokens are refused; \
+                 if you have that secret, add it to APP_SECRET_PREVIOUS"
             );
         }
     }
@@ -243,13 +243,13 @@ pub(crate) async fn prepare(app: &App) -> Result<()> {
     work.commit().await
 }
 
-/// Keeps under the current secret what was kept under a previous one; says how many keys that were.
-/// Servers that know the previous one alone cannot use them any more: so this is asked for, once
-/// every server knows both.
+/// Encrypts with the current secret the keys that a previous secret encrypted. Returns the number of these keys.
+/// Servers that know only the previous secret cannot use the keys any more. So an operator asks for this when every
+/// server knows both secrets.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn reseal(app: &App) -> Result<u64> {
     let seals = seals(&app.config)?;
     let mut work = UnitOfWork::begin(app).await?;
@@ -280,8 +280,8 @@ async fn create(
     active: Timestamp,
 ) -> Result<Model> {
     let fault = |error| Error::because(Code::InternalServerError, error);
-    // Looking for primes takes a while.
-    #[expect(clippy::disallowed_methods, reason = "superusers alone ask for it, and seldom")]
+    // The search for primes takes a while.
+    #[expect(clippy::disallowed_methods, reason = "only superusers ask for it, and rarely")]
     let made = tokio::task::spawn_blocking(move || random::private_key(algorithm)).await;
     let private = made.map_err(|error| Error::because(Code::InternalServerError, error))?;
     let kid = Key::from_pkcs8(algorithm, &private).map_err(fault)?.id().to_owned();
@@ -299,7 +299,7 @@ async fn create(
     Ok(row)
 }
 
-/// The current secret's seal, then those of previous ones.
+/// Returns the seal of the current secret, then those of previous secrets.
 fn seals(config: &Config) -> Result<Vec<Seal>> {
     let fault = |error: ConfigError| Error::because(Code::InternalServerError, error);
     let secret = config.signing_secret().map_err(fault)?;
@@ -315,7 +315,7 @@ fn opened(seals: &[Seal], row: &Model) -> Option<Arc<Key>> {
     Some(Arc::new(key))
 }
 
-/// The rows in the order in which they begin to sign, each with what it is for now.
+/// Returns the rows in the order in which they begin to sign, each with its phase.
 fn with_states(app: &App, seals: &[Seal], rows: Vec<Model>, now: Timestamp) -> Vec<(Model, Phase)> {
     let readable: Vec<_> = rows.iter().map(|row| unsealed(seals, row).is_some()).collect();
     let own = app.config.jwt_algorithm.name();
@@ -323,12 +323,12 @@ fn with_states(app: &App, seals: &[Seal], rows: Vec<Model>, now: Timestamp) -> V
         let row = &rows[*position];
         row.algorithm == own && row.retired_at.is_none() && readable[*position]
     });
-    // The first one need not wait: nothing else signs.
+    // The first key does not have to wait, because nothing else signs.
     let first = usable.next();
     let active = first.map(|first| {
         usable.rfind(|position| rows[*position].active_at <= now.millis()).unwrap_or(first)
     });
-    // What a key signed lives for as long as an access token from when the next one took over.
+    // Tokens of a key can be valid for the lifetime of an access token after the next key began to sign.
     let life = app.revocation.longest_life().max(app.config.access_token_expires) + MAX_LEEWAY;
     let taken_over = active.map(|active| Timestamp::from_millis(rows[active].active_at));
     let over = taken_over.is_some_and(|time| time.plus_seconds(life) <= now);
@@ -352,22 +352,22 @@ fn with_states(app: &App, seals: &[Seal], rows: Vec<Model>, now: Timestamp) -> V
     rows.into_iter().zip(states).collect()
 }
 
-/// Whether no server has signed with a key for so long that nothing it signed can be valid: the settings
-/// have another algorithm now. A key that never signed is published for the day on which they have its
-/// own.
+/// Returns true if no server has signed with the key for so long that all its tokens have expired. This happens if the
+/// settings now have another algorithm. A key that never signed stays published, because the settings may choose its
+/// algorithm later.
 fn is_withdrawn(app: &App, row: &Model, now: Timestamp) -> bool {
-    // A server may have signed until it was about to note it again.
+    // A server may have signed until just before it would have recorded that again.
     let longest = app.revocation.longest_life().max(app.config.access_token_expires);
     let life = longest + MAX_LEEWAY + 2 * NOTED_EVERY;
     let last = row.last_signed_at.map(Timestamp::from_millis);
     last.is_some_and(|last| last.plus_seconds(life) <= now)
 }
 
-/// The keys of the database, in the order in which they begin to sign.
+/// Returns the keys of the database, in the order in which they begin to sign.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn list(app: &App) -> Result<Vec<SigningKey>> {
     let rows = store::all(app.database.reader()).await?;
     let keys = with_states(app, &seals(&app.config)?, rows, clock::now());
@@ -389,30 +389,30 @@ fn seen(row: Model, state: Phase) -> SigningKey {
     SigningKey { kid, algorithm, state, created: seconds(created_at), active: seconds(active_at) }
 }
 
-/// The algorithm of the next key: the one that is named, else that of the settings.
+/// Returns the algorithm of the next key: the named one, otherwise that of the settings.
 ///
 /// # Errors
 ///
-/// [`Code::UnprocessableContent`] where none is named and that of the settings has no keys.
+/// [`Code::UnprocessableContent`] if none is named and the settings have HS256, which has no keys in the database.
 pub(crate) fn algorithm_of_next(
     app: &App,
     named: Option<SigningAlgorithm>,
 ) -> Result<SigningAlgorithm> {
     match named.unwrap_or(app.config.jwt_algorithm) {
         SigningAlgorithm::Hs256 => {
-            let sentence = "HS256 signs with APP_SECRET: name another algorithm";
+            let sentence = "HS256 signs with APP_SECRET and has no keys. Name another algorithm";
             Err(Error::field("algorithm", sentence))
         }
         algorithm => Ok(algorithm),
     }
 }
 
-/// Makes the next key, and returns its name. It is published at once, and signs once services had the time to read it;
-/// with `at_once`, at once.
+/// Creates the next key and returns its id. The key is published at once. It signs when services have had the time to
+/// read it, or at once with `at_once`.
 ///
 /// # Errors
 ///
-/// When the database refuses.
+/// If the database returns an error.
 pub(crate) async fn create_next(
     app: &App,
     work: &mut UnitOfWork<'_>,
@@ -427,13 +427,13 @@ pub(crate) async fn create_next(
     Ok(row.kid)
 }
 
-/// Retires a key: what it signed is not accepted any more, at once, and what is private of it is
-/// forgotten.
+/// Retires a key and deletes its private key. From now on, tokens that it signed are refused.
 ///
 /// # Errors
 ///
-/// [`Code::NotFound`]; [`Code::KeyInUse`] for the one that signs, and unless `force`d for the one that
-/// would sign if the settings named its algorithm: those of a server may.
+/// [`Code::NotFound`] if there is no such key or it is retired; [`Code::KeyInUse`] if the key signs. Without `force`,
+/// also [`Code::KeyInUse`] if the key would sign with its own algorithm in the settings, because another server may
+/// have such settings.
 pub(crate) async fn retire(
     app: &App,
     work: &mut UnitOfWork<'_>,
@@ -441,7 +441,7 @@ pub(crate) async fn retire(
     force: bool,
 ) -> Result<()> {
     let seals = seals(&app.config)?;
-    // Of two that are retired at once, one must stay.
+    // If two keys are retired at once, one must stay.
     lock_keys(work).await?;
     let rows = store::all(&**work).await?;
     let keys = with_states(app, &seals, rows, clock::now());

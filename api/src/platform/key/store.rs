@@ -9,8 +9,8 @@ use sea_orm::{
 
 use crate::base::clock::Timestamp;
 
-/// Those that sign access tokens, in the order in which they begin to sign. Keys of purposes that this release does
-/// not know are passed over.
+/// Returns the keys that sign access tokens, in the order in which they begin to sign. It leaves out keys of purposes
+/// that this release does not know.
 pub(super) async fn all(connection: &impl ConnectionTrait) -> Result<Vec<Model>, DbErr> {
     Entity::find()
         .filter(Column::Purpose.eq(ACCESS))
@@ -21,7 +21,7 @@ pub(super) async fn all(connection: &impl ConnectionTrait) -> Result<Vec<Model>,
         .await
 }
 
-/// Those of every purpose.
+/// Returns the keys of every purpose.
 pub(super) async fn all_of_any_purpose(
     connection: &impl ConnectionTrait,
 ) -> Result<Vec<Model>, DbErr> {
@@ -45,7 +45,7 @@ pub(super) async fn reseal(
         .map(drop)
 }
 
-/// Notes that a key was retired, and forgets what is private of it.
+/// Records that a key was retired, and deletes its private key.
 pub(super) async fn retire(
     connection: &impl ConnectionTrait,
     kid: &str,
@@ -60,7 +60,7 @@ pub(super) async fn retire(
         .map(drop)
 }
 
-/// Notes that a key signs at an instant, unless it was noted since an earlier one.
+/// Records that a key signs at an instant, unless an instant after `since` is already recorded.
 pub(super) async fn note_signing(
     connection: &impl ConnectionTrait,
     kid: &str,

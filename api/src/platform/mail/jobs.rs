@@ -1,4 +1,4 @@
-//! Delivering.
+//! The job that delivers mails.
 
 use super::Letter;
 use crate::app::App;
@@ -10,7 +10,7 @@ pub(crate) fn start(app: &App, background: &mut Background) {
     background.start(keep_delivering(app.clone()));
 }
 
-/// Delivers mails as they come, for as long as it is polled.
+/// Delivers mails as they become due, until the server stops.
 async fn keep_delivering(app: App) {
     job::keep_working(app, Kind::Mail, deliver).await;
 }

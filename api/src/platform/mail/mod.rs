@@ -1,8 +1,8 @@
-//! Mail: what people are told, and links that are theirs alone.
+//! Mail: messages to users, and links that only their recipients have.
 //!
-//! A mail is a job, committed with the act that caused it, and delivered when the mail server takes
-//! it. Its words are templates; nothing a stranger typed is in them, or a registration could carry
-//! advertisements to anybody.
+//! A mail is a job. It is committed with the operation that caused it, and is delivered when the mail server accepts
+//! it. Its texts are templates. They contain nothing that a stranger typed: otherwise somebody could send
+//! advertisements by registering.
 
 pub(crate) mod jobs;
 mod template;
@@ -24,10 +24,10 @@ use crate::base::listing::Page;
 use crate::platform::job::{self, Kind, Waiting};
 use crate::platform::unit_of_work::UnitOfWork;
 
-/// How long a mail that only tells something is tried to be delivered, in seconds.
-const TELLS_FOR: u64 = 3 * 86_400;
+/// The time for which Tessera tries to deliver a mail that only informs, in seconds.
+const NOTICE_EXPIRES: u64 = 3 * 86_400;
 
-/// Where mails go, and their templates.
+/// The way that mails are sent, and their templates.
 #[derive(Debug)]
 pub struct State {
     mailer: Mailer,
@@ -35,48 +35,48 @@ pub struct State {
 }
 
 impl State {
-    /// As the settings say.
+    /// Creates a state from the settings.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] for a mail server or a template that cannot be used.
+    /// [`ConfigError`] if the mail server or a template cannot be used.
     pub(crate) fn new(config: &Config) -> Result<Self, ConfigError> {
         let templates = Templates::read(config.mail.mail_templates.as_deref())?;
         Ok(Self { mailer: Mailer::of(config)?, templates })
     }
 
-    /// Whether this server sends mails.
+    /// Returns true if this server sends mails.
     pub fn sends(&self) -> bool {
         self.mailer.sends()
     }
 }
 
-/// What a mail says.
+/// The template of a mail.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr, VariantArray,
 )]
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum Template {
-    /// Show that this address is yours.
+    /// A request to verify an address.
     Verify,
-    /// Choose another password.
+    /// A request to choose a new password.
     ResetPassword,
-    /// Your account has another address now: take it back, if that was not you.
+    /// A notice to the previous address that the account has a new one, with a link that takes the account back.
     EmailChanged,
-    /// Your password was changed.
+    /// A notice that the password was changed.
     PasswordChanged,
-    /// This is to be the new address of your account: confirm it.
+    /// A request to confirm the new address of an account.
     NewEmail,
-    /// Somebody asked for another address for your account.
+    /// A notice that a new address for the account was requested.
     EmailChangeAsked,
-    /// The link that takes your account back was cancelled.
+    /// A notice that the link that takes the account back was cancelled.
     RestoreCancelled,
-    /// An account became a superuser's.
+    /// A notice that an account became a superuser's.
     SuperuserAdded,
-    /// A superuser has another password, which they did not set themselves.
+    /// A notice that a superuser's password was set, but not by that superuser.
     SuperuserPassword,
-    /// An API token was made for your account.
+    /// A notice that an API token was made for the account.
     ApiTokenCreated,
 }
 
@@ -84,66 +84,66 @@ impl Template {
     /// Every template.
     pub const ALL: &[Template] = Template::VARIANTS;
 
-    /// Its name: that of its folder.
+    /// Returns its name, which is also the name of its folder.
     pub fn name(self) -> &'static str {
         self.into()
     }
 }
 
-/// A mail to somebody.
+/// A mail to one address.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Letter {
-    /// The address, as it is kept.
+    /// The address, as the database has it.
     pub to: String,
-    /// What it says.
+    /// The template.
     pub template: Template,
-    /// Where its link leads, below `PUBLIC_URL`.
+    /// The path of its link, below `PUBLIC_URL`.
     pub path: String,
-    /// The code that does as the link does, where there is one.
+    /// The code that does the same as the link, if there is one.
     pub code: Option<String>,
-    /// How long both are good for, in seconds.
+    /// The time for which link and code are valid, in seconds.
     pub lives: Option<u64>,
-    /// Whether the account has this address for so short a time that it may be taken back.
+    /// `true` if the account got this address so recently that the previous address can take it back.
     pub moved: bool,
-    /// What else it tells, by the words of its template.
+    /// Other values, by the names of the template's variables.
     #[serde(default)]
     pub facts: Facts,
 }
 
-/// What a mail tells, by the words of its template.
+/// Values of a mail, by the names of the template's variables.
 pub type Facts = BTreeMap<String, String>;
 
 impl Letter {
-    /// A mail that only tells something, and may lead to a page.
+    /// Creates a mail that only informs, with a link to a page if `path` has one.
     pub fn telling(to: String, template: Template, path: &str, facts: Facts) -> Self {
         let path = path.to_owned();
         Self { to, template, path, code: None, lives: None, moved: false, facts }
     }
 }
 
-/// A page of the mails that wait, the oldest first, from after one.
+/// Returns a page of the waiting mails, the oldest first, beginning after the mail `after`.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn waiting(app: &App, after: Option<JobId>, limit: u64) -> Result<Page<Waiting<Letter>>> {
     job::list(app, Kind::Mail, after, limit).await
 }
 
-/// How many mails wait.
+/// Returns the number of waiting mails.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn count(app: &App) -> Result<u64> {
     job::count(app, Kind::Mail).await
 }
 
-/// Has a mail that waits delivered now, unless it is tried within two minutes anyhow.
+/// Makes a waiting mail due now, unless its next attempt is within two minutes.
 ///
 /// # Errors
 ///
-/// [`Code::NotFound`] when there is none.
+/// [`Code::NotFound`] if there is no such mail.
 pub async fn hasten(app: &App, id: &str) -> Result<()> {
     let id = id.parse().map_err(|_| Code::NotFound)?;
     let mut work = UnitOfWork::begin(app).await?;
@@ -154,21 +154,21 @@ pub async fn hasten(app: &App, id: &str) -> Result<()> {
     work.commit().await
 }
 
-/// Throws a mail away that waits; `false` if there is none.
+/// Discards a waiting mail. Returns `false` if there is none.
 ///
 /// # Errors
 ///
-/// When the database refuses.
+/// If the database returns an error.
 pub(crate) async fn discard(transaction: &DatabaseTransaction, id: JobId) -> Result<bool> {
     job::discard(transaction, Kind::Mail, id).await
 }
 
-/// Has a mail sent once the transaction was committed, which the caller then says
-/// [`jobs`](crate::app::Parts::jobs). Where mails are not sent, nothing is written.
+/// Stores a mail, which is sent when the transaction has been committed. The caller then calls `UnitOfWork::wake_jobs`.
+/// If mails are not sent, nothing is written.
 ///
 /// # Errors
 ///
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn put(
     app: &App,
     connection: &impl ConnectionTrait,
@@ -178,6 +178,6 @@ pub async fn put(
     if !app.mail.sends() {
         return Ok(());
     }
-    let within = letter.lives.unwrap_or(TELLS_FOR);
+    let within = letter.lives.unwrap_or(NOTICE_EXPIRES);
     job::put(app, connection, Kind::Mail, Some(user), letter, within).await
 }

@@ -1,4 +1,4 @@
-//! The words of mails: a folder each, with subject, text and HTML.
+//! The templates of mails: a folder for each mail, with subject, text and HTML.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -34,30 +34,31 @@ const EMBEDDED: [(&str, &str, &str); 30] = embedded!(
     "api-token-created"
 );
 
-/// The words of every mail.
+/// The templates of all mails.
 #[derive(Debug)]
 pub(super) struct Templates(Environment<'static>);
 
-/// What a mail says.
+/// The text of a mail.
 #[derive(Debug)]
 pub(super) struct Words {
-    /// One line.
+    /// The subject: one line.
     pub subject: String,
-    /// For programs that show text.
+    /// The text for mail programs that show plain text.
     pub text: String,
-    /// For programs that show HTML.
+    /// The text for mail programs that show HTML.
     pub html: String,
 }
 
 impl Templates {
-    /// Those that come with the program, but for what a folder has.
+    /// Reads the templates: the files of a folder, and the built-in templates for files that are missing.
     ///
     /// # Errors
     ///
-    /// Names the file that is no template, or one with words there are no values for.
+    /// If a file is not a template or uses a variable without a value, or if a file is not part of a mail. The error
+    /// names the file.
     pub(super) fn read(folder: Option<&Path>) -> Result<Self, ConfigError> {
         let mut environment = Environment::new();
-        // A mistyped word must not become an empty place in somebody's mail.
+        // A mistyped variable must not become an empty place in a mail.
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         let fault = |name: &str, error: &dyn std::fmt::Display| {
             ConfigError::new(&format!("MAIL_TEMPLATES: {name}: {error}"))
@@ -66,10 +67,10 @@ impl Templates {
             return Err(fault(&folder.display().to_string(), &"there is no such folder"));
         }
         if let Some(folder) = folder {
-            let strangers =
-                strangers(folder).map_err(|error| fault(&folder.display().to_string(), &error))?;
-            if let Some(stranger) = strangers.first() {
-                return Err(fault(stranger, &"no part of a mail is called that"));
+            let unknown_files = unknown_files(folder)
+                .map_err(|error| fault(&folder.display().to_string(), &error))?;
+            if let Some(name) = unknown_files.first() {
+                return Err(fault(name, &"no mail has a part with this name"));
             }
         }
         for (template, part, source) in EMBEDDED {
@@ -95,11 +96,11 @@ impl Templates {
         Ok(templates)
     }
 
-    /// A mail's words.
+    /// Returns the text of a mail.
     ///
     /// # Errors
     ///
-    /// When a template fails, which one.
+    /// The name of the template that failed, and the reason.
     pub(super) fn render(&self, letter: &Letter, link: &str) -> Result<Words, String> {
         let part = |part: &str| {
             let name = letter.template.name();
@@ -111,7 +112,7 @@ impl Templates {
 
     fn part(&self, letter: &Letter, link: &str, part: &str) -> Result<String, minijinja::Error> {
         let template = self.0.get_template(&format!("{}/{part}", letter.template.name()))?;
-        // What a mail has not is undefined, rather than something that would be written as `None`.
+        // A value that the mail does not have is undefined. Otherwise it would be written as `None`.
         let mut words = BTreeMap::from([("link", link.to_owned()), ("address", letter.to.clone())]);
         let page = link.split('?').next().unwrap_or_default();
         words.extend(letter.code.clone().map(|code| ("code", code)));
@@ -123,7 +124,7 @@ impl Templates {
     }
 }
 
-/// A mail of each kind that a template is used for.
+/// Returns an example of each kind of mail that a template is used for.
 fn samples(template: Template) -> Vec<Letter> {
     let sample = |code: bool, lives: bool, moved: bool| Letter {
         to: "first@user.com".to_owned(),
@@ -143,7 +144,7 @@ fn samples(template: Template) -> Vec<Letter> {
             vec![
                 sample(true, true, false),
                 sample(true, true, true),
-                // Asked for by somebody else: no browser may type its code.
+                // Somebody else asked for this mail, so it has no code.
                 sample(false, true, false),
                 sample(false, true, true),
             ]
@@ -166,9 +167,9 @@ fn samples(template: Template) -> Vec<Letter> {
     }
 }
 
-/// The names of what a folder has that is no part of a mail.
-fn strangers(folder: &Path) -> std::io::Result<Vec<String>> {
-    let mut strangers = Vec::new();
+/// Returns the names of the files in a folder that are not part of a mail.
+fn unknown_files(folder: &Path) -> std::io::Result<Vec<String>> {
+    let mut unknown_files = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -179,14 +180,14 @@ fn strangers(folder: &Path) -> std::io::Result<Vec<String>> {
             let name = format!("{name}/{}", part?.file_name().to_string_lossy());
             let known = EMBEDDED.iter().any(|(mail, part, _)| format!("{mail}/{part}") == name);
             if !known && !name.contains("/.") {
-                strangers.push(name);
+                unknown_files.push(name);
             }
         }
     }
-    Ok(strangers)
+    Ok(unknown_files)
 }
 
-/// A number of seconds, for people.
+/// Formats a number of seconds for people.
 fn lifetime(seconds: u64) -> String {
     let (number, unit) = match seconds {
         0..=119 => (seconds, "second"),
@@ -230,13 +231,13 @@ mod tests {
             assert!(words.html.contains("https:&#x2f;&#x2f;id.example.com"), "{words:?}");
             assert!(!words.html.contains("<b>") && words.html.contains("</html>"), "{words:?}");
             let has_code = words.text.contains("012345") && words.html.contains("012345");
-            let wants_code = [Template::Verify, Template::ResetPassword].contains(&template);
-            assert_eq!(has_code, wants_code, "{words:?}");
+            let should_have_code = [Template::Verify, Template::ResetPassword].contains(&template);
+            assert_eq!(has_code, should_have_code, "{words:?}");
         }
     }
 
     #[test]
-    fn a_former_address_that_may_not_be_taken_back_is_told_without_a_link() {
+    fn a_previous_address_that_cannot_take_the_account_back_gets_no_link() {
         let templates = Templates::read(None).unwrap_or_else(|error| panic!("{error}"));
         let letter = Letter { lives: None, path: String::new(), ..letter(Template::EmailChanged) };
         let words =
@@ -245,9 +246,9 @@ mod tests {
     }
 
     #[test]
-    fn a_lifetime_is_said_in_the_unit_people_would_use() {
-        let said = [60, 120, 3600, 5400, 7200, 259_200].map(lifetime);
+    fn a_lifetime_is_formatted_in_the_unit_that_people_use() {
+        let lifetimes = [60, 120, 3600, 5400, 7200, 259_200].map(lifetime);
         let words = ["60 seconds", "2 minutes", "1 hour", "90 minutes", "2 hours", "3 days"];
-        assert_eq!(said, words);
+        assert_eq!(lifetimes, words);
     }
 }

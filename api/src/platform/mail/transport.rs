@@ -1,4 +1,4 @@
-//! The ways a mail leaves.
+//! The ways to send a mail: SMTP, or files in development.
 
 use std::fs;
 use std::io::Write;
@@ -17,39 +17,39 @@ use crate::base::clock;
 use crate::base::config::{Config, ConfigError};
 use crate::platform::job::Failure;
 
-/// Where mails are kept in development.
+/// The folder for mails in development.
 const OUTBOX: &str = "outbox";
 
-/// How long the mail server may take over each step.
+/// The time that the mail server may take for each step.
 const STEP_WITHIN: Duration = Duration::from_secs(10);
 
-/// Where mails go.
+/// The way that mails are sent.
 #[derive(Debug)]
 pub(super) enum Mailer {
-    /// To a mail server.
+    /// Mails go to a mail server.
     Smtp {
-        /// What talks to it.
+        /// The connection to the server.
         transport: AsyncSmtpTransport<Tokio1Executor>,
-        /// Who they are from.
+        /// The sender of the mails.
         from: Mailbox,
     },
-    /// Into files, for developers; their links are logged.
+    /// Mails go into files, for developers. Their links are logged.
     Outbox {
         /// The folder.
         folder: PathBuf,
-        /// Who they are from.
+        /// The sender of the mails.
         from: Mailbox,
     },
-    /// Nowhere: none is written.
+    /// No mail is written.
     Nowhere,
 }
 
 impl Mailer {
-    /// As the settings say.
+    /// Creates a mailer from the settings.
     ///
     /// # Errors
     ///
-    /// When `MAIL_URL` is no URL of a mail server.
+    /// If `MAIL_URL` is not the URL of a mail server, or is set without `MAIL_FROM`.
     pub(super) fn of(config: &Config) -> Result<Self, ConfigError> {
         if config.mail.off {
             return Ok(Self::Nowhere);
@@ -61,19 +61,20 @@ impl Mailer {
                 Ok(Self::Smtp { transport: smtp(url.expose())?, from })
             }
             None if config.dev => {
-                let own = || "Tessera <tessera@localhost>".parse().expect("this is an address");
+                let own =
+                    || "Tessera <tessera@localhost>".parse().expect("the default sender is valid");
                 Ok(Self::Outbox { folder: OUTBOX.into(), from: from.unwrap_or_else(own) })
             }
             None => Ok(Self::Nowhere),
         }
     }
 
-    /// Whether mails leave at all.
+    /// Returns true if mails are sent.
     pub(super) fn sends(&self) -> bool {
         !matches!(self, Self::Nowhere)
     }
 
-    /// Sends a mail; the same id makes it the same mail, should it be sent twice.
+    /// Sends a mail. Mails with the same `id` have the same `Message-ID`.
     pub(super) async fn send(
         &self,
         id: &str,
@@ -106,12 +107,12 @@ impl Mailer {
 fn smtp(url: &str) -> Result<AsyncSmtpTransport<Tokio1Executor>, ConfigError> {
     let fault = || {
         ConfigError::new(
-            "MAIL_URL is not of the form smtp://user:password@host:587 (percent-encode what is no \
-             letter or digit in user and password), with ?tls=none at its end for a server that knows \
-             of no encryption, or smtps://…",
+            "MAIL_URL is not a URL such as smtp://user:password@host:587 or smtps://… (percent-encode \
+             characters of user and password that are not letters or digits; end the URL with \
+             ?tls=none if the server has no encryption)",
         )
     };
-    // What a stranger on the way could read and change is for those who ask for it.
+    // Without encryption, others on the network can read and change mails. So the operator must ask for it.
     let (plain, query) = url.split_once('?').unwrap_or((url, ""));
     let url = match query {
         "tls=none" if plain.starts_with("smtp://") => plain.to_owned(),
@@ -126,8 +127,8 @@ fn smtp(url: &str) -> Result<AsyncSmtpTransport<Tokio1Executor>, ConfigError> {
 }
 
 fn message(id: &str, from: &Mailbox, letter: &Letter, words: Words) -> Result<Message, Failure> {
-    let never = |why: &str| Failure::Never(why.to_owned());
-    let to = letter.to.parse().map_err(|_| never("the address cannot be written in a mail"))?;
+    let never = |cause: &str| Failure::Never(cause.to_owned());
+    let to = letter.to.parse().map_err(|_| never("the address cannot be used in a mail"))?;
     let Words { subject, text, html } = words;
     let domain = from.email.domain();
     let mut message = Message::builder()
@@ -142,13 +143,13 @@ fn message(id: &str, from: &Mailbox, letter: &Letter, words: Words) -> Result<Me
                 .singlepart(part(ContentType::TEXT_HTML, html)),
         )
         .map_err(|error| Failure::Again(error.to_string()))?;
-    // No answering machine answers it (RFC 3834, section 5).
+    // Auto-responders do not answer such a mail (RFC 3834, section 5).
     let name = HeaderName::new_from_ascii_str("Auto-Submitted");
     message.headers_mut().insert_raw(HeaderValue::new(name, "auto-generated".to_owned()));
     Ok(message)
 }
 
-/// A part as it stands, where it can: a link that is broken over two lines cannot be copied from a file.
+/// Makes a part without encoding, if possible: a link that is broken over two lines cannot be copied from a file.
 fn part(kind: ContentType, text: String) -> SinglePart {
     let plain = text.is_ascii() && text.lines().all(|line| line.len() < 990);
     let builder = SinglePart::builder().header(kind);
@@ -163,7 +164,7 @@ fn part(kind: ContentType, text: String) -> SinglePart {
     }
 }
 
-/// Writes a file that is its owner's alone, whole or not at all.
+/// Writes a file that only its owner can read. The file appears only when it is complete.
 fn keep(folder: &Path, name: &str, content: &[u8]) -> std::io::Result<PathBuf> {
     fs::create_dir_all(folder)?;
     let (path, draft) = (folder.join(name), folder.join(format!(".{name}")));
@@ -174,12 +175,12 @@ fn keep(folder: &Path, name: &str, content: &[u8]) -> std::io::Result<PathBuf> {
     Ok(path)
 }
 
-/// Why a mail server did not take a mail, without what it said: that may hold the address.
+/// Converts the error of a mail server without the server's text, which may contain the address.
 fn failure(error: &lettre::transport::smtp::Error) -> Failure {
     if let Some(code) = error.status() {
         let cause = format!("the mail server answered {code}");
-        // There is no such mailbox, or it takes nothing. Other refusals are of the service, and end when
-        // its settings are mended.
+        // The mailbox does not exist or accepts no mail. Other refusals concern the service, and end when its settings
+        // are corrected.
         let of_mailbox = (550..=553).map(|code: u16| code.to_string());
         let never = of_mailbox.into_iter().any(|known| known == code.to_string());
         return if never { Failure::Never(cause) } else { Failure::Again(cause) };
@@ -191,7 +192,7 @@ fn failure(error: &lettre::transport::smtp::Error) -> Failure {
     let kind = if error.is_timeout() { "does not answer in time" } else { "cannot be used" };
     let innermost = innermost.to_string();
     let hint = if innermost.contains("STARTTLS") {
-        ": one beside this server wants ?tls=none"
+        ": if it is on this machine and has no encryption, add ?tls=none to MAIL_URL"
     } else {
         ""
     };

@@ -1,7 +1,7 @@
-//! Notices: replicas tell each other which caches to forget, and what to read again.
+//! Notices: rows that tell all replicas which caches to forget and what to read again.
 //!
-//! A notice is a row, committed with the act that caused it, in the order of the commits. The replica that wrote it
-//! acts on it right after the commit; the others read the table every half second. Features register what is done:
+//! A notice is committed with the operation that caused it, and numbered in the order of the commits. The replica that
+//! wrote it handles it right after the commit. The others read the table every half second. Features register handlers:
 //! the table of handlers is a part of `routes.rs`.
 
 mod store;
@@ -15,19 +15,19 @@ use crate::app::App;
 use crate::base::clock::{self, Timestamp};
 use crate::base::error::Result;
 
-/// How many rows are read at once.
+/// The number of rows that are read at once.
 const BATCH: u64 = 1000;
 
-/// A kind of notice, by its name in the table.
+/// A kind of notice, identified by its name in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Kind(pub &'static str);
 
-/// Something that a feature does when a notice of a kind arrives.
+/// A handler of a feature for one kind of notice.
 #[derive(Clone, Copy)]
 pub struct Handler {
     /// The kind.
     pub kind: Kind,
-    /// What is done. If it fails, the notice is read again half a second later.
+    /// The function that handles it. If it fails, the notice is read again half a second later.
     pub act: fn(&App) -> BoxFuture<'_, Result<()>>,
 }
 
@@ -45,66 +45,66 @@ pub struct State {
 }
 
 impl State {
-    /// With these handlers, at the beginning of the table.
+    /// Creates a state with these handlers, at the beginning of the table.
     pub(crate) fn new(handlers: &'static [Handler]) -> Self {
         Self { handlers, place: AtomicI64::new(0) }
     }
 }
 
-/// Writes notices in the transaction of the act that caused them.
+/// Writes notices in the transaction of the operation that caused them.
 ///
 /// # Errors
 ///
-/// When the database refuses.
+/// If the database returns an error.
 pub(super) async fn write(transaction: &DatabaseTransaction, kinds: &[Kind]) -> Result<()> {
     Ok(store::insert(transaction, kinds, clock::now()).await?)
 }
 
-/// Does what features do when notices of these kinds arrive.
+/// Calls the handlers of these kinds.
 ///
 /// # Errors
 ///
-/// The first failure; every handler was tried.
+/// The first failure. Every handler is called in any case.
 pub(super) async fn act(app: &App, kinds: &[Kind]) -> Result<()> {
-    let wanted = |handler: &&Handler| kinds.contains(&handler.kind);
+    let is_of_kinds = |handler: &&Handler| kinds.contains(&handler.kind);
     let mut outcome = Ok(());
-    for handler in app.notice.handlers.iter().filter(wanted) {
+    for handler in app.notice.handlers.iter().filter(is_of_kinds) {
         outcome = outcome.and((handler.act)(app).await);
     }
     outcome
 }
 
-/// Begins at the end of the table: a server that starts reads everything anew.
+/// Begins at the end of the table, because a server that starts reads everything anew.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub(crate) async fn begin(app: &App) -> Result<()> {
     let last = store::last_seq(app.database.reader()).await?;
     app.notice.place.store(last, Ordering::SeqCst);
     Ok(())
 }
 
-/// Acts on every kind: this replica may have missed notices.
+/// Handles every kind of notice, because this replica may have missed some.
 ///
 /// # Errors
 ///
-/// The first failure; every handler was tried.
+/// The first failure. Every handler is called in any case.
 pub(crate) async fn act_on_all(app: &App) -> Result<()> {
     let mut kinds: Vec<_> = app.notice.handlers.iter().map(|handler| handler.kind).collect();
     kinds.dedup();
     act(app, &kinds).await
 }
 
-/// Reads what was committed to the table since the last time, and acts on it.
+/// Reads the notices that were committed since the last time, and handles them.
 ///
 /// # Errors
 ///
-/// When the database does not answer, or a handler fails: then the same notices are read again.
+/// If the database does not answer or a handler fails. Then the same notices are read again.
 pub(crate) async fn follow(app: &App) -> Result<()> {
     let place = app.notice.place.load(Ordering::SeqCst);
-    // The row that was read last is read with those that follow: if it is gone, rows may have been purged that this
-    // replica never saw, or an older copy of the database was restored.
+    // The last row that was read is read again with those that follow. If it is gone, rows may have been deleted that
+    // this replica never saw, or an older copy of the database was restored.
     let rows = store::from(app.database.reader(), place, BATCH).await?;
     let is_whole = place == 0 || rows.first().is_some_and(|(seq, _)| *seq == place);
     if is_whole {
@@ -121,12 +121,12 @@ pub(crate) async fn follow(app: &App) -> Result<()> {
     Ok(())
 }
 
-/// Deletes some notices that were written before an instant, and says how many. The last one stays: replicas know
-/// their place by it.
+/// Deletes at most `max` notices that were written before an instant. Returns their number. The last notice stays,
+/// because replicas know by it how far they have read.
 ///
 /// # Errors
 ///
-/// When the database refuses.
+/// If the database returns an error.
 pub(crate) async fn delete_before(
     connection: &impl ConnectionTrait,
     time: Timestamp,

@@ -24,7 +24,7 @@ pub(super) async fn insert(
     Entity::insert_many(kinds.iter().map(row)).exec_without_returning(connection).await.map(drop)
 }
 
-/// Some rows from `seq` on, that one with them: their places and kinds, in the order of the sequence.
+/// Returns some rows, beginning with `seq` itself: their numbers and kinds, in the order of the sequence.
 pub(super) async fn from(
     connection: &impl ConnectionTrait,
     seq: i64,

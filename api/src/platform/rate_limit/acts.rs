@@ -1,10 +1,11 @@
-//! How many acts one account may do in a row: each writes rows, to the audit and to other tables, and nobody may fill
-//! them at will.
+//! Allowances: the number of actions that one account can do in a row. Each action writes rows, to the audit and to
+//! other tables, and no account may fill the tables at will.
 //!
-//! An act is counted before any work is done for it, in the memory of this replica: counting costs no query, and of
-//! `n` replicas each grants its own share. Each kind of act has an allowance of its own, so that a thief who spends one
-//! does not keep the owner from the acts that throw the thief out. Those acts need no allowance: signing out, ending
-//! sessions and giving a refresh token up each end a session that lives, and so are as rare as sign-ins.
+//! An action is counted before it does any work. The count is in the memory of this replica: counting costs no query,
+//! and `n` replicas together allow `n` times as much. Each kind of action has its own allowance. So a thief who uses up
+//! one allowance does not keep the owner from the actions that throw the thief out. Some of those actions need no
+//! allowance: signing out, ending sessions and revoking a refresh token. Each of them ends a live session, so they are
+//! as rare as sign-ins.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,45 +19,48 @@ use crate::app::App;
 use crate::base::clock::Stopwatch;
 use crate::base::error::{Error, Result};
 
-/// How many acts of a kind are granted at once, and how soon each is granted again.
+/// An allowance: the number of actions that are granted at once, and the interval after which another one is granted.
 #[derive(Debug, Clone, Copy)]
 struct Allowance {
-    /// The kind.
+    /// The kind of action.
     what: &'static str,
-    /// So many are granted at once.
+    /// The number of actions that are granted at once.
     at_once: u64,
-    /// After so many milliseconds one more is.
+    /// The interval after which one more is granted, in milliseconds.
     every: u64,
 }
 
-/// What a user does with their account: 60 acts at once, then one a second.
+/// Actions of users on their own account: 60 at once, then one per second.
 const OWN: Allowance = Allowance { what: "own", at_once: 60, every: 1000 };
 
-/// What superusers and services do: 600 acts at once, then five a second.
+/// Actions of superusers and services: 600 at once, then five per second.
 const LARGE: Allowance = Allowance { what: "large", at_once: 600, every: 200 };
 
-/// Access tokens that are given up. A thief of one session must not use up what revokes another's.
+/// Access tokens that their holders revoke. A thief of one session must not use up the allowance that revokes another's
+/// token.
 const REVOCATION: Allowance = Allowance { what: "revocation", at_once: 60, every: 1000 };
 
-/// New passwords, which only those who gave the old one may set.
+/// New passwords, which only users who gave the old password can set.
 const PASSWORD: Allowance = Allowance { what: "password", at_once: 10, every: 30_000 };
 
-/// Passwords that are given, to one account from one place, right or wrong.
+/// Passwords that are given for one account from one IP address, right or wrong.
 const SIGN_IN: Allowance = Allowance { what: "sign-in", at_once: 60, every: 1000 };
 
-/// Renewals of a session's cookie: browsers ask for many things at once.
+/// Renewals of a session's cookie, because browsers send many requests at once.
 const RENEWAL: Allowance = Allowance { what: "renewal", at_once: 10, every: 10_000 };
 
-/// The most allowances that are remembered; those that were not used for longest are forgotten, and full again.
+/// The maximum number of allowances that are remembered. The least recently used ones are forgotten, and are then full
+/// again.
 const MAX_KNOWN: usize = 50_000;
 
-/// How many milliseconds the clocks of two threads may differ by. One that differs by more was set back.
+/// The difference that is possible between the clocks of two threads, in milliseconds. A larger difference means that a
+/// clock was set back.
 const SET_BACK: u64 = 10_000;
 
-/// What is left of the allowances of accounts.
+/// The rest of the allowances of accounts.
 pub(super) struct Acts {
     began: Stopwatch,
-    /// When each will be full again, in milliseconds from the beginning.
+    /// The instant when each allowance will be full again, in milliseconds from the beginning.
     full_at: Cache<String, Arc<AtomicU64>>,
 }
 
@@ -73,7 +77,7 @@ impl fmt::Debug for Acts {
 }
 
 impl Acts {
-    /// Takes one act from an allowance; or says how long to wait until there is one.
+    /// Takes one action from an allowance, or returns the time until one is granted.
     fn take(&self, allowance: Allowance, of: &str) -> Result<(), Duration> {
         let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let key = format!("{} {of}", allowance.what);
@@ -84,11 +88,11 @@ impl Acts {
 }
 
 impl Allowance {
-    /// Takes one act at an instant, in milliseconds, from an allowance that is full again at another.
+    /// Takes one action at the instant `now` from an allowance that is full again at `full_at`, both in milliseconds.
     fn take(self, full_at: &AtomicU64, now: u64) -> Result<(), Duration> {
         let latest = now.saturating_add(self.at_once * self.every);
         let after = |full_at: u64| {
-            // Beyond that, a clock was ahead when it was written: nobody waits until it is right.
+            // A later instant was written by a clock that was ahead. Nobody has to wait for it.
             let is_known = full_at <= latest.saturating_add(SET_BACK);
             full_at.max(now).min(if is_known { u64::MAX } else { now }).saturating_add(self.every)
         };
@@ -106,39 +110,39 @@ fn count(app: &App, allowance: Allowance, of: impl fmt::Display) -> Result<()> {
     app.rate_limit.acts.take(allowance, &of.to_string()).map_err(Error::try_again_after)
 }
 
-/// Counts an act of an account before it is done. Superusers and services have the `large` allowance.
+/// Counts an action of an account before it is done. Superusers and services have the `large` allowance.
 ///
 /// # Errors
 ///
-/// [`Code::TooManyAttempts`](crate::base::error::Code::TooManyAttempts), with how long to wait.
+/// [`Code::TooManyAttempts`](crate::base::error::Code::TooManyAttempts), with the time to wait.
 pub fn act(app: &App, account: PrincipalId, large: bool) -> Result<()> {
     count(app, if large { LARGE } else { OWN }, account)
 }
 
-/// Counts an access token that is about to be revoked by somebody who holds it.
+/// Counts an access token that its holder is about to revoke.
 ///
 /// # Errors
 ///
-/// [`Code::TooManyAttempts`](crate::base::error::Code::TooManyAttempts), with how long to wait.
+/// [`Code::TooManyAttempts`](crate::base::error::Code::TooManyAttempts), with the time to wait.
 pub fn revocation(app: &App, user: UserId) -> Result<()> {
     count(app, REVOCATION, user)
 }
 
-/// Counts a new password of a user who has proved who they are.
+/// Counts a new password of a user who has proved their identity.
 ///
 /// # Errors
 ///
-/// [`Code::TooManyAttempts`](crate::base::error::Code::TooManyAttempts), with how long to wait.
+/// [`Code::TooManyAttempts`](crate::base::error::Code::TooManyAttempts), with the time to wait.
 pub fn password(app: &App, user: UserId) -> Result<()> {
     count(app, PASSWORD, user)
 }
 
-/// Says whether a session's cookie may be renewed now. If not, it is renewed later.
+/// Returns true if a session's cookie can be renewed now. Otherwise it is renewed later.
 pub fn may_renew(app: &App, session: SessionId) -> bool {
     count(app, RENEWAL, session).is_ok()
 }
 
-/// Counts a password that is given for an account from a place: the digest of both.
+/// Counts a password that is given for an account from an IP address. `pair` is the digest of both.
 pub(super) fn sign_in(app: &App, pair: &str) -> Result<()> {
     count(app, SIGN_IN, pair)
 }
@@ -154,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn so_many_are_granted_at_once_and_then_one_after_each_interval() {
+    fn an_allowance_is_granted_at_once_and_then_one_after_each_interval() {
         let full_at = AtomicU64::new(0);
         assert_eq!(granted(&full_at, 5000), 3);
         assert_eq!(granted(&full_at, 5999), 0);
@@ -165,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_waits_as_long_as_they_are_told_is_granted_one() {
+    fn an_action_is_granted_after_the_time_to_wait() {
         let full_at = AtomicU64::new(0);
         let mut now = 7;
         granted(&full_at, now);
@@ -179,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_a_clock_that_was_ahead_and_is_set_back() {
+    fn a_clock_that_was_ahead_and_is_set_back_makes_nobody_wait() {
         let full_at = AtomicU64::new(0);
         assert_eq!(granted(&full_at, 7_200_000), 3);
         assert_eq!(granted(&full_at, 7_199_999), 0, "two threads read the clock at once");
@@ -188,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_act_costs_nothing_and_others_have_their_own() {
+    fn a_refused_action_costs_nothing_and_other_accounts_have_their_own_allowance() {
         let acts = Acts::default();
         let until_refused = |of: &str| (0..1000).take_while(|_| acts.take(OWN, of).is_ok()).count();
         assert!((60..65).contains(&until_refused("one")));

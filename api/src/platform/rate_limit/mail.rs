@@ -1,10 +1,11 @@
-//! Budgets of mails: nobody gets more mail than they can read, and no stranger keeps a mail from those it is for.
+//! Limits of mails: nobody gets more mail than they can read, and strangers cannot keep a mail from its recipient.
 //!
-//! Asking is refused only to those who ask too often themselves: it is counted by who is asked for from where, and
-//! by where it is asked from, for each reason apart. What is written to one address is counted when it is
-//! written, again for each reason apart; a mail beyond that is left out and nobody is refused. A place that the
-//! account was used from before is not bound by what others asked for. Mails that tell an account of what was
-//! done to it are counted by account and by what they tell: no request of a stranger counts there.
+//! * A request is counted by its e-mail address and IP address together, and by its IP address alone, separately for
+//!   each reason. So it is refused only to clients that ask too often themselves.
+//! * A mail to an address is counted when it is written, again separately for each reason. A mail beyond that limit is
+//!   left out, and no request is refused. Requests of others do not limit an IP address that the account was used from
+//!   before.
+//! * A security notice is counted by account and event. No request of a stranger counts there.
 
 use std::net::IpAddr;
 
@@ -15,21 +16,21 @@ use super::{Budget, count, count_in, is_known, key, place};
 use crate::app::App;
 use crate::base::error::Result;
 
-const ASKED: Budget = Budget::new("mail-asked", 5, 60);
-const ASKED_FROM: Budget = Budget::new("mail-asked-from", 30, 60);
+const REQUEST: Budget = Budget::new("mail-asked", 5, 60);
+const REQUEST_FROM_IP: Budget = Budget::new("mail-asked-from", 30, 60);
 const WRITTEN: Budget = Budget::new("mail-written", 10, 60);
-const TOLD: Budget = Budget::new("mail-told", 10, 60);
+const NOTICE: Budget = Budget::new("mail-told", 10, 60);
 
-/// Why a mail to an address is written. Each reason has a budget of its own.
+/// The reason why a mail to an address is written. Each reason has its own limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MailReason {
     /// Somebody registered with the address.
     Registration,
-    /// Somebody gave the address to an account they have.
+    /// A user gave the address to their account.
     NewAddress,
-    /// Somebody asked for a mail that verifies the address.
+    /// Somebody asked for a verification e-mail.
     Verification,
-    /// Somebody asked for a mail with which to set a new password.
+    /// Somebody asked for a mail to set a new password.
     PasswordReset,
 }
 
@@ -44,16 +45,16 @@ impl MailReason {
     }
 }
 
-/// What a mail tells the owner of an account that was done to it. Each event has a budget of its own.
+/// An event that a security notice tells the owner of an account about. Each event has its own limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
     /// The password was changed.
     PasswordChanged,
-    /// Another account became a superuser's, or this one.
+    /// An account became a superuser's: another account, or this one.
     SuperuserAdded,
-    /// Another superuser has another password.
+    /// The password of another superuser was set.
     SuperuserPassword,
-    /// An API token was made for it.
+    /// An API token was made for the account.
     ApiTokenCreated,
 }
 
@@ -68,28 +69,28 @@ impl Event {
     }
 }
 
-/// Counts a request for a mail, before anything is known of the address.
+/// Counts a request for a mail, before the address is looked up.
 ///
 /// # Errors
 ///
-/// [`Code::TooManyAttempts`](crate::base::error::Code::TooManyAttempts), with how long to wait; it depends on nothing
-/// but what was asked for from this place.
+/// [`Code::TooManyAttempts`](crate::base::error::Code::TooManyAttempts), with the time to wait. It depends only on the
+/// requests from this IP address.
 pub async fn asked(app: &App, reason: MailReason, to: &str, ip: Option<IpAddr>) -> Result<()> {
     if !app.config.rate_limit {
         return Ok(());
     }
-    let (to, from, reason) = (to.to_ascii_lowercase(), place(ip), reason.name());
-    let pair = key(app, ASKED.what, &[reason, &to, &from]);
-    let from = key(app, ASKED_FROM.what, &[reason, &from]);
-    count(app, &mut [(pair, ASKED), (from, ASKED_FROM)]).await
+    let (to, place, reason) = (to.to_ascii_lowercase(), place(ip), reason.name());
+    let pair = key(app, REQUEST.what, &[reason, &to, &place]);
+    let from_ip = key(app, REQUEST_FROM_IP.what, &[reason, &place]);
+    count(app, &mut [(pair, REQUEST), (from_ip, REQUEST_FROM_IP)]).await
 }
 
-/// Counts a mail that is about to be written to an address, in its transaction. `false` if there were so many for
-/// this reason that it must be left out.
+/// Counts a mail that is about to be written to an address, in its transaction. Returns `false` if the limit for this
+/// reason is reached and the mail must be left out.
 ///
 /// # Errors
 ///
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn may_write(
     app: &App,
     transaction: &DatabaseTransaction,
@@ -103,12 +104,12 @@ pub async fn may_write(
     count_in(transaction, &key, WRITTEN).await
 }
 
-/// As [`may_write`], for a mail that somebody asked for from a place: one that the account was used from before
-/// is not bound by what was asked for elsewhere.
+/// Does the same as [`may_write`] for a mail that was requested from an IP address. If the account was used from this
+/// address before, requests from elsewhere do not limit it.
 ///
 /// # Errors
 ///
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn may_answer(
     app: &App,
     transaction: &DatabaseTransaction,
@@ -126,12 +127,12 @@ pub async fn may_answer(
     may_write(app, transaction, reason, to).await
 }
 
-/// Counts a mail that tells an account of something that was done to it, in the transaction of what was done.
-/// `false` if so much of it was told lately that one more tells nothing new.
+/// Counts a security notice to an account, in the transaction of the event. Returns `false` if the limit is reached and
+/// the notice must be left out.
 ///
 /// # Errors
 ///
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn may_tell(
     app: &App,
     transaction: &DatabaseTransaction,
@@ -141,6 +142,6 @@ pub async fn may_tell(
     if !app.config.rate_limit {
         return Ok(true);
     }
-    let key = key(app, TOLD.what, &[event.name(), &user.to_string()]);
-    count_in(transaction, &key, TOLD).await
+    let key = key(app, NOTICE.what, &[event.name(), &user.to_string()]);
+    count_in(transaction, &key, NOTICE).await
 }

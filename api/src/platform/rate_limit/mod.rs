@@ -1,13 +1,13 @@
-//! Limits: neither passwords nor codes can be guessed, nobody is locked out by those who try, and nobody
-//! gets more mail than they can read.
+//! Rate limits: nobody can guess passwords or codes, nobody can lock out others by trying, and nobody gets more mail
+//! than they can read.
 //!
-//! An attempt is counted before the work it causes, so that many at once are no way around. Three
-//! things are counted: who is tried from where, which is strict; from where anything is tried; and
-//! who is tried, from anywhere. The last does not hold for an address that the account was used
-//! from before: its owner gets in, whoever else tries. Unknown names are counted like known ones,
-//! so that being limited tells nothing.
+//! An attempt is counted before it does any work, so many attempts at once do not get around a limit. There are three
+//! counters: for an account from one IP address, which is strict; for one IP address and all accounts; and for an
+//! account from all IP addresses. The last one does not apply to an IP address that the account was used from before,
+//! so its owner can sign in, however many others try. Unknown names are counted like known ones, so a limit does not
+//! reveal that an account exists.
 //!
-//! Those who have proved who they are have allowances for what they do with that (`acts.rs`).
+//! Accounts whose owners have proved their identity have allowances for their actions (`acts.rs`).
 
 mod acts;
 pub(crate) mod jobs;
@@ -35,28 +35,28 @@ use crate::base::hex::hex;
 use crate::base::request_context;
 use crate::platform::unit_of_work::UnitOfWork;
 
-/// How often something may be tried, and how long it has to wait after that.
+/// A limit: the number of free attempts, and the delays after that.
 #[derive(Debug, Clone, Copy)]
 struct Budget {
-    /// What is counted.
+    /// The name of what is counted.
     what: &'static str,
-    /// So many attempts wait for nothing.
+    /// The number of attempts without a delay.
     free: i64,
-    /// The first wait, in seconds; each further attempt doubles it.
+    /// The first delay, in seconds. Each further attempt doubles it.
     wait: u64,
-    /// The longest wait, in seconds.
+    /// The maximum delay, in seconds.
     longest: u64,
-    /// How long attempts are counted, in seconds from the last one, or from its wait.
+    /// The time for which attempts are counted, in seconds from the last attempt or the end of its delay.
     counted_for: u64,
 }
 
-/// The longest wait for what its owner has no other way to do, in seconds.
+/// The maximum delay for things that the owner of an account can do in no other way, in seconds.
 const LONGEST_WAIT: u64 = 900;
 
-/// How long attempts are counted, in seconds from the last one.
+/// The time for which attempts are counted, in seconds from the last one.
 const COUNTED_FOR: u64 = 3600;
 
-/// How long an address is known that an account was used from, in seconds.
+/// The time for which Tessera remembers that an account was used from an IP address, in seconds.
 const KNOWN_FOR: u64 = 30 * 86_400;
 
 const PAIR: Budget = Budget::new("pair", 5, 2);
@@ -64,49 +64,50 @@ const ACCOUNT: Budget = Budget::new("account", 50, 10);
 const ADDRESS: Budget = Budget::new("address", 100, 2);
 const REGISTRATION: Budget = Budget::new("registration", 30, 60);
 
-/// The answer to a new address tells whether it is taken: one account may ask six times an hour. It also bounds
+/// The answer to a new address reveals whether it is taken, so one account can ask six times an hour. This also limits
 /// the mails that changes of an account's address cause.
 const NEW_ADDRESS: Budget = Budget { longest: 3600, ..Budget::new("new-address", 5, 3600) };
 const NEW_ADDRESS_FROM: Budget = Budget::new("new-address-from", 30, 60);
 
-/// Exports of one account: after four, one in a quarter of an hour, half an hour, an hour.
+/// Exports of one account: four, then one after 15 minutes, one after 30 minutes, and one an hour.
 const EXPORT: Budget = Budget { longest: 3600, ..Budget::new("export", 3, 900) };
 
-/// The answer to a chosen secret of an API token tells whether somebody else has it: six such answers an hour.
+/// The answer to a chosen secret of an API token reveals whether another account has it: six such answers an hour.
 const CHOSEN_SECRET: Budget = Budget { longest: 3600, ..Budget::new("chosen-secret", 5, 3600) };
 const CHOSEN_SECRET_FROM: Budget = Budget::new("chosen-secret-from", 30, 60);
 
-/// A code has six digits: who tries eleven has one chance in a hundred thousand. After that codes of the account are
-/// refused as wrong ones are, for hours, however many mails were asked for, until its owner uses the link of one.
+/// A code has six digits, so eleven attempts have a chance of one in a hundred thousand. After that, codes of the
+/// account are refused as wrong codes are. This lasts for hours, however many mails are requested, until the owner uses
+/// the link of a mail.
 const CODE: Budget =
     Budget { longest: 86_400, counted_for: 30 * 86_400, ..Budget::new("code", 10, 3600) };
 
-/// The most limits in force that a replica remembers.
+/// The maximum number of active limits that a replica remembers.
 const MAX_BLOCKED: usize = 50_000;
 
-/// The limits in force that this replica knows of, and the allowances of accounts.
+/// The active limits that this replica knows of, and the allowances of accounts.
 #[derive(Debug)]
 pub struct State {
     /// The key of the digests in the table of attempts.
     attempt_key: hmac::Key,
-    /// Until when each digest is refused. A refusal that is remembered costs no query.
+    /// The instant until which each digest is refused. A remembered refusal costs no query.
     blocked: Cache<String, Timestamp>,
     acts: Acts,
 }
 
 impl State {
-    /// With nothing remembered.
+    /// Creates a state that remembers nothing.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] for a secret that tokens cannot be signed with.
+    /// [`ConfigError`] if the secret cannot sign tokens.
     pub(crate) fn new(config: &Config) -> Result<Self, ConfigError> {
         let attempt_key = derived_key::digest_key(&config.signing_secret()?, "tessera attempts");
         Ok(Self { attempt_key, blocked: Cache::new(MAX_BLOCKED), acts: Acts::default() })
     }
 }
 
-/// An attempt to sign in that was counted, in the order of its keys.
+/// A sign-in attempt that was counted. Its keys are sorted.
 #[derive(Debug)]
 pub struct Attempt {
     keys: Vec<String>,
@@ -114,21 +115,22 @@ pub struct Attempt {
     known: String,
 }
 
-/// Counts an attempt to prove who an account's owner is, from a peer's address; nothing is counted where
+/// Counts an attempt to prove that the client is the owner of an account, from an IP address. Nothing is counted if
 /// limits are off.
 ///
 /// # Errors
 ///
-/// [`Code::TooManyAttempts`](crate::base::error::Code::TooManyAttempts), with how long to wait.
+/// [`Code::TooManyAttempts`](crate::base::error::Code::TooManyAttempts), with the time to wait.
 pub async fn sign_in(app: &App, name: &str, ip: Option<IpAddr>) -> Result<Option<Attempt>> {
     if !app.config.rate_limit {
         return Ok(None);
     }
-    // One budget for all spellings of an address.
+    // All spellings of an address share one limit.
     let name = name.to_ascii_lowercase();
-    let from = place(ip);
-    let (pair, known) = (key(app, PAIR.what, &[&name, &from]), key(app, "known", &[&name, &from]));
-    let (account, address) = (key(app, ACCOUNT.what, &[&name]), key(app, ADDRESS.what, &[&from]));
+    let place = place(ip);
+    let (pair, known) =
+        (key(app, PAIR.what, &[&name, &place]), key(app, "known", &[&name, &place]));
+    let (account, address) = (key(app, ACCOUNT.what, &[&name]), key(app, ADDRESS.what, &[&place]));
     refuse_remembered(app, [&pair, &address])?;
     acts::sign_in(app, &pair)?;
     let is_known = is_known(app.database.reader(), &known).await?;
@@ -141,17 +143,17 @@ pub async fn sign_in(app: &App, name: &str, ip: Option<IpAddr>) -> Result<Option
     Ok(Some(Attempt { keys, pair, known }))
 }
 
-/// Whether an account was used from a place, by the key of both.
+/// Returns true if an account was used from an IP address. `key` is the key of both.
 async fn is_known(connection: &impl ConnectionTrait, key: &str) -> Result<bool> {
     let row = store::find(connection, key).await?;
     Ok(row.is_some_and(|row| row.expires_at > clock::now().millis()))
 }
 
-/// Refunds what was counted for an attempt that came to nothing: there was no time to look at it.
+/// Takes back the count of an attempt that was not checked, because the server was busy.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn refund(app: &App, attempt: Option<Attempt>) -> Result<()> {
     let Some(attempt) = attempt else { return Ok(()) };
     let work = UnitOfWork::begin(app).await?;
@@ -163,11 +165,11 @@ pub async fn refund(app: &App, attempt: Option<Attempt>) -> Result<()> {
     Ok(())
 }
 
-/// Takes back what was counted for somebody who did prove it, and remembers where they were.
+/// Takes back the count of a successful attempt, and remembers that the account was used from this IP address.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn succeeded(app: &App, attempt: Option<Attempt>) -> Result<()> {
     let Some(Attempt { keys, pair, known }) = attempt else { return Ok(()) };
     let work = UnitOfWork::begin(app).await?;
@@ -188,7 +190,7 @@ pub async fn succeeded(app: &App, attempt: Option<Attempt>) -> Result<()> {
 ///
 /// # Errors
 ///
-/// [`Code::TooManyAttempts`](crate::base::error::Code::TooManyAttempts), with how long to wait.
+/// [`Code::TooManyAttempts`](crate::base::error::Code::TooManyAttempts), with the time to wait.
 pub async fn registration(app: &App, ip: Option<IpAddr>) -> Result<()> {
     if !app.config.rate_limit {
         return Ok(());
@@ -197,26 +199,25 @@ pub async fn registration(app: &App, ip: Option<IpAddr>) -> Result<()> {
     count(app, &mut [(key, REGISTRATION)]).await
 }
 
-/// Counts an attempt of a user to change their address, before the address is looked up: who tries, and from
-/// where.
+/// Counts an attempt of a user to change their address, before the address is looked up: by user, and by IP address.
 ///
 /// # Errors
 ///
-/// [`Code::TooManyAttempts`](crate::base::error::Code::TooManyAttempts), with how long to wait.
+/// [`Code::TooManyAttempts`](crate::base::error::Code::TooManyAttempts), with the time to wait.
 pub async fn new_address(app: &App, user: UserId, ip: Option<IpAddr>) -> Result<()> {
     if !app.config.rate_limit {
         return Ok(());
     }
     let account = key(app, NEW_ADDRESS.what, &[&user.to_string()]);
-    let from = key(app, NEW_ADDRESS_FROM.what, &[&place(ip)]);
-    count(app, &mut [(account, NEW_ADDRESS), (from, NEW_ADDRESS_FROM)]).await
+    let from_ip = key(app, NEW_ADDRESS_FROM.what, &[&place(ip)]);
+    count(app, &mut [(account, NEW_ADDRESS), (from_ip, NEW_ADDRESS_FROM)]).await
 }
 
-/// Counts an export of everything that is kept of a user.
+/// Counts an export of a user's data.
 ///
 /// # Errors
 ///
-/// [`Code::TooManyAttempts`](crate::base::error::Code::TooManyAttempts), with how long to wait.
+/// [`Code::TooManyAttempts`](crate::base::error::Code::TooManyAttempts), with the time to wait.
 pub async fn export(app: &App, user: UserId) -> Result<()> {
     if !app.config.rate_limit {
         return Ok(());
@@ -224,30 +225,30 @@ pub async fn export(app: &App, user: UserId) -> Result<()> {
     count(app, &mut [(key(app, EXPORT.what, &[&user.to_string()]), EXPORT)]).await
 }
 
-/// Counts a secret that somebody chose for an API token, before it is looked up: by the account, and by where it
-/// comes from. The caller takes it back if nobody else has it.
+/// Counts a chosen secret of an API token before it is looked up: by account, and by IP address. The caller takes the
+/// count back if no other account has the secret.
 ///
 /// # Errors
 ///
-/// [`Code::TooManyAttempts`](crate::base::error::Code::TooManyAttempts), with how long to wait.
+/// [`Code::TooManyAttempts`](crate::base::error::Code::TooManyAttempts), with the time to wait.
 pub(crate) async fn chosen_secret(app: &App, account: &str) -> Result<Option<Attempt>> {
     if !app.config.rate_limit {
         return Ok(None);
     }
     let account = key(app, CHOSEN_SECRET.what, &[account]);
-    let from = place(request_context::current().ip);
-    let from = key(app, CHOSEN_SECRET_FROM.what, &[&from]);
-    let mut budgets = [(account.clone(), CHOSEN_SECRET), (from.clone(), CHOSEN_SECRET_FROM)];
+    let place = place(request_context::current().ip);
+    let from_ip = key(app, CHOSEN_SECRET_FROM.what, &[&place]);
+    let mut budgets = [(account.clone(), CHOSEN_SECRET), (from_ip.clone(), CHOSEN_SECRET_FROM)];
     count(app, &mut budgets).await?;
-    Ok(Some(Attempt { keys: vec![account, from], pair: String::new(), known: String::new() }))
+    Ok(Some(Attempt { keys: vec![account, from_ip], pair: String::new(), known: String::new() }))
 }
 
-/// Counts a code that is tried from a place, in the transaction in which it is tried. It is counted also if limits
-/// are off, so that trying costs the same, but refuses nothing then.
+/// Counts a code that is tried from an IP address, in the transaction that tries it. If limits are off, it is counted
+/// too, so that a code always costs the same work, but it is not refused.
 ///
 /// # Errors
 ///
-/// [`Code::TooManyAttempts`](crate::base::error::Code::TooManyAttempts), with how long to wait.
+/// [`Code::TooManyAttempts`](crate::base::error::Code::TooManyAttempts), with the time to wait.
 pub async fn code_from(
     app: &App,
     transaction: &DatabaseTransaction,
@@ -270,13 +271,13 @@ pub async fn code_from(
     }
 }
 
-/// Counts a code that is tried for an account, in the transaction in which it is tried; `false` if so many were
-/// tried that it must not be looked at. Codes are so short that this is never off. What strangers try does not
-/// count for a place that the account was used from before.
+/// Counts a code that is tried for an account, in the transaction that tries it. Returns `false` if the limit is
+/// reached and the code must not be checked. This limit is never off, because codes are short. Attempts of strangers do
+/// not count for an IP address that the account was used from before.
 ///
 /// # Errors
 ///
-/// When the database refuses.
+/// If the database returns an error.
 pub async fn code_of(
     app: &App,
     transaction: &DatabaseTransaction,
@@ -291,11 +292,11 @@ pub async fn code_of(
     count_in(transaction, &key, CODE).await
 }
 
-/// Forgets the codes that were tried for an account: its owner has shown that the mail is theirs.
+/// Forgets the codes that were tried for an account, because its owner has proved that they read its mail.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn forgive_codes(
     app: &App,
     purpose: &str,
@@ -310,31 +311,32 @@ pub async fn forgive_codes(
     work.commit().await
 }
 
-/// The keys of codes that are tried for an account: from anywhere, and from a place.
+/// Returns the keys of codes that are tried for an account: from all IP addresses, and from this one.
 fn code_keys(app: &App, purpose: &str, user: UserId, ip: Option<IpAddr>) -> (String, String) {
-    let (user, from) = (user.to_string(), place(ip));
+    let (user, place) = (user.to_string(), place(ip));
     let all = key(app, CODE.what, &[purpose, &user]);
-    (all, key(app, CODE.what, &[purpose, &user, &from]))
+    (all, key(app, CODE.what, &[purpose, &user, &place]))
 }
 
-/// As [`succeeded`], for somebody who proved who they are by other means than a password.
+/// Does the same as [`succeeded`] for a user who proved their identity without a password.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn proved(app: &App, name: &str, ip: Option<IpAddr>) -> Result<()> {
     if !app.config.rate_limit {
         return Ok(());
     }
-    let (name, from) = (name.to_ascii_lowercase(), place(ip));
-    let (pair, known) = (key(app, PAIR.what, &[&name, &from]), key(app, "known", &[&name, &from]));
+    let (name, place) = (name.to_ascii_lowercase(), place(ip));
+    let (pair, known) =
+        (key(app, PAIR.what, &[&name, &place]), key(app, "known", &[&name, &place]));
     succeeded(app, Some(Attempt { keys: vec![pair.clone()], pair, known })).await
 }
 
-/// Counts one attempt in each budget, or in none.
+/// Counts one attempt in every limit, or in none.
 async fn count(app: &App, budgets: &mut [(String, Budget)]) -> Result<()> {
     refuse_remembered(app, budgets.iter().map(|(key, _)| key))?;
-    // In one order: of two that want the same rows, each would wait for the other.
+    // In one order: two transactions that lock the same rows in different orders would wait for each other.
     budgets.sort_by(|one, other| one.0.cmp(&other.0));
     let work = UnitOfWork::begin(app).await?;
     let mut counted = Vec::new();
@@ -353,8 +355,8 @@ async fn count(app: &App, budgets: &mut [(String, Budget)]) -> Result<()> {
     work.commit().await
 }
 
-/// Counts one in a budget, in the transaction of what is counted; `false`, and nothing is counted, if it is used
-/// up.
+/// Counts one attempt in a limit, in the transaction of what is counted. If the limit is reached, it counts nothing and
+/// returns `false`.
 async fn count_in(connection: &impl ConnectionTrait, key: &str, budget: Budget) -> Result<bool> {
     match one_more(connection, key, budget).await? {
         Ok(row) => {
@@ -365,17 +367,17 @@ async fn count_in(connection: &impl ConnectionTrait, key: &str, budget: Budget) 
     }
 }
 
-/// The row of a budget with one counted more, locked until the transaction ends; or until when nothing is counted,
-/// and the present.
+/// Returns the row of a limit with one more attempt, locked until the transaction ends. If the limit is reached,
+/// returns the instant until which attempts are refused, and the current instant.
 async fn one_more(
     connection: &impl ConnectionTrait,
     key: &str,
     budget: Budget,
 ) -> Result<Result<Model, (Timestamp, Timestamp)>> {
     let row = store::lock(connection, key).await?;
-    // Read again: somebody else's turn may have come before.
+    // The clock is read again, because another transaction may have held the lock before.
     let now = clock::now();
-    // A clock that jumped ahead and back must not keep anybody waiting.
+    // A clock that jumped ahead and back must not make anybody wait.
     let longest = now.plus_seconds(budget.longest);
     let until = Timestamp::from_millis(row.blocked_until).min(longest);
     if until > now {
@@ -385,7 +387,7 @@ async fn one_more(
     Ok(Ok(budget.after(row.key, before + 1, now)))
 }
 
-/// Fails where this replica knows that one of these is not to be tried yet.
+/// Fails if this replica knows that one of these keys must still wait.
 fn refuse_remembered<'a>(app: &App, keys: impl IntoIterator<Item = &'a String>) -> Result<()> {
     let now = clock::now();
     let mut remembered = keys.into_iter().filter_map(|key| app.rate_limit.blocked.get(key));
@@ -416,14 +418,15 @@ impl Budget {
     }
 }
 
-/// Whoever reads the table without the secret of the settings is not told who was tried: a digest alone
-/// could be compared with those of likely names, and of passwords that were typed for one.
+/// Returns the key of a counter: a digest that cannot be computed without the secret of the settings. So a reader of
+/// the table does not learn which accounts were tried. A plain digest could be compared with those of likely names, and
+/// of passwords that were typed as a name.
 fn key(app: &App, what: &str, parts: &[&str]) -> String {
     let text = [&[what], parts].concat().join("\0");
     hex(hmac::sign(&app.rate_limit.attempt_key, text.as_bytes()))
 }
 
-/// Where a request came from, as far as one caller has it for themself: of IPv6, a network of 64 bits.
+/// Returns the part of an IP address that identifies one client: the address, or a network of 64 bits with IPv6.
 pub(crate) fn place(ip: Option<IpAddr>) -> String {
     match ip.map(|ip| ip.to_canonical()) {
         Some(IpAddr::V4(address)) => address.to_string(),

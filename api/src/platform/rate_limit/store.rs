@@ -17,7 +17,7 @@ pub(super) async fn find(
     Entity::find_by_id(key).one(connection).await
 }
 
-/// The row, made where there is none, and locked until the transaction ends.
+/// Returns the row, locked until the transaction ends. Inserts it if there is none.
 pub(super) async fn lock(connection: &impl ConnectionTrait, key: &str) -> Result<Model, DbErr> {
     let empty = Model { key: key.to_owned(), count: 0, blocked_until: 0, expires_at: 0 };
     let unless_there = OnConflict::column(Column::Key).do_nothing().to_owned();
@@ -29,7 +29,7 @@ pub(super) async fn lock(connection: &impl ConnectionTrait, key: &str) -> Result
     Ok(row.unwrap_or(empty))
 }
 
-/// Inserts a row, or overwrites the one there is.
+/// Inserts a row, or overwrites the existing one.
 pub(super) async fn put(connection: &impl ConnectionTrait, row: Model) -> Result<(), DbErr> {
     let known = OnConflict::column(Column::Key)
         .update_columns([Column::Count, Column::BlockedUntil, Column::ExpiresAt])
@@ -41,7 +41,7 @@ pub(super) async fn put(connection: &impl ConnectionTrait, row: Model) -> Result
         .map(drop)
 }
 
-/// Counts one less; and has nobody wait any more, if that came of the one.
+/// Subtracts one attempt. If `frees` is set, it also ends the wait that the attempt caused.
 pub(super) async fn refund(
     connection: &impl ConnectionTrait,
     key: &str,
@@ -64,7 +64,7 @@ pub(super) async fn delete(connection: &impl ConnectionTrait, key: &str) -> Resu
     Entity::delete_by_id(key).exec(connection).await.map(drop)
 }
 
-/// Deletes some rows that expired before an instant; says how many.
+/// Deletes at most `max` rows that expired before an instant. Returns their number.
 pub(super) async fn delete_expired_before(
     connection: &impl ConnectionTrait,
     time: Timestamp,

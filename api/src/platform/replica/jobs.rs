@@ -1,4 +1,4 @@
-//! Following what other replicas revoke and change, saying how far this replica has come, and forgetting replicas that
+//! The jobs that follow the changes of other replicas, report how far this replica has come, and delete replicas that
 //! are long gone.
 
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -21,13 +21,13 @@ const FOLLOW_EVERY: Duration = Duration::from_millis(500);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 const REPORT_EVERY: Duration = Duration::from_secs(5);
 
-/// How long a replica that stopped without a word is remembered, in seconds.
+/// The time for which a replica that stopped without notice is remembered, in seconds.
 const KEPT_FOR: u64 = 86_400;
 
-/// How long notices are kept, in seconds: a replica that reads none for longer than that acts on all of them.
+/// The time for which notices are kept, in seconds. A replica that reads none for longer handles all kinds of notices.
 const NOTICES_KEPT_FOR: u64 = 3600;
 
-/// How far this replica has come: the place up to which it has applied every revocation and every notice.
+/// The progress of this replica: the number up to which it has applied every revocation and every notice.
 #[derive(Debug, Default)]
 pub struct State(AtomicI64);
 
@@ -41,28 +41,28 @@ impl State {
     }
 }
 
-/// Keeps memory in step with the tables of revocations and of notices, for as long as it is polled.
+/// Keeps memory up to date with the tables of revocations and notices, until the server stops.
 async fn keep_following(app: App) {
     let mut ticks = interval(FOLLOW_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut well = true;
+    let mut was_ok = true;
     loop {
         ticks.tick().await;
         let outcome = follow(&app).await;
-        match (&outcome, well) {
+        match (&outcome, was_ok) {
             (Err(fault), true) => tracing::warn!(
                 error.cause = %fault,
-                "revocations cannot be read; tokens are refused once that lasts"
+                "revocations cannot be read; if this lasts, tokens are refused"
             ),
             (Ok(()), false) => tracing::info!("revocations can be read again"),
             _ => {}
         }
-        well = outcome.is_ok();
+        was_ok = outcome.is_ok();
     }
 }
 
-/// Reads both tables. Their last places are asked first, in one statement: what stands there has been applied at the
-/// end.
+/// Reads both tables. The last numbers are read first, in one statement. So at the end, everything up to them has been
+/// applied.
 async fn follow(app: &App) -> Result<()> {
     let place = last_place(app).await;
     if memory::follow(app, app.database.reader()).await? {
@@ -73,7 +73,7 @@ async fn follow(app: &App) -> Result<()> {
     Ok(())
 }
 
-/// Starts the background work: reports that this server runs, and says when it stops.
+/// Starts the background work: it reports that this server runs, and when it stops.
 pub(crate) fn start(app: &App, background: &mut Background) {
     let port = background.port();
     let name = || format!("{}:{port}", gethostname::gethostname().to_string_lossy());
@@ -86,7 +86,7 @@ pub(crate) fn start(app: &App, background: &mut Background) {
     background.at_end(async move { member.leave(&app).await });
 }
 
-/// This server among those on its database.
+/// This server, as one of the servers on its database.
 #[derive(Debug, Clone)]
 struct Member {
     id: ReplicaId,
@@ -94,13 +94,12 @@ struct Member {
 }
 
 impl Member {
-    /// With an id of this start.
+    /// Creates a member with a new id for this start of the server.
     fn new(name: String) -> Self {
         Self { id: ReplicaId(random::id()), name }
     }
 
-    /// Reports every few seconds, and at once when something new was applied, for as long as it is
-    /// polled.
+    /// Reports every few seconds, and at once if something new was applied, until the server stops.
     async fn keep_reporting(self, app: App) {
         let mut ticks = interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -111,7 +110,7 @@ impl Member {
             if last.is_some_and(|(known, at)| known == seq && at.elapsed() < REPORT_EVERY) {
                 continue;
             }
-            // Following the revocations says so when the database is away.
+            // If the database is away, the job that follows the revocations logs it.
             if let Err(error) = report(&app, self.id, &self.name, seq).await {
                 tracing::debug!(error.cause = %error, "this replica could not report");
             }
@@ -119,15 +118,15 @@ impl Member {
         }
     }
 
-    /// Says that this server stops.
+    /// Reports that this server stops.
     async fn leave(&self, app: &App) {
         if let Err(error) = leave(app, self.id).await {
-            tracing::debug!(error.cause = %error, "this replica could not say that it stops");
+            tracing::debug!(error.cause = %error, "this replica could not report that it stops");
         }
     }
 }
 
-/// Purges notices once an hour, for as long as it is polled.
+/// Deletes old notices once an hour, until the server stops.
 async fn keep_purging_notices(app: App) {
     purge::hourly(&app, "notices", async |_, connection, max| {
         notice::delete_before(connection, clock::now().minus_seconds(NOTICES_KEPT_FOR), max).await
@@ -135,7 +134,7 @@ async fn keep_purging_notices(app: App) {
     .await;
 }
 
-/// Purges once an hour, for as long as it is polled.
+/// Deletes expired rows once an hour, until the server stops.
 async fn keep_purging(app: App) {
     purge::hourly(&app, "replicas", async |_, connection, max| {
         let before = clock::now().minus_seconds(KEPT_FOR);

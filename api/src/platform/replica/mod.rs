@@ -1,4 +1,4 @@
-//! Replicas: which servers are on line, and how far each has applied what others revoked and changed.
+//! Replicas: the servers that are online, and how far each has applied the revocations and notices of the others.
 
 pub(crate) mod jobs;
 mod store;
@@ -13,17 +13,17 @@ use crate::base::clock::{self, Timestamp};
 use crate::base::error::Result;
 use crate::platform::unit_of_work::UnitOfWork;
 
-/// A replica counts as on line for so long after it was last heard of, in seconds.
+/// The time for which a replica counts as online after its last report, in seconds.
 const ON_LINE_FOR: u64 = 15;
 
-/// A server that is on line.
+/// A server that is online.
 #[derive(Debug, Clone)]
 pub struct Replica {
-    /// What its operator calls it.
+    /// The name that its operator gave it.
     pub name: String,
-    /// The last place in the sequence of revocations that it has applied.
+    /// The number in the sequence of revocations and notices up to which it has applied everything.
     pub seq: i64,
-    /// When it last said so, in seconds since the epoch.
+    /// The instant of its last report, in seconds since the epoch.
     pub seen: u64,
 }
 
@@ -34,27 +34,27 @@ impl From<Model> for Replica {
     }
 }
 
-/// The replicas that are on line, by name, and the last place in the sequence that there is: a
-/// replica that has come so far has applied everything.
+/// Returns the replicas that are online, by name, and the last number in the sequence. A replica that has reached this
+/// number has applied everything.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn list(app: &App) -> Result<(Vec<Replica>, i64)> {
-    // Asked first: what is written meanwhile is not waited for.
+    // The number is read first, so that it does not include what is written meanwhile.
     let seq = last_place(app).await?;
     let since = clock::now().minus_seconds(ON_LINE_FOR);
     let rows = store::seen_since(app.database.reader(), since).await?;
     Ok((rows.into_iter().map(Replica::from).collect(), seq))
 }
 
-/// The last place that was committed: that of the revocations and that of the notices added up, as of one instant. A
-/// replica that has come so far has applied both.
+/// Returns the last number that was committed: the sum of those of the revocations and of the notices, at one instant.
+/// A replica that has reached this number has applied both.
 async fn last_place(app: &App) -> Result<i64> {
     Ok(store::last_place(app.database.reader()).await?)
 }
 
-/// Says that this replica is on line, and how far it has come.
+/// Reports that this replica is online, and how far it has come.
 async fn report(app: &App, id: ReplicaId, name: &str, seq: i64) -> Result<()> {
     let work = UnitOfWork::begin(app).await?;
     let row = Model { id, name: name.to_owned(), seq, seen_at: clock::now().millis() };
@@ -62,7 +62,7 @@ async fn report(app: &App, id: ReplicaId, name: &str, seq: i64) -> Result<()> {
     work.commit().await
 }
 
-/// Says that a replica is not on line any more.
+/// Reports that a replica is no longer online.
 async fn leave(app: &App, id: ReplicaId) -> Result<()> {
     let work = UnitOfWork::begin(app).await?;
     store::delete(&*work, id).await?;

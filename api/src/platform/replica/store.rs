@@ -11,7 +11,7 @@ use sea_orm::{
 use crate::base::clock::Timestamp;
 use crate::base::database::delete_some;
 
-/// Inserts a row, or overwrites the one there is.
+/// Inserts a row, or overwrites the existing one.
 pub(super) async fn put(connection: &impl ConnectionTrait, row: Model) -> Result<(), DbErr> {
     let known = OnConflict::column(Column::Id)
         .update_columns([Column::Name, Column::Seq, Column::SeenAt])
@@ -23,7 +23,7 @@ pub(super) async fn put(connection: &impl ConnectionTrait, row: Model) -> Result
         .map(drop)
 }
 
-/// The last places of the revocations and of the notices, added up, as one statement sees them.
+/// Returns the sum of the last numbers of the revocations and of the notices, read in one statement.
 pub(super) async fn last_place(connection: &impl ConnectionTrait) -> Result<i64, DbErr> {
     let sql = "select cast(coalesce((select max(seq) from revocation), 0) \
                + coalesce((select max(seq) from notice), 0) as bigint)";
@@ -47,7 +47,7 @@ pub(super) async fn delete(connection: &impl ConnectionTrait, id: ReplicaId) -> 
     Entity::delete_by_id(id).exec(connection).await.map(drop)
 }
 
-/// Deletes some rows that were last seen before an instant; says how many.
+/// Deletes at most `max` rows that were last seen before an instant. Returns their number.
 pub(super) async fn delete_seen_before(
     connection: &impl ConnectionTrait,
     time: Timestamp,

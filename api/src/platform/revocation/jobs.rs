@@ -1,4 +1,4 @@
-//! Purging the table, and noting how long tokens live.
+//! The jobs that delete expired revocations and record the lifetime of tokens.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::base::error::Result;
 use crate::platform::job::purge;
 use crate::platform::unit_of_work::UnitOfWork;
 
-/// How often a server looks whether its note is due, and how old that may be.
+/// The interval at which a server checks whether its record is due, and the age at which it is due.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 const NOTED_FOR: Duration = Duration::from_secs(30);
 
@@ -24,7 +24,7 @@ pub(crate) fn start(app: &App, background: &mut Background) {
     background.start(keep_purging(app.clone()));
 }
 
-/// Notes how long the tokens of this server live, and learns of others', for as long as it is polled.
+/// Records the lifetime of this server's tokens and reads that of other servers, until the server stops.
 async fn keep_noting_life(app: App) {
     let mut ticks = interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -34,12 +34,12 @@ async fn keep_noting_life(app: App) {
             continue;
         }
         if let Err(error) = note_life(&app).await {
-            tracing::debug!(error.cause = %error, "it could not be noted how long tokens live");
+            tracing::debug!(error.cause = %error, "the lifetime of tokens could not be recorded");
         }
     }
 }
 
-/// Purges once an hour, for as long as it is polled.
+/// Deletes expired rows once an hour, until the server stops.
 async fn keep_purging(app: App) {
     purge::hourly(&app, "revocations", async |_, connection, max| {
         store::delete_until(connection, clock::now().minus_seconds(GRACE), max).await
@@ -47,12 +47,12 @@ async fn keep_purging(app: App) {
     .await;
 }
 
-/// Notes how long the tokens live that this server signs, before it signs any; and learns of the longest
-/// life that others noted.
+/// Records the lifetime of the tokens that this server signs, before it signs any. It also reads the longest lifetime
+/// that other servers recorded.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub(crate) async fn note_life(app: &App) -> Result<()> {
     let began = Stopwatch::start();
     let own = app.config.access_token_expires;

@@ -1,5 +1,5 @@
-//! What memory has of the table: read whole at the start, followed from then on, and dropped once no
-//! token needs it.
+//! The revocations in memory: read as a whole at the start, followed from then on, and dropped when no token needs
+//! them.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,32 +16,32 @@ use crate::app::App;
 use crate::base::clock::{self, Stopwatch, Timestamp};
 use crate::base::error::{Code, Error, Result};
 
-/// How many rows are read at once.
+/// The number of rows that are read at once.
 const BATCH: u64 = 20_000;
 
-/// How long a server waits for a batch, at its start and later.
+/// The time that a server waits for a batch, at its start and later.
 const START_WITHIN: Duration = Duration::from_secs(8);
 const FOLLOW_WITHIN: Duration = Duration::from_secs(2);
 
-/// How long memory keeps an entry after its last token expired, in seconds. The table keeps it for a day.
+/// The time for which memory keeps an entry after its last token expired, in seconds. The table keeps it for a day.
 const KEPT_FOR: u64 = 300;
 
-/// How often entries are dropped.
+/// The interval at which entries are dropped.
 const DROP_EVERY: Duration = Duration::from_secs(30);
 
-/// How often a long read says how far it is.
-const TELL_EVERY: Duration = Duration::from_secs(5);
+/// The interval at which a long read logs its progress.
+const LOG_EVERY: Duration = Duration::from_secs(5);
 
-/// What this replica knows of revocations, and since when.
+/// The revocations that this replica knows, and their age.
 #[derive(Debug)]
 pub struct State {
     list: Arc<RevocationList>,
-    /// The last row that was read: what comes after it is new.
+    /// The last row that was read. Later rows are new.
     place: Mutex<Option<Row>>,
     last_seq: AtomicI64,
     read: Mutex<Option<Stopwatch>>,
     dropped: Mutex<Option<Stopwatch>>,
-    /// When this server noted how long its tokens live.
+    /// The instant when this server last recorded the lifetime of its tokens.
     noted: Mutex<Option<Stopwatch>>,
     longest_life: AtomicI64,
     started: Stopwatch,
@@ -63,42 +63,45 @@ impl State {
         }
     }
 
-    /// The list that tokens are checked against.
+    /// Returns the list that tokens are checked against.
     pub fn list(&self) -> Arc<RevocationList> {
         Arc::clone(&self.list)
     }
 
-    /// How long ago the table was last read; `None` before the first time, and while it is read anew.
+    /// Returns the time since the table was last read; `None` before the first time, and while the whole table is read
+    /// again.
     pub fn age(&self) -> Option<Duration> {
         get(&self.read).map(|read| read.elapsed())
     }
 
-    /// Whether the list is young enough to say yes by, and has all that may cover a valid token.
+    /// Returns true if the list is recent enough to accept tokens, and contains every revocation that may cover a valid
+    /// token.
     pub fn are_known(&self) -> bool {
         self.age().is_some_and(|age| age <= self.max_staleness) && !self.are_dropped_too_far()
     }
 
-    /// Whether a clock was set back, so that entries were dropped that may be needed.
+    /// Returns true if a clock was set back, and entries that may be needed again were dropped.
     fn are_dropped_too_far(&self) -> bool {
         clock::now().minus_seconds(KEPT_FOR).seconds() < self.list.dropped_before()
     }
 
-    /// The last place in the sequence that memory knows of.
+    /// Returns the last number in the sequence that memory contains.
     pub(crate) fn applied(&self) -> i64 {
         self.last_seq.load(Ordering::SeqCst)
     }
 
-    /// Puts entries whose transaction was committed into memory.
+    /// Adds entries to memory whose transaction was committed.
     pub(crate) fn apply(&self, entries: impl IntoIterator<Item = Revocation>) {
         entries.into_iter().for_each(|entry| self.list.add(entry));
     }
 
-    /// The longest life of an access token that may still be valid, as far as this server knows, in seconds.
+    /// Returns the longest lifetime of an access token that may still be valid, in seconds, as far as this server
+    /// knows.
     pub(crate) fn longest_life(&self) -> u64 {
         self.longest_life.load(Ordering::SeqCst).unsigned_abs()
     }
 
-    /// How long ago this server noted how long its tokens live; `None` before the first time.
+    /// Returns the time since this server last recorded the lifetime of its tokens; `None` before the first time.
     pub(super) fn noted_ago(&self) -> Option<Duration> {
         get(&self.noted).map(|noted| noted.elapsed())
     }
@@ -124,27 +127,27 @@ fn set<T>(held: &Mutex<Option<T>>, value: Option<T>) {
     *held.lock().unwrap_or_else(PoisonError::into_inner) = value;
 }
 
-/// Reads what the table has and memory would keep: at the start, and when the rows are not those that
-/// memory has followed.
+/// Reads every row of the table that memory would keep: at the start, and when the table no longer contains the rows
+/// that memory has followed.
 ///
-/// Nothing that memory knows is taken out: what a restored database forgot stays refused. However long
-/// the whole takes, each batch must be there in time.
+/// Entries in memory stay, so revocations that a restored database does not contain still apply. The whole may take
+/// long, but each batch must arrive in time.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub(crate) async fn load(app: &App, connection: &impl ConnectionTrait) -> Result<()> {
     load_within(app, connection, START_WITHIN).await
 }
 
 async fn load_within(app: &App, connection: &impl ConnectionTrait, within: Duration) -> Result<()> {
     let known = &app.revocation;
-    // Until all of it was read, no token is accepted.
+    // Until everything is read, no token is accepted.
     set(&known.read, None);
     let since = in_time(within, drop_time(app, connection)).await?;
     let mut began = Stopwatch::start();
     let last = in_time(within, store::last(connection)).await?;
-    let (mut count, mut told) = (0, began);
+    let (mut count, mut last_logged) = (0, began);
     if let Some(last) = &last {
         let mut after = (Timestamp::from_millis(0).plus_seconds(since).millis() - 1, i64::MAX);
         loop {
@@ -153,12 +156,12 @@ async fn load_within(app: &App, connection: &impl ConnectionTrait, within: Durat
             let Some(end) = rows.last().map(|row| (row.until, row.seq)) else { break };
             (after, count) = (end, count + rows.len());
             known.apply(rows.into_iter().filter(covers).filter_map(entry));
-            if told.elapsed() > TELL_EVERY {
+            if last_logged.elapsed() > LOG_EVERY {
                 tracing::info!(revocations = count, "revocations are being read");
-                told = Stopwatch::start();
+                last_logged = Stopwatch::start();
             }
         }
-        // Reading many took its time, and what came meanwhile is read next.
+        // Reading many rows took its time. The rows that came meanwhile are read next.
         began = Stopwatch::start();
     }
     known.list.recall(since);
@@ -166,15 +169,15 @@ async fn load_within(app: &App, connection: &impl ConnectionTrait, within: Durat
     catch_up(app, connection, within, began).await.map(drop)
 }
 
-/// Reads what was committed to the table since the last time; says whether the table was of another past and was read
-/// whole.
+/// Reads the rows that were committed since the last time. Returns true if the table had another history and was read
+/// as a whole.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub(crate) async fn follow(app: &App, connection: &impl ConnectionTrait) -> Result<bool> {
     if app.revocation.are_dropped_too_far() {
-        tracing::warn!("the clock was set back: revocations that were dropped are read again");
+        tracing::warn!("the clock was set back, so revocations that were dropped are read again");
         load_within(app, connection, FOLLOW_WITHIN).await?;
         return Ok(true);
     }
@@ -208,7 +211,7 @@ async fn catch_up(
         let Some(rows) = new_rows(place.as_ref(), rows) else {
             tracing::warn!(
                 revocation.seq = seq,
-                "the revocations are not those that were followed, as after a backup was restored: \
+                "the table of revocations has another history, as after a backup was restored: \
                  they are read again"
             );
             Box::pin(load_within(app, connection, within)).await?;
@@ -219,7 +222,7 @@ async fn catch_up(
             apply_row(app, connection, within, row).await?;
         }
         if last.is_some() {
-            // Only now: whoever reads on from here must find in memory what is not read again.
+            // Only now: a reader that continues from here must find the rows before it in memory.
             known.move_to(last);
         }
         if !is_full {
@@ -230,8 +233,8 @@ async fn catch_up(
     }
 }
 
-/// The rows after `place`, of those from there on; `None` if they are of another past: another row
-/// stands there, or none although nobody lifted it.
+/// Returns the rows after `place`; `rows` begins at that place. Returns `None` if the table has another history: there
+/// is a different row at that place, or none although it was not lifted.
 fn new_rows(place: Option<&Row>, mut rows: Vec<Row>) -> Option<Vec<Row>> {
     let Some(place) = place else { return Some(rows) };
     match rows.first() {
@@ -256,8 +259,8 @@ async fn apply_row(
 ) -> Result<()> {
     if row.kind == LIFT {
         let Some(lifted) = lifted(row.clone()) else { return Ok(()) };
-        // What else there is of it holds on. It is read first: a database that goes away here must not
-        // leave memory without it.
+        // Other revocations of the same id still hold. They are read first, so that memory keeps them if the database
+        // goes away here.
         let subject = row.subject.split(':').next_back().unwrap_or_default().to_owned();
         let rest = in_time(within, store::of(connection, 0, &[subject])).await?;
         app.revocation.list.lift(lifted);
@@ -268,11 +271,12 @@ async fn apply_row(
     Ok(())
 }
 
-/// Before which instant tokens have expired for so long that memory need not know them, in seconds since
-/// the epoch.
+/// Returns the instant, in seconds since the epoch, before which tokens expired so long ago that memory does not need
+/// their revocations.
 ///
-/// By the smaller of two clocks: this machine's, and PostgreSQL's, or the one that nobody set since the
-/// start. If one of them jumps ahead, nothing is dropped too early.
+/// It uses the smaller of two clocks. One is the clock of this machine. The other is PostgreSQL's clock, or, with
+/// SQLite, a clock that counts from the start and cannot be set. So if one of them jumps ahead, nothing is dropped too
+/// early.
 async fn drop_time(app: &App, connection: &impl ConnectionTrait) -> Result<u64, DbErr> {
     let steady = match store::clock(connection).await? {
         Some(database) => database,
@@ -285,31 +289,34 @@ async fn in_time<T>(within: Duration, read: impl Future<Output = Result<T, DbErr
     match timeout(within, read).await {
         Ok(read) => Ok(read?),
         Err(_) => {
-            let cause = format!("no answer in {} seconds", within.as_secs());
+            let cause = format!("the database did not answer within {} seconds", within.as_secs());
             Err(Error::because(Code::ServiceUnavailable, cause))
         }
     }
 }
 
-/// What a row says is revoked no more.
+/// Returns the revocation that a row lifts.
 fn lifted(row: Row) -> Option<Revocation> {
     let (kind, subject) = row.subject.split_once(':')?;
     entry(Row { kind: kind.to_owned(), subject: subject.to_owned(), ..row })
 }
 
-/// Whether a row covers tokens, or may.
+/// Returns true if a row may cover tokens.
 fn covers(row: &Row) -> bool {
     row.kind != LIFT
 }
 
-/// A row as an entry of the list. One that a newer release wrote and this one does not know is
-/// passed over: refusing to read on would refuse every token.
+/// Converts a row to an entry of the list. It skips a row of a kind that only a newer release knows: if it failed
+/// instead, this server could read no further and would refuse every token.
 pub(super) fn entry(row: Row) -> Option<Revocation> {
     let Row { seq, kind, subject, until, at } = row;
     let until = Timestamp::from_millis(until).seconds();
     let known = [TOKEN, SESSION, USER].contains(&kind.as_str());
     let Some(id) = subject.parse::<Uuid>().ok().filter(|_| known) else {
-        tracing::error!(revocation.seq = seq, "a revocation is of an unknown kind, or of no id");
+        tracing::error!(
+            revocation.seq = seq,
+            "a revocation is ignored, because its kind is unknown or its id is invalid"
+        );
         return None;
     };
     Some(match kind.as_str() {
@@ -328,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn another_past_is_told_from_rows_that_were_lifted() {
+    fn another_history_is_distinguished_from_rows_that_were_lifted() {
         let place = row(5, SESSION, "a");
         let (next, other) = (row(6, SESSION, "b"), row(5, SESSION, "c"));
         let lift = row(7, LIFT, "sid:a");

@@ -1,7 +1,7 @@
-//! Revocations: the jti blacklist and its kin, in the table and in memory.
+//! Revocations of tokens, sessions and users, in the table and in memory.
 //!
-//! The table is the truth, and every replica follows it by its sequence. Memory answers requests:
-//! no query tells whether a token was revoked.
+//! The table is the source of truth, and every replica follows it by its sequence. Memory answers requests: checking
+//! whether a token was revoked needs no query.
 
 pub(crate) mod jobs;
 mod life;
@@ -26,50 +26,50 @@ use crate::base::clock::{self, Timestamp};
 use crate::base::error::{Code, Error, Result};
 use crate::base::listing::{Limit, Page};
 
-/// How long a row outlives what it covers, in seconds: a clock that jumps ahead and back must not revive a
-/// token.
+/// The time for which a row is kept after the tokens that it covers have expired, in seconds. A clock that jumps ahead
+/// and back must not make a token valid again.
 const GRACE: u64 = 86_400;
 
-/// What happened that something was revoked.
+/// The reason for a revocation.
 #[derive(Debug, Clone, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Reason {
-    /// Its user signed out.
+    /// The user signed out.
     Logout,
-    /// Its user signed out everywhere.
+    /// The user signed out everywhere.
     LogoutAll,
-    /// A refresh token was used that had been spent.
+    /// A refresh token was used that had already been exchanged.
     Reuse,
-    /// A refresh token was used that the session has not given yet: the database was restored from an
-    /// older copy.
+    /// A refresh token was used that the session has not issued yet: the database was restored from an older copy.
     Restored,
-    /// Its user has a new password.
+    /// The user has a new password.
     PasswordChange,
-    /// Its user took back an address that somebody else had changed.
+    /// The user took back an address that somebody else had changed.
     EmailRestored,
-    /// Its user may not sign in any more.
+    /// The user was deactivated.
     Deactivated,
-    /// Its user may more than before, and signs in anew.
+    /// The user has more permissions than before, and must sign in again.
     Raised,
-    /// Its user may do less than before.
+    /// The user has fewer permissions than before.
     ScopesLost,
-    /// Its user was deleted.
+    /// The user was deleted.
     Deleted,
-    /// Its user ended it from another session.
+    /// The user ended it from another session.
     Ended,
-    /// Its holder gave it up (RFC 7009).
+    /// The holder revoked it (RFC 7009).
     Revoked,
-    /// A superuser did it, with these words.
+    /// A superuser revoked it, for this reason.
     Admin(String),
 }
 
 impl Reason {
-    /// Its name, which the user of a session is told: what a superuser wrote is for superusers.
+    /// Returns the name of the reason, which is shown to the user of a session. The words of a superuser are only for
+    /// superusers.
     pub fn name(&self) -> &'static str {
         self.into()
     }
 
-    /// The words that are stored.
+    /// Returns the words that are stored.
     pub fn as_str(&self) -> &str {
         match self {
             Reason::Admin(words) => words,
@@ -78,7 +78,7 @@ impl Reason {
     }
 }
 
-/// Fails where this replica cannot know what was revoked: a wrong yes is worse than no answer.
+/// Fails if this replica cannot know what was revoked: no answer is better than accepting a revoked token.
 ///
 /// # Errors
 ///
@@ -91,12 +91,12 @@ pub fn require_known(app: &App) -> Result<()> {
     }
 }
 
-/// Writes entries in the transaction of the act that caused them; a token that is revoked alone is counted with those of
-/// a session.
+/// Writes entries in the transaction of the operation that caused them. A single revoked token is counted with those of
+/// its session.
 ///
 /// # Errors
 ///
-/// When the database refuses.
+/// If the database returns an error.
 pub(super) async fn write(
     transaction: &DatabaseTransaction,
     entries: &[Revocation],
@@ -110,11 +110,11 @@ pub(super) async fn write(
     Ok(store::insert(transaction, entries, session, reason.as_str(), at).await?)
 }
 
-/// How many tokens of a session were revoked alone and may still be valid.
+/// Returns the number of tokens of a session that were revoked singly and may still be valid.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub(crate) async fn count_alone(
     transaction: &DatabaseTransaction,
     session: SessionId,
@@ -123,12 +123,13 @@ pub(crate) async fn count_alone(
     Ok(store::count_alone(transaction, session, now).await?)
 }
 
-/// The place of a new session's first access token in the order of its user's: now, or after the latest
-/// cut-off, whose clock may have been ahead. The user is locked: no other cut-off comes in between.
+/// Returns the instant at which a new session's first access token is issued. This is now, or just after the latest
+/// cut-off of the user if that is later, because a clock was ahead. The user is locked, so no other cut-off can come in
+/// between.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub(crate) async fn next_issue(
     app: &App,
     transaction: &DatabaseTransaction,
@@ -145,20 +146,20 @@ pub(crate) async fn next_issue(
     Ok(after.map_or(now, |after| now.max(Timestamp::from_millis(after))))
 }
 
-/// What was revoked, as an operator sees it. Instants are seconds since the epoch.
+/// A revocation, as an operator sees it. Instants are seconds since the epoch.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// Its place in the sequence.
+    /// The number of the entry in the sequence.
     pub seq: i64,
-    /// What `subject` is: `jti`, `sid`, `sub`, or `lift` for the end of another.
+    /// The kind of `subject`: `jti`, `sid`, `sub`, or `lift` for an entry that lifts another.
     pub kind: String,
     /// The id of a token, a session or a user.
     pub subject: String,
-    /// What happened.
+    /// The reason.
     pub why: String,
-    /// When it happened.
+    /// The instant of the revocation.
     pub at: u64,
-    /// When the last token it covers has expired.
+    /// The instant when the last token that it covers has expired.
     pub until: u64,
 }
 
@@ -170,14 +171,15 @@ impl From<Model> for Entry {
     }
 }
 
-/// The kinds of entries that cover tokens. Others tell replicas what to read again.
+/// The kinds of entries that cover tokens. An entry of the other kind, `lift`, ends one of these.
 pub const COVERING: [&str; 3] = [TOKEN, SESSION, USER];
 
-/// A page of what was revoked, the latest first, from before `before`. Of some kinds alone, if any are given.
+/// Returns a page of the revocations, the latest first, with numbers below `before`. With `kinds`, only those of these
+/// kinds.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn list(
     app: &App,
     kinds: Option<&[&str]>,
@@ -189,13 +191,13 @@ pub async fn list(
     Ok(limit.page(rows).map(Entry::from))
 }
 
-/// Takes an entry back, and returns it: on every replica within a second, for memory learns of it as every replica's does,
-/// in the order of the sequence. Others for the same id hold on. A session that ended stays ended: only its access tokens
-/// are accepted again.
+/// Lifts an entry and returns it. Every replica, also this one, applies the change within a second, when it reads the
+/// table in the order of the sequence. Other entries for the same id still hold. A session that ended stays ended: only
+/// its access tokens are accepted again.
 ///
 /// # Errors
 ///
-/// [`Code::NotFound`] when there is none.
+/// [`Code::NotFound`] if there is no such entry.
 pub(crate) async fn lift(transaction: &DatabaseTransaction, seq: i64) -> Result<Entry> {
     let row = store::find(transaction, seq).await?.ok_or(Code::NotFound)?;
     if !COVERING.contains(&row.kind.as_str()) {
@@ -209,11 +211,11 @@ pub(crate) async fn lift(transaction: &DatabaseTransaction, seq: i64) -> Result<
     Ok(row.into())
 }
 
-/// Whether a token was revoked, by what memory knows and by what was committed since.
+/// Returns true if a token was revoked, according to memory and to the rows that were committed since.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
+/// If the database does not answer.
 pub(crate) async fn is_revoked(
     app: &App,
     connection: &impl ConnectionTrait,

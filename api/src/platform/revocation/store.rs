@@ -12,7 +12,7 @@ use tessera_verify::Revocation;
 use crate::base::clock::Timestamp;
 use crate::base::database::delete_some;
 
-/// How many rows one statement inserts: databases bound a statement's parameters.
+/// The number of rows that one statement inserts. Databases limit the number of parameters.
 const ROWS_AT_ONCE: usize = 1000;
 
 pub(super) async fn insert(
@@ -31,7 +31,7 @@ pub(super) async fn insert(
             Revocation::User { sub, issued_by, until, .. } => {
                 (USER, sub.to_string(), until, issued_by.cast_signed())
             }
-            _ => return Err(DbErr::Custom("no row says such a revocation".to_owned())),
+            _ => return Err(DbErr::Custom("this kind of revocation cannot be stored".to_owned())),
         };
         Ok(ActiveModel {
             seq: NotSet,
@@ -50,7 +50,7 @@ pub(super) async fn insert(
     Ok(())
 }
 
-/// Rows, the latest first; of some kinds alone, if any are given.
+/// Returns rows, the latest first. With `kinds`, only those of these kinds.
 pub(super) async fn before(
     connection: &impl ConnectionTrait,
     kinds: Option<&[&str]>,
@@ -74,7 +74,7 @@ pub(super) async fn find(
     Entity::find_by_id(seq).one(connection).await
 }
 
-/// The rows after `seq` for these ids.
+/// Returns the rows after `seq` for these ids.
 pub(super) async fn of(
     connection: &impl ConnectionTrait,
     seq: i64,
@@ -92,7 +92,7 @@ pub(super) async fn delete(connection: &impl ConnectionTrait, seq: i64) -> Resul
     Entity::delete_by_id(seq).exec(connection).await.map(|deleted| deleted.rows_affected == 1)
 }
 
-/// Inserts a row that ends another.
+/// Inserts a row that lifts another.
 pub(super) async fn insert_lift(
     connection: &impl ConnectionTrait,
     subject: String,
@@ -111,8 +111,8 @@ pub(super) async fn insert_lift(
     Entity::insert(row).exec_without_returning(connection).await.map(drop)
 }
 
-/// What memory has of a row: its place, what it says, and until and since when. With the subject these
-/// tell it from a row that has the same place in another past.
+/// The part of a row that memory needs. All fields together distinguish it from a row with the same number in another
+/// history of the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Row {
     pub(super) seq: i64,
@@ -138,7 +138,7 @@ impl From<Model> for Row {
     }
 }
 
-/// Some rows from `seq` on, that one with them, in the order of the sequence.
+/// Returns some rows in the order of the sequence, beginning with `seq` itself.
 pub(super) async fn from(
     connection: &impl ConnectionTrait,
     seq: i64,
@@ -156,7 +156,7 @@ pub(super) async fn from(
     Ok(rows.into_iter().map(Row::of).collect())
 }
 
-/// The row with the highest place.
+/// Returns the row with the highest number.
 pub(super) async fn last(connection: &impl ConnectionTrait) -> Result<Option<Row>, DbErr> {
     let row = Entity::find()
         .select_only()
@@ -169,8 +169,8 @@ pub(super) async fn last(connection: &impl ConnectionTrait) -> Result<Option<Row
     Ok(row.map(Row::of))
 }
 
-/// Some rows up to a place whose `until` and place come after `after`, in that order: by an index, so that
-/// rows nobody needs are not read.
+/// Returns some rows up to the number `up_to`, ordered by `until` and number, beginning after `after`. It uses an
+/// index, so rows that nobody needs are not read.
 pub(super) async fn lasting(
     connection: &impl ConnectionTrait,
     after: (i64, i64),
@@ -192,7 +192,7 @@ pub(super) async fn lasting(
     Ok(rows.into_iter().map(Row::of).collect())
 }
 
-/// The database's clock, if it has one of its own.
+/// Returns the time of the database's clock, if it has its own.
 pub(super) async fn clock(connection: &impl ConnectionTrait) -> Result<Option<Timestamp>, DbErr> {
     if connection.get_database_backend() != DbBackend::Postgres {
         return Ok(None);
@@ -202,7 +202,7 @@ pub(super) async fn clock(connection: &impl ConnectionTrait) -> Result<Option<Ti
     row.map(|row| row.try_get_by_index(0).map(Timestamp::from_millis)).transpose()
 }
 
-/// How many tokens of a session were revoked alone and may still be valid.
+/// Returns the number of tokens of a session that were revoked singly and may still be valid.
 pub(super) async fn count_alone(
     connection: &impl ConnectionTrait,
     session: SessionId,
@@ -219,7 +219,7 @@ pub(super) async fn feed(connection: &impl ConnectionTrait) -> Result<Option<fee
     feed::Entity::find_by_id(feed::ONLY).one(connection).await
 }
 
-/// Inserts the row, or overwrites the one there is.
+/// Inserts the row, or overwrites the existing one.
 pub(super) async fn put_feed(
     connection: &impl ConnectionTrait,
     row: feed::Model,
@@ -234,8 +234,8 @@ pub(super) async fn put_feed(
         .map(drop)
 }
 
-/// Deletes some rows that nothing needs since an instant, and says how many. The last row of all stays: servers
-/// know their place in the table by it.
+/// Deletes at most `max` rows that nothing has needed since an instant. Returns their number. The very last row stays,
+/// because servers know by it how far they have read.
 pub(super) async fn delete_until(
     connection: &impl ConnectionTrait,
     time: Timestamp,

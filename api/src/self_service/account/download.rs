@@ -1,7 +1,7 @@
-//! The download of an export: one JSON document, written as it is read.
+//! The download of an export: one JSON document that is sent while it is read.
 //!
-//! A task reads and writes it, because a caller may take nothing for a long time: the task gives up then, with its
-//! place among the exports. What breaks off has no end, which HTTP tells the caller: it is not taken for the whole.
+//! A task reads and writes it, because a client may read nothing for a long time. Then the task stops and frees its
+//! slot. An export that broke off has no last chunk, so the client does not take it for the whole document.
 
 use std::time::Duration;
 
@@ -26,13 +26,13 @@ use crate::self_service::session::http::SessionResponse;
 /// The size of a chunk, in bytes.
 const CHUNK: usize = 16 * 1024;
 
-/// The longest time in which a caller reads nothing before the download is cut off.
+/// The maximum time in which a client reads nothing before the download ends.
 const TAKEN_WITHIN: Duration = Duration::from_secs(30);
 
-/// The longest time that a whole download may take.
+/// The maximum time of a whole download.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(600);
 
-/// An export that is sent as it is read.
+/// An export that is sent while it is read.
 pub(crate) struct Download(pub(crate) Export);
 
 /// A message to the body of the response.
@@ -44,17 +44,17 @@ enum Piece {
 impl IntoResponse for Download {
     fn into_response(self) -> Response {
         let (sender, receiver) = mpsc::channel(1);
-        // Whatever the log says of it is known by its request.
+        // Log lines of the task have the id of the request.
         let request = request_context::current().request_id.unwrap_or_default();
         tokio::spawn(async move {
             let user = self.0.user.id;
-            let broke = match timeout(WRITTEN_WITHIN, Writer::new(sender).write(self.0)).await {
+            let cause = match timeout(WRITTEN_WITHIN, Writer::new(sender).write(self.0)).await {
                 Ok(Ok(())) => return,
                 Ok(Err(cause)) => cause,
                 Err(_) => format!("it took longer than {} seconds", WRITTEN_WITHIN.as_secs()),
             };
             tracing::warn!(
-                request.id = request, user.id = %user, error.cause = broke,
+                request.id = request, user.id = %user, error.cause = cause,
                 "an export broke off"
             );
         });
@@ -64,8 +64,8 @@ impl IntoResponse for Download {
     }
 }
 
-/// The next bytes for the connection. Where the writer went without saying that this is the end, it is an error: the
-/// connection is cut.
+/// The next bytes for the connection. If the writer stopped before the end, this is an error, which closes the
+/// connection.
 async fn next(
     receiver: Option<Receiver<Piece>>,
 ) -> Option<(Result<Bytes, std::io::Error>, Option<Receiver<Piece>>)> {
@@ -77,7 +77,7 @@ async fn next(
     }
 }
 
-/// Writes a document, some bytes at a time.
+/// Writes the document in chunks.
 struct Writer {
     sender: Sender<Piece>,
     waiting: Vec<u8>,
@@ -88,13 +88,13 @@ impl Writer {
         Self { sender, waiting: Vec::new() }
     }
 
-    /// Writes the whole; or says why it broke off.
+    /// Writes the whole document. Returns the cause if it breaks off.
     async fn write(mut self, mut export: Export) -> Result<(), String> {
         self.put("{\"user\":").await?;
         let user = UserResponse::with_pending(&export.user, export.pending_email.take());
         self.put(&user.to_json_string()).await?;
         let email = export.user.email.clone();
-        // The lists of the document, in the order in which their pages come.
+        // The lists of the document, in the order in which the export reads them.
         let mut lists = ["sessions", "api_tokens", "former_emails", "audit"].into_iter();
         let (mut open, mut is_first) = (None, true);
         while let Some(part) = export.read().await.map_err(|error| error.to_string())? {
@@ -102,7 +102,7 @@ impl Writer {
             while open != Some(list) {
                 let end = if open.is_some() { "]" } else { "" };
                 open = lists.next();
-                let name = open.ok_or("pages came out of order")?;
+                let name = open.ok_or("the pages came in the wrong order")?;
                 self.put(&format!("{end},\"{name}\":[")).await?;
                 is_first = true;
             }
@@ -131,8 +131,10 @@ impl Writer {
     async fn hand_over(&self, piece: Piece) -> Result<(), String> {
         match timeout(TAKEN_WITHIN, self.sender.send(piece)).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err("the caller went away".to_owned()),
-            Err(_) => Err(format!("the caller took nothing for {} s", TAKEN_WITHIN.as_secs())),
+            Ok(Err(_)) => Err("the client closed the connection".to_owned()),
+            Err(_) => {
+                Err(format!("the client read nothing for {} seconds", TAKEN_WITHIN.as_secs()))
+            }
         }
     }
 }
@@ -153,7 +155,7 @@ fn items_of(part: Part, email: &str) -> (&'static str, Vec<String>) {
     }
 }
 
-/// In the document, it is what it is once it arrived.
+/// In the OpenAPI document, a download is the JSON document that it sends.
 impl ApiResponse for Download {
     fn meta() -> MetaResponses {
         Json::<ExportResponse>::meta()

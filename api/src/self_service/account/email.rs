@@ -1,5 +1,5 @@
-//! The addresses of a user: a new one that waits to be proved, and the links by which previous ones take the account
-//! back.
+//! The addresses of a user: a new one that is not confirmed yet, and the links with which previous addresses take the
+//! account back.
 
 use sea_orm::DatabaseTransaction;
 
@@ -16,10 +16,11 @@ use crate::platform::rate_limit;
 use crate::platform::rate_limit::mail::MailReason;
 use crate::platform::unit_of_work::UnitOfWork;
 
-/// How long a link is good in any case, in seconds from the change: its holder has a day to read their mail.
+/// The time after a change in which a link can only be cancelled with its token, in seconds. Its holder has a day to
+/// read their mail.
 const KEPT_AT_LEAST: u64 = 24 * 3600;
 
-/// Fails if no mail is sent: a new address could never be proved.
+/// Fails if the server sends no mail, because then a new address could never be verified.
 ///
 /// # Errors
 ///
@@ -28,15 +29,15 @@ pub(super) fn require_mail(app: &App) -> Result<()> {
     if app.mail.sends() {
         return Ok(());
     }
-    let sentence = "This service requires verified addresses and sends no mail: ask an administrator to set yours";
+    let sentence = "A new address must be verified, but this server sends no mail. Ask an administrator to set it";
     Err(Error::field("email", sentence))
 }
 
-/// Has a new address wait until it is proved. The user is locked.
+/// Stores a new address as pending and sends it a mail. The user is locked.
 ///
 /// # Errors
 ///
-/// [`Code::UpdateUserEmailAlreadyExists`]; [`Code::TooManyAttempts`] if that address got many such mails.
+/// [`Code::UpdateUserEmailAlreadyExists`]; [`Code::TooManyAttempts`] if many such mails were sent to the address.
 pub(super) async fn ask(
     app: &App,
     transaction: &DatabaseTransaction,
@@ -55,11 +56,11 @@ pub(super) async fn ask(
     verification::send_to_new(app, transaction, &known, email, session).await
 }
 
-/// Cancels the new address that a user waits for.
+/// Cancels the pending address of a user.
 ///
 /// # Errors
 ///
-/// [`Code::NotFound`] if there is none; [`Code::Unauthorized`] for a session that ended meanwhile.
+/// [`Code::NotFound`] if there is none; [`Code::Unauthorized`] if the session ended in the meantime.
 pub async fn cancel(app: &App, caller: &UserCaller) -> Result<()> {
     let id = caller.user_id();
     let mut work = UnitOfWork::begin(app).await?;
@@ -71,17 +72,18 @@ pub async fn cancel(app: &App, caller: &UserCaller) -> Result<()> {
     work.commit().await
 }
 
-/// Cancels links by which previous addresses take the account back, for a user who has just given their password. Their
-/// holders are told.
+/// Cancels the links with which previous addresses take the account back, for a user who has just given the password.
+/// The holders of those addresses get a mail.
 ///
-/// A thief who knows the password must not cancel the link that was sent against them. So a link is cancelled at
-/// once by those who show its token, who read the mail of the previous address. Without it, a session cancels it that
-/// began 72 hours before the change, and not before a day has passed since; the present address is proved then.
+/// A thief who knows the password must not be able to cancel the link that was sent against them. So a link is
+/// cancelled at once only with its token, which shows that the caller reads the mail of the previous address. Without
+/// the token, the session must have begun 72 hours before the change, a day must have passed since the change, and the
+/// new address must be verified.
 ///
 /// # Errors
 ///
 /// [`Code::FreshTokenRequired`]; [`Code::NotFound`] if there is no link; [`Code::RestoreEmailBadToken`];
-/// [`Code::EmailChangePending`] if it is too early, or the session too young.
+/// [`Code::EmailChangePending`] if it is too early, the session is too young or the new address is not verified.
 pub async fn cancel_links(app: &App, caller: &UserCaller, token: Option<String>) -> Result<()> {
     caller.require_fresh(app)?;
     let id = caller.user_id();
@@ -112,8 +114,9 @@ pub async fn cancel_links(app: &App, caller: &UserCaller, token: Option<String>)
         }
     };
     if chosen.is_empty() {
-        let sentence = "A link is cancelled with its token; or, a day after the change, from a session that \
-                        began 72 hours before it, once the new address is verified";
+        let sentence = "Send the token of the link. Without it, the link can be cancelled a day after the \
+                        change, in a session that began 72 hours before the change, if the new address is \
+                        verified";
         let message = LocalizedMessage::new("cancel-too-soon", sentence);
         return Err(Error::with_messages(Code::EmailChangePending, vec![message]));
     }

@@ -1,7 +1,7 @@
-//! Everything that is kept of a user, read a page at a time.
+//! Exports of everything that the database stores about a user, read page by page.
 //!
-//! An export holds one page in memory, and a connection only while it reads one: a caller who takes their time holds
-//! neither. Its connection is not one of those that other requests read with, and a few exports run at once.
+//! An export holds one page in memory, and a connection only while it reads a page. So slow clients occupy neither.
+//! Exports use their own connections, and only a few run at once.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,23 +16,23 @@ use crate::base::error::{Code, Error, Result};
 use crate::identity::user::{User, pending, previous_email};
 use crate::platform::audit;
 
-/// How many rows of the audit are read at once.
+/// The number of audit rows that are read at once.
 const ACTS_AT_ONCE: usize = 500;
 
-/// How many other rows are read at once.
+/// The number of other rows that are read at once.
 const ROWS_AT_ONCE: u64 = 100;
 
-/// How many exports run at once on one replica.
+/// The maximum number of exports at once on a replica.
 const MAX_AT_ONCE: usize = 32;
 
-/// How long somebody who has an export running is told to wait.
+/// The time to wait that a caller is told whose previous export still runs.
 const ONE_AT_A_TIME: Duration = Duration::from_secs(10);
 
-/// The accounts that have an export running on this replica.
+/// The accounts whose exports run on this replica.
 #[derive(Debug, Default)]
 pub struct State(Arc<Mutex<HashSet<PrincipalId>>>);
 
-/// A running export's place among them, given back when it is dropped.
+/// The slot of a running export. Dropping it frees the slot.
 #[derive(Debug)]
 struct Slot {
     among: Arc<Mutex<HashSet<PrincipalId>>>,
@@ -59,33 +59,33 @@ impl Drop for Slot {
     }
 }
 
-/// An export that may begin: nobody else has one running for the same account.
+/// Permission to begin an export: no other export of the same account runs.
 #[derive(Debug)]
 pub(crate) struct Ready(Option<Slot>);
 
-/// Lets an account begin an export. An operator at the terminal is no account, and need not wait.
+/// Lets an account begin an export. Operators at the terminal have no account and no limit.
 ///
 /// # Errors
 ///
-/// [`Code::TooManyAttempts`] while the account has one running, [`Code::ServiceBusy`] while too many others have.
+/// [`Code::TooManyAttempts`] while an export of the account runs; [`Code::ServiceBusy`] while too many others run.
 pub(crate) fn ready(app: &App, of: Option<PrincipalId>) -> Result<Ready> {
     Ok(Ready(of.map(|of| app.account.begin_export(of)).transpose()?))
 }
 
-/// A page of what is kept of a user. Those of one kind follow each other, in the order of the kinds here.
+/// A page of a user's data. The kinds come in the order of these variants.
 #[derive(Debug)]
 pub enum Part {
-    /// Their sessions, those that ended too.
+    /// Sessions, including those that have ended.
     Sessions(Vec<Session>),
-    /// Their API tokens, without their secrets.
+    /// API tokens, without their secrets.
     ApiTokens(Vec<ApiToken>),
-    /// The addresses they had, as long as they may take them back.
+    /// Previous addresses that can still take the account back.
     FormerEmails(Vec<String>),
-    /// What was done by them or on them, the oldest first.
+    /// Audit entries by or about the user, oldest first.
     Audit(Vec<audit::Row>),
 }
 
-/// What is read next, with the place behind which it goes on.
+/// The next page to read, with the cursor of its list.
 #[derive(Debug)]
 enum Next {
     Sessions { ended: bool, after: Option<session::Cursor> },
@@ -95,23 +95,23 @@ enum Next {
     Nothing,
 }
 
-/// Everything that is kept of a user, as far as it was not read yet.
+/// An export that is being read.
 #[derive(Debug)]
 pub struct Export {
     app: App,
-    /// The user, as they were when it began.
+    /// The user as they were at the beginning.
     pub user: User,
-    /// The new address that they wait for, when it began.
+    /// The pending address at the beginning.
     pub pending_email: Option<String>,
     current: Option<SessionId>,
-    /// The place in the audit up to which it is read: what is told later is not waited for.
+    /// The last row of the audit at the beginning. Later rows are not exported.
     until: i64,
     next: Next,
     _slot: Option<Slot>,
 }
 
 impl Export {
-    /// Begins an export that the audit was told of. `current` is the session that it is asked from.
+    /// Begins an export that the audit has recorded. `current` is the session that asked for it.
     pub(crate) async fn begin(
         app: &App,
         Ready(slot): Ready,
@@ -126,14 +126,14 @@ impl Export {
         Ok(Self { app: app.clone(), user, pending_email, current, until, next, _slot: slot })
     }
 
-    /// Reads the next page; `None` after the last.
+    /// Reads the next page. Returns `None` after the last one.
     ///
     /// # Errors
     ///
-    /// When the database does not answer.
+    /// If the database does not answer.
     pub async fn read(&mut self) -> Result<Option<Part>> {
         let (connection, user) = (self.app.database.exporter(), self.user.id);
-        // A list ends with an empty page.
+        // Each list ends with an empty page.
         let (part, next) = match &self.next {
             Next::Sessions { ended, after } => {
                 let (ended, from) = (*ended, (*ended, *after));

@@ -1,4 +1,4 @@
-//! `/users/me`
+//! The operations `/users/me…`.
 
 use poem::web::Data;
 use poem_openapi::payload::Json;
@@ -23,7 +23,7 @@ use crate::platform::audit;
 use crate::self_service::api_token::http::ApiTokenResponse;
 use crate::self_service::session::http::SessionResponse;
 
-/// The refusals of each operation, for the documents.
+/// The errors of each operation, for the OpenAPI document.
 pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
     ("read_me", &[Code::Unauthorized, Code::Forbidden]),
     (
@@ -76,27 +76,27 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
     ),
 ];
 
-/// What else the documents say of operations.
+/// Further notes on operations, for the OpenAPI document.
 pub(crate) const NOTES: &[(&str, Note)] = &[("update_me", Note::SendsCode)];
 
-/// What a user changes of themself. What is missing stays; other members, the flags among them, are
+/// Changes to the caller's own account. Members that are missing keep their value. Unknown members and flags are
 /// ignored.
 #[derive(Object)]
 #[oai(example)]
 struct UpdateMeRequest {
-    /// A new e-mail address. It is not verified.
+    /// The new e-mail address. It is not verified. Requires a fresh token.
     #[oai(skip_serializing_if_is_none)]
     email: Option<String>,
-    /// A new password.
+    /// The new password. Requires a fresh token.
     #[oai(skip_serializing_if_is_none)]
     password: Option<String>,
-    /// Their name: up to 100 characters; null or nothing takes it away.
+    /// The name, up to 100 characters. `null` or an empty text removes it.
     #[oai(skip_serializing_if_is_none)]
     name: Option<String>,
-    /// Their surname: up to 100 characters; null or nothing takes it away.
+    /// The surname, up to 100 characters. `null` or an empty text removes it.
     #[oai(skip_serializing_if_is_none)]
     surname: Option<String>,
-    /// Their page: a URL of up to 256 characters; null or nothing takes it away.
+    /// The web page: a URL of up to 256 characters. `null` or an empty text removes it.
     #[oai(skip_serializing_if_is_none)]
     website: Option<String>,
 }
@@ -131,11 +131,11 @@ impl Input for UpdateMeRequest {
     }
 }
 
-/// The link that is cancelled.
+/// The link to cancel.
 #[derive(Object)]
 #[oai(example)]
 struct CancelRequest {
-    /// The token that was mailed to the previous address.
+    /// The token in the mail to the previous address. Without it, all links are cancelled whose conditions are met.
     #[oai(skip_serializing_if_is_none)]
     token: Option<String>,
 }
@@ -155,23 +155,23 @@ impl Input for CancelRequest {
     }
 }
 
-/// Something that was done by a user or on them.
+/// An audit entry by or about the user.
 #[derive(Object)]
 #[oai(rename = "Act", example)]
 pub(crate) struct ActResponse {
-    /// When, in milliseconds since the epoch.
+    /// The time, in milliseconds since the epoch.
     at: i64,
-    /// What.
+    /// The action, for example `login`.
     act: String,
-    /// Who did it.
+    /// The actor: `user:…`, `api_token:…`, `operator` or `anybody`.
     actor: String,
-    /// On whom or what it was done.
+    /// The object of the action, for example `user:…`.
     #[oai(skip_serializing_if_is_none)]
     subject: Option<String>,
-    /// From where.
+    /// The IP address that the request came from.
     #[oai(skip_serializing_if_is_none)]
     ip: Option<String>,
-    /// What else there is to say: the text of a JSON object.
+    /// Details: a JSON object as text.
     detail: String,
 }
 
@@ -196,19 +196,19 @@ impl From<audit::Row> for ActResponse {
     }
 }
 
-/// Everything that is kept of a user.
+/// Everything that is stored about a user.
 #[derive(Object)]
 #[oai(rename = "Export", example)]
 pub(crate) struct ExportResponse {
     /// The user.
     user: UserResponse,
-    /// Their sessions, those that ended too.
+    /// The sessions, including those that have ended.
     sessions: Vec<SessionResponse>,
-    /// Their API tokens, without their secrets.
+    /// The API tokens, without their secrets.
     api_tokens: Vec<ApiTokenResponse>,
-    /// The addresses they had, as long as they may take them back.
+    /// Previous e-mail addresses that can still take the account back.
     former_emails: Vec<String>,
-    /// What was done by them or on them, the oldest first.
+    /// The audit entries by or about the user, oldest first.
     audit: Vec<ActResponse>,
 }
 
@@ -226,7 +226,7 @@ impl Example for ExportResponse {
 
 #[derive(ApiResponse)]
 enum EmptyResponse {
-    /// Done.
+    /// Done. The response has no body.
     #[oai(status = 204)]
     NoContent,
 }
@@ -235,24 +235,25 @@ pub(crate) struct Api;
 
 #[OpenApi(tag = "Tag::Users")]
 impl Api {
-    /// Who am I
+    /// Read your account
     ///
-    /// The user the token speaks of, as the database has them: a flag that was changed a
-    /// second ago shows here with an old token.
+    /// Returns the user that the credential belongs to. The flags are those in the database, so a change within the
+    /// last second shows even with an old token.
     #[oai(path = "/users/me", method = "get", operation_id = "read_me")]
     async fn read_me(&self, caller: UserCaller) -> Result<Json<UserResponse>> {
         Ok(Json(UserResponse::from(caller.user())))
     }
 
-    /// Change me
+    /// Change your account
     ///
-    /// Changes what is said of the caller, or their e-mail address or password, which wants an access
-    /// token from a sign-in. A new address is not verified. A new password ends every other session and every access
-    /// token, this one included; the refresh token of this session goes on.
+    /// Changes the name, surname, web page, e-mail address or password of the caller and returns the user. A new
+    /// address or password requires a fresh token. A new address is not verified. A new password ends all other
+    /// sessions and revokes all access tokens, including the one in this request. The current session continues with
+    /// its refresh token.
     ///
-    /// If `REQUIRE_VERIFICATION` is on, a new address takes over once it is proved: the answer has the address that the
-    /// user keeps until then, and the new one as `pending_email`. `POST /auth/verify` proves it, with the token of the
-    /// mail to the new address; asking again replaces it.
+    /// With `REQUIRE_VERIFICATION`, a new address takes effect when it is confirmed. Until then the user keeps the
+    /// present address, and the answer has the new one as `pending_email`. To confirm it, send the token in the mail to
+    /// the new address to `POST /auth/verify`. Another new address replaces it.
     #[oai(path = "/users/me", method = "patch", operation_id = "update_me")]
     async fn update_me(
         &self,
@@ -265,10 +266,10 @@ impl Api {
     ) -> Result<Json<UserResponse>> {
         let update = body.0;
         let ends_token = update.password.is_some();
-        // Whoever changes no address is sent no code.
+        // Without a new address there is no mail and so no code.
         let client = update.email.as_ref().and_then(|_| client.keep());
         let (user, new) = super::change(&app, &caller, update, device.clone(), client).await?;
-        // A browser has no refresh token to go on with.
+        // A browser has no refresh token to continue with.
         if let Some(claims) = caller.claims_in_cookie().filter(|_| ends_token) {
             match session::replace(&app, claims, device).await {
                 Ok(access) => access.iter().for_each(|access| access.keep_in(&cookies, &app)),
@@ -281,9 +282,9 @@ impl Api {
         Ok(Json(UserResponse::with_pending(&user, new)))
     }
 
-    /// Keep my address
+    /// Cancel your new address
     ///
-    /// Cancels the new address that waits to be proved.
+    /// Cancels a new e-mail address that is not confirmed yet.
     #[oai(
         path = "/users/me/pending-email",
         method = "delete",
@@ -298,12 +299,14 @@ impl Api {
         Ok(EmptyResponse::NoContent)
     }
 
-    /// Cancel the links to previous addresses
+    /// Cancel links to previous addresses
     ///
-    /// Cancels the links by which previous addresses of the caller take the account back within 72 hours, and tells those
-    /// addresses. Requires an access token from a sign-in. With the `token` of a link, that link is cancelled at once.
-    /// Without it, links are cancelled a day after their change at the earliest, from a session that began 72 hours
-    /// before the change, if the address of the account is verified.
+    /// Cancels the links with which previous addresses of the caller can take the account back within 72 hours, and
+    /// informs those addresses. Requires a fresh token.
+    ///
+    /// With the `token` of a link, that link is cancelled at once. Without it, links are cancelled whose change was at
+    /// least a day ago. The session must have begun 72 hours before the change, and the address of the account must be
+    /// verified.
     #[oai(
         path = "/users/me/previous-emails",
         method = "delete",
@@ -319,9 +322,10 @@ impl Api {
         Ok(EmptyResponse::NoContent)
     }
 
-    /// Delete me
+    /// Delete your account
     ///
-    /// With sessions and API tokens. Wants an access token from a sign-in. The last superuser stays.
+    /// Deletes the caller with all sessions and API tokens. Requires a fresh token. The last superuser cannot be
+    /// deleted.
     #[oai(path = "/users/me", method = "delete", operation_id = "delete_me")]
     async fn delete_me(
         &self,
@@ -337,11 +341,11 @@ impl Api {
         Ok(EmptyResponse::NoContent)
     }
 
-    /// What is kept of me
+    /// Export your account
     ///
-    /// Everything: what the user says of themself, sessions, those that ended too, API tokens, and what
-    /// was done by them and on them. Requires an access token from a sign-in. One export of a user runs at a
-    /// time, and a few an hour begin. The answer is sent as it is read: one that breaks off has no end.
+    /// Returns everything that is stored about the caller: profile, sessions, API tokens, previous addresses and audit
+    /// entries. Requires a fresh token. A caller can run one export at a time and begin a few in an hour. The answer is
+    /// sent while it is read. If it breaks off, the last chunk is missing.
     #[oai(path = "/users/me/export", method = "post", operation_id = "export_me")]
     async fn export_me(&self, app: Data<&App>, caller: UserCaller) -> Result<Download> {
         Ok(Download(super::export(&app, &caller).await?))

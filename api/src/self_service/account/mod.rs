@@ -1,4 +1,4 @@
-//! Accounts: what people change of themselves, and what that does to their sessions.
+//! Accounts: the changes that users make to themselves, and their effect on sessions.
 
 pub(crate) mod download;
 mod email;
@@ -32,30 +32,30 @@ use crate::platform::rate_limit::mail::{Event, MailReason};
 use crate::platform::revocation::Reason;
 use crate::platform::unit_of_work::UnitOfWork;
 
-/// A change of a user by themself; what is `None` stays.
+/// Changes that a user makes to their own account. `None` keeps a value.
 #[derive(Debug, Default)]
 pub struct ProfileUpdate {
     /// A new address, which is not verified.
     pub email: Option<Email>,
     /// A new password.
     pub password: Option<Password>,
-    /// Another name, or none.
+    /// A new name, or its removal.
     pub name: Change<String>,
-    /// Another surname, or none.
+    /// A new surname, or its removal.
     pub surname: Change<String>,
-    /// Another page, or none.
+    /// A new web page, or its removal.
     pub website: Change<Website>,
 }
 
-/// Changes a user who asks for it. An address or a password wants a fresh access token. A new address
-/// is not verified; if `REQUIRE_VERIFICATION` is on, it is returned beside the user, and takes over once it is
-/// proved. A new password ends every other session and every access token there is.
+/// Changes the caller's account. A new address or password requires a fresh access token. A new address is not
+/// verified. With `REQUIRE_VERIFICATION` it is returned beside the user, and takes effect when it is confirmed. A new
+/// password ends every other session and revokes every access token.
 ///
 /// # Errors
 ///
-/// [`Code::FreshTokenRequired`], [`Code::UpdateUserEmailAlreadyExists`],
-/// [`Code::UpdateUserInvalidPassword`], [`Code::ServiceBusy`]; [`Code::TooManyAttempts`] for an account that acts too
-/// often, and for an account, or a place, that tries many addresses.
+/// [`Code::FreshTokenRequired`], [`Code::UpdateUserEmailAlreadyExists`], [`Code::UpdateUserInvalidPassword`],
+/// [`Code::ServiceBusy`]; [`Code::TooManyAttempts`] for an account that acts too often, and for an account or an IP
+/// address that tries many e-mail addresses.
 pub async fn change(
     app: &App,
     caller: &UserCaller,
@@ -126,7 +126,7 @@ async fn count_change(
     Ok(())
 }
 
-/// What changes of a user are told as.
+/// The audit entries for changes of a user.
 pub(crate) fn acts(locked: &User, changes: &Changes, actor: &Actor) -> Vec<Entry> {
     let entry = |act| Entry::new(act, actor.clone()).on_user(locked.id);
     let mut acts = Vec::new();
@@ -153,7 +153,7 @@ pub(crate) fn acts(locked: &User, changes: &Changes, actor: &Actor) -> Vec<Entry
     acts
 }
 
-/// The hash of a password that is to be a user's.
+/// Hashes a user's new password.
 pub(crate) async fn hash_of(
     app: &App,
     id: UserId,
@@ -169,21 +169,22 @@ pub(crate) async fn hash_of(
     factor::hash_new(app, password, words, refusal).await
 }
 
-/// By whom and from where a user is changed.
+/// The circumstances of a change.
 #[derive(Debug)]
 pub(crate) struct ChangeContext {
-    /// Whether it is the user who does it.
+    /// `true` if the user makes the change.
     pub(crate) own: bool,
-    /// The session that stays.
+    /// The session that does not end.
     pub(crate) kept: Option<SessionId>,
-    /// The peer's address.
+    /// The address that the request came from.
     pub(crate) ip: Option<IpAddr>,
-    /// What binds the code of a mail to the client that changes them.
+    /// The client that the code of a mail is bound to.
     pub(crate) client: Option<Binding>,
 }
 
-/// Changes a user who is locked: a new password, and not being active any more, end their sessions but
-/// one and every access token they got. Losing a scope revokes every access token they got, and ends no session. A new address is to be verified, and the former one is told.
+/// Changes a locked user. A new password or a deactivation ends all sessions except `kept` and revokes all access
+/// tokens. The loss of a scope revokes all access tokens, but ends no session. A new address must be verified, and the
+/// previous one gets a mail.
 pub(crate) async fn apply(
     app: &App,
     work: &mut UnitOfWork<'_>,
@@ -195,7 +196,7 @@ pub(crate) async fn apply(
     if changes.is_empty() {
         return Ok(locked);
     }
-    let why = match (&changes.hash, changes.is_active) {
+    let reason = match (&changes.hash, changes.is_active) {
         (_, Some(false)) if locked.is_active => Some((Reason::Deactivated, None)),
         (Some(_), _) => Some((Reason::PasswordChange, kept)),
         _ => None,
@@ -204,7 +205,7 @@ pub(crate) async fn apply(
     let (moves, has_new_password) = (changes.email.is_some(), changes.hash.is_some());
     let user = user::change(&**work, locked, changes).await?;
     if moves || has_new_password {
-        // Somebody else may have asked for it.
+        // Somebody else may have asked for the pending address.
         pending::forget(&**work, user.id).await?;
     }
     if moves {
@@ -217,12 +218,12 @@ pub(crate) async fn apply(
     {
         mail::put(app, &**work, user.id, &password_changed(former.email.clone())).await?;
     }
-    match why {
-        Some((why, kept)) => {
+    match reason {
+        Some((reason, kept)) => {
             let now = clock::now();
-            session::end_all(app, work, user.id, kept, &why, ip, now).await?;
+            session::end_all(app, work, user.id, kept, &reason, ip, now).await?;
         }
-        // Services that verify on their own believe the scopes of an access token.
+        // Services that verify tokens themselves rely on the scopes in an access token.
         None if former.scopes().beyond(&user.scopes()).is_some() => {
             session::revoke_access(app, work, user.id, &Reason::ScopesLost).await?;
         }
@@ -233,17 +234,17 @@ pub(crate) async fn apply(
     Ok(user)
 }
 
-/// A change of an address, as far as its mails go by it.
+/// The parts of a change of address that its mails need.
 struct AddressMail<'a> {
-    /// The user as they were before.
+    /// The user before the change.
     former: &'a User,
-    /// Whether the user changed it.
+    /// `true` if the user made the change.
     own: bool,
     /// The client that the code of the mail is bound to.
     client: Option<&'a Binding>,
 }
 
-/// Tells the previous address, and has the new one verified.
+/// Sends the mails to the previous and the new address.
 async fn mail_new_address(
     app: &App,
     work: &UnitOfWork<'_>,
@@ -251,7 +252,7 @@ async fn mail_new_address(
     mail: AddressMail<'_>,
 ) -> Result<()> {
     let AddressMail { former, own, client } = mail;
-    // What a superuser decides, its former holder does not undo.
+    // The holder of the previous address cannot undo a change by a superuser.
     verification::send_to_former(app, &**work, former, own).await?;
     if !user.is_verified
         && app.mail.sends()
@@ -268,18 +269,18 @@ fn password_changed(to: String) -> Letter {
     Letter::telling(to, Template::PasswordChanged, "/forgot-password", Facts::new())
 }
 
-/// Deletes a user who asks for it with a fresh access token: their sessions and API tokens go with them.
+/// Deletes the caller's account with its sessions and API tokens. Requires a fresh access token.
 ///
 /// # Errors
 ///
-/// [`Code::FreshTokenRequired`]; [`Code::LastSuperuser`]; [`Code::EmailChangePending`] while a former address that
-/// was verified may take the account back.
+/// [`Code::FreshTokenRequired`]; [`Code::LastSuperuser`]; [`Code::EmailChangePending`] while a verified previous
+/// address may take the account back.
 pub async fn delete(app: &App, caller: &UserCaller, device: Device) -> Result<()> {
     caller.require_fresh(app)?;
     let id = caller.user_id();
     let mut work = UnitOfWork::begin(app).await?;
     if previous_email::is_verified(&*work, id).await? {
-        // Who took over the account would take away with it what its owner takes it back by.
+        // Somebody who has taken over the account would delete the links with which its owner can take it back.
         return Err(Code::EmailChangePending.into());
     }
     let before = user::by_id_in(&*work, id).await?.ok_or(Code::Unauthorized)?.user;
@@ -288,7 +289,7 @@ pub async fn delete(app: &App, caller: &UserCaller, device: Device) -> Result<()
     }
     let locked = caller.lock(app, &work).await?;
     if locked.is_superuser && !before.is_superuser {
-        // Made one in between.
+        // They became a superuser in the meantime.
         user::require_another_superuser(&*work, id).await?;
     }
     remove(app, &mut work, locked, device.ip).await?;
@@ -296,29 +297,29 @@ pub async fn delete(app: &App, caller: &UserCaller, device: Device) -> Result<()
     work.commit().await
 }
 
-/// Deletes a user who is locked, with everything that is theirs.
+/// Deletes a locked user with all their data.
 pub(crate) async fn remove(
     app: &App,
     work: &mut UnitOfWork<'_>,
     locked: User,
     ip: Option<IpAddr>,
 ) -> Result<()> {
-    // Services that verify on their own know the user's tokens: those are revoked one last time.
+    // Services that verify tokens themselves may hold the user's tokens, so these are revoked first.
     let now = clock::now();
     api_token::delete_of(work, locked.id).await?;
-    let why = Reason::Deleted;
-    session::end_all(app, work, locked.id, None, &why, ip, now).await?;
+    let reason = Reason::Deleted;
+    session::end_all(app, work, locked.id, None, &reason, ip, now).await?;
     user::delete(&**work, locked.id).await?;
     work.forget_user(locked.id);
     Ok(())
 }
 
-/// Begins an export of everything that is kept of a user, for themself, who gave their password a moment ago.
+/// Begins an export of everything that is stored about the caller. Requires a fresh access token.
 ///
 /// # Errors
 ///
-/// [`Code::FreshTokenRequired`]; [`Code::TooManyAttempts`] for one that runs already, and for more than a few an hour;
-/// [`Code::ServiceBusy`] while too many others export.
+/// [`Code::FreshTokenRequired`]; [`Code::TooManyAttempts`] if an export of the account runs already, or after a few
+/// exports in an hour; [`Code::ServiceBusy`] while too many others run.
 pub async fn export(app: &App, caller: &UserCaller) -> Result<Export> {
     caller.require_fresh(app)?;
     let id = caller.user_id();

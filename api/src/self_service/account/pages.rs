@@ -1,4 +1,4 @@
-//! The page on which people look after their account.
+//! The account page.
 
 use std::collections::{HashMap, HashSet};
 use std::str::FromStr;
@@ -38,16 +38,16 @@ use crate::self_service;
 use crate::self_service::api_token::{self, NewApiToken, Selection};
 use crate::self_service::registration::pages::{invalid, strength};
 
-/// How many seconds a day has.
+/// The number of seconds in a day.
 const DAY: u64 = 86_400;
 
-/// How many things that happened are shown.
+/// The number of events that are shown.
 const EVENTS: usize = 20;
 
-/// How many previous addresses are shown.
+/// The number of previous addresses that are shown.
 const PREVIOUS: u64 = 20;
 
-/// A form of the page, with the password that the account has so far if the form asks for it.
+/// A form of the page, with the account's current password if the form asks for it.
 #[derive(Deserialize)]
 struct Posted {
     current: Option<String>,
@@ -75,7 +75,7 @@ enum AccountForm {
         id: String,
     },
     NotMe {
-        /// The session that somebody else began.
+        /// The session of the sign-in that the user does not recognise.
         #[serde(default)]
         id: String,
     },
@@ -175,21 +175,21 @@ impl TokenForm {
     }
 }
 
-/// How a form turned out, if it was not refused.
+/// The result of a form that was not refused.
 enum Outcome {
-    /// It did what it is for: the name of the text that says so.
+    /// Success: the name of the text that says so.
     Flash(&'static str),
-    /// It made an API token: the secret, which is shown this once.
+    /// A new API token: its secret, which is shown once.
     Secret(String),
-    /// It deleted the account.
+    /// The account was deleted.
     Deleted,
 }
 
-/// The pages.
+/// The pages of this module.
 pub(crate) fn pages() -> Vec<PageRoute> {
     vec![
         PageRoute::form("/account", show, change),
-        PageRoute::get("/.well-known/change-password", lead_to_password),
+        PageRoute::get("/.well-known/change-password", redirect_to_password),
         PageRoute::post("/account/export", export),
     ]
 }
@@ -200,9 +200,9 @@ async fn show(request: PageRequest) -> poem::Result<Response> {
     Ok(shown(&request, &signed_in, StatusCode::OK, context! {}).await)
 }
 
-/// Where password managers look for the page on which a password is changed.
+/// Redirects password managers to the page for changing the password.
 #[handler]
-fn lead_to_password(frame: Frame) -> Response {
+fn redirect_to_password(frame: Frame) -> Response {
     frame.redirect("account#password-title")
 }
 
@@ -216,7 +216,7 @@ async fn change(
     let signed_in = request.signed_in()?;
     let filled = FilledForm::of(&form);
     let next = matches!(form, AccountForm::Password { .. }).then(browser::new_id);
-    // Whoever changes no address is sent no code.
+    // Without a new address there is no mail and so no code.
     let client = if matches!(form, AccountForm::Email { .. }) { client.keep() } else { None };
     let sender = Sender { device, client, next: next.as_deref() };
     let outcome = changed(&request.app, &signed_in, current, form, sender).await;
@@ -241,7 +241,7 @@ async fn change(
     Ok(shown(&request, &signed_in, status, values).await)
 }
 
-/// The page with what is wrong with a form of it, and with what was typed.
+/// Shows the page again with the error and the input of a form.
 async fn refused(
     request: &PageRequest,
     signed_in: &SignedIn,
@@ -259,7 +259,7 @@ async fn refused(
     head.onto(shown(request, signed_in, head.status(), values).await)
 }
 
-/// Why something was refused, to somebody who is signed in: of credentials, only the password may be wrong.
+/// The message of an error for a signed-in user. If credentials are wrong, it must be the password.
 pub(crate) fn message(request: &PageRequest, error: &Error) -> String {
     match error.code() {
         Code::LoginBadCredentials => request.text("password-wrong"),
@@ -268,11 +268,11 @@ pub(crate) fn message(request: &PageRequest, error: &Error) -> String {
     }
 }
 
-/// The browser that sends a form.
+/// The browser that sent a form.
 struct Sender<'a> {
     device: Device,
     client: Option<Binding>,
-    /// The id it has after a new password.
+    /// The id that the browser gets after a new password.
     next: Option<&'a str>,
 }
 
@@ -289,7 +289,7 @@ async fn changed(
     act(app, signed_in, &caller, form, device, client).await
 }
 
-/// Does what a form is for.
+/// Performs the action of a form.
 async fn act(
     app: &App,
     signed_in: &SignedIn,
@@ -353,7 +353,7 @@ async fn delete_token(app: &App, caller: &UserCaller, id: String) -> Result<Outc
     Ok(Outcome::Flash("token-deleted"))
 }
 
-/// Checks the password that came with a form, if one did.
+/// Checks the password in a form, if there is one.
 async fn proved(
     app: &App,
     signed_in: &SignedIn,
@@ -362,11 +362,11 @@ async fn proved(
 ) -> Result<Option<Authentication>> {
     let Some(current) = current else { return Ok(None) };
     let account = Account::User(signed_in.user.id);
-    let from = device.ip;
-    password_check::prove(app, account, Password::new(current), from).await.map(Some)
+    let ip = device.ip;
+    password_check::prove(app, account, Password::new(current), ip).await.map(Some)
 }
 
-/// Changes the address, or has it wait until it is proved.
+/// Changes the address, or stores it as pending until it is confirmed.
 async fn change_email(
     app: &App,
     signed_in: &SignedIn,
@@ -381,7 +381,7 @@ async fn change_email(
     }
     let mails = app.mail.sends();
     if app.config.require_verification && !mails {
-        let sentence = "No mail is sent, so that a new address cannot be proved";
+        let sentence = "This server sends no mail, so a new address cannot be verified";
         return Err(invalid("email", "email-needs-mail", sentence));
     }
     let update = ProfileUpdate { email: Some(email), ..ProfileUpdate::default() };
@@ -393,16 +393,16 @@ async fn change_email(
     }))
 }
 
-/// Ends a session that somebody else began.
+/// Ends the session of a sign-in that the user does not recognise.
 async fn end_foreign(app: &App, caller: &UserCaller, id: &str, device: Device) -> Result<Outcome> {
     match self_service::session::end(app, caller, id, device).await {
-        // It may have ended since: whoever it was knows the password all the same.
+        // It may have ended already, but somebody still knows the password.
         Err(error) if error.code() != Code::NotFound => Err(error),
         _ => Ok(Outcome::Flash("not-me-done")),
     }
 }
 
-/// One line of a field, or nothing.
+/// Reads a field of one line, which may be empty.
 pub(crate) fn line(field: &'static str, text: String, max: usize) -> Result<Option<String>> {
     if text.is_empty() {
         return Ok(None);
@@ -415,7 +415,7 @@ pub(crate) fn line(field: &'static str, text: String, max: usize) -> Result<Opti
     Err(Error::with_messages(Code::UnprocessableContent, vec![message]))
 }
 
-/// The id that a form for an API token brought along, so that one that is sent twice makes one token.
+/// Reads the id in a form for an API token, so that a form that is sent twice makes one token.
 pub(crate) fn once(id: Option<Field<Uuid>>) -> Result<Option<Uuid>> {
     id.map(|id| id.value).transpose().map_err(|_| Code::UnprocessableContent.into())
 }
@@ -424,7 +424,7 @@ pub(crate) fn once(id: Option<Field<Uuid>>) -> Result<Option<Uuid>> {
 pub(crate) struct Days(Option<u64>);
 
 impl Days {
-    /// As many seconds as the days have.
+    /// The number of seconds in the days.
     pub(crate) fn seconds(&self) -> Option<u64> {
         self.0.map(|days| days * DAY)
     }
@@ -439,7 +439,8 @@ impl FromStr for Days {
         }
         let days = text.parse::<u32>().ok().map(u64::from);
         let days = days.filter(|days| SECONDS.contains(&(days * DAY)));
-        let wrong = || invalid("days", "days-wrong", "That is no number of days from 1 to 3650");
+        let wrong =
+            || invalid("days", "days-wrong", "Input should be a number of days from 1 to 3650");
         days.map(|days| Self(Some(days))).ok_or_else(wrong)
     }
 }
@@ -461,7 +462,7 @@ async fn shown(
 
 async fn values(request: &PageRequest, signed_in: &SignedIn) -> Result<Value> {
     let app = &request.app;
-    // As it is after what the form changed.
+    // The user as they are after the change that the form made.
     let user = crate::identity::user::by_id(&app.database, signed_in.user.id).await?;
     let user = user.ok_or(Code::Unauthorized)?.user;
     let current = Some(signed_in.session);
@@ -517,8 +518,8 @@ fn token_values(token: &ApiToken) -> Value {
     }
 }
 
-/// The events. A sign-in has the device of the session that it began, and the session itself if it can be ended here:
-/// if it lives and is not the one that looks.
+/// The values for the events. A sign-in has the device of its session. It also has the session's id if that can be
+/// ended here: if the session lives and is not the current one.
 fn event_values(events: &[audit::Row], live: &[Session], ended: &[Session]) -> Vec<Value> {
     let devices: HashMap<_, _> = live
         .iter()

@@ -1,4 +1,4 @@
-//! `/auth/tokens`
+//! The operations `/auth/tokens…`.
 
 use poem::web::Data;
 use poem_openapi::param::{Path, Query};
@@ -17,7 +17,7 @@ use crate::base::scope::Scope;
 use crate::http::Tag;
 use crate::http::body::{Accepts, Body, Fields, Input};
 
-/// The refusals of each operation, for the documents.
+/// The errors of each operation, for the OpenAPI document.
 pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
     (
         "create_api_token",
@@ -63,28 +63,29 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
     ),
 ];
 
-/// The most characters of a token's name.
+/// The maximum length of a token's name, in characters.
 const MAX_NAME: usize = 64;
 
-/// An API token that is to be. What is missing or null is the default.
+/// An API token to create. A member that is missing or `null` has its default.
 #[derive(Object)]
 #[oai(example)]
 struct ApiTokenRequest {
-    /// Whose it is: an e-mail address, or a service's name. The caller's; others are for superusers.
+    /// The owner: the e-mail address of a user, or the name of a service. Default: the caller. Only superusers can name
+    /// others.
     #[oai(skip_serializing_if_is_none)]
     username: Option<String>,
-    /// What its owner calls it: up to 64 characters.
+    /// A name for the token, up to 64 characters. Default: none.
     #[oai(skip_serializing_if_is_none)]
     name: Option<String>,
-    /// A secret that was made elsewhere: 16 to 256 letters, digits and `-_~+/=`, and not easy to guess. One
-    /// that its owner has already keeps its age and takes the new expiry.
+    /// A secret that was made elsewhere: 16 to 256 letters, digits and `-_~+/=`, and not easy to guess. If the owner
+    /// already has a token with it, that token keeps its age and gets the new expiry. Default: a new secret.
     #[oai(skip_serializing_if_is_none)]
     token: Option<String>,
-    /// How long it lives, in seconds; as `API_TOKEN_EXPIRES` says, else for ever.
+    /// The lifetime, in seconds. Default: `API_TOKEN_EXPIRES`. If that is not set, the token never expires.
     #[oai(skip_serializing_if_is_none)]
     expire: Option<u64>,
-    /// What it may do: no more than its owner. `authenticated` for a user, everything the service
-    /// may for a service.
+    /// The scopes, which the owner must have. Default: `authenticated` for a user, all scopes of the service for a
+    /// service.
     #[oai(skip_serializing_if_is_none)]
     scopes: Option<Vec<String>>,
 }
@@ -121,25 +122,25 @@ impl Input for ApiTokenRequest {
     }
 }
 
-/// An API token with its secret, which is shown this once. Instants are seconds since the epoch.
+/// An API token with its secret, which is shown only once. Times are seconds since the epoch.
 #[derive(Object)]
 #[oai(rename = "NewApiToken", example)]
 struct NewApiTokenResponse {
-    /// Its id.
+    /// The id of the token.
     id: String,
-    /// Whose it is.
+    /// The owner: the e-mail address of a user, or the name of a service.
     username: String,
-    /// Its secret: `Authorization: Bearer …`, `Token: …` or `X-API-Key: …`.
+    /// The secret. Send it as `Authorization: Bearer …`, `X-API-Key: …` or `Token: …`.
     token: String,
-    /// The beginning of its secret, to know it by.
+    /// The beginning of the secret, to recognise the token.
     prefix: String,
-    /// What its owner calls it.
+    /// The name of the token; `null` if it has none.
     name: Option<String>,
-    /// What it may do, as far as its owner may.
+    /// The scopes that the token was granted. It has those of them that its owner currently has.
     scopes: Vec<String>,
-    /// When it was made.
+    /// The time of creation, in seconds since the epoch.
     created: u64,
-    /// When it expires; null for never.
+    /// The time of expiry, in seconds since the epoch; `null` if the token never expires.
     expires: Option<u64>,
 }
 
@@ -177,27 +178,27 @@ impl From<CreatedApiToken> for NewApiTokenResponse {
     }
 }
 
-/// An API token, without its secret. Instants are seconds since the epoch.
+/// An API token without its secret. Times are seconds since the epoch.
 #[derive(Object)]
 #[oai(rename = "ApiToken", example)]
 pub(crate) struct ApiTokenResponse {
-    /// Its id.
+    /// The id of the token.
     id: String,
-    /// Whose it is.
+    /// The owner: the e-mail address of a user, or the name of a service.
     username: String,
-    /// The beginning of its secret, to know it by.
+    /// The beginning of the secret, to recognise the token.
     prefix: String,
-    /// What its owner calls it.
+    /// The name of the token; `null` if it has none.
     name: Option<String>,
-    /// What it may do, as far as its owner may.
+    /// The scopes that the token was granted. It has those of them that its owner currently has.
     scopes: Vec<String>,
-    /// How old it is, in seconds.
+    /// The age of the token, in seconds.
     age: u64,
-    /// When it was made.
+    /// The time of creation, in seconds since the epoch.
     created: u64,
-    /// When it expires; null for never.
+    /// The time of expiry, in seconds since the epoch; `null` if the token never expires.
     expires: Option<u64>,
-    /// When it was last used, to the minute; null for never.
+    /// The time of the last use, in seconds since the epoch, to the minute; `null` if the token was never used.
     last_used: Option<u64>,
 }
 
@@ -234,13 +235,13 @@ impl From<(ApiToken, String)> for ApiTokenResponse {
     }
 }
 
-/// Some API tokens.
+/// A page of API tokens.
 #[derive(Object)]
 #[oai(rename = "ApiTokens", example)]
 struct ApiTokensResponse {
-    /// The newest first.
+    /// The API tokens, newest first.
     items: Vec<ApiTokenResponse>,
-    /// What to give as `after` for more; null when there are none.
+    /// The pagination cursor: send it as `after` to get the next page. `null` on the last page.
     next: Option<String>,
 }
 
@@ -250,13 +251,13 @@ impl Example for ApiTokensResponse {
     }
 }
 
-/// Which API token to delete.
+/// The API tokens to delete.
 #[derive(Object)]
 #[oai(example)]
 struct DeleteRequest {
-    /// Its secret, where nobody is named.
+    /// The secret of the token to delete. Send either this or `username`.
     token: Option<String>,
-    /// Whose to delete, all of them; in the query is as good.
+    /// The owner whose tokens are all deleted. The query can contain it instead.
     username: Option<String>,
 }
 
@@ -275,11 +276,11 @@ impl Input for DeleteRequest {
     }
 }
 
-/// How many there were.
+/// The result of a deletion.
 #[derive(Object)]
 #[oai(rename = "Removed", example)]
 struct RemovedResponse {
-    /// How many API tokens were deleted.
+    /// The number of API tokens that were deleted.
     removed: u64,
 }
 
@@ -291,7 +292,7 @@ impl Example for RemovedResponse {
 
 #[derive(ApiResponse)]
 enum CreatedResponse {
-    /// The token, with its secret.
+    /// The API token with its secret.
     #[oai(status = 201)]
     Token(Json<NewApiTokenResponse>),
 }
@@ -300,12 +301,13 @@ pub(crate) struct Api;
 
 #[OpenApi(tag = "Tag::Tokens")]
 impl Api {
-    /// Make an API token
+    /// Create an API token
     ///
-    /// For scripts and services: it lives until it is deleted or expires. Its secret is shown this
-    /// once. Wants an access token from a sign-in, or an API token with the scope `super`. A session that makes one
-    /// for somebody else requires that its password was given a short time ago: otherwise it gets 403
-    /// `FRESH_TOKEN_REQUIRED`.
+    /// Creates an API token for scripts and services, and returns it with its secret. The secret is shown only once.
+    /// The token lives until it is deleted or expires.
+    ///
+    /// Requires a fresh token, or an API token with the scope `super`. Only superusers can create tokens for others.
+    /// For that, a session without a fresh token gets 403 `FRESH_TOKEN_REQUIRED`.
     #[oai(path = "/auth/tokens", method = "post", operation_id = "create_api_token")]
     async fn create(
         &self,
@@ -317,21 +319,22 @@ impl Api {
         Ok(CreatedResponse::Token(Json(created.into())))
     }
 
-    /// Which API tokens there are
+    /// List API tokens
     ///
-    /// The caller's, the newest first, and never their secrets. Superusers see others' as well.
+    /// Returns the caller's API tokens without their secrets, newest first. Superusers can list the tokens of others
+    /// with `username` or `all`.
     #[oai(path = "/auth/tokens", method = "get", operation_id = "list_api_tokens")]
     async fn list(
         &self,
         app: Data<&App>,
         caller: Caller,
-        /// Whose: an e-mail address, or a service's name.
+        /// The owner: the e-mail address of a user, or the name of a service. Only superusers can name others.
         username: Query<Option<String>>,
-        /// Everybody's.
+        /// `true` to list the tokens of all owners. Only superusers can do this.
         all: Query<Option<bool>>,
-        /// At most so many, 20 if not given; less than 1 is taken for 1, more than 100 for 100.
+        /// The maximum number of items, from 1 to 100. Default: 20. Other values are replaced by the nearest of these.
         limit: Query<Option<u64>>,
-        /// The `next` of the page before.
+        /// The pagination cursor: `next` of the previous page.
         after: Query<Option<String>>,
     ) -> Result<Json<ApiTokensResponse>> {
         let filter = Filter {
@@ -348,14 +351,15 @@ impl Api {
 
     /// Delete an API token
     ///
-    /// By its id. Somebody else's, and one that is none, count for nothing. A superuser deletes others' too; their
-    /// session requires that its password was given a short time ago.
+    /// Deletes the token with this id, and returns the number of deleted tokens. The token is not accepted any more.
+    /// The number is 0 if there is no such token, or if it belongs to another owner. Superusers can also delete tokens
+    /// of others. For that, a session without a fresh token gets 403 `FRESH_TOKEN_REQUIRED`.
     #[oai(path = "/auth/tokens/:id", method = "delete", operation_id = "delete_api_token")]
     async fn delete(
         &self,
         app: Data<&App>,
         caller: Caller,
-        /// The token's id.
+        /// The id of the token.
         id: Path<String>,
     ) -> Result<Json<RemovedResponse>> {
         let removed = super::delete(&app, &caller, Selection::Id(id.0)).await?;
@@ -364,14 +368,16 @@ impl Api {
 
     /// Delete API tokens
     ///
-    /// One by its secret, or all of somebody's. They are accepted nowhere any more. A superuser deletes others' too;
-    /// their session requires that its password was given a short time ago.
+    /// Deletes either the token with a secret (`token`) or all tokens of an owner (`username`), and returns their
+    /// number. They are not accepted any more. Superusers can also delete tokens of others. For that, a session without
+    /// a fresh token gets 403 `FRESH_TOKEN_REQUIRED`.
     #[oai(path = "/auth/tokens", method = "delete", operation_id = "delete_api_tokens")]
     async fn delete_some(
         &self,
         app: Data<&App>,
         caller: Caller,
-        /// Whose: an e-mail address, or a service's name.
+        /// The owner whose tokens are all deleted: the e-mail address of a user, or the name of a service. Only
+        /// superusers can name others.
         username: Query<Option<String>>,
         body: Body<DeleteRequest>,
     ) -> Result<Json<RemovedResponse>> {

@@ -1,4 +1,4 @@
-//! API tokens of one's own: how they are made, listed and deleted. Superusers do the same with those of others.
+//! Creating, listing and deleting one's own API tokens. Superusers can also do this for others.
 
 pub(crate) mod http;
 
@@ -19,47 +19,46 @@ use crate::platform::audit::{Act, Actor, Entry};
 use crate::platform::rate_limit::{self, Attempt};
 use crate::platform::unit_of_work::UnitOfWork;
 
-/// An API token that is to be made. What is `None` is the default.
+/// An API token to be created. The fields say what `None` means.
 #[derive(Default)]
 pub struct NewApiToken {
-    /// Its id, so that a request that is sent twice makes one; a new one.
+    /// Its id, so that a request that is sent twice makes one token. Default: a new one.
     pub id: Option<Uuid>,
-    /// The name of its owner; the caller's.
+    /// The name of its owner. Default: the caller.
     pub username: Option<String>,
-    /// What its owner calls it; nothing.
+    /// The name that its owner gives it. Default: none.
     pub name: Option<String>,
-    /// A secret that was made elsewhere; a new one.
+    /// A secret that was made elsewhere. Default: a new one.
     pub secret: Option<Secret>,
-    /// How long it lives, in seconds; as the settings say.
+    /// Its lifetime in seconds. Default: `API_TOKEN_EXPIRES`.
     pub expire: Option<u64>,
-    /// What it may do; `authenticated` of a user, everything a service may of a service.
+    /// Its scopes. Default: `authenticated` for a user, all scopes of the service for a service.
     pub scopes: Option<Scopes>,
 }
 
-/// An API token with its secret, which is told this once.
+/// A new API token with its secret, which is shown once.
 pub struct CreatedApiToken {
     /// The token.
     pub token: ApiToken,
-    /// Its owner's name.
+    /// The name of its owner.
     pub username: String,
     /// Its secret.
     pub secret: Secret,
 }
 
-/// Makes an API token. A secret that its owner has already keeps its age, and takes the new expiry,
-/// and name and scopes where they are given.
+/// Creates an API token. If the owner already has a token with this secret, it keeps its age and gets the new expiry,
+/// and the name and scopes if they were given.
 ///
-/// A token that was stolen must not make itself others that outlive it: this requires a password of
-/// just now, or a superuser's scope.
+/// A stolen token must not be able to create tokens that outlive it. So this requires a password that was given a short
+/// time ago, or the scope `super`.
 ///
 /// # Errors
 ///
-/// [`Code::FreshTokenRequired`] for one's own, [`Code::FreshProofRequired`] for somebody else's,
-/// [`Code::InsufficientScope`], [`Code::Forbidden`],
-/// [`Code::ApiTokenUserUnknown`], [`Code::ApiTokenInvalidScopes`], [`Code::ApiTokenAlreadyExists`],
-/// [`Code::ApiTokenLimitReached`]; [`Code::UnprocessableContent`] for a secret that is easy to guess;
-/// [`Code::TooManyAttempts`] for an account that acts too often, and for one, or a place, that tries secrets of
-/// others.
+/// [`Code::FreshTokenRequired`] for one's own account, [`Code::FreshProofRequired`] for others,
+/// [`Code::InsufficientScope`], [`Code::Forbidden`], [`Code::ApiTokenUserUnknown`], [`Code::ApiTokenInvalidScopes`],
+/// [`Code::ApiTokenAlreadyExists`], [`Code::ApiTokenLimitReached`]; [`Code::UnprocessableContent`] for a secret that is
+/// easy to guess; [`Code::TooManyAttempts`] for an account that acts too often, and for an account or an IP address
+/// that tries secrets of others.
 pub async fn create(app: &App, caller: &Caller, new: NewApiToken) -> Result<CreatedApiToken> {
     let NewApiToken { id, username, name, secret, expire, scopes } = new;
     let requires = if caller.is_named(username.as_deref()) {
@@ -79,8 +78,8 @@ pub async fn create(app: &App, caller: &Caller, new: NewApiToken) -> Result<Crea
     };
     let secret = secret.unwrap_or_else(Secret::make);
     let mut work = UnitOfWork::begin(app).await?;
-    // Users first, as at a sign-in: whoever revokes everything they have comes wholly before this, or
-    // wholly after.
+    // Users first, as at a sign-in. So this runs completely before or completely after a revocation of everything that
+    // the owner has.
     caller.lock(app, &work, [owner.id()], requires).await?;
     let now = clock::now();
     let expire = expire.or(app.config.api_token_expires);
@@ -103,7 +102,7 @@ pub async fn create(app: &App, caller: &Caller, new: NewApiToken) -> Result<Crea
     Ok(CreatedApiToken { token, username: owner.name().to_owned(), secret })
 }
 
-/// Fails for scopes that the owner of an API token does not have.
+/// Fails if the owner of an API token does not have all of its scopes.
 fn require_within(owner: &Principal, scopes: Option<&Scopes>) -> Result<()> {
     let chosen = scopes.cloned().unwrap_or_else(|| api_token::default_scopes(owner));
     let allowed = owner.scopes();
@@ -112,8 +111,8 @@ fn require_within(owner: &Principal, scopes: Option<&Scopes>) -> Result<()> {
     Err(Error::with_reason(Code::ApiTokenInvalidScopes, reason))
 }
 
-/// Counts a secret that was made elsewhere, and fails for one that is easy to guess. The answer tells whether somebody
-/// else has it: so it is counted before it is looked up.
+/// Fails for a secret that is easy to guess. Counts the attempt before the secret is looked up, because the answer
+/// reveals whether another account has it.
 async fn count_chosen(app: &App, caller: &Caller, chosen: &Secret) -> Result<Option<Attempt>> {
     require_hard_to_guess(app, chosen)?;
     match caller.id().filter(|_| !caller.may(Scope::SUPER)) {
@@ -122,25 +121,25 @@ async fn count_chosen(app: &App, caller: &Caller, chosen: &Secret) -> Result<Opt
     }
 }
 
-/// Fails for a chosen secret that has less in it than its length promises; in development it is only said.
+/// Fails for a chosen secret that is easy to guess for its length. In development it only logs a warning.
 fn require_hard_to_guess(app: &App, secret: &Secret) -> Result<()> {
     let Some(fault) = secret.fault() else { return Ok(()) };
     if app.config.dev {
         tracing::warn!("the secret of an API token {fault}: good enough for development only");
         return Ok(());
     }
-    let advice = "leave it out to have one made, or send random characters";
+    let advice = "leave it out to get a new one, or send random characters";
     Err(Error::field("token", format!("The token {fault}: {advice}")))
 }
 
-/// The entry of the audit for an API token that was made.
+/// The audit entry for a new API token.
 fn entry(caller: &Caller, owner: &Principal, token: &ApiToken) -> Entry {
     let entry = Entry::new(Act::TokenCreate, Actor::of(caller));
     let entry = api_token::on_owner(entry, owner.id());
     entry.with("api_token", token.id.to_string()).with("scopes", token.scopes.to_string())
 }
 
-/// Tells a user by mail that an API token was made for them. A service has no address.
+/// Informs a user by mail of a new API token. Services have no address.
 async fn tell_owner(
     app: &App,
     transaction: &DatabaseTransaction,
@@ -159,7 +158,7 @@ async fn tell_owner(
     alert::api_token_created(app, transaction, user, notice).await
 }
 
-/// The owner of the tokens that are meant: the caller, unless somebody is named; others are for superusers.
+/// The owner that an operation is about: the caller, unless another one is named. Only superusers can name others.
 async fn owner(app: &App, caller: &Caller, username: Option<&str>) -> Result<Principal> {
     let own = caller.principal();
     match (username, own) {
@@ -172,25 +171,25 @@ async fn owner(app: &App, caller: &Caller, username: Option<&str>) -> Result<Pri
     }
 }
 
-/// The API tokens that are asked for.
+/// A selection of API tokens for a list.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
-    /// The name of their owner; the caller's.
+    /// The name of their owner. Default: the caller.
     pub username: Option<String>,
-    /// Everybody's.
+    /// `true` for the tokens of all owners.
     pub all: bool,
-    /// The id of the last one that is known.
+    /// The pagination cursor: the id of the last token of the previous page.
     pub after: Option<String>,
-    /// At most so many: 1 to 100.
+    /// The maximum number of tokens, from 1 to 100.
     pub limit: u64,
 }
 
-/// A page of API tokens with their owners' names, the newest first.
+/// A page of API tokens with the names of their owners, newest first.
 ///
 /// # Errors
 ///
-/// [`Code::Forbidden`] or [`Code::InsufficientScope`] where they are somebody else's;
-/// [`Code::ApiTokenUserUnknown`]; [`Code::UnprocessableContent`] when `after` is none of them.
+/// [`Code::Forbidden`] or [`Code::InsufficientScope`] if they belong to others; [`Code::ApiTokenUserUnknown`];
+/// [`Code::UnprocessableContent`] if `after` is not the id of a token in this list.
 pub async fn list(app: &App, caller: &Caller, filter: Filter) -> Result<Page<(ApiToken, String)>> {
     caller.require_self()?;
     let Filter { username, all, after, limit } = filter;
@@ -203,32 +202,33 @@ pub async fn list(app: &App, caller: &Caller, filter: Filter) -> Result<Page<(Ap
     Ok(tokens.map(|token| (token, owner.name().to_owned())))
 }
 
-/// The API tokens that are to be deleted.
+/// A selection of API tokens to delete.
 pub enum Selection {
-    /// One, by its id.
+    /// The token with this id.
     Id(String),
-    /// One of the caller's own, by its id, whoever they are.
+    /// The token with this id, if the caller owns it. This applies to superusers too.
     Own(String),
-    /// One, by its secret.
+    /// The token with this secret.
     Secret(String),
-    /// All of somebody's.
+    /// All tokens of this owner.
     Username(String),
 }
 
-/// Deletes API tokens: they are accepted nowhere any more. Says how many there were; those of
-/// others, and none, are none.
+/// Deletes API tokens, which are not accepted any more, and returns their number. Tokens of others do not count, unless
+/// the caller is a superuser.
 ///
 /// # Errors
 ///
-/// [`Code::Forbidden`] or [`Code::InsufficientScope`] where somebody else is named; [`Code::FreshProofRequired`] for
-/// tokens of somebody else; [`Code::ApiTokenUserUnknown`]; [`Code::TooManyAttempts`].
+/// [`Code::Forbidden`] or [`Code::InsufficientScope`] if another owner is named; [`Code::FreshProofRequired`] for
+/// tokens of others; [`Code::ApiTokenUserUnknown`]; [`Code::TooManyAttempts`].
 pub async fn delete(app: &App, caller: &Caller, selection: Selection) -> Result<u64> {
     caller.require_self()?;
     caller.count_act(app)?;
     let Some(selection) = selected(app, caller, selection).await? else { return Ok(0) };
     let mut work = UnitOfWork::begin(app).await?;
     let owner = api_token::owner(&*work, &selection).await?;
-    // Nothing brings back what others lose here; what one has oneself may be copied, and must go at once.
+    // The deletion of tokens of others cannot be undone. The caller's own token may be stolen, so it must be possible
+    // to delete it at once.
     let requires = match owner {
         Some(owner) if Some(owner) != caller.id() => Requires::FreshProof,
         _ => Requires::Rights,
@@ -242,7 +242,7 @@ pub async fn delete(app: &App, caller: &Caller, selection: Selection) -> Result<
     Ok(count)
 }
 
-/// The rows that the caller means, among those that they may delete; `None` for what is no id, and no secret.
+/// The tokens to delete, among those that the caller may delete; `None` for an invalid id or secret.
 async fn selected(
     app: &App,
     caller: &Caller,

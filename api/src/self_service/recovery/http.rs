@@ -1,4 +1,4 @@
-//! `/auth/verify`, `/auth/reset-password` and what leads there.
+//! The operations for verifying an address, resetting a password and restoring an address.
 
 use poem::web::Data;
 use poem_openapi::payload::Json;
@@ -24,7 +24,7 @@ use crate::platform::audit::Actor;
 const ASKING: &[Code] =
     &[Code::UnsupportedMediaType, Code::UnprocessableContent, Code::TooManyAttempts];
 
-/// The refusals of each operation, for the documents.
+/// The errors of each operation, for the OpenAPI document.
 pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
     ("request_verify_token", ASKING),
     ("forgot_password", ASKING),
@@ -56,7 +56,7 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
     ),
 ];
 
-/// What else the documents say of operations.
+/// Further notes on operations, for the OpenAPI document.
 pub(crate) const NOTES: &[(&str, Note)] = &[
     ("request_verify_token", Note::SendsCode),
     ("forgot_password", Note::SendsCode),
@@ -65,11 +65,11 @@ pub(crate) const NOTES: &[(&str, Note)] = &[
     ("reset_password", Note::TakesCode),
 ];
 
-/// Who wants a mail.
+/// A request for a mail.
 #[derive(Object)]
 #[oai(example)]
 struct MailRequest {
-    /// The e-mail address of their account.
+    /// The e-mail address of the account.
     email: String,
 }
 
@@ -89,17 +89,17 @@ impl Input for MailRequest {
     }
 }
 
-/// What a mail brought: the token of its link; or its code, with the address it was sent to.
+/// The proof from a mail: the token of its link, or its code with the address that the mail was sent to.
 #[derive(Object)]
 #[oai(example)]
 struct VerifyRequest {
-    /// The token of the link.
+    /// The token of the link. Send either this, or `email` and `code`.
     #[oai(skip_serializing_if_is_none)]
     token: Option<String>,
-    /// With `code`: the address the mail was sent to.
+    /// The e-mail address that the mail was sent to. Required with `code`.
     #[oai(skip_serializing_if_is_none)]
     email: Option<String>,
-    /// The six digits.
+    /// The code in the mail: six digits. Requires the client that asked for the mail.
     #[oai(skip_serializing_if_is_none)]
     code: Option<String>,
 }
@@ -121,23 +121,23 @@ impl Input for VerifyRequest {
     }
 }
 
-/// What a mail brought, and the password that is wanted.
+/// The proof from a mail, and the new password.
 #[derive(Object)]
 #[oai(example)]
 struct ResetPasswordRequest {
-    /// The token of the link.
+    /// The token of the link. Send either this, or `email` and `code`.
     #[oai(skip_serializing_if_is_none)]
     token: Option<String>,
-    /// With `code`: the address the mail was sent to.
+    /// The e-mail address that the mail was sent to. Required with `code`.
     #[oai(skip_serializing_if_is_none)]
     email: Option<String>,
-    /// The six digits.
+    /// The code in the mail: six digits. Requires the client that asked for the mail.
     #[oai(skip_serializing_if_is_none)]
     code: Option<String>,
     /// The new password.
     password: String,
-    /// Whether the user's API tokens are deleted as well; false if not given. If the address and the password were
-    /// never proved together, they are deleted in any case.
+    /// `true` to delete the user's API tokens too. Default: `false`. They are deleted in any case if the address and a
+    /// password of the account were never proved together.
     #[oai(skip_serializing_if_is_none)]
     delete_api_tokens: Option<bool>,
 }
@@ -175,7 +175,7 @@ fn proof(fields: &mut Fields) -> Option<Proof> {
     Some(Proof::Code { email: email?, code: code?, binding: None })
 }
 
-/// What the mail to a former address brought.
+/// The proof from the mail to a previous address.
 #[derive(Object)]
 #[oai(example)]
 struct RestoreEmailRequest {
@@ -200,14 +200,14 @@ impl Input for RestoreEmailRequest {
 
 #[derive(ApiResponse)]
 enum AcceptedResponse {
-    /// If there is somebody it is for, a mail is on its way. Always null.
+    /// If the mail is for an existing account, it is sent soon. The body is always `null`.
     #[oai(status = 202)]
     Accepted(Json<Null>),
 }
 
 #[derive(ApiResponse)]
 enum DoneResponse {
-    /// Done. Always null.
+    /// Done. The body is always `null`.
     #[oai(status = 200)]
     Done(Json<Null>),
 }
@@ -216,11 +216,13 @@ pub(crate) struct Api;
 
 #[OpenApi(tag = "Tag::Auth")]
 impl Api {
-    /// Send me a mail to verify my address
+    /// Request a verification e-mail
     ///
-    /// The answer is the same whoever has the address, and whether anybody does. Asking again with the
-    /// same client ends what the mail before brought. The mail's code works only in this client: it
-    /// repeats `X-Code-Binding`, or the cookie `tessera-code`. The link works anywhere.
+    /// Sends a mail with a link and a code that verify the address. The answer is the same whether the address has an
+    /// account or not. Another request of the same client ends the link and the code of the previous mail.
+    ///
+    /// The code works only in the client that asked for it: send it with the header `X-Code-Binding` of this answer, or
+    /// with the cookie `tessera-code`. The link works anywhere.
     #[oai(
         path = "/auth/request-verify-token",
         method = "post",
@@ -238,16 +240,19 @@ impl Api {
         Ok(AcceptedResponse::Accepted(Json(Null)))
     }
 
-    /// Verify my address
+    /// Verify an e-mail address
     ///
-    /// With the token of the mail's link; or with its code and the address it was sent to, in the client
-    /// that asked for the mail. Each works once. A code may be tried five times.
+    /// Verifies the address with the token of the mail's link, or with the mail's code and its address. Returns the
+    /// user. A code works only in the client that asked for the mail, and can be tried five times. Links and codes work
+    /// once.
     ///
-    /// The token of a mail to a new address (`PATCH /users/me` if `REQUIRE_VERIFICATION` is on) has that address take over.
+    /// The token of a mail to a new address (`PATCH /users/me` with `REQUIRE_VERIFICATION`) makes the new address take
+    /// effect.
     ///
-    /// Call this only for the person who registered: anybody can register an address of somebody else. Our page
-    /// `/verify` requires the account's password or its signed-in browser, and otherwise offers to set a new password. What
-    /// this operation verifies stays unclaimed: the next password that a mail sets deletes the API tokens too.
+    /// Call this operation only for the user who registered, because anybody can register the address of another
+    /// person. The page `/verify` requires the account's password or a browser that is signed in to it, or it sets a
+    /// new password. An account that this operation verifies stays unclaimed: the next password that is set by mail
+    /// deletes its API tokens too.
     #[oai(path = "/auth/verify", method = "post", operation_id = "verify")]
     async fn verify(
         &self,
@@ -261,11 +266,13 @@ impl Api {
         Ok(Json(UserResponse::from(&user)))
     }
 
-    /// Send me a mail to choose another password
+    /// Request a mail to reset the password
     ///
-    /// The answer is the same whoever has the address, and whether anybody does. Asking again with the
-    /// same client ends what the mail before brought. The mail's code works only in this client: it
-    /// repeats `X-Code-Binding`, or the cookie `tessera-code`. The link works anywhere.
+    /// Sends a mail with a link and a code to choose a new password. The answer is the same whether the address has an
+    /// account or not. Another request of the same client ends the link and the code of the previous mail.
+    ///
+    /// The code works only in the client that asked for it: send it with the header `X-Code-Binding` of this answer, or
+    /// with the cookie `tessera-code`. The link works anywhere.
     #[oai(path = "/auth/forgot-password", method = "post", operation_id = "forgot_password")]
     async fn forgot_password(
         &self,
@@ -279,14 +286,15 @@ impl Api {
         Ok(AcceptedResponse::Accepted(Json(Null)))
     }
 
-    /// Choose another password
+    /// Reset the password
     ///
-    /// With the token of the mail's link; or with its code and the address it was sent to, in the client
-    /// that asked for the mail. Each works once, and a password that is refused does not use it up. A code
-    /// may be tried five times. Every session and every access token of the user ends, and the address is
-    /// verified. API tokens are deleted if `delete_api_tokens` says so, and in any
-    /// case if this is the first time that the address is proved together with a password: somebody else may have
-    /// registered it.
+    /// Sets a new password with the token of the mail's link, or with the mail's code and its address. A code works
+    /// only in the client that asked for the mail, and can be tried five times. Links and codes work once; a password
+    /// that is refused does not use them up.
+    ///
+    /// All sessions and access tokens of the user end. API tokens are deleted if `delete_api_tokens` is `true`. They
+    /// are deleted in any case if the address and a password of the account are proved together for the first time,
+    /// because somebody else may have registered the address. The address is not verified by this.
     #[oai(path = "/auth/reset-password", method = "post", operation_id = "reset_password")]
     async fn reset_password(
         &self,
@@ -301,11 +309,11 @@ impl Api {
         Ok(DoneResponse::Done(Json(Null)))
     }
 
-    /// Take back an address that was changed
+    /// Restore a previous address
     ///
-    /// With the token that was mailed to the former address, within 72 hours. Ends every session,
-    /// every access token and every API token of the user, and their password: a mail follows with which to
-    /// choose another.
+    /// Restores the e-mail address that an account had before, with the token in the mail to that address, within 72
+    /// hours of the change. Returns the user. All sessions, access tokens and API tokens of the user end, and the
+    /// password too. A mail follows to choose a new password.
     #[oai(path = "/auth/restore-email", method = "post", operation_id = "restore_email")]
     async fn restore_email(
         &self,

@@ -1,4 +1,4 @@
-//! Finding out whether there is somebody a mail is for that was asked for.
+//! Background work that looks up the accounts of requested mails.
 
 use super::RequestedMail;
 use crate::app::App;
@@ -11,7 +11,7 @@ pub(crate) fn start(app: &App, background: &mut Background) {
     background.start(keep_answering(app.clone()));
 }
 
-/// Answers as they come, for as long as it is polled.
+/// Handles requests as they arrive, for as long as it is polled.
 async fn keep_answering(app: App) {
     job::keep_working(app, Kind::Request, async |app: &App, job: Job<RequestedMail>| {
         let context = RequestContext { ip: job.work.ip, request_id: None };

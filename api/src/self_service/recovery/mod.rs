@@ -1,8 +1,8 @@
-//! Recovery: what people do by a mail they got. They show that an address is theirs, choose another
-//! password, and take back an account whose address somebody changed.
+//! Recovery: what users do with a mail that they got. They verify an address, choose a new password, or take back an
+//! account whose address somebody changed.
 //!
-//! Asking for a mail is one row, the same for anybody: whether there is such a user is found out
-//! afterwards, so that neither the answer nor its time tells.
+//! A request for a mail is stored as one row, the same for every address. Whether the account exists is looked up
+//! later. So neither the answer nor its time reveals it.
 
 pub(crate) mod http;
 pub(crate) mod jobs;
@@ -34,29 +34,29 @@ use crate::platform::revocation::Reason;
 use crate::platform::unit_of_work::UnitOfWork;
 use crate::self_service::account::{self, ChangeContext};
 
-/// How long after it was asked for a mail is of use, in seconds.
+/// The time after a request in which a mail is still sent, in seconds.
 const ANSWERED_WITHIN: u64 = 3600;
 
-/// A mail that somebody asked for.
+/// A request for a mail.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct RequestedMail {
     email: String,
     purpose: Purpose,
     #[serde(rename = "from")]
     ip: Option<IpAddr>,
-    /// Who asked; a release before this one did not say.
+    /// The actor who asked. An older release did not store it.
     #[serde(default = "Actor::anybody")]
     by: Actor,
-    /// What binds the mail's code to the client that asked.
+    /// The client that the code of the mail is bound to.
     #[serde(default)]
     client: Option<Binding>,
 }
 
-/// Has a mail sent to a user with this address, if there is one it is for.
+/// Requests a mail to the user with this address, if there is one that it is for.
 ///
 /// # Errors
 ///
-/// [`Code::TooManyAttempts`], whether there is such a user or not, for a place that asks too often.
+/// [`Code::TooManyAttempts`] for an IP address that asks too often, whether there is such a user or not.
 pub async fn ask(
     app: &App,
     purpose: Purpose,
@@ -76,7 +76,7 @@ pub async fn ask(
     Ok(())
 }
 
-/// Sends the mail, if there is somebody it is for, and they did not get many of its kind lately.
+/// Sends a requested mail, if there is an account that it is for, and it did not get many of its kind recently.
 pub(crate) async fn answer(app: &App, mail: &RequestedMail) -> Result<()> {
     let RequestedMail { email, purpose, ip, by, client } = mail;
     let Some(known) = user::by_email(&app.database, email).await? else { return Ok(()) };
@@ -87,7 +87,7 @@ pub(crate) async fn answer(app: &App, mail: &RequestedMail) -> Result<()> {
     if !locked.user.is_active || nothing_to_verify || moved {
         return Ok(());
     }
-    // A superuser is not kept from it by what strangers asked for.
+    // Requests of strangers do not prevent a mail that a superuser asked for.
     let to = &locked.user.email;
     let by_anybody = *by == Actor::anybody();
     let reason = MailReason::from(*purpose);
@@ -104,10 +104,10 @@ pub(crate) async fn answer(app: &App, mail: &RequestedMail) -> Result<()> {
     Ok(())
 }
 
-/// What those who confirm an address show beside the mail's token or code.
+/// The evidence that a caller gives besides the token or code of the mail.
 #[derive(Debug)]
 pub enum Evidence<'a> {
-    /// Nothing. Those who know the account's password may be others than those who confirm.
+    /// None. The caller who confirms may be another person than the one who knows the account's password.
     Nothing,
     /// The account's password.
     Password(Password),
@@ -115,17 +115,17 @@ pub enum Evidence<'a> {
     Browser(&'a SignedIn),
 }
 
-/// Verifies an address; of a user who asked for a new one, that takes over.
+/// Verifies an address. If the user asked for a new address, it takes effect.
 ///
-/// Without evidence that those who read the mail have the account's password, the account stays unclaimed: the next
-/// password that a mail sets ends everything that was made before it, API tokens too.
+/// Without evidence that the reader of the mail has the account's password, the account stays unclaimed. Then the next
+/// password that a mail sets ends everything that was made before, including API tokens.
 ///
 /// # Errors
 ///
-/// [`Code::VerifyUserBadToken`]; [`Code::VerifyUserAlreadyVerified`] for a token that did it before;
+/// [`Code::VerifyUserBadToken`]; [`Code::VerifyUserAlreadyVerified`] for a token that was used already;
 /// [`Code::TooManyAttempts`] for codes and passwords; [`Code::LoginBadCredentials`] for a wrong password;
-/// [`Code::FreshTokenRequired`] for a browser of another account; [`Code::UpdateUserEmailAlreadyExists`] for a new
-/// address that somebody else has by now; [`Code::ServiceBusy`].
+/// [`Code::FreshTokenRequired`] for a browser of another account; [`Code::UpdateUserEmailAlreadyExists`] if another
+/// user has the new address by now; [`Code::ServiceBusy`].
 pub async fn verify(
     app: &App,
     proof: Proof,
@@ -148,7 +148,7 @@ pub async fn verify(
         return Err(Code::VerifyUserAlreadyVerified.into());
     }
     if authentication.is_some_and(|authentication| !authentication.holds_for(&locked)) {
-        // The password was changed, or hashed anew, meanwhile.
+        // The password was changed, or its hash was renewed, in the meantime.
         return Err(Code::ServiceBusy.into());
     }
     if let Some(session) = session
@@ -174,7 +174,7 @@ pub async fn verify(
     Ok(user)
 }
 
-/// What the evidence proves: the account's password, or the session of a browser that is signed in to it.
+/// Checks the evidence: the account's password, or the session of a browser that is signed in to the account.
 async fn weigh(
     app: &App,
     found: &Confirmation,
@@ -184,7 +184,7 @@ async fn weigh(
     match evidence {
         Evidence::Nothing => Ok((None, None)),
         Evidence::Password(password) => {
-            // A link that does nothing must not let anybody try passwords.
+            // A link that has no effect must not let anybody try passwords.
             require_unverified(app, found).await?;
             let account = Account::User(found.user());
             Ok((Some(password_check::prove(app, account, password, ip).await?), None))
@@ -199,7 +199,7 @@ async fn weigh(
     }
 }
 
-/// Gives a user the new address that they asked for, for those who read its mail.
+/// Makes the new address of a user take effect, for the reader of its mail.
 async fn take_new_email(
     app: &App,
     token: &str,
@@ -223,7 +223,7 @@ async fn take_new_email(
     if authentication.is_some_and(|authentication| !authentication.holds_for(&locked)) {
         return Err(Code::ServiceBusy.into());
     }
-    // Those who were thrown out since do not have it changed.
+    // If the session was ended by somebody, its request for a new address is not valid any more.
     let stands = locked.user.is_active && session::stands(&work, found.session).await?;
     if !stands || !verification::spend_new(&*work, &found, token, &locked).await? {
         return Err(bad());
@@ -255,7 +255,7 @@ async fn require_unverified(app: &App, found: &Confirmation) -> Result<()> {
     if found.is_used() { Err(Code::VerifyUserBadToken.into()) } else { Ok(()) }
 }
 
-/// An account that a link is for.
+/// The account that a link is for.
 #[derive(Debug)]
 pub struct Addressee {
     /// The user.
@@ -264,18 +264,18 @@ pub struct Addressee {
     pub email: String,
     /// The number of their API tokens.
     pub api_tokens: u64,
-    /// Whether a new password ends everything that was made before it, API tokens too, whatever is asked for:
-    /// nobody has shown yet that those who have the password read the mail.
+    /// `true` if a new password ends everything that was made before, including API tokens: nobody has proved the
+    /// address and the password together yet.
     pub ends_everything: bool,
-    /// Whether the address is a new one that they asked for.
+    /// `true` if the address is a new one that they asked for.
     pub is_new: bool,
 }
 
-/// The account that a link is for, which stays as it is.
+/// Returns the account that a link is for, without changing it.
 ///
 /// # Errors
 ///
-/// [`Code::ResetPasswordBadToken`] or [`Code::VerifyUserBadToken`], by the purpose;
+/// [`Code::ResetPasswordBadToken`] or [`Code::VerifyUserBadToken`], depending on the purpose;
 /// [`Code::VerifyUserAlreadyVerified`].
 pub async fn addressee(app: &App, purpose: Purpose, token: &str) -> Result<Addressee> {
     let bad = || Error::from(bad_token(purpose));
@@ -310,7 +310,7 @@ pub async fn addressee(app: &App, purpose: Purpose, token: &str) -> Result<Addre
     })
 }
 
-/// The refusal of what a mail brought, for its purpose.
+/// The error for a bad token or code, depending on the purpose.
 fn bad_token(purpose: Purpose) -> Code {
     match purpose {
         Purpose::Verify => Code::VerifyUserBadToken,
@@ -318,22 +318,22 @@ fn bad_token(purpose: Purpose) -> Code {
     }
 }
 
-/// What a new password ends besides sessions and access tokens.
+/// The things that a new password ends besides sessions and access tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ends {
-    /// Nothing, if the account is claimed.
+    /// Nothing else, if the account is claimed.
     SessionsOnly,
-    /// API tokens.
+    /// The API tokens.
     ApiTokensToo,
 }
 
-/// Gives a user another password, and ends every session and every access token of theirs. It verifies no address.
-/// If nobody had shown that those who have the password read the mail, API tokens and everything that mails
-/// brought end as well: somebody else may have registered the address.
+/// Sets a new password, and ends every session and access token of the user. It does not verify the address. If the
+/// account is unclaimed, its API tokens and all tokens and codes of mails end too, because somebody else may have
+/// registered the address.
 ///
 /// # Errors
 ///
-/// [`Code::ResetPasswordBadToken`]; [`Code::ResetPasswordInvalidPassword`], and the token stays good;
+/// [`Code::ResetPasswordBadToken`]; [`Code::ResetPasswordInvalidPassword`], after which the token is still valid;
 /// [`Code::TooManyAttempts`] for codes; [`Code::ServiceBusy`].
 pub async fn reset_password(
     app: &App,
@@ -345,13 +345,13 @@ pub async fn reset_password(
     set_password(app, Purpose::ResetPassword, proof, password, ends, device).await
 }
 
-/// Takes an account over for those who read its mail, with the token that was mailed to verify its address: as
-/// [`reset_password`], as long as the address is not verified, and verifies it.
+/// Takes over an unverified account for the reader of its mail, with the token of the verification e-mail. It sets a
+/// password like [`reset_password`], and verifies the address.
 ///
 /// # Errors
 ///
-/// [`Code::VerifyUserBadToken`], [`Code::VerifyUserAlreadyVerified`]; [`Code::ResetPasswordInvalidPassword`], and
-/// the token stays good; [`Code::ServiceBusy`].
+/// [`Code::VerifyUserBadToken`], [`Code::VerifyUserAlreadyVerified`]; [`Code::ResetPasswordInvalidPassword`], after
+/// which the token is still valid; [`Code::ServiceBusy`].
 pub async fn take_over(app: &App, token: String, password: Password, device: Device) -> Result<()> {
     let proof = Proof::Token(token);
     set_password(app, Purpose::Verify, proof, password, Ends::ApiTokensToo, device).await
@@ -367,7 +367,7 @@ async fn set_password(
 ) -> Result<()> {
     let bad = || Error::from(bad_token(purpose));
     let found = found(app, purpose, &proof, device.ip, bad).await?;
-    // Asked before the password is hashed: those who have no token make nobody work.
+    // Checked before the password is hashed, so that callers without a token cause no work.
     if purpose == Purpose::Verify {
         require_unverified(app, &found).await?;
     }
@@ -390,7 +390,7 @@ async fn set_password(
     let ip = device.ip;
     let id = locked.user.id;
     let ends_tokens = end_for_new_password(&mut work, &locked.user, ends).await?;
-    // A mail for a new password verifies no address, as in FastAPI Users: a front end asks for that apart.
+    // As in FastAPI Users, a mail for a new password does not verify the address. A front end asks for that separately.
     let is_verified = (purpose == Purpose::Verify).then_some(true);
     let changes = Changes { hash: Some(hash), is_verified, ..Changes::default() };
     let context = ChangeContext { own: true, kept: None, ip, client: None };
@@ -399,17 +399,19 @@ async fn set_password(
     work.record_all(acts_of_reset(id, purpose, ends_tokens));
     work.commit().await?;
     rate_limit::forgive_codes(app, purpose.name(), known.user.id, ip).await?;
-    // Those who mistyped the old password often enough to wait have no reason to any more.
+    // The new password is known, so earlier failures with the old one do not count any more.
     rate_limit::proved(app, &known.user.email, ip).await
 }
 
-/// Ends what must not outlive a new password that a mail sets, beside sessions; says whether API tokens are among it.
+/// Ends everything besides sessions that must not outlive a new password set by mail. Returns true if that includes API
+/// tokens.
 async fn end_for_new_password(
     work: &mut UnitOfWork<'_>,
     locked: &User,
     ends: Ends,
 ) -> Result<bool> {
-    // The address was shown to be theirs: what was never shown takes nothing from it.
+    // The user has proved the present address, so a previous address that was never verified cannot take the account
+    // back.
     previous_email::forget_unverified(&**work, locked.id).await?;
     verification::end_unused(&**work, locked.id).await?;
     pending::forget(&**work, locked.id).await?;
@@ -422,7 +424,7 @@ async fn end_for_new_password(
     Ok(ends_tokens)
 }
 
-/// The audit's entries of a new password that a mail set.
+/// The audit entries for a new password that a mail set.
 fn acts_of_reset(user: UserId, purpose: Purpose, ends_tokens: bool) -> Vec<Entry> {
     let entry = |act| Entry::new(act, Actor::anybody()).on_user(user);
     let verifies = purpose == Purpose::Verify;
@@ -431,11 +433,10 @@ fn acts_of_reset(user: UserId, purpose: Purpose, ends_tokens: bool) -> Vec<Entry
     verified.into_iter().chain([reset]).collect()
 }
 
-/// Gives an account the address again that it had before, and ends everything by which somebody else may
-/// act for it: sessions, access tokens, API tokens, mails on their way, and the password, which they know. A
-/// mail with which to choose another follows.
+/// Restores the previous address of an account, and ends everything with which somebody else may act for it: sessions,
+/// access tokens, API tokens, mails that were sent, and the password. A mail follows to choose a new one.
 ///
-/// An address that was never shown to be anybody's does not take the account from one that was.
+/// A previous address that was never verified cannot take the account from a verified one.
 ///
 /// # Errors
 ///
@@ -450,14 +451,14 @@ pub async fn restore_email(
     let mut work = UnitOfWork::begin(app).await?;
     let found = verification::find_former(&*work, token).await?.ok_or_else(bad)?;
     let locked = user::lock(&*work, found.user).await?.ok_or_else(bad)?;
-    // Again: somebody else may have used it while this waited.
+    // Checked again, because somebody else may have used it while this waited for the lock.
     let found = verification::find_former(&*work, token).await?.ok_or_else(bad)?;
     if !locked.user.is_active || locked.user.is_verified && !found.verified {
         return Err(bad());
     }
     let email = found.email.parse().map_err(|_| bad())?;
     previous_email::forget_since(&*work, &found).await?;
-    // Who reads its mail has shown that it is theirs.
+    // The reader of the mail has proved that the address is theirs.
     let changes = Changes {
         email: Some(email),
         hash: Some(app.factor.dummy_hash().clone()),
@@ -472,8 +473,8 @@ pub async fn restore_email(
     api_token::delete_of(&mut work, user.id).await?;
     pending::forget(&*work, user.id).await?;
     let now = crate::base::clock::now();
-    let why = Reason::EmailRestored;
-    session::end_all(app, &mut work, user.id, None, &why, device.ip, now).await?;
+    let reason = Reason::EmailRestored;
+    session::end_all(app, &mut work, user.id, None, &reason, device.ip, now).await?;
     let known = Credentials { user, hash: app.factor.dummy_hash().clone() };
     verification::send(app, &*work, &known, Purpose::ResetPassword, client.as_ref()).await?;
     alert::superuser_password_set(app, &work, &known.user, None).await?;
@@ -486,7 +487,7 @@ pub async fn restore_email(
     Ok(known.user)
 }
 
-/// What fits what was shown. Codes are counted before they are looked at.
+/// Finds the confirmation for a token or a code. Codes are counted before they are checked.
 async fn found(
     app: &App,
     purpose: Purpose,
@@ -503,11 +504,11 @@ async fn found(
     found.ok_or_else(bad)
 }
 
-/// What a code is for that a client tries.
+/// Finds the confirmation for a code that a client tries.
 ///
-/// The same is done, and takes as long, for an address that is nobody's, and for a client that has no code of this
-/// one: what was written for it is taken back, so that nothing stays but the count of the place that it came from. An
-/// account for which too many were tried is refused as a wrong code is: another answer would tell that it is there.
+/// It does the same work for an address without an account, and for a client that has no code of the account. What was
+/// written for them is rolled back, except the counter of the IP address. An account for which too many codes were
+/// tried gets the same answer as a wrong code, because another answer would reveal that it exists.
 async fn found_by_code(
     app: &App,
     purpose: Purpose,
@@ -521,9 +522,9 @@ async fn found_by_code(
     rate_limit::code_from(app, &work, ip).await?;
     let mut trial = work.begin_part().await?;
     let tried = verification::attempt(app, &*trial, purpose, user, client, code).await?;
-    let whose = user.filter(|_| tried.is_bound).unwrap_or(UserId(random::id()));
-    let may = rate_limit::code_of(app, &trial, purpose.name(), whose, email, ip).await?;
-    let right = tried.right.filter(|_| may);
+    let counted = user.filter(|_| tried.is_bound).unwrap_or(UserId(random::id()));
+    let is_allowed = rate_limit::code_of(app, &trial, purpose.name(), counted, email, ip).await?;
+    let right = tried.right.filter(|_| is_allowed);
     if right.is_none() {
         let entry = Entry::new(Act::CodeRefused, Actor::anybody());
         trial.record(entry.with("purpose", purpose.name()));
@@ -533,7 +534,7 @@ async fn found_by_code(
     Ok(right)
 }
 
-/// The user a confirmation is for, if it still fits them.
+/// Locks the user of a confirmation. Returns `None` if it does not fit the user any more.
 async fn lock(
     transaction: &DatabaseTransaction,
     found: &Confirmation,

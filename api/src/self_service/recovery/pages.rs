@@ -1,5 +1,5 @@
-//! The pages that links in mails lead to. Opening one changes nothing, for programs that look into mails
-//! open every link: its button does.
+//! The pages that links in mails open. Opening a page changes nothing, because programs that scan mail open every link.
+//! The user must press a button.
 
 use minijinja::{Value, context};
 use poem::http::StatusCode;
@@ -28,29 +28,29 @@ const TAKE_OVER: &str = "take-over";
 /// The form of the page `/restore-email` that cancels its link.
 const CANCEL_LINK: &str = "cancel-link";
 
-/// What a link brings.
+/// The query of a link.
 #[derive(Deserialize)]
 struct Link {
     token: Option<String>,
 }
 
-/// What a page's button sends.
+/// The form of a page.
 #[derive(Deserialize)]
 struct Filled {
     token: Option<String>,
     email: Option<String>,
     code: Option<String>,
     password: Option<String>,
-    /// The password that the account has so far.
+    /// The account's current password.
     current: Option<String>,
-    /// Which form of the page, if there are two.
+    /// The form that was sent, on pages with two forms.
     act: Option<String>,
-    /// Whether a box to delete API tokens as well is ticked.
+    /// The checkbox to delete API tokens too.
     delete_api_tokens: Option<String>,
 }
 
 impl Filled {
-    /// What a form shows that nobody has filled in.
+    /// The values of an empty form.
     fn empty(token: Option<String>, email: Option<String>) -> Self {
         Self {
             token,
@@ -63,7 +63,7 @@ impl Filled {
         }
     }
 
-    /// Whether it is the form that takes an account over.
+    /// Returns true if this is the form that takes an account over.
     fn takes_over(&self) -> bool {
         self.act.as_deref() == Some(TAKE_OVER)
     }
@@ -78,7 +78,7 @@ impl Filled {
     }
 }
 
-/// What the texts of a page are known by on which a mail is asked for: its place.
+/// The path of the page on which a mail is requested. It is also the name of its texts.
 fn place_of(purpose: Purpose) -> &'static str {
     match purpose {
         Purpose::Verify => "request-verify-token",
@@ -86,7 +86,7 @@ fn place_of(purpose: Purpose) -> &'static str {
     }
 }
 
-/// The pages.
+/// The pages of this module.
 pub(crate) fn pages() -> Vec<PageRoute> {
     vec![
         PageRoute::form("/forgot-password", forgot_password_form, forgot_password),
@@ -103,8 +103,8 @@ fn forgot_password_form(request: PageRequest) -> Response {
 }
 
 #[handler]
-async fn forgot_password(from: PeerAddress, client: CodeClient, sent: Form<Filled>) -> Response {
-    ask(Purpose::ResetPassword, from, client, sent).await
+async fn forgot_password(peer: PeerAddress, client: CodeClient, sent: Form<Filled>) -> Response {
+    ask(Purpose::ResetPassword, peer, client, sent).await
 }
 
 fn own_address(request: &PageRequest) -> String {
@@ -119,16 +119,16 @@ fn request_verify_token_form(request: PageRequest) -> Response {
 
 #[handler]
 async fn request_verify_token(
-    from: PeerAddress,
+    peer: PeerAddress,
     client: CodeClient,
     sent: Form<Filled>,
 ) -> Response {
-    ask(Purpose::Verify, from, client, sent).await
+    ask(Purpose::Verify, peer, client, sent).await
 }
 
 async fn ask(
     purpose: Purpose,
-    from: PeerAddress,
+    peer: PeerAddress,
     client: CodeClient,
     sent: Form<Filled>,
 ) -> Response {
@@ -144,12 +144,12 @@ async fn ask(
             return asked(&request, purpose, &typed, Some(&error));
         }
     };
-    let (by, from, client) = (Actor::anybody(), from.0, client.keep());
-    match super::ask(&request.app, purpose, email, by, from, client).await {
+    let (by, ip, client) = (Actor::anybody(), peer.0, client.keep());
+    match super::ask(&request.app, purpose, email, by, ip, client).await {
         Ok(()) => {
             let text = format!("{}-done", place_of(purpose));
             let done = request.text_with(&text, &[("email", typed.as_str().into())]);
-            // The mail has a link, and a code for who reads it elsewhere.
+            // The mail has a link, and a code for users who read it on another device.
             let act = if purpose == Purpose::Verify { Act::Verify } else { Act::ResetPassword };
             let filled = Filled::empty(None, Some(typed));
             let own = is_own(&request, filled.email.as_deref().unwrap_or_default());
@@ -164,7 +164,7 @@ fn asked(request: &PageRequest, purpose: Purpose, email: &str, error: Option<&Er
     request.form("ask.html", values, error)
 }
 
-/// What a page is for: its place, and what its texts are known by.
+/// A page's path, which is also the name of its texts.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Act {
     Verify,
@@ -219,13 +219,13 @@ impl Act {
         more: Value,
     ) -> Response {
         match outcome {
-            // Those who press twice have got what they asked for.
+            // A user who presses the button twice sees the success too.
             Err(error) if error.code() != Code::VerifyUserAlreadyVerified => {
                 return self.refused(&error, &request, filled, more);
             }
             _ => {}
         }
-        // It may have been this browser that was signed out by it.
+        // The form may have signed this browser out.
         if let Err(error) = request.find_again().await {
             return request.refusal(&request.text(self.name()), error);
         }
@@ -239,7 +239,7 @@ impl Act {
         request.said(StatusCode::OK, &title, &text, more)
     }
 
-    /// The page for a link that does nothing any more, and leads to another mail.
+    /// The page for a link that has no effect any more. It links to the page that requests another mail.
     fn stale_link(self, error: &Error, request: &PageRequest) -> Response {
         let (title, text) = (request.text(self.name()), request.message(error));
         let purpose = if self == Act::Verify { Purpose::Verify } else { Purpose::ResetPassword };
@@ -256,7 +256,7 @@ impl Act {
         let is_bad =
             [Code::ResetPasswordBadToken, Code::VerifyUserBadToken].contains(&error.code());
         if is_bad && filled.token.is_some() {
-            // A link that is no good stays so.
+            // A link that is not valid stays invalid.
             return self.stale_link(error, request);
         }
         if [
@@ -269,7 +269,7 @@ impl Act {
             let (title, text) = (request.text(self.name()), request.message(error));
             return request.refusal_with(&title, &text, "", error);
         }
-        // A code may be typed again, another password chosen, and a button pressed later.
+        // The user can enter the code again, choose another password, or press the button later.
         let again = match self {
             Act::ResetPassword => Some("password-again"),
             Act::Verify if more.get_attr("own").is_ok_and(|own| own.is_true()) => None,
@@ -280,7 +280,7 @@ impl Act {
             ["code-wrong"].into_iter().chain(again).map(|name| request.text(name)).collect();
         let values = match error.code() {
             _ if is_bad => context! { fault => fault.join(" ") },
-            // Of credentials, only the password may be wrong.
+            // If credentials are wrong, it must be the password.
             Code::LoginBadCredentials => {
                 context! { code => &filled.code, fault => request.text("password-wrong") }
             }
@@ -294,13 +294,13 @@ impl Act {
     }
 }
 
-/// What the page that confirms an address shows by whose it is.
+/// The values of the page that confirms an address. They depend on the signed-in user.
 fn verify_values(request: &PageRequest, found: &Addressee) -> Value {
     let own = request.signed_in.as_ref().is_some_and(|signed_in| signed_in.user.id == found.user);
     context! { own, new => found.is_new }
 }
 
-/// Whether a browser is signed in with this address.
+/// Returns true if the browser is signed in with this address.
 fn is_own(request: &PageRequest, email: &str) -> bool {
     let own = request.signed_in.as_ref().map(|signed_in| signed_in.user.email.as_str());
     own.is_some_and(|own| own.eq_ignore_ascii_case(email))
@@ -329,7 +329,7 @@ async fn verify_form(request: PageRequest, PageQuery(link): PageQuery<Link>) -> 
 async fn verify(device: Device, client: CodeClient, sent: Form<Filled>) -> Response {
     let Form { mut form, request, stale } = sent;
     let more = match &form.token {
-        // What the form says of the address is not asked.
+        // The address comes from the link's account, not from the form.
         Some(token) => {
             let found = super::addressee(&request.app, Purpose::Verify, token).await.ok();
             let more = found.as_ref().map(|found| verify_values(&request, found));
@@ -351,13 +351,13 @@ async fn verify(device: Device, client: CodeClient, sent: Form<Filled>) -> Respo
         (None, Some(signed_in)) if is_own => Evidence::Browser(signed_in),
         (current, _) => Evidence::Password(Password::new(current.clone().unwrap_or_default())),
     };
-    let from = device.ip;
+    let ip = device.ip;
     let proof = form.proof().shown_by(client.shown());
-    let outcome = super::verify(&request.app, proof, evidence, from).await.map(drop);
+    let outcome = super::verify(&request.app, proof, evidence, ip).await.map(drop);
     Act::Verify.ended(outcome, request, &form, more).await
 }
 
-/// Sets the new password of an account that others may have registered.
+/// Sets the new password of an account that somebody else may have registered.
 async fn take_over(
     device: Device,
     mut request: PageRequest,
@@ -368,7 +368,7 @@ async fn take_over(
     let token = form.token.clone().unwrap_or_default();
     match super::take_over(&request.app, token, password, device).await {
         Ok(()) => {}
-        // The password that was typed is not set: that must not look as if it were.
+        // The new password was not set, so the page must not show success.
         Err(error) if error.code() == Code::VerifyUserAlreadyVerified => {
             let (title, text) = (request.text("verify"), request.message(&error));
             return request.refusal_with(&title, &text, "forgot-password", &error);
@@ -382,7 +382,7 @@ async fn take_over(
     request.said(StatusCode::OK, &title, &text, "login")
 }
 
-/// What the page of a new password says of API tokens: how many go, or may go, with it.
+/// The values for API tokens: how many exist, and whether the new password deletes them all.
 fn tokens_of(found: &Addressee) -> Value {
     context! { tokens => context! {
         count => found.api_tokens,
@@ -396,7 +396,7 @@ async fn reset_password_form(request: PageRequest, PageQuery(link): PageQuery<Li
         let own = own_address(&request);
         return Act::ResetPassword.opened(&request, link, Some(own), context! {});
     };
-    // Whose password it is, for those who have two accounts, and for what keeps passwords.
+    // The page shows the address, for users with several accounts and for password managers.
     match super::addressee(&request.app, Purpose::ResetPassword, token).await {
         Ok(found) => {
             let more = tokens_of(&found);
@@ -437,7 +437,8 @@ async fn restore_email_form(request: PageRequest, PageQuery(link): PageQuery<Lin
     Act::RestoreEmail.opened(&request, link, None, more)
 }
 
-/// Whether the page that takes an address back also offers to cancel its link: in the browser of the account.
+/// The values of the page that restores an address. In a browser that is signed in to the account, the page also offers
+/// to cancel the link.
 async fn restore_values(request: &PageRequest, token: &str) -> Value {
     let found = verification::find_former(request.app.database.reader(), token).await;
     let user = found.ok().flatten().map(|found| found.user);
@@ -462,7 +463,7 @@ async fn restore_email(device: Device, client: CodeClient, sent: Form<Filled>) -
     Act::RestoreEmail.ended(outcome, request, &form, more).await
 }
 
-/// Cancels the link that was opened, for the user who is signed in and gives their password.
+/// Cancels the link for the signed-in user, who gives the password.
 async fn cancel_link(
     device: Device,
     request: PageRequest,
@@ -475,9 +476,9 @@ async fn cancel_link(
     };
     let current = Password::new(form.current.clone().unwrap_or_default());
     let cancelled = async {
-        let from = device.ip;
+        let ip = device.ip;
         let account = Account::User(signed_in.user.id);
-        let authentication = password_check::prove(&request.app, account, current, from).await?;
+        let authentication = password_check::prove(&request.app, account, current, ip).await?;
         let caller = UserCaller::browser(signed_in, Some(authentication), None);
         account::cancel_links(&request.app, &caller, Some(token)).await
     };

@@ -1,4 +1,4 @@
-//! `/auth/register`.
+//! The operation `/auth/register`.
 
 use poem::web::Data;
 use poem_openapi::payload::Json;
@@ -15,7 +15,7 @@ use crate::identity::user::http::UserResponse;
 use crate::identity::user::{Email, Profile, Website};
 use crate::identity::verification::client::CodeClient;
 
-/// The refusals of each operation, for the documents.
+/// The errors of each operation, for the OpenAPI document.
 pub(crate) const REFUSALS: &[(&str, &[Code])] = &[(
     "register",
     &[
@@ -29,24 +29,24 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[(
     ],
 )];
 
-/// What else the documents say of operations.
+/// Further notes on operations, for the OpenAPI document.
 pub(crate) const NOTES: &[(&str, Note)] = &[("register", Note::SendsCode)];
 
-/// Who wants to be a user. Other members, the flags among them, are ignored.
+/// A user to register. Unknown members and flags are ignored.
 #[derive(Object)]
 #[oai(example)]
 struct RegisterRequest {
-    /// The e-mail address to sign in with.
+    /// The e-mail address, with which the user signs in.
     email: String,
-    /// The password to sign in with.
+    /// The password, with which the user signs in.
     password: String,
-    /// Their name: up to 100 characters.
+    /// The name, up to 100 characters.
     #[oai(skip_serializing_if_is_none)]
     name: Option<String>,
-    /// Their surname: up to 100 characters.
+    /// The surname, up to 100 characters.
     #[oai(skip_serializing_if_is_none)]
     surname: Option<String>,
-    /// Their page: a URL of up to 256 characters.
+    /// The web page: a URL of up to 256 characters.
     #[oai(skip_serializing_if_is_none)]
     website: Option<String>,
 }
@@ -91,11 +91,14 @@ pub(crate) struct Api;
 
 #[OpenApi(tag = "Tag::Auth")]
 impl Api {
-    /// Register
+    /// Register a user
     ///
-    /// Makes a user of an e-mail address and a password. Addresses are compared without case. The code of
-    /// the mail that follows works only in this client: it repeats `X-Code-Binding`, or the cookie
-    /// `tessera-code`. The link works anywhere.
+    /// Creates a user with an e-mail address and a password, and sends a mail to verify the address. Returns the user.
+    /// Upper and lower case make no difference in addresses. Anyone can call this operation, unless
+    /// `REGISTRATION=closed`.
+    ///
+    /// The code in the mail works only in the client that registered: send it with the header `X-Code-Binding` of this
+    /// answer, or with the cookie `tessera-code`. The link works anywhere.
     #[oai(path = "/auth/register", method = "post", operation_id = "register")]
     async fn register(
         &self,

@@ -1,4 +1,4 @@
-//! Registration: an address and a password become a user.
+//! Registration: creating users.
 
 pub(crate) mod http;
 pub(crate) mod pages;
@@ -19,7 +19,7 @@ use crate::platform::audit::{Act, Actor, Entry};
 use crate::platform::rate_limit::{self, mail::MailReason};
 use crate::platform::unit_of_work::{self, UnitOfWork};
 
-/// Makes a user of somebody who asks for it.
+/// Creates the user who registers.
 ///
 /// # Errors
 ///
@@ -40,19 +40,19 @@ pub async fn register(
     create(app, email, password, profile, Maker::Themself, client).await
 }
 
-/// Who makes a user.
+/// The party that creates a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Maker {
-    /// The user: what they say of their address is not verified.
+    /// The user. The address is not verified.
     Themself,
-    /// An operator, who vouches for the address.
+    /// An operator, who confirms the address.
     Operator {
-        /// Whether the user may do what superusers may.
+        /// `true` if the user becomes a superuser.
         superuser: bool,
     },
 }
 
-/// Makes a user, whoever asks for it. Who does so for themself gets a mail to verify their address.
+/// Creates a user. Users who register themselves get a mail to verify their address.
 ///
 /// # Errors
 ///
@@ -80,7 +80,7 @@ pub async fn create(
     let mail = (maker == Maker::Themself).then_some(client.as_ref());
     let (mut work, known) = match written(app, user.clone(), hash.clone(), mail).await {
         Err(error) if error.code() == Code::RegisterUserAlreadyExists => {
-            // As long as for somebody new: the same is written of nobody, and taken back.
+            // Takes as long as for a new address: a user with a random address is written and rolled back.
             let (id, email) = (UserId(random::id()), format!("{}@nobody.invalid", user.id));
             let nobody = User { id, email, ..user };
             written(app, nobody, hash, mail).await?.0.rollback().await?;
@@ -108,7 +108,7 @@ pub async fn create(
     Ok(known.user)
 }
 
-/// A unit of work in which a user was made, with the mail that they get, if `mail` says with which client they asked.
+/// Begins a unit of work and creates a user in it. If `mail` has the client that asked, it also sends the mail.
 async fn written<'a>(
     app: &'a App,
     user: User,
@@ -118,7 +118,7 @@ async fn written<'a>(
     let work = UnitOfWork::begin(app).await?;
     let user = user::create(&*work, user, hash.clone()).await?;
     let known = Credentials { user, hash };
-    // Only a mail that is written counts: whoever tries an address that is taken uses up nothing of its owner's.
+    // Only mails that are written count. So attempts to register a taken address do not use up its owner's limit.
     let (reason, to) = (MailReason::Registration, &known.user.email);
     if let Some(client) = mail
         && app.mail.sends()

@@ -1,4 +1,4 @@
-//! Registering with a browser.
+//! The page for registration.
 
 use minijinja::{Value, context};
 use poem::http::StatusCode;
@@ -15,14 +15,14 @@ use crate::identity::factor::Password;
 use crate::identity::user::{Email, Profile};
 use crate::identity::verification::client::CodeClient;
 
-/// What somebody fills in to register.
+/// The form for registration.
 #[derive(Deserialize)]
-struct Registering {
+struct RegistrationForm {
     email: String,
     password: String,
 }
 
-/// What pages show beside a new password as it is typed.
+/// The values with which pages rate a new password while it is typed.
 pub(crate) fn strength(frame: &Frame) -> Value {
     let config = &frame.app.config;
     let fewest = if config.dev { 1 } else { config.password_min_length };
@@ -35,7 +35,7 @@ pub(crate) fn strength(frame: &Frame) -> Value {
     }
 }
 
-/// The pages.
+/// The pages of this module.
 pub(crate) fn pages() -> Vec<PageRoute> {
     vec![PageRoute::form("/register", register_form, register)]
 }
@@ -52,8 +52,8 @@ fn register_form(request: PageRequest) -> Response {
 }
 
 #[handler]
-async fn register(from: PeerAddress, client: CodeClient, sent: Form<Registering>) -> Response {
-    let Form { form: Registering { email: typed, password }, request, stale } = sent;
+async fn register(peer: PeerAddress, client: CodeClient, sent: Form<RegistrationForm>) -> Response {
+    let Form { form: RegistrationForm { email: typed, password }, request, stale } = sent;
     if let Some(error) = stale {
         return form(&request, &typed, Some(&error));
     }
@@ -63,9 +63,9 @@ async fn register(from: PeerAddress, client: CodeClient, sent: Form<Registering>
     };
     let (password, profile) = (Password::new(password), Profile::default());
     let app = &request.app;
-    match super::register(app, email, password, profile, from.0, client.keep()).await {
+    match super::register(app, email, password, profile, peer.0, client.keep()).await {
         Ok(_) if app.mail.sends() => {
-            // The mail has a link, and a code for who reads it elsewhere.
+            // The mail has a link, and a code for users who read it on another device.
             let done = request.text_with("registered-mail", &[("email", typed.as_str().into())]);
             let values = context! { token => "", email => typed, code => "", own => false, new => false, strength => "", done };
             request.page(StatusCode::CREATED, "verify.html", values)
@@ -78,7 +78,7 @@ async fn register(from: PeerAddress, client: CodeClient, sent: Form<Registering>
     }
 }
 
-/// A refusal of what was typed into a field, by the name of its texts.
+/// The error for the input of a field, with the name of its texts.
 pub(crate) fn invalid(field: &'static str, name: &str, sentence: &str) -> Error {
     let message = LocalizedMessage::new(name, sentence).about(field);
     Error::with_messages(Code::UnprocessableContent, vec![message])

@@ -1,4 +1,4 @@
-//! `/auth/sessions`
+//! The operations `/auth/sessions…`.
 
 use poem::web::Data;
 use poem_openapi::param::{Path, Query};
@@ -13,43 +13,45 @@ use crate::base::error::{Code, Result};
 use crate::base::listing::Page;
 use crate::http::Tag;
 
-/// The refusals of each operation, for the documents.
+/// The errors of each operation, for the OpenAPI document.
 pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
     ("list_sessions", &[Code::Unauthorized, Code::Forbidden, Code::UnprocessableContent]),
     ("end_session", &[Code::Unauthorized, Code::Forbidden, Code::NotFound]),
     ("end_other_sessions", &[Code::Unauthorized, Code::Forbidden]),
 ];
 
-/// A session of a user. Instants are seconds since the epoch.
+/// A session of a user. Times are seconds since the epoch.
 #[derive(Object)]
 #[oai(rename = "Session", example)]
 pub(crate) struct SessionResponse {
-    /// Its id: the `sid` of its tokens.
+    /// The id of the session: the claim `sid` of its tokens.
     id: String,
-    /// When it began.
+    /// The time of the sign-in, in seconds since the epoch.
     created: u64,
-    /// When it last gave tokens.
+    /// The time at which it last issued tokens, in seconds since the epoch.
     last_used: u64,
-    /// When its refresh token expires.
+    /// The time at which its refresh token expires, in seconds since the epoch.
     expires: u64,
-    /// How often it was refreshed.
+    /// The number of refreshes.
     generation: i64,
-    /// The address it was last used from.
+    /// The IP address of its last use.
     #[oai(skip_serializing_if_is_none)]
     ip: Option<String>,
-    /// What program last used it, as that program says.
+    /// The `User-Agent` header of its last use.
     #[oai(skip_serializing_if_is_none)]
     user_agent: Option<String>,
-    /// Whether it is the one that asks.
+    /// `true` if the session sent this request.
     current: bool,
-    /// When it ended, if it did.
+    /// The time at which it ended, in seconds since the epoch. Absent while it lives.
     #[oai(skip_serializing_if_is_none)]
     ended: Option<u64>,
-    /// What ended it: `logout`, `logout-all`, `ended`, `revoked`, `password-change`, `email-restored`, `deactivated`, `admin`, or
-    /// `reuse`, which is an old copy of its refresh token, used from `ended_ip`.
+    /// The reason why it ended: `logout`, `logout-all`, `ended`, `revoked`, `password-change`, `email-restored`,
+    /// `deactivated`, `raised`, `scopes-lost`, `restored`, `admin` or `reuse`. `reuse` means that somebody used an old
+    /// copy of its refresh token, from the address `ended_ip`. `restored` means that the database was restored from an
+    /// older copy.
     #[oai(skip_serializing_if_is_none)]
     ended_why: Option<String>,
-    /// The address that what ended it came from.
+    /// The IP address of the request that ended it.
     #[oai(skip_serializing_if_is_none)]
     ended_ip: Option<String>,
 }
@@ -96,13 +98,13 @@ impl From<Session> for SessionResponse {
     }
 }
 
-/// Some sessions of a user.
+/// A page of sessions.
 #[derive(Object)]
 #[oai(rename = "Sessions", example)]
 pub(crate) struct SessionsResponse {
-    /// The newest first.
+    /// The sessions, newest first.
     items: Vec<SessionResponse>,
-    /// What to give as `after` for more; null when there are none.
+    /// The pagination cursor: send it as `after` to get the next page. `null` on the last page.
     next: Option<String>,
 }
 
@@ -121,7 +123,7 @@ impl From<Page<Session>> for SessionsResponse {
 
 #[derive(ApiResponse)]
 enum EmptyResponse {
-    /// Done.
+    /// Done. The response has no body.
     #[oai(status = 204)]
     NoContent,
 }
@@ -130,19 +132,20 @@ pub(crate) struct Api;
 
 #[OpenApi(tag = "Tag::Auth")]
 impl Api {
-    /// Where am I signed in
+    /// List your sessions
     ///
-    /// The caller's sessions, the newest first; with `ended=true` those that ended, and why.
+    /// Returns the caller's live sessions, newest first. With `ended=true` it returns the sessions that have ended,
+    /// with the reason.
     #[oai(path = "/auth/sessions", method = "get", operation_id = "list_sessions")]
     async fn list_sessions(
         &self,
         app: Data<&App>,
         caller: UserCaller,
-        /// Those that ended, rather than those that live.
+        /// `true` for sessions that have ended. Default: `false`, for live sessions.
         ended: Query<Option<bool>>,
-        /// At most so many, 20 if not given; less than 1 is taken for 1, more than 100 for 100.
+        /// The maximum number of items, from 1 to 100. Default: 20. Other values are replaced by the nearest of these.
         limit: Query<Option<u64>>,
-        /// The `next` of the page before.
+        /// The pagination cursor: `next` of the previous page.
         after: Query<Option<String>>,
     ) -> Result<Json<SessionsResponse>> {
         let filter = Filter {
@@ -153,25 +156,25 @@ impl Api {
         Ok(Json(super::list(&app, &caller, filter).await?.into()))
     }
 
-    /// Sign out there
+    /// End a session
     ///
-    /// Ends one session of the caller. Once this is answered, none of its tokens is accepted.
+    /// Ends one session of the caller. After the answer, none of its tokens is accepted.
     #[oai(path = "/auth/sessions/:id", method = "delete", operation_id = "end_session")]
     async fn end_session(
         &self,
         app: Data<&App>,
         caller: UserCaller,
         device: Device,
-        /// The session's id.
+        /// The id of the session.
         id: Path<String>,
     ) -> Result<EmptyResponse> {
         super::end(&app, &caller, &id, device).await?;
         Ok(EmptyResponse::NoContent)
     }
 
-    /// Sign out everywhere else
+    /// End your other sessions
     ///
-    /// Ends every session of the caller but the one that asks.
+    /// Ends every session of the caller except the one that sends the request.
     #[oai(path = "/auth/sessions", method = "delete", operation_id = "end_other_sessions")]
     async fn end_other_sessions(
         &self,

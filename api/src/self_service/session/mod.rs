@@ -1,4 +1,4 @@
-//! Sessions of one's own: where a user is signed in, and how they sign out there.
+//! Listing and ending one's own sessions.
 
 pub(crate) mod http;
 
@@ -10,37 +10,36 @@ use crate::base::listing::Page;
 use crate::platform::revocation::Reason;
 use crate::platform::unit_of_work::UnitOfWork;
 
-/// A page of the user's sessions, the newest first.
+/// A page of the caller's sessions, newest first.
 ///
 /// # Errors
 ///
-/// [`Code::UnprocessableContent`] when `after` is no session of theirs.
+/// [`Code::UnprocessableContent`] if `after` is not a session of the caller.
 pub async fn list(app: &App, caller: &UserCaller, filter: Filter) -> Result<Page<Session>> {
     session::list(app, caller.user_id(), caller.session(), filter).await
 }
 
-/// Ends a session of the user by its id.
+/// Ends a session of the caller.
 ///
 /// # Errors
 ///
-/// [`Code::NotFound`] when it is somebody else's, over already, or none; [`Code::Unauthorized`] for a user who was
-/// signed out meanwhile.
+/// [`Code::NotFound`] if it belongs to another user, has ended already or does not exist; [`Code::Unauthorized`] if the
+/// caller was signed out in the meantime.
 pub async fn end(app: &App, caller: &UserCaller, id: &str, device: Device) -> Result<()> {
     let id = id.parse().map_err(|_| Code::NotFound)?;
     let work = UnitOfWork::begin(app).await?;
-    // A session that ended has no say in those that live on.
+    // A session that has ended may not end the others.
     caller.lock(app, &work).await?;
     let user = caller.user_id();
     let ended = session::end(app, work, user, id, &Reason::Ended, device).await?;
     if ended { Ok(()) } else { Err(Code::NotFound.into()) }
 }
 
-/// Ends every session of the user but the one that they call from, if they call from one.
+/// Ends every session of the caller except the current one, if there is one.
 ///
 /// # Errors
 ///
-/// [`Code::Unauthorized`] when that one is over; nothing is ended when the database does not
-/// answer.
+/// [`Code::Unauthorized`] if the current session has ended. If the database does not answer, nothing ends.
 pub async fn end_others(app: &App, caller: &UserCaller, device: Device) -> Result<()> {
     let work = UnitOfWork::begin(app).await?;
     caller.lock(app, &work).await?;
