@@ -102,7 +102,7 @@ impl Exchange {
         assert_eq!(answer.status, status, "{}: {why}", self.line);
         let same =
             answer.status == self.status && comparable(&answer.json) == comparable(&self.body);
-        assert!(!same, "no difference any more: {}", self.line);
+        assert!(!same, "Tessera now gives the same answer: {}", self.line);
     }
 }
 

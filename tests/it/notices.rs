@@ -164,7 +164,7 @@ async fn superusers_get_a_mail_if_another_superuser_loses_a_password() {
     let ask = server.post("/auth/forgot-password").json(&json!({ "email": victim.email }));
     ask.send().await.expect_status(202);
     let reset = server.letter(&victim.email, RESET, 1).await;
-    let set = json!({ "token": reset.token(), "password": "set by whoever reads the mail" });
+    let set = json!({ "token": reset.token(), "password": "set by the reader of the mail" });
     server.post("/auth/reset-password").json(&set).send().await.expect_status(200);
     let told = server.mails_to(&root.email, SET).await;
     let by_mail = |letter: &&Letter| letter.text.contains("an e-mail to that address");

@@ -51,7 +51,7 @@ async fn a_database_goes_away(take: fn(&Proxy)) {
     assert_eq!(ready.json["database"], "unavailable");
 
     proxy.mend();
-    eventually("it recovers", async || {
+    eventually("the server recovers", async || {
         let answer = server.me(&person.access).await;
         assert!(answer.status == 200 || (answer.status, answer.body.as_str()) == (503, AWAY));
         answer.status == 200
@@ -90,7 +90,7 @@ async fn a_replica_that_cannot_read_revocations_refuses_every_token() {
     let ready = server.get("/health/ready").send().await.expect_status(503);
     assert_eq!(ready.json["revocations"], "unavailable");
     proxy.mend();
-    eventually("it recovers", async || {
+    eventually("the server recovers", async || {
         let answer = server.me(&person.access).await;
         assert!([401, 503].contains(&answer.status), "a revoked token was accepted");
         answer.status == 401
@@ -139,7 +139,7 @@ async fn connections_that_postgresql_ends_are_replaced() {
         server.database.name()
     );
     server.database.execute(&sql).await;
-    eventually("it recovers", async || {
+    eventually("the server recovers", async || {
         let (me, login) =
             tokio::join!(server.me(&person.access), server.login(&person.email, PASSWORD));
         assert!([200, 503].contains(&me.status) && [200, 503].contains(&login.status));

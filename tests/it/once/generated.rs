@@ -44,17 +44,19 @@ fn the_example_environment_has_every_setting() {
 
 #[test]
 fn the_guide_has_every_error_code() {
-    let mut page = "# Error codes\n\nEvery refusal is `{\"detail\": …}` with one of these: the \
-                    code itself, `{\"code\", \"reason\"}`, or, with 422, a list of what is wrong. \
-                    A code never changes its meaning. This page is made from the code.\n\n\
-                    | status | code | what it means |\n|---|---|---|\n"
-        .to_owned();
+    let mut page =
+        "# Error codes\n\nAfter reading this page you know what each error code means.\n\n\
+                    The body of a refusal is `{\"detail\": …}`. `detail` is a code, \
+                    `{\"code\", \"reason\"}`, or, with 422, a list of errors. A code never changes \
+                    its meaning. This page is generated from the code.\n\n\
+                    | status | code | meaning |\n|---|---|---|\n"
+            .to_owned();
     for &code in Code::ALL {
         let status = code.status().as_u16();
         page += &format!("| {status} | `{}` | {} |\n", code.name(), code.sentence());
     }
-    page += "\nA refused token says why in `WWW-Authenticate`, as `reason=\"…\"`:\n\n\
-             | reason | what it means |\n|---|---|\n";
+    page += "\nIf a token is refused, `WWW-Authenticate` has the reason, as `reason=\"…\"`:\n\n\
+             | reason | meaning |\n|---|---|\n";
     for refusal in tessera_verify::Refusal::ALL {
         page += &format!("| `{}` | {refusal} |\n", refusal.reason());
     }
@@ -257,10 +259,11 @@ fn shlex(line: &str) -> Vec<String> {
 #[test]
 fn the_guide_has_every_setting() {
     let mut page =
-        "# Settings\n\nA flag goes before the environment, the environment before `.env`, \
-                    `.env` before the default. `tessera config print --origin` shows each setting \
-                    with where it came from. This page is made from the code.\n\n\
-                    | variable | flag | default | what it is |\n|---|---|---|---|\n"
+        "# Settings\n\nAfter reading this page you know every setting and its default.\n\n\
+                    A flag takes precedence over the environment, the environment over `.env`, \
+                    and `.env` over the default. `tessera config print --origin` shows each \
+                    setting with its origin. This page is generated from the code.\n\n\
+                    | variable | flag | default | meaning |\n|---|---|---|---|\n"
             .to_owned();
     for argument in api::base::config::definitions().get_arguments() {
         let Some(name) = argument.get_env() else { continue };

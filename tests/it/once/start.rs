@@ -58,7 +58,7 @@ fn production_refuses_a_missing_weak_or_known_secret_and_says_what_to_do() {
     let both = [("APP_SECRET", SECRET), ("APP_SECRET_FILE", file)];
     let said = refused(folder.path(), &both, &[]);
     assert!(said.contains("APP_SECRET is shorter than 32 bytes"), "{said}");
-    assert!(!folder.path().join("tessera.db").exists(), "a refused start leaves nothing");
+    assert!(!folder.path().join("tessera.db").exists(), "a refused start must leave no database");
 }
 
 /// Secrets that are long enough but easy to guess.
@@ -89,7 +89,7 @@ fn production_refuses_a_long_secret_that_is_easy_to_guess() {
         let said = refused(folder.path(), &[("APP_SECRET_FILE", file.to_str().unwrap())], &[]);
         assert!(said.contains(expected), "{said}");
     }
-    assert!(!folder.path().join("tessera.db").exists(), "a refused start leaves nothing");
+    assert!(!folder.path().join("tessera.db").exists(), "a refused start must leave no database");
 }
 
 #[tokio::test]

@@ -115,10 +115,10 @@ async fn an_export_that_breaks_off_does_not_look_complete() {
     assert_eq!(status, 200);
     server.database.execute("alter table audit rename to gone").await;
     let answer = rest_of(running).await;
-    assert!(!ends(&answer), "it says that this is the end");
+    assert!(!ends(&answer), "the answer looks complete");
     server
         .log
-        .wait_for_line("that it broke off", |line| line["message"] == "an export broke off")
+        .wait_for_line("an export broke off", |line| line["message"] == "an export broke off")
         .await;
     server.database.execute("alter table gone rename to audit").await;
     server.export_me(&person.access).await.expect_status(200);
@@ -134,9 +134,9 @@ async fn an_export_whose_caller_reads_nothing_is_cut_off_and_does_not_look_compl
     server.export_me(&person.access).await.expect_status(429);
     server
         .log
-        .wait_for_line("that it broke off", |line| line["message"] == "an export broke off")
+        .wait_for_line("an export broke off", |line| line["message"] == "an export broke off")
         .await;
     server.export_me(&person.access).await.expect_status(200);
     let answer = rest_of(running).await;
-    assert!(!ends(&answer), "it says that this is the end");
+    assert!(!ends(&answer), "the answer looks complete");
 }

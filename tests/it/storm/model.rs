@@ -124,7 +124,7 @@ impl World<'_> {
             known.access.push((answer.text("access_token"), true, false));
         } else if generation + 1 == current && self.leeway {
             let answer = answer.expect_status(200);
-            assert_eq!(answer.text("refresh_token"), known.refresh[current], "a fork");
+            assert_eq!(answer.text("refresh_token"), known.refresh[current], "the session forked");
             known.access.push((answer.text("access_token"), true, false));
         } else {
             answer.expect_refusal(401, "REFRESH_TOKEN_REUSED");
@@ -254,7 +254,7 @@ async fn run_in_parallel(server: &Server, email: &str, acts: &[Act]) {
         .filter(|(act, answer)| matches!(act, Act::Refresh(_)) && answer.status == 200)
         .map(|(_, answer)| answer.text("refresh_token"))
         .collect();
-    assert!(successors.len() <= 1, "a fork");
+    assert!(successors.len() <= 1, "the session forked");
     let well = |wanted: fn(&Act) -> bool| {
         done.iter().any(|(act, answer)| wanted(act) && answer.status < 300)
     };

@@ -74,7 +74,7 @@ async fn parallel_refreshes_with_one_token_make_one_generation() {
             .into_iter()
             .map(|answer| answer.expect_status(200).text("refresh_token"))
             .collect();
-        assert_eq!(successors.len(), 1, "a fork");
+        assert_eq!(successors.len(), 1, "the session forked");
         assert_eq!(generation(&server).await, [round]);
         token = successors.into_iter().next().unwrap();
     }
@@ -229,7 +229,7 @@ async fn replicas_agree_on_parallel_refreshes() {
             .into_iter()
             .map(|answer| answer.expect_status(200).text("refresh_token"))
             .collect();
-        assert_eq!(successors.len(), 1, "a fork");
+        assert_eq!(successors.len(), 1, "the session forked");
         refresh = successors.into_iter().next().unwrap();
         assert_eq!(claims_of(&refresh)["gen"], round);
     }
