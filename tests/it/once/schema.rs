@@ -3,10 +3,10 @@
 
 use entity::{
     ApiTokenId, JobId, ReplicaId, ServiceId, SessionId, UserId, api_token, attempt, audit,
-    browser_session, confirmation, feed, former_email, job, pending_email, profile, replica,
-    revocation, sample, service, session, signing_key, unclaimed, user,
+    audit_pending, browser_session, confirmation, feed, former_email, job, notice, pending_email,
+    profile, replica, revocation, sample, service, session, signing_key, unclaimed, user,
 };
-use sea_orm::{ActiveModelTrait, EntityTrait, IntoActiveModel, NotSet};
+use sea_orm::{ActiveModelTrait, EntityTrait, IntoActiveModel, NotSet, Set};
 use uuid::Uuid;
 
 use crate::support::{Kind, Server};
@@ -66,7 +66,28 @@ async fn every_entity_is_readable(kind: Kind) {
     let mut row = row.into_active_model().reset_all();
     row.seq = NotSet;
     let row = row.insert(&connection).await.unwrap();
-    assert_eq!(revocation::Entity::find().one(&connection).await.unwrap(), Some(row));
+    // PostgreSQL gives a row its number at the commit.
+    let found = revocation::Entity::find().one(&connection).await.unwrap().unwrap();
+    assert_eq!(found.seq, 1);
+    assert_eq!(found, revocation::Model { seq: 1, ..row });
+
+    let row = notice::ActiveModel { seq: NotSet, kind: Set("x".repeat(16)), at: Set(i64::MAX) };
+    let row = row.insert(&connection).await.unwrap();
+    let found = notice::Entity::find().one(&connection).await.unwrap();
+    assert_eq!(found, Some(notice::Model { seq: 1, ..row }));
+
+    let row = audit_pending::Model {
+        id: 1,
+        at: i64::MAX,
+        act: "x".repeat(32),
+        actor: "x".repeat(64),
+        subject: Some("x".repeat(160)),
+        ip: Some("x".repeat(45)),
+        request: Some("x".repeat(64)),
+        detail: "x".repeat(4096),
+    };
+    row.clone().into_active_model().reset_all().insert(&connection).await.unwrap();
+    assert_eq!(audit_pending::Entity::find().one(&connection).await.unwrap(), Some(row));
 
     let row = feed::Model { id: feed::ONLY, longest: i64::MAX, longest_until: 0 };
     let put = row.clone().into_active_model().reset_all();

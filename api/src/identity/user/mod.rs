@@ -6,6 +6,9 @@ pub(crate) mod jobs;
 pub mod pending;
 pub mod previous_email;
 mod store;
+mod website;
+
+pub use website::Website;
 
 use std::fmt;
 use std::str::FromStr;
@@ -97,33 +100,6 @@ fn with_implied(is_superuser: bool, granted: &Scopes) -> Scopes {
     let superuser = Scopes::of(&[Scope::SUPER, Scope::CHECK, Scope::INTROSPECT]);
     let implied = if is_superuser { superuser } else { Scopes::default() };
     granted.iter().chain(implied.iter()).cloned().collect()
-}
-
-/// The URL of a web page. A browser runs nothing when it opens it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Website(String);
-
-impl Website {
-    /// Returns the URL as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for Website {
-    /// A sentence for people that describes the fault.
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let place = text.strip_prefix("https://").or(text.strip_prefix("http://"));
-        let host = place.and_then(|place| place.split(['/', '?', '#']).next()).unwrap_or_default();
-        let plain = |char: char| char.is_ascii_graphic() && !"\"<>\\^`{|}".contains(char);
-        if !host.is_empty() && !host.contains('@') && text.len() <= 256 && text.chars().all(plain) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err("Input should be a URL of up to 256 characters, such as https://example.com/me")
-        }
-    }
 }
 
 /// A user with their password's hash.
@@ -308,7 +284,7 @@ async fn put_profile(
         user_id: id,
         name,
         surname,
-        website: website.map(|website| website.0),
+        website: website.map(String::from),
         scopes: scopes.map(|scopes| scopes.to_string()),
     };
     Ok(store::put_profile(connection, row).await?)
