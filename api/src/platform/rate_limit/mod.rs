@@ -182,7 +182,8 @@ pub async fn succeeded(app: &App, attempt: Option<Attempt>) -> Result<()> {
         }
     }
     let expires_at = clock::now().plus_seconds(KNOWN_FOR).millis();
-    store::put(&*work, Model { key: known, count: 0, blocked_until: 0, expires_at }).await?;
+    let known = Model { key: known, count: 0, blocked_until: 0, expires_at };
+    store::put(&*work, vec![known]).await?;
     work.commit().await
 }
 
@@ -238,9 +239,11 @@ pub(crate) async fn chosen_secret(app: &App, account: &str) -> Result<Option<Att
     let account = key(app, CHOSEN_SECRET.what, &[account]);
     let place = place(request_context::current().ip);
     let from_ip = key(app, CHOSEN_SECRET_FROM.what, &[&place]);
-    let mut budgets = [(account.clone(), CHOSEN_SECRET), (from_ip.clone(), CHOSEN_SECRET_FROM)];
+    let mut budgets = [(account, CHOSEN_SECRET), (from_ip, CHOSEN_SECRET_FROM)];
     count(app, &mut budgets).await?;
-    Ok(Some(Attempt { keys: vec![account, from_ip], pair: String::new(), known: String::new() }))
+    // In the order of the count: a refund locks the rows in the same order.
+    let keys = budgets.into_iter().map(|(key, _)| key).collect();
+    Ok(Some(Attempt { keys, pair: String::new(), known: String::new() }))
 }
 
 /// Counts a code that is tried from an IP address, in the transaction that tries it. If limits are off, it is counted
@@ -263,7 +266,7 @@ pub async fn code_from(
         refuse_remembered(app, [&key])?;
     }
     match one_more(transaction, &key, budget).await? {
-        Ok(row) => Ok(store::put(transaction, row).await?),
+        Ok(()) => Ok(()),
         Err((until, now)) => {
             app.rate_limit.blocked.insert(key, until);
             Err(try_again(until, now))
@@ -339,9 +342,11 @@ async fn count(app: &App, budgets: &mut [(String, Budget)]) -> Result<()> {
     // In one order: two transactions that lock the same rows in different orders would wait for each other.
     budgets.sort_by(|one, other| one.0.cmp(&other.0));
     let work = UnitOfWork::begin(app).await?;
+    let keys: Vec<_> = budgets.iter().map(|(key, _)| key).collect();
+    let rows = store::lock(&*work, &keys).await?;
     let mut counted = Vec::new();
-    for (key, budget) in budgets.iter() {
-        match one_more(&*work, key, *budget).await? {
+    for ((key, budget), row) in budgets.iter().zip(rows) {
+        match budget.one_more(row) {
             Ok(row) => counted.push(row),
             Err((until, now)) => {
                 app.rate_limit.blocked.insert(key.clone(), until);
@@ -349,42 +354,31 @@ async fn count(app: &App, budgets: &mut [(String, Budget)]) -> Result<()> {
             }
         }
     }
-    for row in counted {
-        store::put(&*work, row).await?;
-    }
+    store::put(&*work, counted).await?;
     work.commit().await
 }
 
 /// Counts one attempt in a limit, in the transaction of what is counted. If the limit is reached, it counts nothing and
 /// returns `false`.
-async fn count_in(connection: &impl ConnectionTrait, key: &str, budget: Budget) -> Result<bool> {
-    match one_more(connection, key, budget).await? {
-        Ok(row) => {
-            store::put(connection, row).await?;
-            Ok(true)
-        }
-        Err(_) => Ok(false),
-    }
+async fn count_in(connection: &impl ConnectionTrait, key: &String, budget: Budget) -> Result<bool> {
+    Ok(one_more(connection, key, budget).await?.is_ok())
 }
 
-/// Returns the row of a limit with one more attempt, locked until the transaction ends. If the limit is reached,
-/// returns the instant until which attempts are refused, and the current instant.
+/// As [`count_in`]. If the limit is reached, returns the instant until which attempts are refused, and the current
+/// instant.
 async fn one_more(
     connection: &impl ConnectionTrait,
-    key: &str,
+    key: &String,
     budget: Budget,
-) -> Result<Result<Model, (Timestamp, Timestamp)>> {
-    let row = store::lock(connection, key).await?;
-    // The clock is read again, because another transaction may have held the lock before.
-    let now = clock::now();
-    // A clock that jumped ahead and back must not make anybody wait.
-    let longest = now.plus_seconds(budget.longest);
-    let until = Timestamp::from_millis(row.blocked_until).min(longest);
-    if until > now {
-        return Ok(Err((until, now)));
+) -> Result<Result<(), (Timestamp, Timestamp)>> {
+    let rows = store::lock(connection, &[key]).await?;
+    for row in rows {
+        match budget.one_more(row) {
+            Ok(row) => store::put(connection, vec![row]).await?,
+            Err(blocked) => return Ok(Err(blocked)),
+        }
     }
-    let before = if row.expires_at > now.millis() { row.count } else { 0 };
-    Ok(Ok(budget.after(row.key, before + 1, now)))
+    Ok(Ok(()))
 }
 
 /// Fails if this replica knows that one of these keys must still wait.
@@ -401,6 +395,21 @@ fn try_again(until: Timestamp, now: Timestamp) -> Error {
 impl Budget {
     const fn new(what: &'static str, free: i64, wait: u64) -> Self {
         Self { what, free, wait, longest: LONGEST_WAIT, counted_for: COUNTED_FOR }
+    }
+
+    /// The row with one more attempt. If the limit is reached, returns the instant until which attempts are refused, and
+    /// the current instant.
+    fn one_more(self, row: Model) -> Result<Model, (Timestamp, Timestamp)> {
+        // The clock is read after the row was locked: another transaction may have held it before.
+        let now = clock::now();
+        // A clock that jumped ahead and back must not make anybody wait.
+        let longest = now.plus_seconds(self.longest);
+        let until = Timestamp::from_millis(row.blocked_until).min(longest);
+        if until > now {
+            return Err((until, now));
+        }
+        let before = if row.expires_at > now.millis() { row.count } else { 0 };
+        Ok(self.after(row.key, before + 1, now))
     }
 
     fn after(self, key: String, count: i64, now: Timestamp) -> Model {

@@ -4,7 +4,7 @@ use entity::attempt::{Column, Entity, Model};
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel,
-    QueryFilter, QuerySelect,
+    QueryFilter,
 };
 
 use crate::base::clock::Timestamp;
@@ -17,24 +17,31 @@ pub(super) async fn find(
     Entity::find_by_id(key).one(connection).await
 }
 
-/// Returns the row, locked until the transaction ends. Inserts it if there is none.
-pub(super) async fn lock(connection: &impl ConnectionTrait, key: &str) -> Result<Model, DbErr> {
-    let empty = Model { key: key.to_owned(), count: 0, blocked_until: 0, expires_at: 0 };
-    let unless_there = OnConflict::column(Column::Key).do_nothing().to_owned();
-    Entity::insert(empty.clone().into_active_model().reset_all())
-        .on_conflict(unless_there)
-        .exec_without_returning(connection)
-        .await?;
-    let row = Entity::find_by_id(key).lock_exclusive().one(connection).await?;
-    Ok(row.unwrap_or(empty))
+/// Locks the rows of keys until the transaction ends, in the order of the keys given, and creates those that are
+/// missing. Returns them in the same order.
+pub(super) async fn lock(
+    connection: &impl ConnectionTrait,
+    keys: &[&String],
+) -> Result<Vec<Model>, DbErr> {
+    let empty =
+        |key: &&String| Model { key: (*key).clone(), count: 0, blocked_until: 0, expires_at: 0 };
+    // An update that changes nothing returns the row of another transaction, once that has ended.
+    let existing = OnConflict::column(Column::Key)
+        .value(Column::Count, Expr::col((Entity, Column::Count)))
+        .to_owned();
+    let rows = keys.iter().map(|key| empty(key).into_active_model().reset_all());
+    let rows =
+        Entity::insert_many(rows).on_conflict(existing).exec_with_returning(connection).await?;
+    let row_of = |key: &&String| rows.iter().find(|row| row.key == **key).cloned();
+    Ok(keys.iter().map(|key| row_of(key).unwrap_or_else(|| empty(key))).collect())
 }
 
-/// Inserts a row, or overwrites the existing one.
-pub(super) async fn put(connection: &impl ConnectionTrait, row: Model) -> Result<(), DbErr> {
+/// Inserts rows, or overwrites the existing ones, in the order given.
+pub(super) async fn put(connection: &impl ConnectionTrait, rows: Vec<Model>) -> Result<(), DbErr> {
     let known = OnConflict::column(Column::Key)
         .update_columns([Column::Count, Column::BlockedUntil, Column::ExpiresAt])
         .to_owned();
-    Entity::insert(row.into_active_model().reset_all())
+    Entity::insert_many(rows.into_iter().map(|row| row.into_active_model().reset_all()))
         .on_conflict(known)
         .exec_without_returning(connection)
         .await
