@@ -55,3 +55,4 @@ mod terminal;
 mod tokens;
 mod users;
 mod verification;
+mod write_path;

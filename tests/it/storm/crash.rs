@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use tokio::task::JoinSet;
 
 use crate::support::{Kind, PASSWORD, Request, Server, eventually};
+use crate::terminal::{json_of, tessera};
 
 /// The requests that the server acknowledged before it was killed.
 #[derive(Default)]
@@ -107,6 +108,11 @@ async fn check(server: &Server, acknowledged: Acknowledged) {
         acknowledged.registered.len()
     );
     let Acknowledged { registered, signed_out, rotated } = acknowledged;
+    // What was acknowledged is in the audit, also if it was not sealed before the kill.
+    let recorded: i64 = server.database.count("audit where act = 'register'").await;
+    assert!(usize::try_from(recorded).unwrap() >= registered.len(), "{recorded}");
+    let verified = json_of(&tessera(server, &["audit", "verify", "--output", "json"]));
+    assert_eq!(verified["whole"], true, "{verified}");
     for email in &registered {
         register(server, email).send().await.expect_refusal(400, "REGISTER_USER_ALREADY_EXISTS");
     }

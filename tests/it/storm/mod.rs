@@ -1,5 +1,6 @@
 //! Load tests and long races. `scripts/test --all` runs them on both databases.
 
+mod commits;
 mod connections;
 mod crash;
 mod exports;

@@ -1,0 +1,88 @@
+//! The write path: what is read by the statement that writes, and what is written behind an action.
+
+use sea_orm::{ConnectionTrait, TransactionTrait};
+use serde_json::json;
+
+use crate::support::{Kind, Server, TestDatabase, claims_of, eventually};
+
+/// Waits until this many statements on a PostgreSQL database wait for a lock.
+async fn wait_for_blocked_statements(database: &TestDatabase, number: i64) {
+    let blocked =
+        "pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    eventually("statements wait for a lock", async || database.count(blocked).await >= number)
+        .await;
+}
+
+/// The statement of the refresh begins before the scope is taken away, and waits for the row until after that. What it
+/// reads of the user is as it was when it began.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_that_waited_for_a_change_of_scopes_signs_the_new_scopes() {
+    let server = Server::setup().on(TestDatabase::create(Kind::Postgres).await).start().await;
+    let root = server.superuser("root").await;
+    let person = server.person("first").await;
+    let scopes = |scopes: &[&str]| json!({ "scopes": scopes });
+    let granted = scopes(&["authenticated", "billing"]);
+    server.change(&root.access, &person.id, &granted).await.expect_status(200);
+    let before = server.refresh(&person.refresh).await.expect_status(200);
+    assert_eq!(claims_of(&before.text("access_token"))["scope"], "authenticated billing");
+
+    let connection = server.database.connect().await;
+    let held = connection.begin().await.unwrap();
+    let sql = format!("select 1 from session where user_id = '{}' for update", person.id);
+    held.execute_unprepared(&sql).await.unwrap();
+    let path = format!("/users/{}", person.id);
+    let change = server.patch(&path).bearer(&root.access).json(&scopes(&["authenticated"])).send();
+    let change = tokio::spawn(change);
+    wait_for_blocked_statements(&server.database, 1).await;
+    let refresh = server.post("/auth/jwt/refresh").bearer(&before.text("refresh_token")).send();
+    let refresh = tokio::spawn(refresh);
+    wait_for_blocked_statements(&server.database, 2).await;
+    held.rollback().await.unwrap();
+
+    change.await.unwrap().expect_status(200);
+    let after = refresh.await.unwrap().expect_status(200).text("access_token");
+    assert_eq!(claims_of(&after)["scope"], "authenticated");
+    server.me(&after).await.expect_status(200);
+    server.me(&before.text("access_token")).await.expect_reason("token_revoked");
+}
+
+#[tokio::test]
+async fn an_entry_of_the_audit_is_listed_at_once_and_sealed_within_a_second() {
+    let server = Server::start().await;
+    let root = server.superuser("root").await;
+    let person = server.person("first").await;
+    for turn in 1..4 {
+        server.login(&person.email, "not this one").await.expect_status(400);
+        let path = "/admin/audit?act=login-refused";
+        let listed = server.get(path).bearer(&root.access).send().await.expect_status(200);
+        assert_eq!(listed.json["items"].as_array().unwrap().len(), turn, "{}", listed.body);
+    }
+    server.login(&person.email, "not this one").await.expect_status(400);
+    let pending = "select count(*) from audit_pending";
+    let sealed = async || server.database.column::<i64>(pending).await[0] == 0;
+    eventually("the entry is sealed", sealed).await;
+    let ready = server.get("/health/ready").send().await.expect_status(200);
+    assert_eq!(ready.json["audit"], "ok");
+}
+
+/// Nothing seals: the table is locked. Actions go on, and the server says that the audit is behind.
+#[tokio::test(flavor = "multi_thread")]
+async fn actions_go_on_while_the_audit_cannot_be_sealed() {
+    let server = Server::setup().on(TestDatabase::create(Kind::Postgres).await).start().await;
+    let person = server.person("first").await;
+    let connection = server.database.connect().await;
+    let held = connection.begin().await.unwrap();
+    held.execute_unprepared("lock table audit in exclusive mode").await.unwrap();
+    server.login(&person.email, "not this one").await.expect_status(400);
+    server.move_clock(std::time::Duration::from_secs(6));
+    let behind = async || {
+        let ready = server.get("/health/ready").send().await;
+        ready.status == 200 && ready.json["audit"] == "behind"
+    };
+    eventually("the server says that the audit is behind", behind).await;
+    server.login(&person.email, crate::support::PASSWORD).await.expect_status(200);
+    held.rollback().await.unwrap();
+    let sealed = async || server.get("/health/ready").send().await.json["audit"] == "ok";
+    eventually("the audit is sealed again", sealed).await;
+    assert_eq!(server.database.count("audit where act = 'login-refused'").await, 1);
+}
