@@ -1,7 +1,7 @@
-//! How fast Tessera is, beside the least a service on the same framework does, and beside the
-//! password hash it cannot do without.
+//! The benchmark of Tessera's speed, compared with a minimal service on the same framework and with the bare password
+//! hash.
 //!
-//! `cargo bench --bench service`; `benches/README.md` says how to read the tables.
+//! Run `cargo bench --bench service`. `benches/README.md` explains the tables.
 
 use std::fmt::{Display, Write as _};
 use std::fs;
@@ -29,10 +29,10 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::task::JoinHandle;
 
-/// Requests in flight at once, each on a connection of its own.
+/// The number of requests in flight at once, each on its own connection.
 const CONNECTIONS: usize = 16;
 
-/// Every server is measured once a round, so that a noisy moment touches all of them alike.
+/// The number of rounds. Every server is measured once in each round, so noise affects all of them in the same way.
 const ROUNDS: usize = 3;
 const WARM_UP: Duration = Duration::from_millis(350);
 const WINDOW: Duration = Duration::from_millis(1400);
@@ -41,10 +41,10 @@ const BCRYPT_COST: u32 = 12;
 const BCRYPT_WINDOW: Duration = Duration::from_millis(1200);
 const LOGIN_WINDOW: Duration = Duration::from_millis(1500);
 
-/// Sign-ins in flight at once in the flood.
+/// The number of sign-ins in flight at once in the flood.
 const FLOOD: usize = 64;
 const PROBE_WINDOW: Duration = Duration::from_secs(4);
-/// Between two requests of the probe: far fewer than either server can answer.
+/// The time between two requests of the probe. Both servers can answer many more requests.
 const PROBE_EVERY: Duration = Duration::from_millis(1);
 
 const POSTGRES: &str = "postgres://postgres@127.0.0.1:5432";
@@ -69,7 +69,7 @@ fn main() {
         return runtime.block_on(serve_bare_poem());
     }
     let administrator = runtime.block_on(postgres());
-    // The process's id is in it, so that two runs at once do not share it.
+    // The name contains the id of the process, so that two runs at the same time use different databases.
     let database = format!("tessera_bench_{}", std::process::id());
     let outcome = run(&runtime, administrator.as_ref(), &database);
     let drop = format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)");
@@ -91,7 +91,8 @@ fn run(
 ) -> Outcome<()> {
     let began = Instant::now();
     println!("{}\n", machine());
-    // Beside the build: a temporary folder may be in memory, and commits to a disk are measured.
+    // The folder is in the build folder. The folder for temporary files may be in memory, but commits to a disk are
+    // measured.
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).map_err(text)?;
     let folder = folder.path();
     let file = |name| format!("sqlite:///{}/{name}.db", folder.display());
@@ -133,7 +134,7 @@ fn run(
     println!("{}", table("bare poem", &rows));
 
     eprintln!("sign-ins");
-    // As many for each core on any machine, and fewer than the hashing threads' queue takes.
+    // The number for each core is the same on all machines, and less than the queue of the hashing threads holds.
     let parallel = CONNECTIONS / 2 * cores();
     let name = format!("`POST {LOGIN}`, SQLite, {parallel} at once");
     let mut hashes = row(format!("bare bcrypt, {} at once", cores()), &sqlite, Vec::new());
@@ -151,12 +152,12 @@ fn run(
     Ok(())
 }
 
-/// One line of a table.
+/// A row of a table.
 struct Row {
     name: String,
     address: SocketAddr,
     pid: u32,
-    /// One for each connection.
+    /// The requests, one for each connection.
     calls: Vec<Call>,
     samples: Vec<Sample>,
 }
@@ -166,18 +167,17 @@ fn row(name: impl Into<String>, server: &Server, calls: Vec<Call>) -> Row {
     Row { name: name.into(), address, pid, calls, samples: Vec::new() }
 }
 
-/// Requests a second; milliseconds of the server's CPU for 1,000 of them; p50 and p99 in
-/// milliseconds.
+/// The requests a second, the server's CPU time for 1,000 of them in milliseconds, and p50 and p99 in milliseconds.
 type Sample = [f64; 4];
 
 const WARMING: u8 = 0;
 const COUNTING: u8 = 1;
-/// What is in flight is the last, and counts: a window would cut sign-ins in two, and they are few.
+/// The end of a window whose last requests, those in flight, are counted. Sign-ins are few, so none is left out.
 const DRAINING: u8 = 2;
-/// What is in flight is the last, and does not count.
+/// The end of a window whose last requests, those in flight, are not counted.
 const OVER: u8 = 3;
 
-/// Keeps every connection busy, and counts what is answered in the window.
+/// Sends requests on all connections, and counts the answers within the window.
 fn measure(
     runtime: &Runtime,
     row: &mut Row,
@@ -189,7 +189,7 @@ fn measure(
     let phase = Arc::new(AtomicU8::new(WARMING));
     let begin = |call| runtime.spawn(keep_calling(row.address, call, Arc::clone(&phase)));
     let tasks: Vec<_> = row.calls.drain(..).map(begin).collect();
-    // This thread does nothing else, so the phases and their stamps are of one moment.
+    // This thread does nothing else, so each phase begins at the time that is taken for it.
     thread::sleep(warm_up);
     let (began, cpu_before) = (Instant::now(), cpu_seconds(row.pid)?);
     phase.store(COUNTING, Relaxed);
@@ -210,7 +210,8 @@ fn measure(
     Ok(())
 }
 
-/// Gives the call back: its refresh token is the one that was not spent yet.
+/// Sends a request again and again, until the window ends. Returns the last request, because it contains the refresh
+/// token that was not exchanged yet.
 async fn keep_calling(
     address: SocketAddr,
     mut call: Call,
@@ -234,7 +235,7 @@ async fn keep_calling(
     .await
 }
 
-/// What the hash alone takes, on every core.
+/// Measures the hash alone, on every core.
 fn bare_bcrypt() -> Outcome<Sample> {
     let (began, cpu_before) = (Instant::now(), cpu_seconds(std::process::id())?);
     let hash = move || {
@@ -253,17 +254,17 @@ fn bare_bcrypt() -> Outcome<Sample> {
     sample(latencies, began.elapsed(), cpu)
 }
 
-/// What cheap requests take while nobody signs in, and while far too many do.
+/// Measures cheap requests without sign-ins and during a flood of sign-ins.
 fn floods(runtime: &Runtime, address: SocketAddr, targets: &Targets) -> Outcome<String> {
     let mut lines = format!(
-        "| while | sign-ins/s: answered | refused | `{ME}`, ms: p50 | p99 | bare poem, ms: p50 | \
+        "| load | sign-ins/s: answered | refused | `{ME}`, ms: p50 | p99 | bare poem, ms: p50 | \
          p99 | p99: x quiet | x bare poem |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|\n"
     );
     let mut quiet = None;
     for (name, parallel, pause) in [
-        ("nobody signs in", 0, None),
-        ("flood, the refused wait as told", FLOOD, Some(Duration::from_secs(2))),
-        ("flood, the refused return at once", FLOOD, None),
+        ("no sign-ins", 0, None),
+        ("flood, refused clients wait", FLOOD, Some(Duration::from_secs(2))),
+        ("flood, refused clients retry at once", FLOOD, None),
     ] {
         let counts = Arc::new([AtomicU64::new(0), AtomicU64::new(0)]);
         let counted = || [counts[0].load(Relaxed), counts[1].load(Relaxed)];
@@ -292,7 +293,7 @@ fn floods(runtime: &Runtime, address: SocketAddr, targets: &Targets) -> Outcome<
     Ok(lines)
 }
 
-/// Signs in for ever, and counts how often that was done and how often the server was too busy.
+/// Signs in again and again, and counts the answers and the refusals because the server is busy.
 async fn keep_signing_in(
     address: SocketAddr,
     pause: Option<Duration>,
@@ -315,10 +316,9 @@ async fn keep_signing_in(
     .await
 }
 
-/// p50 and p99, in milliseconds, of targets that are asked in turn at a steady pace.
+/// Sends requests to the targets in turn, at a constant rate. Returns p50 and p99 of each target in milliseconds.
 ///
-/// A request counts from when it was due: one that waits for those before it is slow, whatever it
-/// takes then.
+/// The latency of a request counts from the time when it was due, so it includes the wait for earlier requests.
 fn probe(runtime: &Runtime, targets: &Targets) -> Outcome<[(f64, f64); 2]> {
     let mut queues = Vec::new();
     let mut tasks = [Vec::new(), Vec::new()];
@@ -343,9 +343,9 @@ fn probe(runtime: &Runtime, targets: &Targets) -> Outcome<[(f64, f64); 2]> {
         if due > end {
             break;
         }
-        // Not tokio's timer, which is a millisecond coarse.
+        // The timer of tokio has a resolution of only a millisecond.
         thread::sleep(due.saturating_duration_since(Instant::now()));
-        // A task that is gone says below why.
+        // If a task has ended, its error is returned below.
         let _ = queue.send(due);
     }
     drop(queues);
@@ -359,7 +359,7 @@ fn probe(runtime: &Runtime, targets: &Targets) -> Outcome<[(f64, f64); 2]> {
     Ok([figures(first)?, figures(second)?])
 }
 
-/// A server in a process of its own, which ends with this.
+/// A server in its own process, which ends when this value is dropped.
 struct Server {
     child: Child,
     address: SocketAddr,
@@ -381,7 +381,7 @@ fn start_tessera(folder: &Path, database: &str, log: &str) -> Outcome<Server> {
     start(folder, &mut command)
 }
 
-/// Starts a server in a folder without `.env`, and waits until it says where it listens.
+/// Starts a server in a folder without `.env`, and waits until it logs its address.
 fn start(folder: &Path, command: &mut Command) -> Outcome<Server> {
     let command = command.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::null());
     let mut child = command.stderr(Stdio::piped()).spawn().map_err(text)?;
@@ -394,8 +394,7 @@ fn start(folder: &Path, command: &mut Command) -> Outcome<Server> {
     Ok(server)
 }
 
-/// Reads up to the log line with the address. What follows is drained: a full pipe would stop the
-/// server.
+/// Reads the log up to the line with the address. A thread reads the rest, because a full pipe would stop the server.
 fn find_address(stderr: ChildStderr) -> Outcome<SocketAddr> {
     let mut lines = BufReader::with_capacity(64 * 1024, stderr);
     let mut seen = String::new();
@@ -411,7 +410,7 @@ fn find_address(stderr: ChildStderr) -> Outcome<SocketAddr> {
     Err(format!("a server did not start: {seen}"))
 }
 
-/// The least a service on the framework does: its own loop, one handler, one small answer.
+/// Runs a minimal service on the framework: its own loop, one handler, one small answer.
 async fn serve_bare_poem() {
     #[poem::handler]
     fn hello() -> poem::web::Json<Value> {
@@ -426,7 +425,7 @@ async fn serve_bare_poem() {
     poem::Server::new_with_acceptor(acceptor).run(routes).await.expect("it serves");
 }
 
-/// An administrator's connection to PostgreSQL, where it answers.
+/// Connects to PostgreSQL as an administrator, if it answers.
 async fn postgres() -> Option<DatabaseConnection> {
     let mut options = ConnectOptions::new(format!("{POSTGRES}/postgres"));
     options.max_connections(1).sqlx_logging(false);
@@ -434,8 +433,8 @@ async fn postgres() -> Option<DatabaseConnection> {
     sea_orm::Database::connect(options).await.ok()
 }
 
-/// Works on a connection of its own. One task drives both: passing each answer from task to task
-/// would cost the machine more than the answer.
+/// Does `work` on a new connection. One task drives the work and the connection, because passing answers between tasks
+/// would cost more than the answers themselves.
 async fn on_connection<T, F: Future<Output = Outcome<T>>>(
     address: SocketAddr,
     work: impl FnOnce(Sender) -> F,
@@ -460,7 +459,7 @@ fn expect(expected: StatusCode, (status, body): (StatusCode, Bytes)) -> Outcome<
     if status == expected {
         return Ok(body);
     }
-    Err(format!("{status} and not {expected}: {}", String::from_utf8_lossy(&body)))
+    Err(format!("the answer is {status} instead of {expected}: {}", String::from_utf8_lossy(&body)))
 }
 
 fn request(method: Method, path: &str, body: Option<(&str, String)>) -> Call {
@@ -492,7 +491,7 @@ fn with_bearer(mut request: Call, token: &Value) -> Outcome<Call> {
     Ok(request)
 }
 
-/// Registers somebody, who signs in once for each connection.
+/// Registers a user, and signs in once for each connection.
 async fn sign_in(address: SocketAddr) -> Outcome<Vec<Value>> {
     let once = |expected, call| {
         on_connection(address, move |mut connection| async move {
@@ -519,20 +518,20 @@ fn text(error: impl Display) -> String {
     error.to_string()
 }
 
-/// Seconds of CPU that a process has used. Linux counts in hundredths whatever its own clock does.
+/// Returns the CPU time of a process in seconds. Linux always reports it in hundredths of a second.
 fn cpu_seconds(pid: u32) -> Outcome<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))
         .map_err(|error| format!("the CPU time of a process cannot be read: {error}"))?;
-    // From behind the program's name, which may hold spaces.
+    // The fields are read after the name of the program, which can contain spaces.
     let fields: Vec<_> = stat.rsplit(')').next().unwrap_or_default().split(' ').collect();
     let ticks = |field: usize| fields.get(field).and_then(|ticks| ticks.parse::<f64>().ok());
-    let (user, system) = ticks(12).zip(ticks(13)).ok_or("/proc is not of the known form")?;
+    let (user, system) = ticks(12).zip(ticks(13)).ok_or("/proc has an unknown format")?;
     Ok((user + system) / 100.0)
 }
 
 fn sample(mut latencies: Vec<Duration>, elapsed: Duration, cpu: f64) -> Outcome<Sample> {
     if latencies.is_empty() {
-        return Err("nothing was answered in time".to_owned());
+        return Err("there was no answer in time".to_owned());
     }
     latencies.sort_unstable();
     let (p50, p99) = (quantile(&latencies, 0.5), quantile(&latencies, 0.99));
@@ -540,13 +539,13 @@ fn sample(mut latencies: Vec<Duration>, elapsed: Duration, cpu: f64) -> Outcome<
     Ok([answered / elapsed.as_secs_f64(), cpu * 1e6 / answered, p50, p99])
 }
 
-/// In milliseconds.
+/// Returns a quantile in milliseconds.
 fn quantile(sorted: &[Duration], part: f64) -> f64 {
     let place = sorted.len().saturating_sub(1) as f64 * part;
     sorted.get(place.round() as usize).map_or(f64::NAN, |latency| latency.as_secs_f64() * 1e3)
 }
 
-/// Every row beside the first.
+/// Writes the rows as a table, with each row compared with the first.
 fn table(of: &str, rows: &[Row]) -> String {
     let head = format!("| | requests/s | x {of} | CPU ms/1,000 | x {of} | p50 ms | p99 ms |");
     let mut lines = head + "\n|---|--:|--:|--:|--:|--:|--:|\n";
@@ -564,7 +563,7 @@ fn table(of: &str, rows: &[Row]) -> String {
     lines
 }
 
-/// Of each figure by itself.
+/// Returns the median of each figure.
 fn median(samples: &[Sample]) -> Sample {
     [0, 1, 2, 3].map(|which| {
         let mut figures: Vec<_> = samples.iter().map(|sample| sample[which]).collect();
@@ -579,7 +578,7 @@ fn machine() -> String {
     let model = information.lines().find_map(|line| line.strip_prefix("model name\t: "));
     let rustc = Command::new("rustc").arg("--version").output().map(|output| output.stdout);
     let rustc = String::from_utf8(rustc.unwrap_or_default()).unwrap_or_default();
-    // Cargo names the folder after the profile.
+    // Cargo gives the folder the name of the profile.
     let profile = Path::new(env!("CARGO_BIN_EXE_tessera")).parent().and_then(Path::file_name);
     format!(
         "{} cores of {}; load before the run {}; {}; profile {}; {CONNECTIONS} connections",

@@ -1,6 +1,6 @@
-//! Whether the time of an answer tells who exists.
+//! The benchmark that measures whether response times reveal which users exist.
 //!
-//! `cargo bench --bench timing`; `benches/README.md` says how to read the table.
+//! Run `cargo bench --bench timing`. `benches/README.md` explains the table.
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
@@ -12,19 +12,19 @@ use reqwest::Client;
 use sea_orm::{ConnectionTrait, Database};
 use serde_json::{Value, json};
 
-/// How often each kind of address is tried, in turn with all others.
+/// The number of tries for each kind of address. The kinds take turns.
 const TRIES: usize = 200;
-/// The same where every answer waits for a hash.
+/// The number of tries if every answer waits for a hash.
 const HASHED_TRIES: usize = 80;
 
-/// A hash as FastAPI Users makes them: 64 MiB of memory, three passes.
+/// A hash like those of FastAPI Users: 64 MiB of memory, three passes.
 const IMPORTED: &str = "$argon2id$v=19$m=65536,t=3,p=4$skAGFaiNtPdukRRgLHkrzA$\
                         xhOrHBuGeLvP2OkpN/BDiCfg+za5i9CUwjy6N+H4B2Q";
 const PASSWORD: &str = "correct horse battery";
 
 type Outcome<T> = Result<T, String>;
 
-/// An address as an attacker has it, and the request that is to tell of it.
+/// A kind of address, and a function that makes the request for a turn.
 type Probe<'a> = (&'a str, Box<dyn Fn(usize) -> (&'static str, Value) + 'a>);
 
 struct Server(Child, String);
@@ -52,7 +52,8 @@ async fn run() -> Outcome<()> {
         let url = format!("{}{path}", server.1);
         let request = match path {
             "/auth/jwt/login" => client.post(&url).form(body),
-            // Codes are tried by the client that asked for the mails: nobody else has one to try.
+            // The codes are tried with the binding of the client that requested the mails. Other clients cannot use
+            // them.
             _ => client.post(&url).header("x-code-binding", "b".repeat(43)).json(body),
         };
         let began = Instant::now();
@@ -77,7 +78,7 @@ async fn run() -> Outcome<()> {
         database.execute_unprepared(&sql).await.map_err(text)?;
     }
     database.close().await.map_err(text)?;
-    // Mails of registrations are out, and the first imported hash was seen.
+    // The mails of the registrations must be delivered first. Then a sign-in makes the server notice the imported hash.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let login =
         |email: String| ("/auth/jwt/login", json!({ "username": email, "password": "wrong" }));
@@ -86,7 +87,7 @@ async fn run() -> Outcome<()> {
 
     let ask = |path, email: String| (path, json!({ "email": email }));
     let code = |email: String| ("/auth/verify", json!({ "email": email, "code": "000000" }));
-    let nobody = |turn: usize| format!("nobody{turn}@user.com");
+    let unknown = |turn: usize| format!("nobody{turn}@user.com");
     let register =
         |email: String| ("/auth/register", json!({ "email": email, "password": PASSWORD }));
     let groups: Vec<(&str, usize, Vec<Probe<'_>>)> = vec![
@@ -94,57 +95,57 @@ async fn run() -> Outcome<()> {
             "POST /auth/jwt/login, wrong password",
             HASHED_TRIES,
             vec![
-                ("nobody's", Box::new(|turn| login(nobody(turn)))),
-                ("nobody's, again", Box::new(|turn| login(nobody(TRIES + turn)))),
-                ("a user's", Box::new(|_| login(known(0)))),
-                ("an imported user's (argon2)", Box::new(|_| login(known(1)))),
-                ("an inactive user's", Box::new(|_| login(known(2)))),
+                ("unknown", Box::new(|turn| login(unknown(turn)))),
+                ("unknown, again", Box::new(|turn| login(unknown(TRIES + turn)))),
+                ("known", Box::new(|_| login(known(0)))),
+                ("known, imported hash (argon2)", Box::new(|_| login(known(1)))),
+                ("known, inactive", Box::new(|_| login(known(2)))),
             ],
         ),
         (
             "POST /auth/register",
             HASHED_TRIES,
             vec![
-                ("nobody's", Box::new(|turn| register(format!("new{turn}@user.com")))),
-                ("nobody's, again", Box::new(|turn| register(format!("newer{turn}@user.com")))),
-                ("a user's", Box::new(|turn| register(known(turn)))),
+                ("unknown", Box::new(|turn| register(format!("new{turn}@user.com")))),
+                ("unknown, again", Box::new(|turn| register(format!("newer{turn}@user.com")))),
+                ("known", Box::new(|turn| register(known(turn)))),
             ],
         ),
         (
             "POST /auth/forgot-password",
             TRIES,
             vec![
-                ("nobody's", Box::new(|turn| ask("/auth/forgot-password", nobody(turn)))),
+                ("unknown", Box::new(|turn| ask("/auth/forgot-password", unknown(turn)))),
                 (
-                    "nobody's, again",
-                    Box::new(|turn| ask("/auth/forgot-password", nobody(TRIES + turn))),
+                    "unknown, again",
+                    Box::new(|turn| ask("/auth/forgot-password", unknown(TRIES + turn))),
                 ),
-                ("a user's", Box::new(|turn| ask("/auth/forgot-password", known(turn)))),
+                ("known", Box::new(|turn| ask("/auth/forgot-password", known(turn)))),
             ],
         ),
         (
             "POST /auth/request-verify-token",
             TRIES,
             vec![
-                ("nobody's", Box::new(|turn| ask("/auth/request-verify-token", nobody(turn)))),
+                ("unknown", Box::new(|turn| ask("/auth/request-verify-token", unknown(turn)))),
                 (
-                    "nobody's, again",
-                    Box::new(|turn| ask("/auth/request-verify-token", nobody(TRIES + turn))),
+                    "unknown, again",
+                    Box::new(|turn| ask("/auth/request-verify-token", unknown(TRIES + turn))),
                 ),
-                ("a user's", Box::new(|turn| ask("/auth/request-verify-token", known(turn)))),
+                ("known", Box::new(|turn| ask("/auth/request-verify-token", known(turn)))),
             ],
         ),
         (
             "POST /auth/verify, wrong code",
             TRIES,
             vec![
-                ("nobody's", Box::new(|turn| code(nobody(turn)))),
-                ("nobody's, again", Box::new(|turn| code(nobody(TRIES + turn)))),
-                ("a user's", Box::new(|turn| code(known(turn)))),
+                ("unknown", Box::new(|turn| code(unknown(turn)))),
+                ("unknown, again", Box::new(|turn| code(unknown(TRIES + turn)))),
+                ("known", Box::new(|turn| code(known(turn)))),
             ],
         ),
     ];
-    let mut table = "| | whose address | median ms | beside nobody's | noise | tells |\n\
+    let mut table = "| | address | median ms | difference | noise | reveals |\n\
                      |---|---|--:|--:|--:|---|\n"
         .to_owned();
     let mut seed = 1;
@@ -162,15 +163,15 @@ async fn run() -> Outcome<()> {
             }
         }
         let base = Spread::of(&mut times[0]);
-        for ((whose, _), times) in probes.iter().zip(&mut times) {
+        for ((address, _), times) in probes.iter().zip(&mut times) {
             let spread = Spread::of(times);
             let difference = spread.median - base.median;
             let noise = 2.0 * base.error.hypot(spread.error);
-            let tells = if difference.abs() > noise { "yes" } else { "no" };
+            let reveals = if difference.abs() > noise { "yes" } else { "no" };
             let Spread { median, .. } = spread;
             let _ = writeln!(
                 table,
-                "| `{name}` | {whose} | {median:.2} | {difference:+.3} | {noise:.3} | {tells} |"
+                "| `{name}` | {address} | {median:.2} | {difference:+.3} | {noise:.3} | {reveals} |"
             );
         }
     }
@@ -178,7 +179,8 @@ async fn run() -> Outcome<()> {
     Ok(())
 }
 
-/// The numbers below another in some order: what one leaves to do must not always fall to the same next.
+/// Returns the numbers below `count` in an order that changes. With a fixed order, work that one kind of request leaves
+/// behind would always slow down the same next kind.
 fn shuffled(count: usize, seed: &mut u64) -> Vec<usize> {
     let mut places: Vec<_> = (0..count).collect();
     for last in (1..count).rev() {
@@ -204,14 +206,14 @@ impl Spread {
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
                 clippy::cast_precision_loss,
-                reason = "a place in a list of some hundred"
+                reason = "an index of a list with a few hundred items"
             )]
             let place = (times.len() as f64 * part) as usize;
             times[place.min(times.len() - 1)]
         };
-        #[expect(clippy::cast_precision_loss, reason = "some hundred")]
+        #[expect(clippy::cast_precision_loss, reason = "the list has a few hundred items")]
         let count = times.len() as f64;
-        // Of a normal distribution; others have longer tails, which quartiles do not see.
+        // For a normal distribution. Other distributions have longer tails, which quartiles do not show.
         let deviation = (at(0.75) - at(0.25)) / 1.349;
         Self { median: at(0.5), error: 1.253 * deviation / count.sqrt() }
     }
@@ -239,7 +241,7 @@ fn start(folder: &Path) -> Outcome<Server> {
         .filter_map(|line| serde_json::from_str::<Value>(&line).ok())
         .find(|line| line["message"] == "listening")
         .ok_or("the server did not start")?;
-    // Read on, or it would wait for somebody to read its log.
+    // The log must be read to the end, because the server waits when the pipe is full.
     std::thread::spawn(move || lines.for_each(drop));
     let address = listening["address"].as_str().ok_or("no address")?;
     Ok(Server(child, format!("http://{address}")))

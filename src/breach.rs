@@ -17,12 +17,12 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Make a filter of a list of stolen passwords, for BREACH_FILTER
+    /// Build a filter for BREACH_FILTER from a list of stolen passwords
     Build {
-        /// The list: a password on each line, or its SHA-1 digest in hexadecimal, with or without a colon and
-        /// how often it was found
+        /// The list. Each line is a password, or its SHA-1 digest in hexadecimal, optionally followed by a colon
+        /// and the number of times that it was found
         list: PathBuf,
-        /// Where to write the filter: two bytes and a quarter for each password
+        /// The file to write. It takes 2.25 bytes for each password
         #[arg(long, value_name = "FILE", default_value = "breach.filter")]
         output: PathBuf,
     },
@@ -35,7 +35,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), String> {
     let bar = print::bytes_bar(file.metadata().map_err(fault)?.len());
     let mut lines = BufReader::new(bar.wrap_read(file));
     let (mut builder, mut line) = (Builder::default(), Vec::new());
-    // Passwords are not always text: they are read as bytes.
+    // Passwords are not always UTF-8, so they are read as bytes.
     while lines.read_until(b'\n', &mut line).map_err(fault)? > 0 {
         builder.take(line.strip_suffix(b"\n").unwrap_or(&line));
         line.clear();
@@ -43,6 +43,6 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), String> {
     bar.finish_and_clear();
     let count = builder.write(&output)?;
     let output = output.display();
-    print::line(format!("{output} knows {count} passwords: set BREACH_FILTER={output}"));
+    print::line(format!("{output} contains {count} passwords. Set BREACH_FILTER={output}"));
     Ok(())
 }

@@ -6,15 +6,15 @@ use api::base::config::Config;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 
-/// A JWT identity provider in one binary: it registers people, proves who they are, issues the
-/// tokens that other services trust, and takes them back.
+/// An identity provider in one binary. It registers users, signs them in, and issues and revokes the tokens
+/// that other services trust.
 #[derive(Debug, Parser)]
 #[command(
     name = "tessera",
     version,
     arg_required_else_help = true,
     disable_help_subcommand = true,
-    after_help = "Start with `tessera serve --dev`, and open http://localhost:8000/docs. Settings are listed by `--help`."
+    after_help = "Start with `tessera serve --dev`, and open http://localhost:8000/docs."
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -23,66 +23,77 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// What to do.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Serve, until told to stop
+    /// Run a server until it gets a signal to stop
     Serve,
-    /// Bring the database schema up to date, or say how far it is
+    /// Apply database migrations, or list them
     Migrate(crate::migrate::Arguments),
-    /// Make, list, change, export and delete users
+    /// Create, list, change, export and delete users
     User(crate::user::Arguments),
-    /// Make, list, delete and check API tokens, and look into JWTs
+    /// Create, list, delete and check API tokens, and explain tokens
     Token(crate::token::Arguments),
     /// List and end sessions
     Session(crate::session::Arguments),
-    /// Revoke by hand, list what was revoked, and take that back
+    /// Revoke access, list revocations and lift them
     Revocation(crate::revocation::Arguments),
-    /// List, rotate and retire the keys that sign, and derive those of audiences
+    /// List, rotate and retire signing keys, and derive the keys of audiences
     Keys(crate::keys::Arguments),
-    /// Make services, which only API tokens act as
+    /// Create, list and delete services: accounts for programs
     Service(crate::service::Arguments),
-    /// Bring users from elsewhere, with the passwords they have
+    /// Import users of another system with their existing passwords
     Import(crate::import::Arguments),
-    /// Make a filter of stolen passwords
+    /// Build a filter of stolen passwords
     Breach(crate::breach::Arguments),
-    /// List what happened, and find out whether that was altered
+    /// List the audit, and verify that it was not altered
     Audit(crate::audit::Arguments),
-    /// Say which servers are on line
+    /// List the running servers
     Replica(crate::replica::Arguments),
-    /// Print the OpenAPI document, in YAML
+    /// Print the OpenAPI document in YAML
     Openapi,
-    /// Show the settings
+    /// Print the current settings
     Config(crate::config::Arguments),
-    /// Make secrets
+    /// Generate secrets
     Secret(crate::secret::Arguments),
-    /// Ask a running server whether it can answer: exit status 0 if so, else 1
+    /// Check that a running server can answer: exit status 0 if it can, otherwise 1
     Health,
-    /// Take these commands at a prompt, with completion and history
+    /// Enter commands at a prompt, with completion and a history
     Shell,
-    /// Print what makes a shell complete these commands
+    /// Print a script with which a shell completes these commands
     Completions(crate::manual::Completions),
-    /// Print the manual page, or write one for every command
+    /// Print the manual page, or write a page for every command
     Man(crate::manual::Man),
-    /// Print help of a command, or the tree of all of them
+    /// Print the help of a command, the settings, or the tree of all commands
     Help(crate::help::Arguments),
 }
 
-/// The status of a command line that cannot be understood.
+/// The line in the help of each command that names the page of the settings.
+const SETTINGS: &str = "Settings: see `tessera help settings`.";
+
+/// The exit status for a command line that Tessera does not understand.
 pub(crate) fn not_understood() -> ExitCode {
     ExitCode::from(2)
 }
 
-/// The command line, with help that does not show what the environment holds, and shows settings
-/// only where all of it is asked for.
+/// The definition of the command line. Settings are options of every command, but its help does not list them,
+/// and it never shows values from the environment.
 pub(crate) fn definition() -> clap::Command {
     let root = Cli::command();
-    root.mut_args(|argument| argument.hide_env_values(true).hide_short_help(true))
-        .mut_subcommands(|below| below.disable_help_subcommand(true))
+    with_settings_line(
+        root.mut_args(|setting| setting.hide(true).hide_env_values(true))
+            .mut_subcommands(|below| below.disable_help_subcommand(true)),
+    )
 }
 
-/// Prints help, or what cannot be understood of a command line. A setting that cannot be is named
-/// and its value is not shown: it may be a secret in the wrong place.
+/// Adds the line that names the page of the settings to the help of a command and of all its subcommands.
+fn with_settings_line(command: clap::Command) -> clap::Command {
+    let more = command.get_after_help().map(|more| format!("{more}\n")).unwrap_or_default();
+    command.after_help(format!("{more}{SETTINGS}")).mut_subcommands(with_settings_line)
+}
+
+/// Prints the help that was asked for, or the fault in a command line. The value of a setting is not shown,
+/// because it may be a secret in the wrong place.
 pub(crate) fn refuse(error: &clap::Error) -> ExitCode {
     let value_is_at_fault =
         matches!(error.kind(), ErrorKind::ValueValidation | ErrorKind::InvalidValue);
@@ -99,12 +110,12 @@ pub(crate) fn refuse(error: &clap::Error) -> ExitCode {
             .any(|known| known.get_long().is_some_and(|long| name.strip_prefix("--") == Some(long)))
     };
     match error.get(ContextKind::InvalidArg) {
-        // A secret in the wrong place, likely: what begins with dashes is an option mistyped.
+        // Probably a secret in the wrong place. A word that begins with a dash is a mistyped option.
         Some(ContextValue::String(argument))
             if error.kind() == ErrorKind::UnknownArgument && !argument.starts_with('-') =>
         {
             eprintln!(
-                "error: a word too many, which is not shown: see --help for what is expected"
+                "error: there is one argument too many. It is not shown, because it may be a secret: see --help"
             );
         }
         Some(ContextValue::String(argument)) if value_is_at_fault && is_setting(argument) => {
@@ -117,7 +128,9 @@ pub(crate) fn refuse(error: &clap::Error) -> ExitCode {
                 .find(|argument| argument.get_long() == Some(name))
                 .and_then(|argument| argument.get_help().map(ToString::to_string))
                 .unwrap_or_default();
-            eprintln!("error: {variable} (flag, environment or .env) cannot be what it is. It is:");
+            eprintln!(
+                "error: the value of {variable} is not valid (option --{name}, environment or .env). The setting is:"
+            );
             eprintln!("  {}", help.split_whitespace().collect::<Vec<_>>().join(" "));
         }
         _ => {

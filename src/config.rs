@@ -12,9 +12,9 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Print each setting as it stands; secrets are not shown
+    /// Print the current value of each setting, without secrets
     Print {
-        /// Say where each came from: flag, environment, .env or default
+        /// Also print where each value comes from: flag, environment, .env or default
         #[arg(long)]
         origin: bool,
     },

@@ -21,9 +21,15 @@ pub(crate) async fn run(config: &Config) -> Result<(), String> {
             print::line("ready");
             Ok(())
         }
-        Ok(Ok(status)) => Err(format!("not ready: port {port} answers {status}, see its log")),
-        Ok(Err(fault)) => Err(format!("nothing answers on port {port} ({fault}): is it running?")),
-        Err(_) => Err(format!("port {port} does not answer in time: see its log")),
+        Ok(Ok(status)) => Err(format!(
+            "the server on port {port} is not ready (it answers {status}): see its log"
+        )),
+        Ok(Err(fault)) => {
+            Err(format!("no server answers on port {port} ({fault}): is it running?"))
+        }
+        Err(_) => {
+            Err(format!("the server on port {port} does not answer within 5 seconds: see its log"))
+        }
     }
 }
 

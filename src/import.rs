@@ -15,23 +15,26 @@ use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbE
 use serde_json::{Map, Value, json};
 
 use crate::operator::{Operator, Options};
-use crate::print;
+use crate::{help, print};
 
-/// The most users, and bytes, that are sent at once.
+/// The maximum number of users in one request.
 const MAX_USERS: usize = 200;
+
+/// The maximum number of bytes of users in one request.
 const MAX_BYTES: usize = 48_000;
 
-/// The most that are named who were refused.
-const MAX_TOLD: usize = 20;
+/// The maximum number of refused users that are printed.
+const MAX_PRINTED: usize = 20;
 
 #[derive(Debug, Args)]
+#[command(after_help = formats())]
 pub(crate) struct Arguments {
-    /// What has the users
+    /// The file with the users
     file: PathBuf,
-    /// How they are written; what begins as a SQLite database is one of FastAPI Users
-    #[arg(long, value_enum, value_name = "FORMAT")]
+    /// The format of the file; the default is fastapi-users for a SQLite database, otherwise jsonl
+    #[arg(long, value_enum, value_name = "FORMAT", hide_possible_values = true)]
     format: Option<Format>,
-    /// Say what would become of them, and change nothing
+    /// Print what would happen, and change nothing
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
@@ -40,17 +43,27 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// A SQLite database of FastAPI Users: its table `user`
+    /// The table `user` of a SQLite database of FastAPI Users
     FastapiUsers,
-    /// JSON lines with `email`, `hashed_password` and whatever else the operation takes: id, is_active,
-    /// is_superuser, is_verified, name, surname, website, scopes
+    /// JSON lines with email and hashed_password, and optionally id, is_active, is_superuser, is_verified, name,
+    /// surname, website, scopes
     Jsonl,
-    /// JSON lines of Django's `auth_user`: `username` or `email`, `password`, is_active, is_superuser,
-    /// first_name, last_name
+    /// JSON lines of `auth_user` of Django: email or username, password, is_active, is_superuser, first_name, last_name
     Django,
-    /// JSON lines of sign-in pages written by hand: `email`, and PBKDF2 with SHA-256 of 100000 rounds as
-    /// `salt` and `hash` (or `password_hash`), both in hexadecimal or base64; `rounds` if there were others
+    /// JSON lines of a sign-in page of your own: email, salt and hash (or password_hash), in hexadecimal or base64. The
+    /// hash is PBKDF2 with HMAC-SHA-256, with 100,000 rounds or as many as `rounds` says
     Session,
+}
+
+/// The formats and their descriptions, for the help.
+fn formats() -> String {
+    let formats = Format::value_variants().iter().filter_map(Format::to_possible_value);
+    let described = formats.map(|format| {
+        let help = format.get_help().map(ToString::to_string).unwrap_or_default();
+        let lines = help::wrapped(&help).join("\n      ");
+        format!("  {}\n      {lines}\n", format.get_name())
+    });
+    std::iter::once("Formats:\n".to_owned()).chain(described).collect()
 }
 
 pub(crate) async fn run(arguments: Arguments, config: Config) -> Result<ExitCode, String> {
@@ -64,32 +77,36 @@ pub(crate) async fn run(arguments: Arguments, config: Config) -> Result<ExitCode
     let mut import = Import::new(&operator, dry_run);
     if format == Format::FastapiUsers {
         database(&mut import, &file).await.map_err(|error| {
-            format!("{} is no database of FastAPI Users ({error})", file.display())
+            format!("{} is not a database of FastAPI Users ({error})", file.display())
         })??;
     } else {
         lines(&mut import, &file, format).await?;
     }
     import.send().await?;
     import.refused.sort();
-    import.tell();
+    import.print();
     Ok(if import.refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Users on their way.
+/// An import in progress.
 struct Import<'a> {
     operator: &'a Operator,
     dry_run: bool,
-    /// Each with where it stands in the file.
+    /// The users that were read but not sent yet.
     waiting: Vec<(Place, Value)>,
+    /// The length of those users.
     bytes: usize,
+    /// The number of users who were created, or would be.
     created: u64,
+    /// The number of users who already exist.
     known: u64,
+    /// The users who were refused, with the reasons.
     refused: Vec<(Place, String)>,
-    /// Who was in the file so far, by address and id.
+    /// The users in the file so far, by address and by id.
     seen: HashMap<String, Place>,
 }
 
-/// Where somebody stands in the file: the number of the line, or of the row.
+/// The place of a user in the file: the number of the line or row, and its name for people.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Place(u64, String);
 
@@ -99,23 +116,24 @@ impl<'a> Import<'a> {
         Self { operator, dry_run, waiting, bytes: 0, created: 0, known: 0, refused, seen }
     }
 
-    fn refuse(&mut self, place: Place, why: impl Into<String>) {
-        self.refused.push((place, why.into()));
+    fn refuse(&mut self, place: Place, reason: impl Into<String>) {
+        self.refused.push((place, reason.into()));
     }
 
+    /// Adds a user to those that wait, and sends these if there are enough.
     async fn add(&mut self, place: Place, user: Value) -> Result<(), String> {
-        let names = ["email", "id"].map(|name| user[name].as_str().map(str::to_ascii_lowercase));
-        for name in names.into_iter().flatten() {
-            if let Some(Place(_, before)) = self.seen.get(&name) {
-                let why = format!("{before} has the same address or id");
-                self.refuse(place, why);
+        for field in ["email", "id"] {
+            let Some(value) = user[field].as_str().map(str::to_ascii_lowercase) else { continue };
+            if let Some(Place(_, before)) = self.seen.get(&value) {
+                let reason = format!("{field}: {before} has the same value");
+                self.refuse(place, reason);
                 return Ok(());
             }
-            self.seen.insert(name, place.clone());
+            self.seen.insert(value, place.clone());
         }
         let length = user.to_string().len();
         if length > MAX_BYTES {
-            self.refuse(place, "it is too long");
+            self.refuse(place, format!("the record is longer than {MAX_BYTES} bytes"));
             return Ok(());
         }
         if self.waiting.len() >= MAX_USERS || self.bytes + length > MAX_BYTES {
@@ -126,6 +144,7 @@ impl<'a> Import<'a> {
         Ok(())
     }
 
+    /// Sends the users that wait.
     async fn send(&mut self) -> Result<(), String> {
         let waiting = std::mem::take(&mut self.waiting);
         self.bytes = 0;
@@ -135,7 +154,7 @@ impl<'a> Import<'a> {
         let users: Vec<_> = waiting.iter().map(|(_, user)| user).collect();
         let body = json!({ "users": users, "dry_run": self.dry_run });
         let answer = match self.operator.call(Method::POST, "/admin/import", Some(body)).await {
-            // One of them is not what it should be: which, is found out one by one.
+            // At least one record has a field that is not valid. To find it, the records are sent one by one.
             Err(refused) if refused.is_unprocessable() && waiting.len() > 1 => {
                 for one in waiting {
                     self.waiting.push(one);
@@ -144,15 +163,15 @@ impl<'a> Import<'a> {
                 return Ok(());
             }
             Err(refused) if refused.is_unprocessable() => {
-                let why = String::from(refused);
-                waiting.into_iter().for_each(|(place, _)| self.refuse(place, why.clone()));
+                let reason = String::from(refused);
+                waiting.into_iter().for_each(|(place, _)| self.refuse(place, reason.clone()));
                 return Ok(());
             }
             answer => answer?,
         };
         let outcomes = answer["outcomes"].as_array().cloned().unwrap_or_default();
         if outcomes.len() != waiting.len() {
-            return Err("the answer is not of an import: is TESSERA_URL right?".to_owned());
+            return Err("the answer is not one of an import: is TESSERA_URL right?".to_owned());
         }
         for ((place, _), outcome) in waiting.into_iter().zip(outcomes) {
             match outcome["outcome"].as_str() {
@@ -164,32 +183,34 @@ impl<'a> Import<'a> {
         Ok(())
     }
 
-    fn tell(&self) {
+    /// Prints the refused users and the numbers.
+    fn print(&self) {
         let Self { dry_run, created, known, refused, .. } = self;
         if self.operator.prints_json() {
             let refused: Vec<_> = refused
                 .iter()
-                .map(|(Place(_, place), why)| json!({ "place": place, "reason": why }))
+                .map(|(Place(_, place), reason)| json!({ "place": place, "reason": reason }))
                 .collect();
             print::line(json!({
                 "dry_run": dry_run, "created": created, "known": known, "refused": refused
             }));
             return;
         }
-        for (Place(_, place), why) in refused.iter().take(MAX_TOLD) {
-            eprintln!("{place}: {why}");
+        for (Place(_, place), reason) in refused.iter().take(MAX_PRINTED) {
+            eprintln!("{place}: {reason}");
         }
-        if let Some(more) = refused.len().checked_sub(MAX_TOLD).filter(|more| *more > 0) {
-            eprintln!("and {more} more: --output json has them all");
+        if let Some(more) = refused.len().checked_sub(MAX_PRINTED).filter(|more| *more > 0) {
+            eprintln!("and {more} more: --output json prints all of them");
         }
         let would = if *dry_run { "would be " } else { "" };
         let refused = refused.len();
         print::line(format!(
-            "{created} {would}created, {known} known before, {refused} {would}refused"
+            "{created} {would}created, {known} already there, {refused} {would}refused"
         ));
     }
 }
 
+/// Reads the users of a file with JSON lines.
 async fn lines(import: &mut Import<'_>, file: &Path, format: Format) -> Result<(), String> {
     let fault = |error: std::io::Error| format!("{}: {error}", file.display());
     let source = File::open(file).map_err(fault)?;
@@ -204,9 +225,9 @@ async fn lines(import: &mut Import<'_>, file: &Path, format: Format) -> Result<(
             match serde_json::from_slice::<Map<String, Value>>(line_of) {
                 Ok(members) => match read(members, format) {
                     Ok(user) => import.add(place, user).await?,
-                    Err(why) => import.refuse(place, why),
+                    Err(reason) => import.refuse(place, reason),
                 },
-                Err(_) => import.refuse(place, "it is no JSON object"),
+                Err(_) => import.refuse(place, "the line is not a JSON object"),
             }
         }
         line.clear();
@@ -215,13 +236,17 @@ async fn lines(import: &mut Import<'_>, file: &Path, format: Format) -> Result<(
     Ok(())
 }
 
-/// A user as the operation takes them.
+/// Converts a record of this format into a user of the operation `POST /admin/import`.
+///
+/// # Errors
+///
+/// If the record has no password hash, or one that cannot be read.
 fn read(members: Map<String, Value>, format: Format) -> Result<Value, &'static str> {
     match format {
         Format::Django => {
             let text = |name: &str| members.get(name).filter(|value| **value != "").cloned();
             if text("password").is_none() {
-                return Err("it has no password");
+                return Err("password: this field is missing");
             }
             Ok(without_nulls(json!({
                 "email": text("email").or_else(|| text("username")),
@@ -239,10 +264,10 @@ fn read(members: Map<String, Value>, format: Format) -> Result<Value, &'static s
             let salt = text(&["salt"]).and_then(|salt| bytes(&salt));
             let hash = text(&["hash", "password_hash", "key"]).and_then(|hash| bytes(&hash));
             let (Some(salt), Some(hash)) = (salt, hash) else {
-                return Err("salt and hash are wanted, both in hexadecimal or base64");
+                return Err("salt, hash: these fields must be in hexadecimal or base64");
             };
             let rounds = members.get("rounds").map_or(Some(100_000), Value::as_u64);
-            let rounds = rounds.ok_or("rounds is no number")?;
+            let rounds = rounds.ok_or("rounds: this must be a number")?;
             let adapted = |bytes: Vec<u8>| STANDARD_NO_PAD.encode(bytes).replace('+', ".");
             let hash = format!("$pbkdf2-sha256${rounds}${}${}", adapted(salt), adapted(hash));
             let mut user = members;
@@ -257,10 +282,12 @@ fn read(members: Map<String, Value>, format: Format) -> Result<Value, &'static s
         }
         Format::Jsonl | Format::FastapiUsers => match members.contains_key("hashed_password") {
             true => Ok(Value::Object(members)),
-            false if members.contains_key("salt") => {
-                Err("it has no hashed_password, but a salt: say --format session")
-            }
-            false => Err("it has no hashed_password: of Django, say --format django"),
+            false if members.contains_key("salt") => Err(
+                "hashed_password: this field is missing. For a record with salt, use --format session",
+            ),
+            false => Err(
+                "hashed_password: this field is missing. For a record of Django, use --format django",
+            ),
         },
     }
 }
@@ -272,7 +299,7 @@ fn without_nulls(mut user: Value) -> Value {
     user
 }
 
-/// What hexadecimal or base64 stands for.
+/// Decodes hexadecimal or base64.
 fn bytes(text: &str) -> Option<Vec<u8>> {
     if text.len().is_multiple_of(2)
         && !text.is_empty()
@@ -284,7 +311,11 @@ fn bytes(text: &str) -> Option<Vec<u8>> {
     STANDARD.decode(text).or_else(|_| STANDARD_NO_PAD.decode(text)).ok()
 }
 
-/// The users of a database, some at a time.
+/// Reads the users of a database, 500 at a time.
+///
+/// # Errors
+///
+/// The outer error if the database cannot be read; the inner one if the users cannot be sent.
 async fn database(import: &mut Import<'_>, file: &Path) -> Result<Result<(), String>, DbErr> {
     let connection = open(file).await?;
     let backend = connection.get_database_backend();
@@ -327,7 +358,7 @@ async fn open(file: &Path) -> Result<DatabaseConnection, DbErr> {
     let file = file.to_owned();
     let mut options = ConnectOptions::new("sqlite://file-is-set-below.db");
     options.max_connections(1).sqlx_logging(false).map_sqlx_sqlite_opts(move |options| {
-        // It may be in use: nothing is written, not even beside it.
+        // The database may be in use, so nothing is written: neither to it nor to files beside it.
         options.filename(&file).read_only(true).create_if_missing(false)
     });
     Database::connect(options).await

@@ -19,41 +19,41 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// List the keys of the database, and what each is for now
+    /// List the signing keys and the state of each
     List {
         #[command(flatten)]
         options: Options,
     },
-    /// Make the next key: published at once, it signs ten minutes later
+    /// Make the next signing key. It is published at once, and signs ten minutes later
     Rotate {
-        /// RS256, ES256 or EdDSA; that of JWT_ALGORITHM if not given
+        /// RS256, ES256 or EdDSA; the default is JWT_ALGORITHM
         #[arg(long, value_name = "NAME")]
         algorithm: Option<String>,
-        /// Sign with it at once: services that keep published keys refuse its tokens until they read
-        /// them again
+        /// Sign with the key at once. Services that have cached the published keys refuse its tokens until they
+        /// read the keys again
         #[arg(long)]
         now: bool,
         #[command(flatten)]
         options: Options,
     },
-    /// Refuse what a key signed, at once
+    /// Retire a key, so that its tokens are refused at once
     Retire {
-        /// The key's name, as the list shows it
+        /// The name of the key, as `tessera keys list` prints it
         #[arg(allow_hyphen_values = true)]
         kid: String,
-        /// Also where it would sign if JWT_ALGORITHM were its own: no server's may be
+        /// Retire the key even if it is the last one of its algorithm. No server may have this JWT_ALGORITHM
         #[arg(long)]
         force: bool,
         #[command(flatten)]
         options: Options,
     },
-    /// Keep under APP_SECRET what is kept under a secret of APP_SECRET_PREVIOUS, once every server knows
-    /// both, and before the previous one is dropped
+    /// Encrypt the signing keys with APP_SECRET instead of a secret of APP_SECRET_PREVIOUS. Run this when every
+    /// server knows both secrets, and before you remove the previous one
     Reseal,
-    /// Print the secret that verifies HS256 tokens for one audience of JWT_AUDIENCES: who has it can
-    /// make tokens for itself, and for nobody else
+    /// Print the secret that verifies HS256 tokens of one audience. Its holder can make tokens for that audience
+    /// only
     Derive {
-        /// The audience
+        /// An audience of JWT_AUDIENCES
         #[arg(long, value_name = "NAME")]
         audience: String,
     },
@@ -81,20 +81,20 @@ pub(crate) async fn run(arguments: Arguments, config: Config) -> Result<ExitCode
             let operator = Operator::with_secret(options, config).await?;
             let body = json!({ "algorithm": algorithm, "now": now });
             let made = operator.call(Method::POST, "/admin/keys", Some(body)).await?;
-            let said = format!(
+            let sentence = format!(
                 "{}  {}  {}, signs from {}",
                 print::text(&made["kid"]),
                 print::text(&made["algorithm"]),
                 print::text(&made["state"]),
                 print::time(&made["active"]),
             );
-            operator.print_change(made, &said).await?;
+            operator.print_change(made, &sentence).await?;
         }
         Action::Retire { kid, force, options } => {
             let operator = Operator::with_secret(options, config).await?;
             let path = format!("/admin/keys/{}?force={force}", encoded(&kid));
             let none =
-                || format!("there is no key {kid} that is not retired: see `tessera keys list`");
+                || format!("there is no key {kid}, or it is retired: see `tessera keys list`");
             let answer = operator.call(Method::DELETE, &path, None).await;
             let answer = answer.map_err(|refused| refused.or_missing(none))?;
             operator.print_change(answer, "retired").await?;
@@ -110,10 +110,14 @@ pub(crate) async fn run(arguments: Arguments, config: Config) -> Result<ExitCode
             let config = config.with_kept_secret();
             let secret = config.signing_secret().map_err(|error| error.to_string())?;
             if audience == config.jwt_audience {
-                return Err("JWT_AUDIENCE itself is signed with APP_SECRET as it is".to_owned());
+                return Err(format!(
+                    "tokens for {audience} (JWT_AUDIENCE) are signed with APP_SECRET itself, not with a derived secret"
+                ));
             }
             if !config.jwt_audiences.contains(&audience) {
-                eprintln!("note: no tokens are made for {audience} until JWT_AUDIENCES names it");
+                eprintln!(
+                    "note: the server makes no tokens for {audience} until JWT_AUDIENCES contains it"
+                );
             }
             print::line(api::base::derived_key::audience_secret(&secret, &audience).expose());
         }

@@ -1,4 +1,4 @@
-//! Where log lines go.
+//! The set-up of log lines, which go to standard error.
 
 use std::io::IsTerminal;
 
@@ -6,12 +6,18 @@ use api::base::config::{Config, LogFormat};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt;
 
-/// Logs as the settings ask.
+/// Logs in the format and with the filter of the settings.
+///
+/// # Errors
+///
+/// If `RUST_LOG` is not a filter.
 pub(crate) fn to_stderr(config: &Config) -> Result<(), String> {
     let filter = EnvFilter::try_new(&config.rust_log)
         .map_err(|_| "RUST_LOG is neither a level nor target=level pairs: use info".to_owned())?;
-    // PostgreSQL tells of what is there already, at every start.
-    let quiet = "sqlx::postgres::notice=warn".parse().map_err(|_| "a filter of ours".to_owned())?;
+    // At every start, PostgreSQL sends notices about tables that already exist.
+    let quiet = "sqlx::postgres::notice=warn"
+        .parse()
+        .map_err(|_| "the built-in log filter is not valid".to_owned())?;
     let filter =
         if config.rust_log.contains("sqlx") { filter } else { filter.add_directive(quiet) };
     let terminal = std::io::stderr().is_terminal();
@@ -20,7 +26,7 @@ pub(crate) fn to_stderr(config: &Config) -> Result<(), String> {
         LogFormat::Pretty => true,
         LogFormat::Json => false,
     };
-    // A line that cannot be written, on a full disk, is lost; it must not cost a request.
+    // A line that cannot be written, for example on a full disk, is lost. It must not make a request fail.
     let lines =
         fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
     if pretty {
@@ -31,10 +37,10 @@ pub(crate) fn to_stderr(config: &Config) -> Result<(), String> {
     Ok(())
 }
 
-/// Warnings only, for commands whose output is for people.
+/// Logs warnings and errors only, for commands other than `serve`.
 pub(crate) fn faults_to_stderr() {
     let terminal = std::io::stderr().is_terminal();
-    // At a prompt there is one already from the command before.
+    // This fails at the prompt after the first command, which has set up the log already.
     let _ = fmt()
         .with_max_level(tracing::Level::WARN)
         .with_writer(std::io::stderr)

@@ -1,6 +1,6 @@
-//! The `tessera` command: one file per subcommand.
+//! The command `tessera`, with one file for each subcommand.
 //!
-//! Exit status: 0 for done, 1 for a failure, 2 for a command line that cannot be understood.
+//! Exit status: 0 for success, 1 for a failure, 2 for a command line that Tessera does not understand.
 
 mod audit;
 mod breach;
@@ -44,7 +44,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// Does what a command line says. `from_file` names the environment variables that `.env` set.
+/// Executes a command line. `from_file` names the environment variables that `.env` set.
 fn execute(
     words: impl IntoIterator<Item = OsString>,
     from_file: &[String],
@@ -98,6 +98,6 @@ fn block_on<T>(future: impl Future<Output = T>) -> Result<T, String> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| format!("the threads that serve could not be started: {error}"))?;
+        .map_err(|error| format!("the server's threads could not be started: {error}"))?;
     Ok(runtime.block_on(future))
 }

@@ -9,14 +9,13 @@ use crate::print;
 
 #[derive(Debug, Args)]
 pub(crate) struct Completions {
-    /// The shell
+    /// The name of the shell
     shell: Shell,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Man {
-    /// A folder to write a page for every command into; without it, the page of `tessera` itself is
-    /// printed
+    /// Write a page for every command into this folder, instead of printing the page of `tessera`
     folder: Option<PathBuf>,
 }
 
@@ -27,7 +26,7 @@ pub(crate) fn completions(arguments: &Completions, mut root: Command) {
 }
 
 pub(crate) fn man(arguments: &Man, root: Command) -> Result<(), String> {
-    let unwritable = |error: std::io::Error| format!("the pages could not be written: {error}");
+    let unwritable = |error: std::io::Error| format!("cannot write the manual pages: {error}");
     if let Some(folder) = &arguments.folder {
         std::fs::create_dir_all(folder).map_err(unwritable)?;
         return clap_mangen::generate_to(root, folder).map_err(unwritable);

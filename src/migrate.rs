@@ -13,9 +13,9 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Bring the schema up to date
+    /// Apply all pending migrations
     Up,
-    /// Say which migrations were applied: exit status 0 when all were, else 1
+    /// List the migrations: exit status 0 if all are applied, otherwise 1
     Status,
 }
 
@@ -25,19 +25,19 @@ pub(crate) async fn run(arguments: Arguments, config: Config) -> Result<(), Stri
         Action::Up => database
             .migrate()
             .await
-            .map_err(|error| format!("the schema could not be brought up to date: {error}"))?,
+            .map_err(|error| format!("the migrations could not be applied: {error}"))?,
         Action::Status => {}
     }
     let migrations = database
         .migrations()
         .await
-        .map_err(|error| format!("the schema could not be read: {error}"))?;
+        .map_err(|error| format!("the list of migrations could not be read: {error}"))?;
     for (name, applied) in &migrations {
         print::line(format!("{}  {name}", if *applied { "applied" } else { "pending" }));
     }
     if migrations.iter().all(|(_, applied)| *applied) {
         Ok(())
     } else {
-        Err("the schema is behind: run `tessera migrate up`".to_owned())
+        Err("there are pending migrations: run `tessera migrate up`".to_owned())
     }
 }

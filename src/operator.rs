@@ -1,5 +1,5 @@
-//! Where operators' commands go: to the database of the settings, or to a server that runs. Both are
-//! asked by the same operations, so what is done is the same.
+//! The calls of operators' commands. They go to the database of the settings or to a running server. Both execute the
+//! same operations, so a command does the same in both cases.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -18,45 +18,51 @@ use tokio::time::{Instant, sleep};
 
 use crate::print;
 
-/// How long replicas are waited for, until each has applied a change.
+/// The time within which a command waits for all replicas to apply a change.
 const APPLIED_WITHIN: Duration = Duration::from_secs(3);
 
-/// How long a server may say nothing. An export takes longer than that as a whole.
+/// The time after which a command gives up if a server sends nothing. An export as a whole can take longer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The longest wait that a server which limits acts asks for and is given.
+/// The longest `Retry-After` of a rate limit that a command waits for.
 const MAX_WAIT: Duration = Duration::from_secs(5);
 
-/// What to do when a server refuses a session whose password was given too long ago.
-const STALE: &str = "TESSERA_API_TOKEN is a session's access token, and its password was given too long ago for this. \
-    Set it to a fresh one, which POST /auth/jwt/fresh gives for the password, or to an API token with the scope super; \
-    beside the database, unset TESSERA_URL and no token is needed";
+/// The advice for a server that refuses an access token because its password was given too long ago.
+const STALE: &str = "TESSERA_API_TOKEN is the access token of a session, and its password was given too long ago for \
+    this command. Set it to a fresh token, which POST /auth/jwt/fresh issues for the password, or to an API token with \
+    the scope super. To work on the database without a token, unset TESSERA_URL";
 
-/// Whom to ask, and how to print the answer.
+/// The server to call, if any, and the format of the output.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Ask the server at this URL, rather than open the database
+    /// Send the command to the server at this URL, instead of opening the database
     #[arg(long, env = "TESSERA_URL", value_name = "URL", hide_env_values = true)]
     url: Option<Secret>,
 
-    /// The API token to ask the server with; it needs the scope super for what superusers do
+    /// The API token for the server; most commands require the scope super
     #[arg(long, env = "TESSERA_API_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     api_token: Option<Secret>,
 
-    /// A file that holds the API token, and goes before it
+    /// A file that contains the API token; it takes precedence over --api-token
     #[arg(long, env = "TESSERA_API_TOKEN_FILE", value_name = "FILE", hide_env_values = true)]
     api_token_file: Option<PathBuf>,
 
-    /// Send the API token over http:// to another machine: anyone on the way can read it
+    /// Allow plain HTTP to another machine; anyone on the way can read the API token
     #[arg(long)]
     insecure: bool,
 
-    /// How to print the answer
-    #[arg(long, value_enum, value_name = "FORMAT", default_value = "table")]
+    /// The format of the output: table (for people) or json (for programs)
+    #[arg(
+        long,
+        value_enum,
+        value_name = "FORMAT",
+        default_value = "table",
+        hide_possible_values = true
+    )]
     output: Output,
 }
 
-/// How an answer is printed.
+/// The format of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Output {
     /// For people
@@ -65,19 +71,19 @@ pub(crate) enum Output {
     Json,
 }
 
-/// Somebody to ask.
-enum Asked {
+/// The destination of a command's calls.
+enum Destination {
     Database(Local),
     Server { client: reqwest::Client, url: PublicUrl, token: Secret },
 }
 
-/// An operator with their choice of whom to ask.
+/// An operator, with the destination of their calls and the format of the output.
 pub(crate) struct Operator {
-    asked: Asked,
+    destination: Destination,
     output: Output,
 }
 
-/// A refusal, or a fault.
+/// A refusal by an operation, or a failure to reach it.
 pub(crate) struct Refused {
     status: u16,
     sentence: String,
@@ -94,40 +100,40 @@ impl Refused {
         Self { status: 0, sentence }
     }
 
-    /// With other words where what was asked for is not there.
+    /// Replaces the sentence if the status is 404.
     pub(crate) fn or_missing(self, sentence: impl FnOnce() -> String) -> Self {
         if self.status == 404 { Self { sentence: sentence(), ..self } } else { self }
     }
 
-    /// Whether what was asked cannot be read.
+    /// Returns true for 422: the request has fields that are not valid.
     pub(crate) fn is_unprocessable(&self) -> bool {
         self.status == 422
     }
 
-    /// Whether the caller is known, and may not.
+    /// Returns true for 403: the caller is known but may not use the operation.
     pub(crate) fn is_forbidden(&self) -> bool {
         self.status == 403
     }
 }
 
 impl Operator {
-    /// For what signs nothing: beside the database, the secret of the settings is not wanted.
+    /// An operator for commands that sign nothing. With the database, they do not require `APP_SECRET`.
     pub(crate) async fn new(options: Options, config: Config) -> Result<Self, String> {
         let app = if options.url.is_none() { Some(api::open(config).await?) } else { None };
-        Self::asking(options, app)
+        Self::calling(options, app)
     }
 
-    /// For what wants the secret of the settings, beside the database.
+    /// An operator for commands that sign or verify. With the database, they require `APP_SECRET`.
     pub(crate) async fn with_secret(options: Options, config: Config) -> Result<Self, String> {
         let app =
             if options.url.is_none() { Some(api::open_with_secret(config).await?) } else { None };
-        Self::asking(options, app)
+        Self::calling(options, app)
     }
 
-    fn asking(options: Options, app: Option<App>) -> Result<Self, String> {
+    fn calling(options: Options, app: Option<App>) -> Result<Self, String> {
         let Options { url, api_token, api_token_file, insecure, output } = options;
         if let Some(app) = app {
-            return Ok(Self { asked: Asked::Database(Local::new(app)), output });
+            return Ok(Self { destination: Destination::Database(Local::new(app)), output });
         }
         let token = match api_token_file {
             Some(file) => {
@@ -138,40 +144,44 @@ impl Operator {
             None => api_token,
         };
         let token = token.ok_or(
-            "TESSERA_API_TOKEN is not set: a superuser makes one with POST /auth/tokens, or \
-             `tessera token create --username … --scope authenticated,super` beside the database",
+            "TESSERA_API_TOKEN is not set. A superuser can create a token with POST /auth/tokens. An operator can \
+             create one with `tessera token create --username … --scope authenticated,super` on the database",
         )?;
         let url = url.as_ref().map_or("", Secret::expose);
         let url: PublicUrl = url.parse().map_err(|fault| format!("TESSERA_URL {fault}"))?;
         let client = client_of(&url, insecure)?;
-        Ok(Self { asked: Asked::Server { client, url, token }, output })
+        Ok(Self { destination: Destination::Server { client, url, token }, output })
     }
 
     pub(crate) fn prints_json(&self) -> bool {
         self.output == Output::Json
     }
 
-    /// Whether a server is asked, which knows its caller by a token.
-    pub(crate) fn asks_a_server(&self) -> bool {
-        matches!(self.asked, Asked::Server { .. })
+    /// Returns true if calls go to a server, which identifies the caller by the token.
+    pub(crate) fn calls_a_server(&self) -> bool {
+        matches!(self.destination, Destination::Server { .. })
     }
 
-    /// What an operation answers.
+    /// Calls an operation and returns its answer.
+    ///
+    /// # Errors
+    ///
+    /// If the operation refuses, if the server does not answer, or if the answer is not one of Tessera.
     pub(crate) async fn call(
         &self,
         method: Method,
         path: &str,
         body: Option<Value>,
     ) -> Result<Value, Refused> {
-        match &self.asked {
-            Asked::Database(local) => {
-                let uri: Uri = path.parse().map_err(|_| not_a_name(path))?;
+        match &self.destination {
+            Destination::Database(local) => {
+                let uri: Uri = path.parse().map_err(|_| not_a_path(path))?;
                 let (status, answer) = local.call(method, uri, body.as_ref()).await;
                 answered(status, answer, None)
             }
-            Asked::Server { client, url, token } => {
+            Destination::Server { client, url, token } => {
                 let url = url.as_str();
-                let ask = || {
+                let send = || {
                     let request = client.request(method.clone(), format!("{url}{path}"));
                     let request = request.bearer_auth(token.expose());
                     match &body {
@@ -185,10 +195,10 @@ impl Operator {
                         "{url} does not answer ({cause}): is TESSERA_URL right?"
                     ))
                 };
-                let mut response = ask().await.map_err(unreachable)?;
+                let mut response = send().await.map_err(unreachable)?;
                 while let Some(wait) = wait_of(&response) {
                     sleep(wait).await;
-                    response = ask().await.map_err(unreachable)?;
+                    response = send().await.map_err(unreachable)?;
                 }
                 let status = response.status().as_u16();
                 let challenge = response.headers().get(WWW_AUTHENTICATE);
@@ -197,7 +207,7 @@ impl Operator {
                 let answer: Value = serde_json::from_slice(&answer).unwrap_or_default();
                 if status < 300 && status != 204 && !answer.is_object() {
                     let sentence =
-                        format!("{url} answers what Tessera does not: is TESSERA_URL right?");
+                        format!("the answer of {url} is not one of Tessera: is TESSERA_URL right?");
                     return Err(Refused::fault(sentence));
                 }
                 answered(status, answer, challenge)
@@ -205,7 +215,11 @@ impl Operator {
         }
     }
 
-    /// Every item of a list, page by page.
+    /// Requests all items of a list, page by page.
+    ///
+    /// # Errors
+    ///
+    /// See [`Operator::call`].
     pub(crate) async fn list(&self, path: &str) -> Result<Vec<Value>, Refused> {
         let (mut items, mut after) = (Vec::new(), String::new());
         loop {
@@ -222,23 +236,27 @@ impl Operator {
         }
     }
 
-    /// Whether each replica that is on line has applied what was just changed. Waits a little for
-    /// those that have not.
+    /// Returns the running replicas, each with `true` if it has applied the change that was just made. Waits for
+    /// those that have not, for at most [`APPLIED_WITHIN`].
+    ///
+    /// # Errors
+    ///
+    /// See [`Operator::call`].
     pub(crate) async fn applied(&self) -> Result<BTreeMap<String, bool>, Refused> {
         let until = Instant::now() + APPLIED_WITHIN;
-        let mut wanted = None;
+        let mut required = None;
         loop {
             let answer = match self.call(Method::GET, "/admin/replicas", None).await {
-                // Who may not ask is not told.
+                // Only superusers may list the replicas. Other callers get no list.
                 Err(refused) if refused.is_forbidden() => return Ok(BTreeMap::new()),
                 answer => answer?,
             };
-            let wanted = *wanted.get_or_insert(answer["seq"].as_i64().unwrap_or_default());
+            let required = *required.get_or_insert(answer["seq"].as_i64().unwrap_or_default());
             let mut applied = BTreeMap::new();
             for replica in answer["items"].as_array().into_iter().flatten() {
                 let name = replica["name"].as_str().unwrap_or_default().to_owned();
-                let has = replica["seq"].as_i64().is_some_and(|seq| seq >= wanted);
-                // Of two with one name, both must.
+                let has = replica["seq"].as_i64().is_some_and(|seq| seq >= required);
+                // If two replicas have the same name, both must have applied it.
                 applied.entry(name).and_modify(|all| *all &= has).or_insert(has);
             }
             if applied.values().all(|has| *has) || Instant::now() >= until {
@@ -248,14 +266,21 @@ impl Operator {
         }
     }
 
-    /// Prints what a change answered, and which replicas have applied it.
-    pub(crate) async fn print_change(&self, mut answer: Value, said: &str) -> Result<(), String> {
-        // The change is made, whatever comes of this question; what it answered is told this once.
+    /// Prints the result of a change, and the replicas that have applied it.
+    pub(crate) async fn print_change(
+        &self,
+        mut answer: Value,
+        sentence: &str,
+    ) -> Result<(), String> {
+        // The result is printed first, because the change is made even if the list of replicas cannot be read.
         if !self.prints_json() {
-            print::line(said);
+            print::line(sentence);
         }
         let applied = self.applied().await.unwrap_or_else(|refused| {
-            eprintln!("note: which replicas have applied it is not known: {}", refused.sentence);
+            eprintln!(
+                "note: it is not known which replicas have applied the change: {}",
+                refused.sentence
+            );
             BTreeMap::new()
         });
         if self.prints_json() {
@@ -266,8 +291,14 @@ impl Operator {
             print::line(answer);
             return Ok(());
         }
-        if !applied.is_empty() {
-            print::line(format!("replicas that have applied it: {}", json!(applied)));
+        for (has_applied, begin) in [(true, "Applied by"), (false, "Not yet applied by")] {
+            let names = applied.iter().filter(|(_, applied)| **applied == has_applied);
+            let names: Vec<_> = names.map(|(name, _)| print::text(&json!(name))).collect();
+            match names.as_slice() {
+                [] => {}
+                [name] => print::line(format!("{begin} replica {name}.")),
+                names => print::line(format!("{begin} replicas {}.", names.join(", "))),
+            }
         }
         Ok(())
     }
@@ -287,8 +318,12 @@ impl Operator {
     }
 }
 
-/// A client that tells the API token to the server at this URL, and to nobody else: it follows no
-/// redirect, and what anyone on the way could read stays on this machine unless the operator says so.
+/// Creates a client that sends the API token only to the server at this URL. It follows no redirects. It uses plain
+/// HTTP only on this machine, unless `insecure` is set.
+///
+/// # Errors
+///
+/// If the URL is not safe for the token.
 fn client_of(url: &PublicUrl, insecure: bool) -> Result<reqwest::Client, String> {
     if !url.is_https() && !url.is_loopback() && !insecure {
         return Err(format!(
@@ -301,12 +336,12 @@ fn client_of(url: &PublicUrl, insecure: bool) -> Result<reqwest::Client, String>
         .connect_timeout(PATIENCE)
         .read_timeout(PATIENCE)
         .redirect(reqwest::redirect::Policy::none());
-    // A proxy passes on what is encrypted without reading it; it would read the rest.
+    // A proxy cannot read encrypted requests, but it could read plain ones.
     let client = if url.is_https() { client } else { client.no_proxy() };
-    client.build().map_err(|error| format!("no connection can be made: {error}"))
+    client.build().map_err(|error| format!("the HTTP client could not be set up: {error}"))
 }
 
-/// How long to wait before it is tried again, if the server limits acts and says that it is soon.
+/// Returns the time to wait before a retry, if the server answered 429 with a wait of at most [`MAX_WAIT`].
 fn wait_of(response: &reqwest::Response) -> Option<Duration> {
     let limited = response.status() == reqwest::StatusCode::TOO_MANY_REQUESTS;
     let wait = response.headers().get(RETRY_AFTER).filter(|_| limited)?;
@@ -314,7 +349,7 @@ fn wait_of(response: &reqwest::Response) -> Option<Duration> {
     Some(wait).filter(|wait| *wait <= MAX_WAIT)
 }
 
-/// A part of a path or a query, such that it is one.
+/// Encodes a text for use as one part of a path or of a query (percent-encoding).
 pub(crate) fn encoded(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     text.bytes()
@@ -322,8 +357,8 @@ pub(crate) fn encoded(text: &str) -> String {
         .collect()
 }
 
-fn not_a_name(path: &str) -> Refused {
-    Refused::fault(format!("{path} is no path"))
+fn not_a_path(path: &str) -> Refused {
+    Refused::fault(format!("{path} is not a valid path"))
 }
 
 fn answered(status: u16, answer: Value, challenge: Option<String>) -> Result<Value, Refused> {
@@ -347,36 +382,40 @@ fn answered(status: u16, answer: Value, challenge: Option<String>) -> Result<Val
         problems.iter().map(problem).collect::<Vec<_>>().join("; ")
     } else if let Some(reason) = detail["reason"].as_str() {
         reason.to_owned()
-    } else if let Some(why) = challenge.as_deref().and_then(described) {
+    } else if let Some(reason) = challenge.as_deref().and_then(described) {
         match status {
-            401 => format!("the server does not accept TESSERA_API_TOKEN: {why}"),
-            _ => format!("{} ({why})", known.unwrap_or("the server refuses")),
+            401 => format!("the server does not accept TESSERA_API_TOKEN: {reason}"),
+            _ => format!("{} ({reason})", known.unwrap_or("the server refuses the request")),
         }
     } else if let Some(known) = known {
         known.to_owned()
     } else {
-        format!("the answer has status {status}: is TESSERA_URL a Tessera?")
+        format!("the server answers with status {status}: is TESSERA_URL the URL of a Tessera?")
     };
     Err(Refused { status, sentence })
 }
 
-/// What a challenge says (RFC 6750, section 3).
+/// Returns the description or the scope in a challenge (RFC 6750, section 3).
 fn described(challenge: &str) -> Option<&str> {
     let member = |name: &str| Some(challenge.split_once(name)?.1.split('"').next().unwrap_or(""));
     member("error_description=\"").or_else(|| member("scope=\""))
 }
 
-/// Fails where a server is named for a command that works beside the database alone.
+/// Checks that `TESSERA_URL` is not set, for a command that works on the database only.
+///
+/// # Errors
+///
+/// If `TESSERA_URL` is set.
 pub(crate) fn require_no_server(command: &str) -> Result<(), String> {
     if api::base::config::server_is_named() {
         return Err(format!(
-            "`tessera {command}` works on the database of its own settings: unset TESSERA_URL"
+            "`tessera {command}` works only on the database in its settings: unset TESSERA_URL"
         ));
     }
     Ok(())
 }
 
-/// What is at the bottom of a failure: the layers above say that they failed.
+/// Returns the innermost cause of an error. The outer ones only say that something failed.
 fn innermost(error: &dyn std::error::Error) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {

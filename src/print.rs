@@ -1,4 +1,4 @@
-//! Standard output, which may be closed before everything was written: `tessera openapi | head`.
+//! Standard output. The reader may close it before the whole output is written, as in `tessera openapi | head`.
 
 use std::io::{Write, stdout};
 
@@ -8,12 +8,12 @@ use comfy_table::{LineStyle, Table};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
-/// Writes a line; a reader who has seen enough is no fault.
+/// Writes a line. It is not a fault if the reader has closed the output.
 pub(crate) fn line(text: impl std::fmt::Display) {
     let _ = writeln!(stdout(), "{text}");
 }
 
-/// Writes a table; of no rows, that there are none.
+/// Writes a table, or `none` if it has no rows.
 pub(crate) fn table(columns: &[&str], rows: impl Iterator<Item = Vec<String>>) {
     let mut table = Table::new();
     let style = NOTHING.header_separator(LineStyle::none().fill('─').junction('─'));
@@ -25,7 +25,7 @@ pub(crate) fn table(columns: &[&str], rows: impl Iterator<Item = Vec<String>>) {
     }
 }
 
-/// A member of an answer as text; nothing where there is none.
+/// A member of an answer as text; the empty text for null.
 pub(crate) fn text(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
@@ -35,18 +35,18 @@ pub(crate) fn text(value: &Value) -> String {
     }
 }
 
-/// Text that others chose, without what a terminal would obey.
+/// A text from outside without control characters, which a terminal would obey.
 fn plain(text: &str) -> String {
     text.chars().filter(|char| !char.is_control()).collect()
 }
 
-/// An instant, from seconds since the epoch; `never` where there is none.
+/// A time, from seconds since the epoch; `never` for null.
 pub(crate) fn time(value: &Value) -> String {
     let instant = value.as_i64().and_then(|seconds| DateTime::from_timestamp(seconds, 0));
     instant.map_or("never".to_owned(), |at| at.format("%Y-%m-%d %H:%M:%S UTC").to_string())
 }
 
-/// A number of seconds, in the largest unit there is one of.
+/// A number of seconds, in the largest unit of which it contains at least one.
 pub(crate) fn age(value: &Value) -> String {
     let seconds = value.as_u64().unwrap_or_default();
     let units = [(86_400, "d"), (3_600, "h"), (60, "min")];
@@ -54,12 +54,12 @@ pub(crate) fn age(value: &Value) -> String {
     unit.map_or(format!("{seconds} s"), |(length, name)| format!("{} {name}", seconds / length))
 }
 
-/// How far something has come that reads so many bytes; shown on a terminal alone.
+/// A progress bar for reading this number of bytes. It is shown only on a terminal.
 pub(crate) fn bytes_bar(length: u64) -> ProgressBar {
     bar(length, "{wide_bar} {bytes} of {total_bytes}, {eta} left")
 }
 
-/// How far something has come that does so many things; shown on a terminal alone.
+/// A progress bar for this number of steps. It is shown only on a terminal.
 pub(crate) fn count_bar(length: u64) -> ProgressBar {
     bar(length, "{wide_bar} {pos} of {len}, {eta} left")
 }

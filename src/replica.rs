@@ -17,7 +17,7 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// List the servers that are on line, and how far each has applied what was revoked
+    /// List the running servers, and the revocations that each has applied
     List {
         #[command(flatten)]
         options: Options,

@@ -18,28 +18,28 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Revoke a token, a session, or everything a user has
+    /// Revoke a token, a session, or everything of a user
     Add {
-        /// What the subject is
-        #[arg(long, value_enum)]
+        /// The kind of the subject: jti (a token), sid (a session) or sub (everything of a user)
+        #[arg(long, value_enum, hide_possible_values = true)]
         kind: Kind,
-        /// Its id
+        /// The id of the token, the session or the user
         #[arg(long, value_name = "ID")]
         subject: String,
-        /// Why, for those who read the list
+        /// The reason, for the list of revocations
         #[arg(long, value_name = "TEXT")]
         why: String,
         #[command(flatten)]
         options: Options,
     },
-    /// List what was revoked, the latest first
+    /// List revocations, the latest first
     List {
         #[command(flatten)]
         options: Options,
     },
-    /// Take a revocation back; a session that ended stays ended
+    /// Lift a revocation. A session that has ended does not start again
     Lift {
-        /// Its place in the sequence, as the list shows it
+        /// The number of the revocation, as `tessera revocation list` prints it
         seq: u64,
         #[command(flatten)]
         options: Options,
@@ -52,7 +52,7 @@ enum Kind {
     Jti,
     /// A session
     Sid,
-    /// Everything a user has
+    /// Everything of a user
     Sub,
 }
 

@@ -12,7 +12,7 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Print a new secret for APP_SECRET, as `openssl rand -hex 32` does
+    /// Print a new secret for APP_SECRET (like `openssl rand -hex 32`)
     Generate,
 }
 

@@ -9,10 +9,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::print;
 
-/// Descriptors that are left for everything but connections: database, files, standard streams.
+/// The number of descriptors that are kept for the database, files and standard streams.
 const RESERVED_DESCRIPTORS: u64 = 128;
 
-/// The most connections, where the operating system would allow more.
+/// The maximum number of connections, even if the operating system allows more.
 const MAX_CONNECTIONS: u64 = 20_000;
 
 pub(crate) async fn run(config: Config) -> Result<(), String> {
@@ -40,27 +40,29 @@ pub(crate) async fn run(config: Config) -> Result<(), String> {
     greet(address, &public_url, dev);
     if public_url == "http://localhost:8000" && address.port() != 8000 {
         let url = format!("http://localhost:{}", address.port());
-        tracing::warn!("links in mails lead to {public_url}: set PUBLIC_URL={url}");
+        tracing::warn!(
+            "links in mails lead to {public_url}, not to this server: set PUBLIC_URL={url}"
+        );
     }
     api::serve(app, bound, shutdown).await;
     tracing::info!("stopped");
     Ok(())
 }
 
-/// What somebody who just started it wants to know.
+/// Prints where the server listens, and examples for a development server.
 fn greet(address: SocketAddr, public_url: &str, dev: bool) {
     let version = env!("CARGO_PKG_VERSION");
     let port = address.port();
     print::line(format!(
-        "Tessera {version} listens on http://localhost:{port}, docs at http://localhost:{port}/docs"
+        "Tessera {version} listens on http://localhost:{port}. Documentation: http://localhost:{port}/docs"
     ));
-    print::line(format!("Its tokens are issued by {public_url}"));
+    print::line(format!("Issuer of the tokens (PUBLIC_URL): {public_url}"));
     if dev {
         print::line(format!(
             "
-This is the development profile: start without --dev where it matters.
+This is a development server. In production, start it without --dev.
 
-Paste these (HTTPie 3, with the plugin httpie-jwt-auth, and jq):
+To try it, paste these commands. They need HTTPie 3 with the plugin httpie-jwt-auth, and jq:
 
   http POST :{port}/auth/register email=first@user.com password=blurp
   http --form POST :{port}/auth/jwt/login username=first@user.com password=blurp
@@ -71,7 +73,7 @@ Paste these (HTTPie 3, with the plugin httpie-jwt-auth, and jq):
     }
 }
 
-/// As many connections as descriptors allow, with some left.
+/// Returns the number of connections that the limit of descriptors allows. Raises that limit if it can.
 fn connections() -> usize {
     let descriptors = rlimit::increase_nofile_limit(MAX_CONNECTIONS + RESERVED_DESCRIPTORS)
         .unwrap_or(1024)
@@ -80,9 +82,14 @@ fn connections() -> usize {
     usize::try_from(descriptors).unwrap_or(16)
 }
 
-/// Resolves when the process is asked to stop.
+/// Returns a future that resolves when the process gets SIGTERM or SIGINT.
+///
+/// # Errors
+///
+/// If no handler for these signals can be installed.
 fn shutdown() -> Result<impl Future<Output = ()>, String> {
-    let listen = |kind| signal(kind).map_err(|error| format!("signals cannot be heard: {error}"));
+    let listen =
+        |kind| signal(kind).map_err(|error| format!("signals cannot be received: {error}"));
     let mut terminate = listen(SignalKind::terminate())?;
     let mut interrupt = listen(SignalKind::interrupt())?;
     Ok(async move {
@@ -90,6 +97,6 @@ fn shutdown() -> Result<impl Future<Output = ()>, String> {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        tracing::info!("asked to stop: requests in flight are answered first");
+        tracing::info!("stopping after the requests in flight are answered");
     })
 }

@@ -18,24 +18,24 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Make a service, which only API tokens act as: see `tessera token create --username NAME`
+    /// Create a service. It acts only with API tokens: see `tessera token create --username NAME`
     Create {
-        /// Its name: up to 64 of a-z, 0-9, '-', '_' and '.', a letter or a digit first
+        /// The name: 1 to 64 characters of a-z, 0-9, '-', '_' and '.'. The first is a letter or a digit
         name: String,
-        /// What its tokens may do at most, as tokens:introspect; several are separated by commas
+        /// The scopes that its tokens can have; for example tokens:check,tokens:introspect
         #[arg(long, value_name = "SCOPES", value_delimiter = ',')]
         scope: Vec<String>,
         #[command(flatten)]
         options: Options,
     },
-    /// List the services
+    /// List services
     List {
         #[command(flatten)]
         options: Options,
     },
-    /// Delete a service with its tokens
+    /// Delete a service and its API tokens
     Delete {
-        /// Its name
+        /// The name of the service
         name: String,
         #[command(flatten)]
         options: Options,

@@ -18,22 +18,22 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// List where a user is signed in
+    /// List the sessions of a user
     List {
         /// The user's e-mail address
         #[arg(long, value_name = "NAME")]
         username: String,
-        /// Those that ended, and why
+        /// List the sessions that have ended, with the reasons
         #[arg(long)]
         ended: bool,
         #[command(flatten)]
         options: Options,
     },
-    /// End a session, or every session of a user
+    /// End a session, or all sessions of a user
     End {
         #[command(flatten)]
         chosen: Chosen,
-        /// Why, for those who read the list of revocations
+        /// The reason, for the list of revocations
         #[arg(long, value_name = "TEXT", default_value = "ended by an operator")]
         why: String,
         #[command(flatten)]
@@ -44,10 +44,10 @@ enum Action {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 struct Chosen {
-    /// One, by its id
+    /// The id of one session
     #[arg(long, value_name = "ID")]
     id: Option<String>,
-    /// All of a user's, by their e-mail address
+    /// The e-mail address of a user, for all of their sessions
     #[arg(long, value_name = "NAME")]
     username: Option<String>,
 }
@@ -77,7 +77,7 @@ pub(crate) async fn run(arguments: Arguments, config: Config) -> Result<ExitCode
         }
         Action::End { chosen, why, options } => {
             let operator = Operator::new(options, config).await?;
-            let whom = chosen.username.clone().or(chosen.id.clone()).unwrap_or_default();
+            let named = chosen.username.clone().or(chosen.id.clone()).unwrap_or_default();
             let (path, body) = match chosen.username {
                 Some(name) => ("/admin/sessions/end", json!({ "username": name, "why": why })),
                 None => {
@@ -85,7 +85,7 @@ pub(crate) async fn run(arguments: Arguments, config: Config) -> Result<ExitCode
                     ("/admin/revocations", body)
                 }
             };
-            let none = || format!("there is no user or session {whom}");
+            let none = || format!("there is no user or session {named}");
             let answer = operator.call(Method::POST, path, Some(body)).await;
             let answer = answer.map_err(|refused| refused.or_missing(none))?;
             operator.print_change(answer, "ended").await?;
@@ -98,7 +98,7 @@ fn end(session: &Value) -> String {
     if session["ended"].is_null() {
         return print::time(&session["expires"]);
     }
-    let from = print::text(&session["ended_ip"]);
-    let from = if from.is_empty() { from } else { format!(" from {from}") };
-    format!("{}, {}{from}", print::time(&session["ended"]), print::text(&session["ended_why"]))
+    let ip = print::text(&session["ended_ip"]);
+    let ip = if ip.is_empty() { ip } else { format!(" from {ip}") };
+    format!("{}, {}{ip}", print::time(&session["ended"]), print::text(&session["ended_why"]))
 }

@@ -1,4 +1,4 @@
-//! `tessera shell`: the same commands at a prompt, with completion and history.
+//! `tessera shell`: a prompt for the commands, with completion and a history.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -13,12 +13,16 @@ use crate::{cli, print};
 
 const PROMPT: &str = "tessera> ";
 
-/// What is not kept in the history: what looks like a token, and what a secret may stand behind.
+/// Texts that keep a line out of the history: beginnings of tokens, and words that a secret can follow.
 const SECRETS: [&str; 8] =
     ["tsr_", "eyJ", "-token", "-secret", "-password", "-database-url", "explain", "postgres"];
 
-/// Reads commands until there are no more, and has each done. `settings` are the words that came
-/// with `tessera shell` itself: they hold for every command.
+/// Reads and executes commands until the end of the input or until `exit`. `settings` are the options of
+/// `tessera shell` itself, which apply to every command.
+///
+/// # Errors
+///
+/// If the prompt cannot be shown.
 pub(crate) fn run(settings: &[OsString], from_file: &[String]) -> Result<ExitCode, String> {
     let fault = |error: ReadlineError| format!("the prompt cannot be shown: {error}");
     let config = Config::builder()
@@ -31,13 +35,13 @@ pub(crate) fn run(settings: &[OsString], from_file: &[String]) -> Result<ExitCod
     editor.set_helper(Some(Words { root: cli::definition() }));
     let history = api::base::config::state_folder().map(|folder| folder.join("history"));
     if let Some(history) = &history {
-        // There is none the first time.
+        // The first time, there is no file.
         let _ = editor.load_history(history);
     }
     let interactive = std::io::IsTerminal::is_terminal(&std::io::stdin());
     if interactive {
         print::line(
-            "The commands of tessera, without its name; `help tree` lists them, `exit` ends.",
+            "Enter commands without `tessera`. `help tree` lists them, and `exit` leaves the prompt.",
         );
     }
     let mut outcome = ExitCode::SUCCESS;
@@ -55,38 +59,39 @@ pub(crate) fn run(settings: &[OsString], from_file: &[String]) -> Result<ExitCod
         if ["exit", "quit"].contains(&line) {
             break;
         }
-        let done = obey(line, settings, from_file);
-        if !SECRETS.iter().any(|word| line.contains(word)) && done != Some(cli::not_understood()) {
+        let status = execute(line, settings, from_file);
+        if !SECRETS.iter().any(|word| line.contains(word)) && status != Some(cli::not_understood())
+        {
             let _ = editor.add_history_entry(line);
         }
-        if done != Some(ExitCode::SUCCESS) && !interactive {
+        if status != Some(ExitCode::SUCCESS) && !interactive {
             outcome = ExitCode::FAILURE;
         }
     }
     if let Some(history) = &history {
-        let kept = history.parent().is_some_and(|folder| std::fs::create_dir_all(folder).is_ok())
+        let saved = history.parent().is_some_and(|folder| std::fs::create_dir_all(folder).is_ok())
             && editor.save_history(history).is_ok();
-        if !kept {
-            eprintln!("the history could not be kept in {}", history.display());
+        if !saved {
+            eprintln!("note: the history could not be saved in {}", history.display());
         }
     }
     Ok(outcome)
 }
 
-/// Does what a line says; with what outcome, where there was one.
-fn obey(line: &str, settings: &[OsString], from_file: &[String]) -> Option<ExitCode> {
+/// Executes a line and returns its exit status. Returns `None` if the command failed or is not for the prompt.
+fn execute(line: &str, settings: &[OsString], from_file: &[String]) -> Option<ExitCode> {
     let Some(words) = shlex::split(line) else {
         eprintln!("error: a quote is not closed");
         return Some(cli::not_understood());
     };
     if words.first().is_some_and(|word| ["shell", "serve"].contains(&word.as_str())) {
-        eprintln!("error: `{}` is not for here: leave with `exit` first", words[0]);
+        eprintln!("error: `{}` does not work at the prompt: leave with `exit` first", words[0]);
         return None;
     }
     let name = std::iter::once(OsString::from("tessera"));
     let words = name.chain(settings.iter().cloned()).chain(words.into_iter().map(OsString::from));
-    let done = crate::execute(words, from_file);
-    done.inspect_err(|fault| eprintln!("error: {fault}")).ok()
+    let status = crate::execute(words, from_file);
+    status.inspect_err(|fault| eprintln!("error: {fault}")).ok()
 }
 
 /// Completes the words of the command line.
@@ -114,7 +119,7 @@ impl Completer for Words {
     }
 }
 
-/// What may stand behind the words before.
+/// Returns the words that can follow the words before.
 fn candidates(root: &Command, before: &str) -> Vec<String> {
     let mut command = root;
     let mut last = "";
@@ -143,7 +148,7 @@ mod tests {
     use crate::cli;
 
     #[test]
-    fn what_may_follow_is_offered() {
+    fn completion_offers_the_words_that_can_follow() {
         let root = cli::definition();
         assert!(candidates(&root, "").contains(&"token".to_owned()));
         assert!(candidates(&root, "token ").contains(&"create".to_owned()));

@@ -18,22 +18,22 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Make an API token; its secret is printed this once
+    /// Create an API token and print its secret, which is never shown again
     Create {
-        /// Whose it is: an e-mail address, or a service's name
+        /// The owner: the e-mail address of a user or the name of a service
         #[arg(long, value_name = "NAME")]
         username: String,
-        /// A secret that was made elsewhere, or - to read it from standard input; a new one if not
-        /// given. One that its owner has already takes the new expiry
+        /// A secret that was made elsewhere, or - to read it from standard input; by default, Tessera makes a new
+        /// one. If the owner already has a token with this secret, the token gets the new expiry
         #[arg(long, value_name = "SECRET", allow_hyphen_values = true)]
         token: Option<Secret>,
-        /// How long it lives, in seconds; as API_TOKEN_EXPIRES says if not given, else for ever
+        /// The lifetime in seconds; the default is API_TOKEN_EXPIRES, and without that the token never expires
         #[arg(long, value_name = "SECONDS")]
         expire: Option<u64>,
-        /// What to call it
+        /// A name for the token
         #[arg(long, value_name = "NAME")]
         name: Option<String>,
-        /// What it may do, no more than its owner; several are separated by commas
+        /// The scopes of the token, separated by commas; the owner must have them
         #[arg(long, value_name = "SCOPES", value_delimiter = ',')]
         scope: Vec<String>,
         #[command(flatten)]
@@ -41,7 +41,7 @@ enum Action {
     },
     /// List API tokens, without their secrets
     List {
-        /// Whose: an e-mail address, or a service's name; everybody's if not given
+        /// Only the tokens of this owner: the e-mail address of a user or the name of a service
         #[arg(long, value_name = "NAME")]
         username: Option<String>,
         #[command(flatten)]
@@ -54,15 +54,15 @@ enum Action {
         #[command(flatten)]
         options: Options,
     },
-    /// Say whether an API token is accepted: true and exit status 0, or false and 1
+    /// Check an API token: print true with exit status 0 if it is accepted, otherwise false with 1
     Check {
-        /// Its secret, or - to read it from standard input
+        /// The secret of the token, or - to read it from standard input
         #[arg(long, value_name = "SECRET", allow_hyphen_values = true)]
         token: Secret,
         #[command(flatten)]
         options: Options,
     },
-    /// Say why a token, JWT or API token, is or is not accepted: exit status 0 when it is, else 1
+    /// Explain why a JWT or an API token is accepted or refused: exit status 0 if accepted, otherwise 1
     Explain {
         /// The token, or - to read it from standard input
         token: Secret,
@@ -74,13 +74,13 @@ enum Action {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 struct Chosen {
-    /// One, by its secret, or - to read it from standard input
+    /// The secret of one token, or - to read it from standard input
     #[arg(long, value_name = "SECRET", allow_hyphen_values = true)]
     token: Option<Secret>,
-    /// One, by its id
+    /// The id of one token
     #[arg(long, value_name = "ID")]
     id: Option<String>,
-    /// All of somebody's: an e-mail address, or a service's name
+    /// The owner of the tokens, to delete all of them: the e-mail address of a user or the name of a service
     #[arg(long, value_name = "NAME")]
     username: Option<String>,
 }
@@ -102,15 +102,15 @@ pub(crate) async fn run(arguments: Arguments, config: Config) -> Result<ExitCode
                 "scopes": scopes,
             });
             let made = operator.call(Method::POST, "/auth/tokens", Some(body)).await?;
-            let said = format!(
-                "{}\nof {}, may {}, expires {}, id {}",
+            let lines = format!(
+                "{}\nowner: {}, scopes: {}, expires: {}, id: {}",
                 print::text(&made["token"]),
                 print::text(&made["username"]),
                 print::text(&made["scopes"]),
                 print::time(&made["expires"]),
                 print::text(&made["id"]),
             );
-            operator.print_change(made, &said).await?;
+            operator.print_change(made, &lines).await?;
         }
         Action::List { username, options } => {
             let operator = Operator::new(options, config).await?;
@@ -119,8 +119,8 @@ pub(crate) async fn run(arguments: Arguments, config: Config) -> Result<ExitCode
                     operator.list(&format!("/auth/tokens?username={}", encoded(&name))).await?
                 }
                 None => match operator.list("/auth/tokens?all=true").await {
-                    // Who may not see everybody's sees their own.
-                    Err(refused) if refused.is_forbidden() && operator.asks_a_server() => {
+                    // Callers who may not list all tokens get their own.
+                    Err(refused) if refused.is_forbidden() && operator.calls_a_server() => {
                         operator.list("/auth/tokens").await?
                     }
                     items => items?,
@@ -151,11 +151,11 @@ pub(crate) async fn run(arguments: Arguments, config: Config) -> Result<ExitCode
             let token = token.as_ref().map(secret).transpose()?;
             let body = token.map(|token| json!({ "token": token }));
             let removed = operator.call(Method::DELETE, &path, body).await?;
-            let said = format!("removed: {}", removed["removed"]);
+            let sentence = format!("removed: {}", removed["removed"]);
             if removed["removed"] == 0 && !operator.prints_json() {
-                print::line(said);
+                print::line(sentence);
             } else {
-                operator.print_change(removed, &said).await?;
+                operator.print_change(removed, &sentence).await?;
             }
         }
         Action::Check { token, options } => {
@@ -167,15 +167,15 @@ pub(crate) async fn run(arguments: Arguments, config: Config) -> Result<ExitCode
             return Ok(if valid { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         Action::Explain { token, options } => {
-            // Looking must not change the schema.
+            // This command only reads, so it must not migrate the schema.
             let config = Config { migrate: Migrate::Check, ..config };
             let operator = Operator::with_secret(options, config).await?;
             let body = json!({ "token": secret(&token)? });
-            let told = operator.call(Method::POST, "/admin/tokens/explain", Some(body)).await?;
-            let accepted = told["accepted"] == true;
-            let sentence = print::text(&told["sentence"]);
+            let answer = operator.call(Method::POST, "/admin/tokens/explain", Some(body)).await?;
+            let accepted = answer["accepted"] == true;
+            let sentence = print::text(&answer["sentence"]);
             if operator.prints_json() {
-                print::line(told);
+                print::line(answer);
             } else if accepted {
                 print::line(sentence);
             } else {
@@ -187,7 +187,8 @@ pub(crate) async fn run(arguments: Arguments, config: Config) -> Result<ExitCode
     Ok(ExitCode::SUCCESS)
 }
 
-/// A secret as it was typed; - is not in the shell's history.
+/// Returns a secret from the command line, or reads it from standard input if it is `-`. A secret that is read is not
+/// in the history of the shell.
 fn secret(typed: &Secret) -> Result<String, String> {
     if typed.expose() != "-" {
         return Ok(typed.expose().to_owned());

@@ -22,18 +22,17 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Make a user, whose address counts as verified; the password is asked for, or read from
-    /// standard input
+    /// Create a user with a verified address. The password is read from the terminal or from standard input
     Create {
-        /// The e-mail address to sign in with
+        /// The e-mail address of the user
         email: String,
-        /// Let the user do what superusers may: manage users, and revoke anybody's sessions and tokens
+        /// Create a superuser, who can manage users and revoke the sessions and tokens of all users
         #[arg(long)]
         superuser: bool,
     },
-    /// List users, by address
+    /// List users, ordered by address
     List {
-        /// Those whose address, name or surname contains this, without case
+        /// Only users whose address, name or surname contains this text, in upper or lower case
         #[arg(long, value_name = "TEXT")]
         query: Option<String>,
         #[command(flatten)]
@@ -41,24 +40,24 @@ enum Action {
     },
     /// Show a user
     Show(One),
-    /// Let a user do what superusers may: manage users, and revoke anybody's sessions and tokens
+    /// Make a user a superuser, who can manage users and revoke the sessions and tokens of all users
     Promote(One),
-    /// Take that back; the last superuser stays one
+    /// Make a superuser an ordinary user. The last superuser cannot be demoted
     Demote(One),
-    /// Let a user sign in
+    /// Allow a user to sign in
     Activate(One),
-    /// Let a user not sign in, and end every session they have
+    /// Stop a user from signing in, and end all of their sessions
     Deactivate(One),
-    /// Say that an address was shown to be the user's
+    /// Mark the address of a user as verified
     Verify(One),
-    /// Give a user another password, which is asked for or read from standard input, and end every session
-    /// they have
+    /// Set the password of a user, and end all of their sessions. The password is read from the terminal or from
+    /// standard input
     SetPassword(One),
-    /// Print everything that is kept of a user, as JSON
+    /// Print all data of a user as JSON
     Export(One),
-    /// Delete a user with everything that is theirs
+    /// Delete a user and all of their data
     Delete {
-        /// Do not ask
+        /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
         #[command(flatten)]
@@ -68,7 +67,7 @@ enum Action {
 
 #[derive(Debug, Args)]
 struct One {
-    /// The user's e-mail address, or id
+    /// The user's e-mail address or id
     user: String,
     #[command(flatten)]
     options: Options,
@@ -97,21 +96,21 @@ pub(crate) async fn run(arguments: Arguments, config: Config) -> Result<ExitCode
             change(one, config, json!({ "is_superuser": true }), "is a superuser").await?;
         }
         Action::Demote(one) => {
-            change(one, config, json!({ "is_superuser": false }), "is no superuser").await?;
+            change(one, config, json!({ "is_superuser": false }), "is not a superuser").await?;
         }
         Action::Activate(one) => {
-            change(one, config, json!({ "is_active": true }), "may sign in").await?;
+            change(one, config, json!({ "is_active": true }), "can sign in").await?;
         }
         Action::Deactivate(one) => {
-            change(one, config, json!({ "is_active": false }), "may not sign in").await?;
+            change(one, config, json!({ "is_active": false }), "cannot sign in").await?;
         }
         Action::Verify(one) => {
             change(one, config, json!({ "is_verified": true }), "has a verified address").await?;
         }
         Action::SetPassword(one) => {
             let password = read_password()?;
-            let said = "has another password, and no session";
-            change(one, config, json!({ "password": password }), said).await?;
+            let result = "has a new password and no sessions";
+            change(one, config, json!({ "password": password }), result).await?;
         }
         Action::Export(one) => {
             let (operator, user) = find(one, config).await?;
@@ -121,7 +120,7 @@ pub(crate) async fn run(arguments: Arguments, config: Config) -> Result<ExitCode
         Action::Delete { yes, one } => {
             let (operator, user) = find(one, config).await?;
             let email = print::text(&user["email"]);
-            if !yes && !confirmed(&format!("Delete {email} with everything that is theirs?"))? {
+            if !yes && !confirmed(&format!("Delete {email} and all of their data?"))? {
                 return Err(format!("{email} was not deleted"));
             }
             let path = format!("/users/{}", print::text(&user["id"]));
@@ -148,7 +147,7 @@ fn row(user: &Value) -> Vec<String> {
     ]
 }
 
-/// Whom to ask, and the user who is named.
+/// Creates the operator, and gets the user whom the arguments name.
 async fn find(one: One, config: Config) -> Result<(Operator, Value), String> {
     let One { user: named, options } = one;
     let operator = Operator::new(options, config).await?;
@@ -156,11 +155,15 @@ async fn find(one: One, config: Config) -> Result<(Operator, Value), String> {
     Ok((operator, user))
 }
 
-/// The user with this e-mail address, or id.
+/// Gets the user with this e-mail address or id.
+///
+/// # Errors
+///
+/// If there is no such user.
 pub(crate) async fn named(operator: &Operator, named: &str) -> Result<Value, String> {
     let none = || {
         format!(
-            "there is no user {named}: `tessera user list` has them; the audit knows who was deleted by their id"
+            "there is no user {named}: see `tessera user list`. To find a deleted user in the audit, use their id"
         )
     };
     if !named.contains('@') {
@@ -174,12 +177,13 @@ pub(crate) async fn named(operator: &Operator, named: &str) -> Result<Value, Str
     users.into_iter().find(is_named).ok_or_else(none)
 }
 
-async fn change(one: One, config: Config, changes: Value, said: &str) -> Result<(), String> {
+/// Changes a user, and prints their address with the result.
+async fn change(one: One, config: Config, changes: Value, result: &str) -> Result<(), String> {
     let (operator, user) = find(one, config).await?;
     let path = format!("/users/{}", print::text(&user["id"]));
     let changed = operator.call(Method::PATCH, &path, Some(changes)).await?;
-    let said = format!("{} {said}", print::text(&changed["email"]));
-    operator.print_change(changed, &said).await
+    let sentence = format!("{} {result}", print::text(&changed["email"]));
+    operator.print_change(changed, &sentence).await
 }
 
 async fn create(config: Config, email: &str, superuser: bool) -> Result<(), String> {
@@ -196,15 +200,21 @@ async fn create(config: Config, email: &str, superuser: bool) -> Result<(), Stri
     Ok(())
 }
 
-/// Asks at the terminal; elsewhere nobody can be asked.
+/// Asks for a confirmation at the terminal.
+///
+/// # Errors
+///
+/// If standard input is not a terminal.
 fn confirmed(question: &str) -> Result<bool, String> {
     if !stdin().is_terminal() {
-        return Err(format!("{question} Say --yes, where nobody can be asked"));
+        return Err(format!("{question} Standard input is not a terminal: add --yes to confirm"));
     }
     print!("{question} [y/N] ");
     let _ = stdout().flush();
     let mut line = String::new();
-    stdin().read_line(&mut line).map_err(|error| format!("no answer could be read: {error}"))?;
+    stdin()
+        .read_line(&mut line)
+        .map_err(|error| format!("the confirmation could not be read: {error}"))?;
     Ok(["y", "yes"].contains(&line.trim().to_ascii_lowercase().as_str()))
 }
 
@@ -213,11 +223,11 @@ fn read_password() -> Result<String, String> {
     if !stdin().is_terminal() {
         let mut line = String::new();
         if stdin().read_line(&mut line).map_err(unreadable)? == 0 {
-            return Err("the password is read from standard input, which is empty".to_owned());
+            return Err("there is no password on standard input, which is empty".to_owned());
         }
         return Ok(line.trim_end_matches(['\r', '\n']).to_owned());
     }
     let first = rpassword::prompt_password("Password: ").map_err(unreadable)?;
-    let second = rpassword::prompt_password("Once more: ").map_err(unreadable)?;
-    if first == second { Ok(first) } else { Err("the two passwords differ: try again".to_owned()) }
+    let second = rpassword::prompt_password("Repeat the password: ").map_err(unreadable)?;
+    if first == second { Ok(first) } else { Err("the passwords differ: try again".to_owned()) }
 }

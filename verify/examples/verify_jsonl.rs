@@ -1,5 +1,5 @@
-//! Says of each line `{"jwk": …, "jws": "…"}` on standard input whether the key, or one of a set of
-//! keys, signed the token: `valid` or `invalid`. What the token says is not looked at.
+//! Reads lines `{"jwk": …, "jws": "…"}` from standard input. For each line it prints `valid` if the key, or a key of
+//! the set, signed the token, and `invalid` otherwise. It does not check the claims.
 
 use std::io::{BufRead, BufWriter, Write};
 

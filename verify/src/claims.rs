@@ -1,4 +1,4 @@
-//! What a token says (RFC 7519, section 4).
+//! The claims of a token (RFC 7519, section 4).
 
 use std::collections::BTreeMap;
 
@@ -12,19 +12,19 @@ use crate::object::{Members, Strict, StrictValue};
 use crate::subject::WrittenAudiences;
 use crate::{Audiences, Refusal, Subject};
 
-/// The kinds of JWT, as their `type` claim says it. One is never accepted in the other's place.
+/// The kind of a JWT, as in its claim `type`. A token of one kind is never accepted as one of the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum TokenType {
-    /// Opens protected operations.
+    /// A token that gives access to protected operations.
     Access,
-    /// Is exchanged for the next pair of tokens.
+    /// A token that is exchanged for the next pair of tokens.
     Refresh,
 }
 
 impl TokenType {
-    /// The value of `typ` in the header of such a token (RFC 8725, section 3.11).
+    /// The value of `typ` in the header of tokens of this kind (RFC 8725, section 3.11).
     pub const fn header(self) -> &'static str {
         match self {
             TokenType::Access => "JWT",
@@ -32,42 +32,43 @@ impl TokenType {
         }
     }
 
-    /// The type whose tokens have this `typ`, in any case.
+    /// Returns the type whose tokens have this `typ`, in upper or lower case.
     pub(crate) fn of_header(typ: &str) -> Option<Self> {
         let types = [TokenType::Access, TokenType::Refresh];
         types.into_iter().find(|token_type| typ.eq_ignore_ascii_case(token_type.header()))
     }
 }
 
-/// What one kind of token says and the others do not.
+/// The kind of a token, with the claims that only this kind has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TokenKind {
-    /// Opens protected operations: see [`TokenKind::access`].
+    /// A token that gives access to protected operations. See [`TokenKind::access`].
     #[non_exhaustive]
     Access {
-        /// Whether it was issued for a password rather than for a refresh token.
+        /// `true` if the token was issued for a password, `false` if it was issued for a refresh token.
         fresh: bool,
-        /// When its user last gave a password, in seconds since the epoch.
+        /// The time when its user last gave a password, in seconds since the epoch.
         auth_time: u64,
-        /// What it may be used for: words separated by spaces (RFC 6749, section 3.3).
+        /// The scopes of the token, separated by spaces (RFC 6749, section 3.3).
         scope: String,
     },
-    /// Is exchanged for the next pair of tokens: see [`TokenKind::refresh`].
+    /// A token that is exchanged for the next pair of tokens. See [`TokenKind::refresh`].
     #[non_exhaustive]
     Refresh {
-        /// Which of its session's refresh tokens it is, counted from 0.
+        /// The number of the token among the refresh tokens of its session, counted from 0.
         generation: u64,
     },
 }
 
 impl TokenKind {
-    /// An access token: whether it was issued for a password, when the password was given, and its scope.
+    /// Creates the kind of an access token. `fresh` is `true` for a token that was issued for a password, and
+    /// `auth_time` is the time when the password was given.
     pub fn access(fresh: bool, auth_time: u64, scope: impl Into<String>) -> Self {
         Self::Access { fresh, auth_time, scope: scope.into() }
     }
 
-    /// A refresh token of a generation.
+    /// Creates the kind of a refresh token with this generation.
     pub const fn refresh(generation: u64) -> Self {
         Self::Refresh { generation }
     }
@@ -79,29 +80,29 @@ impl TokenKind {
 pub struct Claims {
     /// The issuer.
     pub iss: String,
-    /// The user it speaks of, or somebody else.
+    /// The subject: a user by their id, or another party by its name.
     pub sub: Subject,
-    /// Whom it is for: services, of an access token; of a refresh token, its issuer alone.
+    /// The audience. For an access token these are services; for a refresh token it is the issuer only.
     pub aud: Audiences,
-    /// When it was issued.
+    /// The time when the token was issued.
     pub iat: u64,
-    /// When it begins to be valid.
+    /// The time from which the token is valid.
     pub nbf: u64,
-    /// When it ends to be valid: at this second it is refused.
+    /// The time when the token expires. It is refused from this second on.
     pub exp: u64,
-    /// Its own id. An access token's is a version 7 UUID, which holds its place in the order of issue:
-    /// see [`Claims::issued_at_millis`]; a refresh token's is a version 8 UUID, which only its session's
-    /// row can give.
+    /// The id of the token. For an access token this is a version 7 UUID, which contains the time of issue (see
+    /// [`Claims::issued_at_millis`]). For a refresh token it is a version 8 UUID, which can only be computed from the
+    /// row of its session.
     pub jti: Uuid,
-    /// The session it belongs to, if it belongs to one.
+    /// The session of the token, if it belongs to one.
     pub sid: Option<Uuid>,
-    /// What only tokens of its kind say.
+    /// The kind of the token, with the claims that only this kind has.
     pub kind: TokenKind,
-    /// The claims that have no place above, by their names.
+    /// All other claims, by their names.
     pub extra: BTreeMap<String, Value>,
 }
 
-/// The names of the claims that have a place of their own.
+/// The names of the claims that have a field in [`Claims`] or [`TokenKind`].
 const NAMES: &[&str] = &[
     "iss",
     "sub",
@@ -119,8 +120,8 @@ const NAMES: &[&str] = &[
 ];
 
 impl Claims {
-    /// The claims of a token of this kind, by its issuer, of this subject, for these audiences, with this
-    /// id. Until its times are set they are 0, so that it has expired; it belongs to no session.
+    /// Creates claims without a session and without further claims. All times are 0, so the token has expired
+    /// until you set them.
     pub fn new(
         kind: TokenKind,
         iss: impl Into<String>,
@@ -142,43 +143,42 @@ impl Claims {
         }
     }
 
-    /// Sets when the token is issued.
+    /// Sets the time when the token is issued.
     #[must_use]
     pub const fn with_iat(mut self, seconds: u64) -> Self {
         self.iat = seconds;
         self
     }
 
-    /// Sets when the token begins to be valid.
+    /// Sets the time from which the token is valid.
     #[must_use]
     pub const fn with_nbf(mut self, seconds: u64) -> Self {
         self.nbf = seconds;
         self
     }
 
-    /// Sets when the token ends to be valid.
+    /// Sets the time when the token expires.
     #[must_use]
     pub const fn with_exp(mut self, seconds: u64) -> Self {
         self.exp = seconds;
         self
     }
 
-    /// Sets the session that the token belongs to.
+    /// Sets the session of the token.
     #[must_use]
     pub const fn with_sid(mut self, sid: Uuid) -> Self {
         self.sid = Some(sid);
         self
     }
 
-    /// Adds a claim. Claims that hold one under a name with a place of its own, such as `exp`, cannot be
-    /// signed.
+    /// Adds a claim. If its name is one of those that have a field, such as `exp`, the claims cannot be signed.
     #[must_use]
     pub fn with_extra(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         self.extra.insert(name.into(), value.into());
         self
     }
 
-    /// The value of the `type` claim.
+    /// Returns the value of the claim `type`.
     pub const fn token_type(&self) -> TokenType {
         match self.kind {
             TokenKind::Access { .. } => TokenType::Access,
@@ -186,8 +186,8 @@ impl Claims {
         }
     }
 
-    /// Whether the token says it is fresh, and the password was given no longer than `max_age`
-    /// seconds before `now` (seconds since the epoch).
+    /// Returns true if the token was issued for a password, and the password was given at most `max_age` seconds
+    /// before `now` (seconds since the epoch).
     pub const fn is_fresh(&self, max_age: u64, now: u64) -> bool {
         match self.kind {
             TokenKind::Access { fresh: true, auth_time, .. } => {
@@ -197,12 +197,13 @@ impl Claims {
         }
     }
 
-    /// Where the token stands in the order of its user's, in milliseconds since the epoch: the instant
-    /// in a `jti` that has one, else the start of the second of `iat`.
+    /// Returns the time of issue in milliseconds since the epoch, which orders the tokens of a user. It is the time
+    /// in `jti` if that is a version 7 UUID, otherwise the start of the second in `iat`.
     ///
-    /// A password change and the sign-in after it may share a second, and clocks of replicas differ:
-    /// `iat` cannot order them. The instant in `jti` is the clock's, or later, so that every token of a
-    /// session is younger than those before it, and than the cut-offs that it comes after.
+    /// `iat` cannot order tokens: a password change and the next sign-in can happen in the same second, and the
+    /// clocks of replicas differ. The issuer takes the time in `jti` from its clock, or a later time. So every token
+    /// of a session is younger than the tokens before it, and younger than each cut-off of a revocation
+    /// ([`Revocation::user`](crate::Revocation::user)) before it.
     pub fn issued_at_millis(&self) -> u64 {
         let timestamp = self.jti.get_timestamp().filter(|_| self.jti.get_version_num() == 7);
         timestamp.map_or(self.iat.saturating_mul(1000), |timestamp| {
@@ -211,7 +212,7 @@ impl Claims {
         })
     }
 
-    /// Reads the payload of a token whose signature was checked.
+    /// Parses the payload of a token whose signature was checked.
     pub(crate) fn parse(payload: &[u8], form: ClaimsForm) -> Result<Self, Refusal> {
         let Strict(read) =
             serde_json::from_slice::<Strict<Read>>(payload).map_err(|_| Refusal::ClaimsInvalid)?;
@@ -219,12 +220,12 @@ impl Claims {
     }
 }
 
-/// Which claims are read.
+/// The form that claims must have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ClaimsForm {
-    /// Those of every token.
+    /// Any subject, any audiences, with or without a session.
     Any,
-    /// Those that name a user by id, a session, and one audience as a text.
+    /// The id of a user as the subject, a session, and one audience as a text.
     OfSession,
 }
 
@@ -254,7 +255,7 @@ impl Serialize for Claims {
             Refresh { r#gen: u64 },
         }
         if NAMES.iter().any(|name| self.extra.contains_key(*name)) {
-            return Err(S::Error::custom("a claim would stand twice"));
+            return Err(S::Error::custom("a claim would appear twice"));
         }
         Written {
             iss: &self.iss,
@@ -278,7 +279,7 @@ impl Serialize for Claims {
     }
 }
 
-/// The claims as they stand in a token: each may be missing.
+/// The claims as a token contains them. Each can be missing.
 #[derive(Default)]
 struct Read {
     iss: Option<String>,

@@ -1,4 +1,4 @@
-//! A token in compact form (RFC 7515, section 7.1), taken apart strictly.
+//! A strict parser for tokens in compact form (RFC 7515, section 7.1).
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -7,10 +7,10 @@ use serde::de::{IgnoredAny, MapAccess};
 use crate::object::{Members, Strict};
 use crate::{Refusal, TokenType};
 
-/// The longest token that is looked at, in bytes.
+/// The maximum length of a token, in bytes.
 pub const MAX_TOKEN_LENGTH: usize = 8 * 1024;
 
-/// The segments of a token.
+/// The three segments of a token. `signed` is the text that the signature covers.
 pub(crate) struct Parts<'a> {
     pub(crate) header: Vec<u8>,
     pub(crate) payload: Vec<u8>,
@@ -25,8 +25,8 @@ impl<'a> Parts<'a> {
         }
         let (signed, signature) = token.rsplit_once('.').ok_or(Refusal::Malformed)?;
         let (header, payload) = signed.split_once('.').ok_or(Refusal::Malformed)?;
-        // The engine refuses padding, spaces and stray trailing bits, so that each token has one
-        // spelling: a second spelling would walk past a list of revoked tokens kept as text.
+        // The engine refuses padding, spaces and unused bits that are not zero, so each token has one spelling. With
+        // a second spelling, a revoked token could pass a service that lists revoked tokens as text.
         decode(signature)?;
         Ok(Self { header: decode(header)?, payload: decode(payload)?, signature, signed })
     }
@@ -36,7 +36,7 @@ fn decode(segment: &str) -> Result<Vec<u8>, Refusal> {
     URL_SAFE_NO_PAD.decode(segment).map_err(|_| Refusal::Malformed)
 }
 
-/// The header of a token, as far as it is of use.
+/// The members of a token's header that are used.
 pub(crate) struct TokenHeader {
     pub(crate) token_type: TokenType,
     pub(crate) alg: String,
@@ -51,7 +51,7 @@ impl TokenHeader {
             return Err(Refusal::HeaderUnsupported);
         }
         let token_type = match read.typ {
-            // RFC 7515, section 4.1.9: a media type, so without case.
+            // RFC 7515, section 4.1.9: this is a media type, so upper and lower case are the same.
             Some(typ) => TokenType::of_header(&typ).ok_or(Refusal::HeaderUnsupported)?,
             None => TokenType::Access,
         };

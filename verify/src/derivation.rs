@@ -1,23 +1,23 @@
-//! Keys that are derived from a secret, each for one use.
+//! The derivation of keys from a secret, each for one purpose.
 
 use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
 
-/// The use of the key that signs refresh tokens.
+/// The purpose of the key that signs refresh tokens.
 pub(crate) const REFRESH_TOKENS: &[u8] = b"tessera refresh tokens";
 
-/// Derives 32 bytes from `secret` for the use that `info`, in one piece, names (HKDF with SHA-256 and
-/// no salt, RFC 5869). The bytes for one use tell nothing of the secret, nor of those for another.
+/// Derives 32 bytes from `secret` for one purpose (HKDF with SHA-256 and no salt, RFC 5869). The parts of `info`,
+/// joined together, name the purpose. The derived bytes reveal neither the secret nor the bytes for other purposes.
 ///
 /// # Panics
 ///
-/// Never: 32 bytes are what HKDF gives at once.
+/// Never. HKDF can derive 32 bytes, the length of its digest.
 pub fn derive(secret: &[u8], info: &[&[u8]]) -> [u8; 32] {
     let mut key = [0; 32];
     let extracted = Salt::new(HKDF_SHA256, b"").extract(secret);
     extracted
         .expand(info, HKDF_SHA256)
         .and_then(|expanded| expanded.fill(&mut key))
-        .expect("a key as long as the digest");
+        .expect("HKDF can derive a key that is as long as its digest");
     key
 }
 
@@ -25,8 +25,8 @@ pub fn derive(secret: &[u8], info: &[&[u8]]) -> [u8; 32] {
 mod tests {
     use super::{REFRESH_TOKENS, derive};
 
-    /// Services that guard with refresh tokens derive it too: it must come out the same for ever.
-    /// Computed with Python's `hmac`.
+    /// Services that accept refresh tokens derive this key too, so it must never change. The expected value was
+    /// computed with Python's `hmac`.
     #[test]
     fn the_key_of_refresh_tokens_never_changes() {
         let secret = b"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";

@@ -1,23 +1,24 @@
-//! Why a token is or is not accepted, in a sentence.
+//! Explanations, in a sentence, of why a token is accepted or refused.
 
 use std::fmt;
 
 use crate::{Claims, Refusal, TokenType, Verifier};
 
-/// What became of a token. Made by the checks that decide, so it cannot disagree with them.
+/// The result of checking a token, with a sentence for people. It comes from the checks themselves, so it always
+/// agrees with them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Explanation {
-    /// The check that refused it, if one did.
+    /// The refusal, if the token is refused.
     pub refusal: Option<Refusal>,
-    /// What it says, if its signature is a known key's, its issuer and its audience ours.
+    /// The claims of the token, if a known key signed it and its issuer and audience are right.
     pub claims: Option<Claims>,
     now: u64,
 }
 
 impl Verifier {
-    /// Explains what becomes of `token` at the time `now` (seconds since the epoch), as an access
-    /// token or as a refresh token, whichever it is.
+    /// Explains whether `token` is accepted at the time `now` (seconds since the epoch). The token can be an access
+    /// token or a refresh token.
     pub fn explain(&self, token: &str, now: u64) -> Explanation {
         match self.verify_either(token, now) {
             Ok(claims) => Explanation { refusal: None, claims: Some(claims), now },
@@ -28,7 +29,7 @@ impl Verifier {
     }
 }
 
-/// One sentence, with the times that matter.
+/// Writes one sentence, with the relevant times.
 impl fmt::Display for Explanation {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let now = self.now;
@@ -40,7 +41,7 @@ impl fmt::Display for Explanation {
                 };
                 write!(
                     formatter,
-                    "accepted: {kind} of user {}, issued {} and good for another {}",
+                    "accepted: {kind} of user {}, issued {}, valid for another {}",
                     claims.sub,
                     Ago(now, claims.iat),
                     Span(claims.exp.saturating_sub(now))
@@ -52,11 +53,11 @@ impl fmt::Display for Explanation {
                     Refusal::Expired => write!(formatter, ", {}", Ago(now, claims.exp)),
                     Refusal::NotYetValid => {
                         let start = claims.nbf.max(claims.iat);
-                        write!(formatter, ": it begins {}", Ago(now, start))
+                        write!(formatter, ": it becomes valid {}", Ago(now, start))
                     }
                     Refusal::LifetimeTooLong => {
                         let life = Span(claims.exp.saturating_sub(claims.iat));
-                        write!(formatter, ": it says {life}")
+                        write!(formatter, ": it is {life}")
                     }
                     _ => write!(formatter, "; it was issued {}", Ago(now, claims.iat)),
                 }
@@ -64,12 +65,12 @@ impl fmt::Display for Explanation {
             (Some(refusal), None) => {
                 write!(formatter, "refused ({}): {refusal}", refusal.reason())
             }
-            (None, None) => formatter.write_str("not looked at"),
+            (None, None) => formatter.write_str("the token was not checked"),
         }
     }
 }
 
-/// How far an instant is from now, and which it is.
+/// A time relative to now, with the time itself. The first number is now.
 struct Ago(u64, u64);
 
 impl fmt::Display for Ago {
@@ -82,7 +83,7 @@ impl fmt::Display for Ago {
     }
 }
 
-/// A span of seconds, in the largest unit that is not zero.
+/// A number of seconds, written in the largest unit of which it contains at least two.
 struct Span(u64);
 
 impl fmt::Display for Span {

@@ -1,70 +1,71 @@
-//! Guards: what a service asks of a token before it does something.
+//! Guards, which check the token at the start of a service's operation.
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::{Claims, Refusal, TokenKind, TokenType, Verifier};
 
-/// What stands before an operation. Cheap to clone.
+/// A check at the start of an operation, which accepts only requests with a valid token. It is cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Guard {
     verifier: Arc<Verifier>,
     fresh_for: u64,
 }
 
-/// Why a guard lets nobody pass.
+/// The reason why a guard refuses a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Denied {
-    /// No token was shown.
+    /// The request has no token.
     NoToken,
-    /// The token is not accepted.
+    /// The token is refused.
     Refused(Refusal),
     /// The token was not issued for a password, or the password was given too long ago.
     NotFresh {
-        /// How long a password counts, in seconds: see [`Guard::fresh_for`].
+        /// The time for which a token is fresh after a password, in seconds. See [`Guard::fresh_for`].
         max_age: u64,
     },
-    /// The token may not be used for this.
+    /// The token does not have this scope.
     Scope(String),
-    /// Nobody can tell now whether the token was revoked: for services that keep a list of revocations, and
-    /// could not bring it up to date.
+    /// The service cannot tell now whether the token was revoked. This is for services that keep a revocation list
+    /// and could not update it.
     Unavailable,
 }
 
 impl Guard {
-    /// Lets those pass whose tokens `verifier` accepts; a password counts for 900 seconds.
+    /// Creates a guard that accepts the tokens that `verifier` accepts. A token is fresh for 900 seconds after a
+    /// password.
     pub fn new(verifier: impl Into<Arc<Verifier>>) -> Self {
         Self { verifier: verifier.into(), fresh_for: 900 }
     }
 
-    /// How long a token counts as fresh after its user gave a password, in seconds.
+    /// Sets the time for which a token is fresh after its user gave a password, in seconds.
     #[must_use]
     pub fn fresh_for(mut self, seconds: u64) -> Self {
         self.fresh_for = seconds;
         self
     }
 
-    /// What decides whether a token is valid.
+    /// Returns the verifier, which decides whether a token is valid.
     pub fn verifier(&self) -> &Verifier {
         &self.verifier
     }
 
-    /// The claims of an access token, at the time `now` (seconds since the epoch).
+    /// Verifies an access token at the time `now` (seconds since the epoch) and returns its claims.
     ///
     /// # Errors
     ///
-    /// [`Denied::NoToken`], [`Denied::Refused`].
+    /// [`Denied::NoToken`] if there is no token, and [`Denied::Refused`] if the verifier refuses it.
     pub fn required(&self, token: Option<&str>, now: u64) -> Result<Claims, Denied> {
         self.of_type(token, TokenType::Access, now)
     }
 
-    /// As [`required`](Self::required); nothing where no token was shown. One that was shown and is
-    /// not accepted is not as good as none.
+    /// Verifies an access token if there is one, and returns its claims. Without a token it returns `None`. A token
+    /// that is not valid is an error.
     ///
     /// # Errors
     ///
-    /// [`Denied::Refused`].
+    /// [`Denied::Refused`] if the verifier refuses the token.
     pub fn optional(&self, token: Option<&str>, now: u64) -> Result<Option<Claims>, Denied> {
         match self.required(token, now) {
             Err(Denied::NoToken) => Ok(None),
@@ -72,41 +73,41 @@ impl Guard {
         }
     }
 
-    /// The claims of a fresh access token.
+    /// Verifies that an access token is valid and fresh, and returns its claims.
     ///
     /// # Errors
     ///
-    /// As [`required`](Self::required), and [`Denied::NotFresh`].
+    /// The errors of [`required`](Self::required), and [`Denied::NotFresh`] if the token is not fresh.
     pub fn fresh(&self, token: Option<&str>, now: u64) -> Result<Claims, Denied> {
         let claims = self.required(token, now)?;
         self.require_fresh(&claims, now)?;
         Ok(claims)
     }
 
-    /// Fails for claims that are not fresh.
+    /// Checks that claims are those of a fresh token.
     ///
     /// # Errors
     ///
-    /// [`Denied::NotFresh`].
+    /// [`Denied::NotFresh`] if they are not.
     pub fn require_fresh(&self, claims: &Claims, now: u64) -> Result<(), Denied> {
         let max_age = self.fresh_for;
         if claims.is_fresh(max_age, now) { Ok(()) } else { Err(Denied::NotFresh { max_age }) }
     }
 
-    /// The claims of a refresh token. Whether it was spent, only its issuer knows.
+    /// Verifies a refresh token and returns its claims. Only the issuer knows whether the token was already exchanged.
     ///
     /// # Errors
     ///
-    /// [`Denied::NoToken`], [`Denied::Refused`].
+    /// [`Denied::NoToken`] if there is no token, and [`Denied::Refused`] if the verifier refuses it.
     pub fn refresh(&self, token: Option<&str>, now: u64) -> Result<Claims, Denied> {
         self.of_type(token, TokenType::Refresh, now)
     }
 
-    /// The claims of an access token that may be used for `scope`.
+    /// Verifies that an access token is valid and has `scope`, and returns its claims.
     ///
     /// # Errors
     ///
-    /// As [`required`](Self::required), and [`Denied::Scope`].
+    /// The errors of [`required`](Self::required), and [`Denied::Scope`] if the token does not have the scope.
     pub fn scoped(&self, token: Option<&str>, scope: &str, now: u64) -> Result<Claims, Denied> {
         let claims = self.required(token, now)?;
         match &claims.kind {
@@ -124,7 +125,7 @@ impl Guard {
 }
 
 impl Denied {
-    /// The status of the answer: 401, 403 for a scope that is lacking, 503 if nobody can tell now.
+    /// Returns the status of the answer: 403 for a missing scope, 503 for [`Denied::Unavailable`], otherwise 401.
     pub const fn status(&self) -> u16 {
         match self {
             Denied::Scope(_) => 403,
@@ -133,7 +134,7 @@ impl Denied {
         }
     }
 
-    /// The text of the answer, as Tessera's own answers give it: `{"detail": …}`.
+    /// Returns the code for the body of the answer, `{"detail": …}`. Tessera's own answers have the same codes.
     pub const fn detail(&self) -> &'static str {
         match self {
             Denied::NoToken | Denied::Refused(_) => "Unauthorized",
@@ -143,7 +144,7 @@ impl Denied {
         }
     }
 
-    /// The value of `WWW-Authenticate` (RFC 6750, section 3; RFC 9470), if another token would do.
+    /// Returns the value of `WWW-Authenticate` (RFC 6750, section 3; RFC 9470), if another token could be accepted.
     pub fn challenge(&self) -> Option<String> {
         match self {
             Denied::NoToken => Some("Bearer".to_owned()),
@@ -162,7 +163,7 @@ impl Denied {
         }
     }
 
-    /// The value of `Retry-After`, in seconds, if the same token may do then.
+    /// Returns the value of `Retry-After` in seconds, if the same token may be accepted after that time.
     pub const fn retry_after(&self) -> Option<u64> {
         match self {
             Denied::Unavailable => Some(1),
@@ -174,12 +175,12 @@ impl Denied {
 impl fmt::Display for Denied {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Denied::NoToken => formatter.write_str("no token was shown"),
+            Denied::NoToken => formatter.write_str("the request has no token"),
             Denied::Refused(refusal) => refusal.fmt(formatter),
             Denied::NotFresh { .. } => formatter.write_str("the password was given too long ago"),
-            Denied::Scope(scope) => write!(formatter, "the token lacks the scope {scope}"),
+            Denied::Scope(scope) => write!(formatter, "the token does not have the scope {scope}"),
             Denied::Unavailable => {
-                formatter.write_str("nobody can tell now whether the token was revoked")
+                formatter.write_str("the service cannot tell now whether the token was revoked")
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Keys as others publish them (RFC 7517), read strictly.
+//! A strict parser for published keys (RFC 7517).
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,24 +11,23 @@ use crate::key::{Key, KeyError};
 use crate::object::{Members, Strict};
 
 impl Key {
-    /// A key that verifies, from a JWK. It has one algorithm: what `alg` says, or what its curve
-    /// leaves no choice of; and it must be for signatures, where `use` or `key_ops` say what it is
-    /// for.
+    /// Creates a key that verifies from a JWK. The key has one algorithm: the one in `alg`, or the only one for its
+    /// curve. If `use` or `key_ops` is present, it must allow verifying signatures.
     ///
     /// # Errors
     ///
-    /// [`KeyError`] for a text that is no such key, or one of an algorithm that is not known.
+    /// [`KeyError`] if the text is not such a key, or if its algorithm is not known.
     pub fn from_jwk(json: &str) -> Result<Self, KeyError> {
         let Strict(read) = serde_json::from_str::<Strict<Read>>(json).map_err(|_| KeyError)?;
         read.into_key()
     }
 
-    /// The keys of a JWK set (RFC 7517, section 5); those that cannot be used are left out.
+    /// Creates the keys of a JWK set (RFC 7517, section 5). It skips keys that cannot be used.
     ///
     /// # Errors
     ///
-    /// [`KeyError`] for a text that is no set, for two keys of one name, and for public keys with a
-    /// secret among them: who publishes both has published the secret.
+    /// [`KeyError`] if the text is not a set, if two keys have the same name, or if the set contains both public keys
+    /// and secrets. A set with public keys is published, so the secrets would be published too.
     pub fn from_jwks(json: &str) -> Result<Vec<Self>, KeyError> {
         #[derive(Deserialize)]
         struct Set {
@@ -40,7 +39,7 @@ impl Key {
             kid: Option<String>,
         }
         let set: Set = serde_json::from_str(json).map_err(|_| KeyError)?;
-        // Those that cannot be used count as well.
+        // This check includes the keys that cannot be used.
         let named = set.keys.iter().map(|key| serde_json::from_str(key.get()));
         let named: Vec<Named> = named.collect::<Result<_, _>>().map_err(|_| KeyError)?;
         let mut names: Vec<_> = named.iter().filter_map(|key| key.kid.as_deref()).collect();
@@ -54,7 +53,7 @@ impl Key {
     }
 }
 
-/// The members of a JWK that are of use.
+/// The members of a JWK that are used.
 #[derive(Default)]
 struct Read {
     kty: Option<String>,
@@ -133,13 +132,13 @@ impl Read {
         let decoding = match algorithm {
             A::HS256 | A::HS384 | A::HS512 if kty == "oct" => {
                 let secret = bytes(self.k)?;
-                // RFC 7518, section 3.2: at least as long as the digest.
-                let least = match algorithm {
+                // RFC 7518, section 3.2: the secret must be at least as long as the digest.
+                let min_length = match algorithm {
                     A::HS256 => 32,
                     A::HS384 => 48,
                     _ => 64,
                 };
-                if secret.len() < least {
+                if secret.len() < min_length {
                     return Err(KeyError);
                 }
                 DecodingKey::from_secret(&secret)
@@ -172,9 +171,9 @@ impl Read {
     }
 }
 
-/// Whether an RSA modulus was made by the faulty generator of CVE-2017-15361: modulo each small
-/// prime it is a power of 65537. Anybody can factor such a key; of others, one in many millions
-/// looks like that.
+/// Returns true if an RSA modulus has the fingerprint of the faulty generator of CVE-2017-15361: modulo each small
+/// prime it is a power of 65537. Anybody can factor such a key. Of other keys, only one in many millions has this
+/// fingerprint.
 fn has_roca_fingerprint(modulus: &[u8]) -> bool {
     const PRIMES: [u32; 17] =
         [11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157];

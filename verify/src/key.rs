@@ -1,4 +1,4 @@
-//! The keys that sign and verify, each with the one algorithm it is used with.
+//! The keys that sign and verify tokens, each with one algorithm.
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,7 +18,8 @@ use crate::compact::{Parts, TokenHeader};
 use crate::derivation::{REFRESH_TOKENS, derive};
 use crate::{Claims, Refusal, TokenType};
 
-/// A token could not be signed, or a key is none. Has no details: they could tell of the key.
+/// The error for a key that is not valid, or that cannot sign a token. It has no details, because they could reveal
+/// something about the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeyError;
@@ -35,7 +36,7 @@ impl std::error::Error for KeyError {}
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SigningAlgorithm {
-    /// HMAC with SHA-256: who verifies can sign.
+    /// HMAC with SHA-256. Anyone who can verify can also sign.
     Hs256,
     /// RSASSA-PKCS1-v1_5 with SHA-256.
     Rs256,
@@ -46,7 +47,7 @@ pub enum SigningAlgorithm {
 }
 
 impl SigningAlgorithm {
-    /// Its name, as `alg` says it.
+    /// Returns the name of the algorithm, as in `alg`.
     pub const fn name(self) -> &'static str {
         match self {
             SigningAlgorithm::Hs256 => "HS256",
@@ -66,13 +67,12 @@ impl FromStr for SigningAlgorithm {
     }
 }
 
-/// A public key (RFC 7517, section 4), to be written as JSON.
+/// A public key (RFC 7517, section 4), which serializes to JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Jwk(jwk::Jwk);
 
-/// A key with the one algorithm it is used with (RFC 8725, section 3.1), the one type of token it is
-/// for, and its public name.
+/// A key for one algorithm (RFC 8725, section 3.1) and one type of token, with a public name.
 pub struct Key {
     id: String,
     header: Header,
@@ -83,8 +83,8 @@ pub struct Key {
     token_type: TokenType,
 }
 
-/// What signs. Those of the library are set up anew for each signature, which for RSA takes three
-/// times as long as signing.
+/// The private part of a key. The keys of `jsonwebtoken` would be parsed again for each signature, which for RSA takes
+/// three times as long as the signature itself.
 enum Signer {
     Hmac(EncodingKey),
     Rsa(Box<RsaKeyPair>),
@@ -93,10 +93,10 @@ enum Signer {
 }
 
 impl Key {
-    /// An HMAC-SHA-256 key over the raw bytes of `secret`, for access tokens.
+    /// Creates an HMAC-SHA-256 key from the raw bytes of `secret`, for access tokens.
     ///
-    /// Its `kid` is a keyed digest of the secret: the same wherever the secret is known, and no
-    /// easier to guess the secret from than any token it signed.
+    /// Its `kid` is a keyed digest of the secret, so it is the same on every server with this secret. Guessing the
+    /// secret from the `kid` is as hard as guessing it from a token.
     pub fn hs256(secret: &[u8]) -> Self {
         install_library();
         let encoding = EncodingKey::from_secret(secret);
@@ -107,9 +107,9 @@ impl Key {
         Self::new(id, Algorithm::HS256, DecodingKey::from_secret(secret), signer, None)
     }
 
-    /// The key of the refresh tokens of an issuer whose `APP_SECRET` is `secret`: an HMAC-SHA-256 key
-    /// that is derived from it for this use alone (RFC 5869). A library that is given the secret does
-    /// not verify a refresh token with it, so it cannot take one for an access token.
+    /// Creates the key for the refresh tokens of an issuer whose `APP_SECRET` is `secret`. It is an HMAC-SHA-256 key
+    /// that is derived from the secret for this purpose only (RFC 5869). A library that has only the secret cannot
+    /// verify a refresh token, so it cannot mistake one for an access token.
     pub fn refresh(secret: &[u8]) -> Self {
         let mut key = Self::hs256(&derive(secret, &[REFRESH_TOKENS]));
         key.token_type = TokenType::Refresh;
@@ -117,11 +117,12 @@ impl Key {
         key
     }
 
-    /// The key of a private key in PKCS #8, for access tokens. Its `kid` is the thumbprint of the public key (RFC 7638).
+    /// Creates a key from a private key in PKCS #8, for access tokens. Its `kid` is the thumbprint of the public key
+    /// (RFC 7638).
     ///
     /// # Errors
     ///
-    /// [`KeyError`] when this is no private key of the algorithm; HMAC has none.
+    /// [`KeyError`] if this is not a private key of the algorithm, or if the algorithm is HS256, which has none.
     pub fn from_pkcs8(algorithm: SigningAlgorithm, pkcs8: &[u8]) -> Result<Self, KeyError> {
         install_library();
         let (algorithm, decoding, signer) = match algorithm {
@@ -153,7 +154,7 @@ impl Key {
         Ok(Self::new(id, algorithm, decoding, Some(signer), Some(Jwk(public))))
     }
 
-    /// A key that verifies and cannot sign.
+    /// Creates a key that verifies and cannot sign.
     pub(crate) fn verifying(id: String, algorithm: Algorithm, decoding: DecodingKey) -> Self {
         install_library();
         Self::new(id, algorithm, decoding, None, None)
@@ -171,34 +172,34 @@ impl Key {
         Self { id, header, decoding, signer, public, audience: None, token_type: TokenType::Access }
     }
 
-    /// For tokens of this audience alone: who holds the key makes tokens for nobody else.
+    /// Limits the key to tokens for this audience, so that its holder cannot make tokens for other audiences.
     #[must_use]
     pub fn for_audience(mut self, audience: impl Into<String>) -> Self {
         self.audience = Some(audience.into());
         self
     }
 
-    /// The key's name, as `kid` says it.
+    /// Returns the name of the key, as in `kid`.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// The public key as a JWK (RFC 7517), for everybody; an HMAC key has none.
+    /// Returns the public key as a JWK (RFC 7517), which may be published. An HMAC key has none.
     pub fn public(&self) -> Option<&Jwk> {
         self.public.as_ref()
     }
 
-    /// The audience it is for, if it is for one alone.
+    /// Returns the audience that the key is limited to, if any.
     pub(crate) fn audience(&self) -> Option<&str> {
         self.audience.as_deref()
     }
 
-    /// Signs `claims` into a token in compact form (RFC 7515, section 7.1). But for ES256, the same
-    /// claims give the same bytes.
+    /// Signs `claims` and returns the token in compact form (RFC 7515, section 7.1). The same claims give the same
+    /// token, except with ES256.
     ///
     /// # Errors
     ///
-    /// [`KeyError`] for a key that only verifies, and for claims of a type that it is not for.
+    /// [`KeyError`] if the key only verifies, or if it is for the other type of token.
     pub fn sign(&self, claims: &Claims) -> Result<String, KeyError> {
         let signer = self.signer.as_ref().ok_or(KeyError)?;
         if claims.token_type() != self.token_type {
@@ -217,12 +218,12 @@ impl Key {
         Ok(token)
     }
 
-    /// The payload of a token in compact form that this key signed: the algorithm is the key's own,
-    /// never the token's wish. What the payload says is not looked at.
+    /// Verifies that this key signed a token in compact form, and returns the payload. It uses the algorithm of the
+    /// key, never one that the token chooses. It does not check the payload.
     ///
     /// # Errors
     ///
-    /// The [`Refusal`] of the first check that did not pass.
+    /// The [`Refusal`] of the first check that fails.
     pub fn verify(&self, token: &str) -> Result<Vec<u8>, Refusal> {
         let parts = Parts::split(token)?;
         let header = TokenHeader::parse(&parts.header)?;
@@ -234,11 +235,11 @@ impl Key {
     }
 
     pub(crate) fn check(&self, header: &TokenHeader, parts: &Parts<'_>) -> Result<(), Refusal> {
-        // A key that is for other tokens is as good as none.
+        // A key for the other type of token counts as unknown.
         if header.token_type != self.token_type {
             return Err(Refusal::KeyUnknown);
         }
-        // RFC 7515, section 4.1.1: case-sensitive.
+        // RFC 7515, section 4.1.1: the name is case-sensitive.
         let algorithm = self.header.alg;
         if !Algorithm::from_str(&header.alg).is_ok_and(|named| named == algorithm) {
             return Err(Refusal::AlgorithmMismatch);
@@ -250,7 +251,7 @@ impl Key {
         }
     }
 
-    /// The type of the tokens it is for.
+    /// Returns the type of token that the key is for.
     pub(crate) fn token_type(&self) -> TokenType {
         self.token_type
     }
@@ -275,7 +276,8 @@ impl Signer {
     }
 }
 
-/// Another crate of the program may have chosen already; both know what is needed here.
+/// Installs the library for cryptography. If another crate of the program has already installed one, that one stays:
+/// both provide what is needed here.
 fn install_library() {
     let _ = crypto::aws_lc::DEFAULT_PROVIDER.install_default();
 }

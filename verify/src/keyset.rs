@@ -1,10 +1,10 @@
-//! Which key signs, and which verify.
+//! Sets of keys, with the keys that sign and those that verify.
 
 use std::sync::Arc;
 
 use crate::{Jwk, Key, Refusal};
 
-/// The keys of an issuer, or of a service that trusts one.
+/// The keys of an issuer, or of a service that accepts its tokens.
 #[derive(Debug, Clone, Default)]
 pub struct KeySet {
     access: Vec<Arc<Key>>,
@@ -13,17 +13,17 @@ pub struct KeySet {
 }
 
 impl KeySet {
-    /// A set of one key, which signs access tokens.
+    /// Creates a set of one key, which signs access tokens.
     pub fn new(key: Key) -> Self {
         Self::default().with_access(key)
     }
 
-    /// A set of keys that verify, such as an issuer's published ones.
+    /// Creates a set of keys that only verify, such as the published keys of an issuer.
     pub fn verifying(keys: impl IntoIterator<Item = Key>) -> Self {
         Self { access: Vec::new(), refresh: None, keys: keys.into_iter().map(Arc::new).collect() }
     }
 
-    /// Adds a key that signs refresh tokens from now on: see [`Key::refresh`].
+    /// Adds a key that signs refresh tokens from now on. See [`Key::refresh`].
     #[must_use]
     pub fn with_refresh(mut self, key: Key) -> Self {
         let key = Arc::new(key);
@@ -32,15 +32,15 @@ impl KeySet {
         self
     }
 
-    /// Adds a key that verifies and does not sign.
+    /// Adds a key that only verifies.
     #[must_use]
     pub fn with_previous(mut self, key: impl Into<Arc<Key>>) -> Self {
         self.keys.push(key.into());
         self
     }
 
-    /// Adds a key that signs access tokens from now on: those of its audience, or those of every
-    /// audience that has no key of its own.
+    /// Adds a key that signs access tokens from now on: those for its audience, or those for all audiences that have no
+    /// key of their own.
     #[must_use]
     pub fn with_access(mut self, key: impl Into<Arc<Key>>) -> Self {
         let key = key.into();
@@ -51,14 +51,13 @@ impl KeySet {
         self
     }
 
-    /// The key that signs refresh tokens, if this set signs. They are for their issuer alone, and
-    /// come out the same however often they are made, which ES256 cannot do: so this one is always
-    /// an HMAC key.
+    /// Returns the key that signs refresh tokens, if this set signs. It is always an HMAC key, because only the issuer
+    /// reads refresh tokens, and because the same claims must always give the same token, which ES256 cannot do.
     pub fn refresh(&self) -> Option<&Key> {
         self.refresh.as_deref()
     }
 
-    /// The key that signs access tokens for an audience, if this set signs.
+    /// Returns the key that signs access tokens for an audience, if this set signs.
     pub fn access(&self, audience: &str) -> Option<&Key> {
         let last = |of: &dyn Fn(&Key) -> bool| self.access.iter().rev().find(|key| of(key));
         last(&|key| key.audience() == Some(audience))
@@ -66,7 +65,7 @@ impl KeySet {
             .map(Arc::as_ref)
     }
 
-    /// The public keys (RFC 7517, section 5): never an HMAC key.
+    /// Returns the public keys (RFC 7517, section 5), without HMAC keys.
     pub fn public(&self) -> impl Iterator<Item = &Jwk> {
         self.keys.iter().filter_map(|key| key.public())
     }

@@ -1,7 +1,7 @@
-//! What a service needs to trust Tessera's tokens: claims, keys, verification and the revocation list.
+//! Verification of Tessera's tokens in services: claims, keys, guards and the revocation list.
 //!
-//! Tessera signs with [`Claims`] and checks with [`Verifier`] itself, so the server and the
-//! services that verify on their own cannot disagree about what a valid token is.
+//! Tessera itself signs with [`Claims`] and verifies with [`Verifier`]. So the server and the services that use this
+//! crate agree about which tokens are valid.
 //!
 //! ```
 //! use tessera_verify::{Claims, Key, KeySet, TokenKind, TokenType, Verifier};
@@ -23,11 +23,11 @@
 //! assert_eq!(verified.sub.uuid(), Some(user));
 //! ```
 //!
-//! A [`Verifier`] reads no clock and asks nobody: it is given the time, its keys and its [`RevocationList`].
-//! Its types are made to grow: match them with a wildcard, and make [`Claims`] by [`Claims::new`].
+//! A [`Verifier`] reads no clock and sends no requests. You give it the time, the keys and the [`RevocationList`].
+//! Later versions can add variants and fields, so match with a wildcard, and create claims with [`Claims::new`].
 //!
-//! [`Guard`] asks what an operation requires of a token: that there is one, a fresh one, one with a scope.
-//! With the feature `poem` guards are arguments of handlers: see the module `poem`.
+//! A [`Guard`] checks what an operation requires: a valid token, a fresh token, or a token with a scope. With the
+//! feature `poem`, guards are arguments of handlers: see the module `poem`.
 
 mod claims;
 mod compact;

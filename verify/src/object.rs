@@ -1,7 +1,7 @@
-//! JSON objects read strictly: a member that stands twice is an error.
+//! A strict parser for JSON objects: a member that appears twice is an error.
 //!
-//! Two readers of one token must not see different claims; parsers that keep the first and parsers
-//! that keep the last of two equal members do.
+//! All readers of a token must see the same claims. If a member appears twice, some parsers keep the first value and
+//! others keep the last.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -11,13 +11,13 @@ use serde::de::{Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-/// A struct that takes its members one by one.
+/// A struct that is built from the members of an object, one by one.
 pub(crate) trait Members<'de>: Default {
-    /// Takes the value of the member `name`.
+    /// Reads the value of the member `name`.
     fn take<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error>;
 }
 
-/// The members of an object, each of which stood there once.
+/// The members of an object in which no member appears twice.
 pub(crate) struct Strict<T>(pub(crate) T);
 
 impl<'de, T: Members<'de>> Deserialize<'de> for Strict<T> {
@@ -40,19 +40,19 @@ impl<'de, T: Members<'de>> Visitor<'de> for ObjectVisitor<T> {
         while let Some(Name(name)) = map.next_key::<Name<'de>>()? {
             self.0.take(&name, &mut map)?;
             if !seen.insert(name) {
-                return Err(A::Error::custom("a member stands twice"));
+                return Err(A::Error::custom("a member appears twice"));
             }
         }
         Ok(Strict(self.0))
     }
 }
 
-/// A member's name, borrowed where it has no escapes.
+/// The name of a member, borrowed if it has no escapes.
 #[derive(Deserialize)]
 #[serde(transparent)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// Any value, in whose objects no member stands twice either.
+/// Any JSON value. In none of its objects does a member appear twice.
 pub(crate) struct StrictValue(pub(crate) Value);
 
 impl<'de> Deserialize<'de> for StrictValue {

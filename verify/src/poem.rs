@@ -1,4 +1,4 @@
-//! Guards as arguments of poem's handlers, under the names that users of fastapi-jwt-auth know.
+//! Guards as arguments of poem's handlers, with the names of fastapi-jwt-auth.
 //!
 //! ```
 //! use poem::{EndpointExt, Route, get, handler};
@@ -30,8 +30,8 @@ use poem::{FromRequest, Request, RequestBody, Response, Result};
 
 use crate::{Claims, Denied, Guard};
 
-/// The token in the header `Authorization` (RFC 6750, section 2.1). The scheme's case does not matter
-/// (RFC 9110, section 11.1); of two headers, none counts.
+/// Returns the token in the header `Authorization` (RFC 6750, section 2.1). The scheme can be in upper or lower case
+/// (RFC 9110, section 11.1). If there are two such headers, both are ignored.
 pub fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut headers = headers.get_all(header::AUTHORIZATION).iter();
     let (value, None) = (headers.next()?.to_str().ok()?, headers.next()) else { return None };
@@ -40,11 +40,11 @@ pub fn bearer(headers: &HeaderMap) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
-/// An access token that is accepted. `Debug` shows what it says, and not the token.
+/// A valid access token. `Debug` shows its claims, but not the token.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct JwtRequired {
-    /// What it says.
+    /// The claims of the token.
     pub claims: Claims,
     /// The token itself.
     pub token: String,
@@ -56,26 +56,27 @@ impl fmt::Debug for JwtRequired {
     }
 }
 
-/// An access token that is accepted, or none: a token that is not accepted is refused.
+/// A valid access token, or no token. A token that is not valid is refused.
 #[derive(Debug, Clone)]
 pub struct JwtOptional(pub Option<JwtRequired>);
 
-/// An access token whose user gave a password just now: see [`Guard::fresh_for`].
+/// A fresh access token: its user gave a password a short time ago. See [`Guard::fresh_for`].
 #[derive(Debug, Clone)]
 pub struct FreshJwtRequired(pub JwtRequired);
 
-/// A refresh token that is accepted by its signature and its times. A verifier knows them by
-/// [`Key::refresh`](crate::Key::refresh), and whether it was spent or its session ended it does not know.
+/// A refresh token with a valid signature and valid times. The verifier requires
+/// [`Key::refresh`](crate::Key::refresh). It cannot tell whether the token was already exchanged or its session has
+/// ended.
 #[derive(Debug, Clone)]
 pub struct JwtRefreshTokenRequired(pub JwtRequired);
 
-/// An access token that may be used for the scope `S`.
+/// A valid access token with the scope `S`.
 #[derive(Debug, Clone)]
 pub struct JwtWithScope<S>(pub JwtRequired, PhantomData<S>);
 
 /// A scope, as a type: `struct Reports; impl Scope for Reports { const NAME: &'static str = "reports"; }`
 pub trait Scope {
-    /// The word.
+    /// The name of the scope.
     const NAME: &'static str;
 }
 
@@ -84,7 +85,7 @@ impl ResponseError for Denied {
         StatusCode::from_u16(Denied::status(self)).unwrap_or(StatusCode::UNAUTHORIZED)
     }
 
-    /// As Tessera answers: `{"detail": …}`, and the reason in `WWW-Authenticate`.
+    /// Returns an answer like those of Tessera: the body `{"detail": …}`, and the reason in `WWW-Authenticate`.
     fn as_response(&self) -> Response {
         let mut response = Response::builder()
             .status(ResponseError::status(self))
@@ -104,11 +105,11 @@ fn guarded(
     check: impl Fn(&Guard, Option<&str>, u64) -> Result<Claims, Denied>,
 ) -> Result<JwtRequired, Denied> {
     let Some(guard) = request.data::<Guard>() else {
-        // A route without a guard lets nobody pass.
+        // A route without a guard refuses all requests.
         return Err(Denied::NoToken);
     };
     let token = bearer(request.headers());
-    // A header that holds no token is not the same as no header.
+    // A header without a token is an error, even for optional tokens.
     if token.is_none() && request.headers().contains_key(header::AUTHORIZATION) {
         return Err(Denied::Refused(crate::Refusal::Malformed));
     }
@@ -116,7 +117,7 @@ fn guarded(
     Ok(JwtRequired { claims, token: token.unwrap_or_default().to_owned() })
 }
 
-#[expect(clippy::disallowed_methods, reason = "a guard stands where requests come in")]
+#[expect(clippy::disallowed_methods, reason = "requests come in here, so the time is read here")]
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }

@@ -1,42 +1,42 @@
-//! Why a token is not accepted.
+//! The reasons why a token is refused.
 
 use std::fmt;
 
-/// The check that refused a token. Each has a stable [`reason`](Refusal::reason); none says
-/// anything of the key.
+/// The reason why a token is refused. Each has a stable name, its [`reason`](Refusal::reason). None reveals anything
+/// about the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// Longer than [`MAX_TOKEN_LENGTH`](crate::MAX_TOKEN_LENGTH).
+    /// The token is longer than [`MAX_TOKEN_LENGTH`](crate::MAX_TOKEN_LENGTH).
     TooLong,
-    /// Not three segments of canonical base64url (RFC 7515, section 3.1).
+    /// The token is not three segments of canonical base64url (RFC 7515, section 3.1).
     Malformed,
-    /// The header is not a JSON object with the members a token of ours has.
+    /// The header is not a JSON object with the required members.
     HeaderInvalid,
-    /// The header names something that must be understood and is not (RFC 7515, section 4.1.11),
-    /// or where to find a key, which a token may not say.
+    /// The header has a `typ` or an extension that is not supported (RFC 7515, section 4.1.11), or it names a place
+    /// of a key, which a token may not do.
     HeaderUnsupported,
     /// No key has this `kid`.
     KeyUnknown,
     /// `alg` is not the algorithm of the key (RFC 8725, section 3.1).
     AlgorithmMismatch,
-    /// The signature is not the key's over this header and these claims.
+    /// The signature does not match the header, the claims and the key.
     SignatureInvalid,
-    /// The claims are not a JSON object with the members a token of ours has.
+    /// The claims are not a JSON object with the required members.
     ClaimsInvalid,
-    /// `iss` is somebody else.
+    /// `iss` is another issuer.
     IssuerMismatch,
-    /// `aud` is somebody else.
+    /// `aud` is another audience.
     AudienceMismatch,
-    /// `exp` has come.
+    /// The time in `exp` has passed.
     Expired,
-    /// `nbf` or `iat` lies ahead.
+    /// The time in `nbf` or `iat` is in the future.
     NotYetValid,
-    /// `exp` is further from `iat` than this kind of token may live.
+    /// The time from `iat` to `exp` is longer than the lifetime that this kind of token may have.
     LifetimeTooLong,
-    /// A refresh token where an access token belongs, or the other way round.
+    /// A refresh token was used as an access token, or an access token as a refresh token.
     TypeMismatch,
-    /// This token, its session, its key, or every token of its user issued so early was revoked.
+    /// The token, its session or its key was revoked, or all tokens of its user that were issued up to a time.
     Revoked,
 }
 
@@ -60,12 +60,12 @@ impl Refusal {
         Refusal::Revoked,
     ];
 
-    /// The stable name of the reason, in snake case.
+    /// Returns the stable name of the reason, in snake case.
     pub const fn reason(self) -> &'static str {
         self.words().0
     }
 
-    /// The reason, for people.
+    /// Returns the reason as a sentence for people.
     pub const fn sentence(self) -> &'static str {
         self.words().1
     }
@@ -73,9 +73,10 @@ impl Refusal {
     const fn words(self) -> (&'static str, &'static str) {
         match self {
             Refusal::TooLong => ("token_too_long", "the token is longer than 8192 bytes"),
-            Refusal::Malformed => {
-                ("token_malformed", "the token is not three segments of canonical base64url")
-            }
+            Refusal::Malformed => (
+                "token_malformed",
+                "the token is not a JWT: three parts in canonical base64url, separated by dots",
+            ),
             Refusal::HeaderInvalid => {
                 ("header_invalid", "the header is not a JSON object with typ, alg and kid")
             }
@@ -84,22 +85,20 @@ impl Refusal {
             }
             Refusal::KeyUnknown => ("key_unknown", "the token names a key that is not in use"),
             Refusal::AlgorithmMismatch => {
-                ("algorithm_mismatch", "the token names an algorithm that its key does not have")
+                ("algorithm_mismatch", "the algorithm in the header is not that of the key")
             }
             Refusal::SignatureInvalid => ("signature_invalid", "the signature does not match"),
             Refusal::ClaimsInvalid => {
-                ("claims_invalid", "a claim is missing, doubled or of the wrong type")
+                ("claims_invalid", "a claim is missing, appears twice or has the wrong type")
             }
             Refusal::IssuerMismatch => ("issuer_mismatch", "the token is from another issuer"),
             Refusal::AudienceMismatch => ("audience_mismatch", "the token is for another audience"),
             Refusal::Expired => ("token_expired", "the token has expired"),
             Refusal::NotYetValid => ("token_not_yet_valid", "the token is not valid yet"),
             Refusal::LifetimeTooLong => {
-                ("lifetime_too_long", "the token lives longer than its kind may")
+                ("lifetime_too_long", "the lifetime of the token is longer than allowed")
             }
-            Refusal::TypeMismatch => {
-                ("type_mismatch", "the token is of a kind that is not accepted here")
-            }
+            Refusal::TypeMismatch => ("type_mismatch", "this kind of token is not accepted here"),
             Refusal::Revoked => ("token_revoked", "the token was revoked"),
         }
     }

@@ -1,4 +1,4 @@
-//! The revocation list: what must not be accepted although its signature is good.
+//! The revocation list: tokens that are refused although their signature is valid.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
@@ -9,72 +9,71 @@ use uuid::Uuid;
 
 use crate::{Claims, Subject, TokenKind};
 
-/// One entry of the list. `until` is when the last token it covers has expired, in seconds since
-/// the epoch.
+/// An entry of the list. `until` is the time when all tokens that it covers have expired.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Revocation {
-    /// One token: see [`Revocation::token`].
+    /// The revocation of one token. See [`Revocation::token`].
     #[non_exhaustive]
     Token {
-        /// Its `jti`.
+        /// The `jti` of the token.
         jti: Uuid,
-        /// When it has expired, in seconds since the epoch.
+        /// The time when the token has expired, in seconds since the epoch.
         until: u64,
     },
-    /// Every token of a session: see [`Revocation::session`].
+    /// The revocation of all tokens of a session. See [`Revocation::session`].
     #[non_exhaustive]
     Session {
-        /// Its `sid`.
+        /// The `sid` of the session.
         sid: Uuid,
-        /// When its last token has expired, in seconds since the epoch.
+        /// The time when the last token of the session has expired, in seconds since the epoch.
         until: u64,
     },
-    /// Every access token of a user that was issued at or before an instant: see [`Revocation::user`].
-    /// Refresh tokens live and die with their session, so that the session that changed a password can
-    /// go on.
+    /// The revocation of all access tokens of a user that were issued up to a time, the cut-off. See
+    /// [`Revocation::user`]. It does not cover refresh tokens, which end with their session. So the session that
+    /// changed a password can continue.
     #[non_exhaustive]
     User {
-        /// Its `sub`.
+        /// The `sub` of the user.
         sub: Subject,
-        /// The instant, in milliseconds since the epoch.
+        /// The cut-off, in milliseconds since the epoch.
         issued_by: u64,
-        /// When the last of them has expired, in seconds since the epoch.
+        /// The time when the last of these tokens has expired, in seconds since the epoch.
         until: u64,
     },
 }
 
 impl Revocation {
-    /// Revokes one token, which has expired at `until` (seconds since the epoch).
+    /// Creates the revocation of one token, which has expired at `until` (seconds since the epoch).
     pub const fn token(jti: Uuid, until: u64) -> Self {
         Self::Token { jti, until }
     }
 
-    /// Revokes every token of a session, the last of which has expired at `until` (seconds since the
+    /// Creates the revocation of all tokens of a session. The last one has expired at `until` (seconds since the
     /// epoch).
     pub const fn session(sid: Uuid, until: u64) -> Self {
         Self::Session { sid, until }
     }
 
-    /// Revokes every access token that a user got up to the instant `issued_by` (milliseconds since the
-    /// epoch), the last of which has expired at `until` (seconds since the epoch).
+    /// Creates the revocation of all access tokens of a user that were issued up to `issued_by` (milliseconds since the
+    /// epoch). The last one has expired at `until` (seconds since the epoch).
     pub fn user(sub: impl Into<Subject>, issued_by: u64, until: u64) -> Self {
         Self::User { sub: sub.into(), issued_by, until }
     }
 }
 
-/// The list in memory. A look-up takes three read locks of shards and no query; a million entries
-/// take some tens of megabytes.
+/// The list of revocations in memory. A look-up takes three read locks of shards and no query. A million entries take a
+/// few tens of megabytes.
 ///
-/// Entries are dropped once the last token they cover has expired. A clock that jumps ahead and back
-/// revives no token by that: a token that had expired when entries were dropped stays refused, until
-/// [`RevocationList::recall`] says that what was dropped is there again.
+/// You can drop the entries whose tokens have all expired. If the clock jumps ahead and back, this does not make a
+/// revoked token valid again: the list still refuses tokens that had expired when entries were dropped, until
+/// [`RevocationList::recall`] says that the dropped entries are back.
 #[derive(Debug, Default)]
 pub struct RevocationList {
     tokens: Shards<Uuid, u64>,
     sessions: Shards<Uuid, u64>,
     users: Shards<Subject, Cutoff>,
-    /// Of tokens that expire before this, in seconds since the epoch, nothing is known.
+    /// The time before which the list knows nothing about expired tokens, in seconds since the epoch.
     dropped_before: AtomicU64,
 }
 
@@ -85,12 +84,12 @@ struct Cutoff {
 }
 
 impl RevocationList {
-    /// An empty list.
+    /// Creates an empty list.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds an entry. Adding it again, or an earlier one after a later one, changes nothing.
+    /// Adds an entry. It changes nothing if the list already has this entry or a later one for the same id.
     pub fn add(&self, revocation: Revocation) {
         match revocation {
             Revocation::Token { jti, until } => {
@@ -106,7 +105,7 @@ impl RevocationList {
         }
     }
 
-    /// Takes back every entry of the same kind for the same id, whatever their times.
+    /// Lifts all revocations of the same kind for the same id, whatever their times are.
     pub fn lift(&self, revocation: Revocation) {
         match revocation {
             Revocation::Token { jti, .. } => self.tokens.remove(&jti),
@@ -115,8 +114,8 @@ impl RevocationList {
         }
     }
 
-    /// Whether the token with these claims was revoked, or expires so early that it is not known any
-    /// more.
+    /// Returns true if the token with these claims was revoked, or if it expired so early that its entries may have
+    /// been dropped.
     pub fn covers(&self, claims: &Claims) -> bool {
         claims.exp < self.dropped_before()
             || claims.sid.is_some_and(|sid| self.sessions.get(&sid).is_some())
@@ -127,46 +126,48 @@ impl RevocationList {
                     .is_some_and(|issued_by| claims.issued_at_millis() <= issued_by)
     }
 
-    /// The instant, in milliseconds since the epoch, up to which the access tokens of this user are
-    /// revoked: see [`Claims::issued_at_millis`].
+    /// Returns the time of issue up to which the access tokens of this user are revoked, in milliseconds since the
+    /// epoch. See [`Claims::issued_at_millis`].
     pub fn issued_by(&self, sub: &Subject) -> Option<u64> {
         self.users.get(sub).map(|cutoff| cutoff.issued_by)
     }
 
-    /// Drops the entries whose last token expired before `time` (seconds since the epoch), and refuses
-    /// every token that did. An earlier time than before changes nothing.
+    /// Drops the entries whose last token expired before `time` (seconds since the epoch). From then on the list
+    /// refuses all tokens that expired before `time`. A time that is earlier than in a previous call changes nothing.
     pub fn drop_before(&self, time: u64) {
-        // First this: a token must not be accepted in between.
+        // This comes first, so that no token is accepted while entries are dropped.
         self.dropped_before.fetch_max(time, Ordering::SeqCst);
         self.tokens.retain(|until| *until >= time);
         self.sessions.retain(|until| *until >= time);
         self.users.retain(|cutoff| cutoff.until >= time);
     }
 
-    /// Says that every entry is there whose last token expires at `time` (seconds since the epoch) or
-    /// later, as after reading all of them: tokens that do are judged by the entries alone.
+    /// Declares that the list again has all entries whose last token expires at `time` (seconds since the epoch) or
+    /// later, for example after reading all of them. Tokens that expire then or later are refused only if an entry
+    /// covers them.
     pub fn recall(&self, time: u64) {
         self.dropped_before.store(time, Ordering::SeqCst);
     }
 
-    /// Before which instant tokens are refused because entries that covered them may have been dropped,
-    /// in seconds since the epoch; 0 if none was.
+    /// Returns the time before which tokens must expire for the list to refuse them, because entries that covered them
+    /// may have been dropped. It is in seconds since the epoch, and 0 if no entries were dropped.
     pub fn dropped_before(&self) -> u64 {
         self.dropped_before.load(Ordering::SeqCst)
     }
 
-    /// How many entries there are.
+    /// Returns the number of entries.
     pub fn len(&self) -> usize {
         self.tokens.len() + self.sessions.len() + self.users.len()
     }
 
-    /// Whether there are none.
+    /// Returns true if there are no entries.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// A map in many small locks: a writer that grows or purges one shard holds up one look-up in 64.
+/// A map that is divided into 64 parts, each with its own lock. A writer that grows or purges a part delays only the
+/// look-ups in this part.
 #[derive(Debug)]
 struct Shards<K, V> {
     shards: Vec<RwLock<HashMap<K, V>>>,
@@ -230,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_dropped_revives_no_token_until_it_is_there_again() {
+    fn a_token_whose_entry_was_dropped_stays_refused_until_the_entry_is_back() {
         let entries = |until| {
             let id = Uuid::from_u128(1);
             [
@@ -244,12 +245,12 @@ mod tests {
             list.add(entry.clone());
             let (revoked, other) = (access(1, 100), access(2, 100));
             assert!(list.covers(&revoked) && !list.covers(&other));
-            // At its last second it is kept.
+            // An entry is kept until its last second.
             list.drop_before(100);
             assert!(list.covers(&revoked) && !list.covers(&other) && list.len() == 1);
             list.drop_before(101);
             assert!(list.covers(&revoked) && list.is_empty());
-            // Nobody knows any more.
+            // The list does not know any more whether these tokens were revoked.
             assert!(list.covers(&other) && !list.covers(&access(2, 101)));
             list.drop_before(50);
             assert_eq!(list.dropped_before(), 101);

@@ -1,14 +1,14 @@
-//! Of whom a token speaks, and for whom it is (RFC 7519, sections 4.1.2 and 4.1.3).
+//! The subject and the audiences of a token (RFC 7519, sections 4.1.2 and 4.1.3).
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize, Serializer};
 use uuid::Uuid;
 
-/// The subject of a token: a user by their id, or somebody else by a name, such as a client.
+/// The subject of a token: the id of a user, or the name of another party, such as a client.
 ///
-/// A UUID in its usual form of 36 characters is one subject, whatever the case of its letters. Every other
-/// text is a name, and names are compared byte by byte.
+/// A UUID in its usual form of 36 characters is the same subject in upper and lower case. All other texts are names,
+/// which are compared byte by byte.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Subject(Form);
 
@@ -19,7 +19,7 @@ enum Form {
 }
 
 impl Subject {
-    /// The id, of a subject that is a UUID.
+    /// Returns the id, if the subject is a UUID.
     pub const fn uuid(&self) -> Option<Uuid> {
         match self.0 {
             Form::Id(id) => Some(id),
@@ -36,7 +36,7 @@ impl From<Uuid> for Subject {
 
 impl From<&str> for Subject {
     fn from(text: &str) -> Self {
-        // `Uuid` reads other forms too, which are names here: a name of 32 digits is no id.
+        // `Uuid` also parses other forms, such as 32 digits. These are names here.
         let id = Uuid::try_parse(text).ok().filter(|_| text.len() == 36);
         Self(id.map_or_else(|| Form::Name(text.into()), Form::Id))
     }
@@ -72,8 +72,8 @@ impl Serialize for Subject {
     }
 }
 
-/// The services that a token is for, of which there is at least one. A token writes one as a text and
-/// several as a list.
+/// The audiences of a token: the services that it is for. There is at least one. In a token, one audience is a text,
+/// and several are a list.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Audiences {
     first: String,
@@ -81,29 +81,29 @@ pub struct Audiences {
 }
 
 impl Audiences {
-    /// Adds another.
+    /// Adds an audience.
     #[must_use]
     pub fn and(mut self, audience: impl Into<String>) -> Self {
         self.others.push(audience.into());
         self
     }
 
-    /// The first, which is the only one of most tokens.
+    /// Returns the first audience. Most tokens have only one.
     pub fn first(&self) -> &str {
         &self.first
     }
 
-    /// All of them, in the token's order.
+    /// Returns all audiences, in the order of the token.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         std::iter::once(&self.first).chain(&self.others).map(String::as_str)
     }
 
-    /// Tells whether this is one of them.
+    /// Returns true if `audience` is one of the audiences.
     pub fn contains(&self, audience: &str) -> bool {
         self.iter().any(|own| own == audience)
     }
 
-    /// Tells whether the token is for this one alone.
+    /// Returns true if `audience` is the only audience.
     pub fn is_only(&self, audience: &str) -> bool {
         self.iter().all(|own| own == audience)
     }
@@ -130,7 +130,7 @@ impl Serialize for Audiences {
     }
 }
 
-/// `aud` as it stands in a token.
+/// The claim `aud`, as a token contains it.
 #[derive(Deserialize)]
 #[serde(untagged)]
 pub(crate) enum WrittenAudiences {
@@ -139,7 +139,7 @@ pub(crate) enum WrittenAudiences {
 }
 
 impl WrittenAudiences {
-    /// The audiences, of a text or of a list that is not empty.
+    /// Returns the audiences, unless this is an empty list.
     pub(crate) fn any(self) -> Option<Audiences> {
         match self {
             Self::One(audience) => Some(audience.into()),
@@ -150,7 +150,7 @@ impl WrittenAudiences {
         }
     }
 
-    /// The audience, of a text.
+    /// Returns the audience, unless this is a list.
     pub(crate) fn one(self) -> Option<Audiences> {
         match self {
             Self::One(audience) => Some(audience.into()),

@@ -1,4 +1,4 @@
-//! The one place that decides whether a token is valid.
+//! The verifier, which decides whether a token is valid.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -7,13 +7,13 @@ use crate::claims::ClaimsForm;
 use crate::compact::{Parts, TokenHeader};
 use crate::{Claims, KeySet, Refusal, RevocationList, TokenType};
 
-/// The leeway of a verifier that is told of none, in seconds.
+/// The default leeway of a verifier, in seconds.
 pub const DEFAULT_LEEWAY: u64 = 2;
 
-/// The largest leeway there is, in seconds.
+/// The maximum leeway, in seconds.
 pub const MAX_LEEWAY: u64 = 60;
 
-/// Decides whether a token is valid (RFC 8725), by the checks of [`Verifier::verify`].
+/// A verifier, which decides whether a token is valid (RFC 8725). See [`Verifier::verify`].
 #[derive(Debug)]
 pub struct Verifier {
     keys: RwLock<Arc<KeySet>>,
@@ -27,9 +27,9 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// Accepts the tokens of `issuer` that one of `keys` signed, access tokens for `audience` and
-    /// refresh tokens for the issuer: a leeway of [`DEFAULT_LEEWAY`], access tokens of at most a day,
-    /// nothing revoked.
+    /// Creates a verifier that accepts tokens of `issuer` that one of `keys` signed: access tokens for `audience`, and
+    /// refresh tokens for the issuer. The leeway is [`DEFAULT_LEEWAY`], the longest lifetime of an access token is a
+    /// day, and there is no revocation list.
     pub fn new(keys: KeySet, issuer: impl Into<String>, audience: impl Into<String>) -> Self {
         Self {
             keys: RwLock::new(Arc::new(keys)),
@@ -43,65 +43,65 @@ impl Verifier {
         }
     }
 
-    /// Allows the issuer's clock to be ahead by up to `seconds`: `iat` and `nbf` may lie that far ahead.
-    /// More than [`MAX_LEEWAY`] is taken for that. No leeway lets a token live longer than `exp` says.
+    /// Sets the leeway: the number of seconds by which the issuer's clock can be ahead, so that `iat` and `nbf` are in
+    /// the future. The maximum is [`MAX_LEEWAY`]. A token always expires at `exp`, whatever the leeway is.
     #[must_use]
     pub fn leeway(mut self, seconds: u64) -> Self {
         self.leeway = seconds.min(MAX_LEEWAY);
         self
     }
 
-    /// How long an access token may live, in seconds from `iat` to `exp`.
+    /// Sets the longest lifetime of an access token, in seconds from `iat` to `exp`.
     #[must_use]
     pub fn max_access_lifetime(self, seconds: u64) -> Self {
         self.replace_max_access_lifetime(seconds);
         self
     }
 
-    /// Accepts access tokens of another life from now on, in seconds from `iat` to `exp`: the longest of
-    /// those that may still be valid.
+    /// Replaces the longest lifetime of an access token, in seconds from `iat` to `exp`. Pass the longest lifetime of
+    /// all tokens that can still be valid.
     pub fn replace_max_access_lifetime(&self, seconds: u64) {
         self.max_access_lifetime.store(seconds, Ordering::SeqCst);
     }
 
-    /// Refuses what this list holds.
+    /// Sets the revocation list. The verifier refuses the tokens that it covers.
     #[must_use]
     pub fn revocations(mut self, list: Arc<RevocationList>) -> Self {
         self.revocations = Some(list);
         self
     }
 
-    /// Knows tokens for these audiences too, for whoever asks about tokens rather than takes them.
+    /// Sets further audiences whose tokens can be read, verified for others and revoked, but are not accepted here: see
+    /// [`read`](Self::read) and [`verify_any`](Self::verify_any).
     #[must_use]
     pub fn more_audiences(mut self, audiences: Vec<String>) -> Self {
         self.more_audiences = audiences;
         self
     }
 
-    /// Refuses tokens that are not of a user's session ([`Refusal::ClaimsInvalid`]): `sub` must be a UUID,
-    /// `sid` must be there, and `aud` must be one text.
+    /// Accepts only tokens of a user's session: `sub` must be a UUID, `sid` must be present, and `aud` must be one
+    /// text. Other tokens are refused with [`Refusal::ClaimsInvalid`].
     #[must_use]
     pub fn of_sessions_alone(mut self) -> Self {
         self.form = ClaimsForm::OfSession;
         self
     }
 
-    /// The keys tokens are checked with.
+    /// Returns the keys that verify tokens.
     pub fn keys(&self) -> Arc<KeySet> {
         Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Checks tokens with other keys from now on.
+    /// Replaces the keys that verify tokens.
     pub fn replace_keys(&self, keys: KeySet) {
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
     }
 
-    /// The claims of `token`, if it is valid as a token of type `expected` at the time `now`
-    /// (seconds since the epoch).
+    /// Verifies a token of the type `expected` at the time `now` (seconds since the epoch), and returns its claims.
     ///
     /// # Errors
     ///
-    /// The [`Refusal`] of the first check that did not pass.
+    /// The [`Refusal`] of the first check that fails.
     pub fn verify(&self, token: &str, expected: TokenType, now: u64) -> Result<Claims, Refusal> {
         let claims = self.verify_own(token, now)?;
         check_type(&claims, expected)?;
@@ -109,24 +109,24 @@ impl Verifier {
         Ok(claims)
     }
 
-    /// The claims of `token`, if it is valid at the time `now` as an access token or as a refresh
-    /// token: for ending what it belongs to.
+    /// Verifies an access token or a refresh token at the time `now`, and returns its claims. Use it to end the session
+    /// of the token.
     ///
     /// # Errors
     ///
-    /// The [`Refusal`] of the first check that did not pass.
+    /// The [`Refusal`] of the first check that fails.
     pub fn verify_either(&self, token: &str, now: u64) -> Result<Claims, Refusal> {
         let claims = self.verify_own(token, now)?;
         self.check_not_revoked(&claims)?;
         Ok(claims)
     }
 
-    /// As [`verify_either`](Self::verify_either), for any audience that is known: for telling others
-    /// about tokens.
+    /// Like [`verify_either`](Self::verify_either), but also for the further audiences. Use it to answer others'
+    /// questions about tokens (introspection).
     ///
     /// # Errors
     ///
-    /// The [`Refusal`] of the first check that did not pass.
+    /// The [`Refusal`] of the first check that fails.
     pub fn verify_any(&self, token: &str, now: u64) -> Result<Claims, Refusal> {
         let claims = self.read(token)?;
         self.check_times(&claims, now)?;
@@ -134,12 +134,12 @@ impl Verifier {
         Ok(claims)
     }
 
-    /// The claims of `token` if its signature is its key's, for any audience that is known, whatever
-    /// its times say: for revoking it.
+    /// Verifies the signature, the issuer and the audience of a token, but not its times, and returns its claims. It
+    /// also reads tokens for the further audiences. Use it to revoke a token.
     ///
     /// # Errors
     ///
-    /// The [`Refusal`] of the first check that did not pass.
+    /// The [`Refusal`] of the first check that fails.
     pub fn read(&self, token: &str) -> Result<Claims, Refusal> {
         let claims = self.verify_signed(token)?;
         self.check_issuer(&claims)?;
@@ -151,12 +151,12 @@ impl Verifier {
         Ok(claims)
     }
 
-    /// As [`read`](Self::read), of a token that may have expired, and otherwise could be: not one that
-    /// is yet to begin, or lives longer than its kind may.
+    /// Like [`read`](Self::read), but refuses tokens that are not valid yet, and tokens whose lifetime is too long. The
+    /// token may have expired.
     ///
     /// # Errors
     ///
-    /// The [`Refusal`] of the first check that did not pass.
+    /// The [`Refusal`] of the first check that fails.
     pub fn read_past(&self, token: &str, now: u64) -> Result<Claims, Refusal> {
         let claims = self.read(token)?;
         self.check_start(&claims, now)?;
@@ -164,7 +164,7 @@ impl Verifier {
         Ok(claims)
     }
 
-    /// Whether a token that was accepted has been revoked since.
+    /// Returns true if a token that was accepted has been revoked since.
     pub fn is_revoked(&self, claims: &Claims) -> bool {
         self.revocations.as_ref().is_some_and(|list| list.covers(claims))
     }
@@ -191,7 +191,7 @@ impl Verifier {
         key.check(&header, &parts)?;
         let claims = Claims::parse(&parts.payload, self.form)?;
         check_type(&claims, key.token_type())?;
-        // The holder of one audience's key makes no token that another takes as well.
+        // A key of one audience must not sign a token that another audience accepts too.
         let is_its_own = key.audience().is_none_or(|own| claims.aud.is_only(own));
         require(is_its_own, Refusal::AudienceMismatch)?;
         Ok(claims)
@@ -209,7 +209,7 @@ impl Verifier {
         require(is_ours, Refusal::AudienceMismatch)
     }
 
-    /// RFC 7519, section 4.1.4: not accepted on or after `exp`, whatever the leeway is.
+    /// Checks `exp`. A token must not be accepted on or after it (RFC 7519, section 4.1.4), whatever the leeway is.
     fn check_expiry(&self, claims: &Claims, now: u64) -> Result<(), Refusal> {
         require(now < claims.exp, Refusal::Expired)
     }
@@ -219,15 +219,15 @@ impl Verifier {
         require(claims.nbf <= latest && claims.iat <= latest, Refusal::NotYetValid)
     }
 
-    /// A key that leaked for a minute must not sign tokens for ever; refresh tokens are also held
-    /// against their session's row.
+    /// Checks the lifetime, so that nobody can sign tokens that are valid forever with a key that leaked for a minute.
+    /// The issuer also compares refresh tokens with the row of their session.
     fn check_lifetime(&self, claims: &Claims) -> Result<(), Refusal> {
         let lifetime = claims.exp.saturating_sub(claims.iat);
-        let most = match claims.token_type() {
+        let longest = match claims.token_type() {
             TokenType::Access => self.max_access_lifetime.load(Ordering::SeqCst),
             TokenType::Refresh => 10 * 366 * 86_400,
         };
-        require(lifetime <= most, Refusal::LifetimeTooLong)
+        require(lifetime <= longest, Refusal::LifetimeTooLong)
     }
 
     fn check_not_revoked(&self, claims: &Claims) -> Result<(), Refusal> {

@@ -1,5 +1,5 @@
-//! Project Wycheproof's vectors for JSON web signatures and keys (C2SP, Apache-2.0: see the LICENSE
-//! beside them), through the library and through the program that reads them as lines.
+//! The vectors of Project Wycheproof for JSON web signatures and keys (C2SP, Apache-2.0: see the LICENSE beside them).
+//! They are tested with the library and with the program that reads them as lines.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -8,20 +8,20 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 use tessera_verify::Key;
 
-/// The vectors whose result is not the one the file gives, with why.
+/// The vectors whose result in the file is wrong, with the reasons.
 const CONTRADICTIONS: [(u64, &str); 4] = [
-    (367, "byte for byte the valid 357, marked invalid"),
-    (370, "byte for byte the valid 357, marked invalid"),
-    (372, "contains a question mark, which is no base64url, marked valid"),
-    (373, "contains a question mark, which is no base64url, marked valid"),
+    (367, "marked invalid, but the same bytes as 357, which is valid"),
+    (370, "marked invalid, but the same bytes as 357, which is valid"),
+    (372, "marked valid, but contains a question mark, which is not base64url"),
+    (373, "marked valid, but contains a question mark, which is not base64url"),
 ];
 
-/// Refused although marked valid, with why.
+/// The vectors that are marked valid and are refused here, with the reasons.
 const REFUSED: [(u64, &str); 4] = [
-    (346, "signed with PS384 by a key that says it is for PS256"),
-    (350, "signed with PS384 by a key that says it is for PS256"),
-    (347, "the key says it is for ES521, which is no algorithm"),
-    (351, "the key says it is for ES521, which is no algorithm"),
+    (346, "signed with PS384, but the key is for PS256"),
+    (350, "signed with PS384, but the key is for PS256"),
+    (347, "the key is for ES521, which is not an algorithm"),
+    (351, "the key is for ES521, which is not an algorithm"),
 ];
 
 struct Vector {
@@ -33,15 +33,15 @@ struct Vector {
 
 fn vectors(file: &str) -> Vec<Vector> {
     let path = format!("{}/tests/wycheproof/{file}", env!("CARGO_MANIFEST_DIR"));
-    let text = std::fs::read_to_string(path).expect("the file is there");
+    let text = std::fs::read_to_string(path).expect("the file can be read");
     let document: Value = serde_json::from_str(&text).expect("the file is JSON");
-    let groups = document["testGroups"].as_array().expect("there are groups");
+    let groups = document["testGroups"].as_array().expect("the file has groups");
     let mut vectors = Vec::new();
     for group in groups {
         let key = if group["public"].is_null() { &group["private"] } else { &group["public"] };
-        for test in group["tests"].as_array().expect("there are tests") {
+        for test in group["tests"].as_array().expect("the group has tests") {
             vectors.push(Vector {
-                id: test["tcId"].as_u64().expect("an id"),
+                id: test["tcId"].as_u64().expect("the test has an id"),
                 jwk: key.clone(),
                 jws: test["jws"].clone(),
                 valid: test["result"] == "valid",
@@ -67,7 +67,7 @@ fn accepted(vector: &Vector) -> bool {
 }
 
 #[test]
-fn every_signature_is_judged_as_it_should_be() {
+fn every_signature_has_the_expected_result() {
     let vectors = vectors("json_web_signature_test.json");
     assert_eq!(vectors.len(), 401);
     let wrong: BTreeMap<_, _> = vectors
@@ -81,14 +81,14 @@ fn every_signature_is_judged_as_it_should_be() {
 }
 
 #[test]
-fn every_key_is_judged_as_it_should_be() {
+fn every_key_has_the_expected_result() {
     for vector in vectors("json_web_key_test.json") {
         assert_eq!(accepted(&vector), vector.valid, "{}", vector.id);
     }
 }
 
 #[test]
-fn the_program_says_the_same_line_by_line() {
+fn the_program_prints_the_same_results_line_by_line() {
     let vectors = vectors("json_web_signature_test.json");
     let mut program = Command::new(env!("CARGO"))
         .args(["run", "--quiet", "--package", "tessera-verify", "--example", "verify_jsonl"])
@@ -101,13 +101,13 @@ fn the_program_says_the_same_line_by_line() {
         .iter()
         .map(|vector| format!("{}\n", json!({ "jwk": vector.jwk, "jws": vector.jws })))
         .collect();
-    let mut input = program.stdin.take().expect("it reads");
+    let mut input = program.stdin.take().expect("the program has standard input");
     let writer = std::thread::spawn(move || input.write_all(lines.as_bytes()));
-    let output = program.wait_with_output().expect("it ends");
-    writer.join().expect("written").expect("written");
-    let said = String::from_utf8(output.stdout).expect("text");
-    let said: Vec<_> = said.lines().collect();
-    let wanted: Vec<_> =
+    let output = program.wait_with_output().expect("the program ends");
+    writer.join().expect("the writer ends").expect("the program reads all lines");
+    let printed = String::from_utf8(output.stdout).expect("the output is text");
+    let printed: Vec<_> = printed.lines().collect();
+    let results: Vec<_> =
         vectors.iter().map(|vector| if expected(vector) { "valid" } else { "invalid" }).collect();
-    assert_eq!(said, wanted);
+    assert_eq!(printed, results);
 }

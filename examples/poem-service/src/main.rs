@@ -1,6 +1,6 @@
-//! A service that trusts Tessera's tokens: what fastapi-jwt-auth's examples do, in poem.
+//! A service that accepts Tessera's tokens: the examples of fastapi-jwt-auth, in poem.
 //!
-//! Beside `tessera serve --dev`, in the same folder: `cargo run --package poem-service`.
+//! Start `tessera serve --dev`, and then in the same folder `cargo run --package poem-service`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,29 +16,29 @@ use tessera_verify::poem::{
 };
 use tessera_verify::{Guard, Key, KeySet, Verifier};
 
-/// How often published keys are read: they are published ten minutes before they sign.
+/// The interval at which published keys are read. New keys are published ten minutes before they sign.
 const READ_EVERY: Duration = Duration::from_secs(300);
 
-/// A service that trusts Tessera's tokens.
+/// A service that accepts Tessera's tokens.
 #[derive(Parser)]
 struct Arguments {
-    /// Where this service listens
+    /// The address to listen on
     #[arg(long, env = "LISTEN", default_value = "127.0.0.1:8001")]
     listen: String,
-    /// Where Tessera is
+    /// The URL of Tessera
     #[arg(long, env = "TESSERA_URL", default_value = "http://localhost:8000")]
     tessera: String,
-    /// Who issues the tokens: PUBLIC_URL of Tessera
+    /// The issuer of the tokens: PUBLIC_URL of Tessera
     #[arg(long, env = "ISSUER", default_value = "http://localhost:8000")]
     issuer: String,
-    /// Whom the tokens are for
+    /// The audience of the tokens: JWT_AUDIENCE of Tessera
     #[arg(long, env = "AUDIENCE", default_value = "tessera")]
     audience: String,
-    /// The secret of HS256 tokens: APP_SECRET, or better what `tessera keys derive` prints for the
-    /// audience; without it, and without the file, keys are read from Tessera
+    /// The secret of HS256 tokens: APP_SECRET, or better the secret that `tessera keys derive` prints for the audience.
+    /// Without it and without the file, the service reads the keys from Tessera
     #[arg(long, env = "APP_SECRET", hide_env_values = true)]
     secret: Option<String>,
-    /// A file that holds the secret, as a development server makes it
+    /// A file with the secret, which a development server creates
     #[arg(long, env = "APP_SECRET_FILE", default_value = "tessera.secret")]
     secret_file: PathBuf,
 }
@@ -93,12 +93,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .or_else(|| Some(std::fs::read_to_string(&arguments.secret_file).ok()?.trim().to_owned()));
     let keys = match &secret {
         Some(secret) => {
-            println!("verifies HS256 with the secret of the settings or of the file");
+            println!("verifying HS256 tokens with the secret");
             let secret = secret.as_bytes();
             KeySet::verifying([Key::hs256(secret), Key::refresh(secret)])
         }
         None => {
-            println!("verifies with the keys that {} publishes", arguments.tessera);
+            println!("verifying tokens with the keys that {} publishes", arguments.tessera);
             published(&arguments.tessera).await?
         }
     };
@@ -115,24 +115,24 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .at("/refresh-token", get(of_refresh_token))
         .at("/reports", get(reports))
         .data(Guard::new(verifier));
-    println!("listens on http://{}", arguments.listen);
+    println!("listening on http://{}", arguments.listen);
     Ok(Server::new(TcpListener::bind(arguments.listen)).run(routes).await?)
 }
 
-/// The keys that Tessera publishes.
+/// Requests the keys that Tessera publishes.
 async fn published(tessera: &str) -> Result<KeySet, Box<dyn std::error::Error>> {
     let url = format!("{tessera}/.well-known/jwks.json");
     let text = reqwest::get(url).await?.error_for_status()?.text().await?;
     Ok(KeySet::verifying(Key::from_jwks(&text)?))
 }
 
-/// Reads them again and again; while Tessera is away, those that are known go on.
+/// Reads the published keys at each interval. If Tessera does not answer, the service keeps the keys that it has.
 async fn keep_reading(tessera: String, verifier: Arc<Verifier>) {
     loop {
         tokio::time::sleep(READ_EVERY).await;
         match published(&tessera).await {
             Ok(keys) => verifier.replace_keys(keys),
-            Err(error) => eprintln!("the keys could not be read: {error}"),
+            Err(error) => eprintln!("the published keys could not be read: {error}"),
         }
     }
 }

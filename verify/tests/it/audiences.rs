@@ -1,4 +1,4 @@
-//! Who issued a token, and for whom.
+//! The issuer and the audiences of a token.
 
 use serde_json::json;
 use tessera_verify::{Audiences, Claims, Key, KeySet, Refusal, Verifier};
@@ -9,7 +9,7 @@ use crate::support::{
 };
 
 #[test]
-fn another_issuer_is_refused_by_whoever_asks() {
+fn every_method_refuses_another_issuer() {
     for issuer in ["", "https://id.example.co", "https://id.example.com/", "https://ID.example.com"]
     {
         let verifier = Verifier::new(keys(), issuer, AUDIENCE);
@@ -37,7 +37,7 @@ fn an_access_token_is_for_its_audiences() {
 }
 
 #[test]
-fn a_refresh_token_is_for_its_issuer_alone() {
+fn a_refresh_token_is_only_for_its_issuer() {
     let verifier = verifier();
     assert!(verifier.verify_either(&refresh_token(), NOW).is_ok());
     for audience in [json!("reports"), json!([ISSUER, "reports"]), json!(["reports", ISSUER])] {
@@ -48,27 +48,27 @@ fn a_refresh_token_is_for_its_issuer_alone() {
 }
 
 #[test]
-fn more_audiences_are_known_to_whoever_asks_about_tokens() {
+fn tokens_for_the_further_audiences_are_read_but_not_accepted() {
     let verifier = verifier().more_audiences(vec!["billing".into(), "mail".into()]);
     for audience in [json!("billing"), json!("mail"), json!(["x", "mail"]), json!("reports")] {
         let token = Forgery::access().with("aud", audience.clone()).sign();
         assert!(verifier.read(&token).is_ok(), "{audience}");
         assert!(verifier.verify_any(&token, NOW).is_ok(), "{audience}");
         assert!(verifier.read_past(&token, NOW).is_ok(), "{audience}");
-        // It does not take them.
+        // The verifier accepts only tokens for its own audience.
         let is_own = audience == "reports";
         assert_eq!(verifier.verify_either(&token, NOW).is_ok(), is_own, "{audience}");
     }
     let token = Forgery::access().with("aud", "elsewhere").sign();
     assert_eq!(verifier.read(&token), Err(Refusal::AudienceMismatch));
-    // Refresh tokens have no other audience.
+    // Refresh tokens for the further audiences are not read.
     let token = Forgery::refresh().with("aud", "billing").sign();
     assert_eq!(verifier.read(&token), Err(Refusal::AudienceMismatch));
     assert!(verifier.read(&refresh_token()).is_ok());
 }
 
 #[test]
-fn the_key_of_an_audience_makes_tokens_for_nobody_else() {
+fn the_key_of_an_audience_signs_only_tokens_for_this_audience() {
     let secret = b"the secret of one audience alone, of many bytes";
     let key = || Key::hs256(secret).for_audience("reports");
     let keys = KeySet::verifying([Key::hs256(SECRET), key(), Key::refresh(SECRET)]);
@@ -79,7 +79,7 @@ fn the_key_of_an_audience_makes_tokens_for_nobody_else() {
         let token = Forgery::of(&token, secret).with("aud", audience.clone()).sign();
         assert_eq!(verifier.read(&token), Err(Refusal::AudienceMismatch), "{audience}");
     }
-    // The key of everybody makes tokens for everybody.
+    // A key without an audience signs tokens for all audiences.
     let token = Forgery::access().with("aud", json!(["reports", "mail"])).sign();
     assert!(verifier.read(&token).is_ok());
 }

@@ -1,4 +1,4 @@
-//! What a token says, and how it is written.
+//! The claims of a token, and their written form.
 
 use serde_json::{Value, json};
 use tessera_verify::{
@@ -20,7 +20,7 @@ fn of_sessions(token: &str) -> Result<Claims, Refusal> {
 }
 
 #[test]
-fn an_access_token_is_written_as_every_library_reads_it() {
+fn an_access_token_is_written_in_the_form_that_libraries_read() {
     let expected = json!({
         "iss": ISSUER, "sub": user().to_string(), "aud": "reports",
         "iat": NOW, "nbf": NOW - 5, "exp": NOW + 900,
@@ -44,7 +44,7 @@ fn a_refresh_token_is_written_with_its_generation() {
 }
 
 #[test]
-fn claims_without_a_session_and_with_more_are_written_so() {
+fn claims_are_written_without_a_session_and_with_further_claims() {
     let claims = Claims::new(TokenKind::access(false, 1, ""), "i", "client", "a", Uuid::nil());
     let claims = claims.with_extra("act", json!({ "sub": "x" }));
     let written = json!(claims);
@@ -73,7 +73,7 @@ fn a_token_is_read_as_it_was_written() {
 }
 
 #[test]
-fn no_claim_may_be_missing_but_the_session() {
+fn no_claim_except_the_session_may_be_missing() {
     for (claims, forgery) in
         [(access_claims(), Forgery::access()), (refresh_claims(), Forgery::refresh())]
     {
@@ -91,13 +91,13 @@ fn no_claim_may_be_missing_but_the_session() {
 }
 
 #[test]
-fn no_claim_may_stand_twice() {
+fn no_claim_may_appear_twice() {
     for (claims, forgery) in
         [(access_claims(), Forgery::access()), (refresh_claims(), Forgery::refresh())]
     {
         let written = json!(claims);
         for name in names(&claims) {
-            // The same value again would not matter, if readers agreed.
+            // Even the same value twice is refused.
             let token = forgery.clone().and(&name, &written[&name].to_string()).sign();
             assert_eq!(
                 verifier().verify_either(&token, NOW),
@@ -148,7 +148,7 @@ fn a_claim_of_another_type_is_refused() {
 }
 
 #[test]
-fn what_is_no_object_is_refused() {
+fn a_payload_that_is_not_an_object_is_refused() {
     let deep = format!("{{\"x\":{}1{}}}", "[".repeat(500), "]".repeat(500));
     for claims in ["", "[]", "null", "\"x\"", "{", "{\"iss\":", "{1:2}", "{} {}", deep.as_str()] {
         let token = Forgery::access().sign_claims(claims);
@@ -157,7 +157,7 @@ fn what_is_no_object_is_refused() {
 }
 
 #[test]
-fn claims_of_no_place_are_kept_as_they_are() {
+fn claims_without_a_field_are_kept_unchanged() {
     let more = json!({
         "null": null, "bool": true, "no": false, "number": 7, "negative": -7, "float": 1.5,
         "text": "a\"b", "list": [1, "two", [3]], "object": { "a": { "b": [null] } },
@@ -168,7 +168,7 @@ fn claims_of_no_place_are_kept_as_they_are() {
     }
     let claims = judge(&forgery.sign()).unwrap();
     assert_eq!(json!(claims.extra), more);
-    // And are written again.
+    // They are also written again.
     let again = Key::hs256(SECRET).sign(&claims).unwrap();
     assert_eq!(judge(&again).unwrap(), claims);
     assert_eq!(claims.extra.len(), more.as_object().unwrap().len());
@@ -212,7 +212,7 @@ fn a_subject_is_a_uuid_or_a_name() {
         assert_eq!(Subject::from(spelling).uuid(), Some(id));
     }
     assert_eq!((subject.to_string(), format!("{subject:?}")), (text.clone(), text.clone()));
-    // Other forms of a UUID are other names.
+    // Other forms of a UUID are names.
     for name in ["client", id.simple().to_string().as_str(), &format!("{{{text}}}")] {
         let subject = Subject::from(name);
         assert_eq!(subject.uuid(), None, "{name}");
@@ -226,7 +226,7 @@ fn a_subject_is_a_uuid_or_a_name() {
 }
 
 #[test]
-fn a_verifier_of_sessions_takes_no_other_tokens() {
+fn a_verifier_of_sessions_refuses_other_tokens() {
     let taken = [
         Forgery::access(),
         Forgery::refresh(),
@@ -251,7 +251,7 @@ fn a_verifier_of_sessions_takes_no_other_tokens() {
 }
 
 #[test]
-fn a_token_is_fresh_for_as_long_as_its_password_counts() {
+fn a_token_is_fresh_until_the_maximum_age_of_its_password() {
     let given_at = |auth_time| TokenKind::access(true, auth_time, "");
     let fresh = |kind, max_age| {
         let mut claims = access_claims();
@@ -261,14 +261,14 @@ fn a_token_is_fresh_for_as_long_as_its_password_counts() {
     assert!(fresh(given_at(NOW - 60), 60));
     assert!(!fresh(given_at(NOW - 61), 60));
     assert!(fresh(given_at(NOW), 0));
-    // A clock that is behind makes nothing old.
+    // If the clock is behind the time of the password, the token is fresh.
     assert!(fresh(given_at(NOW + 5), 0));
     assert!(!fresh(TokenKind::access(false, NOW, ""), 60));
     assert!(!fresh(TokenKind::refresh(0), 60));
 }
 
 #[test]
-fn the_instant_of_a_token_is_that_of_its_id() {
+fn the_time_of_issue_is_the_time_in_the_id() {
     let at = |jti| {
         let mut claims = access_claims();
         claims.jti = jti;
@@ -276,7 +276,7 @@ fn the_instant_of_a_token_is_that_of_its_id() {
     };
     assert_eq!(at(id_at(NOW * 1000 + 5)), NOW * 1000 + 5);
     assert_eq!(at(id_at(1_999)), 1_999);
-    // Of an id that has none, or one that is not in version 7, it is the second of its issue.
+    // If the id is not a version 7 UUID, the time of issue is the start of the second in `iat`.
     assert_eq!(at(Uuid::from_u128(7)), NOW * 1000);
     let version_1 = Uuid::parse_str("c232ab00-9414-11ec-b3c8-9f6bdeced846").unwrap();
     assert!(version_1.get_timestamp().is_some());
@@ -287,7 +287,7 @@ fn the_instant_of_a_token_is_that_of_its_id() {
 }
 
 #[test]
-fn a_set_that_signs_serves_a_verifier_too() {
+fn a_verifier_can_use_a_set_that_signs() {
     let keys = KeySet::new(Key::hs256(SECRET));
     let token = keys.access(AUDIENCE).unwrap().sign(&access_claims()).unwrap();
     assert_eq!(token, access_token());

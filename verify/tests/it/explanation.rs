@@ -1,4 +1,4 @@
-//! Why a token is or is not accepted, in a sentence with the times that matter.
+//! Explanations of why a token is accepted or refused.
 
 use tessera_verify::{Claims, Key, Refusal, Revocation, RevocationList};
 
@@ -16,14 +16,14 @@ fn explain(token: &str, now: u64) -> String {
 }
 
 #[test]
-fn an_accepted_token_says_whose_it_is_and_how_long_it_is_good() {
+fn the_explanation_of_an_accepted_token_names_its_user_and_its_remaining_life() {
     let explanation = verifier().explain(&access_token(), NOW + 30);
     assert_eq!(explanation.refusal, None);
     assert_eq!(explanation.claims, Some(access_claims()));
     assert_eq!(
         explanation.to_string(),
         format!(
-            "accepted: an access token of user {}, issued 30 seconds ago (at {NOW}) and good for \
+            "accepted: an access token of user {}, issued 30 seconds ago (at {NOW}), valid for \
              another 14 minutes",
             user()
         )
@@ -33,7 +33,7 @@ fn an_accepted_token_says_whose_it_is_and_how_long_it_is_good() {
     assert_eq!(
         explain(&refresh_token(), NOW),
         format!(
-            "accepted: a refresh token of user {}, issued 0 seconds ago (at {NOW}) and good for \
+            "accepted: a refresh token of user {}, issued 0 seconds ago (at {NOW}), valid for \
              another 25 hours",
             user()
         )
@@ -41,7 +41,7 @@ fn an_accepted_token_says_whose_it_is_and_how_long_it_is_good() {
 }
 
 #[test]
-fn a_refused_token_says_why_and_the_time_that_matters() {
+fn the_explanation_of_a_refused_token_has_the_reason_and_the_relevant_time() {
     let cases = [
         (
             access_claims().with_exp(NOW - 35),
@@ -51,23 +51,23 @@ fn a_refused_token_says_why_and_the_time_that_matters() {
         (
             access_claims().with_nbf(NOW + 300),
             Refusal::NotYetValid,
-            format!("the token is not valid yet: it begins in 5 minutes (at {})", NOW + 300),
+            format!("the token is not valid yet: it becomes valid in 5 minutes (at {})", NOW + 300),
         ),
         (
             access_claims().with_iat(NOW + 301),
             Refusal::NotYetValid,
-            format!("the token is not valid yet: it begins in 5 minutes (at {})", NOW + 301),
+            format!("the token is not valid yet: it becomes valid in 5 minutes (at {})", NOW + 301),
         ),
         (
             access_claims().with_exp(NOW + 40 * 86_400),
             Refusal::LifetimeTooLong,
-            "the token lives longer than its kind may: it says 40 days".to_owned(),
+            "the lifetime of the token is longer than allowed: it is 40 days".to_owned(),
         ),
     ];
-    for (claims, refusal, words) in cases {
+    for (claims, refusal, sentence) in cases {
         let explanation = verifier().explain(&sign(&claims), NOW);
         assert_eq!(explanation.refusal, Some(refusal));
-        assert_eq!(explanation.to_string(), format!("refused ({}): {words}", refusal.reason()));
+        assert_eq!(explanation.to_string(), format!("refused ({}): {sentence}", refusal.reason()));
         assert_eq!(explanation.claims, Some(claims));
     }
     let list = RevocationList::new();
@@ -90,11 +90,12 @@ fn a_refused_token_says_why_and_the_time_that_matters() {
 }
 
 #[test]
-fn a_token_that_is_not_ours_says_why_and_nothing_of_its_claims() {
+fn the_explanation_of_a_foreign_token_has_no_claims() {
     for (token, words) in [
         (
             "x".to_owned(),
-            "refused (token_malformed): the token is not three segments of canonical base64url",
+            "refused (token_malformed): the token is not a JWT: three parts in canonical base64url, \
+             separated by dots",
         ),
         (
             Forgery::access().with("iss", "elsewhere").sign(),
@@ -112,7 +113,7 @@ fn a_token_that_is_not_ours_says_why_and_nothing_of_its_claims() {
 }
 
 #[test]
-fn a_span_is_told_in_the_largest_unit_of_which_there_are_two() {
+fn a_span_is_written_in_the_largest_unit_of_which_it_contains_two() {
     for (seconds, words) in [
         (0, "0 seconds"),
         (119, "119 seconds"),
@@ -124,13 +125,14 @@ fn a_span_is_told_in_the_largest_unit_of_which_there_are_two() {
         (864_000, "10 days"),
     ] {
         let token = sign(&access_claims().with_iat(NOW - seconds).with_exp(NOW));
-        let said = explain(&token, NOW);
+        let sentence = explain(&token, NOW);
         assert_eq!(
-            said,
+            sentence,
             format!("refused (token_expired): the token has expired, 0 seconds ago (at {NOW})")
         );
         let expired = sign(&access_claims().with_iat(NOW - seconds).with_exp(NOW - seconds));
-        let said = explain(&expired, NOW);
-        assert!(said.ends_with(&format!(", {words} ago (at {})", NOW - seconds)), "{said}");
+        let sentence = explain(&expired, NOW);
+        let end = format!(", {words} ago (at {})", NOW - seconds);
+        assert!(sentence.ends_with(&end), "{sentence}");
     }
 }

@@ -1,4 +1,4 @@
-//! What a guard lets pass, and what it answers to everybody else.
+//! Guards: the requests that they accept, and the answers to all others.
 
 use tessera_verify::{Denied, Guard, Refusal, Revocation, RevocationList, Verifier};
 
@@ -12,7 +12,7 @@ fn guard() -> Guard {
 }
 
 #[test]
-fn an_access_token_passes_and_nothing_else() {
+fn a_guard_accepts_access_tokens_only() {
     let guard = guard();
     assert_eq!(guard.required(Some(&access_token()), NOW), Ok(access_claims()));
     assert_eq!(guard.required(None, NOW), Err(Denied::NoToken));
@@ -25,7 +25,7 @@ fn an_access_token_passes_and_nothing_else() {
 }
 
 #[test]
-fn a_token_that_is_refused_is_not_as_good_as_none() {
+fn an_optional_token_that_is_not_valid_is_refused() {
     let guard = guard();
     assert_eq!(guard.optional(None, NOW), Ok(None));
     assert_eq!(guard.optional(Some(&access_token()), NOW), Ok(Some(access_claims())));
@@ -34,7 +34,7 @@ fn a_token_that_is_refused_is_not_as_good_as_none() {
 }
 
 #[test]
-fn a_refresh_token_passes_where_it_belongs() {
+fn a_guard_of_refresh_tokens_accepts_refresh_tokens_only() {
     let guard = guard();
     assert_eq!(guard.refresh(Some(&refresh_token()), NOW), Ok(refresh_claims()));
     assert_eq!(guard.refresh(None, NOW), Err(Denied::NoToken));
@@ -43,7 +43,7 @@ fn a_refresh_token_passes_where_it_belongs() {
 }
 
 #[test]
-fn a_password_counts_for_as_long_as_the_guard_says() {
+fn a_token_is_fresh_for_as_long_as_the_guard_is_set_to() {
     let given_at = |auth_time| Forgery::access().with("auth_time", auth_time).sign();
     let stale = |max_age| Denied::NotFresh { max_age };
     let guard = guard();
@@ -79,7 +79,7 @@ fn a_scope_is_a_whole_word() {
 }
 
 #[test]
-fn a_guard_has_the_verifier_that_decides() {
+fn a_guard_uses_the_revocation_list_of_its_verifier() {
     let list = RevocationList::new();
     list.add(Revocation::session(session(), NOW + 1000));
     let guard = Guard::new(verifier_with(list));
@@ -93,13 +93,13 @@ fn a_guard_has_the_verifier_that_decides() {
     );
 }
 
-/// Status, detail, challenge, seconds to wait, sentence.
+/// The status, the detail, the challenge, the seconds to wait and the sentence of an answer.
 type Answer = (u16, &'static str, Option<&'static str>, Option<u64>, &'static str);
 
 #[test]
-fn each_denial_is_answered_as_tessera_answers() {
+fn each_denial_has_the_answer_that_tessera_gives() {
     let answers: [(Denied, Answer); 5] = [
-        (Denied::NoToken, (401, "Unauthorized", Some("Bearer"), None, "no token was shown")),
+        (Denied::NoToken, (401, "Unauthorized", Some("Bearer"), None, "the request has no token")),
         (
             Denied::Refused(Refusal::Expired),
             (
@@ -133,7 +133,7 @@ fn each_denial_is_answered_as_tessera_answers() {
                 "INSUFFICIENT_SCOPE",
                 Some("Bearer error=\"insufficient_scope\", scope=\"reports\""),
                 None,
-                "the token lacks the scope reports",
+                "the token does not have the scope reports",
             ),
         ),
         (
@@ -143,7 +143,7 @@ fn each_denial_is_answered_as_tessera_answers() {
                 "SERVICE_UNAVAILABLE",
                 None,
                 Some(1),
-                "nobody can tell now whether the token was revoked",
+                "the service cannot tell now whether the token was revoked",
             ),
         ),
     ];

@@ -1,4 +1,4 @@
-//! The header of a token: nothing in it is the sender's choice.
+//! The header of a token. Its sender chooses neither the key nor the algorithm.
 
 use serde_json::{Value, json};
 use tessera_verify::{Key, Refusal, TokenType};
@@ -16,7 +16,7 @@ fn a_header_names_the_type_the_algorithm_and_the_key() {
 }
 
 #[test]
-fn a_header_that_asks_for_something_is_refused() {
+fn a_header_with_an_unsupported_member_is_refused() {
     let attacks: [(&str, Value); 10] = [
         ("crit", json!(["exp"])),
         ("b64", json!(false)),
@@ -37,7 +37,7 @@ fn a_header_that_asks_for_something_is_refused() {
             assert_eq!(key.verify(&token), Err(Refusal::HeaderUnsupported), "{name}");
         }
     }
-    // Any other member means nothing.
+    // All other members are ignored.
     assert!(judge(&Forgery::access().with_header("more", json!({ "a": 1 })).sign()).is_ok());
 }
 
@@ -74,7 +74,7 @@ fn the_type_in_the_header_is_a_media_type() {
         let token = Forgery::access().with_header("typ", typ).sign();
         assert_eq!(judge(&token), Err(Refusal::HeaderUnsupported), "{typ}");
     }
-    // A key is for one type of token.
+    // Each key is for one type of token.
     for forgery in [
         Forgery::access().with_header("typ", "RT+JWT"),
         Forgery::refresh().with_header("typ", "JWT"),
@@ -85,7 +85,7 @@ fn the_type_in_the_header_is_a_media_type() {
 }
 
 #[test]
-fn the_algorithm_is_the_keys_and_never_the_tokens_wish() {
+fn the_algorithm_is_that_of_the_key_whatever_the_token_says() {
     for alg in ["none", "None", "", "hs256", "HS384", "HS512", "RS256", "ES256", "EdDSA", "HS256 "]
     {
         let token = Forgery::access().with_header("alg", alg).sign();

@@ -1,4 +1,4 @@
-//! Keys as others publish them, read strictly.
+//! Published keys, which are parsed strictly.
 
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
@@ -17,7 +17,7 @@ fn reads(jwk: &Value) -> bool {
     Key::from_jwk(&jwk.to_string()).is_ok()
 }
 
-/// Tells whether the key verifies a token that says `alg` with this signature.
+/// Verifies a token with this `alg` and this signature with the key.
 fn verifies(jwk: &Value, alg: &str, sign: impl Fn(&[u8]) -> Vec<u8>) -> Result<(), Refusal> {
     let header = segment(json!({ "alg": alg }).to_string());
     let signed = format!("{header}.{}", segment("{}"));
@@ -81,14 +81,14 @@ fn a_secret_is_at_least_as_long_as_its_digest() {
         ("HS384", 48, hmac::HMAC_SHA384),
         ("HS512", 64, hmac::HMAC_SHA512),
     ];
-    for (alg, least, algorithm) in algorithms {
-        for length in [least, least + 1] {
+    for (alg, min_length, algorithm) in algorithms {
+        for length in [min_length, min_length + 1] {
             let jwk = secret_of(length, alg);
             let key = hmac::Key::new(algorithm, &vec![7; length]);
             let sign = |message: &[u8]| hmac::sign(&key, message).as_ref().to_vec();
             assert_eq!(verifies(&jwk, alg, sign), Ok(()), "{alg}");
         }
-        assert!(!reads(&secret_of(least - 1, alg)), "{alg}");
+        assert!(!reads(&secret_of(min_length - 1, alg)), "{alg}");
         assert!(!reads(&secret_of(0, alg)), "{alg}");
     }
     let jwk = secret_of(64, "HS256");
@@ -124,7 +124,7 @@ fn a_curve_has_one_algorithm() {
         for name in ["x", "y", "crv", "kty"] {
             assert!(!reads(&without(&jwk, name)), "{name}");
         }
-        // Nor does a key of another type become one by naming the algorithm.
+        // A key of another type is refused, even if it names the algorithm.
         for kty in ["RSA", "oct"] {
             let other = with(&with(&without(&jwk, "crv"), "kty", kty), "alg", alg);
             assert!(!reads(&other), "{kty}");
@@ -132,7 +132,7 @@ fn a_curve_has_one_algorithm() {
         for (name, length) in [("x", 31), ("y", 31), ("x", 33), ("y", 33), ("x", 49), ("y", 47)] {
             assert!(!reads(&with(&jwk, name, segment(vec![1; length]))), "{name}");
         }
-        // One long and one short coordinate are no point, even if there are as many bytes in all.
+        // A long and a short coordinate are refused, even if their total length is right.
         assert!(!reads(&with(&with(&jwk, "x", segment(vec![1; 31])), "y", segment(vec![1; 33]))));
     }
 }
@@ -161,7 +161,7 @@ fn an_edwards_key_is_thirty_two_bytes() {
 }
 
 #[test]
-fn an_rsa_key_has_the_algorithm_that_it_says() {
+fn an_rsa_key_has_the_algorithm_that_it_names() {
     let (pair, jwk) = rsa();
     let algorithms: [(&str, &'static dyn RsaEncoding); 6] = [
         ("RS256", &RSA_PKCS1_SHA256),
@@ -185,7 +185,7 @@ fn an_rsa_key_has_the_algorithm_that_it_says() {
         assert!(!reads(&without(&jwk, name)), "{name}");
     }
     assert!(!reads(&with(&jwk, "crv", "P-256")));
-    // A public key is no secret.
+    // A public key is not accepted as a secret, and a secret is not accepted as a public key.
     assert!(!reads(&with(&with(&jwk, "alg", "HS256"), "k", segment([7; 64]))));
     assert!(!reads(&with(&secret_of(64, "RS256"), "kty", "oct")));
     assert!(!reads(&with(&secret_of(64, "HS256"), "kty", "RSA")));
@@ -203,10 +203,10 @@ fn a_key_of_the_faulty_generator_is_refused() {
         let e = segment([1, 0, 1]);
         json!({ "kty": "RSA", "alg": "RS256", "n": segment(modulus), "e": e })
     };
-    // Modulo each prime these are 65537 and 1.
+    // Modulo each prime, these are 65537 and 1.
     assert!(!reads(&of(&product, [1, 0, 1])));
     assert!(!reads(&of(&product, [0, 0, 1])));
-    // 3 is no power of 65537 modulo 11, and the others are anything.
+    // Modulo 11, 3 is not a power of 65537. The other numbers are arbitrary.
     assert!(reads(&of(&product, [0, 0, 3])));
     assert!(reads(&of(&[5], [0, 0, 1])));
     assert!(reads(&of(&[9, 200, 17], [1, 0, 1])));
@@ -231,7 +231,7 @@ fn a_key_is_for_signatures() {
 }
 
 #[test]
-fn a_key_is_read_strictly() {
+fn a_key_is_parsed_strictly() {
     let (_, jwk) = ed25519();
     assert_eq!(Key::from_jwk(&jwk.to_string()).unwrap().id(), "");
     assert_eq!(Key::from_jwk(&with(&jwk, "kid", "a name").to_string()).unwrap().id(), "a name");
@@ -254,7 +254,7 @@ fn a_key_is_read_strictly() {
 }
 
 #[test]
-fn a_set_leaves_out_what_it_cannot_use() {
+fn a_set_skips_keys_that_cannot_be_used() {
     let (_, first) = ed25519();
     let (_, second) = rsa();
     let keys = |keys: &[Value]| {
@@ -272,7 +272,7 @@ fn a_set_leaves_out_what_it_cannot_use() {
     for other in unusable {
         assert_eq!(keys(&[other, first.clone()]), Ok(vec!["a".to_owned()]));
     }
-    // Two keys of no name are no two keys of one name.
+    // Two keys without a name do not have the same name.
     let nameless = without(&first, "kid");
     assert_eq!(keys(&[nameless.clone(), nameless]).map(|keys| keys.len()), Ok(2));
 }
@@ -286,7 +286,7 @@ fn a_set_that_contradicts_itself_is_refused() {
     assert!(!reads(json!([named("a"), named("a")])));
     assert!(!reads(json!([named("a"), named("b"), named("a")])));
     assert!(!reads(json!([named("a"), { "kty": "new", "kid": "a" }])));
-    // Who publishes a secret beside public keys has published the secret.
+    // A set with public keys is published, so it must not contain secrets.
     let secret = |name: &str| with(&secret_of(32, "HS256"), "kid", name);
     assert!(reads(json!([secret("s")])));
     assert!(reads(json!([secret("s"), secret("t")])));

@@ -1,4 +1,4 @@
-//! Keys: each with one algorithm, for one type of token.
+//! Keys, each for one algorithm and one type of token.
 
 use std::sync::LazyLock;
 
@@ -18,14 +18,14 @@ use crate::support::{
 
 use SigningAlgorithm::{EdDsa, Es256, Hs256, Rs256};
 
-/// The one RSA key of these tests, for it takes long to make.
+/// The RSA key of these tests. There is only one, because it takes long to generate.
 pub(crate) fn rsa() -> &'static RsaKeyPair {
     static PAIR: LazyLock<RsaKeyPair> =
         LazyLock::new(|| RsaKeyPair::generate(KeySize::Rsa2048).unwrap());
     &PAIR
 }
 
-/// A private key of an algorithm that has some.
+/// Generates a private key in PKCS #8 for an algorithm that has private keys.
 pub(crate) fn pkcs8(algorithm: SigningAlgorithm) -> Vec<u8> {
     match algorithm {
         Rs256 => AsDer::<Pkcs8V1Der<'_>>::as_der(rsa()).unwrap().as_ref().to_vec(),
@@ -58,7 +58,7 @@ fn an_algorithm_has_the_name_that_tokens_give_it() {
 }
 
 #[test]
-fn every_algorithm_signs_what_its_public_key_verifies() {
+fn the_public_key_of_every_algorithm_verifies_its_signatures() {
     for algorithm in [Rs256, Es256, EdDsa] {
         let key = pair(algorithm);
         let public = json!(key.public().unwrap());
@@ -74,7 +74,7 @@ fn every_algorithm_signs_what_its_public_key_verifies() {
         assert_eq!(verifying.id(), key.id());
         let verifier = Verifier::new(KeySet::verifying([verifying]), ISSUER, AUDIENCE);
         assert_eq!(verifier.verify_either(&token, NOW), Ok(access_claims()));
-        // It signs no refresh token, and its verifying half signs nothing.
+        // The key does not sign refresh tokens, and its public key signs nothing.
         assert!(key.sign(&refresh_claims()).is_err());
         assert!(Key::from_jwk(&public.to_string()).unwrap().sign(&access_claims()).is_err());
         let other = Verifier::new(KeySet::new(pair(EdDsa)), ISSUER, AUDIENCE);
@@ -83,7 +83,7 @@ fn every_algorithm_signs_what_its_public_key_verifies() {
 }
 
 #[test]
-fn a_private_key_is_of_its_algorithm_alone() {
+fn a_private_key_is_for_its_own_algorithm_only() {
     let keys = [Rs256, Es256, EdDsa].map(|algorithm| (algorithm, pkcs8(algorithm)));
     for (of, pkcs8) in &keys {
         for algorithm in [Hs256, Rs256, Es256, EdDsa] {
@@ -94,7 +94,7 @@ fn a_private_key_is_of_its_algorithm_alone() {
 }
 
 #[test]
-fn a_public_key_is_no_secret() {
+fn a_public_key_is_not_accepted_as_an_hmac_secret() {
     for algorithm in [Rs256, Es256, EdDsa] {
         let key = pair(algorithm);
         let public = json!(key.public().unwrap());
@@ -110,7 +110,7 @@ fn a_public_key_is_no_secret() {
 }
 
 #[test]
-fn an_hmac_key_has_no_public_half_and_one_name_for_its_secret() {
+fn an_hmac_key_has_no_public_key_and_its_name_depends_on_its_secret() {
     let key = Key::hs256(SECRET);
     assert!(key.public().is_none());
     assert_eq!((key.id(), key.id().len()), (Key::hs256(SECRET).id(), 16));
@@ -132,7 +132,7 @@ fn a_key_signs_one_type_of_token() {
 }
 
 #[test]
-fn a_key_verifies_what_it_signed_and_looks_at_no_claim() {
+fn a_key_verifies_its_signatures_and_ignores_the_claims() {
     let key = Key::hs256(SECRET);
     let payload = key.verify(&access_token()).unwrap();
     assert_eq!(serde_json::from_slice::<Value>(&payload).unwrap(), json!(access_claims()));
@@ -149,7 +149,7 @@ fn a_key_verifies_what_it_signed_and_looks_at_no_claim() {
 }
 
 #[test]
-fn a_key_that_is_replaced_is_unknown_from_then_on() {
+fn a_replaced_key_is_unknown_from_then_on() {
     let verifier = verifier();
     assert!(verifier.verify(&access_token(), TokenType::Access, NOW).is_ok());
     assert!(verifier.keys().access(AUDIENCE).is_none());

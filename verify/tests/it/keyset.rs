@@ -1,4 +1,4 @@
-//! Which key of a set signs, and which verify.
+//! Sets of keys, with the keys that sign and those that verify.
 
 use serde_json::json;
 use tessera_verify::{Key, KeySet, SigningAlgorithm, Verifier};
@@ -19,7 +19,7 @@ fn named(secret: &str) -> Option<String> {
 }
 
 #[test]
-fn the_latest_key_of_an_audience_signs_for_it() {
+fn the_latest_key_for_an_audience_signs_its_tokens() {
     let keys = KeySet::new(key("first"))
         .with_access(key("second"))
         .with_access(key("mail").for_audience("mail"))
@@ -34,7 +34,7 @@ fn the_latest_key_of_an_audience_signs_for_it() {
 }
 
 #[test]
-fn keys_that_verify_sign_nothing() {
+fn keys_that_only_verify_sign_nothing() {
     let keys = KeySet::verifying([key("a"), Key::refresh(b"a")]).with_previous(key("b"));
     assert_eq!(signs(&keys, "anybody"), None);
     assert!(keys.refresh().is_none());
@@ -59,7 +59,7 @@ fn every_key_of_a_set_verifies() {
 }
 
 #[test]
-fn a_key_that_verifies_already_may_sign_and_is_published_once() {
+fn a_key_that_already_verifies_can_sign_and_is_published_once() {
     let (first, second) = (pair(SigningAlgorithm::EdDsa), pair(SigningAlgorithm::Es256));
     let (first, second) = (std::sync::Arc::new(first), std::sync::Arc::new(second));
     let keys = KeySet::default()

@@ -1,7 +1,7 @@
-//! What this crate promises, held by its own tests. `cargo mutants --package tessera-verify` asks whether
-//! they hold it: `.cargo/mutants.toml` has its settings.
+//! The tests of this crate. `cargo mutants --package tessera-verify` checks that they notice changes of the code. Its
+//! settings are in `.cargo/mutants.toml`.
 
-#![expect(clippy::unwrap_used, reason = "a test that has no answer has failed")]
+#![expect(clippy::unwrap_used, reason = "a test fails if a value is missing")]
 
 mod audiences;
 mod claims;

@@ -92,7 +92,7 @@ fn header_of(response: &Response, name: header::HeaderName) -> Option<&str> {
 }
 
 #[tokio::test]
-async fn a_handler_is_given_the_claims_and_the_token() {
+async fn a_handler_gets_the_claims_and_the_token() {
     let token = access().sign();
     let user = access_claims().sub.to_string();
     assert_eq!(with("/required", &token).await, (200, format!("{user} {token}")));
@@ -105,7 +105,7 @@ async fn a_handler_is_given_the_claims_and_the_token() {
 }
 
 #[tokio::test]
-async fn a_handler_is_not_reached_without_what_it_asks_for() {
+async fn a_handler_is_not_called_without_the_token_that_it_requires() {
     for path in ["/required", "/optional", "/fresh", "/scoped"] {
         assert_eq!(with(path, &refresh()).await.0, 401, "{path}");
         assert_eq!(with(path, "x").await.0, 401, "{path}");
@@ -126,7 +126,7 @@ async fn a_handler_is_not_reached_without_what_it_asks_for() {
 }
 
 #[tokio::test]
-async fn a_header_that_holds_no_token_is_not_the_same_as_no_header() {
+async fn a_header_without_a_token_is_refused_even_if_the_token_is_optional() {
     let token = access().sign();
     let bearer = format!("Bearer {token}");
     for headers in [&["Basic x"][..], &["Bearer"], &["Bearer "], &[&bearer, &bearer], &[&token]] {
@@ -140,7 +140,7 @@ async fn a_header_that_holds_no_token_is_not_the_same_as_no_header() {
 }
 
 #[tokio::test]
-async fn a_route_without_a_guard_lets_nobody_pass() {
+async fn a_route_without_a_guard_refuses_all_requests() {
     let request = Request::builder()
         .uri("/required".parse().unwrap())
         .header(header::AUTHORIZATION, format!("Bearer {}", access().sign()))
@@ -169,7 +169,7 @@ async fn a_denial_is_json_with_a_challenge_or_a_time_to_wait() {
 }
 
 #[test]
-fn a_bearer_token_is_read_from_one_header_in_any_case() {
+fn a_bearer_token_is_read_from_a_single_header_in_upper_or_lower_case() {
     let read = |values: &[&[u8]]| {
         let mut headers = HeaderMap::new();
         for value in values {
@@ -189,7 +189,7 @@ fn a_bearer_token_is_read_from_one_header_in_any_case() {
 }
 
 #[tokio::test]
-async fn the_debug_form_of_a_token_shows_what_it_says_and_not_the_token() {
+async fn the_debug_form_of_a_token_shows_its_claims_but_not_the_token() {
     #[handler]
     fn debug(jwt: JwtRequired) -> String {
         format!("{jwt:?}")
@@ -198,8 +198,8 @@ async fn the_debug_form_of_a_token_shows_what_it_says_and_not_the_token() {
     let request =
         Request::builder().header(header::AUTHORIZATION, format!("Bearer {token}")).finish();
     let app = debug.data(Guard::new(verifier()));
-    let said = app.get_response(request).await.take_body().into_string().await.unwrap();
-    assert!(said.starts_with("JwtRequired { claims: Claims {"), "{said}");
-    assert!(!said.contains(token.rsplit_once('.').unwrap().1), "{said}");
+    let shown = app.get_response(request).await.take_body().into_string().await.unwrap();
+    assert!(shown.starts_with("JwtRequired { claims: Claims {"), "{shown}");
+    assert!(!shown.contains(token.rsplit_once('.').unwrap().1), "{shown}");
     assert_eq!(Denied::Refused(Refusal::Revoked).status(), 401);
 }

@@ -1,4 +1,4 @@
-//! The list of what was revoked.
+//! The revocation list.
 
 use std::sync::Arc;
 
@@ -23,14 +23,14 @@ fn covers(entry: Revocation, claims: &Claims) -> bool {
 }
 
 #[test]
-fn a_revoked_token_is_refused_by_whoever_asks() {
+fn every_method_that_verifies_refuses_a_revoked_token() {
     let verifier = verifier_with(list([Revocation::token(access_claims().jti, UNTIL)]));
     let token = access_token();
     assert_eq!(verifier.verify(&token, TokenType::Access, NOW), Err(Refusal::Revoked));
     assert_eq!(verifier.verify_either(&token, NOW), Err(Refusal::Revoked));
     assert_eq!(verifier.verify_any(&token, NOW), Err(Refusal::Revoked));
     assert!(verifier.is_revoked(&access_claims()));
-    // For revoking it again it is read all the same.
+    // It can still be read, so that it can be revoked again.
     assert_eq!(verifier.read(&token), Ok(access_claims()));
     assert_eq!(verifier.read_past(&token, NOW), Ok(access_claims()));
     assert!(verifier.verify_either(&refresh_token(), NOW).is_ok());
@@ -44,7 +44,7 @@ fn a_verifier_without_a_list_revokes_nothing() {
 }
 
 #[test]
-fn what_is_added_later_is_refused_from_then_on() {
+fn a_token_is_refused_from_the_time_when_it_is_revoked() {
     let list = Arc::new(RevocationList::new());
     let verifier = verifier().revocations(Arc::clone(&list));
     assert!(verifier.verify_either(&access_token(), NOW).is_ok());
@@ -56,7 +56,7 @@ fn what_is_added_later_is_refused_from_then_on() {
 }
 
 #[test]
-fn a_token_is_covered_by_its_id_its_session_and_its_user() {
+fn a_token_is_revoked_by_its_id_its_session_or_its_user() {
     let other = Uuid::from_u128(0x9999);
     let (access, refresh) = (access_claims(), refresh_claims());
     assert!(covers(Revocation::token(access.jti, UNTIL), &access));
@@ -67,7 +67,7 @@ fn a_token_is_covered_by_its_id_its_session_and_its_user() {
     assert!(!covers(Revocation::session(other, UNTIL), &access));
     assert!(covers(Revocation::user(user(), u64::MAX, UNTIL), &access));
     assert!(!covers(Revocation::user(other, u64::MAX, UNTIL), &access));
-    // One id is not another's.
+    // An id of one kind does not cover another kind.
     for id in [session(), user()] {
         assert!(!covers(Revocation::token(id, UNTIL), &access));
     }
@@ -80,7 +80,7 @@ fn a_token_is_covered_by_its_id_its_session_and_its_user() {
 }
 
 #[test]
-fn a_token_of_no_session_is_covered_by_none() {
+fn no_session_covers_a_token_without_a_session() {
     let mut claims = access_claims();
     claims.sid = None;
     assert!(!covers(Revocation::session(session(), UNTIL), &claims));
@@ -89,7 +89,7 @@ fn a_token_of_no_session_is_covered_by_none() {
 }
 
 #[test]
-fn a_subject_of_any_name_is_revoked() {
+fn a_subject_can_be_revoked_by_name() {
     let mut claims = access_claims();
     claims.sub = "a client".into();
     assert!(covers(Revocation::user("a client", u64::MAX, UNTIL), &claims));
@@ -100,7 +100,7 @@ fn a_subject_of_any_name_is_revoked() {
 }
 
 #[test]
-fn a_cut_off_covers_what_was_issued_up_to_its_millisecond() {
+fn a_cut_off_covers_tokens_that_were_issued_up_to_its_millisecond() {
     let cut_off = NOW * 1000 + 5;
     for (issued, is_covered) in [(cut_off - 1, true), (cut_off, true), (cut_off + 1, false)] {
         let mut claims = access_claims();
@@ -108,12 +108,12 @@ fn a_cut_off_covers_what_was_issued_up_to_its_millisecond() {
         let entry = Revocation::user(user(), cut_off, UNTIL);
         assert_eq!(covers(entry, &claims), is_covered, "{issued}");
     }
-    // Refresh tokens live and die with their session.
+    // A cut-off does not cover refresh tokens, which end with their session.
     assert!(!covers(Revocation::user(user(), u64::MAX, UNTIL), &refresh_claims()));
 }
 
 #[test]
-fn the_later_cut_off_holds_in_whatever_order_they_come() {
+fn the_later_cut_off_applies_in_any_order() {
     let entries =
         [Revocation::user(user(), 5000, NOW + 100), Revocation::user(user(), 6000, NOW + 50)];
     for order in [[0, 1], [1, 0], [1, 1]] {
@@ -129,7 +129,7 @@ fn the_later_cut_off_holds_in_whatever_order_they_come() {
 }
 
 #[test]
-fn the_later_end_of_an_entry_holds_in_whatever_order_they_come() {
+fn the_later_end_of_an_entry_applies_in_any_order() {
     type Make = fn(u64) -> Revocation;
     let entries: [Make; 2] = [
         |until| Revocation::token(access_claims().jti, until),
@@ -147,7 +147,7 @@ fn the_later_end_of_an_entry_holds_in_whatever_order_they_come() {
 }
 
 #[test]
-fn a_lift_takes_back_the_entries_of_its_kind_alone() {
+fn a_lift_removes_only_the_entries_of_its_kind() {
     let id = Uuid::from_u128(1);
     let entries =
         || [Revocation::token(id, 1), Revocation::session(id, 1), Revocation::user(id, 1, 1)];
@@ -163,14 +163,14 @@ fn a_lift_takes_back_the_entries_of_its_kind_alone() {
         (claims.jti, claims.sid) = (Uuid::nil(), Some(id));
         assert_eq!(list.covers(&claims), lifted != 1);
         assert_eq!(list.issued_by(&id.into()), (lifted != 2).then_some(1));
-        // Another id's stays.
+        // The entries of another id stay.
         list.lift(Revocation::token(Uuid::nil(), 1));
         assert_eq!(list.len(), 2);
     }
 }
 
 #[test]
-fn many_entries_are_each_found_again() {
+fn each_of_many_entries_is_found() {
     let list = RevocationList::new();
     assert!(list.is_empty());
     assert_eq!(list.len(), 0);
@@ -190,7 +190,7 @@ fn many_entries_are_each_found_again() {
 }
 
 #[test]
-fn a_clock_that_jumps_revives_no_token() {
+fn a_clock_that_jumps_ahead_and_back_makes_no_revoked_token_valid() {
     let list = RevocationList::new();
     assert_eq!(list.dropped_before(), 0);
     list.drop_before(NOW + 100);

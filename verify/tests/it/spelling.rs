@@ -1,14 +1,14 @@
-//! The compact form of a token has one spelling, and a bound.
+//! The compact form of a token: it has one spelling and a maximum length.
 
 use tessera_verify::{Key, MAX_TOKEN_LENGTH, Refusal};
 
 use crate::support::{Forgery, SECRET, access_token, judge};
 
 #[test]
-fn a_token_of_the_greatest_length_is_read() {
+fn a_token_of_the_maximum_length_is_read() {
     assert_eq!(MAX_TOKEN_LENGTH, 8192);
     let of_length = |length: usize| {
-        // Three characters of a claim are four of a token: the last ones are in the header.
+        // Three characters of a claim make four characters of a token. Padding in the header gives the other lengths.
         (0..4).find_map(|more| {
             let empty = Forgery::access().with_header("x", "x".repeat(more)).with("x", "");
             let room = (length - empty.sign().len()) * 3 / 4;
@@ -24,7 +24,7 @@ fn a_token_of_the_greatest_length_is_read() {
 }
 
 #[test]
-fn what_is_not_three_segments_is_refused() {
+fn a_text_that_is_not_three_segments_is_refused() {
     let token = access_token();
     let parts: Vec<_> = token.split('.').collect();
     let [header, claims, signature] = parts[..] else { panic!("three segments") };
@@ -48,7 +48,7 @@ fn a_segment_is_canonical_base64url() {
     let token = access_token();
     let parts: Vec<_> = token.split('.').collect();
     let [header, claims, signature] = parts[..] else { panic!("three segments") };
-    // The last character of 32 bytes has two bits that say nothing.
+    // The last character of 32 bytes in base64url has two unused bits.
     let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let (rest, last) = signature.split_at(signature.len() - 1);
     let place = alphabet.find(last).unwrap();
@@ -71,7 +71,7 @@ fn a_segment_is_canonical_base64url() {
 }
 
 #[test]
-fn another_signature_is_refused() {
+fn a_signature_that_does_not_match_is_refused() {
     let token = access_token();
     let (signed, signature) = token.rsplit_once('.').unwrap();
     let first = if signature.starts_with('A') { "B" } else { "A" };
@@ -86,7 +86,7 @@ fn another_signature_is_refused() {
     for attack in attacks {
         assert_eq!(judge(&attack), Err(Refusal::SignatureInvalid), "{attack}");
     }
-    // Nor are other claims under a good signature.
+    // Other claims with this signature are refused too.
     let other = Forgery::access().with("sub", "somebody else").sign();
     let mixed = format!("{}.{signature}", other.rsplit_once('.').unwrap().0);
     assert_eq!(judge(&mixed), Err(Refusal::SignatureInvalid));

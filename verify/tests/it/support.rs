@@ -1,4 +1,4 @@
-//! Tokens made by hand, member by member, and verifiers that judge them.
+//! Tokens that tests build member by member, and verifiers for them.
 
 use aws_lc_rs::hmac;
 use base64::Engine;
@@ -22,7 +22,7 @@ pub(crate) fn session() -> Uuid {
     Uuid::from_u128(0x2222)
 }
 
-/// A version 7 id of this instant.
+/// Creates a version 7 UUID with this time.
 pub(crate) fn id_at(millis: u64) -> Uuid {
     Builder::from_unix_timestamp_millis(millis, &[7; 10]).into_uuid()
 }
@@ -64,7 +64,7 @@ pub(crate) fn verifier_with(list: RevocationList) -> Verifier {
     verifier().revocations(list.into())
 }
 
-/// What becomes of a token as an access token, now.
+/// Verifies a token as an access token, now.
 pub(crate) fn judge(token: &str) -> Result<Claims, Refusal> {
     verifier().verify(token, TokenType::Access, NOW)
 }
@@ -73,13 +73,13 @@ pub(crate) fn segment(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// The JSON of one segment of a token.
+/// Returns the JSON of one segment of a token.
 pub(crate) fn part(token: &str, index: usize) -> Value {
     let part = token.split('.').nth(index).unwrap();
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
 }
 
-/// The members of an object in their order, each value as it is written.
+/// The members of an object in their order, with the JSON text of each value.
 #[derive(Debug, Clone)]
 struct Object(Vec<(String, String)>);
 
@@ -105,7 +105,7 @@ impl Object {
     }
 }
 
-/// A token that says what a test likes, with a good signature.
+/// A token with any header and claims, and a valid signature.
 #[derive(Clone)]
 pub(crate) struct Forgery {
     header: Object,
@@ -113,7 +113,7 @@ pub(crate) struct Forgery {
     secret: Vec<u8>,
 }
 
-/// Without the secret.
+/// Writes the header and the claims, without the secret.
 impl std::fmt::Debug for Forgery {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "{:?}.{:?}", self.header, self.claims)
@@ -144,7 +144,7 @@ impl Forgery {
         self
     }
 
-    /// Writes one more member after the others, as it stands.
+    /// Adds a member after the others. `value` is its JSON text.
     pub(crate) fn and(mut self, name: &str, value: &str) -> Self {
         self.claims.0.push((name.to_owned(), value.to_owned()));
         self
@@ -192,7 +192,7 @@ pub(crate) fn sign_hs256(signed: &str, secret: &[u8]) -> String {
     format!("{signed}.{}", segment(hmac::sign(&key, signed.as_bytes())))
 }
 
-/// The names of the claims of each kind.
+/// Returns the names of these claims.
 pub(crate) fn names(of: &Claims) -> Vec<String> {
     let Value::Object(members) = json!(of) else { panic!("claims are an object") };
     members.keys().cloned().collect()

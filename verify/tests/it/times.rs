@@ -1,4 +1,4 @@
-//! When a token is valid, to the second, and of which kind it must be.
+//! The times at which a token is valid, and the kind that it must have.
 
 use tessera_verify::{Claims, DEFAULT_LEEWAY, Key, MAX_LEEWAY, Refusal, TokenType, Verifier};
 
@@ -15,7 +15,7 @@ fn sign(claims: &Claims) -> String {
     key.sign(claims).unwrap()
 }
 
-/// What each way of asking says of a token: as its type, as either, as any audience's.
+/// Verifies a token with each method, and checks that all have the same result.
 fn all(verifier: &Verifier, claims: &Claims, now: u64) -> Result<Claims, Refusal> {
     let token = sign(claims);
     let judged = verifier.verify(&token, claims.token_type(), now);
@@ -25,20 +25,20 @@ fn all(verifier: &Verifier, claims: &Claims, now: u64) -> Result<Claims, Refusal
 }
 
 #[test]
-fn a_token_ends_at_the_second_of_its_expiry_whatever_the_leeway() {
+fn a_token_expires_at_the_second_of_its_expiry_whatever_the_leeway_is() {
     for leeway in [0, DEFAULT_LEEWAY, MAX_LEEWAY] {
         let verifier = verifier().leeway(leeway);
         for claims in [access_claims(), refresh_claims()] {
             assert_eq!(all(&verifier, &claims, claims.exp - 1), Ok(claims.clone()));
-            for late in [claims.exp, claims.exp + 1, u64::MAX] {
-                assert_eq!(all(&verifier, &claims, late), Err(Refusal::Expired));
+            for now in [claims.exp, claims.exp + 1, u64::MAX] {
+                assert_eq!(all(&verifier, &claims, now), Err(Refusal::Expired));
             }
         }
     }
 }
 
 #[test]
-fn a_token_begins_at_the_latest_of_its_issue_and_its_start_less_the_leeway() {
+fn a_token_is_valid_from_the_later_of_iat_and_nbf_minus_the_leeway() {
     assert_eq!((DEFAULT_LEEWAY, MAX_LEEWAY), (2, 60));
     for (verifier, leeway) in [
         (verifier(), 2),
@@ -59,13 +59,13 @@ fn a_token_begins_at_the_latest_of_its_issue_and_its_start_less_the_leeway() {
             assert_eq!(all(&verifier, &claims, start - 1), Err(Refusal::NotYetValid), "{leeway}");
         }
     }
-    // No clock is too late for an addition.
+    // The addition of the leeway does not overflow.
     let endless = access_claims().with_exp(u64::MAX).with_iat(u64::MAX - 1);
     assert_eq!(all(&verifier(), &endless, u64::MAX - 1), Ok(endless.clone()));
 }
 
 #[test]
-fn no_token_lives_longer_than_its_kind_may() {
+fn a_token_with_a_lifetime_that_is_too_long_is_refused() {
     let life = |seconds| access_claims().with_exp(NOW + seconds);
     let verifier = verifier();
     assert!(all(&verifier, &life(86_400), NOW).is_ok());
@@ -76,7 +76,7 @@ fn no_token_lives_longer_than_its_kind_may() {
     let verifier = verifier.max_access_lifetime(60);
     assert!(all(&verifier, &life(60), NOW).is_ok());
     assert_eq!(all(&verifier, &life(61), NOW), Err(Refusal::LifetimeTooLong));
-    // Of refresh tokens, ten years.
+    // The limit for refresh tokens is ten years.
     let ten_years = 10 * 366 * 86_400;
     assert!(all(&verifier, &refresh_claims().with_exp(NOW + ten_years), NOW).is_ok());
     let longer = refresh_claims().with_exp(NOW + ten_years + 1);
@@ -84,7 +84,7 @@ fn no_token_lives_longer_than_its_kind_may() {
 }
 
 #[test]
-fn one_kind_is_never_taken_for_the_other() {
+fn a_token_of_one_kind_is_never_accepted_as_the_other_kind() {
     let verifier = verifier();
     let (access, refresh) = (access_token(), refresh_token());
     let kinds = [(TokenType::Access, &access, &refresh), (TokenType::Refresh, &refresh, &access)];
@@ -95,14 +95,14 @@ fn one_kind_is_never_taken_for_the_other() {
         assert!(verifier.verify_any(wrong, NOW).is_ok());
         assert!(verifier.read(wrong).is_ok());
     }
-    // What the header says and what the claims say is one thing.
+    // The header and the claims must name the same kind.
     let disguised = crate::support::Forgery::access().with("type", "refresh").with("gen", 0);
     let judged = verifier.verify_either(&disguised.with("aud", ISSUER).sign(), NOW);
     assert_eq!(judged, Err(Refusal::TypeMismatch));
 }
 
 #[test]
-fn a_token_is_read_whatever_its_times_say() {
+fn a_token_is_read_whatever_its_times_are() {
     let verifier = verifier();
     for claims in [
         access_claims().with_exp(NOW - 1),
@@ -115,7 +115,7 @@ fn a_token_is_read_whatever_its_times_say() {
 }
 
 #[test]
-fn a_token_of_the_past_is_read_if_it_could_have_been_valid() {
+fn an_expired_token_is_read_if_it_could_have_been_valid() {
     let verifier = verifier();
     let past = |claims: &Claims| verifier.read_past(&sign(claims), NOW);
     for claims in [access_claims(), access_claims().with_exp(NOW - 1), refresh_claims().with_exp(1)]
@@ -130,7 +130,7 @@ fn a_token_of_the_past_is_read_if_it_could_have_been_valid() {
 
 #[test]
 fn the_checks_have_an_order() {
-    // A token with every fault is refused for the first; mended, for the next.
+    // A token with several faults is refused for the first of them.
     let other = Verifier::new(keys(), "https://elsewhere.example", "elsewhere");
     let expired = access_claims().with_exp(NOW - 1);
     let token = sign(&expired);
