@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use crate::support::{Answer, PASSWORD, Person, Server, claims_of};
 
 impl Server {
-    async fn change(&self, root: &str, id: &str, changes: &Value) -> Answer {
+    pub(crate) async fn change(&self, root: &str, id: &str, changes: &Value) -> Answer {
         self.patch(&format!("/users/{id}")).bearer(root).json(changes).send().await
     }
 
