@@ -265,7 +265,7 @@ mod tests {
     #[test]
     fn a_token_that_the_grant_does_not_issue_is_refused_at_any_time() {
         let ended = Grant { ended_at: Some(Timestamp::from_millis(ROTATED)), ..grant() };
-        let without_secret = Grant { secret: &[], ..grant() };
+        let without_secret = Grant { issuer: Issuer { user: USER, secret: &[] }, ..grant() };
         let beyond = i64::MAX.unsigned_abs();
         let made_up = [
             RefreshToken { id: Uuid::nil(), ..token(5) },
