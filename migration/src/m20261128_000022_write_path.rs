@@ -1,5 +1,5 @@
-//! What the write path needs: entries of the audit that are not sealed yet, numbers of revocations and notices that are
-//! given inside the commit, and the number of times that a session's access tokens were cut off.
+//! Entries of the audit that are not sealed yet, numbers of revocations and notices that are given inside the commit,
+//! and the number of times that a session's access tokens were cut off.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;

@@ -1,4 +1,4 @@
-//! How long keys are published that no longer sign or do not sign yet.
+//! The time for which keys are published that no longer sign or do not sign yet.
 
 use std::time::Duration;
 

@@ -9,6 +9,7 @@ mod schema;
 mod source;
 mod start;
 mod tidy;
+mod words;
 
 use std::path::PathBuf;
 use std::process::{Command, Output};

@@ -188,7 +188,7 @@ impl State {
         self.written.notify_one();
     }
 
-    /// Whether entries have waited for more than five seconds to be sealed.
+    /// Returns true if entries have waited for more than five seconds to be sealed.
     pub(crate) fn is_behind(&self) -> bool {
         self.is_behind.load(Ordering::Relaxed)
     }
