@@ -3,42 +3,37 @@
 //! A hash takes a quarter of a second of a core. On the threads that serve requests, or on as many
 //! threads as there are sign-ins, a few dozen of them would starve everything else.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::time::sleep;
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
 
 use super::foreign::Foreign;
 use super::pace::{OWN, Pace};
 use super::password::{self, Password};
+use super::queue::{Job, Origin, Outcome, Queue};
 use crate::base::clock::Stopwatch;
 use crate::base::error::{Code, Error, LocalizedMessage, Result};
 use crate::base::random;
 use crate::identity::user::PasswordHash;
 
-/// How many hashes may wait for each thread: some two seconds at cost 12.
-const QUEUE_PER_WORKER: usize = 8;
-
 /// How long a hash may wait before it is begun. One that begins later would be finished for nobody:
 /// on a machine that is slowed down, every one would, and none be answered.
-const BEGIN_WITHIN: Duration = Duration::from_secs(4);
+///
+/// It is a little more than [`WAIT`](super::schedule::WAIT). A request has nine seconds: the rest is for the hash, and
+/// for the database before and after it.
+const BEGIN_WITHIN: Duration = Duration::from_millis(7500);
 
-type Job = Box<dyn FnOnce() + Send>;
+/// The kind of jobs that hash a new password.
+const NEW: &str = "new";
 
-/// The permit to queue work for the hashing threads, until that is done or given up.
-#[derive(Debug)]
-pub struct HashPermit(#[expect(dead_code, reason = "held for its end")] OwnedSemaphorePermit);
-
-/// As many hashing threads as cores, behind a bounded queue.
+/// As many hashing threads as cores, behind a fair queue.
 #[derive(Debug)]
 pub(super) struct Hasher {
-    queue: Sender<Job>,
-    permits: Arc<Semaphore>,
+    queue: Arc<Queue>,
     cost: u32,
     dummy: PasswordHash,
     dearest: Arc<AtomicU32>,
@@ -49,32 +44,20 @@ impl Hasher {
     /// Starts the threads. `cost` is that of new hashes, as a power of two.
     pub(super) fn start(cost: u32) -> Self {
         let workers = thread::available_parallelism().map_or(2, usize::from);
-        let (queue, jobs) = channel::<Job>();
-        let permits = Arc::new(Semaphore::new(workers * (1 + QUEUE_PER_WORKER)));
-        let jobs = Arc::new(Mutex::new(jobs));
-        for _ in 0..workers {
-            let jobs = Arc::clone(&jobs);
-            thread::Builder::new()
-                .name("hasher".to_owned())
-                .spawn(move || work(&jobs))
-                .expect("the operating system gives a thread");
-        }
+        let queue = Queue::start(workers, guess(cost));
         let dummy = PasswordHash::new(format!("$2b${cost:02}${}", ".".repeat(53)));
         let dearest = Arc::new(AtomicU32::new(cost));
-        Self { queue, permits, cost, dummy, dearest, pace: Pace::default() }
+        Self { queue, cost, dummy, dearest, pace: Pace::default() }
     }
 
-    /// Reserves a place in the queue. This comes before anything else that is done for a password, so that a request
-    /// that is turned away costs next to nothing.
+    /// Refuses a job that the queue would refuse at once. It reserves nothing: it comes before the database is asked, so
+    /// that a request that is turned away costs next to nothing.
     ///
     /// # Errors
     ///
-    /// [`Code::ServiceBusy`] when there is none.
-    pub(super) fn reserve(&self) -> Result<HashPermit> {
-        Arc::clone(&self.permits)
-            .try_acquire_owned()
-            .map(HashPermit)
-            .map_err(|_| Code::ServiceBusy.into())
+    /// [`Code::ServiceBusy`].
+    pub(super) fn require_room(&self, origin: &Origin) -> Result<()> {
+        if self.queue.would_refuse(origin) { Err(Code::ServiceBusy.into()) } else { Ok(()) }
     }
 
     /// The hash of a new password; or, for people, why it is too easy to guess by somebody who knows
@@ -82,16 +65,16 @@ impl Hasher {
     ///
     /// # Errors
     ///
-    /// When the hashing threads are gone.
+    /// [`Code::ServiceBusy`]; when the hashing threads are gone.
     pub(super) async fn hash_new(
         &self,
-        permit: HashPermit,
+        origin: &Origin,
         password: Password,
         words: Vec<String>,
         least: u8,
     ) -> Result<Result<PasswordHash, Vec<LocalizedMessage>>> {
         let cost = self.cost;
-        self.run(permit, move || match password.fault(&words, least) {
+        self.run(origin, NEW, move || match password.fault(&words, least) {
             Some(fault) => Err(fault),
             None => Ok(password.hash(cost, random::bytes())),
         })
@@ -103,18 +86,21 @@ impl Hasher {
         &self.dummy
     }
 
-    /// The hash of a password that is in use already.
+    /// The hash of a password that is in use already, if it is made while the request has time. `since` is when it began.
     ///
     /// # Errors
     ///
-    /// When the hashing threads are gone.
+    /// [`Code::ServiceBusy`]; when the hashing threads are gone.
     pub(super) async fn hash(
         &self,
-        permit: HashPermit,
+        origin: &Origin,
         password: Password,
+        since: Stopwatch,
     ) -> Result<PasswordHash> {
         let cost = self.cost;
-        self.run(permit, move || password.hash(cost, random::bytes())).await
+        let hash = self.run(origin, OWN, move || password.hash(cost, random::bytes()));
+        let left = BEGIN_WITHIN.saturating_sub(since.elapsed());
+        timeout(left, hash).await.unwrap_or_else(|_| Err(Code::ServiceBusy.into()))
     }
 
     /// Whether a hash is cheaper to try passwords on than those that are made now.
@@ -129,17 +115,17 @@ impl Hasher {
     ///
     /// # Errors
     ///
-    /// When the hashing threads are gone.
+    /// [`Code::ServiceBusy`]; when the hashing threads are gone.
     pub(super) async fn matches(
         &self,
-        permit: HashPermit,
+        origin: &Origin,
         password: Password,
         hash: Option<PasswordHash>,
     ) -> Result<bool> {
         let known = hash.is_some();
         let hash = hash.unwrap_or_else(|| self.dummy.clone());
         let kind = self.kind_of(&hash);
-        let (matches, took) = self.check(permit, password, hash).await?;
+        let (matches, took) = self.check(origin, &kind, password, hash).await?;
         sleep(self.pace.note(&kind, took)).await;
         Ok(matches && known)
     }
@@ -154,19 +140,21 @@ impl Hasher {
         if kind == OWN || self.pace.knows(&kind) {
             return Ok(());
         }
-        let (_, took) = self.check(self.reserve()?, Password::new(String::new()), hash).await?;
+        let (origin, password) = (Origin::internal(), Password::new(String::new()));
+        let (_, took) = self.check(&origin, &kind, password, hash).await?;
         self.pace.note(&kind, took);
         Ok(())
     }
 
     async fn check(
         &self,
-        permit: HashPermit,
+        origin: &Origin,
+        kind: &str,
         password: Password,
         hash: PasswordHash,
     ) -> Result<(bool, Duration)> {
         let (dearest, configured) = (Arc::clone(&self.dearest), self.cost);
-        self.run(permit, move || {
+        self.run(origin, kind, move || {
             let began = Instant::now();
             let matches = password.matches(&hash);
             // One row that is far too dear must not slow everybody down.
@@ -189,32 +177,49 @@ impl Hasher {
         }
     }
 
+    /// Does something on a hashing thread, as soon as it is its turn.
     async fn run<T: Send + 'static>(
         &self,
-        permit: HashPermit,
+        origin: &Origin,
+        kind: &str,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T> {
-        let (reply, answer) = oneshot::channel();
-        let queued = Stopwatch::start();
-        let job: Job = Box::new(move || {
-            let _permit = permit;
+        let (reply, mut answer) = oneshot::channel();
+        let waits = Stopwatch::start();
+        let job: Job = Box::new(move |outcome| {
             // Nobody waits for it any more: the caller ran out of time.
-            if !reply.is_closed() {
-                let in_time = queued.elapsed() <= BEGIN_WITHIN;
-                let _ = reply.send(in_time.then(work));
+            if reply.is_closed() {
+                return None;
             }
+            // The timer below stands still while a machine is suspended. This does not.
+            if outcome == Outcome::Refused || waits.elapsed() > BEGIN_WITHIN {
+                let _ = reply.send(None);
+                return None;
+            }
+            let began = Instant::now();
+            let _ = reply.send(Some(work()));
+            Some(began.elapsed())
         });
-        let gone = || Error::because(Code::InternalServerError, "a hashing thread gave up");
-        self.queue.send(job).map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?.ok_or_else(|| Code::ServiceBusy.into())
+        let gone = |_| Error::because(Code::InternalServerError, "a hashing thread gave up");
+        let busy = || Error::from(Code::ServiceBusy);
+        // A caller who gives up drops this, and the job leaves the queue.
+        let queued = self.queue.push(origin, kind, job);
+        let answered = match timeout(BEGIN_WITHIN, &mut answer).await {
+            Ok(answered) => answered,
+            Err(_) if queued.leave() => return Err(busy()),
+            Err(_) => answer.await,
+        };
+        answered.map_err(gone)?.ok_or_else(busy)
     }
 }
 
-fn work(jobs: &Mutex<Receiver<Job>>) {
-    loop {
-        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(job) = job else { return };
-        // A hash that makes the library panic costs its own request, not the thread.
-        let _ = catch_unwind(AssertUnwindSafe(job));
+impl Drop for Hasher {
+    fn drop(&mut self) {
+        self.queue.end();
     }
+}
+
+/// What a hash of this cost takes on most machines: a quarter of a second at cost 12, and twice that at 13.
+fn guess(cost: u32) -> Duration {
+    Duration::from_micros(61).saturating_mul(1 << cost.min(31))
 }

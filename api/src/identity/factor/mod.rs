@@ -11,21 +11,25 @@ pub(crate) mod jobs;
 mod pace;
 mod password;
 pub mod password_check;
+mod queue;
+mod schedule;
 mod strength;
 
 pub(crate) use authentication::refuse;
 pub use authentication::{Authentication, Method};
 pub use breach::{Builder, Filter};
-pub use hasher::HashPermit;
 pub use password::Password;
 
 use std::sync::OnceLock;
 
 use self::foreign::Foreign;
 use self::hasher::Hasher;
+use self::password_check::Account;
+use self::queue::Origin;
 use crate::app::App;
 use crate::base::config::{Config, ConfigError};
 use crate::base::error::{Code, Error, LocalizedMessage, Result};
+use crate::base::request_context;
 use crate::identity::user::{PasswordHash, Profile};
 
 /// The dearest hash that is imported: each step doubles the quarter of a second that 12 takes.
@@ -73,6 +77,17 @@ impl State {
     }
 }
 
+/// Refuses what needs a password of an account hashed, if there would be no place for it in the queue. It costs
+/// next to nothing, so it comes before the database is asked.
+///
+/// # Errors
+///
+/// [`Code::ServiceBusy`].
+pub(crate) fn require_room(app: &App, account: Account<'_>) -> Result<()> {
+    let origin = Origin::new(account, request_context::current().ip);
+    app.factor.hasher.require_room(&origin)
+}
+
 /// The hash of a password somebody chose, if the rules let it through. `words` are those of its owner,
 /// which anybody would try first.
 ///
@@ -81,6 +96,7 @@ impl State {
 /// `refusal` with the rule that is broken; [`Code::ServiceBusy`].
 pub async fn hash_new(
     app: &App,
+    account: Account<'_>,
     password: Password,
     words: Vec<String>,
     refusal: Code,
@@ -120,9 +136,9 @@ pub async fn hash_new(
         }
         tracing::warn!("a password is in BREACH_FILTER: good enough for development only");
     }
-    let permit = app.factor.hasher.reserve()?;
+    let origin = Origin::new(account, request_context::current().ip);
     let least = if config.dev { 0 } else { config.password_min_score };
-    let hashed = app.factor.hasher.hash_new(permit, password, words, least).await?;
+    let hashed = app.factor.hasher.hash_new(&origin, password, words, least).await?;
     hashed.map_err(|messages| Error::with_messages(refusal, messages))
 }
 
