@@ -37,10 +37,7 @@ async fn of_many_registrations_of_one_address_one_succeeds() {
     let made = answers.iter().filter(|answer| answer.status == 201).count();
     assert_eq!(made, 1);
     for answer in answers.into_iter().filter(|answer| answer.status != 201) {
-        // More at once than may wait for a hash are told to come again.
-        if answer.code() != "SERVICE_BUSY" {
-            answer.expect_refusal(400, "REGISTER_USER_ALREADY_EXISTS");
-        }
+        answer.expect_refusal(400, "REGISTER_USER_ALREADY_EXISTS");
     }
     assert_eq!(server.database.count("\"user\"").await, 1);
 }
