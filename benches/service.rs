@@ -42,7 +42,7 @@ const BCRYPT_WINDOW: Duration = Duration::from_millis(1200);
 const LOGIN_WINDOW: Duration = Duration::from_millis(1500);
 
 /// Sign-ins in flight at once in the flood.
-const FLOOD: usize = 64;
+const FLOOD: usize = 128;
 const PROBE_WINDOW: Duration = Duration::from_secs(4);
 /// Between two requests of the probe: far fewer than either server can answer.
 const PROBE_EVERY: Duration = Duration::from_millis(1);
