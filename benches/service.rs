@@ -42,7 +42,7 @@ const BCRYPT_WINDOW: Duration = Duration::from_millis(1200);
 const LOGIN_WINDOW: Duration = Duration::from_millis(1500);
 
 /// The number of sign-ins in flight at once in the flood.
-const FLOOD: usize = 64;
+const FLOOD: usize = 128;
 const PROBE_WINDOW: Duration = Duration::from_secs(4);
 /// The time between two requests of the probe. Both servers can answer many more requests.
 const PROBE_EVERY: Duration = Duration::from_millis(1);

@@ -234,7 +234,7 @@ async fn private_keys_are_encrypted_with_app_secret() {
     server.me(&person.access).await.expect_reason("key_unknown");
     server.refresh(&person.refresh).await.expect_status(401);
     assert_ne!(server.jwks().await.remove(0)["kid"], kid);
-    server.log.wait_for("kept under another APP_SECRET").await;
+    server.log.wait_for("encrypted with another APP_SECRET").await;
     server.kill();
     // With the old secret as the previous one, all tokens are valid.
     database.execute("delete from signing_key where active_at > 0 and sealed <> ''").await;

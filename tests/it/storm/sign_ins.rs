@@ -1,6 +1,15 @@
 //! The cost of passwords, and more sign-ins than can be hashed at once.
 
-use crate::support::{PASSWORD, Server};
+use std::io::Write;
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use sea_orm::{ConnectionTrait, TransactionTrait};
+use tokio::task::JoinSet;
+
+use crate::support::{Kind, PASSWORD, Request, Server, TestDatabase, eventually};
 
 /// The test measures CPU time, because the machine may be busy.
 #[tokio::test]
@@ -58,8 +67,8 @@ async fn a_user_with_an_old_hash_costs_as_much_as_an_unknown_user() {
     server.login("first@user.com", PASSWORD).await.expect_status(200);
 }
 
-/// If many users sign in at once, those that find the queue full get 503. Every request in the queue is answered, and
-/// requests without a password do not wait.
+/// If many users sign in at once, those that would wait for too long get 503. Every request in the queue is answered,
+/// and requests without a password do not wait.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_sign_ins_gets_503_and_does_not_delay_other_requests() {
     let server = Server::setup().set("BCRYPT_COST", 12).start().await;
@@ -87,4 +96,145 @@ async fn a_flood_of_sign_ins_gets_503_and_does_not_delay_other_requests() {
     assert!(statuses.contains(&400), "no request in the queue was answered");
     assert!(statuses.iter().all(|status| [400, 503].contains(status)), "{statuses:?}");
     server.me(&person.access).await.expect_status(200);
+}
+
+/// The address of those who flood a server, as its proxy says it.
+const FLOOD: &str = "192.0.2.1";
+
+/// The accounts that they own.
+const OWNED: [&str; 6] =
+    ["f0@user.com", "f1@user.com", "f2@user.com", "f3@user.com", "f4@user.com", "f5@user.com"];
+
+/// Those who sign in from elsewhere meanwhile.
+const HONEST: [&str; 4] = ["h0@user.com", "h1@user.com", "h2@user.com", "h3@user.com"];
+
+/// A server behind a proxy, with everybody's accounts. A hash takes a quarter of what it usually does: this machine may be
+/// busy, and what is shown holds at any cost as long as nobody waits for seven seconds.
+async fn floodable() -> Server {
+    let setup = Server::setup().set("TRUSTED_PROXIES", "127.0.0.0/8,::1");
+    let server = setup.set("BCRYPT_COST", 10).start().await;
+    for email in OWNED.iter().chain(&HONEST) {
+        server.register(email, PASSWORD).await.expect_status(201);
+    }
+    server
+}
+
+impl Server {
+    fn signing_in_from(&self, from: &str, username: &str) -> Request {
+        let form = [("username", username), ("password", PASSWORD)];
+        self.post("/auth/jwt/login").header("X-Forwarded-For", from).form(&form)
+    }
+
+    /// How often those who flood it were signed in.
+    async fn floods(&self) -> i64 {
+        let flooding = format!("session where ip = '{FLOOD}'");
+        self.database.count(&flooding).await
+    }
+
+    /// Signs 28 people in, each from an address of their own and four at once.
+    async fn signs_in_everybody_else(&self) {
+        for round in 0..7 {
+            let mut tasks = JoinSet::new();
+            for (turn, email) in HONEST.iter().enumerate() {
+                let from = format!("198.51.100.{}", round * HONEST.len() + turn);
+                tasks.spawn(self.signing_in_from(&from, email).send());
+            }
+            for answer in tasks.join_all().await {
+                answer.expect_status(200);
+            }
+        }
+    }
+}
+
+/// As many as an office has people, who come to work at the same moment.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_sign_ins_at_once_from_one_address_are_all_let_in() {
+    let server = floodable().await;
+    let mut tasks = JoinSet::new();
+    for turn in 0..32 {
+        tasks.spawn(server.signing_in_from("192.0.2.7", OWNED[turn % OWNED.len()]).send());
+    }
+    for answer in tasks.join_all().await {
+        answer.expect_status(200);
+    }
+}
+
+/// Whoever has accounts of their own and signs in without a pause holds up themselves.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_right_passwords_from_one_address_refuses_nobody_elsewhere() {
+    let server = Arc::new(floodable().await);
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut flood = JoinSet::new();
+    for turn in 0..30 {
+        let (server, stop) = (Arc::clone(&server), Arc::clone(&stop));
+        flood.spawn(async move {
+            for username in OWNED.iter().cycle().skip(turn) {
+                let answer = server.signing_in_from(FLOOD, username).send().await;
+                assert!([200, 503].contains(&answer.status), "{}", answer.body);
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+        });
+    }
+    eventually("the flood is there", async || server.floods().await > 0).await;
+    server.signs_in_everybody_else().await;
+    stop.store(true, Ordering::Relaxed);
+    flood.join_all().await;
+}
+
+/// Nor do those who come again before they are answered, so that their connections bound nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_that_waits_for_no_answer_refuses_nobody_elsewhere() {
+    let server = floodable().await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let (stopped, address) = (Arc::clone(&stop), server.address);
+    let flood = std::thread::spawn(move || {
+        for username in OWNED.iter().cycle().take_while(|_| !stopped.load(Ordering::Relaxed)) {
+            let body = format!("username={username}&password={}", PASSWORD.replace(' ', "+"));
+            let request = format!(
+                "POST /auth/jwt/login HTTP/1.1\r\nHost: {address}\r\nX-Forwarded-For: {FLOOD}\r\n\
+                 Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            if let Ok(mut stream) = TcpStream::connect(address) {
+                let _ = stream.write_all(request.as_bytes());
+            }
+            // Far more than can be hashed, and the processor is left to the server.
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    });
+    eventually("the flood is there", async || server.floods().await > 0).await;
+    eventually("the flood fills the queue", async || {
+        let answer = server.signing_in_from(FLOOD, OWNED[0]).send().await;
+        answer.status == 503 && answer.code() == "SERVICE_BUSY"
+    })
+    .await;
+    server.signs_in_everybody_else().await;
+    stop.store(true, Ordering::Relaxed);
+    flood.join().unwrap();
+}
+
+/// A place in the queue is taken when a hash is to be computed, not while the database is asked: a slow
+/// database must not look like a flood.
+#[tokio::test(flavor = "multi_thread")]
+async fn sign_ins_that_wait_for_the_database_take_no_place_in_the_queue() {
+    let server = Server::setup().on(TestDatabase::create(Kind::Postgres).await).start().await;
+    server.register("first@user.com", PASSWORD).await.expect_status(201);
+    let connection = server.database.connect().await;
+    let table = connection.begin().await.unwrap();
+    table.execute_unprepared("lock table \"user\" in access exclusive mode").await.unwrap();
+    let mut tasks = JoinSet::new();
+    for _ in 0..64 {
+        tasks.spawn(server.signing_in_from("192.0.2.7", "first@user.com").send());
+    }
+    server.database.waits_for_a_lock().await;
+    // Meanwhile the others arrive.
+    for _ in 0..20 {
+        server.get("/health/live").send().await.expect_status(200);
+    }
+    table.rollback().await.unwrap();
+    for answer in tasks.join_all().await {
+        answer.expect_status(200);
+    }
 }

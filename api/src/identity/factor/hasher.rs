@@ -1,188 +1,174 @@
 //! The threads that hash passwords.
 //!
-//! A hash takes one core for a quarter of a second. A few dozen hashes would block everything else if they ran on the
-//! threads that serve requests, or on one thread for each sign-in.
+//! A hash takes a quarter of a second of a core. If the threads that serve requests hashed, or if each sign-in had a
+//! thread, a few dozen sign-ins would stop everything else.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::time::sleep;
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
 
 use super::foreign::Foreign;
 use super::pace::{OWN, Pace};
 use super::password::{self, Password};
+use super::queue::{Job, Origin, Outcome, Queue};
 use crate::base::clock::Stopwatch;
 use crate::base::error::{Code, Error, LocalizedMessage, Result};
 use crate::base::random;
 use crate::identity::user::PasswordHash;
 
-/// The number of hashes that can wait for each thread: about two seconds of work at cost 12.
-const QUEUE_PER_WORKER: usize = 8;
-
 /// The time that a hash can wait before it begins. One that begins later would finish after its request has ended. On a
 /// slow machine all hashes would begin late, and no request would get an answer.
-const BEGIN_WITHIN: Duration = Duration::from_secs(4);
+///
+/// It is a little more than [`WAIT`](super::schedule::WAIT). A request has nine seconds: the rest is for the hash, and
+/// for the database before and after it.
+const BEGIN_WITHIN: Duration = Duration::from_millis(7500);
 
-type Job = Box<dyn FnOnce() + Send>;
+/// The kind of jobs that hash a new password.
+const NEW: &str = "new";
 
-/// A permit to queue work for the hashing threads. It is returned when the work is done or given up.
-#[derive(Debug)]
-pub struct HashPermit(#[expect(dead_code, reason = "returned when dropped")] OwnedSemaphorePermit);
-
-/// The hashing threads, as many as cores, behind a bounded queue.
+/// The hashing threads, as many as cores, behind a fair queue.
 #[derive(Debug)]
 pub(super) struct Hasher {
-    queue: Sender<Job>,
-    permits: Arc<Semaphore>,
+    queue: Arc<Queue>,
     cost: u32,
     dummy: PasswordHash,
-    highest_cost: Arc<AtomicU32>,
+    dearest: Arc<AtomicU32>,
     pace: Pace,
 }
 
 impl Hasher {
-    /// Starts the threads. `cost` is the cost of new hashes, as a power of two.
+    /// Starts the threads. `cost` is that of new hashes, as a power of two.
     pub(super) fn start(cost: u32) -> Self {
         let workers = thread::available_parallelism().map_or(2, usize::from);
-        let (queue, jobs) = channel::<Job>();
-        let permits = Arc::new(Semaphore::new(workers * (1 + QUEUE_PER_WORKER)));
-        let jobs = Arc::new(Mutex::new(jobs));
-        for _ in 0..workers {
-            let jobs = Arc::clone(&jobs);
-            thread::Builder::new()
-                .name("hasher".to_owned())
-                .spawn(move || work(&jobs))
-                .expect("the operating system starts a thread");
-        }
+        let queue = Queue::start(workers, guess(cost));
         let dummy = PasswordHash::new(format!("$2b${cost:02}${}", ".".repeat(53)));
-        let highest_cost = Arc::new(AtomicU32::new(cost));
-        Self { queue, permits, cost, dummy, highest_cost, pace: Pace::default() }
+        let dearest = Arc::new(AtomicU32::new(cost));
+        Self { queue, cost, dummy, dearest, pace: Pace::default() }
     }
 
-    /// Reserves a place in the queue. This comes before any other work for a password, so that a refused request costs
-    /// almost nothing.
+    /// Fails if the queue would refuse a job at once. It reserves nothing. It comes before the database is asked, so that
+    /// a refused request costs almost nothing.
     ///
     /// # Errors
     ///
     /// [`Code::ServiceBusy`] if the queue is full.
-    pub(super) fn reserve(&self) -> Result<HashPermit> {
-        Arc::clone(&self.permits)
-            .try_acquire_owned()
-            .map(HashPermit)
-            .map_err(|_| Code::ServiceBusy.into())
+    pub(super) fn require_room(&self, origin: &Origin) -> Result<()> {
+        if self.queue.would_refuse(origin) { Err(Code::ServiceBusy.into()) } else { Ok(()) }
     }
 
-    /// Hashes a new password. Returns reasons for people instead, if the password is too easy to guess for somebody who
-    /// knows `words`, the words of its owner. `min_score` is the score that it must have, from 0 to 4.
+    /// Hashes a new password. If it is too easy to guess for somebody who knows these words of its owner, returns messages
+    /// for people instead. `least` is the minimum score, from 0 to 4.
     ///
     /// # Errors
     ///
-    /// If the hashing threads have stopped.
+    /// [`Code::ServiceBusy`]; if the hashing threads have stopped.
     pub(super) async fn hash_new(
         &self,
-        permit: HashPermit,
+        origin: &Origin,
         password: Password,
         words: Vec<String>,
-        min_score: u8,
+        least: u8,
     ) -> Result<Result<PasswordHash, Vec<LocalizedMessage>>> {
         let cost = self.cost;
-        self.run(permit, move || match password.fault(&words, min_score) {
+        self.run(origin, NEW, move || match password.fault(&words, least) {
             Some(fault) => Err(fault),
             None => Ok(password.hash(cost, random::bytes())),
         })
         .await
     }
 
-    /// Returns a hash that matches no password. Checking it takes as long as checking a real one.
+    /// A hash that belongs to no password. Checking it takes as long as checking any other.
     pub(super) fn dummy_hash(&self) -> &PasswordHash {
         &self.dummy
     }
 
-    /// Hashes a password that is already in use.
+    /// Hashes a password that is already in use, while its request has time. `since` is the beginning of the request.
     ///
     /// # Errors
     ///
-    /// If the hashing threads have stopped.
+    /// [`Code::ServiceBusy`]; if the hashing threads have stopped.
     pub(super) async fn hash(
         &self,
-        permit: HashPermit,
+        origin: &Origin,
         password: Password,
+        since: Stopwatch,
     ) -> Result<PasswordHash> {
         let cost = self.cost;
-        self.run(permit, move || password.hash(cost, random::bytes())).await
+        let hash = self.run(origin, OWN, move || password.hash(cost, random::bytes()));
+        let left = BEGIN_WITHIN.saturating_sub(since.elapsed());
+        timeout(left, hash).await.unwrap_or_else(|_| Err(Code::ServiceBusy.into()))
     }
 
-    /// Returns true if passwords can be guessed faster with this hash than with new ones.
+    /// Returns true if passwords can be tried on a hash at a lower cost than on new hashes.
     pub(super) fn is_outdated(&self, hash: &PasswordHash) -> bool {
         hash.cost().is_none_or(|cost| cost < self.cost)
     }
 
-    /// Returns true if `hash` belongs to the password. Every check takes the same time, so that the time does not
-    /// reveal whether there is a user:
-    ///
-    /// * Without a hash, because there is no such user, the result is false after the same work.
-    /// * A hash from when `BCRYPT_COST` was lower takes the work of the highest cost that was seen.
-    /// * If there are hashes of other kinds, every check takes as long as the slowest kind.
+    /// Returns true if `hash` is the hash of the password. Without a hash, because the user does not exist, the answer is
+    /// `false` after the same work. A hash with a lower `BCRYPT_COST` takes the work of the most expensive hash seen so
+    /// far, because otherwise the time would reveal that there is a hash. If there are hashes of other kinds, every answer
+    /// takes as long as the slowest kind.
     ///
     /// # Errors
     ///
-    /// If the hashing threads have stopped.
+    /// [`Code::ServiceBusy`]; if the hashing threads have stopped.
     pub(super) async fn matches(
         &self,
-        permit: HashPermit,
+        origin: &Origin,
         password: Password,
         hash: Option<PasswordHash>,
     ) -> Result<bool> {
         let known = hash.is_some();
         let hash = hash.unwrap_or_else(|| self.dummy.clone());
         let kind = self.kind_of(&hash);
-        let (matches, took) = self.check(permit, password, hash).await?;
+        let (matches, took) = self.check(origin, &kind, password, hash).await?;
         sleep(self.pace.note(&kind, took)).await;
         Ok(matches && known)
     }
 
-    /// Learns how long a hash of another kind takes, if that is not known yet.
+    /// Measures how long a hash of another kind takes, if that is not known.
     ///
     /// # Errors
     ///
-    /// [`Code::ServiceBusy`] if the queue is full; an error if the hashing threads have stopped.
+    /// [`Code::ServiceBusy`]; if the hashing threads have stopped.
     pub(super) async fn learn(&self, hash: PasswordHash) -> Result<()> {
         let kind = self.kind_of(&hash);
         if kind == OWN || self.pace.knows(&kind) {
             return Ok(());
         }
-        let (_, took) = self.check(self.reserve()?, Password::new(String::new()), hash).await?;
+        let (origin, password) = (Origin::internal(), Password::new(String::new()));
+        let (_, took) = self.check(&origin, &kind, password, hash).await?;
         self.pace.note(&kind, took);
         Ok(())
     }
 
     async fn check(
         &self,
-        permit: HashPermit,
+        origin: &Origin,
+        kind: &str,
         password: Password,
         hash: PasswordHash,
     ) -> Result<(bool, Duration)> {
-        let (highest, configured) = (Arc::clone(&self.highest_cost), self.cost);
-        self.run(permit, move || {
+        let (dearest, configured) = (Arc::clone(&self.dearest), self.cost);
+        self.run(origin, kind, move || {
             let began = Instant::now();
             let matches = password.matches(&hash);
-            // A single hash with a much higher cost must not slow down everybody.
+            // One row with a far too high cost must not slow down everybody.
             if let Some(cost) = hash.cost().filter(|cost| *cost <= configured + 2) {
-                let highest = highest.fetch_max(cost, Ordering::Relaxed).max(cost);
-                // Each step doubles the work: 2^c and then 2^c, 2^(c+1), … add up to 2^highest.
-                (cost..highest).for_each(password::work);
+                let dearest = dearest.fetch_max(cost, Ordering::Relaxed).max(cost);
+                // Each step doubles what was done: 2^c and then 2^c, 2^(c+1), … make 2^dearest.
+                (cost..dearest).for_each(password::work);
             }
             (matches, began.elapsed())
         })
         .await
     }
 
-    /// Returns the kind of a hash. Hashes of the same kind take the same time.
+    /// The kind of a hash. Hashes of one kind take the same time.
     fn kind_of(&self, hash: &PasswordHash) -> String {
         match (hash.cost(), Foreign::read(hash.expose())) {
             (Some(cost), _) if cost > self.cost + 2 => format!("bcrypt {cost}"),
@@ -191,32 +177,49 @@ impl Hasher {
         }
     }
 
+    /// Runs work on a hashing thread when its turn comes.
     async fn run<T: Send + 'static>(
         &self,
-        permit: HashPermit,
+        origin: &Origin,
+        kind: &str,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T> {
-        let (reply, answer) = oneshot::channel();
-        let queued = Stopwatch::start();
-        let job: Job = Box::new(move || {
-            let _permit = permit;
+        let (reply, mut answer) = oneshot::channel();
+        let waits = Stopwatch::start();
+        let job: Job = Box::new(move |outcome| {
             // The caller has run out of time, so the result is not needed any more.
-            if !reply.is_closed() {
-                let in_time = queued.elapsed() <= BEGIN_WITHIN;
-                let _ = reply.send(in_time.then(work));
+            if reply.is_closed() {
+                return None;
             }
+            // The timer below stands still while a machine is suspended. This does not.
+            if outcome == Outcome::Refused || waits.elapsed() > BEGIN_WITHIN {
+                let _ = reply.send(None);
+                return None;
+            }
+            let began = Instant::now();
+            let _ = reply.send(Some(work()));
+            Some(began.elapsed())
         });
-        let gone = || Error::because(Code::InternalServerError, "a hashing thread stopped");
-        self.queue.send(job).map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?.ok_or_else(|| Code::ServiceBusy.into())
+        let gone = |_| Error::because(Code::InternalServerError, "a hashing thread gave up");
+        let busy = || Error::from(Code::ServiceBusy);
+        // A caller who gives up drops this, and the job leaves the queue.
+        let queued = self.queue.push(origin, kind, job);
+        let answered = match timeout(BEGIN_WITHIN, &mut answer).await {
+            Ok(answered) => answered,
+            Err(_) if queued.leave() => return Err(busy()),
+            Err(_) => answer.await,
+        };
+        answered.map_err(gone)?.ok_or_else(busy)
     }
 }
 
-fn work(jobs: &Mutex<Receiver<Job>>) {
-    loop {
-        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(job) = job else { return };
-        // If a hash makes the library panic, only its own request fails, not the thread.
-        let _ = catch_unwind(AssertUnwindSafe(job));
+impl Drop for Hasher {
+    fn drop(&mut self) {
+        self.queue.end();
     }
+}
+
+/// The time that a hash of this cost takes on most machines: a quarter of a second at cost 12, and twice that at 13.
+fn guess(cost: u32) -> Duration {
+    Duration::from_micros(61).saturating_mul(1 << cost.min(31))
 }

@@ -11,21 +11,25 @@ pub(crate) mod jobs;
 mod pace;
 mod password;
 pub mod password_check;
+mod queue;
+mod schedule;
 mod strength;
 
 pub(crate) use authentication::refuse;
 pub use authentication::{Authentication, Method};
 pub use breach::{Builder, Filter};
-pub use hasher::HashPermit;
 pub use password::Password;
 
 use std::sync::OnceLock;
 
 use self::foreign::Foreign;
 use self::hasher::Hasher;
+use self::password_check::Account;
+use self::queue::Origin;
 use crate::app::App;
 use crate::base::config::{Config, ConfigError};
 use crate::base::error::{Code, Error, LocalizedMessage, Result};
+use crate::base::request_context;
 use crate::identity::user::{PasswordHash, Profile};
 
 /// The highest cost of hashes that are imported. Cost 12 takes a quarter of a second, and each step doubles it.
@@ -74,6 +78,17 @@ impl State {
     }
 }
 
+/// Fails if the queue has no room to hash a password of an account. This costs almost nothing, so it comes before the
+/// database is asked.
+///
+/// # Errors
+///
+/// [`Code::ServiceBusy`].
+pub(crate) fn require_room(app: &App, account: Account<'_>) -> Result<()> {
+    let origin = Origin::new(account, request_context::current().ip);
+    app.factor.hasher.require_room(&origin)
+}
+
 /// Hashes a password that a user chose, if the rules accept it. `words` are words of its owner, which anybody would try
 /// first.
 ///
@@ -82,6 +97,7 @@ impl State {
 /// `refusal` with the rule that the password breaks; [`Code::ServiceBusy`].
 pub async fn hash_new(
     app: &App,
+    account: Account<'_>,
     password: Password,
     words: Vec<String>,
     refusal: Code,
@@ -121,9 +137,9 @@ pub async fn hash_new(
         }
         tracing::warn!("a password is in BREACH_FILTER: good enough for development only");
     }
-    let permit = app.factor.hasher.reserve()?;
+    let origin = Origin::new(account, request_context::current().ip);
     let min_score = if config.dev { 0 } else { config.password_min_score };
-    let hashed = app.factor.hasher.hash_new(permit, password, words, min_score).await?;
+    let hashed = app.factor.hasher.hash_new(&origin, password, words, min_score).await?;
     hashed.map_err(|messages| Error::with_messages(refusal, messages))
 }
 

@@ -5,11 +5,14 @@ use std::net::IpAddr;
 use entity::UserId;
 use tessera_verify::{Claims, Refusal};
 
+use super::Password;
 use super::authentication::{Authentication, log_refusal, refuse};
-use super::{HashPermit, Password};
+use super::queue::Origin;
 use crate::app::App;
 use crate::base::claims::user_of;
+use crate::base::clock::Stopwatch;
 use crate::base::error::{Code, Error, Result};
+use crate::base::request_context;
 use crate::identity::user::{self, Changes, Credentials, PasswordHash};
 use crate::platform::rate_limit;
 use crate::platform::unit_of_work::UnitOfWork;
@@ -48,8 +51,8 @@ impl PasswordCheck {
     pub(super) async fn repeat(self, app: &App, found: Credentials) -> Result<Self> {
         let Self { password, .. } = self;
         let Credentials { user, hash } = found;
-        let permit = app.factor.hasher.reserve()?;
-        if !app.factor.hasher.matches(permit, password.clone(), Some(hash.clone())).await? {
+        let origin = Origin::new(Account::User(user.id), request_context::current().ip);
+        if !app.factor.hasher.matches(&origin, password.clone(), Some(hash.clone())).await? {
             return Err(refuse(app, Some(user.id), Code::LoginBadCredentials).await);
         }
         Ok(Self { password, hash })
@@ -72,6 +75,8 @@ pub async fn prove(
     ip: Option<IpAddr>,
 ) -> Result<Authentication> {
     let is_sign_in = matches!(account, Account::Address(_));
+    let (origin, began) = (Origin::new(account, ip), Stopwatch::start());
+    app.factor.hasher.require_room(&origin)?;
     let (attempt, found) = match account {
         Account::Address(address) => {
             let attempt = Attempt::count(app, address, ip).await?;
@@ -84,7 +89,7 @@ pub async fn prove(
         }
     };
     let hash = found.as_ref().map(|found| found.hash.clone());
-    let (matches, counted) = attempt.check(app, password.clone(), hash).await?;
+    let (matches, counted) = attempt.check(app, &origin, password.clone(), hash).await?;
     let found = match found {
         // The operation that needs the proof checks later, with the user locked, whether a known user is still active.
         Some(found) if matches && (found.user.is_active || !is_sign_in) => found,
@@ -96,30 +101,20 @@ pub async fn prove(
     rate_limit::succeeded(app, counted).await?;
     // A known user's hash stays, because the operation may compare it with a hash that it read before.
     let hash = match is_sign_in {
-        true => rehash(app, &found, &password).await?,
+        true => rehash(app, &origin, began, &found, &password).await?,
         false => found.hash,
     };
     Ok(Authentication::by_password(found.user.id, PasswordCheck { password, hash }))
 }
 
-/// An attempt that was counted and may use a hashing thread.
-struct Attempt {
-    counted: Option<rate_limit::Attempt>,
-    permit: HashPermit,
-}
+/// An attempt that was counted, if limits are on.
+struct Attempt(Option<rate_limit::Attempt>);
 
 impl Attempt {
-    /// Counts an attempt to give a password, and reserves a place in the hashing queue.
+    /// Counts an attempt to give a password.
     async fn count(app: &App, name: &str, ip: Option<IpAddr>) -> Result<Self> {
         let counted = rate_limit::sign_in(app, name, ip).await;
-        let counted = counted.inspect_err(|error| log_refusal(error.code()))?;
-        match app.factor.hasher.reserve() {
-            Ok(permit) => Ok(Self { counted, permit }),
-            Err(busy) => {
-                rate_limit::refund(app, counted).await?;
-                Err(busy)
-            }
-        }
+        counted.map(Self).inspect_err(|error| log_refusal(error.code()))
     }
 
     /// Returns true if there is a hash and the password matches it. If the password could not be checked, takes back
@@ -127,11 +122,12 @@ impl Attempt {
     async fn check(
         self,
         app: &App,
+        origin: &Origin,
         password: Password,
         hash: Option<PasswordHash>,
     ) -> Result<(bool, Option<rate_limit::Attempt>)> {
-        let Self { counted, permit } = self;
-        match app.factor.hasher.matches(permit, password, hash).await {
+        let Self(counted) = self;
+        match app.factor.hasher.matches(origin, password, hash).await {
             Ok(matches) => Ok((matches, counted)),
             Err(error) => {
                 rate_limit::refund(app, counted).await?;
@@ -146,13 +142,18 @@ impl Attempt {
 ///
 /// It replaces only the hash that was checked: a password that was changed in the meantime stays changed. If there is
 /// no time to hash, the sign-in continues without a new hash.
-async fn rehash(app: &App, found: &Credentials, password: &Password) -> Result<PasswordHash> {
+async fn rehash(
+    app: &App,
+    origin: &Origin,
+    began: Stopwatch,
+    found: &Credentials,
+    password: &Password,
+) -> Result<PasswordHash> {
     let present = found.hash.clone();
     if !app.factor.hasher.is_outdated(&present) || !found.user.may_act(&app.config) {
         return Ok(present);
     }
-    let Ok(permit) = app.factor.hasher.reserve() else { return Ok(present) };
-    let Ok(hash) = app.factor.hasher.hash(permit, password.clone()).await else {
+    let Ok(hash) = app.factor.hasher.hash(origin, password.clone(), began).await else {
         return Ok(present);
     };
     let work = UnitOfWork::begin(app).await?;

@@ -20,6 +20,7 @@ use crate::app::App;
 use crate::base::change::Change;
 use crate::base::clock;
 use crate::base::error::{Code, Result};
+use crate::identity::factor::password_check::Account;
 use crate::identity::factor::{self, Password};
 use crate::identity::user::{
     self, Changes, Email, PasswordHash, User, Website, pending, previous_email,
@@ -166,7 +167,7 @@ pub(crate) async fn hash_of(
         words.extend(factor::words_of(&known.user.email, &known.user.profile));
     }
     let refusal = Code::UpdateUserInvalidPassword;
-    factor::hash_new(app, password, words, refusal).await
+    factor::hash_new(app, Account::User(id), password, words, refusal).await
 }
 
 /// The circumstances of a change.

@@ -377,7 +377,8 @@ async fn set_password(
     }
     let words = factor::words_of(&known.user.email, &known.user.profile);
     let refusal = Code::ResetPasswordInvalidPassword;
-    let hash = factor::hash_new(app, password, words, refusal).await?;
+    let account = Account::User(known.user.id);
+    let hash = factor::hash_new(app, account, password, words, refusal).await?;
 
     let mut work = UnitOfWork::begin(app).await?;
     let locked = lock(&work, &found, purpose).await?.ok_or_else(bad)?;

@@ -12,7 +12,8 @@ use crate::base::config::Registration;
 use crate::base::error::{Code, Result};
 use crate::base::random;
 use crate::identity::alert;
-use crate::identity::factor::{Password, hash_new, words_of};
+use crate::identity::factor::password_check::Account;
+use crate::identity::factor::{self, Password, hash_new, words_of};
 use crate::identity::user::{self, Credentials, Email, PasswordHash, Profile, User};
 use crate::identity::verification::{self, Binding, Purpose};
 use crate::platform::audit::{Act, Actor, Entry};
@@ -36,6 +37,7 @@ pub async fn register(
     if app.config.registration == Registration::Closed {
         return Err(Code::RegistrationClosed.into());
     }
+    factor::require_room(app, Account::Address(email.as_str()))?;
     rate_limit::registration(app, ip).await?;
     create(app, email, password, profile, Maker::Themself, client).await
 }
@@ -66,8 +68,8 @@ pub async fn create(
     client: Option<Binding>,
 ) -> Result<User> {
     let words = words_of(email.as_str(), &profile);
-    let refusal = Code::RegisterInvalidPassword;
-    let hash = hash_new(app, password, words, refusal).await?;
+    let (account, refusal) = (Account::Address(email.as_str()), Code::RegisterInvalidPassword);
+    let hash = hash_new(app, account, password, words, refusal).await?;
     let user = User {
         id: UserId(random::id()),
         email: email.as_str().to_owned(),
