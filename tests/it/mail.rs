@@ -57,7 +57,7 @@ async fn requests_do_not_wait_for_a_mail_server_that_is_away() {
     }
     // This does not measure speed: with waits for the mail server, each request would take ten seconds.
     assert!(began.elapsed() < Duration::from_secs(60));
-    server.log.wait_for("it is tried again").await;
+    server.log.wait_for("a job failed and will be retried").await;
     let mails = MailServer::start_on(port, &[]);
     // Moves the clock until each mail is retried.
     server.move_clock(Duration::from_secs(60));
@@ -124,7 +124,7 @@ async fn a_mail_is_given_up_after_it_has_expired() {
     server.register("first@user.com", PASSWORD).await.expect_status(201);
     server.database.execute("update job set expires_at = 1000, due_at = 0").await;
     server.database.wait_until_no_job_is_left().await;
-    server.log.wait_for("it is given up").await;
+    server.log.wait_for("a job failed and is given up").await;
 }
 
 #[tokio::test]
@@ -167,7 +167,7 @@ async fn the_password_for_the_mail_server_is_sent_only_encrypted_to_a_trusted_se
         server
     };
     let failed = async |server: &Server| {
-        let log = server.log.wait_for("it is tried again").await;
+        let log = server.log.wait_for("a job failed and will be retried").await;
         assert!(!log.contains("s@crEt"));
     };
     // An untrusted certificate, and a server (or an attacker in between) without encryption.

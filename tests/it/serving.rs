@@ -162,7 +162,7 @@ async fn health_checks_and_the_version_are_reported() {
     assert_eq!(live.json, serde_json::json!({ "status": "ok" }));
     let ready = server.get("/health/ready").send().await.expect_status(200);
     let expected = serde_json::json!({
-        "status": "ok", "database": "ok", "revocations": "ok", "keys": "ok",
+        "status": "ok", "database": "ok", "revocations": "ok", "keys": "ok", "audit": "ok",
     });
     assert_eq!(ready.json, expected);
     let version = server.get("/version").send().await.expect_status(200);

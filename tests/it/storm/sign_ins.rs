@@ -228,7 +228,7 @@ async fn sign_ins_that_wait_for_the_database_take_no_place_in_the_queue() {
     for _ in 0..64 {
         tasks.spawn(server.signing_in_from("192.0.2.7", "first@user.com").send());
     }
-    server.database.waits_for_a_lock().await;
+    server.database.wait_for_a_blocked_statement().await;
     // Meanwhile the others arrive.
     for _ in 0..20 {
         server.get("/health/live").send().await.expect_status(200);
