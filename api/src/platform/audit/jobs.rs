@@ -1,7 +1,7 @@
 //! Sealing: entries of the audit get their numbers and digests after the actions.
 //!
-//! An action writes its entries into `audit_pending`, in its own transaction and without a lock. Sealing moves committed
-//! entries into `audit`, a batch in one transaction, and only sealing waits for other sealing.
+//! An action writes its entries into `audit_pending`, in its own transaction and without a lock. Sealing moves
+//! committed entries into `audit`, a batch in one transaction. Only sealing waits for other sealing.
 
 use std::time::Duration;
 
