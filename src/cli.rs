@@ -69,7 +69,7 @@ pub(crate) enum Command {
 }
 
 /// The line in the help of each command that names the page of the settings.
-const SETTINGS: &str = "Settings: see `tessera help settings`.";
+const SETTINGS: &str = "Settings are also options: see `tessera help settings`.";
 
 /// The exit status for a command line that Tessera does not understand.
 pub(crate) fn not_understood() -> ExitCode {

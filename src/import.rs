@@ -50,8 +50,8 @@ enum Format {
     Jsonl,
     /// JSON lines of `auth_user` of Django: email or username, password, is_active, is_superuser, first_name, last_name
     Django,
-    /// JSON lines of a sign-in page of your own: email, salt and hash (or password_hash), in hexadecimal or base64. The
-    /// hash is PBKDF2 with HMAC-SHA-256, with 100,000 rounds or as many as `rounds` says
+    /// JSON lines from a sign-in page that you wrote yourself: email (or username), salt and hash (or password_hash),
+    /// in hexadecimal or base64. The hash is PBKDF2 with HMAC-SHA-256, with 100,000 rounds or as many as `rounds` says
     Session,
 }
 
@@ -205,7 +205,7 @@ impl<'a> Import<'a> {
         let would = if *dry_run { "would be " } else { "" };
         let refused = refused.len();
         print::line(format!(
-            "{created} {would}created, {known} already there, {refused} {would}refused"
+            "{created} {would}created, {known} already exist, {refused} {would}refused"
         ));
     }
 }

@@ -47,7 +47,7 @@ pub(crate) struct Options {
     #[arg(long, env = "TESSERA_API_TOKEN_FILE", value_name = "FILE", hide_env_values = true)]
     api_token_file: Option<PathBuf>,
 
-    /// Allow plain HTTP to another machine; anyone on the way can read the API token
+    /// Allow plain HTTP to another machine; anyone on the network path can read the API token
     #[arg(long)]
     insecure: bool,
 
@@ -327,7 +327,7 @@ impl Operator {
 fn client_of(url: &PublicUrl, insecure: bool) -> Result<reqwest::Client, String> {
     if !url.is_https() && !url.is_loopback() && !insecure {
         return Err(format!(
-            "TESSERA_URL must begin with https://, because anyone on the way to {} could read the API \
+            "TESSERA_URL must begin with https://, because anyone on the network path to {} could read the API \
              token; if you trust the network, add --insecure",
             url.as_str()
         ));

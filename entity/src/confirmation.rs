@@ -12,7 +12,7 @@ pub struct Model {
     /// The SHA-256 digest of the token, in hexadecimal.
     #[sea_orm(primary_key, auto_increment = false)]
     pub digest: String,
-    /// The user whom it was sent to.
+    /// The user that it was sent to.
     pub user_id: UserId,
     /// The purpose of the token.
     pub purpose: String,

@@ -14,7 +14,7 @@ pub struct Model {
     pub id: JobId,
     /// The kind of work.
     pub kind: String,
-    /// The user whom it is about. If the user is deleted, the job is deleted too.
+    /// The user that the job is about. If the user is deleted, the job is deleted too.
     pub user_id: Option<UserId>,
     /// The content of the job. It is encrypted, because it can contain a token.
     #[sea_orm(column_type = "Text")]

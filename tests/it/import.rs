@@ -171,7 +171,7 @@ async fn an_import_names_the_records_that_it_refuses_and_imports_the_others() {
     assert_eq!(server.me(&person.access).await.text("email"), person.email);
 
     let output = tessera(&server, &["import", "users.jsonl", "--dry-run"]);
-    assert!(out(&output).contains("0 would be created, 4 already there"), "{}", out(&output));
+    assert!(out(&output).contains("0 would be created, 4 already exist"), "{}", out(&output));
     assert!(fault(&output).contains("line 4: An email address must have"), "{}", fault(&output));
     for (file, words) in [("nothing.db", "nothing.db"), ("test.db", "not a database of FastAPI")] {
         if file == "test.db" {

@@ -217,7 +217,10 @@ async fn a_pending_address_that_is_now_taken_is_refused() {
     browser.open("/account").await.expect_status(200);
     let filled = [("act", "email"), ("email", "mine@user.com"), ("current", PASSWORD)];
     let page = browser.press_and_follow("/account", &filled).await;
-    assert!(page.body.contains("keeps its address until") && page.body.contains("mine@user.com"));
+    assert!(
+        page.body.contains("keeps its current address until")
+            && page.body.contains("mine@user.com")
+    );
     let page = browser.press_and_follow("/account", &[("act", "cancel-email")]).await;
     assert!(!page.body.contains("mine@user.com"), "{}", page.body);
     let letter = server.letter("mine@user.com", NEW, 1).await;

@@ -9,7 +9,7 @@ use std::fmt;
 pub enum Refusal {
     /// The token is longer than [`MAX_TOKEN_LENGTH`](crate::MAX_TOKEN_LENGTH).
     TooLong,
-    /// The token is not three segments of canonical base64url (RFC 7515, section 3.1).
+    /// The token does not have three parts in canonical base64url (RFC 7515, section 3.1).
     Malformed,
     /// The header is not a JSON object with the required members.
     HeaderInvalid,
@@ -75,7 +75,7 @@ impl Refusal {
             Refusal::TooLong => ("token_too_long", "the token is longer than 8192 bytes"),
             Refusal::Malformed => (
                 "token_malformed",
-                "the token is not a JWT: three parts in canonical base64url, separated by dots",
+                "the token is not a JWT, which has three parts in canonical base64url, separated by dots",
             ),
             Refusal::HeaderInvalid => {
                 ("header_invalid", "the header is not a JSON object with typ, alg and kid")

@@ -95,7 +95,7 @@ impl BrowserRequest {
         self.sends
     }
 
-    /// Sets the user whom pages show as their reader.
+    /// Sets the signed-in user that pages show.
     pub(crate) fn show_reader(&mut self, signed_in: Value) {
         self.frame.read_by(signed_in);
     }

@@ -31,7 +31,7 @@ pub(crate) enum Note {
     SendsCode,
     /// The operation takes the code of a mail, with the value that the client kept for it.
     TakesCode,
-    /// The operation takes a token as bearer token or in another place.
+    /// The operation takes a token as a bearer token or in another place.
     BearerIsOptional,
     /// The operation answers this refusal in the form of OAuth.
     RefusesAsOauth(Code),

@@ -2,7 +2,8 @@
 //!
 //! A rule collects the consequences of an operation: revocations, notices to other replicas, audit entries, cache
 //! entries to forget, jobs to wake. `UnitOfWork::commit` writes them in the right order and then applies them to
-//! memory, so no rule can forget a part. There is no other way to commit.
+//! memory, so no rule can forget a part. The only other ways to commit are `record`, for a single audit entry, and
+//! `statement`, for a single statement that causes nothing else.
 
 use std::ops::Deref;
 
@@ -117,9 +118,9 @@ impl<'a> UnitOfWork<'a> {
 
     /// Writes the collected consequences, commits, and applies them to memory.
     ///
-    /// Revocations and notices come first. A lock numbers them in the order of the commits. The audit entries come
-    /// last, because every other transaction that records something waits from there until the commit. Memory changes
-    /// after the commit, so memory never contains an uncommitted revocation.
+    /// The database numbers revocations and notices in the order of the commits. On PostgreSQL it does so inside the
+    /// commit. Audit entries get their numbers later, when they are sealed. Memory changes after the commit, so memory
+    /// never contains an uncommitted revocation.
     ///
     /// # Errors
     ///
@@ -213,7 +214,7 @@ impl Part {
     }
 }
 
-/// Records an operation that changes nothing else.
+/// Records an operation in the audit that changes nothing else.
 ///
 /// # Errors
 ///

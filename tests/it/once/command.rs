@@ -203,7 +203,10 @@ fn the_help_of_every_command_fits_a_screen_and_names_the_page_of_settings() {
         for help in [&long, &short] {
             let lines = help.lines().count();
             assert!((5..=45).contains(&lines), "{words:?} has {lines} lines:\n{help}");
-            assert!(help.contains("Settings: see `tessera help settings`."), "{words:?}:\n{help}");
+            assert!(
+                help.contains("Settings are also options: see `tessera help settings`."),
+                "{words:?}:\n{help}"
+            );
             assert!(!help.contains("--database-url"), "{words:?}:\n{help}");
         }
         let listed = long.split("\nCommands:\n").nth(1).unwrap_or_default();

@@ -46,7 +46,7 @@ fn the_example_environment_has_every_setting() {
 fn the_guide_has_every_error_code() {
     let mut page =
         "# Error codes\n\nAfter reading this page you know what each error code means.\n\n\
-                    The body of a refusal is `{\"detail\": …}`. `detail` is a code, \
+                    The body of an error response is `{\"detail\": …}`. `detail` is a code, \
                     `{\"code\", \"reason\"}`, or, with 422, a list of errors. A code never changes \
                     its meaning. This page is generated from the code.\n\n\
                     | status | code | meaning |\n|---|---|---|\n"
@@ -190,9 +190,10 @@ fn the_guide_shows_the_output_of_commands() {
         `user create`, `keys derive` and `keys reseal` work on the database only. In programs, use `--output json`. If servers\n\
         are running, a command that changes something also prints which of them have applied the change.\n\
         \n\
-        The API token of a superuser allows everything, so commands send it only over `https://`. For a server on the same\n\
-        machine (`localhost`, `127.0.0.0/8`, `::1`) they also accept `http://`, and use no proxy. With `--insecure` they send\n\
-        the token over `http://` to other machines too, and anyone on the way can read it. They follow no redirects.\n\
+        The API token of a superuser allows every operation, so commands send it only over `https://`. For a server on the\n\
+        same machine (`localhost`, `127.0.0.0/8`, `::1`) they also accept `http://`, and use no proxy. With `--insecure` they\n\
+        send the token over `http://` to other machines too, and anyone on the network path can read it. They follow no\n\
+        redirects.\n\
         \n\
         To keep a secret out of the shell history, write `-` in its place: the command then reads it from standard input.\n\
         \n\

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::{project, run, text};
 
 /// Words and phrases of mannered English, each with plain words for it.
-const HABITS: [(&str, &str); 22] = [
+const HABITS: [(&str, &str); 21] = [
     ("whoever", "anyone who, users who"),
     ("whatever it", "any, every"),
     ("nobody's", "of no user"),
@@ -25,7 +25,6 @@ const HABITS: [(&str, &str); 22] = [
     ("what it has not", "does not have"),
     ("lest ", "so that … not"),
     ("thereof", "of it"),
-    ("taken back", "revoked, lifted, refunded"),
     ("so many as", "as many as, at most"),
     ("at once of", "of"),
 ];

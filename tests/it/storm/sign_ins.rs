@@ -125,7 +125,7 @@ impl Server {
         self.post("/auth/jwt/login").header("X-Forwarded-For", from).form(&form)
     }
 
-    /// How often those who flood it were signed in.
+    /// The number of sign-ins of the flood.
     async fn floods(&self) -> i64 {
         let flooding = format!("session where ip = '{FLOOD}'");
         self.database.count(&flooding).await
@@ -159,7 +159,7 @@ async fn many_sign_ins_at_once_from_one_address_are_all_let_in() {
     }
 }
 
-/// Whoever has accounts of their own and signs in without a pause holds up themselves.
+/// A client that owns accounts and signs in without a pause delays only itself.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_right_passwords_from_one_address_refuses_nobody_elsewhere() {
     let server = Arc::new(floodable().await);

@@ -94,7 +94,7 @@ fn the_explanation_of_a_foreign_token_has_no_claims() {
     for (token, words) in [
         (
             "x".to_owned(),
-            "refused (token_malformed): the token is not a JWT: three parts in canonical base64url, \
+            "refused (token_malformed): the token is not a JWT, which has three parts in canonical base64url, \
              separated by dots",
         ),
         (

@@ -10,7 +10,7 @@ fn each_refusal_has_a_stable_reason_and_a_sentence() {
         ("token_too_long", "the token is longer than 8192 bytes"),
         (
             "token_malformed",
-            "the token is not a JWT: three parts in canonical base64url, separated by dots",
+            "the token is not a JWT, which has three parts in canonical base64url, separated by dots",
         ),
         ("header_invalid", "the header is not a JSON object with typ, alg and kid"),
         ("header_unsupported", "the header has a member that is not supported"),

@@ -304,7 +304,7 @@ fn register_schemes(registry: &mut Registry) {
         MetaSecurityScheme {
             ty: "apiKey",
             description: Some(
-                "An API token from `/auth/tokens`. You can also send it as bearer token or in the \
+                "An API token from `/auth/tokens`. You can also send it as a bearer token or in the \
                  header `Token`.",
             ),
             name: Some("X-API-Key"),

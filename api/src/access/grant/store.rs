@@ -25,9 +25,9 @@ impl Limits {
 
 /// Moves a grant from the generation of its token to the next, if its user may act.
 ///
-/// The user's flags and scopes are read by the same statement. On PostgreSQL they are as they were when the statement
-/// began, although it may have waited for the row since. An act that takes scopes away counts `cuts` on while it has the
-/// row: if the row says another number than it did when the statement began, what was read of the user may be old.
+/// The same statement reads the user's flags and scopes. On PostgreSQL it reads them as they were when it began, even if
+/// it then waited for the row. An operation that takes scopes away locks the row and adds one to `cuts`. So if
+/// `cuts` changed since the statement began, the scopes that it read may be old.
 const SPEND: &str = "\
     update session set generation = $1, rotated_at = $2, last_used_at = $2, ip = $3, user_agent = $4, \
     issued_at = case when issued_at >= $2 then issued_at + 1 else $2 end, \
@@ -40,8 +40,9 @@ const SPEND: &str = "\
     (select profile.scopes from profile where profile.user_id = session.user_id) as scopes, \
     cuts = (select before.cuts from session before where before.id = session.id) as is_current";
 
-/// The statement that spends a refresh token. Of any number of callers with one generation, one gets the row; the
-/// others, and everybody after the end, get nothing. `None` for a token that no grant reaches.
+/// The statement that spends a refresh token. If several callers have a token of the same generation, only one gets the
+/// row. The others get nothing, and neither does a caller after the end of the session. `None` if the generation of the
+/// token is too large for the column.
 pub(crate) fn spending(
     backend: DbBackend,
     id: SessionId,

@@ -124,7 +124,7 @@ impl Input for LoginRequest {
     }
 }
 
-/// A refresh token in the body. It can be sent as bearer token instead.
+/// A refresh token in the body. It can be sent as a bearer token instead.
 #[derive(Object)]
 #[oai(example)]
 struct RefreshRequest {
@@ -311,7 +311,7 @@ impl Api {
     /// Refresh the tokens
     ///
     /// Exchanges a refresh token for a new access token and a new refresh token. Send the refresh token in the body or
-    /// as bearer token. If a request has both, the body is used.
+    /// as a bearer token. If a request has both, the body is used.
     ///
     /// A refresh token can be used once. If the last one is sent again within `REFRESH_REUSE_LEEWAY` seconds, the
     /// answer has the same new refresh token, because the first answer may have been lost. After that, sending it again

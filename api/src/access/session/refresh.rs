@@ -23,7 +23,7 @@ use crate::platform::unit_of_work::{UnitOfWork, statement};
 /// Exchanges a refresh token for the next pair.
 ///
 /// `grant::worth` decides about the token. First the token's id is compared with the one that its session's row gives.
-/// So a token that somebody made with `APP_SECRET` is refused and changes nothing, whatever its generation is.
+/// So a token that somebody made with `APP_SECRET` is refused and changes nothing, for every generation.
 ///
 /// # Errors
 ///

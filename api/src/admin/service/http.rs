@@ -142,8 +142,9 @@ impl Api {
     /// Create a service
     ///
     /// Creates an account for a program. It has no password and no e-mail address, and acts only with API tokens. To
-    /// create one, send the name of the service as `username` to `POST /auth/tokens`. Requires the scope `super`, and
-    /// for sessions a fresh token (otherwise 403 `FRESH_TOKEN_REQUIRED`).
+    /// create such a token, send the name of the service as `username` to `POST /auth/tokens`.
+    ///
+    /// Requires the scope `super`, and for sessions a fresh token (otherwise 403 `FRESH_TOKEN_REQUIRED`).
     #[oai(path = "/admin/services", method = "post", operation_id = "create_service")]
     async fn create(
         &self,

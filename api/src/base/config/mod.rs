@@ -95,8 +95,8 @@ pub struct Config {
     )]
     pub migrate: Migrate,
 
-    /// SQLite only: with full, every acknowledged write survives a power failure. normal is faster, but such a write
-    /// survives only a crash of the process
+    /// SQLite only: with full, every acknowledged write survives a power failure. normal is faster, and acknowledged
+    /// writes survive a crash of the process, but a power failure can lose the latest ones
     #[arg(
         long,
         env = "SQLITE_SYNCHRONOUS",
@@ -424,7 +424,7 @@ impl Config {
             tracing::warn!("PUBLIC_URL is on localhost: set it to the URL that callers use");
         } else if !self.dev && !self.public_url.is_https() {
             tracing::warn!(
-                "PUBLIC_URL begins with http://: anyone on the way can read passwords and tokens; use https://"
+                "PUBLIC_URL begins with http://: anyone on the network path can read passwords and tokens; use https://"
             );
         }
         self.warn_of_mail();

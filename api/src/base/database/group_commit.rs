@@ -1,8 +1,8 @@
 //! Group commit on SQLite: single statements that wait for the writer share one transaction.
 //!
-//! SQLite has one writer, and each commit waits for the disk. While one batch is synced, further statements gather; the
-//! next batch commits all of them with one sync. Nobody is answered before the commit of their batch, also those whose
-//! statement changed nothing: they may have read what the batch wrote.
+//! SQLite has one writer, and each commit waits for the disk. While one batch is written to the disk, further
+//! statements wait in a queue. The next batch commits all of them together. No caller gets a result before the commit
+//! of its batch. This also applies to a statement that changed nothing, because it may have read what the batch wrote.
 
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, QueryResult, RuntimeErr,
@@ -11,12 +11,12 @@ use sea_orm::{
 use sea_orm::{SqliteTransactionMode, TransactionOptions};
 use tokio::sync::{mpsc, oneshot};
 
-/// The most statements in one transaction.
+/// The maximum number of statements in one transaction.
 const MAX_BATCH: usize = 256;
 
 type Outcome = Result<Option<QueryResult>, DbErr>;
 
-/// A statement that waits, and the caller who waits for it.
+/// A waiting statement, and the caller that waits for its result.
 struct Waiting {
     statement: Statement,
     reply: oneshot::Sender<Outcome>,
@@ -57,7 +57,7 @@ async fn run(writer: DatabaseConnection, mut queue: mpsc::UnboundedReceiver<Wait
     }
 }
 
-/// Runs everything that waits by now in one transaction.
+/// Runs all statements that are waiting now in one transaction.
 ///
 /// SQLite undoes only the statement that fails, or the whole transaction, depending on the fault. So the batch is rolled
 /// back if a statement fails, and each statement runs again in a transaction of its own.

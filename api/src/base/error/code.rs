@@ -35,9 +35,9 @@ pub enum Code {
     UpdateUserInvalidPassword,
     /// The token is missing or is not accepted.
     Unauthorized,
-    /// The token was not issued for a password, or too long ago.
+    /// The token was not issued in exchange for a password, or was issued too long ago.
     FreshTokenRequired,
-    /// The refresh token is missing or is not one of this server.
+    /// The refresh token is missing or was not issued by this server.
     RefreshTokenInvalid,
     /// The refresh token has expired.
     RefreshTokenExpired,
@@ -75,7 +75,7 @@ pub enum Code {
     InvalidRequest,
     /// The request does not name exactly one host.
     HostInvalid,
-    /// Nothing has this path or id.
+    /// There is nothing at this path or with this id.
     NotFound,
     /// The path exists, but not for this method.
     MethodNotAllowed,
@@ -93,7 +93,7 @@ pub enum Code {
     ServiceBusy,
     /// A part that the server needs does not answer.
     ServiceUnavailable,
-    /// The server has a fault.
+    /// An internal error occurred.
     InternalServerError,
 }
 
@@ -108,8 +108,8 @@ impl Code {
             Code::RegisterUserAlreadyExists => (
                 S::BAD_REQUEST,
                 "REGISTER_USER_ALREADY_EXISTS",
-                "A user with this e-mail address already exists (upper and lower case are equal). Sign in, \
-                 or ask for a new password.",
+                "A user with this e-mail address already exists (upper and lower case make no difference). \
+                 Sign in, or ask for a new password.",
             ),
             Code::RegisterInvalidPassword => (
                 S::BAD_REQUEST,
@@ -159,8 +159,8 @@ impl Code {
             Code::RestoreEmailBadToken => (
                 S::BAD_REQUEST,
                 "RESTORE_EMAIL_BAD_TOKEN",
-                "The token that restores the previous e-mail address is wrong, has expired or was used. If you \
-                 still need that address, ask a superuser.",
+                "The token that restores the previous e-mail address is wrong, has expired, was used or was \
+                 cancelled. If you still need that address, ask a superuser.",
             ),
             Code::UpdateUserEmailAlreadyExists => (
                 S::BAD_REQUEST,
@@ -181,14 +181,14 @@ impl Code {
             Code::FreshTokenRequired => (
                 S::UNAUTHORIZED,
                 "FRESH_TOKEN_REQUIRED",
-                "This requires a fresh token: one issued for a password a short time ago. Send the password to \
-                 `/auth/jwt/fresh`, and repeat the request with the new token.",
+                "This requires a fresh token: one that was issued in exchange for a password a short time ago. \
+                 Send the password to `/auth/jwt/fresh`, and repeat the request with the new token.",
             ),
             Code::RefreshTokenInvalid => (
                 S::UNAUTHORIZED,
                 "REFRESH_TOKEN_INVALID",
-                "The refresh token is missing or is not one of this server; `WWW-Authenticate` says why. Sign \
-                 in again.",
+                "The refresh token is missing or was not issued by this server; `WWW-Authenticate` says why. \
+                 Sign in again.",
             ),
             Code::RefreshTokenExpired => (
                 S::UNAUTHORIZED,
@@ -212,8 +212,8 @@ impl Code {
             Code::FreshProofRequired => (
                 S::FORBIDDEN,
                 "FRESH_TOKEN_REQUIRED",
-                "A session can do this to another account only for a short time after its password was given. \
-                 Send the password to `/auth/jwt/fresh`, or use an API token with the scope `super`.",
+                "A session can do this to another account only for a short time after its user gave the \
+                 password. Send the password to `/auth/jwt/fresh`, or use an API token with the scope `super`.",
             ),
             Code::Forbidden => (
                 S::FORBIDDEN,
@@ -231,7 +231,7 @@ impl Code {
                 S::CONFLICT,
                 "API_TOKEN_ALREADY_EXISTS",
                 "Another user or service has an API token with this secret. Choose another secret, or leave it \
-                 out to have one made.",
+                 out: Tessera then makes one.",
             ),
             Code::ApiTokenUserUnknown => (
                 S::BAD_REQUEST,
@@ -242,7 +242,7 @@ impl Code {
                 S::BAD_REQUEST,
                 "API_TOKEN_INVALID_SCOPES",
                 "The token or the service cannot have one of these scopes; `reason` says which and why. Leave \
-                 it out.",
+                 that scope out.",
             ),
             Code::ApiTokenLimitReached => (
                 S::BAD_REQUEST,
@@ -273,8 +273,8 @@ impl Code {
             Code::KeyInUse => (
                 S::CONFLICT,
                 "KEY_IN_USE",
-                "This key signs, or is the last that can sign with its algorithm. First make another that \
-                 signs at once, with `now`.",
+                "This key signs tokens, or it is the last key that can sign with its algorithm. First create \
+                 another key that signs at once (`now`).",
             ),
             Code::CsrfTokenMismatch => (
                 S::FORBIDDEN,
@@ -295,7 +295,7 @@ impl Code {
                  optional port. If the request target names a host, it must be the same.",
             ),
             Code::NotFound => {
-                (S::NOT_FOUND, "Not Found", "Nothing has this path or id. Check both.")
+                (S::NOT_FOUND, "Not Found", "There is nothing at this path or with this id.")
             }
             Code::MethodNotAllowed => (
                 S::METHOD_NOT_ALLOWED,
@@ -332,7 +332,7 @@ impl Code {
             Code::ServiceBusy => (
                 S::SERVICE_UNAVAILABLE,
                 "SERVICE_BUSY",
-                "Too many passwords wait for a check, too many exports run, or the password was changed at the \
+                "Too many passwords wait to be checked, too many exports run, or the password was changed at the \
                  same time. Try again after `Retry-After` seconds.",
             ),
             Code::ServiceUnavailable => (
@@ -344,7 +344,7 @@ impl Code {
             Code::InternalServerError => (
                 S::INTERNAL_SERVER_ERROR,
                 "INTERNAL_SERVER_ERROR",
-                "The server has a fault. Tell its operator the `X-Request-Id`: the log has the cause under it.",
+                "An internal error occurred. Send the `X-Request-Id` to the operator, who finds the cause in the log.",
             ),
         }
     }

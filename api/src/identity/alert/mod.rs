@@ -94,7 +94,7 @@ async fn tell_superusers(
     Ok(())
 }
 
-/// A new API token, as its owner is told about it.
+/// The description of a new API token in the mail to its owner.
 #[derive(Debug)]
 pub(crate) struct ApiTokenNotice<'a> {
     /// The name of the token.

@@ -95,7 +95,7 @@ pub(crate) fn scopes(is_superuser: bool, granted: Option<&str>) -> Scopes {
     with_implied(is_superuser, &granted.map_or_else(User::default_scopes, Scopes::parse))
 }
 
-/// The granted scopes, and those that superusers have besides.
+/// Returns the granted scopes, and for superusers also the scopes of superusers.
 fn with_implied(is_superuser: bool, granted: &Scopes) -> Scopes {
     let superuser = Scopes::of(&[Scope::SUPER, Scope::CHECK, Scope::INTROSPECT]);
     let implied = if is_superuser { superuser } else { Scopes::default() };

@@ -1,7 +1,7 @@
-//! Sealing: entries of the audit get their numbers and digests after the acts.
+//! Sealing: entries of the audit get their numbers and digests after the actions.
 //!
-//! An act writes its entries into `audit_pending`, in its own transaction and without a lock. Sealing moves committed
-//! entries into `audit`, a batch in one transaction, and only sealing waits for other sealing.
+//! An action writes its entries into `audit_pending`, in its own transaction and without a lock. Sealing moves
+//! committed entries into `audit`, a batch in one transaction. Only sealing waits for other sealing.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::platform::unit_of_work::UnitOfWork;
 /// The longest time between two looks for pending entries.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// The time that sealing waits for more entries after the first: many acts share one transaction.
+/// The time that sealing waits for more entries after the first: many actions share one transaction.
 const GATHER_FOR: Duration = Duration::from_millis(50);
 
 /// The greatest age of a pending entry that is not reported, in milliseconds.
@@ -34,7 +34,7 @@ pub(crate) fn start(app: &App, background: &mut Background) {
     });
 }
 
-/// Seals for as long as it is polled. Of several replicas, the one that gets the lock seals.
+/// Seals entries for as long as it is polled. Of the replicas, the one that gets the lock seals them.
 async fn keep_sealing(app: App) {
     let mut was_behind = false;
     loop {

@@ -1,8 +1,8 @@
 //! The audit: a table that records who did what to whom, from which IP address and when.
 //!
-//! Rows are appended in the transaction of the action that they record, so neither exists without the other. Each row
-//! has a digest of itself and of the row before. To alter a row without a trace, somebody would have to alter all rows
-//! after it. The audit contains no secret, no password and no address.
+//! An entry is written in the transaction of the action that it records, so neither exists without the other. Sealing
+//! (`jobs.rs`) later gives it a number and a digest of itself and of the row before. To alter a row without a trace,
+//! somebody would have to alter all rows after it. The audit contains no secret, no password and no address.
 
 pub mod chain;
 pub(crate) mod jobs;
@@ -177,7 +177,7 @@ const PENDING_AT_ONCE: u64 = 1000;
 /// The state of sealing on this replica.
 #[derive(Debug, Default)]
 pub struct State {
-    /// Rung after an act wrote entries.
+    /// Notified after an action wrote entries.
     written: Notify,
     is_behind: AtomicBool,
 }
@@ -198,7 +198,7 @@ impl State {
     }
 }
 
-/// Writes entries in the transaction of their acts. They are sealed soon after the commit.
+/// Writes entries in the transaction of their actions. They are sealed soon after the commit.
 ///
 /// # Errors
 ///
@@ -207,7 +207,7 @@ pub(super) async fn write(connection: &impl ConnectionTrait, entries: Vec<Entry>
     Ok(store::insert_pending(connection, pending(entries)).await?)
 }
 
-/// Writes the entry of an act that changes nothing else, in one statement.
+/// Writes the entry of an action that changes nothing else, in one statement.
 ///
 /// # Errors
 ///
@@ -234,8 +234,8 @@ fn pending(entries: Vec<Entry>) -> Vec<audit_pending::ActiveModel> {
     entries.into_iter().map(row).collect()
 }
 
-/// Seals what is pending, so that a reader sees every act that was committed before. If that fails, as on a database
-/// that only reads, the reader sees what is sealed.
+/// Seals the pending entries, so that a reader sees every action that was committed before. If that fails, for example
+/// on a read-only database, the reader sees the entries that are sealed already.
 pub(crate) async fn catch_up(app: &App) {
     if let Err(error) = jobs::seal(app).await {
         tracing::warn!(error.cause = %error, "the audit is read without its latest entries");

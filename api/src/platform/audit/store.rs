@@ -83,12 +83,12 @@ pub(super) async fn take_pending(
     Ok(taken)
 }
 
-/// Waits until nobody else seals, and lets nobody else until the transaction ends.
+/// Waits until no other replica is sealing. Then keeps others from sealing until the transaction ends.
 pub(super) async fn lock(transaction: &DatabaseTransaction) -> Result<(), DbErr> {
     lock_audit(transaction).await
 }
 
-/// As [`lock`], without waiting. Returns false if somebody else seals.
+/// Like [`lock`], but does not wait. Returns false if another replica is sealing.
 pub(super) async fn try_lock(transaction: &DatabaseTransaction) -> Result<bool, DbErr> {
     try_lock_audit(transaction).await
 }

@@ -186,7 +186,7 @@ pub fn signs(app: &App) -> bool {
 }
 
 /// Records, once every [`NOTED_EVERY`] seconds, which key of the database this server signs with. So every server knows
-/// when all tokens of the key have expired, whatever its own settings are.
+/// when all tokens of the key have expired. Its own settings do not matter.
 ///
 /// # Errors
 ///

@@ -78,7 +78,7 @@ impl Reason {
     }
 }
 
-/// Fails if this replica cannot know what was revoked: no answer is better than accepting a revoked token.
+/// Fails if this replica has not read the revocations recently. Otherwise it could accept a revoked token.
 ///
 /// # Errors
 ///

@@ -25,7 +25,7 @@ const ROWS_AT_ONCE: u64 = 100;
 /// The maximum number of exports at once on a replica.
 const MAX_AT_ONCE: usize = 32;
 
-/// The time to wait that a caller is told whose previous export still runs.
+/// The `Retry-After` of the refusal if the caller's previous export still runs.
 const ONE_AT_A_TIME: Duration = Duration::from_secs(10);
 
 /// The accounts whose exports run on this replica.
