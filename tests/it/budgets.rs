@@ -250,3 +250,24 @@ async fn parallel_requests_for_a_taken_address_are_counted_before_they_are_answe
     assert!(answers.iter().filter(|answer| answer.status == 400).count() <= 6);
     assert!(answers.iter().all(|answer| [400, 429].contains(&answer.status)));
 }
+
+#[tokio::test]
+async fn a_new_address_that_got_too_many_mails_is_refused_with_the_time_to_wait() {
+    let server = setup().set("REQUIRE_VERIFICATION", "true").start().await;
+    let new = json!({ "email": "new@user.com" });
+    let mut refused = None;
+    for turn in 0..12 {
+        let (from, email) = (format!("203.0.113.{turn}"), format!("many{turn}@user.com"));
+        let user = server.register_from(&from, &email).await.expect_status(201);
+        server.database.execute("update \"user\" set is_verified = true").await;
+        let (access, refresh) = server.sign_in_from(&from, &email, PASSWORD).await;
+        let person = Person { id: user.text("id"), email, access, refresh };
+        let answer = server.change_from(&from, &person, &new).await;
+        if turn < 11 {
+            answer.expect_status(200);
+        } else {
+            refused = Some(answer.expect_refusal(429, "TOO_MANY_ATTEMPTS"));
+        }
+    }
+    assert!(refused.unwrap().header("retry-after").parse::<u64>().unwrap() > 0);
+}

@@ -388,7 +388,7 @@ async fn an_owner_can_cancel_the_link_with_its_token_or_from_an_old_session() {
     browser.open("/account").await.expect_status(200);
     let filled = [("act", "cancel-links"), ("current", PASSWORD)];
     let early = browser.press("/account", &filled).await.expect_status(409);
-    assert!(early.body.contains("only if the new address is verified"), "{}", early.body);
+    assert!(early.body.contains("The new address must be verified"), "{}", early.body);
     server.database.execute("update \"user\" set is_verified = true").await;
     let done = browser.press_and_follow("/account", &filled).await;
     assert!(done.body.contains("The link is cancelled"), "{}", done.body);

@@ -504,7 +504,7 @@ async fn operators_can_manage_keys_at_the_terminal() {
     })
     .await;
     let (well, refused) = keys(&["retire", made["kid"].as_str().unwrap()]);
-    assert!(!well && refused.contains("make another that signs at once"), "{refused}");
+    assert!(!well && refused.contains("First create another key that signs at once"), "{refused}");
     assert!(keys(&["retire", &old]).0);
     server.wait_until_caught_up().await;
     server.me(&person.access).await.expect_reason("key_unknown");

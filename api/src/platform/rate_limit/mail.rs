@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use entity::UserId;
 use sea_orm::DatabaseTransaction;
 
-use super::{Budget, count, count_in, is_known, key, place};
+use super::{Budget, count, count_in, is_known, key, one_more, place, try_again};
 use crate::app::App;
 use crate::base::error::Result;
 
@@ -102,6 +102,25 @@ pub async fn may_write(
     }
     let key = key(app, WRITTEN.what, &[reason.name(), &to.to_ascii_lowercase()]);
     count_in(transaction, &key, WRITTEN).await
+}
+
+/// Does the same as [`may_write`] for a mail without which the action is of no use.
+///
+/// # Errors
+///
+/// [`Code::TooManyAttempts`](crate::base::error::Code::TooManyAttempts), with the time to wait, if the limit is reached.
+pub async fn require_write(
+    app: &App,
+    transaction: &DatabaseTransaction,
+    reason: MailReason,
+    to: &str,
+) -> Result<()> {
+    if !app.config.rate_limit {
+        return Ok(());
+    }
+    let key = key(app, WRITTEN.what, &[reason.name(), &to.to_ascii_lowercase()]);
+    let counted = one_more(transaction, &key, WRITTEN).await?;
+    counted.map_err(|(until, now)| try_again(until, now))
 }
 
 /// Does the same as [`may_write`] for a mail that was requested from an IP address. If the account was used from this

@@ -47,11 +47,8 @@ pub(super) async fn ask(
     let id = caller.user_id();
     let session = caller.session().ok_or(Code::FreshTokenRequired)?;
     user::require_free(transaction, email, id).await?;
-    if !rate_limit::mail::may_write(app, transaction, MailReason::NewAddress, email.as_str())
-        .await?
-    {
-        return Err(Code::TooManyAttempts.into());
-    }
+    let (reason, address) = (MailReason::NewAddress, email.as_str());
+    rate_limit::mail::require_write(app, transaction, reason, address).await?;
     let known = user::by_id_in(transaction, id).await?.ok_or(Code::Unauthorized)?;
     verification::send_to_new(app, transaction, &known, email, session).await
 }
