@@ -504,10 +504,7 @@ async fn a_backup_that_is_restored_under_servers_revives_no_token_and_hides_no_r
             Kind::Sqlite => {
                 format!("update sqlite_sequence set seq = {last} where name = 'revocation'")
             }
-            Kind::Postgres => format!(
-                "select setval(pg_get_serial_sequence('revocation', 'seq'), {}, false)",
-                last + 1
-            ),
+            Kind::Postgres => format!("select setval('revocation_place', {}, false)", last + 1),
         };
         database.execute(&sequence).await;
         // These revocations get numbers that other rows had before.

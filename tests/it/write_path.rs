@@ -86,3 +86,55 @@ async fn actions_go_on_while_the_audit_cannot_be_sealed() {
     eventually("the audit is sealed again", sealed).await;
     assert_eq!(server.database.count("audit where act = 'login-refused'").await, 1);
 }
+
+/// A newer release adds a column while this server runs.
+#[tokio::test]
+async fn a_refresh_succeeds_after_another_release_has_added_a_column() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    let mut refresh = person.refresh;
+    for turn in 0..12 {
+        if turn == 6 {
+            server.database.execute("alter table session add column later text").await;
+        }
+        refresh = server.refresh(&refresh).await.expect_status(200).text("refresh_token");
+    }
+}
+
+/// The sequence is behind the table, as after a partial restore. Replicas look only for numbers above their place.
+#[tokio::test]
+async fn a_revocation_gets_a_number_above_the_last_row_although_the_sequence_is_behind() {
+    let database = TestDatabase::create(Kind::Postgres).await;
+    let server = Server::setup().on(database).start().await;
+    let other = Server::setup().on(server.database.clone()).start().await;
+    for name in ["first", "second", "third"] {
+        let person = server.person(name).await;
+        server.database.execute("select setval('revocation_place', 1, false)").await;
+        server.logout(&person.access).await.expect_status(204);
+        other.wait_until_refused(&person.access).await.expect_reason("token_revoked");
+    }
+    let numbers = server.database.column::<i64>("select seq from revocation order by seq").await;
+    assert_eq!(numbers, [1, 2, 3]);
+}
+
+/// The tables belong to the role that migrates; the server uses a role that may only change rows.
+#[tokio::test]
+async fn a_role_that_may_only_change_rows_can_do_everything_but_migrate() {
+    let database = TestDatabase::create(Kind::Postgres).await;
+    Server::setup().on(database.clone()).start().await.kill();
+    let role = format!("{}_role", database.name());
+    database.execute(&format!("create role {role} login")).await;
+    let grant = "grant select, insert, update, delete on all tables in schema public to";
+    database.execute(&format!("{grant} {role}")).await;
+    let url = database.url().replace("postgres@", &format!("{role}@"));
+    let setup = Server::setup().on(database.clone()).reach_database_at(url);
+    let server = setup.set("MIGRATE", "off").start().await;
+    let person = server.person("first").await;
+    let refreshed = server.refresh(&person.refresh).await.expect_status(200);
+    server.logout(&refreshed.text("access_token")).await.expect_status(204);
+    server.me(&person.access).await.expect_reason("token_revoked");
+    assert_eq!(database.count("audit where act = 'logout'").await, 1);
+    server.kill();
+    database.execute(&format!("drop owned by {role}")).await;
+    database.execute(&format!("drop role {role}")).await;
+}

@@ -345,20 +345,11 @@ pub(crate) async fn lock_keys(transaction: &DatabaseTransaction) -> Result<(), D
     lock(transaction, KEY_LOCK).await
 }
 
-/// Lets one transaction at a time seal the audit.
+/// Lets one transaction at a time seal the audit. Returns false, without waiting, if another transaction has the lock.
 ///
 /// # Errors
 ///
-/// If the database refuses.
-pub(crate) async fn lock_audit(transaction: &DatabaseTransaction) -> Result<(), DbErr> {
-    lock(transaction, AUDIT_LOCK).await
-}
-
-/// As [`lock_audit`], without waiting. Returns false if another transaction has the lock.
-///
-/// # Errors
-///
-/// If the database refuses.
+/// If the database returns an error.
 pub(crate) async fn try_lock_audit(transaction: &DatabaseTransaction) -> Result<bool, DbErr> {
     if transaction.get_database_backend() != DbBackend::Postgres {
         return Ok(true);

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use sea_orm::{ConnectionTrait, Statement};
+use sea_orm::{ConnectionTrait, Statement, TransactionTrait};
 
-use crate::support::{PASSWORD, Server};
+use crate::support::{Kind, PASSWORD, Server, TestDatabase};
 
 /// A reader asks for the numbers above the highest that it has seen, as replicas do. It must get every number.
 #[tokio::test(flavor = "multi_thread")]
@@ -48,5 +48,33 @@ async fn read(connection: sea_orm::DatabaseConnection, is_over: Arc<AtomicBool>)
             return seen;
         }
         tokio::task::yield_now().await;
+    }
+}
+
+/// Another process holds the writer of a SQLite file for longer than a request has. The requests are refused, and their
+/// statements must not run later: a client that retries would then present a token that was used long ago.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_that_was_refused_while_the_file_was_locked_can_be_repeated() {
+    let server = Server::setup().on(TestDatabase::create(Kind::Sqlite).await).start().await;
+    let person = server.person("first").await;
+    let mut tokens = vec![person.refresh];
+    for _ in 0..5 {
+        tokens.push(server.sign_in(&person.email, PASSWORD).await.1);
+    }
+    let connection = server.database.connect().await;
+    let held = connection.begin().await.unwrap();
+    held.execute_unprepared("update \"user\" set is_active = is_active").await.unwrap();
+    let refused = tokens.iter().map(|token| async { server.refresh(token).await.status });
+    let refused = futures_util::future::join_all(refused).await;
+    assert_eq!(refused, [503; 6]);
+    // The clock moves beyond the leeway in which a used token gives its successor.
+    server.move_clock(std::time::Duration::from_secs(11));
+    held.rollback().await.unwrap();
+    for token in &tokens {
+        crate::support::awaited("the file is free", async || {
+            Some(server.refresh(token).await).filter(|answer| answer.status != 503)
+        })
+        .await
+        .expect_status(200);
     }
 }

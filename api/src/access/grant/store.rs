@@ -1,9 +1,14 @@
 //! The columns of grants, in the table `session`.
 
+use std::sync::LazyLock;
+
 use entity::SessionId;
 use entity::session::{Column, Model};
 use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait, SimpleExpr};
-use sea_orm::{ColumnTrait, DbBackend, DbErr, FromQueryResult, QueryResult, Statement, Value};
+use sea_orm::{
+    ColumnTrait, DbBackend, DbErr, FromQueryResult, IdenStatic, Iterable, QueryResult, Statement,
+    Value,
+};
 
 use super::{LastUse, Limits, RefreshToken};
 use crate::base::clock::Timestamp;
@@ -28,17 +33,23 @@ impl Limits {
 /// The same statement reads the user's flags and scopes. On PostgreSQL it reads them as they were when it began, even if
 /// it then waited for the row. An operation that takes scopes away locks the row and adds one to `cuts`. So if
 /// `cuts` changed since the statement began, the scopes that it read may be old.
-const SPEND: &str = "\
-    update session set generation = $1, rotated_at = $2, last_used_at = $2, ip = $3, user_agent = $4, \
+static SPEND: LazyLock<String> = LazyLock::new(|| {
+    // Named one by one: PostgreSQL refuses a prepared `returning *` once a migration has added a column.
+    let columns: Vec<_> = Column::iter().map(|column| format!("\"{}\"", column.as_str())).collect();
+    let columns = columns.join(", ");
+    format!(
+        "update session set generation = $1, rotated_at = $2, last_used_at = $2, ip = $3, user_agent = $4, \
     issued_at = case when issued_at >= $2 then issued_at + 1 else $2 end, \
     expires_at = case when created_at + $5 < $6 then created_at + $5 else $6 end \
     where id = $7 and user_id = $8 and generation = $9 and ended_at is null and expires_at > $2 \
     and exists (select 1 from \"user\" holder where holder.id = session.user_id \
     and holder.is_active and (holder.is_verified or not $10)) \
-    returning *, \
+    returning {columns}, \
     (select holder.is_superuser from \"user\" holder where holder.id = session.user_id) as is_superuser, \
     (select profile.scopes from profile where profile.user_id = session.user_id) as scopes, \
-    cuts = (select before.cuts from session before where before.id = session.id) as is_current";
+    cuts = (select before.cuts from session before where before.id = session.id) as is_current"
+    )
+});
 
 /// The statement that spends a refresh token. If several callers have a token of the same generation, only one gets the
 /// row. The others get nothing, and neither does a caller after the end of the session. `None` if the generation of the
@@ -66,7 +77,7 @@ pub(crate) fn spending(
         generation.into(),
         require_verification.into(),
     ];
-    Some(Statement::from_sql_and_values(backend, SPEND, values))
+    Some(Statement::from_sql_and_values(backend, SPEND.as_str(), values))
 }
 
 /// A grant whose refresh token was just spent.

@@ -49,30 +49,44 @@ impl GroupCommit {
 
 async fn run(writer: DatabaseConnection, mut queue: mpsc::UnboundedReceiver<Waiting>) {
     while let Some(first) = queue.recv().await {
-        match begin(&writer).await {
-            Ok(transaction) => run_batch(&writer, transaction, first, &mut queue).await,
-            // The next callers may find the database again.
-            Err(error) => drop(first.reply.send(Err(error))),
+        // Further statements gather while this waits for the writer.
+        let begun = begin(&writer).await;
+        let batch = gather(first, &mut queue);
+        match begun {
+            Ok(transaction) => run_batch(&writer, transaction, batch).await,
+            Err(error) => refuse(batch, &error),
         }
     }
 }
 
-/// Runs all statements that are waiting now in one transaction.
-///
-/// SQLite undoes only the statement that fails, or the whole transaction, depending on the fault. So the batch is rolled
-/// back if a statement fails, and each statement runs again in a transaction of its own.
-async fn run_batch(
-    writer: &DatabaseConnection,
-    transaction: DatabaseTransaction,
-    first: Waiting,
-    queue: &mut mpsc::UnboundedReceiver<Waiting>,
-) {
+/// Takes the statements that are waiting now and whose callers still wait for them. A statement of a caller who was
+/// answered already must not run: the caller was told that nothing happened.
+fn gather(first: Waiting, queue: &mut mpsc::UnboundedReceiver<Waiting>) -> Vec<Waiting> {
     let mut batch = vec![first];
     while batch.len() < MAX_BATCH
         && let Ok(next) = queue.try_recv()
     {
         batch.push(next);
     }
+    batch.retain(|waiting| !waiting.reply.is_closed());
+    batch
+}
+
+fn refuse(batch: Vec<Waiting>, error: &DbErr) {
+    for waiting in batch {
+        let _ = waiting.reply.send(Err(copy(error)));
+    }
+}
+
+/// Runs statements in one transaction.
+///
+/// SQLite undoes only the statement that fails, or the whole transaction, depending on the fault. So the batch is rolled
+/// back if a statement fails, and each statement runs again in a transaction of its own.
+async fn run_batch(
+    writer: &DatabaseConnection,
+    transaction: DatabaseTransaction,
+    batch: Vec<Waiting>,
+) {
     let mut rows = Vec::with_capacity(batch.len());
     for waiting in &batch {
         match transaction.query_one_raw(waiting.statement.clone()).await {
@@ -85,19 +99,17 @@ async fn run_batch(
             Ok(()) => batch.into_iter().zip(rows).for_each(|(waiting, row)| {
                 let _ = waiting.reply.send(Ok(row));
             }),
-            Err(error) => batch.into_iter().for_each(|waiting| {
-                let _ = waiting.reply.send(Err(copy(&error)));
-            }),
+            Err(error) => refuse(batch, &error),
         }
         return;
     }
-    let undone = transaction.rollback().await;
+    if let Err(error) = transaction.rollback().await {
+        return refuse(batch, &error);
+    }
     for Waiting { statement, reply } in batch {
-        let outcome = match &undone {
-            Ok(()) => run_alone(writer, statement).await,
-            Err(error) => Err(copy(error)),
-        };
-        let _ = reply.send(outcome);
+        if !reply.is_closed() {
+            let _ = reply.send(run_alone(writer, statement).await);
+        }
     }
 }
 

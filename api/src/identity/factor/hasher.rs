@@ -74,7 +74,9 @@ impl Hasher {
         least: u8,
     ) -> Result<Result<PasswordHash, Vec<LocalizedMessage>>> {
         let cost = self.cost;
-        self.run(origin, NEW, move || match password.fault(&words, least) {
+        // A password that is refused was not hashed: its time says nothing about a hash.
+        let weigh = |hashed: &Result<_, _>, took| hashed.is_ok().then_some(took);
+        self.run(origin, NEW, weigh, move || match password.fault(&words, least) {
             Some(fault) => Err(fault),
             None => Ok(password.hash(cost, random::bytes())),
         })
@@ -98,7 +100,12 @@ impl Hasher {
         since: Stopwatch,
     ) -> Result<PasswordHash> {
         let cost = self.cost;
-        let hash = self.run(origin, OWN, move || password.hash(cost, random::bytes()));
+        let hash = self.run(
+            origin,
+            NEW,
+            |_, took| Some(took),
+            move || password.hash(cost, random::bytes()),
+        );
         let left = BEGIN_WITHIN.saturating_sub(since.elapsed());
         timeout(left, hash).await.unwrap_or_else(|_| Err(Code::ServiceBusy.into()))
     }
@@ -125,7 +132,7 @@ impl Hasher {
         let known = hash.is_some();
         let hash = hash.unwrap_or_else(|| self.dummy.clone());
         let kind = self.kind_of(&hash);
-        let (matches, took) = self.check(origin, &kind, password, hash).await?;
+        let (matches, took) = self.check(origin, password, hash).await?;
         sleep(self.pace.note(&kind, took)).await;
         Ok(matches && known)
     }
@@ -141,7 +148,7 @@ impl Hasher {
             return Ok(());
         }
         let (origin, password) = (Origin::internal(), Password::new(String::new()));
-        let (_, took) = self.check(&origin, &kind, password, hash).await?;
+        let (_, took) = self.check(&origin, password, hash).await?;
         self.pace.note(&kind, took);
         Ok(())
     }
@@ -149,12 +156,14 @@ impl Hasher {
     async fn check(
         &self,
         origin: &Origin,
-        kind: &str,
         password: Password,
         hash: PasswordHash,
     ) -> Result<(bool, Duration)> {
+        // Each check counts as the slowest kind, whatever its hash: else the number of refusals would reveal the kind.
+        let longest = self.pace.longest();
+        let weigh = move |_: &(bool, Duration), took: Duration| Some(took.max(longest));
         let (dearest, configured) = (Arc::clone(&self.dearest), self.cost);
-        self.run(origin, kind, move || {
+        self.run(origin, OWN, weigh, move || {
             let began = Instant::now();
             let matches = password.matches(&hash);
             // One row with a far too high cost must not slow down everybody.
@@ -177,13 +186,16 @@ impl Hasher {
         }
     }
 
-    /// Runs work on a hashing thread when its turn comes.
+    /// Runs work on a hashing thread when its turn comes. `weigh` returns the time that counts for the queue.
     async fn run<T: Send + 'static>(
         &self,
         origin: &Origin,
         kind: &str,
+        weigh: impl FnOnce(&T, Duration) -> Option<Duration> + Send + 'static,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T> {
+        // A check is answered as late as the slowest kind, and that must be in time too.
+        let begin_within = BEGIN_WITHIN.saturating_sub(self.pace.longest());
         let (reply, mut answer) = oneshot::channel();
         let waits = Stopwatch::start();
         let job: Job = Box::new(move |outcome| {
@@ -192,19 +204,21 @@ impl Hasher {
                 return None;
             }
             // The timer below stands still while a machine is suspended. This does not.
-            if outcome == Outcome::Refused || waits.elapsed() > BEGIN_WITHIN {
+            if outcome == Outcome::Refused || waits.elapsed() > begin_within {
                 let _ = reply.send(None);
                 return None;
             }
             let began = Instant::now();
-            let _ = reply.send(Some(work()));
-            Some(began.elapsed())
+            let done = work();
+            let weight = weigh(&done, began.elapsed());
+            let _ = reply.send(Some(done));
+            weight
         });
         let gone = |_| Error::because(Code::InternalServerError, "a hashing thread gave up");
         let busy = || Error::from(Code::ServiceBusy);
         // A caller who gives up drops this, and the job leaves the queue.
         let queued = self.queue.push(origin, kind, job);
-        let answered = match timeout(BEGIN_WITHIN, &mut answer).await {
+        let answered = match timeout(begin_within, &mut answer).await {
             Ok(answered) => answered,
             Err(_) if queued.leave() => return Err(busy()),
             Err(_) => answer.await,

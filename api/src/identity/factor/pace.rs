@@ -35,13 +35,23 @@ impl Pace {
         } else if kinds.len() < MAX_KINDS {
             kinds.insert(kind.to_owned(), took);
         }
-        if !kinds.keys().any(|kind| kind != OWN) {
-            return Duration::ZERO;
-        }
-        let slowest = kinds.values().max().copied().unwrap_or_default().min(LONGEST);
-        // A little longer than usual, so that a check that happens to be slower than the slowest kind also waits.
-        (slowest + slowest / 5).saturating_sub(took)
+        until(&kinds).saturating_sub(took)
     }
+
+    /// The time that every check takes for its caller, if there are hashes of other kinds; else zero.
+    pub(super) fn longest(&self) -> Duration {
+        until(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The time until a check is answered: a little longer than the slowest kind usually takes, so that a check that happens
+/// to be slower also waits. Zero if all hashes are of one kind.
+fn until(kinds: &HashMap<String, Duration>) -> Duration {
+    if !kinds.keys().any(|kind| kind != OWN) {
+        return Duration::ZERO;
+    }
+    let slowest = kinds.values().max().copied().unwrap_or_default().min(LONGEST);
+    slowest + slowest / 5
 }
 
 #[cfg(test)]

@@ -3,15 +3,16 @@
 //! An action writes its entries into `audit_pending`, in its own transaction and without a lock. Sealing moves
 //! committed entries into `audit`, a batch in one transaction. Only sealing waits for other sealing.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::{PENDING_AT_ONCE, chain, store};
 use crate::app::App;
 use crate::base::background::Background;
 use crate::base::clock;
-use crate::base::error::Result;
+use crate::base::error::{Code, Error, Result};
 use crate::platform::unit_of_work::UnitOfWork;
 
 /// The longest time between two looks for pending entries.
@@ -22,6 +23,13 @@ const GATHER_FOR: Duration = Duration::from_millis(50);
 
 /// The greatest age of a pending entry that is not reported, in milliseconds.
 const MAX_LAG: u64 = 5_000;
+
+/// The time that a caller waits for the others of this replica.
+const TURN_WITHIN: Duration = Duration::from_millis(500);
+
+/// The number of tries while another replica is sealing, and the time between them.
+const TRIES: usize = 10;
+const TRY_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
 /// Starts the background work.
 pub(crate) fn start(app: &App, background: &mut Background) {
@@ -39,9 +47,9 @@ async fn keep_sealing(app: App) {
     let mut was_behind = false;
     loop {
         if timeout(LOOK_EVERY, app.audit.written.notified()).await.is_ok() {
-            tokio::time::sleep(GATHER_FOR).await;
+            sleep(GATHER_FOR).await;
         }
-        if let Err(error) = turn(&app).await {
+        if let Err(error) = seal(&app).await {
             tracing::debug!(error.cause = %error, "the audit could not be sealed");
         }
         let lag = lag(&app).await.unwrap_or(u64::MAX);
@@ -58,19 +66,6 @@ async fn keep_sealing(app: App) {
     }
 }
 
-/// Seals one batch, unless another replica is sealing.
-async fn turn(app: &App) -> Result<()> {
-    if store::oldest_pending(app.database.reader()).await?.is_none() {
-        return Ok(());
-    }
-    let work = UnitOfWork::begin(app).await?;
-    if store::try_lock(&work).await? {
-        seal_batch(&work).await?;
-        work.commit().await?;
-    }
-    Ok(())
-}
-
 /// The age of the oldest pending entry, in milliseconds; 0 if none is pending.
 async fn lag(app: &App) -> Result<u64> {
     let oldest = store::oldest_pending(app.database.reader()).await?;
@@ -78,22 +73,45 @@ async fn lag(app: &App) -> Result<u64> {
     Ok(oldest.map_or(0, age))
 }
 
-/// Seals every entry that is pending now.
+/// Seals every entry that is pending now. Callers of one replica take turns before they take a connection, and a caller
+/// whose entries were sealed by another one does nothing.
 ///
 /// # Errors
 ///
-/// If the database does not answer.
+/// If the database does not answer, or if others are sealing for too long.
 pub(super) async fn seal(app: &App) -> Result<()> {
     if store::oldest_pending(app.database.reader()).await?.is_none() {
         return Ok(());
     }
+    let busy = || Error::because(Code::ServiceUnavailable, "others are sealing the audit");
+    let begun = app.audit.begun.load(Ordering::SeqCst);
+    let mut completed =
+        timeout(TURN_WITHIN, app.audit.completed.lock()).await.map_err(|_| busy())?;
+    if *completed > begun {
+        return Ok(());
+    }
+    let pass = app.audit.begun.fetch_add(1, Ordering::SeqCst) + 1;
+    for _ in 0..TRIES {
+        if seal_all(app).await? {
+            *completed = pass;
+            return Ok(());
+        }
+        sleep(TRY_AGAIN_AFTER).await;
+    }
+    Err(busy())
+}
+
+/// Seals batch after batch, unless another replica is sealing: then it returns false.
+async fn seal_all(app: &App) -> Result<bool> {
     loop {
         let work = UnitOfWork::begin(app).await?;
-        store::lock(&work).await?;
+        if !store::try_lock(&work).await? {
+            return Ok(false);
+        }
         let sealed = seal_batch(&work).await?;
         work.commit().await?;
         if sealed < PENDING_AT_ONCE {
-            return Ok(());
+            return Ok(true);
         }
     }
 }

@@ -10,7 +10,7 @@ mod store;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 pub use entity::audit::Model as Row;
 use entity::{UserId, audit_pending};
@@ -180,6 +180,10 @@ pub struct State {
     /// Notified after an action wrote entries.
     written: Notify,
     is_behind: AtomicBool,
+    /// The number of passes of sealing that have begun.
+    begun: AtomicU64,
+    /// The number of the last pass that was completed. A caller holds it while it seals.
+    completed: tokio::sync::Mutex<u64>,
 }
 
 impl State {

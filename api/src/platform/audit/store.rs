@@ -11,7 +11,7 @@ use sea_orm::{
 
 use super::Filter;
 use crate::base::clock::MILLIS_OF_A_DAY;
-use crate::base::database::{lock_audit, try_lock_audit};
+use crate::base::database::try_lock_audit;
 
 /// The number of rows that one statement inserts. Databases limit the number of values in a statement.
 const AT_ONCE: usize = 1000;
@@ -83,12 +83,8 @@ pub(super) async fn take_pending(
     Ok(taken)
 }
 
-/// Waits until no other replica is sealing. Then keeps others from sealing until the transaction ends.
-pub(super) async fn lock(transaction: &DatabaseTransaction) -> Result<(), DbErr> {
-    lock_audit(transaction).await
-}
-
-/// Like [`lock`], but does not wait. Returns false if another replica is sealing.
+/// Keeps other replicas from sealing until the transaction ends. Returns false, without waiting, if another replica is
+/// sealing.
 pub(super) async fn try_lock(transaction: &DatabaseTransaction) -> Result<bool, DbErr> {
     try_lock_audit(transaction).await
 }
