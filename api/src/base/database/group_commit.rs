@@ -11,6 +11,8 @@ use sea_orm::{
 use sea_orm::{SqliteTransactionMode, TransactionOptions};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::base::error::away;
+
 /// The most statements in one transaction.
 const MAX_BATCH: usize = 256;
 
@@ -85,9 +87,12 @@ async fn run_batch(
             Ok(()) => batch.into_iter().zip(rows).for_each(|(waiting, row)| {
                 let _ = waiting.reply.send(Ok(row));
             }),
-            Err(error) => batch.into_iter().for_each(|waiting| {
-                let _ = waiting.reply.send(Err(copy(&error)));
-            }),
+            Err(error) => {
+                away::note(&error);
+                batch.into_iter().for_each(|waiting| {
+                    let _ = waiting.reply.send(Err(copy(&error)));
+                });
+            }
         }
         return;
     }
