@@ -1,5 +1,6 @@
 //! PgBouncer between Tessera and PostgreSQL.
 
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
@@ -15,7 +16,9 @@ use crate::support::{Answer, Kind, PASSWORD, Request, Server, TestDatabase, even
 struct PgBouncer {
     process: Child,
     port: u16,
-    _folder: TempDir,
+    folder: TempDir,
+    /// The configuration, without what a test adds.
+    defaults: String,
 }
 
 impl PgBouncer {
@@ -27,14 +30,18 @@ impl PgBouncer {
         let server = server.rsplit('@').next().unwrap();
         let (host, server_port) = server.split_once(':').unwrap();
         let configuration = folder.path().join("pgbouncer.ini");
-        let text = format!(
+        let defaults = format!(
             "[databases]\n* = host={host} port={server_port} user=postgres\n[pgbouncer]\n\
-             listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n{settings}\n"
+             listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n"
         );
-        std::fs::write(&configuration, text).unwrap();
+        std::fs::write(&configuration, format!("{defaults}{settings}\n")).unwrap();
+        if is_root() {
+            // It refuses to run as root, and reads its configuration again as another user.
+            let open = std::fs::Permissions::from_mode(0o755);
+            std::fs::set_permissions(folder.path(), open).unwrap();
+        }
         let mut command = Command::new("/usr/sbin/pgbouncer");
         if is_root() {
-            // It refuses to run as root.
             command.args(["--user", "nobody"]);
         }
         let process = command
@@ -45,7 +52,15 @@ impl PgBouncer {
             .expect("pgbouncer is missing: run scripts/test --all");
         let listens = async || tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok();
         eventually("PgBouncer listens", listens).await;
-        Self { process, port, _folder: folder }
+        Self { process, port, folder, defaults }
+    }
+
+    /// Changes the configuration while PgBouncer runs. Connections to PostgreSQL that are open keep the old one.
+    fn change(&self, settings: &str) {
+        let text = format!("{}{settings}\n", self.defaults);
+        std::fs::write(self.folder.path().join("pgbouncer.ini"), text).unwrap();
+        let process = self.process.id().to_string();
+        assert!(Command::new("kill").args(["-HUP", &process]).status().unwrap().success());
     }
 
     /// The URL of a database behind this PgBouncer.
@@ -144,4 +159,32 @@ async fn a_start_behind_pgbouncer_in_transaction_mode_names_the_parameter_that_i
         let said = refused(folder.path(), &[("DATABASE_URL", &url)], &["--dev"]);
         assert!(said.contains("pgbouncer=true"), "{said}");
     }
+}
+
+/// A pooler can change its mode while the server runs, or other clients hide it at the start.
+#[tokio::test(flavor = "multi_thread")]
+async fn statements_that_a_pooler_mixes_up_are_logged_with_what_to_do() {
+    let database = TestDatabase::create(Kind::Postgres).await;
+    let pooler = PgBouncer::before(&database, "").await;
+    let url = pooler.url(&database);
+    let server = Server::setup().on(database.clone()).reach_database_at(url).start().await;
+    pooler.change("pool_mode = transaction");
+    let end_all = format!(
+        "select pg_terminate_backend(pid) from pg_stat_activity \
+         where datname = '{}' and pid <> pg_backend_pid()",
+        database.name()
+    );
+    eventually("a mixed-up statement is logged", async || {
+        // New connections follow the new configuration.
+        database.execute(&end_all).await;
+        let mut attempts = JoinSet::new();
+        for number in 0..16 {
+            let username = format!("user{number}@user.com");
+            let form = [("username", username.as_str()), ("password", PASSWORD)];
+            attempts.spawn(server.post("/auth/jwt/login").form(&form).send());
+        }
+        attempts.join_all().await;
+        server.log_so_far().await.contains("add pgbouncer=true to DATABASE_URL")
+    })
+    .await;
 }
