@@ -34,7 +34,7 @@ pub use routes::{document, serve};
 use app::App;
 use base::clock;
 use base::config::{Config, ConfigError};
-use base::database::Database;
+use base::database::{self, Database};
 use platform::{key, notice, revocation};
 
 /// Prepares a server: connects to the database, applies migrations as the settings require, makes the first signing key
@@ -114,12 +114,14 @@ async fn assemble(config: Config) -> Result<App, String> {
 ///
 /// # Errors
 ///
-/// A sentence for the operator, if the database does not answer.
+/// A sentence for the operator, if the database does not answer, or is behind a pooler in transaction mode that
+/// `DATABASE_URL` does not mention.
 pub async fn connect(config: &Config) -> Result<Database, String> {
+    config.database_url.check().await?;
     let connecting = Database::connect(&config.database_url, config.sqlite_synchronous);
     within(connecting, "the database of DATABASE_URL does not answer")
         .await
-        .map_err(|fault| format!("{fault}: check that it runs and that DATABASE_URL is right"))
+        .map_err(|fault| format!("{fault}: {}", database::advice(&fault)))
 }
 
 /// Waits at most 8 seconds for a part of a start. The error begins with `fault`.

@@ -1,6 +1,8 @@
 //! The database: connections, transactions and migrations.
 
 mod group_commit;
+mod pooler;
+mod reader;
 
 use std::fmt;
 use std::fs::OpenOptions;
@@ -10,9 +12,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sea_orm::sea_query::IntoCondition;
-use sea_orm::sqlx::Connection;
-use sea_orm::sqlx::postgres::PgConnectOptions;
+use sea_orm::sqlx::pool::PoolConnectionMetadata;
+use sea_orm::sqlx::postgres::{PgConnectOptions, PgConnection};
 use sea_orm::sqlx::sqlite::{SqliteConnection, SqliteJournalMode, SqliteSynchronous};
+use sea_orm::sqlx::{Connection, Executor, Row};
 use sea_orm::{
     ColumnTrait, ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction,
     DbBackend, DbErr, EntityTrait, QueryFilter, QueryResult, QuerySelect, QueryTrait,
@@ -20,8 +23,11 @@ use sea_orm::{
 };
 
 use self::group_commit::GroupCommit;
+pub(crate) use self::pooler::advice;
+pub use self::reader::Reader;
 
 use crate::base::config::{self, Migrate};
+use crate::base::error::away;
 
 /// The maximum time to wait for a connection. Together with the time for a statement it is less than the time for a
 /// request.
@@ -32,14 +38,23 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
 const EXPORTERS: u32 = 2;
 
 /// The settings of every connection to PostgreSQL. If a replica stops in the middle of a transaction, it must not hold
-/// its locks for ever, because sign-outs on other replicas wait for them.
-const SERVER_SETTINGS: [(&str, &str); 5] = [
-    ("statement_timeout", "4s"),
-    ("idle_in_transaction_session_timeout", "5s"),
-    ("tcp_keepalives_idle", "10"),
-    ("tcp_keepalives_interval", "5"),
-    ("tcp_user_timeout", "15s"),
-];
+/// its locks for ever, because sign-outs on other replicas wait for them. They are set after connecting: PgBouncer
+/// refuses a connection that sets them when it connects.
+const SESSION_SETTINGS: &str = "set statement_timeout = '4s'; \
+     set idle_in_transaction_session_timeout = '5s'; \
+     set tcp_keepalives_idle = 10; \
+     set tcp_keepalives_interval = 5; \
+     set tcp_user_timeout = '15s'";
+
+/// The beginning of every transaction behind a pooler in transaction mode. The connection can have statements that were
+/// prepared in another transaction, and it has no settings of ours.
+const TRANSACTION_SETTINGS: &str = "deallocate all; \
+     set local statement_timeout = '4s'; \
+     set local idle_in_transaction_session_timeout = '5s'";
+
+/// The time for which a connection that can only read is kept before it is replaced, so that a database that stays
+/// read-only does not cause a new connection for each statement.
+const READ_ONLY_FOR: Duration = Duration::from_secs(2);
 
 /// The keys of Tessera's advisory locks in PostgreSQL.
 const MIGRATION_LOCK: i64 = 0x7465_7373_0001;
@@ -51,8 +66,18 @@ const KEY_LOCK: i64 = 0x7465_7373_0004;
 pub enum DatabaseUrl {
     /// The file of a SQLite database.
     Sqlite(PathBuf),
-    /// The `postgres://…` URL of a server, with its parsed options.
-    Postgres(String, Box<PgConnectOptions>),
+    /// A PostgreSQL server.
+    Postgres(Box<PostgresUrl>),
+}
+
+/// The parsed URL of a PostgreSQL server.
+#[derive(Clone)]
+pub struct PostgresUrl {
+    /// The URL without the parameters that only Tessera knows.
+    url: String,
+    options: PgConnectOptions,
+    /// `true` with the parameter `pgbouncer=true`: a pooler gives each transaction another connection.
+    behind_pooler: bool,
 }
 
 impl DatabaseUrl {
@@ -123,17 +148,35 @@ const POSTGRES_PARAMETERS: [&str; 10] = [
     "user",
 ];
 
+/// The parameter of a URL that only Tessera knows. Other programs that use PgBouncer call it the same.
+const POOLER_PARAMETER: &str = "pgbouncer";
+
 fn parse_postgres(url: String) -> Result<DatabaseUrl, &'static str> {
-    let parameters = url.split_once('?').map_or("", |(_, parameters)| parameters);
-    let known = |parameter: &str| {
-        POSTGRES_PARAMETERS.contains(&parameter.split('=').next().unwrap_or_default())
-    };
-    if !parameters.split('&').all(|parameter| parameter.is_empty() || known(parameter)) {
-        return Err("DATABASE_URL must not have other parameters than those of PostgreSQL's URLs");
+    let (server, parameters) = url.split_once('?').unwrap_or((&url, ""));
+    let (mut kept, mut behind_pooler) = (Vec::new(), false);
+    for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
+        match parameter.split_once('=').unwrap_or((parameter, "")) {
+            (POOLER_PARAMETER, "true") => behind_pooler = true,
+            (POOLER_PARAMETER, "false") => behind_pooler = false,
+            (POOLER_PARAMETER, _) => {
+                return Err("DATABASE_URL must have pgbouncer=true (the URL leads to a pooler in \
+                            transaction mode), pgbouncer=false, or no parameter pgbouncer");
+            }
+            (name, _) if POSTGRES_PARAMETERS.contains(&name) => kept.push(parameter),
+            _ => {
+                return Err(
+                    "DATABASE_URL must not have other parameters than those of PostgreSQL's URLs",
+                );
+            }
+        }
     }
+    let url = match kept.is_empty() {
+        true => server.to_owned(),
+        false => format!("{server}?{}", kept.join("&")),
+    };
     match url.parse::<PgConnectOptions>() {
         Ok(options) if url.starts_with("postgres://") => {
-            Ok(DatabaseUrl::Postgres(url, Box::new(options)))
+            Ok(DatabaseUrl::Postgres(Box::new(PostgresUrl { url, options, behind_pooler })))
         }
         _ => Err("DATABASE_URL must be of the form postgres://user:password@host/database"),
     }
@@ -144,13 +187,14 @@ impl fmt::Display for DatabaseUrl {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite(path) => write!(formatter, "sqlite:///{}", path.display()),
-            Self::Postgres(_, options) => write!(
+            Self::Postgres(server) => write!(
                 formatter,
-                "postgres://{}:(secret)@{}:{}/{}",
-                options.get_username(),
-                options.get_host(),
-                options.get_port(),
-                options.get_database().unwrap_or_default()
+                "postgres://{}:(secret)@{}:{}/{}{}",
+                server.options.get_username(),
+                server.options.get_host(),
+                server.options.get_port(),
+                server.options.get_database().unwrap_or_default(),
+                if server.behind_pooler { "?pgbouncer=true" } else { "" }
             ),
         }
     }
@@ -168,10 +212,12 @@ impl fmt::Debug for DatabaseUrl {
 /// The connections to a database.
 #[derive(Debug, Clone)]
 pub struct Database {
-    reader: DatabaseConnection,
+    reader: Reader,
     writer: DatabaseConnection,
     /// Opened when it is first needed.
-    exporter: DatabaseConnection,
+    exporter: Reader,
+    /// `true` if a pooler gives each transaction another connection.
+    behind_pooler: bool,
     /// On SQLite, single statements share a commit.
     group: Option<GroupCommit>,
 }
@@ -197,19 +243,23 @@ impl Database {
                 let exporter = for_exports(sqlite(path, synchronous, EXPORTERS, true));
                 let exporter = sea_orm::Database::connect(exporter).await?;
                 let group = Some(GroupCommit::start(writer.clone()));
-                Ok(Self { reader, writer, exporter, group })
+                let (reader, exporter) = (Reader::new(reader, false), Reader::new(exporter, false));
+                Ok(Self { reader, writer, exporter, behind_pooler: false, group })
             }
-            DatabaseUrl::Postgres(url, _) => {
-                let pool = sea_orm::Database::connect(postgres(url)).await?;
-                let exporter = for_exports(postgres(url)).max_connections(EXPORTERS).to_owned();
+            DatabaseUrl::Postgres(server) => {
+                let behind_pooler = server.behind_pooler;
+                let writer = sea_orm::Database::connect(postgres(server)).await?;
+                let exporter = for_exports(postgres(server)).max_connections(EXPORTERS).to_owned();
                 let exporter = sea_orm::Database::connect(exporter).await?;
-                Ok(Self { reader: pool.clone(), writer: pool, exporter, group: None })
+                let reader = Reader::new(writer.clone(), behind_pooler);
+                let exporter = Reader::new(exporter, behind_pooler);
+                Ok(Self { reader, writer, exporter, behind_pooler, group: None })
             }
         }
     }
 
     /// The connections for single look-ups.
-    pub fn reader(&self) -> &DatabaseConnection {
+    pub fn reader(&self) -> &Reader {
         &self.reader
     }
 
@@ -222,7 +272,7 @@ impl Database {
     pub(crate) async fn run(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
         match &self.group {
             Some(group) => group.run(statement).await,
-            None => self.writer.query_one_raw(statement).await,
+            None => self.reader.query_one_raw(statement).await,
         }
     }
 
@@ -232,7 +282,7 @@ impl Database {
     }
 
     /// The connections for reading many rows. They are separate, so that single look-ups do not wait for them.
-    pub fn exporter(&self) -> &DatabaseConnection {
+    pub fn exporter(&self) -> &Reader {
         &self.exporter
     }
 
@@ -242,6 +292,9 @@ impl Database {
     ///
     /// If the database does not answer in time.
     pub async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
+        if self.behind_pooler {
+            return begin_behind_pooler(&self.writer).await;
+        }
         // A deferred transaction that reads before it writes fails at once if another one writes.
         let options = TransactionOptions {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
@@ -250,14 +303,47 @@ impl Database {
         self.writer.begin_with_options(options).await
     }
 
-    /// Checks that the database answers reads and can begin a write.
+    /// Checks that the database answers reads and can be written.
     ///
     /// # Errors
     ///
-    /// If the database does not answer.
+    /// If the database does not answer, or is read-only.
     pub async fn ping(&self) -> Result<(), DbErr> {
+        let outcome = match self.backend() {
+            DbBackend::Postgres => self.ping_postgres().await,
+            _ => self.ping_sqlite().await,
+        };
+        outcome.inspect_err(away::note)
+    }
+
+    async fn ping_postgres(&self) -> Result<(), DbErr> {
+        // Also true on a standby, which follows another server.
+        let sql = "select current_setting('transaction_read_only') = 'on'";
+        let statement = Statement::from_string(DbBackend::Postgres, sql);
+        let row = self.reader.query_one_raw(statement).await?;
+        if row.map_or(Ok(false), |row| row.try_get_by_index::<bool>(0))? {
+            away::note_read_only();
+            return Err(DbErr::Custom("the database is read-only".to_owned()));
+        }
+        Ok(())
+    }
+
+    async fn ping_sqlite(&self) -> Result<(), DbErr> {
         self.reader.execute_unprepared("select 1").await?;
-        self.begin().await?.rollback().await
+        let transaction = self.begin().await?;
+        // On a file that cannot be written, SQLite begins a transaction and refuses the first write. This writes what
+        // is there already.
+        let sql = Statement::from_string(DbBackend::Sqlite, "pragma user_version");
+        let row = transaction.query_one_raw(sql).await?;
+        let version = row.map_or(Ok(0), |row| row.try_get_by_index::<i32>(0))?;
+        transaction.execute_unprepared(&format!("pragma user_version = {version}")).await?;
+        if !away::cannot_write() {
+            return transaction.rollback().await;
+        }
+        // The last write failed, for example because the disk is full. Only a write to the disk shows that this is over.
+        transaction.commit().await?;
+        away::can_write();
+        Ok(())
     }
 
     /// Applies all missing migrations in one transaction. Replicas that start at the same time wait.
@@ -318,6 +404,13 @@ impl Database {
             Migrate::Off => Ok(()),
         }
     }
+}
+
+/// Begins a transaction behind a pooler in transaction mode.
+async fn begin_behind_pooler(pool: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
+    let transaction = pool.begin().await?;
+    transaction.execute_unprepared(TRANSACTION_SETTINGS).await?;
+    Ok(transaction)
 }
 
 /// Deletes at most `max` of the rows that match a condition, by their key. Returns the number of deleted rows.
@@ -405,7 +498,8 @@ fn sqlite(
         .map_sqlx_sqlite_opts(move |options| {
             let options = options
                 .filename(&path)
-                .create_if_missing(true)
+                // `make_private` created it. A file that is gone later must not be replaced by an empty one.
+                .create_if_missing(false)
                 .journal_mode(SqliteJournalMode::Wal)
                 .synchronous(match synchronous {
                     config::SqliteSynchronous::Full => SqliteSynchronous::Full,
@@ -415,10 +509,19 @@ fn sqlite(
                 .foreign_keys(true);
             if read_only { options.pragma("query_only", "on") } else { options }
         })
-        .map_sqlx_sqlite_before_acquire(|connection, _| {
-            Box::pin(is_between_transactions(connection))
+        .map_sqlx_sqlite_before_acquire(move |connection, metadata| {
+            Box::pin(async move {
+                // A connection to a file that could not be written stays read-only.
+                let may_be_stale = !read_only && may_be_read_only(metadata);
+                Ok(!may_be_stale && is_between_transactions(connection).await?)
+            })
         });
     options
+}
+
+/// Returns true if a connection that is returned to the pool may be one that can only read.
+fn may_be_read_only(metadata: PoolConnectionMetadata) -> bool {
+    metadata.age > READ_ONLY_FOR && away::may_be_read_only(metadata.idle_for)
 }
 
 /// Returns true if a connection that was returned to the pool is not in a transaction.
@@ -434,17 +537,38 @@ async fn is_between_transactions(connection: &mut SqliteConnection) -> Result<bo
     Ok(!connection.is_in_transaction())
 }
 
-fn postgres(url: &str) -> ConnectOptions {
-    let mut options = ConnectOptions::new(url);
+fn postgres(server: &PostgresUrl) -> ConnectOptions {
+    let behind_pooler = server.behind_pooler;
+    let mut options = ConnectOptions::new(server.url.clone());
     options
         .max_connections(u32::try_from(parallelism() * 4).unwrap_or(8).max(8))
         .connect_timeout(ACQUIRE_TIMEOUT)
         .acquire_timeout(ACQUIRE_TIMEOUT)
-        .map_sqlx_postgres_opts(|options| options.options(SERVER_SETTINGS))
+        .map_sqlx_postgres_opts(move |options| {
+            let options = pooler::accepts(options);
+            if behind_pooler { options.statement_cache_capacity(0) } else { options }
+        })
+        .map_sqlx_postgres_before_acquire(|connection, metadata| {
+            Box::pin(async move { Ok(!may_be_read_only(metadata) || can_write(connection).await?) })
+        })
         .test_before_acquire_if_idle_for(Duration::from_secs(1))
         .idle_timeout(Duration::from_secs(300))
         .sqlx_logging(false);
+    if !behind_pooler {
+        options.map_sqlx_postgres_pool_opts(|pool| {
+            pool.after_connect(|connection, _| {
+                Box::pin(async move { connection.execute(SESSION_SETTINGS).await.map(drop) })
+            })
+        });
+    }
     options
+}
+
+/// Returns true if a connection to PostgreSQL can write. After a failover, a connection can lead to a server that
+/// became read-only. The pool closes it and connects again.
+async fn can_write(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let row = connection.fetch_one("show transaction_read_only").await?;
+    Ok(row.try_get::<String, _>(0)? == "off")
 }
 
 /// Options for connections that are opened when they are needed and closed after a minute without use.

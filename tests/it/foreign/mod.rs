@@ -1,8 +1,10 @@
-//! Third-party programs: a browser, libraries that verify tokens, frameworks, and the commands of the README.
+//! Third-party programs: a browser, PgBouncer, PostgreSQL servers of a test's own, libraries that verify tokens, frameworks, and the commands of the README.
 //! `scripts/test --all` installs them and runs these tests once.
 
 mod browser;
 mod guards;
+mod pgbouncer;
+mod postgres;
 mod readme;
 mod verifiers;
 
@@ -15,4 +17,15 @@ fn node_folder() -> PathBuf {
     let folder = tools().join("../../node");
     assert!(folder.join("node_modules/jose").exists(), "jose is missing: run scripts/test --all");
     folder
+}
+
+/// Returns true if the tests run as root, as which some programs refuse to run.
+fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").unwrap().uid() == 0
+}
+
+/// A port on which nothing listens.
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

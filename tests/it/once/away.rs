@@ -147,3 +147,99 @@ async fn connections_that_postgresql_ends_are_replaced() {
     })
     .await;
 }
+
+/// Lets new connections to a PostgreSQL database only read, or lets them write again. Open connections stay as they are.
+async fn let_new_connections(database: &TestDatabase, only_read: &str) {
+    let sql = format!(
+        "begin read write; alter database {} set default_transaction_read_only = {only_read}; commit",
+        database.name()
+    );
+    database.execute(&sql).await;
+}
+
+/// After a failover, connections can still lead to a server that can only read, while new connections reach the new
+/// primary.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_only_postgresql_causes_503_and_its_connections_are_replaced() {
+    let database = TestDatabase::create(Kind::Postgres).await;
+    let server = Server::setup().on(database.clone()).start().await;
+    let person = server.person("first").await;
+    let_new_connections(&database, "on").await;
+    let end_all = format!(
+        "select pg_terminate_backend(pid) from pg_stat_activity \
+         where datname = '{}' and pid <> pg_backend_pid()",
+        database.name()
+    );
+    database.execute(&end_all).await;
+    server.move_clock(Duration::from_secs(1));
+    eventually("the server reads again", async || {
+        let answer = server.me(&person.access).await;
+        assert!([200, 503].contains(&answer.status), "{}", answer.body);
+        answer.status == 200
+    })
+    .await;
+    for answer in [
+        server.refresh(&person.refresh).await,
+        server.logout(&person.access).await,
+        server.login(&person.email, PASSWORD).await,
+        server.register("second@user.com", PASSWORD).await,
+    ] {
+        assert_eq!((answer.status, answer.body.as_str()), (503, AWAY));
+        assert!(answer.header("retry-after").parse::<u32>().unwrap() > 0);
+    }
+    server.me(&person.access).await.expect_status(200);
+    let ready = server.get("/health/ready").send().await.expect_status(503);
+    assert_eq!(ready.json["database"], "unavailable");
+
+    let_new_connections(&database, "off").await;
+    eventually("the server can write on all its connections", async || {
+        let mut sign_ins = tokio::task::JoinSet::new();
+        for _ in 0..16 {
+            let form = [("username", person.email.as_str()), ("password", PASSWORD)];
+            sign_ins.spawn(server.post("/auth/jwt/login").form(&form).send());
+        }
+        let mut all = true;
+        while let Some(answer) = sign_ins.join_next().await {
+            let answer = answer.unwrap();
+            assert!([200, 503].contains(&answer.status), "{}", answer.body);
+            all &= answer.status == 200;
+        }
+        all
+    })
+    .await;
+    server.get("/health/ready").send().await.expect_status(200);
+    server.refresh(&person.refresh).await.expect_status(200);
+}
+
+/// Sets the size that files of a process can have.
+fn limit_files(server: &Server, size: &str) {
+    let process = server.process().to_string();
+    let limit = format!("--fsize={size}:unlimited");
+    let set = std::process::Command::new("prlimit").args(["--pid", &process, &limit]).status();
+    assert!(set.unwrap().success());
+}
+
+#[tokio::test]
+async fn a_sqlite_file_that_cannot_be_written_causes_503_until_it_can() {
+    let database = TestDatabase::create(Kind::Sqlite).await;
+    // A write that fails does not kill the process.
+    let server = Server::setup().on(database).with_shell_limits("trap '' XFSZ").start().await;
+    let person = server.person("first").await;
+    server.get("/health/ready").send().await.expect_status(200);
+    limit_files(&server, "0");
+    for answer in [
+        server.logout(&person.access).await,
+        server.refresh(&person.refresh).await,
+        server.register("second@user.com", PASSWORD).await,
+    ] {
+        assert_eq!((answer.status, answer.body.as_str()), (503, AWAY));
+    }
+    server.me(&person.access).await.expect_status(200);
+    let ready = server.get("/health/ready").send().await.expect_status(503);
+    assert_eq!(ready.json["database"], "unavailable");
+
+    limit_files(&server, "unlimited");
+    server.wait_until_ready().await;
+    server.refresh(&person.refresh).await.expect_status(200);
+    server.register("second@user.com", PASSWORD).await.expect_status(201);
+}

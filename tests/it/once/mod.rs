@@ -7,7 +7,7 @@ mod generated;
 mod hidden;
 mod schema;
 mod source;
-mod start;
+pub(crate) mod start;
 mod tidy;
 mod words;
 

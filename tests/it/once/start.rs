@@ -11,7 +11,7 @@ use super::{run, text};
 use crate::support::{Kind, PASSWORD, SECRET, Server, TestDatabase, awaited, command};
 
 /// Starts a server whose start must be refused, and returns its error.
-pub(super) fn refused(folder: &Path, settings: &[(&str, &str)], arguments: &[&str]) -> String {
+pub(crate) fn refused(folder: &Path, settings: &[(&str, &str)], arguments: &[&str]) -> String {
     let mut command = command(folder);
     command.args(["serve", "--port=0"]).args(arguments).envs(settings.iter().copied());
     let output = run(Command::new("timeout")

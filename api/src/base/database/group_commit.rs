@@ -11,6 +11,8 @@ use sea_orm::{
 use sea_orm::{SqliteTransactionMode, TransactionOptions};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::base::error::away;
+
 /// The maximum number of statements in one transaction.
 const MAX_BATCH: usize = 256;
 
@@ -73,6 +75,7 @@ fn gather(first: Waiting, queue: &mut mpsc::UnboundedReceiver<Waiting>) -> Vec<W
 }
 
 fn refuse(batch: Vec<Waiting>, error: &DbErr) {
+    away::note(error);
     for waiting in batch {
         let _ = waiting.reply.send(Err(copy(error)));
     }

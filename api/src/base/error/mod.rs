@@ -3,6 +3,7 @@
 //! An error can be shown in four ways, and the route chooses one: `rest` for programs, `oauth` for programs that know
 //! only RFC 6749, `page` for people, and [`redirect`] for answers that go through a browser.
 
+pub(crate) mod away;
 mod code;
 mod oauth;
 pub(crate) mod page;
@@ -19,7 +20,7 @@ use std::time::Duration;
 use poem::{IntoResponse, Response};
 use poem_openapi::ApiResponse;
 use poem_openapi::registry::{MetaResponses, Registry};
-use sea_orm::{DbErr, RuntimeErr, sqlx};
+use sea_orm::DbErr;
 use serde_json::Value;
 use tessera_verify::{Denied, KeyError, Refusal};
 
@@ -296,34 +297,17 @@ fn joined(messages: &[LocalizedMessage]) -> String {
     messages.iter().map(|message| message.sentence.as_str()).collect::<Vec<_>>().join(" ")
 }
 
-/// An unreachable database makes the server unavailable. A row that cannot be read is a fault of the server.
+/// An unreachable database, or one that cannot be written, makes the server unavailable. A row that cannot be read is a
+/// fault of the server.
 impl From<DbErr> for Error {
     fn from(error: DbErr) -> Self {
-        let unavailable = match &error {
-            DbErr::Conn(_) | DbErr::ConnectionAcquire(_) => true,
-            DbErr::Exec(RuntimeErr::SqlxError(error))
-            | DbErr::Query(RuntimeErr::SqlxError(error)) => is_away(error),
-            _ => false,
+        away::note(&error);
+        let code = match away::is_away(&error) {
+            true => Code::ServiceUnavailable,
+            false => Code::InternalServerError,
         };
-        let code = if unavailable { Code::ServiceUnavailable } else { Code::InternalServerError };
         Error::because(code, error)
     }
-}
-
-/// Returns true if a statement failed because the database is unreachable, busy, full or stopping. The statement may
-/// succeed later.
-fn is_away(error: &sqlx::Error) -> bool {
-    let sqlx::Error::Database(fault) = error else {
-        return !matches!(error, sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_));
-    };
-    let code = fault.code().unwrap_or_default();
-    if code.len() == 5 {
-        // Error classes of PostgreSQL, and a transaction that was idle for too long.
-        let classes = ["08", "40", "53", "55", "57", "58"];
-        return code == "25P03" || classes.iter().any(|class| code.starts_with(class));
-    }
-    // SQLite's BUSY, LOCKED, IOERR, FULL and CANTOPEN, also with an extended code.
-    code.parse::<u32>().is_ok_and(|code| [5, 6, 10, 13, 14].contains(&(code & 0xff)))
 }
 
 /// Converts the refusals of a guard, so that they have the same codes.

@@ -159,7 +159,7 @@ impl Hasher {
         password: Password,
         hash: PasswordHash,
     ) -> Result<(bool, Duration)> {
-        // Each check counts as the slowest kind, whatever its hash: else the number of refusals would reveal the kind.
+        // Each check counts as the slowest kind of hash. Otherwise the number of refusals would reveal the kind.
         let longest = self.pace.longest();
         let weigh = move |_: &(bool, Duration), took: Duration| Some(took.max(longest));
         let (dearest, configured) = (Arc::clone(&self.dearest), self.cost);
