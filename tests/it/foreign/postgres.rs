@@ -161,7 +161,7 @@ async fn a_server_with_tls_must_have_a_certificate_of_the_given_authority_for_it
     }
 }
 
-/// What the server acknowledged.
+/// The operations that the server acknowledged.
 #[derive(Default)]
 struct Acknowledged {
     registered: Vec<String>,
