@@ -89,6 +89,7 @@ async fn superusers_can_find_out_why_an_api_token_is_refused() {
         (&expired, json!("api_token_expired"), "refused (api_token_expired)"),
         (unknown, json!("api_token_unknown"), "refused (api_token_unknown)"),
         ("tsr_x", json!("api_token_malformed"), "refused (api_token_malformed)"),
+        ("foo", json!("api_token_malformed"), "refused (api_token_malformed)"),
     ] {
         let explain = server.post("/admin/tokens/explain").bearer(&root.access);
         let told = explain.json(&json!({ "token": token })).send().await.expect_status(200);

@@ -153,9 +153,9 @@ impl Binding {
 
 /// A row that matches a proof.
 #[derive(Debug)]
-pub struct Confirmation(Model);
+pub struct VerificationToken(Model);
 
-impl Confirmation {
+impl VerificationToken {
     /// Returns the user that it belongs to.
     pub fn user(&self) -> UserId {
         self.0.user_id
@@ -351,17 +351,17 @@ pub async fn find(
     connection: &impl ConnectionTrait,
     purpose: Purpose,
     token: &str,
-) -> Result<Option<Confirmation>> {
+) -> Result<Option<VerificationToken>> {
     let row = store::find(connection, purpose.name(), &digest_of(token)).await?;
     let now = clock::now().millis();
-    Ok(row.filter(|row| now < row.expires_at).map(Confirmation))
+    Ok(row.filter(|row| now < row.expires_at).map(VerificationToken))
 }
 
 /// The result of an attempt to use a code.
 #[derive(Debug)]
 pub struct Tried {
     /// The row, used or not, if the code is right.
-    pub right: Option<Confirmation>,
+    pub right: Option<VerificationToken>,
     /// `true` if the client has any code of this user.
     pub is_bound: bool,
 }
@@ -390,7 +390,7 @@ pub async fn attempt(
     let right = row.filter(|row| {
         may && now < row.expires_at && expected.iter().any(|code| code == row.code.expose())
     });
-    Ok(Tried { right: right.map(Confirmation), is_bound })
+    Ok(Tried { right: right.map(VerificationToken), is_bound })
 }
 
 /// Spends a token, which ends all others of its user and purpose. Returns `false` if it has been used or replaced in
@@ -399,7 +399,7 @@ pub async fn attempt(
 /// # Errors
 ///
 /// If the database returns an error.
-pub async fn spend(connection: &impl ConnectionTrait, found: &Confirmation) -> Result<bool> {
+pub async fn spend(connection: &impl ConnectionTrait, found: &VerificationToken) -> Result<bool> {
     Ok(store::spend(connection, &found.0, clock::now()).await?)
 }
 

@@ -26,7 +26,7 @@ use crate::identity::factor::{self, Authentication, Password};
 use crate::identity::user::{
     self, Changes, Credentials, Email, User, claim, pending, previous_email,
 };
-use crate::identity::verification::{self, Binding, Confirmation, Proof, Purpose};
+use crate::identity::verification::{self, Binding, Proof, Purpose, VerificationToken};
 use crate::platform::audit::{Act, Actor, Entry};
 use crate::platform::job::{self, Kind};
 use crate::platform::rate_limit::{self, mail::MailReason};
@@ -177,7 +177,7 @@ pub async fn verify(
 /// Checks the evidence: the account's password, or the session of a browser that is signed in to the account.
 async fn weigh(
     app: &App,
-    found: &Confirmation,
+    found: &VerificationToken,
     evidence: Evidence<'_>,
     ip: Option<IpAddr>,
 ) -> Result<(Option<Authentication>, Option<SessionId>)> {
@@ -245,7 +245,7 @@ async fn take_new_email(
 }
 
 /// Fails for a confirmation that has nothing to verify any more.
-async fn require_unverified(app: &App, found: &Confirmation) -> Result<()> {
+async fn require_unverified(app: &App, found: &VerificationToken) -> Result<()> {
     let known = user::by_id(&app.database, found.user()).await?;
     let known = known.filter(|known| known.user.is_active && found.fits(Purpose::Verify, known));
     let known = known.ok_or(Code::VerifyUserBadToken)?;
@@ -495,7 +495,7 @@ async fn found(
     proof: &Proof,
     ip: Option<IpAddr>,
     bad: impl Fn() -> Error,
-) -> Result<Confirmation> {
+) -> Result<VerificationToken> {
     let found = match proof {
         Proof::Token(token) => verification::find(app.database.reader(), purpose, token).await?,
         Proof::Code { email, code, binding } => {
@@ -517,7 +517,7 @@ async fn found_by_code(
     code: &str,
     client: Option<&Binding>,
     ip: Option<IpAddr>,
-) -> Result<Option<Confirmation>> {
+) -> Result<Option<VerificationToken>> {
     let user = user::by_email(&app.database, email).await?.map(|known| known.user.id);
     let work = UnitOfWork::begin(app).await?;
     rate_limit::code_from(app, &work, ip).await?;
@@ -538,7 +538,7 @@ async fn found_by_code(
 /// Locks the user of a confirmation. Returns `None` if it does not fit the user any more.
 async fn lock(
     transaction: &DatabaseTransaction,
-    found: &Confirmation,
+    found: &VerificationToken,
     purpose: Purpose,
 ) -> Result<Option<Credentials>> {
     let locked = user::lock(transaction, found.user()).await?;

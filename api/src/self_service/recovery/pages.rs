@@ -36,7 +36,7 @@ struct Link {
 
 /// The form of a page.
 #[derive(Deserialize)]
-struct Filled {
+struct MailForm {
     token: Option<String>,
     email: Option<String>,
     code: Option<String>,
@@ -49,7 +49,7 @@ struct Filled {
     delete_api_tokens: Option<String>,
 }
 
-impl Filled {
+impl MailForm {
     /// The values of an empty form.
     fn empty(token: Option<String>, email: Option<String>) -> Self {
         Self {
@@ -103,7 +103,7 @@ fn forgot_password_form(request: PageRequest) -> Response {
 }
 
 #[handler]
-async fn forgot_password(peer: PeerAddress, client: CodeClient, sent: Form<Filled>) -> Response {
+async fn forgot_password(peer: PeerAddress, client: CodeClient, sent: Form<MailForm>) -> Response {
     ask(Purpose::ResetPassword, peer, client, sent).await
 }
 
@@ -121,7 +121,7 @@ fn request_verify_token_form(request: PageRequest) -> Response {
 async fn request_verify_token(
     peer: PeerAddress,
     client: CodeClient,
-    sent: Form<Filled>,
+    sent: Form<MailForm>,
 ) -> Response {
     ask(Purpose::Verify, peer, client, sent).await
 }
@@ -130,7 +130,7 @@ async fn ask(
     purpose: Purpose,
     peer: PeerAddress,
     client: CodeClient,
-    sent: Form<Filled>,
+    sent: Form<MailForm>,
 ) -> Response {
     let Form { form, request, stale } = sent;
     let typed = form.email.unwrap_or_default();
@@ -150,8 +150,9 @@ async fn ask(
             let text = format!("{}-done", place_of(purpose));
             let done = request.text_with(&text, &[("email", typed.as_str().into())]);
             // The mail has a link, and a code for users who read it on another device.
-            let act = if purpose == Purpose::Verify { Act::Verify } else { Act::ResetPassword };
-            let filled = Filled::empty(None, Some(typed));
+            let act =
+                if purpose == Purpose::Verify { MailPage::Verify } else { MailPage::ResetPassword };
+            let filled = MailForm::empty(None, Some(typed));
             let own = is_own(&request, filled.email.as_deref().unwrap_or_default());
             act.form(&request, &filled, context! { done, own }, None)
         }
@@ -166,30 +167,31 @@ fn asked(request: &PageRequest, purpose: Purpose, email: &str, error: Option<&Er
 
 /// A page's path, which is also the name of its texts.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Act {
+enum MailPage {
     Verify,
     ResetPassword,
     RestoreEmail,
 }
 
-impl Act {
+impl MailPage {
     fn name(self) -> &'static str {
         match self {
-            Act::Verify => "verify",
-            Act::ResetPassword => "reset-password",
-            Act::RestoreEmail => "restore-email",
+            MailPage::Verify => "verify",
+            MailPage::ResetPassword => "reset-password",
+            MailPage::RestoreEmail => "restore-email",
         }
     }
 
     fn form(
         self,
         request: &PageRequest,
-        filled: &Filled,
+        filled: &MailForm,
         more: Value,
         error: Option<&Error>,
     ) -> Response {
         let none = context! { code => "", own => false, new => false, tokens => "", deletes => "", cancels => "" };
-        let chooses = self == Act::ResetPassword || self == Act::Verify && filled.token.is_some();
+        let chooses =
+            self == MailPage::ResetPassword || self == MailPage::Verify && filled.token.is_some();
         let values = context! {
             act => self.name(),
             strength => chooses.then(|| strength(request)),
@@ -197,7 +199,7 @@ impl Act {
             email => &filled.email,
             faulty => filled.act.as_deref().unwrap_or_default(),
         };
-        let template = if self == Act::Verify { "verify.html" } else { "form.html" };
+        let template = if self == MailPage::Verify { "verify.html" } else { "form.html" };
         request.form(template, context! { ..more, ..values, ..none }, error)
     }
 
@@ -208,14 +210,14 @@ impl Act {
         email: Option<String>,
         more: Value,
     ) -> Response {
-        self.form(request, &Filled::empty(link.token, email), more, None)
+        self.form(request, &MailForm::empty(link.token, email), more, None)
     }
 
     async fn ended(
         self,
         outcome: Result<(), Error>,
         mut request: PageRequest,
-        filled: &Filled,
+        filled: &MailForm,
         more: Value,
     ) -> Response {
         match outcome {
@@ -230,9 +232,9 @@ impl Act {
             return request.refusal(&request.text(self.name()), error);
         }
         let more = match self {
-            Act::Verify if request.signed_in.is_some() => "account",
-            Act::Verify | Act::ResetPassword => "login",
-            Act::RestoreEmail => "reset-password",
+            MailPage::Verify if request.signed_in.is_some() => "account",
+            MailPage::Verify | MailPage::ResetPassword => "login",
+            MailPage::RestoreEmail => "reset-password",
         };
         let [title, text] =
             ["title", "done"].map(|part| request.text(&format!("{}-{part}", self.name())));
@@ -242,7 +244,8 @@ impl Act {
     /// The page for a link that has no effect any more. It links to the page that requests another mail.
     fn stale_link(self, error: &Error, request: &PageRequest) -> Response {
         let (title, text) = (request.text(self.name()), request.message(error));
-        let purpose = if self == Act::Verify { Purpose::Verify } else { Purpose::ResetPassword };
+        let purpose =
+            if self == MailPage::Verify { Purpose::Verify } else { Purpose::ResetPassword };
         request.refusal_with(&title, &text, place_of(purpose), error)
     }
 
@@ -250,7 +253,7 @@ impl Act {
         self,
         error: &Error,
         request: &PageRequest,
-        filled: &Filled,
+        filled: &MailForm,
         more: Value,
     ) -> Response {
         let is_bad =
@@ -271,10 +274,10 @@ impl Act {
         }
         // The user can enter the code again, choose another password, or press the button later.
         let again = match self {
-            Act::ResetPassword => Some("password-again"),
-            Act::Verify if more.get_attr("own").is_ok_and(|own| own.is_true()) => None,
-            Act::Verify => Some("current-again"),
-            Act::RestoreEmail => None,
+            MailPage::ResetPassword => Some("password-again"),
+            MailPage::Verify if more.get_attr("own").is_ok_and(|own| own.is_true()) => None,
+            MailPage::Verify => Some("current-again"),
+            MailPage::RestoreEmail => None,
         };
         let fault: Vec<_> =
             ["code-wrong"].into_iter().chain(again).map(|name| request.text(name)).collect();
@@ -311,22 +314,22 @@ async fn verify_form(request: PageRequest, PageQuery(link): PageQuery<Link>) -> 
     let Some(token) = &link.token else {
         let own = own_address(&request);
         let more = context! { own => is_own(&request, &own) };
-        return Act::Verify.opened(&request, link, Some(own), more);
+        return MailPage::Verify.opened(&request, link, Some(own), more);
     };
     match super::addressee(&request.app, Purpose::Verify, token).await {
         Ok(found) => {
             let more = verify_values(&request, &found);
-            Act::Verify.opened(&request, link, Some(found.email), more)
+            MailPage::Verify.opened(&request, link, Some(found.email), more)
         }
         Err(error) if error.code() == Code::VerifyUserAlreadyVerified => {
-            Act::Verify.ended(Ok(()), request, &Filled::empty(None, None), context! {}).await
+            MailPage::Verify.ended(Ok(()), request, &MailForm::empty(None, None), context! {}).await
         }
-        Err(error) => Act::Verify.stale_link(&error, &request),
+        Err(error) => MailPage::Verify.stale_link(&error, &request),
     }
 }
 
 #[handler]
-async fn verify(device: Device, client: CodeClient, sent: Form<Filled>) -> Response {
+async fn verify(device: Device, client: CodeClient, sent: Form<MailForm>) -> Response {
     let Form { mut form, request, stale } = sent;
     let more = match &form.token {
         // The address comes from the link's account, not from the form.
@@ -342,7 +345,7 @@ async fn verify(device: Device, client: CodeClient, sent: Form<Filled>) -> Respo
     };
     let is_own = more.get_attr("own").is_ok_and(|own| own.is_true());
     if let Some(error) = stale {
-        return Act::Verify.refused(&error, &request, &form, more);
+        return MailPage::Verify.refused(&error, &request, &form, more);
     }
     if form.takes_over() {
         return take_over(device, request, form, more).await;
@@ -354,14 +357,14 @@ async fn verify(device: Device, client: CodeClient, sent: Form<Filled>) -> Respo
     let ip = device.ip;
     let proof = form.proof().shown_by(client.shown());
     let outcome = super::verify(&request.app, proof, evidence, ip).await.map(drop);
-    Act::Verify.ended(outcome, request, &form, more).await
+    MailPage::Verify.ended(outcome, request, &form, more).await
 }
 
 /// Sets the new password of an account that somebody else may have registered.
 async fn take_over(
     device: Device,
     mut request: PageRequest,
-    form: Filled,
+    form: MailForm,
     more: Value,
 ) -> Response {
     let password = Password::new(form.password.clone().unwrap_or_default());
@@ -373,7 +376,7 @@ async fn take_over(
             let (title, text) = (request.text("verify"), request.message(&error));
             return request.refusal_with(&title, &text, "forgot-password", &error);
         }
-        Err(error) => return Act::Verify.refused(&error, &request, &form, more),
+        Err(error) => return MailPage::Verify.refused(&error, &request, &form, more),
     }
     if let Err(error) = request.find_again().await {
         return request.refusal(&request.text("verify"), error);
@@ -394,20 +397,20 @@ fn tokens_of(found: &Addressee) -> Value {
 async fn reset_password_form(request: PageRequest, PageQuery(link): PageQuery<Link>) -> Response {
     let Some(token) = &link.token else {
         let own = own_address(&request);
-        return Act::ResetPassword.opened(&request, link, Some(own), context! {});
+        return MailPage::ResetPassword.opened(&request, link, Some(own), context! {});
     };
     // The page shows the address, for users with several accounts and for password managers.
     match super::addressee(&request.app, Purpose::ResetPassword, token).await {
         Ok(found) => {
             let more = tokens_of(&found);
-            Act::ResetPassword.opened(&request, link, Some(found.email), more)
+            MailPage::ResetPassword.opened(&request, link, Some(found.email), more)
         }
-        Err(error) => Act::ResetPassword.stale_link(&error, &request),
+        Err(error) => MailPage::ResetPassword.stale_link(&error, &request),
     }
 }
 
 #[handler]
-async fn reset_password(device: Device, client: CodeClient, sent: Form<Filled>) -> Response {
+async fn reset_password(device: Device, client: CodeClient, sent: Form<MailForm>) -> Response {
     let Form { form, request, stale } = sent;
     let more = match &form.token {
         Some(token) => {
@@ -417,24 +420,24 @@ async fn reset_password(device: Device, client: CodeClient, sent: Form<Filled>) 
         None => context! {},
     };
     if let Some(error) = stale {
-        return Act::ResetPassword.refused(&error, &request, &form, more);
+        return MailPage::ResetPassword.refused(&error, &request, &form, more);
     }
     let password = Password::new(form.password.clone().unwrap_or_default());
     let too = form.delete_api_tokens.is_some();
     let ends = if too { Ends::ApiTokensToo } else { Ends::SessionsOnly };
     let proof = form.proof().shown_by(client.shown());
     let outcome = super::reset_password(&request.app, proof, password, ends, device).await;
-    Act::ResetPassword.ended(outcome, request, &form, more).await
+    MailPage::ResetPassword.ended(outcome, request, &form, more).await
 }
 
 #[handler]
 async fn restore_email_form(request: PageRequest, PageQuery(link): PageQuery<Link>) -> Response {
     let Some(token) = &link.token else {
-        let title = request.text(Act::RestoreEmail.name());
+        let title = request.text(MailPage::RestoreEmail.name());
         return request.refusal(&title, Code::RestoreEmailBadToken.into());
     };
     let more = restore_values(&request, token).await;
-    Act::RestoreEmail.opened(&request, link, None, more)
+    MailPage::RestoreEmail.opened(&request, link, None, more)
 }
 
 /// The values of the page that restores an address. In a browser that is signed in to the account, the page also offers
@@ -447,27 +450,27 @@ async fn restore_values(request: &PageRequest, token: &str) -> Value {
 }
 
 #[handler]
-async fn restore_email(device: Device, client: CodeClient, sent: Form<Filled>) -> Response {
+async fn restore_email(device: Device, client: CodeClient, sent: Form<MailForm>) -> Response {
     let Form { form, request, stale } = sent;
     let token = form.token.clone().unwrap_or_default();
     let more = restore_values(&request, &token).await;
     if let Some(error) = stale {
-        return Act::RestoreEmail.refused(&error, &request, &form, more);
+        return MailPage::RestoreEmail.refused(&error, &request, &form, more);
     }
     if form.act.as_deref() == Some(CANCEL_LINK) {
         return cancel_link(device, request, form, token, more).await;
     }
     let restored = super::restore_email(&request.app, &token, device, client.keep()).await;
     let outcome = restored.map(drop);
-    let form = Filled { token: Some(token), ..form };
-    Act::RestoreEmail.ended(outcome, request, &form, more).await
+    let form = MailForm { token: Some(token), ..form };
+    MailPage::RestoreEmail.ended(outcome, request, &form, more).await
 }
 
 /// Cancels the link for the signed-in user, who gives the password.
 async fn cancel_link(
     device: Device,
     request: PageRequest,
-    form: Filled,
+    form: MailForm,
     token: String,
     more: Value,
 ) -> Response {
@@ -484,6 +487,6 @@ async fn cancel_link(
     };
     match cancelled.await {
         Ok(()) => request.redirect_with_flash("account", "email", "link-cancelled"),
-        Err(error) => Act::RestoreEmail.refused(&error, &request, &form, more),
+        Err(error) => MailPage::RestoreEmail.refused(&error, &request, &form, more),
     }
 }
