@@ -392,7 +392,7 @@ async fn invalid_api_tokens_are_refused_and_not_stored() {
     let typed_wrong = "tsr_0000000000000000000000000000000000000000000abcdef";
     server.me(typed_wrong).await.expect_reason("api_token_malformed");
     server.me("made-elsewhere-and-unknown").await.expect_reason("api_token_unknown");
-    server.me("garbage").await.expect_reason("token_malformed");
+    server.me("garbage").await.expect_reason("api_token_malformed");
     for header in ["Token", "X-API-Key"] {
         let empty = server.get("/users/me").header(header, "").send().await;
         empty.expect_reason("api_token_malformed");

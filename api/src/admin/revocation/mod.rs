@@ -164,9 +164,8 @@ pub struct Explained {
 /// If the database does not answer.
 pub async fn explain(app: &App, token: &str) -> Result<Explained> {
     match Presented::of(token) {
-        Presented::Jwt(token) if token.contains('.') => explain_jwt(app, token).await,
-        // A text without dots is a mistyped API token rather than a JWT.
-        Presented::Jwt(text) | Presented::ApiToken(text) => explain_api_token(app, text).await,
+        Presented::ApiToken(secret) => explain_api_token(app, secret).await,
+        Presented::Jwt(token) => explain_jwt(app, token).await,
     }
 }
 
