@@ -18,8 +18,8 @@ use sea_orm::sqlx::sqlite::{SqliteConnection, SqliteJournalMode, SqliteSynchrono
 use sea_orm::sqlx::{Connection, Executor, Row};
 use sea_orm::{
     ColumnTrait, ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction,
-    DbBackend, DbErr, EntityTrait, QueryFilter, QueryResult, QuerySelect, QueryTrait,
-    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait, sqlx,
+    DbBackend, DbErr, EntityTrait, QueryFilter, QueryResult, QuerySelect, QueryTrait, Statement,
+    TransactionTrait, sqlx,
 };
 
 use self::group_commit::GroupCommit;
@@ -295,12 +295,7 @@ impl Database {
         if self.behind_pooler {
             return begin_behind_pooler(&self.writer).await;
         }
-        // A deferred transaction that reads before it writes fails at once if another one writes.
-        let options = TransactionOptions {
-            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-            ..TransactionOptions::default()
-        };
-        self.writer.begin_with_options(options).await
+        group_commit::begin(&self.writer).await
     }
 
     /// Checks that the database answers reads and can be written.

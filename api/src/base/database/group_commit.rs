@@ -123,8 +123,9 @@ async fn run_alone(writer: &DatabaseConnection, statement: Statement) -> Outcome
     Ok(row)
 }
 
-/// Begins a transaction that may write.
-async fn begin(writer: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
+/// Begins a transaction that can write. On SQLite, a deferred transaction that reads before it writes would fail at once
+/// if another one writes.
+pub(super) async fn begin(writer: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
     let options = TransactionOptions {
         sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
         ..TransactionOptions::default()

@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_alone_gets_every_thread() {
+    fn a_source_that_is_alone_gets_every_thread() {
         let mut office = Office::new(2);
         for turn in 0..40 {
             office.push(("a", 1, turn));
@@ -486,13 +486,13 @@ mod tests {
         let rest = office.rest();
         assert_eq!(rest.len(), 57);
         assert!(rest.contains(&("a", 0, 0)));
-        // What was begun cannot be taken any more.
+        // A job that has begun cannot be taken out of the queue.
         assert!(office.schedule.take(tickets[0]).is_none());
         assert_eq!(office.schedule.work(), Duration::ZERO);
     }
 
     #[test]
-    fn what_may_wait_follows_from_what_jobs_of_each_kind_take() {
+    fn the_limit_of_the_queue_follows_from_the_time_that_each_kind_of_job_takes() {
         let mut schedule: Schedule<u32> = Schedule::new(1, JOB);
         let somebody = origin(("a", 1, 0));
         // One that takes eight seconds is begun if it is first; its own time refuses nobody.
@@ -531,7 +531,7 @@ mod tests {
 
     /// Random jobs, begun and given up at random: no job is lost or done twice, and `would_refuse` tells the truth.
     #[test]
-    fn every_job_leaves_once_and_an_early_refusal_is_what_would_have_come() {
+    fn every_job_leaves_once_and_an_early_refusal_agrees_with_the_push() {
         let mut office = Office::new(1);
         let mut seed = 1_u64;
         let mut random = move |below: u64| {
