@@ -83,6 +83,22 @@ pub(crate) fn document<T: OpenApi, W: Webhook>(
     document
 }
 
+/// Puts all operations of the document below the path of `PUBLIC_URL`, so that clients send their requests there.
+pub(crate) fn put_below(document: &mut Value, path: &str) {
+    if path.is_empty() {
+        return;
+    }
+    document["servers"][0]["url"] = path.into();
+    let schemes = document["components"]["securitySchemes"].as_object_mut();
+    let flows = schemes.into_iter().flat_map(|schemes| schemes.values_mut());
+    let flows = flows.filter_map(|scheme| scheme.get_mut("flows")?.as_object_mut()).flatten();
+    for (_, flow) in flows {
+        if let Some(url) = flow.get_mut("tokenUrl") {
+            *url = format!("{path}{}", url.as_str().unwrap_or_default()).into();
+        }
+    }
+}
+
 /// Puts the tags into an order in which newcomers need them. The framework orders them by name.
 fn order_tags(document: &mut Value) {
     let order = ["Auth", "Users", "Tokens", "Services", "Admin", "Operation"];

@@ -244,8 +244,7 @@ impl<'a> FromRequest<'a> for Device {
 }
 
 pub(crate) fn device(request: &Request) -> Device {
-    let proxies = request.data::<App>().map_or(&[][..], |app| &app.config.trusted_proxies);
-    let ip = peer_address(request, proxies);
+    let ip = request.data::<App>().and_then(|app| peer_address(request, &app.config));
     let user_agent = request
         .header(header::USER_AGENT)
         .map(|name| name.chars().filter(|char| !char.is_control()).take(256).collect());
