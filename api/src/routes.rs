@@ -116,9 +116,10 @@ pub(crate) fn service(app: App) -> impl Endpoint<Output = Response> {
     let operations = documented();
     let mut document = openapi::document(&operations, &described());
     openapi::put_below(&mut document, app.config.public_url.path());
+    let document = Arc::new(document);
     let mut pages = pages();
     pages.extend(page::pages());
-    pages.extend(docs::pages(&document, &operations.swagger_ui_html()));
+    pages.extend(docs::pages(&document, || documented().swagger_ui_html()));
     let paths = Paths::of(&document, &pages);
     let (first, pages): (Vec<_>, Vec<_>) = pages.into_iter().partition(PageRoute::is_first);
     let routes = pages.into_iter().fold(Route::new(), |routes, page| page.add_to(routes));
