@@ -9,6 +9,7 @@ use crate::base::error::Result;
 use crate::http::{CsrfKeys, Pages};
 use crate::identity::{factor, service, user, verification};
 use crate::platform::{audit, job, key, mail, notice, rate_limit, replica, revocation};
+use crate::provider::client;
 use crate::self_service::account;
 
 /// The identity provider. It is cheap to clone.
@@ -58,6 +59,9 @@ pub struct Parts {
     /// The cached API tokens.
     pub api_token: api_token::State,
 
+    /// The cached clients and resources, and wrong secrets of clients.
+    pub client: client::State,
+
     /// The exports that are running.
     pub account: account::State,
 }
@@ -99,6 +103,7 @@ impl App {
             factor: factor::State::start(&config),
             session: session::State::default(),
             api_token: api_token::State::default(),
+            client: client::State::default(),
             account: account::State::default(),
             config,
             database,

@@ -6,17 +6,24 @@ pub mod api_token;
 pub mod attempt;
 pub mod audit;
 pub mod audit_pending;
+pub mod authorization_code;
 pub mod browser_session;
+pub mod client;
+pub mod client_secret;
 pub mod confirmation;
+pub mod consent;
 pub mod feed;
 pub mod former_email;
 mod hidden;
 mod id;
 pub mod job;
 pub mod notice;
+pub mod oauth_grant;
 pub mod pending_email;
 pub mod profile;
+pub mod refusal;
 pub mod replica;
+pub mod resource;
 pub mod revocation;
 pub mod sample;
 pub mod service;
@@ -26,4 +33,7 @@ pub mod unclaimed;
 pub mod user;
 
 pub use hidden::Hidden;
-pub use id::{ApiTokenId, JobId, PrincipalId, ReplicaId, ServiceId, SessionId, UserId};
+pub use id::{
+    ApiTokenId, ClientId, ClientSecretId, GrantId, JobId, PrincipalId, ReplicaId, ResourceId,
+    ServiceId, SessionId, UserId,
+};

@@ -1,0 +1,5 @@
+//! OAuth 2 and OpenID Connect: other applications sign people in through Tessera, and get tokens for APIs.
+//!
+//! Within this wing: client.
+
+pub mod client;
