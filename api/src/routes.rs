@@ -18,7 +18,7 @@ use crate::http::{docs, page};
 use crate::identity::{factor, service, user, verification};
 use crate::platform::notice::Handler;
 use crate::platform::{audit, health, key, mail, rate_limit, replica, revocation};
-use crate::provider::client;
+use crate::provider::{authorization, client, exchange};
 use crate::self_service::{self, account, api_token, recovery, registration};
 
 /// Makes the functions below from the entries. Each entry names modules: `api` has the operations as `Api`, with their
@@ -68,6 +68,9 @@ macro_rules! features {
 features! {
     { api: registration::http; notes: registration::http; pages: registration::pages; }
     { api: session::http; notes: session::http; pages: session::pages; jobs: session::jobs; }
+    { jobs: access::grant::jobs; }
+    { pages: authorization::pages; jobs: authorization::jobs; }
+    { pages: exchange::http; }
     { jobs: access::api_token::jobs; notice: service::CHANGED => access::api_token::forget; }
     { jobs: client::jobs; notice: client::CHANGED => client::forget; }
     { api: introspection::http; notes: introspection::http; }
