@@ -38,6 +38,7 @@ mod once;
 mod origins;
 mod outcomes;
 mod pages;
+mod provider;
 mod recovery;
 mod refresh;
 mod registration;

@@ -420,8 +420,7 @@ impl Frame {
             None => (String::new(), "same-origin"),
         };
         // Most pages do not show the result of a form.
-        let missing =
-            context! { done => "", fault => "", faulty => "", field => "", section => "" };
+        let missing = context! { done => "", fault => "", faulty => "", field => "", section => "", onward => "" };
         let values = context! { ..frame, ..values, ..self.said.clone(), ..missing };
         let known = pages.templates.iter().find(|(tag, _)| *tag == self.language);
         let (_, environment) = known.ok_or(Code::InternalServerError)?;
