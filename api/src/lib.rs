@@ -9,11 +9,13 @@
 //! | [`platform`] | audit, revocations, keys, jobs, mails, rate limits, replicas |
 //! | [`identity`] | users and services, and how they prove their identity |
 //! | [`access`] | sessions and API tokens, callers, introspection |
+//! | [`provider`] | OAuth 2 and OpenID Connect for other applications |
 //! | [`self_service`] | actions of users on their own accounts |
 //! | [`admin`] | actions of administrators on other accounts |
 //! | `routes` | every route; it imports all features, and nothing imports it |
 //!
-//! Each wing imports those before it: base ← http ← platform ← identity ← access ← self_service ← admin ← routes.
+//! Each wing imports those before it: base ← http ← platform ← identity ← access ← provider ← self_service ← admin ←
+//! routes.
 //!
 //! The rules of a feature are in its `mod.rs`, its queries in `store.rs`, its JSON operations in `http.rs`, and its
 //! HTML pages in `pages.rs`.
@@ -26,6 +28,7 @@ pub mod http;
 pub mod identity;
 pub mod local;
 pub mod platform;
+pub mod provider;
 mod routes;
 pub mod self_service;
 
