@@ -28,6 +28,7 @@ mod guesses;
 mod hijack;
 mod import;
 mod introspection;
+mod invitations;
 mod keys;
 mod limits;
 mod login;

@@ -36,13 +36,14 @@ macro_rules! embedded {
 }
 
 /// The built-in templates.
-const TEMPLATES: [(&str, &str); 23] = embedded![
+const TEMPLATES: [(&str, &str); 24] = embedded![
     "layout.html",
     "macros.html",
     "account.html",
     "ask.html",
     "form.html",
     "home.html",
+    "invitation.html",
     "login.html",
     "register.html",
     "said.html",

@@ -275,7 +275,8 @@ pub struct Config {
     #[command(flatten)]
     pub pages: PageSettings,
 
-    /// Who can create an account: anyone (open), or only operators (closed)
+    /// The people who can register: anyone (open), only invited people (invite), or nobody (closed). Superusers can
+    /// always create and invite users
     #[arg(
         long,
         env = "REGISTRATION",

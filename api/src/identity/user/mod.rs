@@ -293,6 +293,18 @@ fn first_spelled(mut rows: Vec<Row>, spellings: &[String]) -> Option<Row> {
     rows.into_iter().next()
 }
 
+/// Does the same as [`by_email`] inside a transaction, for an address that was parsed.
+///
+/// # Errors
+///
+/// If the database does not answer.
+pub async fn by_email_in(
+    connection: &impl ConnectionTrait,
+    email: &str,
+) -> Result<Option<Credentials>> {
+    Ok(store::find_by_email(connection, email).await?.map(Credentials::from))
+}
+
 /// Returns the user with this id, and their password's hash.
 ///
 /// # Errors

@@ -89,6 +89,26 @@ pub(super) async fn try_lock(transaction: &DatabaseTransaction) -> Result<bool, 
     try_lock_audit(transaction).await
 }
 
+/// Returns the first and the last instant of each of these actions on each of these subjects.
+pub(super) async fn spans(
+    connection: &impl ConnectionTrait,
+    acts: Vec<&str>,
+    subjects: Vec<String>,
+) -> Result<Vec<(String, String, i64, i64)>, DbErr> {
+    Entity::find()
+        .select_only()
+        .columns([Column::Subject, Column::Act])
+        .column_as(Column::At.min(), "first")
+        .column_as(Column::At.max(), "last")
+        .filter(Column::Subject.is_in(subjects))
+        .filter(Column::Act.is_in(acts))
+        .group_by(Column::Subject)
+        .group_by(Column::Act)
+        .into_tuple()
+        .all(connection)
+        .await
+}
+
 pub(super) async fn list(
     connection: &impl ConnectionTrait,
     filter: &Filter,

@@ -9,7 +9,7 @@
 
 use std::net::IpAddr;
 
-use entity::UserId;
+use entity::{PrincipalId, UserId};
 use sea_orm::DatabaseTransaction;
 
 use super::{Budget, count, count_in, is_known, key, one_more, place, try_again};
@@ -20,6 +20,11 @@ use crate::base::mail_address::folded;
 const REQUEST: Budget = Budget::new("mail-asked", 5, 60);
 const REQUEST_FROM_IP: Budget = Budget::new("mail-asked-from", 30, 60);
 const WRITTEN: Budget = Budget::new("mail-written", 10, 60);
+
+/// Invitations that one account sends: 100, then one after a minute, and later one an hour. So a stolen account cannot
+/// flood mailboxes.
+const INVITATION: Budget = Budget { longest: 3600, ..Budget::new("invitation", 100, 60) };
+
 const NOTICE: Budget = Budget::new("mail-told", 10, 60);
 
 /// The reason why a mail to an address is written. Each reason has its own limit.
@@ -33,6 +38,8 @@ pub enum MailReason {
     Verification,
     /// Somebody asked for a mail to set a new password.
     PasswordReset,
+    /// A superuser invited the address.
+    Invitation,
 }
 
 impl MailReason {
@@ -42,6 +49,7 @@ impl MailReason {
             Self::NewAddress => "new-address",
             Self::Verification => "verify",
             Self::PasswordReset => "reset-password",
+            Self::Invitation => "invitation",
         }
     }
 }
@@ -103,6 +111,19 @@ pub async fn may_write(
     }
     let key = key(app, WRITTEN.what, &[reason.name(), &folded(to)]);
     count_in(transaction, &key, WRITTEN).await
+}
+
+/// Counts an invitation that an account is about to send.
+///
+/// # Errors
+///
+/// [`Code::TooManyAttempts`](crate::base::error::Code::TooManyAttempts), with the time to wait.
+pub async fn invitation(app: &App, by: PrincipalId) -> Result<()> {
+    if !app.config.rate_limit {
+        return Ok(());
+    }
+    let key = key(app, INVITATION.what, &[&by.to_string()]);
+    count(app, &mut [(key, INVITATION)]).await
 }
 
 /// Does the same as [`may_write`] for a mail without which the action is of no use.

@@ -29,7 +29,7 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
     ("request_verify_token", ASKING),
     ("forgot_password", ASKING),
     (
-        "verify",
+        "verify_email",
         &[
             Code::VerifyUserBadToken,
             Code::VerifyUserAlreadyVerified,
@@ -61,7 +61,7 @@ pub(crate) const NOTES: &[(&str, Note)] = &[
     ("request_verify_token", Note::SendsCode),
     ("forgot_password", Note::SendsCode),
     ("restore_email", Note::SendsCode),
-    ("verify", Note::TakesCode),
+    ("verify_email", Note::TakesCode),
     ("reset_password", Note::TakesCode),
 ];
 
@@ -214,7 +214,7 @@ enum DoneResponse {
 
 pub(crate) struct Api;
 
-#[OpenApi(tag = "Tag::Auth")]
+#[OpenApi(tag = "Tag::Recovery")]
 impl Api {
     /// Request a verification e-mail
     ///
@@ -253,7 +253,7 @@ impl Api {
     /// person. The page `/verify` requires the account's password or a browser that is signed in to it, or it sets a
     /// new password. An account that this operation verifies stays unclaimed: the next password that is set by mail
     /// deletes its API tokens too.
-    #[oai(path = "/auth/verify", method = "post", operation_id = "verify")]
+    #[oai(path = "/auth/verify", method = "post", operation_id = "verify_email")]
     async fn verify(
         &self,
         app: Data<&App>,

@@ -406,7 +406,7 @@ async fn set_password(
 
 /// Ends everything besides sessions that must not outlive a new password set by mail. Returns true if that includes API
 /// tokens.
-async fn end_for_new_password(
+pub(crate) async fn end_for_new_password(
     work: &mut UnitOfWork<'_>,
     locked: &User,
     ends: Ends,
