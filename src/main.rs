@@ -16,6 +16,7 @@ mod manual;
 mod migrate;
 mod openapi;
 mod operator;
+mod pem;
 mod print;
 mod replica;
 mod revocation;

@@ -1,5 +1,6 @@
 //! `tessera token`
 
+use std::io::Read;
 use std::process::ExitCode;
 
 use api::base::config::{Config, Migrate, Secret};
@@ -68,7 +69,7 @@ enum Action {
     },
     /// Explain why a JWT or an API token is accepted or refused: exit status 0 if accepted, otherwise 1
     Explain {
-        /// The token, or - to read it from standard input
+        /// The token, or - to read it from standard input. It can stand in quotes or after Bearer, and over several lines
         token: Secret,
         #[command(flatten)]
         options: Options,
@@ -174,7 +175,7 @@ pub(crate) async fn run(arguments: Arguments, config: Config) -> Result<ExitCode
             // This command only reads, so it must not migrate the schema.
             let config = Config { migrate: Migrate::Check, ..config };
             let operator = Operator::with_secret(options, config).await?;
-            let body = json!({ "token": secret(&token)? });
+            let body = json!({ "token": pasted(&token)? });
             let answer = operator.call(Method::POST, "/admin/tokens/explain", Some(body)).await?;
             let accepted = answer["accepted"] == true;
             let sentence = print::text(&answer["sentence"]);
@@ -216,6 +217,18 @@ async fn create(operator: &Operator, body: Value, create_service: bool) -> Resul
         )
     };
     Err(refused.or_for(Code::ApiTokenUserUnknown, || sentence))
+}
+
+/// Returns a token as somebody pasted it. From standard input it takes several lines.
+fn pasted(typed: &Secret) -> Result<String, String> {
+    if typed.expose() != "-" {
+        return Ok(typed.expose().to_owned());
+    }
+    let mut text = String::new();
+    // A token has at most 8 KiB.
+    let read = std::io::stdin().take(64 * 1024).read_to_string(&mut text);
+    read.map_err(|error| format!("standard input could not be read: {error}"))?;
+    Ok(text)
 }
 
 /// Returns a secret from the command line, or reads it from standard input if it is `-`. A secret that is read is not

@@ -123,7 +123,9 @@ pub fn document() -> String {
 /// The endpoint of the whole server: every route, with the layers around them.
 pub(crate) fn service(app: App) -> impl Endpoint<Output = Response> {
     let operations = documented();
-    let document = Arc::new(openapi::document(&operations, &described()));
+    let mut document = openapi::document(&operations, &described());
+    openapi::put_below(&mut document, app.config.public_url.path());
+    let document = Arc::new(document);
     let mut pages = pages();
     pages.extend(page::pages());
     pages.extend(docs::pages(&document, || documented().swagger_ui_html()));

@@ -8,6 +8,7 @@
 
 mod access;
 mod acts;
+mod addresses;
 mod administration;
 mod api_tokens;
 mod audit;
@@ -35,10 +36,12 @@ mod logout;
 mod logs;
 mod mail;
 mod notices;
+mod odd_rows;
 mod once;
 mod origins;
 mod outcomes;
 mod pages;
+mod proxies;
 mod recovery;
 mod refresh;
 mod registration;

@@ -230,6 +230,7 @@ async fn every_entity_is_readable(kind: Kind) {
     assert_eq!(former_email::Entity::find().one(&connection).await.unwrap(), Some(row));
 
     let row = replica::Model {
+        algorithm: Some("HS256".to_owned()),
         id: ReplicaId(Uuid::from_u128(6)),
         name: "ü".repeat(128),
         seq: i64::MAX,

@@ -227,7 +227,7 @@ pub async fn change(
         None => changes.granted,
     };
     let changes = Changes { granted, ..changes };
-    let email = changes.email.filter(|email| email.as_str() != locked.email);
+    let email = changes.email.filter(|email| !email.is(&locked.email));
     let changes = Changes { email, hash, ..changes };
     let acts = account::acts(&locked, &changes, &Actor::of(superuser));
     let own = superuser.is_user(id);

@@ -4,6 +4,7 @@ mod document;
 mod environment;
 mod fault;
 mod mail;
+mod network;
 mod origin;
 mod page;
 pub(crate) mod secret;
@@ -18,6 +19,7 @@ pub use document::{Setting, definitions, example, settings};
 pub use environment::{load_env_file, not_text, server_is_named, state_folder};
 pub use fault::ConfigError;
 pub use mail::MailSettings;
+pub use network::{AllowedHeader, ForwardedHeader, NetworkSettings};
 pub use origin::{Origin, PublicUrl};
 pub use page::{Color, Contact, PageSettings};
 pub use value::{LogFormat, Migrate, Registration, Secret, SqliteSynchronous};
@@ -255,11 +257,15 @@ pub struct Config {
           default_value = "true", value_parser = BoolishValueParser::new())]
     pub rate_limit: bool,
 
-    /// Proxies whose X-Forwarded-For header Tessera accepts as the client's address: IP addresses and networks,
+    /// Proxies from which Tessera accepts the client's address in FORWARDED_HEADER: IP addresses and networks,
     /// separated by commas, for example `10.0.0.0/8,::1`
     #[arg(long, env = "TRUSTED_PROXIES", global = true, value_name = "NETWORKS",
           value_delimiter = ',', value_parser = value::parse_network)]
     pub trusted_proxies: Vec<IpNet>,
+
+    /// The settings of requests that come through proxies or from pages of other origins.
+    #[command(flatten)]
+    pub network: NetworkSettings,
 
     /// The settings of mail.
     #[command(flatten)]

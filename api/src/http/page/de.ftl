@@ -251,6 +251,7 @@ error-service-already-exists = Es gibt bereits einen Dienst mit diesem Namen. W�
 error-key-in-use = Dieser Schlüssel signiert Tokens, oder er ist der letzte, der mit seinem Algorithmus signieren kann. Erstellen Sie zuerst einen anderen Schlüssel.
 error-last-superuser = Es gibt keinen anderen Superuser, der sich anmelden kann. Machen Sie zuerst ein anderes Konto zum Superuser.
 error-email-change-pending = Die E-Mail-Adresse wurde vor weniger als 72 Stunden geändert, deshalb kann die frühere Adresse noch wiederhergestellt werden. Warten Sie, bis 72 Stunden vergangen sind, oder bitten Sie einen Superuser, das Konto zu löschen.
+form-origin = Dieses Formular kam von einer anderen Adresse, als dieser Server erwartet. Es wurde nichts geändert. Öffnen Sie die Seite noch einmal auf diesem Server und wiederholen Sie Ihre Eingabe. Wenn Sie diesen Server betreiben: PUBLIC_URL muss die Adresse sein, die Browser anzeigen, mit https://, wenn sie das anzeigen, und der Proxy muss den Host-Header weiterreichen. Das Protokoll nennt beide Adressen.
 error-csrf-token-mismatch = Dieses Formular war nicht mehr gültig. Es wurde nichts geändert. Vielleicht hat sich jemand in einem anderen Fenster an- oder abgemeldet, oder Ihr Browser blockiert Cookies. Senden Sie das Formular noch einmal.
 error-invalid-request = Die Anfrage ist ungültig. Gehen Sie zurück und versuchen Sie es noch einmal.
 error-host-invalid = Die Anfrage enthält keinen gültigen Hostnamen. Geben Sie die Adresse der Seite noch einmal ein.

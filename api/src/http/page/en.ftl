@@ -226,6 +226,7 @@ error-service-already-exists = There is already a service with this name. Choose
 error-key-in-use = This key signs tokens, or it is the last key that can sign with its algorithm. Create another key first.
 error-last-superuser = No other superuser can sign in. Make another account a superuser first.
 error-email-change-pending = The e-mail address was changed less than 72 hours ago, so the previous address can still be restored. Wait until 72 hours have passed, or ask a superuser to delete the account.
+form-origin = This form came from another address than this server expects, and nothing was changed. Open this page again from this server and repeat what you did. If you run this server: PUBLIC_URL must be the address that browsers show, with https:// if they show it, and the proxy must pass on the Host header. The log names both addresses.
 error-csrf-token-mismatch = This form was no longer valid, and nothing was changed. Perhaps someone signed in or out in another window, or your browser blocks cookies. Send the form again.
 error-invalid-request = The request is not valid. Go back and try again.
 error-host-invalid = The request does not name a valid host. Enter the address of the page again.

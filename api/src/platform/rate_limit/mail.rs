@@ -15,6 +15,7 @@ use sea_orm::DatabaseTransaction;
 use super::{Budget, count, count_in, is_known, key, one_more, place, try_again};
 use crate::app::App;
 use crate::base::error::Result;
+use crate::base::mail_address::folded;
 
 const REQUEST: Budget = Budget::new("mail-asked", 5, 60);
 const REQUEST_FROM_IP: Budget = Budget::new("mail-asked-from", 30, 60);
@@ -87,7 +88,7 @@ pub async fn asked(app: &App, reason: MailReason, to: &str, ip: Option<IpAddr>) 
     if !app.config.rate_limit {
         return Ok(());
     }
-    let (to, place, reason) = (to.to_ascii_lowercase(), place(ip), reason.name());
+    let (to, place, reason) = (folded(to), place(ip), reason.name());
     let pair = key(app, REQUEST.what, &[reason, &to, &place]);
     let from_ip = key(app, REQUEST_FROM_IP.what, &[reason, &place]);
     count(app, &mut [(pair, REQUEST), (from_ip, REQUEST_FROM_IP)]).await
@@ -108,7 +109,7 @@ pub async fn may_write(
     if !app.config.rate_limit {
         return Ok(true);
     }
-    let key = key(app, WRITTEN.what, &[reason.name(), &to.to_ascii_lowercase()]);
+    let key = key(app, WRITTEN.what, &[reason.name(), &folded(to)]);
     count_in(transaction, &key, WRITTEN).await
 }
 
@@ -139,7 +140,7 @@ pub async fn require_write(
     if !app.config.rate_limit {
         return Ok(());
     }
-    let key = key(app, WRITTEN.what, &[reason.name(), &to.to_ascii_lowercase()]);
+    let key = key(app, WRITTEN.what, &[reason.name(), &folded(to)]);
     let counted = one_more(transaction, &key, WRITTEN).await?;
     counted.map_err(|(until, now)| try_again(until, now))
 }
@@ -160,7 +161,7 @@ pub async fn may_answer(
     if !app.config.rate_limit {
         return Ok(true);
     }
-    let known = key(app, "known", &[&to.to_ascii_lowercase(), &place(ip)]);
+    let known = key(app, "known", &[&folded(to), &place(ip)]);
     if is_known(transaction, &known).await? {
         return Ok(true);
     }
