@@ -209,6 +209,7 @@ act-key-reseal = Signaturschlüssel neu verschlüsselt
 error-register-user-already-exists = Für diese E-Mail-Adresse gibt es bereits ein Konto. Melden Sie sich an oder wählen Sie ein neues Passwort, falls Sie Ihres vergessen haben.
 error-register-invalid-password = Dieses Passwort ist nicht erlaubt. Wählen Sie ein anderes.
 error-registration-closed = Sie können sich hier nicht selbst registrieren. Bitten Sie die Administration, ein Konto für Sie zu erstellen.
+error-mail-not-set-up = Dieser Dienst versendet zurzeit keine E-Mails und kann Ihnen deshalb keinen Link schicken. Bitten Sie die Administration, ein neues Passwort für Sie zu setzen oder Ihre Adresse zu bestätigen.
 error-login-bad-credentials = Die E-Mail-Adresse oder das Passwort ist falsch. Versuchen Sie es noch einmal.
 error-login-user-not-verified = Ihre E-Mail-Adresse ist noch nicht bestätigt. Öffnen Sie den Link in der Bestätigungsmail.
 error-verify-user-bad-token = Dieser Link funktioniert nicht mehr. Möglicherweise ist er abgelaufen, wurde bereits verwendet oder durch einen neueren ersetzt.

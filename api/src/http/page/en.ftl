@@ -184,6 +184,7 @@ act-key-reseal = Signing keys encrypted again
 error-register-user-already-exists = There is already an account for this e-mail address. Sign in, or choose a new password if you forgot yours.
 error-register-invalid-password = This password is not allowed. Choose another one.
 error-registration-closed = You cannot register yourself here. Ask an administrator to create an account for you.
+error-mail-not-set-up = This service sends no e-mails at the moment, so it cannot send you a link. Ask an administrator to set a new password for you or to verify your address.
 error-login-bad-credentials = The e-mail address or the password is wrong. Try again.
 error-login-user-not-verified = Your e-mail address is not verified yet. Open the link in the verification e-mail.
 error-verify-user-bad-token = This link no longer works. It may have expired, been used already, or been replaced by a newer one.
