@@ -295,14 +295,15 @@ fn proxy(config: &Config) -> Option<Finding> {
     if config.dev || !config.public_url.is_https() {
         return None;
     }
+    let header = config.network.forwarded_header.name();
     Some(if config.trusted_proxies.is_empty() {
-        Finding::warning(
+        Finding::warning(format!(
             "PUBLIC_URL begins with https://, so a proxy is before Tessera, but TRUSTED_PROXIES is not set: all \
              clients share the proxy's address and its rate limits; set it to the address of the proxy, and let the \
-             proxy send X-Forwarded-For",
-        )
+             proxy send {header}"
+        ))
     } else {
-        Finding::ok("TRUSTED_PROXIES is set: the proxy must send X-Forwarded-For")
+        Finding::ok(format!("TRUSTED_PROXIES is set: the proxy must send {header}"))
     })
 }
 

@@ -4,6 +4,7 @@ mod about;
 mod group_commit;
 mod pooler;
 mod reader;
+pub(crate) mod rows;
 mod url;
 
 use std::fs::OpenOptions;
