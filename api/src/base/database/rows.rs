@@ -7,9 +7,9 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use sea_orm::sea_query::IntoSelectStatement;
+use sea_orm::sea_query::{IntoIden, SelectStatement};
 use sea_orm::{
-    ConnectionTrait, DbErr, EntityTrait, FromQueryResult, Iden, Iterable, PrimaryKeyToColumn,
+    ConnectionTrait, DbErr, EntityTrait, FromQueryResult, Iterable, PrimaryKeyToColumn,
     QueryResult, QuerySelect, QueryTrait, RuntimeErr, Select, SelectTwo, TryGetError, sqlx,
 };
 

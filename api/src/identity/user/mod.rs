@@ -266,9 +266,7 @@ pub async fn by_email(database: &Database, email: &str) -> Result<Option<Credent
     if email.contains('\0') || email.len() > 320 {
         return Ok(None);
     }
-    let spellings = spellings(email);
-    let rows = store::find_by_email(database.reader(), &spellings).await?;
-    Ok(first_spelled(rows, &spellings).map(Credentials::from))
+    by_email_in(database.reader(), email).await
 }
 
 /// Returns the row with the first of these spellings. Rows of earlier versions can have one address in several. They stay
@@ -302,7 +300,9 @@ pub async fn by_email_in(
     connection: &impl ConnectionTrait,
     email: &str,
 ) -> Result<Option<Credentials>> {
-    Ok(store::find_by_email(connection, email).await?.map(Credentials::from))
+    let spellings = spellings(email);
+    let rows = store::find_by_email(connection, &spellings).await?;
+    Ok(first_spelled(rows, &spellings).map(Credentials::from))
 }
 
 /// Returns the user with this id, and their password's hash.
