@@ -221,6 +221,7 @@ act-key-reseal = Signaturschlüssel neu verschlüsselt
 error-register-user-already-exists = Für diese E-Mail-Adresse gibt es bereits ein Konto. Melden Sie sich an oder wählen Sie ein neues Passwort, falls Sie Ihres vergessen haben.
 error-register-invalid-password = Dieses Passwort ist nicht erlaubt. Wählen Sie ein anderes.
 error-registration-closed = Sie können sich hier nicht selbst registrieren. Bitten Sie die Administration, ein Konto für Sie zu erstellen.
+error-mail-not-set-up = Dieser Dienst versendet zurzeit keine E-Mails und kann Ihnen deshalb keinen Link schicken. Bitten Sie die Administration, ein neues Passwort für Sie zu setzen oder Ihre Adresse zu bestätigen.
 error-registration-by-invitation = Hier können sich nur eingeladene Personen registrieren. Bitten Sie die Administration um eine Einladung.
 error-invitation-bad-token = Diese Einladung funktioniert nicht mehr. Möglicherweise ist sie abgelaufen, wurde bereits angenommen, zurückgezogen oder durch eine neuere ersetzt. Bitten Sie die Person, die Sie eingeladen hat, um eine neue Einladung.
 error-invitation-already-exists = Diese E-Mail-Adresse hat bereits eine Einladung. Senden Sie die Einladung noch einmal, oder ziehen Sie sie zuerst zurück.

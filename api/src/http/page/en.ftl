@@ -196,6 +196,7 @@ act-key-reseal = Signing keys encrypted again
 error-register-user-already-exists = There is already an account for this e-mail address. Sign in, or choose a new password if you forgot yours.
 error-register-invalid-password = This password is not allowed. Choose another one.
 error-registration-closed = You cannot register yourself here. Ask an administrator to create an account for you.
+error-mail-not-set-up = This service sends no e-mails at the moment, so it cannot send you a link. Ask an administrator to set a new password for you or to verify your address.
 error-registration-by-invitation = Only invited people can register here. Ask an administrator for an invitation.
 error-invitation-bad-token = This invitation no longer works. It may have expired, been accepted already, been withdrawn, or been replaced by a newer one. Ask the person who invited you for a new invitation.
 error-invitation-already-exists = This e-mail address already has an invitation. Send it again, or withdraw it first.
