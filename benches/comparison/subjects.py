@@ -25,6 +25,9 @@ OPERATIONS = {
 # The accounts with hashes of the measured cost.
 SIGNERS = 8
 
+# The sessions that are never signed out, one for each connection of other loads.
+KEPT = 256
+
 
 def json_call(path, body, **more):
     return request("POST", path, [JSON], json.dumps(body), **more)
@@ -35,7 +38,7 @@ class Subject:
 
     database_process = None
     hash = f"bcrypt, cost {COST}"
-    wanted_sessions = 400
+    wanted_sessions = KEPT + 600
 
     def __init__(self, name):
         self.name = name
@@ -129,16 +132,18 @@ class Subject:
             list(pool.map(self.register, self.signers))
 
     def taken(self, tokens, count):
-        """Takes tokens that are used up. At least half of them stay for later rounds."""
-        count = max(1, min(count, len(tokens) // 2))
-        taken = tokens[-count:]
-        del tokens[-count:]
+        """Takes tokens that are used up. Those of the first sessions stay, because other loads use them."""
+        kept = max(KEPT, len(tokens) - count)
+        taken = tokens[kept:]
+        del tokens[kept:]
         return taken
+
+    def has(self, operation):
+        return getattr(self, f"{operation}_request", None) is not None
 
     def call(self, operation, connections):
         """The request of an operation, or None if the system does not have it."""
-        makes = getattr(self, f"{operation}_request", None)
-        return makes(connections) if makes else None
+        return getattr(self, f"{operation}_request")(connections)
 
     def me_request(self, connections):
         return request("GET", "/users/me", [bearer()], values=self.access[:connections])
@@ -220,7 +225,7 @@ class Tessera(Subject):
         return request("POST", path, [bearer()], "", self.refreshes[:connections], "rotate", "refresh_token")
 
     def logout_request(self, connections):
-        return request("POST", "/auth/jwt/logout", [bearer()], "", self.taken(self.access, 400), "once", expect=[204])
+        return request("POST", "/auth/jwt/logout", [bearer()], "", self.taken(self.access, 300), "once", expect=[204])
 
 
 class FastapiUsers(Subject):
@@ -272,13 +277,10 @@ class Fastify(FastapiUsers):
 
 class BetterAuth(Fastify):
     program = "better-auth"
-    wanted_sessions = 400
+    wanted_sessions = KEPT + 600
     first_path = "/api/auth/ok"
     hash = f"bcrypt, cost {COST} (its default is scrypt)"
     refresh_request = introspect_request = api_token_request = None
-
-    def call(self, operation, connections):
-        return super().call(operation, connections) if operation in ("me", "login", "register", "logout") else None
 
     def prepare_more(self, emails):
         pass
@@ -302,7 +304,7 @@ class BetterAuth(Fastify):
 
 
 class Django(Subject):
-    wanted_sessions = 400
+    wanted_sessions = KEPT + 600
 
     def __init__(self, name, workers, durability):
         super().__init__(name)
