@@ -42,6 +42,9 @@ def sections(results):
     ):
         if part in results:
             yield writes(results)
+    if results.get("failures"):
+        rows = [[part, error.replace("|", "/").replace("\n", " ")[:200]] for part, error in results["failures"].items()]
+        yield "## Parts that ended with an error\n\n" + table(["part", "error"], rows)
     if "operations" in results:
         yield every_figure(results)
     yield systems(results)
@@ -79,6 +82,8 @@ def reading(results):
   requests. It checks the status of each answer.
 * **p50, p99**: half of the requests, or 99 % of them, took at most this long, in milliseconds.
 * **Hashes:** every system hashes passwords with bcrypt at cost 12. Otherwise a sign-in would compare only the hashes.
+* **refused**: sign-ins and registrations that got 503, or 500 from a peer that did not get a connection to its database
+  in time.
 * **Durability:** unless a name says *not synced*, a write is on the disk before it is acknowledged.
 * **–** means that a system does not have the operation, or that this form of the run does not measure it. FastAPI Users
   with JWTs and better-auth have no refresh token, and a sign-out of FastAPI Users' JWT strategy revokes nothing."""

@@ -25,6 +25,9 @@ OPERATIONS = {
 # The accounts with hashes of the measured cost.
 SIGNERS = 8
 
+# The answers of peers to sign-ins and registrations that wait too long for a connection to the database.
+BUSY = [500, 503]
+
 # The sessions that are never signed out, one for each connection of other loads.
 KEPT = 256
 
@@ -244,11 +247,11 @@ class FastapiUsers(Subject):
         self.process = Process(command, environment, log=self.slug)
 
     def register_call(self, emails):
-        return json_call("/auth/register", {"email": "{value}", "password": PASSWORD}, values=emails, expect=[201])
+        return json_call("/auth/register", {"email": "{value}", "password": PASSWORD}, values=emails, expect=[201], refused=BUSY)
 
     def login_call(self, emails):
         body = f"username={{value}}&password={urllib.parse.quote(PASSWORD)}"
-        return request("POST", "/auth/jwt/login", [FORM], body, values=emails)
+        return request("POST", "/auth/jwt/login", [FORM], body, values=emails, refused=BUSY)
 
 
 class Fastify(FastapiUsers):
@@ -287,10 +290,10 @@ class BetterAuth(Fastify):
 
     def register_call(self, emails):
         body = {"email": "{value}", "password": PASSWORD, "name": "User"}
-        return json_call("/api/auth/sign-up/email", body, values=emails)
+        return json_call("/api/auth/sign-up/email", body, values=emails, refused=BUSY)
 
     def login_call(self, emails):
-        return json_call("/api/auth/sign-in/email", {"email": "{value}", "password": PASSWORD}, values=emails)
+        return json_call("/api/auth/sign-in/email", {"email": "{value}", "password": PASSWORD}, values=emails, refused=BUSY)
 
     def note(self, headers, body):
         self.access.append(headers["Set-Cookie"].split(";")[0])
@@ -325,10 +328,10 @@ class Django(Subject):
         self.process = Process(command, environment, log=self.slug)
 
     def register_call(self, emails):
-        return json_call("/auth/register", {"email": "{value}", "password": PASSWORD}, values=emails, expect=[201])
+        return json_call("/auth/register", {"email": "{value}", "password": PASSWORD}, values=emails, expect=[201], refused=BUSY)
 
     def login_call(self, emails):
-        return json_call("/auth/login", {"username": "{value}", "password": PASSWORD}, values=emails)
+        return json_call("/auth/login", {"username": "{value}", "password": PASSWORD}, values=emails, refused=BUSY)
 
     def note(self, headers, body):
         body = json.loads(body)
