@@ -1,14 +1,17 @@
 """The parts of a run. Each returns what `report.py` writes."""
 
+import json
 import os
+import re
 import shutil
 import sqlite3
+import subprocess
 import time
 import uuid
 
 from .base import COST, TOOLS, WORK, Failed, Load, ask, bearer, expected, memory
 from .base import printed_address, request, say, summary
-from .subjects import BetterAuth, Django, FastapiUsers, Fastify, Tessera
+from .subjects import OPERATIONS, BetterAuth, Django, FastapiUsers, Fastify, Subject, Tessera
 
 SYNCED = "synced at each commit"
 CORES = os.cpu_count() or 1
@@ -21,12 +24,15 @@ class Form:
         short = short or tiny
         self.short = short
         self.rounds = 1 if short else 3
-        self.window = 1.0 if short else 2.0
+        self.window = 0.8 if short else 2.0
         self.connections = [1, 32] if short else [1, 32, 256]
-        self.hash_window = 2.0 if short else 4.0
+        self.hash_window = 1.0 if short else 4.0
         self.users = 1000
         self.many = 100_000 if short else 1_000_000
-        self.probe = 3.0 if short else 8.0
+        self.probe = 2.0 if short else 8.0
+        # The time to prepare users, and again to prepare sessions.
+        self.preparing = 3.0 if short else 10.0
+        Subject.kept = 40 if short else 256
         self.trial = 1 if short else 3
         if tiny:
             self.window, self.hash_window, self.probe, self.users, self.many = 0.3, 0.3, 1.0, 50, 2000
@@ -73,9 +79,6 @@ def subjects(run):
 
 def versions(run):
     """The versions of everything that was measured."""
-    import re
-    import subprocess
-
     output = lambda *words: subprocess.run(words, capture_output=True, text=True).stdout.strip()
     tessera = output(run.binary, "--version")
     python = output(str(TOOLS / "python/bin/python"), "--version")
@@ -83,8 +86,6 @@ def versions(run):
     for line in (TOOLS / "python/installed").read_text().splitlines():
         if match := re.match(r"([\w-]+)(?:\[\w+\])?==(\S+)", line):
             packages[match.group(1)] = match.group(2)
-    import json
-
     wanted = json.loads((TOOLS / "node/package.json").read_text())["dependencies"]
     return {
         "programs": [tessera, f"PostgreSQL {run.postgres.version}", python, f"Node {output('node', '--version')}"],
@@ -110,9 +111,6 @@ def commits_of_sqlite(seconds=1.0):
 
 def limits(run, body):
     """What no service can pass here: a bare endpoint, the bare hash, one synced commit."""
-    import json
-    import subprocess
-
     say("limits")
     process, address = printed_address([run.tool, "bare", body])
     if ask(address, "GET", "/users/me")[2] != body.encode():
@@ -157,8 +155,6 @@ def is_measured(form, subject, operation, connections):
 
 def operations(run, measured):
     """Every operation of every system, each measured once in every round."""
-    from .subjects import OPERATIONS
-
     form = run.form
     rounds, failures, memories = {}, {}, {}
     for turn in range(form.rounds):
@@ -171,6 +167,8 @@ def operations(run, measured):
                     place = (subject.name, operation, str(connections))
                     try:
                         figures = run.load(subject, operation, connections).figures()
+                        if not figures["answered"]:
+                            raise Failed(f"{subject.name} answered no request of {operation}")
                     except Failed as error:
                         failures[f"{subject.name}, {operation}, {connections}"] = str(error)
                         say(f"FAILED: {error}")
@@ -200,6 +198,13 @@ def keep_rotated(subject, values):
     for number, value in enumerate(values):
         if value and number < len(subject.refreshes):
             subject.refreshes[number] = value
+
+
+def is_isolated(form, subject):
+    """The short form probes Tessera and two peers beside sign-ins."""
+    if "not synced" in subject.name or "1 worker" in subject.name:
+        return False
+    return not form.short or not isinstance(subject, (Django, BetterAuth)) and "FastAPI Users, SQLite" not in subject.name
 
 
 def isolation(run, measured):
@@ -272,7 +277,7 @@ def growth(run):
         file = WORK / f"{name}.db"
         url = f"sqlite:///{file}" if kind == "SQLite" else run.postgres.create(name)
         subject = Tessera(run.binary, f"Tessera {kind} growth", url, "", database if kind != "SQLite" else None)
-        subject.prepare(run.form.users)
+        subject.prepare(run.form.users, run.form.preparing)
         for users in (run.form.users, run.form.many):
             say(f"growth: {kind}, {users:,} users and revocations")
             if users > run.form.users:
@@ -328,7 +333,7 @@ def replicas(run):
             base.signers = [f"user{number}@example.com" for number in range(min(base.registered, 500))]
             for operation in ("login", "refresh", "logout"):
                 call = base.call(operation, 96)
-                load = Load(run.tool, addresses, call, 96, form.window + 0.5, cpu=cpu)
+                load = Load(run.tool, addresses, call, 96, max(form.window, 1.0), cpu=cpu)
                 figures = load.figures()
                 if operation == "refresh":
                     keep_rotated(base, figures["values"])

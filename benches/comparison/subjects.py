@@ -28,9 +28,6 @@ SIGNERS = 8
 # The answers of peers to sign-ins and registrations that wait too long for a connection to the database.
 BUSY = [500, 503]
 
-# The sessions that are never signed out, one for each connection of other loads.
-KEPT = 256
-
 
 def json_call(path, body, **more):
     return request("POST", path, [JSON], json.dumps(body), **more)
@@ -41,7 +38,9 @@ class Subject:
 
     database_process = None
     hash = f"bcrypt, cost {COST}"
-    wanted_sessions = KEPT + 600
+    # The sessions that are never signed out, one for each connection of other loads.
+    kept = 256
+    wanted_sessions = 856
 
     def __init__(self, name):
         self.name = name
@@ -106,7 +105,7 @@ class Subject:
         if "refresh_token" in body:
             self.refreshes.append(body["refresh_token"])
 
-    def prepare(self, users=1000, seconds=8):
+    def prepare(self, users, seconds):
         """Makes users and sessions with cheap hashes, until there are enough or the time is over."""
         self.start(PREPARING)
         end = time.monotonic() + seconds
@@ -136,7 +135,7 @@ class Subject:
 
     def taken(self, tokens, count):
         """Takes tokens that are used up. Those of the first sessions stay, because other loads use them."""
-        kept = max(KEPT, len(tokens) - count)
+        kept = max(self.kept, len(tokens) - count)
         taken = tokens[kept:]
         del tokens[kept:]
         return taken
@@ -280,7 +279,9 @@ class Fastify(FastapiUsers):
 
 class BetterAuth(Fastify):
     program = "better-auth"
-    wanted_sessions = KEPT + 600
+    # The sessions that are never signed out, one for each connection of other loads.
+    kept = 256
+    wanted_sessions = 856
     first_path = "/api/auth/ok"
     hash = f"bcrypt, cost {COST} (its default is scrypt)"
     refresh_request = introspect_request = api_token_request = None
@@ -307,7 +308,9 @@ class BetterAuth(Fastify):
 
 
 class Django(Subject):
-    wanted_sessions = KEPT + 600
+    # The sessions that are never signed out, one for each connection of other loads.
+    kept = 256
+    wanted_sessions = 856
 
     def __init__(self, name, workers, durability):
         super().__init__(name)
