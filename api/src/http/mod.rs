@@ -15,6 +15,7 @@ pub(crate) mod openapi;
 pub(crate) mod page;
 pub(crate) mod paths;
 pub(crate) mod peer;
+mod places;
 pub(crate) mod server;
 
 pub use cookie::CsrfKeys;
