@@ -158,6 +158,7 @@ pub(crate) fn service(app: App) -> impl Endpoint<Output = Response> {
 pub async fn serve(app: App, bound: Bound, shutdown: impl Future<Output = ()>) {
     let port = bound.address().map(|address| address.port()).unwrap_or_default();
     let background = start_background(&app, port);
-    server::serve(service(app), bound, shutdown).await;
+    let proxies = app.config.trusted_proxies.clone();
+    server::serve(service(app), bound, proxies, shutdown).await;
     background.end().await;
 }

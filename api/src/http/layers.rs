@@ -20,6 +20,7 @@ use super::host;
 use super::page::{self, Frame};
 use super::paths::Paths;
 use super::peer::peer_address;
+use super::server::Arrival;
 use super::slash;
 use crate::app::App;
 use crate::base::config::AllowedHeader;
@@ -300,6 +301,10 @@ async fn take_body(request: &mut Request) -> Result<()> {
     let body = request.take_body();
     match timeout(BODY_WITHIN, body.into_bytes_limit(MAX_BODY)).await {
         Ok(Ok(bytes)) => {
+            // The connection may have been told to make room while the body arrived.
+            if request.extensions().get::<Arrival>().is_some_and(|body| !body.is_complete()) {
+                return Err(Code::RequestTimeout.into());
+            }
             request.set_body(Body::from_bytes(bytes));
             Ok(())
         }

@@ -18,6 +18,7 @@ pub(crate) mod own_page;
 pub(crate) mod page;
 pub(crate) mod paths;
 pub(crate) mod peer;
+mod places;
 pub(crate) mod server;
 mod slash;
 
