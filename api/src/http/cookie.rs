@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::headers::CSRF_TOKEN;
 use crate::app::App;
-use crate::base::config::{Config, ConfigError};
+use crate::base::config::{Config, ConfigError, CsrfCheck};
 use crate::base::derived_key;
 use crate::base::error::{Code, Error, Result};
 
@@ -172,15 +172,30 @@ pub(crate) struct OwnPage;
 
 impl<'a> FromRequest<'a> for OwnPage {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> poem::Result<Self> {
-        let listed = match (request.header(header::ORIGIN), request.data::<App>()) {
-            (Some(origin), Some(app)) => {
-                app.config.cors_origins.iter().any(|known| known.is(origin))
-            }
-            _ => false,
-        };
-        let own = listed || is_own(request);
-        if own { Ok(Self) } else { Err(Error::from(Code::CsrfTokenMismatch).into()) }
+        if is_own_or_listed(request) {
+            Ok(Self)
+        } else {
+            Err(Error::from(Code::CsrfTokenMismatch).into())
+        }
     }
+}
+
+/// Fails if a page of another site may have caused this request with the cookie of a session.
+pub(crate) fn check_sender(app: &App, request: &Request, session: Uuid) -> Result<()> {
+    match app.config.front_end.csrf_check {
+        CsrfCheck::Token => app.csrf.check(request.headers(), session),
+        CsrfCheck::Origin if is_own_or_listed(request) => Ok(()),
+        CsrfCheck::Origin => Err(Code::CsrfTokenMismatch.into()),
+    }
+}
+
+/// Returns true if the request was not sent by a page of another site, or if the settings list its origin.
+fn is_own_or_listed(request: &Request) -> bool {
+    let listed = match (request.header(header::ORIGIN), request.data::<App>()) {
+        (Some(origin), Some(app)) => app.config.cors_origins.iter().any(|known| known.is(origin)),
+        _ => false,
+    };
+    listed || is_own(request)
 }
 
 /// Returns true if the request was not sent by a page of another site or of another origin.
@@ -202,8 +217,11 @@ pub(super) fn is_own(request: &Request) -> bool {
     of_host || url.is_of(origin)
 }
 
-/// The full name of a cookie. The prefix `__Host-` prevents other hosts of the same domain from planting it.
+/// The full name of a cookie: for the session, the one in the settings if there is one. The prefix `__Host-` prevents other hosts of the same domain from planting it.
 fn full_name(app: &App, name: &str) -> String {
+    if let (NAME, Some(own)) = (name, &app.config.front_end.cookie_name) {
+        return own.as_str().to_owned();
+    }
     if is_secure(app) { format!("__Host-{name}") } else { name.to_owned() }
 }
 

@@ -182,8 +182,9 @@ fn token_in(pasted: &str) -> String {
         "api_token",
         "token",
     ];
-    let around =
-        |char: char| "\"'`“”‘’«»<>{},;\u{feff}".contains(char) || char.is_whitespace() || char.is_control();
+    let around = |char: char| {
+        "\"'`“”‘’«»<>{},;\u{feff}".contains(char) || char.is_whitespace() || char.is_control()
+    };
     // API tokens can begin with `=`, but not after a name.
     let after_name = |char: char| around(char) || [':', '='].contains(&char);
     let mut rest = pasted;

@@ -3,6 +3,7 @@
 mod document;
 mod environment;
 mod fault;
+mod front_end;
 mod mail;
 mod origin;
 mod page;
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 pub use document::{Setting, definitions, example, settings};
 pub use environment::{load_env_file, not_text, server_is_named, state_folder};
 pub use fault::ConfigError;
+pub use front_end::{CookieName, CsrfCheck, FrontEndSettings, PathPrefix};
 pub use mail::MailSettings;
 pub use origin::{Origin, PublicUrl};
 pub use page::{Color, Contact, PageSettings};
@@ -269,6 +271,10 @@ pub struct Config {
     #[command(flatten)]
     pub pages: PageSettings,
 
+    /// The settings for front ends.
+    #[command(flatten)]
+    pub front_end: FrontEndSettings,
+
     /// Who can create an account: anyone (open), or only operators (closed)
     #[arg(
         long,
@@ -355,6 +361,16 @@ impl Config {
         if self.jwt_audiences.contains(&self.jwt_audience) {
             let fault = "JWT_AUDIENCES contains JWT_AUDIENCE, whose tokens APP_SECRET signs: remove it there";
             return Err(ConfigError::new(fault));
+        }
+        let is_secure = !self.dev || self.public_url.is_https();
+        if let Some(name) = self.front_end.cookie_name.as_ref().filter(|_| !is_secure)
+            && name.requires_https()
+        {
+            return Err(ConfigError::new(&format!(
+                "COOKIE_NAME is {:?}: browsers accept this name only over https. Set another name, or PUBLIC_URL with \
+                 https",
+                name.as_str()
+            )));
         }
         if !self.dev && self.clock_file.is_some() {
             let fault = "TESSERA_CLOCK_FILE is set, but it is only for tests: unset it";
