@@ -24,6 +24,7 @@ mod export;
 mod foreign;
 mod forms;
 mod freshness;
+mod front_end;
 mod guesses;
 mod hijack;
 mod import;

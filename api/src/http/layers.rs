@@ -159,6 +159,20 @@ impl<E: Endpoint + 'static> Layers<E> {
         response
     }
 
+    /// Removes the prefix of the settings from the path of a request.
+    fn take_prefix(&self, request: &mut Request) {
+        let Some(prefix) = &self.app.config.front_end.path_prefix else { return };
+        let uri = request.uri();
+        let Some(path) = prefix.strip(uri.path()) else { return };
+        let rest = match uri.query() {
+            Some(query) => format!("{path}?{query}"),
+            None => path.to_owned(),
+        };
+        if let Ok(rest) = rest.parse() {
+            *request.uri_mut() = rest;
+        }
+    }
+
     /// The origin of the page that sent the request, if it may call this server (CORS).
     fn allowed_origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         let origin = headers.get(header::ORIGIN)?;
@@ -236,6 +250,7 @@ impl<E: Endpoint + 'static> Endpoint for Layers<E> {
 
     async fn call(&self, mut request: Request) -> poem::Result<Response> {
         let began = Instant::now();
+        self.take_prefix(&mut request);
         let id = request_id(request.headers());
         let origin = self.allowed_origin(request.headers());
         let is_open = self.paths.is_open(request.uri().path());

@@ -13,18 +13,25 @@ pub(crate) struct OwnPage;
 
 impl<'a> FromRequest<'a> for OwnPage {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> poem::Result<Self> {
-        let listed = match (request.header(header::ORIGIN), request.data::<App>()) {
-            (Some(origin), Some(app)) => {
-                app.config.cors_origins.iter().any(|known| known.is(origin))
-            }
-            _ => false,
-        };
-        if listed || is_own(request) {
-            return Ok(Self);
-        }
-        warn(request);
-        Err(Error::from(Code::CsrfTokenMismatch).into())
+        Ok(check_listed(request).map(|()| Self)?)
     }
+}
+
+/// Fails if a page of another site sent a request to an operation, unless `CORS_ORIGINS` lists its origin.
+///
+/// # Errors
+///
+/// [`Code::CsrfTokenMismatch`].
+pub(super) fn check_listed(request: &Request) -> Result<()> {
+    let listed = match (request.header(header::ORIGIN), request.data::<App>()) {
+        (Some(origin), Some(app)) => app.config.cors_origins.iter().any(|known| known.is(origin)),
+        _ => false,
+    };
+    if listed || is_own(request) {
+        return Ok(());
+    }
+    warn(request);
+    Err(Code::CsrfTokenMismatch.into())
 }
 
 /// Fails if a page of another site or of another origin sent a form.

@@ -81,7 +81,7 @@ impl Caller {
         let (claims, user) = session::authenticate(app, token).await?;
         note_holder(&claims);
         if in_cookie && !request.method().is_safe() {
-            app.csrf.check(request.headers(), session_of(&claims).0)?;
+            cookie::check_sender(app, request, session_of(&claims).0)?;
         }
         if in_cookie && session::is_in_its_second_half(&claims) {
             renew(app, request, &claims).await;
@@ -205,7 +205,7 @@ impl CookieHolder {
         match session::authenticate(app, token).await {
             Ok((claims, _)) => {
                 note_holder(&claims);
-                app.csrf.check(request.headers(), session_of(&claims).0)?;
+                cookie::check_sender(app, request, session_of(&claims).0)?;
                 Ok(Self { claims })
             }
             Err(error) => {

@@ -4,6 +4,7 @@ mod document;
 mod dotenv;
 mod environment;
 mod fault;
+mod front_end;
 mod mail;
 mod network;
 mod origin;
@@ -22,6 +23,7 @@ pub use environment::{
     state_folder,
 };
 pub use fault::{ConfigError, SettingFault};
+pub use front_end::{CookieName, CsrfCheck, FrontEndSettings, PathPrefix};
 pub use mail::MailSettings;
 pub use network::{AllowedHeader, ForwardedHeader, NetworkSettings};
 pub use origin::{Origin, PublicUrl};
@@ -288,6 +290,10 @@ pub struct Config {
     #[command(flatten)]
     pub pages: PageSettings,
 
+    /// The settings for front ends.
+    #[command(flatten)]
+    pub front_end: FrontEndSettings,
+
     /// The people who can register: anyone (open), only invited people (invite), or nobody (closed). Superusers can
     /// always create and invite users
     #[arg(
@@ -368,6 +374,8 @@ impl Config {
         self.pages.complete();
         self.app_secret = self.app_secret.take().filter(|secret| !secret.expose().is_empty());
         self.app_secret_previous.retain(|secret| !secret.expose().is_empty());
+        let is_secure = !self.dev || self.public_url.is_https();
+        note(self.front_end.check(is_secure));
         let mut refuse = |is_wrong: bool, sentence: &str| {
             note(if is_wrong { Err(ConfigError::new(sentence)) } else { Ok(()) });
         };
