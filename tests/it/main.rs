@@ -10,6 +10,7 @@ mod access;
 mod acts;
 mod administration;
 mod api_tokens;
+mod applications;
 mod audit;
 mod authority;
 mod budgets;

@@ -63,7 +63,7 @@ async fn authorize(http: &Request, mut request: PageRequest) -> poem::Result<Res
             Some(opened) => opened,
             None => return Ok(refusal_page(&request, None, &unreadable())),
         },
-        None => (Parameters::of_query(http.uri()), clock::now()),
+        None => (Parameters::read(query), clock::now()),
     };
     let draft = load(&request, read, began).await;
     let draft = draft.map_err(|error| refuse(&request, error))?;
