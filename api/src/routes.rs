@@ -116,10 +116,10 @@ pub fn document() -> String {
 /// The endpoint of the whole server: every route, with the layers around them.
 pub(crate) fn service(app: App) -> impl Endpoint<Output = Response> {
     let operations = documented();
-    let document = openapi::document(&operations, &described());
+    let document = Arc::new(openapi::document(&operations, &described()));
     let mut pages = pages();
     pages.extend(page::pages());
-    pages.extend(docs::pages(&document, &operations.swagger_ui_html()));
+    pages.extend(docs::pages(&document, || documented().swagger_ui_html()));
     let paths = Paths::of(&document, &pages);
     let (first, pages): (Vec<_>, Vec<_>) = pages.into_iter().partition(PageRoute::is_first);
     let routes = pages.into_iter().fold(Route::new(), |routes, page| page.add_to(routes));
