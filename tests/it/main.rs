@@ -13,6 +13,7 @@ mod api_tokens;
 mod audit;
 mod authority;
 mod budgets;
+mod clients;
 mod clocks;
 mod codes;
 mod cookies;

@@ -35,7 +35,7 @@ macro_rules! embedded {
 }
 
 /// The built-in templates.
-const TEMPLATES: [(&str, &str); 23] = embedded![
+const TEMPLATES: [(&str, &str); 24] = embedded![
     "layout.html",
     "macros.html",
     "account.html",
@@ -53,6 +53,7 @@ const TEMPLATES: [(&str, &str); 23] = embedded![
     "admin/mail.html",
     "admin/overview.html",
     "admin/revocations.html",
+    "admin/apps.html",
     "admin/servers.html",
     "admin/sessions.html",
     "admin/settings.html",

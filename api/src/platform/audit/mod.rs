@@ -95,6 +95,20 @@ pub enum Act {
     ServiceCreate,
     /// A service was deleted.
     ServiceDelete,
+    /// A client was made.
+    ClientCreate,
+    /// A client was changed.
+    ClientUpdate,
+    /// A client got another secret.
+    ClientSecretRotate,
+    /// A client was deleted.
+    ClientDelete,
+    /// A resource was made.
+    ResourceCreate,
+    /// A resource was changed.
+    ResourceUpdate,
+    /// A resource was deleted.
+    ResourceDelete,
     /// A signing key was made.
     KeyCreate,
     /// A signing key was retired.
