@@ -21,6 +21,12 @@ use crate::platform::{audit, health, key, mail, rate_limit, replica, revocation}
 use crate::provider::{authorization, client, exchange};
 use crate::self_service::{self, account, api_token, recovery, registration};
 
+/// Puts values into pairs of pairs, because the framework knows only tuples of up to 16 operations.
+macro_rules! paired {
+    ($last:expr $(,)?) => { $last };
+    ($first:expr, $($rest:tt)+) => { ($first, paired!($($rest)+)) };
+}
+
 /// Makes the functions below from the entries. Each entry names modules: `api` has the operations as `Api`, with their
 /// `REFUSALS`; `notes` has `NOTES` on some of them; `pages` has `pages()`; and `jobs` has `start()`. A `notice` is a
 /// kind of notice, with the function to call when one arrives.
@@ -34,7 +40,7 @@ macro_rules! features {
     })+) => {
         /// The operations of all features.
         fn operations() -> OpenApiService<impl OpenApi, ()> {
-            let features = ($($($($api::)+Api,)?)+);
+            let features = paired!($($($($api::)+Api,)?)+);
             OpenApiService::new(features, "Tessera", env!("CARGO_PKG_VERSION"))
         }
 
@@ -85,6 +91,7 @@ features! {
     { api: admin::audit::http; }
     { api: admin::import::http; }
     { api: admin::service::http; }
+    { api: admin::client::http; }
     { api: admin::replica::http; }
     { api: health::http; }
     { pages: admin::pages; }

@@ -14,6 +14,7 @@ mod applications;
 mod audit;
 mod authority;
 mod budgets;
+mod clients;
 mod clocks;
 mod codes;
 mod cookies;

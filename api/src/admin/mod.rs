@@ -1,8 +1,9 @@
 //! The actions of administrators.
 //!
-//! Within this wing: user ← service ← import ← revocation ← key ← mail ← audit ← replica ← overview ← pages.
+//! Within this wing: user ← service ← client ← import ← revocation ← key ← mail ← audit ← replica ← overview ← pages.
 
 pub(crate) mod audit;
+pub mod client;
 pub mod import;
 pub mod key;
 pub mod mail;

@@ -39,7 +39,7 @@ macro_rules! embedded {
 const SEND: &str = include_str!("page/send.js");
 
 /// The built-in templates.
-const TEMPLATES: [(&str, &str); 28] = embedded![
+const TEMPLATES: [(&str, &str); 29] = embedded![
     "layout.html",
     "macros.html",
     "account.html",
@@ -62,6 +62,7 @@ const TEMPLATES: [(&str, &str); 28] = embedded![
     "admin/mail.html",
     "admin/overview.html",
     "admin/revocations.html",
+    "admin/apps.html",
     "admin/servers.html",
     "admin/sessions.html",
     "admin/settings.html",

@@ -48,7 +48,8 @@ impl File {
 }
 
 /// Files, other than `http.rs`, with arguments and answers of handlers.
-const WIRE: [&str; 3] = ["caller/page.rs", "verification/client.rs", "account/download.rs"];
+const WIRE: [&str; 4] =
+    ["caller/page.rs", "verification/client.rs", "account/download.rs", "client/wire.rs"];
 
 fn api() -> Vec<File> {
     let file = |(path, source): (PathBuf, String)| {
@@ -326,12 +327,19 @@ fn a_feature_has_files_with_known_names_only() {
             "key/clients.rs",
             "client/authenticate.rs",
             "client/claims.rs",
+            "client/apply.rs",
+            "client/document.rs",
+            "client/wire.rs",
+            "client/definition.rs",
+            "client/write.rs",
+            "client/recorded.rs",
             "client/redirect.rs",
             "client/refusal.rs",
             "client/resource.rs",
             "client/secret.rs",
             "client/settings.rs",
             "user/claim.rs",
+            "user/source.rs",
             "user/previous_email.rs",
             "user/pending.rs",
             "user/website.rs",

@@ -66,3 +66,9 @@ pub fn not_text() -> Vec<String> {
 fn is_not_text(name: &std::ffi::OsStr) -> bool {
     std::env::var_os(name).is_some_and(|value| value.to_str().is_none())
 }
+
+/// Reads an environment variable that a document names.
+#[expect(clippy::disallowed_methods, reason = "this is the place")]
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}

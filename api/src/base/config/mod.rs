@@ -6,6 +6,7 @@ mod fault;
 mod mail;
 mod origin;
 mod page;
+mod provider;
 pub(crate) mod secret;
 mod signing;
 mod value;
@@ -15,11 +16,12 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 pub use document::{Setting, definitions, example, settings};
-pub use environment::{load_env_file, not_text, server_is_named, state_folder};
+pub use environment::{load_env_file, not_text, server_is_named, state_folder, variable};
 pub use fault::ConfigError;
 pub use mail::MailSettings;
 pub use origin::{Origin, PublicUrl};
 pub use page::{Color, Contact, PageSettings};
+pub use provider::{Declared, ProviderSettings};
 pub use value::{LogFormat, Migrate, Registration, Secret, SqliteSynchronous};
 
 use clap::Args;
@@ -274,6 +276,10 @@ pub struct Config {
     /// The settings of web pages.
     #[command(flatten)]
     pub pages: PageSettings,
+
+    /// The settings of the provider.
+    #[command(flatten)]
+    pub provider: ProviderSettings,
 
     /// Who can create an account: anyone (open), or only operators (closed)
     #[arg(
