@@ -45,6 +45,10 @@ pub(crate) enum Command {
     Keys(crate::keys::Arguments),
     /// Create, list and delete services: accounts for programs
     Service(crate::service::Arguments),
+    /// Register applications that sign people in here, and list, check, change and delete them
+    Client(crate::client::Arguments),
+    /// Register APIs that accept tokens of applications, and list and delete them
+    Resource(crate::resource::Arguments),
     /// Import users of another system with their existing passwords
     Import(crate::import::Arguments),
     /// Build a filter of stolen passwords

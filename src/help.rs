@@ -15,7 +15,7 @@ pub(crate) struct Arguments {
 
 /// The groups of the settings on their page. Each begins at the setting with this variable, in the order in
 /// which the settings are defined.
-const GROUPS: [(&str, &str); 11] = [
+const GROUPS: [(&str, &str); 12] = [
     ("TESSERA_DEV", "Server"),
     ("DATABASE_URL", "Database"),
     ("APP_SECRET", "Secrets and signing"),
@@ -24,6 +24,7 @@ const GROUPS: [(&str, &str); 11] = [
     ("RATE_LIMIT", "Rate limits and proxies"),
     ("MAIL_URL", "Mail"),
     ("BRAND_NAME", "Pages"),
+    ("CLIENTS_FILE", "Applications"),
     ("REGISTRATION", "Registration"),
     ("CORS_ORIGINS", "Cross-origin requests"),
     ("REPLICA_NAME", "Replicas and logs"),

@@ -5,6 +5,8 @@
 mod audit;
 mod breach;
 mod cli;
+mod client;
+mod client_preset;
 mod config;
 mod doctor;
 mod finding;
@@ -21,6 +23,7 @@ mod operator;
 mod pem;
 mod print;
 mod replica;
+mod resource;
 mod revocation;
 mod secret;
 mod serve;
@@ -115,6 +118,8 @@ fn run(
             return block_on(revocation::run(arguments, complete()?))?;
         }
         Command::Service(arguments) => return block_on(service::run(arguments, complete()?))?,
+        Command::Client(arguments) => return block_on(client::run(arguments, complete()?))?,
+        Command::Resource(arguments) => return block_on(resource::run(arguments, complete()?))?,
         Command::Audit(arguments) => return block_on(audit::run(arguments, complete()?))?,
         Command::Import(arguments) => return block_on(import::run(arguments, complete()?))?,
         Command::Breach(arguments) => breach::run(arguments)?,

@@ -116,6 +116,11 @@ impl Refused {
         self.code == Some(code)
     }
 
+    /// Returns true for 404: there is nothing with this name.
+    pub(crate) fn is_missing(&self) -> bool {
+        self.status == 404
+    }
+
     /// Returns true for 422: the request has fields that are not valid.
     pub(crate) fn is_unprocessable(&self) -> bool {
         self.status == 422

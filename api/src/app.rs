@@ -104,7 +104,7 @@ impl App {
             service: service::State::default(),
             verification: verification::State::new(&config)?,
             factor: factor::State::start(&config),
-            session: session::State::default(),
+            session: session::State::new(&config)?,
             api_token: api_token::State::default(),
             client: client::State::default(),
             account: account::State::default(),

@@ -57,6 +57,7 @@ pub async fn start(config: Config) -> Result<App, String> {
         .await?;
     within(key::prepare(&app), "the first signing key could not be made").await?;
     within(key::load(&app), "the signing keys could not be read").await?;
+    admin::client::declare(&app).await?;
     if !app.config.blacklist_enabled {
         tracing::warn!(
             "BLACKLIST_ENABLED is off: revoked access tokens are accepted until they expire"

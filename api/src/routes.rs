@@ -94,6 +94,7 @@ features! {
     { api: admin::audit::http; }
     { api: admin::import::http; }
     { api: admin::service::http; }
+    { api: admin::client::http; }
     { api: admin::replica::http; }
     { api: health::http; }
     { pages: admin::pages; }

@@ -191,7 +191,7 @@ def administration(browser, scripts):
     assert secret.startswith("tsr_"), secret
     seen(page, "admin-api-tokens")
     for name, title in [
-        ("revoked", "Revocations"), ("events", "Audit log"), ("mails", "Queued e-mails"),
+        ("apps", "Applications"), ("revoked", "Revocations"), ("events", "Audit log"), ("mails", "Queued e-mails"),
         ("signing-keys", "Signing keys"), ("servers", "Replicas"), ("settings", "Settings"),
     ]:
         page.goto(f"{url}/admin/{name}")

@@ -18,7 +18,7 @@ fn plain(request: Request) -> Request {
 
 /// An id in a path is the id of another user's session. A superuser's token gives no more access to such sessions than
 /// a user's token.
-static TABLE: [Row; 59] = [
+static TABLE: [Row; 71] = [
     ("POST", "/auth/register", |r| r.json(&json!({ "email": "x", "password": "x" })), [422; 4]),
     ("POST", "/auth/jwt/login", |r| r.form(&[("username", "x"), ("password", "x")]), [400; 4]),
     ("POST", "/auth/jwt/refresh", plain, [401, 200, 401, 401]),
@@ -85,6 +85,28 @@ static TABLE: [Row; 59] = [
     ("DELETE", "/admin/keys/{kid}", plain, [401, 401, 403, 404]),
     ("GET", "/admin/services", plain, [401, 401, 403, 200]),
     ("DELETE", "/admin/services/{name}", plain, [401, 401, 403, 404]),
+    (
+        "POST",
+        "/admin/clients",
+        |r| r.json(&json!({ "client_id": "a-client", "redirect_uris": ["https://a.example/cb"] })),
+        [401, 401, 403, 201],
+    ),
+    ("GET", "/admin/clients", plain, [401, 401, 403, 200]),
+    ("POST", "/admin/clients-document", |r| r.json(&json!({})), [401, 401, 403, 200]),
+    ("GET", "/admin/clients/{client_id}", plain, [401, 401, 403, 404]),
+    ("PATCH", "/admin/clients/{client_id}", |r| r.json(&json!({})), [401, 401, 403, 404]),
+    ("POST", "/admin/clients/{client_id}/secrets", |r| r.json(&json!({})), [401, 401, 403, 404]),
+    ("GET", "/admin/clients/{client_id}/claims", plain, [401, 401, 403, 422]),
+    ("DELETE", "/admin/clients/{client_id}", plain, [401, 401, 403, 404]),
+    (
+        "POST",
+        "/admin/resources",
+        |r| r.json(&json!({ "uri": "https://api.example.com" })),
+        [401, 401, 403, 201],
+    ),
+    ("GET", "/admin/refusals", plain, [401, 401, 403, 200]),
+    ("GET", "/admin/resources", plain, [401, 401, 403, 200]),
+    ("DELETE", "/admin/resources", plain, [401, 401, 403, 422]),
     ("GET", "/users/me", plain, [401, 401, 200, 200]),
     ("PATCH", "/users/me", |r| r.json(&json!({ "password": "a new one" })), [401, 401, 200, 200]),
     ("DELETE", "/users/me/pending-email", plain, [401, 401, 404, 404]),

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::support::{Browser, Kind, PASSWORD, Person, Server, awaited, eventually};
 
-const PAGES: [&str; 10] = [
+const PAGES: [&str; 11] = [
     "/admin",
     "/admin/users",
     "/admin/signed-in",
@@ -13,6 +13,7 @@ const PAGES: [&str; 10] = [
     "/admin/events",
     "/admin/mails",
     "/admin/signing-keys",
+    "/admin/apps",
     "/admin/servers",
     "/admin/settings",
 ];

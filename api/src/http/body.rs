@@ -299,6 +299,11 @@ impl Fields {
         }
     }
 
+    /// Takes all members, for a type that reads them itself.
+    pub(crate) fn members(&mut self) -> serde_json::Map<String, Value> {
+        self.fields.drain(..).collect()
+    }
+
     fn take(&mut self, name: &str) -> Value {
         let position = self.fields.iter().position(|(known, _)| known == name);
         position.map_or(Value::Null, |position| self.fields.swap_remove(position).1)

@@ -40,7 +40,7 @@ macro_rules! embedded {
 const SEND: &str = include_str!("page/send.js");
 
 /// The built-in templates.
-const TEMPLATES: [(&str, &str); 29] = embedded![
+const TEMPLATES: [(&str, &str); 30] = embedded![
     "layout.html",
     "macros.html",
     "account.html",
@@ -64,6 +64,7 @@ const TEMPLATES: [(&str, &str); 29] = embedded![
     "admin/mail.html",
     "admin/overview.html",
     "admin/revocations.html",
+    "admin/apps.html",
     "admin/servers.html",
     "admin/sessions.html",
     "admin/settings.html",
@@ -413,17 +414,9 @@ impl Frame {
                 contact => contact.map(|contact| context! { link => &contact.link, name => &contact.name }),
             },
         };
-        // If the user chooses a password, a script shows how good it is. Another one sends a form that has no question.
-        let is_set = |name: &str| values.get_attr(name).is_ok_and(|value| value.is_true());
-        let scripts = is_set("strength") || is_set("sends_itself");
-        let scripts = if scripts { "script-src 'self'; " } else { "" };
-        let (target, referrer) = match &self.target {
-            Some(target) => (format!(" {target}"), "strict-origin"),
-            // Without a referrer, browsers would not show that a form comes from our own page.
-            None => (String::new(), "same-origin"),
-        };
         // Most pages do not show the result of a form.
         let missing = context! { done => "", fault => "", faulty => "", field => "", section => "", onward => "" };
+        let policy = self.policy(&values, pages.logo.is_some());
         let values = context! { ..frame, ..values, ..self.said.clone(), ..missing };
         let known = pages.templates.iter().find(|(tag, _)| *tag == self.language);
         let (_, environment) = known.ok_or(Code::InternalServerError)?;
@@ -432,21 +425,33 @@ impl Frame {
             .and_then(|template| template.render(values))
             // The error must not contain the values of the template, because they may include a secret.
             .map_err(|error| Error::because(Code::InternalServerError, format!("{error}")))?;
-        let images = if pages.logo.is_some() { "img-src 'self'; " } else { "" };
-        // Pages load only files of this server, and their forms are sent only to this server. In a flow, the answer to
-        // a form can redirect to the application.
-        let policy = format!(
-            "default-src 'none'; style-src 'self'; {images}{scripts}form-action 'self'{target}; \
-             base-uri 'none'; frame-ancestors 'none'"
-        );
         Ok(Response::builder()
             .status(status)
             .content_type("text/html; charset=utf-8")
             .header(header::CONTENT_SECURITY_POLICY, policy)
             .header(header::CONTENT_LANGUAGE, &self.language)
             .header(header::VARY, "Accept-Language")
-            .header(header::REFERRER_POLICY, referrer)
+            // Without a referrer, browsers would not show that a form comes from our own page.
+            .header(
+                header::REFERRER_POLICY,
+                if self.target.is_some() { "strict-origin" } else { "same-origin" },
+            )
             .body(html))
+    }
+
+    /// The Content-Security-Policy of a page. Pages load only files of this server, and their forms are sent only to this
+    /// server. In a flow, the answer to a form can redirect to the application.
+    fn policy(&self, values: &Value, has_logo: bool) -> String {
+        // If the user chooses a password, a script shows how good it is. Another one sends a form that has no question.
+        let is_set = |name: &str| values.get_attr(name).is_ok_and(|value| value.is_true());
+        let scripts = is_set("strength") || is_set("sends_itself");
+        let scripts = if scripts { "script-src 'self'; " } else { "" };
+        let target = self.target.as_ref().map(|target| format!(" {target}")).unwrap_or_default();
+        let images = if has_logo { "img-src 'self'; " } else { "" };
+        format!(
+            "default-src 'none'; style-src 'self'; {images}{scripts}form-action 'self'{target}; \
+             base-uri 'none'; frame-ancestors 'none'"
+        )
     }
 
     /// Renders a page with a form. If the form was refused, the page shows why, beside the field if the error is about

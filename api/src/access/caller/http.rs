@@ -13,7 +13,7 @@ use tessera_verify::poem::bearer;
 use tessera_verify::{Claims, Refusal, TokenKind};
 
 use crate::access::api_token::{self, Presented};
-use crate::access::caller::{Caller, Superuser, UserCaller};
+use crate::access::caller::{Caller, Superuser, UserCaller, Viewer};
 use crate::access::session::{self, Device};
 use crate::app::App;
 use crate::base::claims::{session_of, user_of};
@@ -136,6 +136,12 @@ impl UserCaller {
 }
 
 impl Superuser {
+    async fn from_request(request: &Request) -> Result<Self> {
+        Caller::from_request(request).await?.try_into()
+    }
+}
+
+impl Viewer {
     async fn from_request(request: &Request) -> Result<Self> {
         Caller::from_request(request).await?.try_into()
     }
@@ -268,6 +274,7 @@ secured!(
 );
 secured!(UserCaller, EVERY_SCHEME);
 secured!(Superuser, EVERY_SCHEME);
+secured!(Viewer, EVERY_SCHEME);
 secured!(SessionCaller, [PASSWORD_SCHEME, BEARER_SCHEME, COOKIE_SCHEME]);
 secured!(CookieHolder, [COOKIE_SCHEME]);
 secured!(TokenHolder, [PASSWORD_SCHEME, BEARER_SCHEME]);

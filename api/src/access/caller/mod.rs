@@ -9,7 +9,7 @@ mod narrow;
 pub(crate) mod page;
 
 pub(crate) use lock::Requires;
-pub use narrow::{Superuser, UserCaller};
+pub use narrow::{Superuser, UserCaller, Viewer};
 
 use std::fmt;
 use std::sync::Arc;

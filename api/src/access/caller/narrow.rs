@@ -107,6 +107,19 @@ impl TryFrom<Caller> for Superuser {
     }
 }
 
+/// A caller who can see the administration: with the scope `admin`, or `super`.
+#[derive(Debug, Clone)]
+pub struct Viewer(());
+
+impl TryFrom<Caller> for Viewer {
+    type Error = Error;
+
+    fn try_from(caller: Caller) -> Result<Self> {
+        caller.require(Scope::ADMIN)?;
+        Ok(Self(()))
+    }
+}
+
 impl Deref for Superuser {
     type Target = Caller;
 

@@ -2,7 +2,9 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use entity::UserId;
 use entity::session::Model;
+use serde_json::{Map, Value};
 use tessera_verify::{Claims, TokenKind, TokenType};
 
 use super::{Tokens, store};
@@ -13,6 +15,8 @@ use crate::base::clock::{self, Timestamp};
 use crate::base::error::{Code, Error, Result};
 use crate::base::random;
 use crate::base::scope::Scopes;
+use crate::identity::user;
+use crate::identity::user::source::put_all;
 use crate::platform::revocation;
 
 /// The time before its issue from which an access token is valid, in seconds. Clocks of services that verify it may be
@@ -27,7 +31,7 @@ const EXPIRED_FOR: u64 = 3600;
 const WARN_EVERY: i64 = 60_000;
 
 /// The tokens of a session, from the current state of its row.
-pub(super) fn tokens(
+pub(super) async fn tokens(
     app: &App,
     row: &Model,
     now: Timestamp,
@@ -35,7 +39,7 @@ pub(super) fn tokens(
     audience: Audience<'_>,
     scopes: &Scopes,
 ) -> Result<Tokens> {
-    let access = access_claims(app, row, now, fresh, audience, scopes);
+    let access = access_claims(app, row, now, fresh, audience, scopes).await?;
     let refresh = refresh_claims(app, row)?;
     Ok(Tokens {
         access_token: sign(app, &access)?,
@@ -109,14 +113,15 @@ impl<'a> Audience<'a> {
     }
 }
 
-pub(super) fn access_claims(
+/// The claims of an access token of a session.
+pub(super) async fn access_claims(
     app: &App,
     row: &Model,
     now: Timestamp,
     fresh: bool,
     audience: Audience<'_>,
     scopes: &Scopes,
-) -> Claims {
+) -> Result<Claims> {
     let given = Timestamp::from_millis(row.auth_time);
     let recently = now <= given.plus_seconds(app.config.fresh_token_expires);
     let kind = TokenKind::access(fresh && recently, given.seconds(), scopes.to_string());
@@ -125,11 +130,25 @@ pub(super) fn access_claims(
     let exp = now.plus_seconds(app.config.access_token_expires).seconds().min(end);
     // The row keeps the order of its tokens, so that a cut-off covers all earlier ones even if clocks differ.
     let id = random::id_at(Timestamp::from_millis(row.issued_at));
-    Claims::new(kind, app.config.public_url.as_str(), row.user_id.0, audience.0, id)
+    let claims = Claims::new(kind, app.config.public_url.as_str(), row.user_id.0, audience.0, id)
         .with_iat(now.seconds())
         .with_nbf(now.minus_seconds(VALID_BEFORE).seconds())
         .with_exp(exp)
-        .with_sid(row.id.0)
+        .with_sid(row.id.0);
+    let mapped = mapped_claims(app, row.user_id).await?;
+    Ok(mapped.into_iter().fold(claims, |claims, (name, value)| claims.with_extra(name, value)))
+}
+
+/// The claims that `ACCESS_TOKEN_CLAIMS` maps. They are read after the row of the session. So if they are old ones, the
+/// change of them looks at the row later, and its cut-off covers the token.
+async fn mapped_claims(app: &App, user: UserId) -> Result<Map<String, Value>> {
+    let mut mapped = Map::new();
+    if app.session.mapping.is_empty() {
+        return Ok(mapped);
+    }
+    let holder = user::by_id(&app.database, user).await?.ok_or(Code::SessionEnded)?;
+    put_all(&mut mapped, &app.session.mapping, &holder.user);
+    Ok(mapped)
 }
 
 /// Computes the claims of the refresh token from the row alone, so they are the same on every replica and each time.

@@ -26,6 +26,7 @@ pub(crate) use open::require_ready;
 pub use open::{login, login_with_cookie};
 pub use refresh::{explain_refresh, refresh};
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -40,8 +41,10 @@ use crate::access::grant::Limits;
 use crate::app::App;
 use crate::base::claims::{session_of, user_of};
 use crate::base::clock::{self, Timestamp};
+use crate::base::config::{Config, ConfigError};
 use crate::base::error::{Code, Error, Result};
 use crate::identity::factor::Authentication;
+use crate::identity::user::source::{self, Source};
 use crate::identity::user::{self, User};
 use crate::platform::audit::{Act, Entry};
 use crate::platform::revocation::{self, Reason};
@@ -57,11 +60,21 @@ pub struct State {
     noted: Cache<SessionId, Timestamp>,
     /// The users and secrets of grants, which never change.
     grants: Cache<SessionId, Arc<(UserId, Secret)>>,
+    /// The claims of access tokens that a setting maps.
+    mapping: BTreeMap<String, Source>,
 }
 
-impl Default for State {
-    fn default() -> Self {
-        Self { noted: Cache::new(MAX_REMEMBERED), grants: Cache::new(MAX_REMEMBERED) }
+impl State {
+    /// A state that remembers nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if `ACCESS_TOKEN_CLAIMS` cannot be used.
+    pub(crate) fn new(config: &Config) -> Result<Self, ConfigError> {
+        let mapping = source::mapping(&config.provider.access_token_claims)
+            .map_err(|fault| ConfigError::new(&format!("ACCESS_TOKEN_CLAIMS: {fault}")))?;
+        let (noted, grants) = (Cache::new(MAX_REMEMBERED), Cache::new(MAX_REMEMBERED));
+        Ok(Self { noted, grants, mapping })
     }
 }
 
@@ -128,7 +141,7 @@ pub async fn freshen(
     store::authenticate(&*work, session, at).await?;
     let row = store::find(&*work, session).await?.ok_or_else(gone)?;
     // Made before the commit, so that a later cut-off covers it.
-    let access = access_token(app, &row, at, true, &locked.user)?;
+    let access = access_token(app, &row, at, true, &locked.user).await?;
     let entry = Entry::own(Act::Freshen, user).with("session", session.to_string());
     work.record(entry);
     work.commit().await?;
@@ -187,17 +200,17 @@ async fn next_of(
     let TokenKind::Access { fresh, auth_time, .. } = claims.kind else { return Ok(None) };
     let given = i64::try_from(auth_time.saturating_mul(1000)).unwrap_or(i64::MAX);
     let row = Model { auth_time: row.auth_time.min(given), ..row };
-    access_token(app, &row, clock::now(), fresh, &user.user).map(Some)
+    access_token(app, &row, clock::now(), fresh, &user.user).await.map(Some)
 }
 
-fn access_token(
+async fn access_token(
     app: &App,
     row: &Model,
     now: Timestamp,
     fresh: bool,
     user: &User,
 ) -> Result<AccessToken> {
-    let access = access_claims(app, row, now, fresh, Audience::own(app), &user.scopes());
+    let access = access_claims(app, row, now, fresh, Audience::own(app), &user.scopes()).await?;
     let token = claims::sign(app, &access)?;
     Ok(AccessToken { session: row.id, token, expires_in: access.exp.saturating_sub(access.iat) })
 }

@@ -55,7 +55,7 @@ pub async fn login(
     device: Device,
 ) -> Result<Tokens> {
     let Opened { row, user, at } = open(app, authentication, device, SessionKind::Tokens).await?;
-    tokens(app, &row, at, true, audience, &user.scopes())
+    tokens(app, &row, at, true, audience, &user.scopes()).await
 }
 
 /// Signs in a browser that keeps no refresh token, but a cookie with an access token.
@@ -69,7 +69,7 @@ pub async fn login_with_cookie(
     device: Device,
 ) -> Result<AccessToken> {
     let Opened { row, user, at } = open(app, authentication, device, SessionKind::Tokens).await?;
-    access_token(app, &row, at, true, &user)
+    access_token(app, &row, at, true, &user).await
 }
 
 /// Opens a session for a user who gave a proof. Every session is opened here.

@@ -64,7 +64,7 @@ pub async fn refresh(
             holder.ok_or(Code::SessionEnded)?.user.scopes()
         }
     };
-    tokens(app, &row, now, false, audience, &scopes)
+    tokens(app, &row, now, false, audience, &scopes).await
 }
 
 /// The user and the secret of a session's grant, which never change. A replica remembers those of sessions that it

@@ -1,5 +1,6 @@
 //! The pages of the administration. Users with the scope `admin` can see them, and superusers can act on them.
 
+mod apps;
 mod confirm;
 mod form;
 mod newcomers;
@@ -177,8 +178,14 @@ fn next(after: Option<String>, filter: &[(&str, Option<&str>)]) -> String {
 /// The pages of the administration.
 pub(crate) fn pages() -> Vec<PageRoute> {
     let overview = PageRoute::get("/admin", show_overview);
-    let others =
-        [newcomers::pages(), people::pages(), records::pages(), system::pages(), tokens::pages()];
+    let others = [
+        apps::pages(),
+        newcomers::pages(),
+        people::pages(),
+        records::pages(),
+        system::pages(),
+        tokens::pages(),
+    ];
     std::iter::once(overview).chain(others.into_iter().flatten()).collect()
 }
 

@@ -9,6 +9,7 @@ mod mail;
 mod network;
 mod origin;
 mod page;
+mod provider;
 pub(crate) mod secret;
 mod signing;
 mod value;
@@ -20,7 +21,7 @@ use std::path::{Path, PathBuf};
 pub use document::{Setting, definitions, example, settings};
 pub use environment::{
     EnvFile, foreign_names, is_empty, load_env_file, misspelt, not_text, server_is_named,
-    state_folder,
+    state_folder, variable,
 };
 pub use fault::{ConfigError, SettingFault};
 pub use front_end::{CookieName, CsrfCheck, FrontEndSettings, PathPrefix};
@@ -28,6 +29,7 @@ pub use mail::MailSettings;
 pub use network::{AllowedHeader, ForwardedHeader, NetworkSettings};
 pub use origin::{Origin, PublicUrl};
 pub use page::{Color, Contact, PageSettings};
+pub use provider::{Declared, ProviderSettings};
 pub use value::{LogFormat, Migrate, Registration, Secret, SqliteSynchronous};
 
 use clap::Args;
@@ -289,6 +291,10 @@ pub struct Config {
     /// The settings of web pages.
     #[command(flatten)]
     pub pages: PageSettings,
+
+    /// The settings of the provider.
+    #[command(flatten)]
+    pub provider: ProviderSettings,
 
     /// The settings for front ends.
     #[command(flatten)]

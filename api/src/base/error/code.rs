@@ -71,6 +71,12 @@ pub enum Code {
     ApiTokenNotNamed,
     /// A service with this name exists.
     ServiceAlreadyExists,
+    /// A client with this `client_id` exists.
+    ClientAlreadyExists,
+    /// `CLIENTS_FILE` declares the client or the resource.
+    DeclaredInFile,
+    /// A resource with this URI exists.
+    ResourceAlreadyExists,
     /// The key signs tokens.
     KeyInUse,
     /// No other superuser could sign in.
@@ -289,6 +295,22 @@ impl Code {
                 S::CONFLICT,
                 "SERVICE_ALREADY_EXISTS",
                 "A service with this name already exists. Choose another name.",
+            ),
+            Code::ClientAlreadyExists => (
+                S::CONFLICT,
+                "CLIENT_ALREADY_EXISTS",
+                "A client or a service with this id already exists. Choose another id.",
+            ),
+            Code::DeclaredInFile => (
+                S::CONFLICT,
+                "DECLARED_IN_FILE",
+                "`CLIENTS_FILE` or `CLIENTS` declares this client or resource. Change it there, and run \
+                 `tessera client apply`.",
+            ),
+            Code::ResourceAlreadyExists => (
+                S::CONFLICT,
+                "RESOURCE_ALREADY_EXISTS",
+                "A resource with this URI already exists. Delete it first, or choose another URI.",
             ),
             Code::LastSuperuser => (
                 S::CONFLICT,

@@ -6,6 +6,7 @@ pub(crate) mod http;
 pub(crate) mod jobs;
 pub mod pending;
 pub mod previous_email;
+pub mod source;
 mod store;
 mod website;
 

@@ -117,6 +117,20 @@ pub enum Act {
     GrantEnd,
     /// A code of an application was used again after it had been exchanged. Its grant ended.
     CodeReuse,
+    /// A client was made.
+    ClientCreate,
+    /// A client was changed.
+    ClientUpdate,
+    /// A client got another secret.
+    ClientSecretRotate,
+    /// A client was deleted.
+    ClientDelete,
+    /// A resource was made.
+    ResourceCreate,
+    /// A resource was changed.
+    ResourceUpdate,
+    /// A resource was deleted.
+    ResourceDelete,
     /// A signing key was made.
     KeyCreate,
     /// A signing key was retired.

@@ -86,6 +86,11 @@ fn invalid(name: &'static str, sentence: &str) -> Refusal {
     Refusal::new(name, OauthError::InvalidRequest, sentence, remedy)
 }
 
+/// A text as one word of a command.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "%27"))
+}
+
 fn parameters(draft: &mut Draft) -> Outcome {
     Ok(draft.readable.clone()?)
 }
@@ -127,8 +132,9 @@ fn redirect_uri(draft: &mut Draft) -> Outcome {
         return Ok(());
     }
     let sentence = "The redirect_uri of the request is not registered for this application.";
-    let remedy =
-        format!("tessera client update {id} --add-redirect '{}'", uri.replace('\'', "%27"));
+    let known = client.redirect_uris.iter().map(|known| known.as_str());
+    let options: Vec<_> = known.chain([uri.as_str()]).map(quoted).collect();
+    let remedy = format!("tessera client update {id} --redirect {}", options.join(" --redirect "));
     let refusal = refuse("redirect_uri.not_registered", sentence, remedy).came(uri);
     Err(Stop::Refused(match redirect::nearest(&client.redirect_uris, uri) {
         Some((nearest, _)) => refusal.expected(nearest.as_str()),
@@ -162,10 +168,10 @@ fn response_type(draft: &mut Draft) -> Outcome {
         Some("code") if client.can_use(GrantType::AuthorizationCode) => Ok(()),
         Some("code") => {
             let sentence = "This application cannot use the authorization code flow.";
-            let remedy = format!(
-                "tessera client update {} --add-grant authorization_code",
-                client.client_id
-            );
+            let grants = client.grant_types.iter().map(|known| <&str>::from(*known));
+            let grants: Vec<_> = grants.chain(["authorization_code"]).collect();
+            let id = &client.client_id;
+            let remedy = format!("tessera client update {id} --grant {}", grants.join(","));
             let error = OauthError::UnauthorizedClient;
             Err(Refusal::new("response_type.not_allowed", error, sentence, remedy).into())
         }
@@ -239,8 +245,10 @@ fn scope(draft: &mut Draft) -> Outcome {
             "" => "The request has no scope.",
             _ => "This application cannot ask for any scope of the request.",
         };
-        let remedy =
-            format!("tessera client update {} --scope '{}'", client.client_id, dropped.join(" "));
+        let known = client.scopes.words();
+        let words: Vec<_> = known.iter().map(String::as_str).chain(dropped.clone()).collect();
+        let words = quoted(&words.join(","));
+        let remedy = format!("tessera client update {} --scope {words}", client.client_id);
         let error = OauthError::InvalidScope;
         let refusal = Refusal::new("scope.none_allowed", error, sentence, remedy);
         return Err(refusal.expected(client.scopes.to_string()).came(asked).into());
@@ -258,10 +266,11 @@ fn resource(draft: &mut Draft) -> Outcome {
     };
     let Some(uri) = draft.asked.resource.iter().find(unknown) else { return Ok(()) };
     let sentence = "This application cannot ask for the resource of the request.";
+    let known = client.settings.resources.iter().map(String::as_str);
+    let uris = quoted(&known.chain([uri.as_str()]).collect::<Vec<_>>().join(","));
     let remedy = format!(
-        "Check that `tessera resource list` has it, and: tessera client update {} --resource '{}'",
-        client.client_id,
-        uri.replace('\'', "%27")
+        "Check that `tessera resource list` has it, and: tessera client update {} --resource {uris}",
+        client.client_id
     );
     let refusal = Refusal::new("resource.not_allowed", OauthError::InvalidTarget, sentence, remedy);
     Err(refusal.came(uri).into())
@@ -368,7 +377,7 @@ fn user(draft: &mut Draft) -> Outcome {
     let refusal = if client.settings.verified_email && !user.is_verified {
         let sentence =
             "This application requires a verified e-mail address, and yours is not verified.";
-        let remedy = "The user must verify the address, or: tessera client update NAME --verified-email false";
+        let remedy = "The user must verify the address, or: tessera client update NAME --verified-email=false";
         refuse("user.not_verified", sentence, remedy.replace("NAME", &client.client_id))
     } else {
         let only = &client.settings.only;

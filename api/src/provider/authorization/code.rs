@@ -94,6 +94,8 @@ pub struct Presented<'a> {
     pub redirect_uri: Option<&'a str>,
     /// The verifier of PKCE, if it was sent.
     pub verifier: Option<&'a str>,
+    /// The resources to which the access token is narrowed, if there are any.
+    pub resources: &'a [String],
 }
 
 /// The result of spending a code.
@@ -251,8 +253,20 @@ fn check_bindings(row: &Model, client: &Client, presented: &Presented<'_>) -> Ch
             .expected(&row.redirect_uri)
             .came(presented.redirect_uri.unwrap_or("none")));
     }
+    let granted: Vec<String> = serde_json::from_str(&row.resources).unwrap_or_default();
+    if !presented.resources.iter().all(|uri| granted.contains(uri)) {
+        let sentence = "The resource was not granted.";
+        let remedy = "The application must ask for resources when the user signs in.";
+        let error = OauthError::InvalidTarget;
+        return Err(Refusal::new("resource.not_granted", error, sentence, remedy));
+    }
+    check_verifier(row, presented.verifier)
+}
+
+/// Compares the challenge of a code with a verifier (RFC 7636, section 4.6).
+fn check_verifier(row: &Model, verifier: Option<&str>) -> Checked {
     let turn_on = "The application must send the code_verifier of the same request.";
-    match (&row.code_challenge, presented.verifier) {
+    match (&row.code_challenge, verifier) {
         (None, None) => Ok(()),
         (Some(_), None) => {
             Err(invalid("pkce.verifier_missing", "The code_verifier is missing.", turn_on))

@@ -20,7 +20,7 @@ use crate::http::browser_request::{in_query, refuse};
 use crate::http::flow::{self, Flow};
 use crate::http::page::Frame;
 use crate::http::paths::PageRoute;
-use crate::provider::client::{Checked, OauthError, Refusal, redirect};
+use crate::provider::client::{Checked, OauthError, Refusal, recorded, redirect};
 
 /// The scopes that have a sentence of their own.
 const KNOWN_SCOPES: [&str; 5] = ["openid", "profile", "email", "groups", "offline_access"];
@@ -63,7 +63,7 @@ async fn authorize(http: &Request, mut request: PageRequest) -> poem::Result<Res
             Some(opened) => opened,
             None => return Ok(refusal_page(&request, None, &unreadable())),
         },
-        None => (Parameters::of_query(http.uri()), clock::now()),
+        None => (Parameters::read(query), clock::now()),
     };
     let draft = load(&request, read, began).await;
     let draft = draft.map_err(|error| refuse(&request, error))?;
@@ -197,6 +197,12 @@ fn redirect_within(frame: &Frame, place: &str) -> Response {
 /// The answer to a request that a check refused.
 fn refused(frame: &Frame, draft: &Draft, name: &str, refusal: &Refusal) -> Response {
     tracing::info!(refusal.name = refusal.name, "an authorization request is refused");
+    // That somebody must sign in or consent first is no fault of an application.
+    let is_usual =
+        [OauthError::LoginRequired, OauthError::ConsentRequired, OauthError::AccessDenied];
+    if !is_usual.contains(&refusal.error) {
+        recorded::note(&frame.app, draft.client.as_deref(), "authorize", refusal);
+    }
     let place = |name: &str| checks::CHECKS.iter().position(|check| check.name == name);
     if place(name) <= place(checks::LAST_ON_PAGE) {
         return refusal_page(frame, Some(draft), refusal);

@@ -1,6 +1,5 @@
 //! The parameters of an authorization request (RFC 6749, section 4.1.1; OpenID Connect Core, section 3.1.2.1).
 
-use poem::http::Uri;
 use serde::{Deserialize, Serialize};
 
 use crate::provider::client::{Checked, OauthError, Refusal};
@@ -115,11 +114,6 @@ impl Parameters {
         }
         read.forget_empty();
         (read, checked)
-    }
-
-    /// Reads the query of a request.
-    pub fn of_query(uri: &Uri) -> (Self, Checked) {
-        Self::read(uri.query().unwrap_or_default())
     }
 
     fn field(&mut self, name: &str) -> Option<&mut Option<String>> {

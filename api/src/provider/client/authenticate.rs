@@ -24,7 +24,7 @@ use crate::platform::rate_limit;
 const SENTENCE: &str =
     "The client is not known here, or its authentication is not the one that was registered.";
 
-/// What a request contains about its client.
+/// The parts of a request that authenticate its client.
 #[derive(Clone, Copy, Default)]
 pub struct Credentials<'a> {
     /// The header `Authorization`.
@@ -141,6 +141,34 @@ fn checked(
         let remedy = format!("tessera client update {id} --enable");
         return Err(refuse("client.disabled", remedy));
     }
+    require_method(&client, method, has_secret)?;
+    if client.auth_method == AuthMethod::None {
+        return Ok((client, None));
+    }
+    let rotate = format!(
+        "Give the application its current secret, or make another: `tessera client rotate-secret {id}`"
+    );
+    match secret {
+        None if has_secret => Err(refuse("client_secret.wrong", rotate)),
+        None => Err(refuse("client_secret.missing", rotate)),
+        Some(secret) if secret.client != client.id => {
+            let remedy = "Give the application the secret of its own client id.";
+            Err(refuse("client_secret.of_another_client", remedy))
+        }
+        Some(secret) if secret.expires.is_some_and(|expires| now >= expires) => {
+            let retired = secret.expires.map(Timestamp::millis).unwrap_or_default();
+            let retired = chrono::DateTime::from_timestamp_millis(retired).unwrap_or_default();
+            let retired = retired.format("%-d %B %Y, %H:%M UTC");
+            let came = format!("a secret that retired on {retired}");
+            Err(refuse("client_secret.retired", rotate).came(came))
+        }
+        Some(secret) => Ok((client, Some(secret))),
+    }
+}
+
+/// Fails if a client cannot authenticate in this way.
+fn require_method(client: &Client, method: Method, has_secret: bool) -> Checked {
+    let id = &client.client_id;
     let allowed: &str = client.auth_method.into();
     let is_allowed = match client.auth_method {
         AuthMethod::ClientSecret => method != Method::None,
@@ -160,26 +188,7 @@ fn checked(
         );
         return Err(refuse(name, remedy).expected(allowed).came(came));
     }
-    if client.auth_method == AuthMethod::None {
-        return Ok((client, None));
-    }
-    let rotate = format!(
-        "Give the application its current secret, or make another: `tessera client rotate-secret {id}`"
-    );
-    match secret {
-        None if has_secret => Err(refuse("client_secret.wrong", rotate)),
-        None => Err(refuse("client_secret.missing", rotate)),
-        Some(secret) if secret.client != client.id => {
-            let remedy = "Give the application the secret of its own client id.";
-            Err(refuse("client_secret.of_another_client", remedy))
-        }
-        Some(secret) if secret.expires.is_some_and(|expires| now >= expires) => {
-            let expired = secret.expires.map(Timestamp::seconds).unwrap_or_default();
-            let came = format!("a secret that retired at {expired} (seconds since the epoch)");
-            Err(refuse("client_secret.retired", rotate).came(came))
-        }
-        Some(secret) => Ok((client, Some(secret))),
-    }
+    Ok(())
 }
 
 fn refuse(name: &'static str, remedy: impl Into<String>) -> Refusal {

@@ -1,4 +1,5 @@
-//! Background work for clients: writes the times at which secrets were last used, and deletes secrets that retired.
+//! Background work for clients: writes the times at which secrets were last used and the refusals, and deletes old
+//! ones.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -8,7 +9,7 @@ use entity::ClientSecretId;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::secret::StoredSecret;
-use super::store;
+use super::{recorded, store};
 use crate::app::App;
 use crate::base::background::Background;
 use crate::base::clock::{self, Timestamp};
@@ -25,7 +26,8 @@ const NOTED_FOR: u64 = 60;
 /// The maximum number of uses that wait to be written.
 const MAX_USES: usize = 100_000;
 
-/// The time that a retired secret is kept, in seconds: for a month, operators read "retired" and not "wrong".
+/// The time that a retired secret and a refusal are kept, in seconds: for a month, operators read "retired" and not
+/// "wrong".
 const KEPT_FOR: u64 = 30 * 86_400;
 
 /// Uses of secrets that are not written yet.
@@ -53,6 +55,7 @@ impl Uses {
 pub(crate) fn start(app: &App, background: &mut Background) {
     background.start(keep_writing(app.clone()));
     background.start(keep_purging(app.clone()));
+    background.start(keep_purging_refusals(app.clone()));
     let app = app.clone();
     background.at_end(async move { write(&app).await });
 }
@@ -67,8 +70,11 @@ async fn keep_writing(app: App) {
     }
 }
 
-/// Writes what waits. If that fails, it is lost: only the time of the last use is then too old.
+/// Writes what waits. If that fails, it is lost: a time of a last use is then too old, or a refusal is not counted.
 async fn write(app: &App) {
+    if let Err(error) = recorded::write(app).await {
+        tracing::warn!(error.cause = %error, "refusals of clients could not be stored");
+    }
     let uses = app.client.uses.take();
     if uses.is_empty() {
         return;
@@ -97,6 +103,15 @@ async fn keep_purging(app: App) {
     purge::hourly(&app, "client secrets", async |_, connection, max| {
         let before = clock::now().minus_seconds(KEPT_FOR);
         store::delete_retired_before(connection, before, max).await
+    })
+    .await;
+}
+
+/// Deletes old refusals, for as long as it is polled.
+async fn keep_purging_refusals(app: App) {
+    purge::hourly(&app, "refusals of clients", async |_, connection, max| {
+        let before = clock::now().minus_seconds(KEPT_FOR);
+        store::delete_refusals_before(connection, before, max).await
     })
     .await;
 }

@@ -1,17 +1,21 @@
 //! Clients: applications that sign people in through Tessera, and resources: APIs that accept their tokens.
 //!
-//! This module defines them and finds them. A client as a whole is checked when it is written (`draft.rs`), so whoever
-//! reads one can rely on it.
+//! This module defines them and finds them. A client as a whole is checked when it is written (`definition.rs`), so its
+//! readers can rely on it.
 
 pub mod authenticate;
 pub mod claims;
+pub mod definition;
+pub mod document;
 pub(crate) mod jobs;
+pub mod recorded;
 pub mod redirect;
 pub mod refusal;
 pub mod resource;
 pub mod secret;
 pub mod settings;
 mod store;
+pub(crate) mod write;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,20 +23,24 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{SHA256, digest};
 use entity::client::Model;
 use entity::{ClientId, GrantId};
+use serde::Deserialize;
 use strum::{EnumString, IntoStaticStr, VariantArray};
 
 pub use authenticate::{Credentials, authenticate};
 pub use redirect::RedirectUri;
 pub use refusal::{Checked, OauthError, Refusal};
 pub use resource::Resource;
+pub use secret::{ClientSecret, StoredSecret};
 pub use settings::Settings;
 
 use self::jobs::Uses;
+use self::recorded::Recorded;
 use crate::access::api_token::Guesses;
 use crate::app::App;
 use crate::base::cache::Cache;
 use crate::base::clock::Timestamp;
 use crate::base::error::{Code, Error, Result};
+use crate::base::listing::{Limit, Page};
 use crate::base::scope::Scopes;
 use crate::platform::notice::Kind;
 
@@ -48,7 +56,7 @@ pub struct Client {
     pub client_id: String,
     /// The name that people see.
     pub name: String,
-    /// Where its definition comes from.
+    /// The source of its definition.
     pub origin: Origin,
     /// The kind of application, which decides about loopback redirects.
     pub application_type: ApplicationType,
@@ -85,7 +93,10 @@ pub enum Origin {
 }
 
 /// The kind of application.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Deserialize, EnumString, IntoStaticStr, VariantArray,
+)]
+#[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum ApplicationType {
     /// An application on a web server, or a page in a browser.
@@ -95,7 +106,10 @@ pub enum ApplicationType {
 }
 
 /// The way in which a client proves who it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Deserialize, EnumString, IntoStaticStr, VariantArray,
+)]
+#[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum AuthMethod {
     /// A secret, by HTTP Basic or in the body.
@@ -110,8 +124,19 @@ pub enum AuthMethod {
 
 /// A grant type that a client can use at the token endpoint.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, EnumString, IntoStaticStr, VariantArray,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Deserialize,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
 )]
+#[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum GrantType {
     /// A code, for which somebody signed in.
@@ -219,6 +244,7 @@ pub struct State {
     resources: Cache<Key, Option<Arc<Resource>>>,
     guesses: Guesses,
     uses: Uses,
+    recorded: Recorded,
 }
 
 /// Returns the client with a `client_id`, as the database had it within the last second. It may be disabled.
@@ -260,4 +286,35 @@ pub(crate) async fn forget(app: &App) -> Result<()> {
     app.client.cache.forget_all();
     app.client.resources.forget_all();
     Ok(())
+}
+
+/// Returns a page of the clients, ordered by `client_id`.
+///
+/// # Errors
+///
+/// If the database does not answer.
+pub async fn list(app: &App, after: Option<String>, limit: u64) -> Result<Page<Client>> {
+    let limit = Limit::new(limit, 100);
+    let rows = store::list(app.database.reader(), after, limit.rows()).await?;
+    limit.page(rows).try_map(Client::try_from)
+}
+
+/// Returns all clients with an origin.
+///
+/// # Errors
+///
+/// If the database does not answer.
+pub async fn of_origin(app: &App, origin: Origin) -> Result<Vec<Client>> {
+    let rows = store::of_origin(app.database.reader(), origin.into()).await?;
+    rows.into_iter().map(Client::try_from).collect()
+}
+
+/// Returns the secrets of a client with their beginnings, the newest first, without the secrets themselves.
+///
+/// # Errors
+///
+/// If the database does not answer.
+pub async fn secrets(app: &App, client: &Client) -> Result<Vec<(String, StoredSecret)>> {
+    let rows = store::secrets(app.database.reader(), client.id).await?;
+    Ok(rows.iter().map(|row| (row.prefix.clone(), row.into())).collect())
 }

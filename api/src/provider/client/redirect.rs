@@ -1,6 +1,8 @@
 //! Redirect URIs. A registered one is parsed, so that nobody registers one that browsers read differently. A presented
 //! one is never parsed: it is compared with the registered ones byte for byte (RFC 9700, section 2.1).
 
+use std::fmt;
+
 use strum::IntoStaticStr;
 use url::Url;
 
@@ -16,6 +18,12 @@ const OF_ANSWERS: [&str; 6] = ["code", "state", "iss", "error", "error_descripti
 /// A registered redirect URI.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RedirectUri(String);
+
+impl fmt::Display for RedirectUri {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
 
 /// The rules for the redirect URIs of a client.
 #[derive(Debug, Clone, Copy)]
@@ -158,23 +166,8 @@ fn is_port(digits: &str) -> bool {
 /// Returns what is wrong with a URI that is to be registered: the end of a sentence.
 fn fault_of(text: &str, rules: Rules) -> Option<String> {
     let fault = |fault: &str| Some(fault.to_owned());
-    if text.len() > MAX_LENGTH {
-        return Some(format!("is too long: it can have at most {MAX_LENGTH} characters"));
-    }
-    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return fault(
-            "contains a space or another character that is not visible ASCII: write it in percent-encoding",
-        );
-    }
-    for (banned, name) in [('*', "an asterisk"), ('#', "a fragment"), ('\\', "a backslash")] {
-        if text.contains(banned) {
-            return Some(format!(
-                "contains {name}: write the whole URI as the application sends it"
-            ));
-        }
-    }
-    if text.contains(['"', '<', '>', '`', '{', '}', '|', '^']) {
-        return fault("contains a character that URIs cannot have: write it in percent-encoding");
+    if let Some(fault) = fault_of_characters(text) {
+        return Some(fault);
     }
     let Ok(url) = Url::parse(text) else {
         return fault("is not an absolute URI, such as https://app.example.com/callback");
@@ -207,6 +200,30 @@ fn fault_of(text: &str, rules: Rules) -> Option<String> {
     let advice = "must begin with https://. Plain http is only for 127.0.0.1, [::1] and localhost, or for \
                   a network that an operator trusts (--insecure-http)";
     if is_safe { None } else { fault(advice) }
+}
+
+/// Returns what is wrong with the length or with a character of a URI.
+fn fault_of_characters(text: &str) -> Option<String> {
+    let fault = |fault: &str| Some(fault.to_owned());
+    if text.len() > MAX_LENGTH {
+        return Some(format!("is too long: it can have at most {MAX_LENGTH} characters"));
+    }
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return fault(
+            "contains a space or another character that is not visible ASCII: write it in percent-encoding",
+        );
+    }
+    for (banned, name) in [('*', "an asterisk"), ('#', "a fragment"), ('\\', "a backslash")] {
+        if text.contains(banned) {
+            return Some(format!(
+                "contains {name}: write the whole URI as the application sends it"
+            ));
+        }
+    }
+    if text.contains(['"', '<', '>', '`', '{', '}', '|', '^']) {
+        return fault("contains a character that URIs cannot have: write it in percent-encoding");
+    }
+    None
 }
 
 /// Returns what is wrong with a scheme other than `http` and `https`.

@@ -6,6 +6,9 @@ use std::str::FromStr;
 use entity::client_secret::Model;
 use entity::{ClientId, ClientSecretId};
 
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
+
 use crate::access::api_token::Digest;
 use crate::base::clock::Timestamp;
 use crate::base::config::secret::guessable;
@@ -42,6 +45,19 @@ impl ClientSecret {
     pub(crate) fn prefix(&self) -> &str {
         let length = if self.0.starts_with(PREFIX) { PREFIX.len() + 4 } else { 4 };
         &self.0[..length]
+    }
+}
+
+impl PartialEq for ClientSecret {
+    fn eq(&self, other: &Self) -> bool {
+        self.digest() == other.digest()
+    }
+}
+
+/// Reads a secret that an operator chose. An error does not contain it.
+impl<'de> Deserialize<'de> for ClientSecret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 

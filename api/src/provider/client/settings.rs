@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tessera_verify::SigningAlgorithm;
 
-use super::claims::Source;
+use crate::identity::user::source::Source;
 
 /// The settings of a client. Members that a newer release added are ignored.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,7 +13,7 @@ use super::claims::Source;
 pub struct Settings {
     /// `true` if nobody is asked for consent.
     pub trusted: bool,
-    /// Whether requests must have a PKCE challenge.
+    /// The requests that must have a PKCE challenge.
     pub pkce: Pkce,
     /// The scopes of which a user needs one to sign in. Empty: everybody can.
     pub only: Vec<String>,
@@ -45,7 +45,7 @@ pub struct Settings {
     pub access_token_claims: BTreeMap<String, Source>,
 }
 
-/// Whether requests must have a PKCE challenge (RFC 7636).
+/// The requests that must have a PKCE challenge (RFC 7636).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pkce {

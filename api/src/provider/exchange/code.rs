@@ -1,7 +1,7 @@
 //! The grant type `authorization_code` (RFC 6749, section 4.1.3).
 
+use super::Fields;
 use super::tokens::{self, Issued, Order};
-use super::{Fields, refresh};
 use crate::app::App;
 use crate::base::clock;
 use crate::base::error::Result;
@@ -26,16 +26,15 @@ pub(super) async fn exchange(
         code,
         redirect_uri: fields.get("redirect_uri"),
         verifier: fields.get("code_verifier"),
+        resources: &fields.resources,
     };
     let opened = code::spend(app, client, &presented).await?;
     let Opened { grant, user, nonce } = match opened {
         Ok(opened) => opened,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    let resources = match refresh::narrowed_resources(&grant, fields) {
-        Ok(resources) => resources,
-        Err(refusal) => return Ok(Err(refusal)),
-    };
+    let granted: Vec<String> = serde_json::from_str(&grant.resources).unwrap_or_default();
+    let resources = if fields.resources.is_empty() { granted } else { fields.resources.clone() };
     let scopes = Scopes::parse(&grant.scopes);
     let order = Order { client, now: clock::now(), scopes: &scopes, resources: &resources };
     tokens::of_grant(app, &order, &grant, &user, nonce.as_deref()).await.map(Ok)

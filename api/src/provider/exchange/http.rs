@@ -21,7 +21,7 @@ use crate::base::scope::Scope;
 use crate::http::app;
 use crate::http::body::FORM;
 use crate::http::paths::PageRoute;
-use crate::provider::client::{self, Checked, Client, Credentials, OauthError, Refusal};
+use crate::provider::client::{self, Checked, Client, Credentials, OauthError, Refusal, recorded};
 
 /// The time for which the document can be cached.
 const CACHE: &str = "public, max-age=300";
@@ -62,7 +62,10 @@ async fn exchange(request: &Request, body: Body) -> poem::Result<Response> {
             Err(refused) => return Ok(refused),
         };
         let issued = super::exchange(app(request)?, &client, &fields).await?;
-        Ok(answer(request, issued.map(|issued| body_of(&issued))))
+        Ok(match issued {
+            Ok(issued) => json_answer(StatusCode::OK, &body_of(&issued)),
+            Err(refusal) => refused(request, Some(&client), &refusal),
+        })
     };
     exchanged.await.map_err(as_oauth)
 }
@@ -104,7 +107,7 @@ async fn describe_token(request: &Request, body: Body) -> poem::Result<Response>
             Caller::ApiToken { token, principal }.require(Scope::INTROSPECT)?;
             let fields = match fields(request, body).await {
                 Ok(fields) => fields,
-                Err(refusal) => return Ok(refused(request, &refusal)),
+                Err(refusal) => return Ok(refused(request, None, &refusal)),
             };
             return about(app, request, &Asker::ApiToken, &fields).await;
         }
@@ -118,7 +121,7 @@ async fn describe_token(request: &Request, body: Body) -> poem::Result<Response>
                 "Use a client with a secret, or an API token with the scope tokens:introspect.";
             let error = OauthError::InvalidClient;
             let refusal = Refusal::new("introspection.public_client", error, sentence, remedy);
-            return Ok(refused(request, &refusal));
+            return Ok(refused(request, Some(&client), &refusal));
         }
         about(app, request, &Asker::Client(&client), &fields).await
     };
@@ -133,7 +136,7 @@ async fn about(
 ) -> Result<Response> {
     let token = match fields.required("token") {
         Ok(token) => token,
-        Err(refusal) => return Ok(refused(request, &refusal)),
+        Err(refusal) => return Ok(refused(request, None, &refusal)),
     };
     let answer = introspect::of_token(app, asker, token).await?;
     Ok(json_answer(StatusCode::OK, &answer))
@@ -148,7 +151,7 @@ async fn give_up(request: &Request, body: Body) -> poem::Result<Response> {
         };
         let token = match fields.required("token") {
             Ok(token) => token,
-            Err(refusal) => return Ok(refused(request, &refusal)),
+            Err(refusal) => return Ok(refused(request, None, &refusal)),
         };
         revoke::revoke(app(request)?, &client, token).await?;
         Ok(Response::builder().status(StatusCode::OK).finish())
@@ -176,7 +179,7 @@ async fn authenticated(
 ) -> Result<Result<(Fields, Arc<Client>), Response>> {
     let fields = match fields(request, body).await {
         Ok(fields) => fields,
-        Err(refusal) => return Ok(Err(refused(request, &refusal))),
+        Err(refusal) => return Ok(Err(refused(request, None, &refusal))),
     };
     let credentials = Credentials {
         authorization: request.header(header::AUTHORIZATION),
@@ -185,15 +188,14 @@ async fn authenticated(
     };
     Ok(match client::authenticate(app(request)?, &credentials).await? {
         Ok(client) => Ok((fields, client)),
-        Err(refusal) => Err(refused(request, &refusal)),
+        Err(refusal) => {
+            let named = match credentials.names() {
+                Some(id) => client::find(app(request)?, &id).await?,
+                None => None,
+            };
+            Err(refused(request, named.as_deref(), &refusal))
+        }
     })
-}
-
-fn answer(request: &Request, checked: Checked<Value>) -> Response {
-    match checked {
-        Ok(body) => json_answer(StatusCode::OK, &body),
-        Err(refusal) => refused(request, &refusal),
-    }
 }
 
 fn json_answer(status: StatusCode, body: &Value) -> Response {
@@ -202,7 +204,11 @@ fn json_answer(status: StatusCode, body: &Value) -> Response {
 
 /// The answer to a request that is refused (RFC 6749, section 5.2). It ends with the id of the request, under which an
 /// operator finds the reason.
-fn refused(request: &Request, refusal: &Refusal) -> Response {
+fn refused(request: &Request, client: Option<&Client>, refusal: &Refusal) -> Response {
+    if let Ok(app) = app(request) {
+        let endpoint = request.uri().path().rsplit('/').next().unwrap_or_default();
+        recorded::note(app, client, endpoint, refusal);
+    }
     tracing::info!(refusal.name = refusal.name, "a request of a client is refused");
     let id = request_context::current().request_id.unwrap_or_default();
     let Refusal { name, error, sentence, .. } = refusal;

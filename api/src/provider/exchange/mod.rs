@@ -113,7 +113,9 @@ fn grant_type(client: &Client, fields: &Fields) -> Checked<GrantType> {
     };
     if !client.can_use(grant_type) {
         let sentence = "This application cannot use this grant_type.";
-        let remedy = format!("tessera client update {} --add-grant {text}", client.client_id);
+        let known = client.grant_types.iter().map(|known| <&str>::from(*known));
+        let grants = known.chain([text]).collect::<Vec<_>>().join(",");
+        let remedy = format!("tessera client update {} --grant {grants}", client.client_id);
         let error = OauthError::UnauthorizedClient;
         return Err(Refusal::new("grant_type.not_allowed", error, sentence, remedy).came(text));
     }

@@ -66,22 +66,13 @@ async fn settle(
     let Some((worth, row)) = grant::present(app, &work, token, now).await? else {
         return Ok(Err(unknown()));
     };
-    // A grant that ends with its session has ended if the row of the session is gone.
-    let is_over = !row.is_offline && until.is_none_or(|until| until <= now);
     let user = user.map(|user| user.user).filter(|user| user.may_act(&app.config));
     match worth {
-        Worth::Current | Worth::Previous if is_over || user.is_none() => Ok(Err(ended())),
         Worth::Current | Worth::Previous => {
-            let Some(user) = user else { return Ok(Err(ended())) };
-            let issued = revocation::next_issue(app, &work, user.id, now).await?;
-            let moved = match worth {
-                Worth::Current => {
-                    let began = Timestamp::from_millis(row.created_at);
-                    let expires = expiry(app, began, now, until.filter(|_| !row.is_offline));
-                    grant::spend(&work, &row, now, issued, expires).await?
-                }
-                _ => grant::issue(&work, &row, issued).await?,
-            };
+            // A grant that ends with its session has ended if the row of the session is gone.
+            let is_over = !row.is_offline && until.is_none_or(|until| until <= now);
+            let Some(user) = user.filter(|_| !is_over) else { return Ok(Err(ended())) };
+            let moved = successor(app, &work, &row, worth == Worth::Current, until, now).await?;
             let Some(row) = moved else { return Ok(Err(ended())) };
             work.commit().await?;
             Ok(Ok((row, user)))
@@ -106,6 +97,24 @@ async fn settle(
             Ok(Err(invalid("refresh_token.expired", "The refresh token has expired.", remedy)))
         }
     }
+}
+
+/// The row with which the next tokens are made. The current token is spent for it; the one before it gives the same
+/// successor again.
+async fn successor(
+    app: &App,
+    work: &UnitOfWork<'_>,
+    row: &Model,
+    is_current: bool,
+    until: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<Option<Model>> {
+    let issued = revocation::next_issue(app, work, row.user_id, now).await?;
+    if !is_current {
+        return grant::issue(work, row, issued).await;
+    }
+    let expires = expiry(app, Timestamp::from_millis(row.created_at), now, until);
+    grant::spend(work, row, now, issued, expires).await
 }
 
 /// Ends the grant of a token that was refused.
@@ -139,7 +148,7 @@ fn narrowed_scopes(grant: &Model, fields: &Fields) -> Checked<Scopes> {
 }
 
 /// The resources of the next access token: those of the grant, or fewer if the request names some of them.
-pub(super) fn narrowed_resources(grant: &Model, fields: &Fields) -> Checked<Vec<String>> {
+fn narrowed_resources(grant: &Model, fields: &Fields) -> Checked<Vec<String>> {
     let granted: Vec<String> = serde_json::from_str(&grant.resources).unwrap_or_default();
     if fields.resources.is_empty() {
         return Ok(granted);

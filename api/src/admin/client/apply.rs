@@ -1,0 +1,315 @@
+//! Applies declared clients and resources: what a document declares is made or changed, and what left it is disabled.
+
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use crate::access::caller::{Caller, Requires, Superuser};
+use crate::app::App;
+use crate::base::clock::{self, Timestamp};
+use crate::base::config::{Declared, variable};
+use crate::base::error::{Code, Error, Result};
+use crate::identity::service::principal_named;
+use crate::platform::audit::Act;
+use crate::platform::unit_of_work::UnitOfWork;
+use crate::provider::client::definition::{Definition, Fault};
+use crate::provider::client::document::{self, List, Misfit, Sources};
+use crate::provider::client::resource::{self, Resource};
+use crate::provider::client::{self, Client, ClientSecret, Origin, write};
+
+/// The number of times that a start tries to apply its document, because several servers may start at once.
+const TRIES: usize = 3;
+
+/// A change that a document causes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The list.
+    pub list: List,
+    /// The `client_id`, or the URI.
+    pub id: String,
+    /// `create`, `update`, `secret` or `disable`.
+    pub action: &'static str,
+}
+
+/// The result of applying a document. If it has faults, nothing was applied.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// The changes.
+    pub changes: Vec<Change>,
+    /// The faults.
+    pub faults: Vec<Misfit>,
+}
+
+/// Applies a document, or with `check` only says what would change.
+///
+/// # Errors
+///
+/// [`Code::FreshProofRequired`], [`Code::TooManyAttempts`].
+pub async fn apply(
+    app: &App,
+    superuser: &Superuser,
+    document: &Map<String, Value>,
+    check: bool,
+) -> Result<Outcome> {
+    let declared = match Definitions::read(document) {
+        Ok(declared) => declared,
+        Err(faults) => return Ok(Outcome { faults, ..Outcome::default() }),
+    };
+    superuser.count_act(app)?;
+    let mut work = UnitOfWork::begin(app).await?;
+    superuser.lock(app, &work, [], Requires::FreshProof).await?;
+    let mut applying = Applying { app, superuser, now: clock::now(), outcome: Outcome::default() };
+    applying.resources(&mut work, &declared.resources).await?;
+    applying.clients(&mut work, &declared.clients).await?;
+    let outcome = applying.outcome;
+    match check || !outcome.faults.is_empty() {
+        true => work.rollback().await?,
+        false => work.commit().await?,
+    }
+    Ok(outcome)
+}
+
+/// Applies the document of the settings, `CLIENTS_FILE` or `CLIENTS`, when a server starts.
+///
+/// # Errors
+///
+/// Sentences for the operator, each with the line of a fault.
+pub async fn declare(app: &App) -> Result<(), String> {
+    let declared = app.config.provider.declared().map_err(|fault| fault.to_string())?;
+    let Some(Declared { name, text, folder }) = declared else { return Ok(()) };
+    let file = |path: &Path| std::fs::read_to_string(folder.join(path));
+    let sources = Sources { variable: &variable, file: &file };
+    let named = |faults: Vec<String>| {
+        let faults: Vec<_> = faults.into_iter().map(|fault| format!("{name}: {fault}")).collect();
+        faults.join("\n")
+    };
+    let document = document::read(&text, &sources).map_err(named)?;
+    let outcome = apply_settings(app, &document).await;
+    let outcome = outcome.map_err(|error| format!("{name} could not be applied ({error})"))?;
+    if !outcome.faults.is_empty() {
+        let line = |misfit: &Misfit| document::line_of(&text, &misfit.path());
+        let faults = outcome.faults.iter();
+        let faults =
+            faults.map(|misfit| format!("line {}: {}", line(misfit), misfit.fault.sentence));
+        return Err(named(faults.collect()));
+    }
+    for Change { id, action, .. } in outcome.changes {
+        tracing::info!(client.id = %id, change = action, "a declared application or API was applied");
+    }
+    Ok(())
+}
+
+async fn apply_settings(app: &App, document: &Map<String, Value>) -> Result<Outcome> {
+    let operator = Superuser::try_from(Caller::Operator)?;
+    let mut tries = 1;
+    loop {
+        match apply(app, &operator, document, false).await {
+            // Another server made the same rows a moment ago.
+            Err(error) if is_taken(&error) && tries < TRIES => tries += 1,
+            outcome => return outcome,
+        }
+    }
+}
+
+fn is_taken(error: &Error) -> bool {
+    [Code::ClientAlreadyExists, Code::ResourceAlreadyExists].contains(&error.code())
+}
+
+/// The definitions of a document.
+struct Definitions {
+    clients: Vec<Definition>,
+    resources: Vec<resource::Definition>,
+}
+
+impl Definitions {
+    fn read(document: &Map<String, Value>) -> Result<Self, Vec<Misfit>> {
+        let items = |list: List| {
+            let items = document.get(list.name()).and_then(Value::as_array);
+            items.map(Vec::as_slice).unwrap_or_default().iter().enumerate()
+        };
+        let mut faults = Vec::new();
+        let (mut clients, mut resources) = (Vec::new(), Vec::new());
+        for (place, item) in items(List::Clients) {
+            let members = item.as_object().cloned().unwrap_or_default();
+            match Definition::read(&members) {
+                Ok(definition) => clients.push(definition),
+                Err(found) => faults.extend(found.into_iter().map(|fault| Misfit {
+                    list: List::Clients,
+                    place,
+                    fault,
+                })),
+            }
+        }
+        for (place, item) in items(List::Resources) {
+            match serde_json::from_value(item.clone()) {
+                Ok(definition) => resources.push(definition),
+                Err(error) => {
+                    let fault =
+                        Fault { field: String::new(), item: None, sentence: error.to_string() };
+                    faults.push(Misfit { list: List::Resources, place, fault });
+                }
+            }
+        }
+        if faults.is_empty() { Ok(Self { clients, resources }) } else { Err(faults) }
+    }
+}
+
+/// An application of a document that is under way.
+struct Applying<'a> {
+    app: &'a App,
+    superuser: &'a Superuser,
+    now: Timestamp,
+    outcome: Outcome,
+}
+
+impl Applying<'_> {
+    fn fault(&mut self, list: List, place: usize, faults: impl IntoIterator<Item = Fault>) {
+        let faults = faults.into_iter().map(|fault| Misfit { list, place, fault });
+        self.outcome.faults.extend(faults);
+    }
+
+    fn change(&mut self, list: List, id: &str, action: &'static str) {
+        self.outcome.changes.push(Change { list, id: id.to_owned(), action });
+    }
+
+    async fn resources(
+        &mut self,
+        work: &mut UnitOfWork<'_>,
+        declared: &[resource::Definition],
+    ) -> Result<()> {
+        for (place, definition) in declared.iter().enumerate() {
+            let known = resource::find_in(work, &definition.uri).await?;
+            let (config, now) = (&self.app.config, self.now);
+            let made = match definition.resource(config, known.as_ref(), Origin::File, now) {
+                Ok(made) => made,
+                Err(faults) => {
+                    self.fault(List::Resources, place, faults);
+                    continue;
+                }
+            };
+            match known {
+                None => {
+                    write::insert_resource(work, &made).await?;
+                    self.change(List::Resources, &made.uri, "create");
+                    work.record(super::entry_of(Act::ResourceCreate, self.superuser, &made));
+                }
+                Some(known) if known != made => {
+                    write::update_resource(work, &made).await?;
+                    self.change(List::Resources, &made.uri, "update");
+                    work.record(super::entry_of(Act::ResourceUpdate, self.superuser, &made));
+                }
+                Some(_) => {}
+            }
+        }
+        for resource in resource::of_origin(self.app, Origin::File).await? {
+            let is_declared = declared.iter().any(|definition| definition.uri == resource.uri);
+            if !is_declared && resource.is_active {
+                let disabled = Resource { is_active: false, ..resource };
+                write::update_resource(work, &disabled).await?;
+                self.change(List::Resources, &disabled.uri, "disable");
+                work.record(super::entry_of(Act::ResourceUpdate, self.superuser, &disabled));
+            }
+        }
+        Ok(())
+    }
+
+    async fn clients(&mut self, work: &mut UnitOfWork<'_>, declared: &[Definition]) -> Result<()> {
+        for (place, definition) in declared.iter().enumerate() {
+            let id = definition.client_id.clone().unwrap_or_default();
+            let is_twice =
+                declared[..place].iter().any(|other| other.client_id == definition.client_id);
+            if is_twice {
+                let sentence = format!("The client {id:?} is declared twice");
+                let field = "client_id".to_owned();
+                self.fault(List::Clients, place, [Fault { field, item: None, sentence }]);
+                continue;
+            }
+            self.client(work, place, definition, &id).await?;
+        }
+        for client in client::of_origin(self.app, Origin::File).await? {
+            let is_declared = declared
+                .iter()
+                .any(|definition| definition.client_id.as_ref() == Some(&client.client_id));
+            if !is_declared && client.is_active {
+                let disabled = Client { is_active: false, updated: self.now, ..client };
+                write::update(work, &disabled).await?;
+                self.change(List::Clients, &disabled.client_id, "disable");
+                work.record(super::entry(Act::ClientUpdate, self.superuser, &disabled));
+            }
+        }
+        Ok(())
+    }
+
+    async fn client(
+        &mut self,
+        work: &mut UnitOfWork<'_>,
+        place: usize,
+        definition: &Definition,
+        id: &str,
+    ) -> Result<()> {
+        let known = match write::lock(work, id).await {
+            Ok(known) => Some(known),
+            Err(error) if error.code() == Code::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        // The definition is the whole client, so nothing of the known one remains but its ids.
+        let made = definition.client(&self.app.config, None, Origin::File, self.now);
+        let mut made = match made {
+            Ok(made) => made,
+            Err(faults) => {
+                self.fault(List::Clients, place, faults);
+                return Ok(());
+            }
+        };
+        if known.is_none() && principal_named(self.app, id).await?.is_some() {
+            let sentence = format!("A service is named {id:?}: choose another id for the client");
+            let field = "client_id".to_owned();
+            self.fault(List::Clients, place, [Fault { field, item: None, sentence }]);
+            return Ok(());
+        }
+        match known {
+            None => {
+                write::insert(work, &made).await?;
+                self.change(List::Clients, id, "create");
+                work.record(super::entry(Act::ClientCreate, self.superuser, &made));
+            }
+            Some(known) => {
+                let Client { id: row, own_grant, created, .. } = known;
+                made = Client { id: row, own_grant, created, ..made };
+                if (Client { updated: made.updated, ..known }) != made {
+                    write::update(work, &made).await?;
+                    self.change(List::Clients, id, "update");
+                    work.record(super::entry(Act::ClientUpdate, self.superuser, &made));
+                }
+            }
+        }
+        match &definition.secret {
+            Some(secret) => self.secret(work, place, &made, secret).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn secret(
+        &mut self,
+        work: &mut UnitOfWork<'_>,
+        place: usize,
+        client: &Client,
+        secret: &ClientSecret,
+    ) -> Result<()> {
+        match write::declare_secret(work, client, secret, self.now).await {
+            Ok(false) => {}
+            Ok(true) => {
+                self.change(List::Clients, &client.client_id, "secret");
+                work.record(super::entry(Act::ClientSecretRotate, self.superuser, client));
+            }
+            Err(error) if error.code() == Code::UnprocessableContent => {
+                let sentence =
+                    "The secret is or was a secret of a client already: choose another one";
+                let (field, sentence) = ("secret".to_owned(), sentence.to_owned());
+                self.fault(List::Clients, place, [Fault { field, item: None, sentence }]);
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,584 @@
+//! `tessera client`
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use api::base::config::Config;
+use api::provider::client::document::{self, Sources, Step};
+use clap::{Args, Subcommand};
+use reqwest::Method;
+use serde_json::{Map, Value, json};
+
+use crate::client_preset::Preset;
+use crate::operator::{Operator, Options, encoded};
+use crate::print;
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Register an application, and print its client id, its secret (this once) and the issuer
+    Create {
+        /// The client id: 1 to 64 characters of a-z, 0-9, '-', '_' and '.'. The first is a letter or a digit
+        client_id: String,
+        /// Print the configuration of this application too
+        #[arg(long, value_enum, value_name = "NAME")]
+        preset: Option<Preset>,
+        /// The URL of the application, from which the preset makes the redirect URI
+        #[arg(long, value_name = "URL", requires = "preset")]
+        app: Option<String>,
+        /// A file that contains a secret of at least 32 characters, instead of one that Tessera makes
+        #[arg(long, value_name = "FILE")]
+        secret_file: Option<PathBuf>,
+        #[command(flatten)]
+        definition: Box<Definition>,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// List applications
+    List {
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Show an application with its settings, and when its secrets were last used
+    Show {
+        /// The client id
+        client_id: String,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Change an application. Options that are left out stay as they are
+    Update {
+        /// The client id
+        client_id: String,
+        /// Accept the application again
+        #[arg(long, conflicts_with = "disable")]
+        enable: bool,
+        /// Refuse the application
+        #[arg(long)]
+        disable: bool,
+        #[command(flatten)]
+        definition: Box<Definition>,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Give an application another secret, and print it (this once)
+    RotateSecret {
+        /// The client id
+        client_id: String,
+        /// The time for which the previous secrets are still accepted, such as 30m, 12h or 7d
+        #[arg(long, value_name = "TIME", default_value = "0s", value_parser = seconds)]
+        overlap: u64,
+        /// A file that contains a secret of at least 32 characters, instead of one that Tessera makes
+        #[arg(long, value_name = "FILE")]
+        secret_file: Option<PathBuf>,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Delete an application, and refuse the tokens that it has
+    Delete {
+        /// The client id
+        client_id: String,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Print the claims about a user that an application gets with all its scopes
+    Claims {
+        /// The client id
+        client_id: String,
+        /// The address of the user
+        #[arg(long, value_name = "ADDRESS")]
+        user: String,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Say why requests of an application were refused, and what to do: its last refusals, counted
+    Explain {
+        /// The client id, or the reference that the application or the page shows. Without it, the refusals of
+        /// unknown applications
+        name: Option<String>,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Check a file of applications: print what is wrong by line, and what would change
+    Check {
+        /// The file, in YAML
+        file: PathBuf,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Apply a file of applications: make and change what it declares, and disable what left it
+    Apply {
+        /// The file, in YAML
+        file: PathBuf,
+        #[command(flatten)]
+        options: Options,
+    },
+}
+
+/// The options that define an application.
+#[derive(Debug, Args)]
+struct Definition {
+    /// The name that people see
+    #[arg(long, value_name = "TEXT")]
+    name: Option<String>,
+    /// A redirect URI, exactly as the application sends it; can be repeated
+    #[arg(long, value_name = "URI")]
+    redirect: Vec<String>,
+    /// A URI that a browser can go to after signing out; can be repeated
+    #[arg(long, value_name = "URI")]
+    post_logout: Vec<String>,
+    /// The application runs on a device: its loopback redirects match any port
+    #[arg(long)]
+    native: bool,
+    /// The application has no secret, as one on a device or a page in a browser
+    #[arg(long, conflicts_with = "auth_method")]
+    public: bool,
+    /// The way to send the secret: client_secret (either way), client_secret_basic or client_secret_post; or none
+    #[arg(long, value_name = "METHOD")]
+    auth_method: Option<String>,
+    /// The grant types: authorization_code, refresh_token, client_credentials
+    #[arg(long, value_name = "TYPES", value_delimiter = ',')]
+    grant: Vec<String>,
+    /// The scopes that it can ask for
+    #[arg(long, value_name = "SCOPES", value_delimiter = ',')]
+    scope: Vec<String>,
+    /// Ask nobody for consent
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    trusted: Option<bool>,
+    /// PKCE: required or optional
+    #[arg(long, value_name = "WHEN")]
+    pkce: Option<String>,
+    /// Only users with one of these scopes can sign in
+    #[arg(long, value_name = "SCOPES", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Only users with a verified address can sign in
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    verified_email: Option<bool>,
+    /// The algorithm of ID tokens: RS256, ES256 or EdDSA
+    #[arg(long, value_name = "ALGORITHM")]
+    id_token_alg: Option<String>,
+    /// The algorithm of access tokens: RS256, ES256 or EdDSA
+    #[arg(long, value_name = "ALGORITHM")]
+    access_token_alg: Option<String>,
+    /// The lifetime of ID tokens, in seconds
+    #[arg(long, value_name = "SECONDS")]
+    id_token_expires: Option<u64>,
+    /// The lifetime of access tokens, in seconds
+    #[arg(long, value_name = "SECONDS")]
+    access_token_expires: Option<u64>,
+    /// The claims of scopes that ID tokens contain: all or minimal
+    #[arg(long, value_name = "WHICH")]
+    id_token_claims: Option<String>,
+    /// The `aud` of access tokens if a request names no resource
+    #[arg(long, value_name = "AUDIENCES", value_delimiter = ',')]
+    audience: Vec<String>,
+    /// The resources that it can ask for
+    #[arg(long, value_name = "URIS", value_delimiter = ',')]
+    resource: Vec<String>,
+    /// The resources that it is the API of
+    #[arg(long, value_name = "URIS", value_delimiter = ',')]
+    serves: Vec<String>,
+    /// The tokens that it can introspect: own, served or any
+    #[arg(long, value_name = "WHICH")]
+    introspects: Option<String>,
+    /// Allow plain HTTP to other machines in redirect URIs
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    insecure_http: Option<bool>,
+    /// A claim of ID tokens and userinfo with its source, such as groups=words(group:); can be repeated
+    #[arg(long, value_name = "NAME=SOURCE", value_parser = claim)]
+    claim: Vec<(String, String)>,
+    /// A claim of access tokens with its source; can be repeated
+    #[arg(long, value_name = "NAME=SOURCE", value_parser = claim)]
+    access_token_claim: Vec<(String, String)>,
+}
+
+/// Reads a time such as 30m or 7d.
+fn seconds(text: &str) -> Result<u64, String> {
+    let fault = || format!("{text} must be a number with s, m, h or d, such as 12h");
+    let unit = text.chars().last().ok_or_else(fault)?;
+    let length = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        _ => return Err(fault()),
+    };
+    let number: u64 = text.trim_end_matches(unit).parse().map_err(|_| fault())?;
+    number.checked_mul(length).ok_or_else(fault)
+}
+
+fn claim(text: &str) -> Result<(String, String), String> {
+    let (name, source) =
+        text.split_once('=').ok_or("it must be NAME=SOURCE, such as username=email")?;
+    Ok((name.to_owned(), source.to_owned()))
+}
+
+impl Definition {
+    /// The members of the body. An option that was left out is no member.
+    fn members(self) -> Map<String, Value> {
+        let list = |items: Vec<String>| if items.is_empty() { Value::Null } else { json!(items) };
+        let map = |claims: Vec<(String, String)>| match claims.is_empty() {
+            true => Value::Null,
+            false => json!(BTreeMap::from_iter(claims)),
+        };
+        let auth_method = self.public.then(|| "none".to_owned()).or(self.auth_method);
+        let body = json!({
+            "name": self.name,
+            "redirect_uris": list(self.redirect),
+            "post_logout_uris": list(self.post_logout),
+            "application_type": self.native.then_some("native"),
+            "auth_method": auth_method,
+            "grant_types": list(self.grant),
+            "scopes": list(self.scope),
+            "trusted": self.trusted,
+            "pkce": self.pkce,
+            "only": list(self.only),
+            "verified_email": self.verified_email,
+            "id_token_alg": self.id_token_alg,
+            "access_token_alg": self.access_token_alg,
+            "id_token_expires": self.id_token_expires,
+            "access_token_expires": self.access_token_expires,
+            "id_token_claims": self.id_token_claims,
+            "audience": list(self.audience),
+            "resources": list(self.resource),
+            "serves": list(self.serves),
+            "introspects": self.introspects,
+            "insecure_http": self.insecure_http,
+            "claims": map(self.claim),
+            "access_token_claims": map(self.access_token_claim),
+        });
+        let members = body.as_object().cloned().unwrap_or_default();
+        members.into_iter().filter(|(_, value)| !value.is_null()).collect()
+    }
+}
+
+const COLUMNS: [&str; 6] = ["client id", "name", "type", "origin", "enabled", "redirect URIs"];
+
+pub(crate) async fn run(arguments: Arguments, config: Config) -> Result<ExitCode, String> {
+    match arguments.action {
+        Action::Create { client_id, preset, app, secret_file, definition, options } => {
+            let body = defined(client_id, *definition, preset, app, secret_file.as_deref())?;
+            let operator = Operator::new(options, config).await?;
+            create(&operator, body, preset).await?;
+        }
+        Action::List { options } => {
+            let operator = Operator::new(options, config).await?;
+            list(&operator).await?;
+        }
+        Action::Show { client_id, options } => {
+            let operator = Operator::new(options, config).await?;
+            show(&operator, &client_id).await?;
+        }
+        Action::Update { client_id, enable, disable, definition, options } => {
+            let mut body = definition.members();
+            if enable || disable {
+                body.insert("enabled".to_owned(), enable.into());
+            }
+            let operator = Operator::new(options, config).await?;
+            let answer = operator.call(Method::PATCH, &path(&client_id), Some(body.into())).await;
+            let answer = answer.map_err(|refused| refused.or_missing(|| missing(&client_id)))?;
+            operator.print_change(answer, "changed").await?;
+        }
+        Action::RotateSecret { client_id, overlap, secret_file, options } => {
+            let operator = Operator::new(options, config).await?;
+            rotate(&operator, &client_id, overlap, secret_file.as_deref()).await?;
+        }
+        Action::Delete { client_id, options } => {
+            let operator = Operator::new(options, config).await?;
+            let answer = operator.call(Method::DELETE, &path(&client_id), None).await;
+            let answer = answer.map_err(|refused| refused.or_missing(|| missing(&client_id)))?;
+            operator.print_change(answer, "deleted").await?;
+        }
+        Action::Claims { client_id, user, options } => {
+            let operator = Operator::new(options, config).await?;
+            claims(&operator, &client_id, &user).await?;
+        }
+        Action::Explain { name, options } => {
+            let operator = Operator::new(options, config).await?;
+            explain(&operator, name.as_deref()).await?;
+        }
+        Action::Check { file, options } => return declared(options, config, &file, true).await,
+        Action::Apply { file, options } => return declared(options, config, &file, false).await,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn list(operator: &Operator) -> Result<(), String> {
+    let items = operator.list("/admin/clients").await?;
+    operator.print_items(&items, &COLUMNS, |client| {
+        let members =
+            ["client_id", "name", "application_type", "origin", "enabled", "redirect_uris"];
+        members.map(|member| print::text(&client[member])).to_vec()
+    });
+    Ok(())
+}
+
+/// The body that creates a client.
+fn defined(
+    client_id: String,
+    definition: Definition,
+    preset: Option<Preset>,
+    app: Option<String>,
+    secret_file: Option<&Path>,
+) -> Result<Map<String, Value>, String> {
+    let mut body = definition.members();
+    if let (Some(preset), Some(app)) = (preset, &app) {
+        body.entry("redirect_uris").or_insert(json!([preset.redirect(app)]));
+    }
+    body.insert("client_id".to_owned(), client_id.into());
+    insert_secret(&mut body, secret_file)?;
+    Ok(body)
+}
+
+fn path(client_id: &str) -> String {
+    format!("/admin/clients/{}", encoded(client_id))
+}
+
+fn missing(client_id: &str) -> String {
+    format!("there is no client {client_id}: see `tessera client list`")
+}
+
+/// Adds the secret in a file to a body.
+fn insert_secret(body: &mut Map<String, Value>, file: Option<&Path>) -> Result<(), String> {
+    let Some(file) = file else { return Ok(()) };
+    let secret = std::fs::read_to_string(file)
+        .map_err(|error| format!("{} cannot be read: {error}", file.display()))?;
+    body.insert("secret".to_owned(), secret.trim().into());
+    Ok(())
+}
+
+async fn create(
+    operator: &Operator,
+    body: Map<String, Value>,
+    preset: Option<Preset>,
+) -> Result<(), String> {
+    let mut made = operator.call(Method::POST, "/admin/clients", Some(body.into())).await?;
+    let configuration = preset.map(|preset| preset.configuration(&made));
+    if operator.prints_json() {
+        if let Some(configuration) = configuration {
+            made["configuration"] = configuration.into();
+        }
+        print::line(made);
+        return Ok(());
+    }
+    print::line(format!("client id: {}", print::text(&made["client"]["client_id"])));
+    if made["client_secret"].is_string() {
+        print::line(format!(
+            "client secret (shown only now): {}",
+            print::text(&made["client_secret"])
+        ));
+    }
+    print::line(format!("issuer: {}", print::text(&made["issuer"])));
+    if let Some(configuration) = configuration {
+        print::line(format!("\n{configuration}"));
+    }
+    Ok(())
+}
+
+async fn show(operator: &Operator, client_id: &str) -> Result<(), String> {
+    let answer = operator.call(Method::GET, &path(client_id), None).await;
+    let answer = answer.map_err(|refused| refused.or_missing(|| missing(client_id)))?;
+    if operator.prints_json() {
+        print::line(answer);
+        return Ok(());
+    }
+    let client = answer["client"].as_object().cloned().unwrap_or_default();
+    let settings = client.get("settings").and_then(Value::as_object).cloned().unwrap_or_default();
+    for (name, value) in client.iter().filter(|(name, _)| *name != "settings").chain(&settings) {
+        let text = match name.as_str() {
+            "created" | "updated" => print::time(value),
+            _ if value.is_object() => value.to_string(),
+            _ => print::text(value),
+        };
+        if !text.is_empty() {
+            print::line(format!("{name}: {text}"));
+        }
+    }
+    print::line(format!("issuer: {}\n", print::text(&answer["issuer"])));
+    let secrets = answer["secrets"].as_array().cloned().unwrap_or_default();
+    let columns = ["secret", "created", "last used", "retires"];
+    print::table(
+        &columns,
+        secrets.iter().map(|secret| {
+            let time = |member: &str| print::time(&secret[member]);
+            vec![
+                format!("{}…", print::text(&secret["prefix"])),
+                time("created"),
+                time("last_used"),
+                time("expires"),
+            ]
+        }),
+    );
+    Ok(())
+}
+
+async fn rotate(
+    operator: &Operator,
+    client_id: &str,
+    overlap: u64,
+    secret_file: Option<&Path>,
+) -> Result<(), String> {
+    let mut body = Map::new();
+    if overlap > 0 {
+        body.insert("overlap".to_owned(), overlap.into());
+    }
+    insert_secret(&mut body, secret_file)?;
+    let path = format!("{}/secrets", path(client_id));
+    let answer = operator.call(Method::POST, &path, Some(body.into())).await;
+    let answer = answer.map_err(|refused| refused.or_missing(|| missing(client_id)))?;
+    if operator.prints_json() {
+        print::line(answer);
+        return Ok(());
+    }
+    print::line(format!(
+        "client secret (shown only now): {}",
+        print::text(&answer["client_secret"])
+    ));
+    let until = print::time(&answer["previous_until"]);
+    print::line(match overlap {
+        0 => "The previous secrets are refused.".to_owned(),
+        _ => format!(
+            "The previous secrets are accepted until {until}. `tessera client show {client_id}` says if they are still used."
+        ),
+    });
+    Ok(())
+}
+
+async fn claims(operator: &Operator, client_id: &str, user: &str) -> Result<(), String> {
+    let path = format!("{}/claims?username={}", path(client_id), encoded(user));
+    let none = || {
+        format!(
+            "there is no client {client_id}, or no user {user}: see `tessera client list` and `tessera user list`"
+        )
+    };
+    let answer = operator.call(Method::GET, &path, None).await;
+    let answer = answer.map_err(|refused| refused.or_missing(none))?;
+    if operator.prints_json() {
+        print::line(answer);
+        return Ok(());
+    }
+    for (title, member) in
+        [("ID token", "id_token"), ("userinfo", "userinfo"), ("access token", "access_token")]
+    {
+        print::line(format!("{title}:"));
+        let claims = answer[member].as_object().cloned().unwrap_or_default();
+        if claims.is_empty() {
+            print::line("  none");
+        }
+        for (name, value) in claims {
+            print::line(format!("  {name}: {value}"));
+        }
+    }
+    Ok(())
+}
+
+async fn explain(operator: &Operator, name: Option<&str>) -> Result<(), String> {
+    let path = |member: &str, name: &str| format!("/admin/refusals?{member}={}", encoded(name));
+    let answer = match name {
+        None => operator.call(Method::GET, "/admin/refusals", None).await?,
+        // A client id is tried first: no reference looks like one that an operator chose.
+        Some(name) => match operator.call(Method::GET, &path("client_id", name), None).await {
+            Err(refused) if refused.is_missing() => {
+                operator.call(Method::GET, &path("reference", name), None).await?
+            }
+            answer => answer?,
+        },
+    };
+    let items = answer["items"].as_array().cloned().unwrap_or_default();
+    if operator.prints_json() {
+        print::line(json!(items));
+    } else if items.is_empty() {
+        print::line("No request was refused in the last 30 days.");
+    }
+    for refusal in items.iter().filter(|_| !operator.prints_json()) {
+        let text = |member: &str| print::text(&refusal[member]);
+        let (count, last) = (text("count"), print::time(&refusal["last"]));
+        print::line(format!("{} ({}, {})", text("name"), text("error"), text("endpoint")));
+        print::line(format!(
+            "  count: {count}, the last at {last}, reference {}",
+            text("reference")
+        ));
+        for member in ["expected", "came", "remedy"] {
+            if refusal[member].is_string() {
+                print::line(format!("  {member}: {}", text(member)));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Checks or applies a file.
+async fn declared(
+    options: Options,
+    config: Config,
+    file: &Path,
+    check: bool,
+) -> Result<ExitCode, String> {
+    let name = file.display();
+    let text =
+        std::fs::read_to_string(file).map_err(|error| format!("{name} cannot be read: {error}"))?;
+    let folder = file.parent().unwrap_or(Path::new("")).to_owned();
+    let variable = |name: &str| api::base::config::variable(name);
+    let read = |path: &Path| std::fs::read_to_string(folder.join(path));
+    let sources = Sources { variable: &variable, file: &read };
+    let document = match document::read(&text, &sources) {
+        Ok(document) => document,
+        Err(faults) => {
+            faults.iter().for_each(|fault| eprintln!("{name}: {fault}"));
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    let mut body = document;
+    body.insert("check".to_owned(), check.into());
+    let operator = Operator::new(options, config).await?;
+    let outcome = operator.call(Method::POST, "/admin/clients-document", Some(body.into())).await?;
+    let faults = outcome["faults"].as_array().cloned().unwrap_or_default();
+    if operator.prints_json() {
+        print::line(&outcome);
+    } else {
+        for fault in &faults {
+            let line = document::line_of(&text, &steps(&fault["path"]));
+            eprintln!("{name}: line {line}: {}", print::text(&fault["sentence"]));
+        }
+        let changes = outcome["changes"].as_array().cloned().unwrap_or_default();
+        let rows = changes.iter().map(|change| {
+            ["action", "list", "id"].map(|member| print::text(&change[member])).to_vec()
+        });
+        if faults.is_empty() {
+            print::table(&["change", "list", "id"], rows);
+        }
+    }
+    Ok(if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The steps of a path in an answer.
+fn steps(path: &Value) -> Vec<Step> {
+    let step = |step: &Value| match step.as_u64() {
+        Some(place) => Step::Item(usize::try_from(place).unwrap_or_default()),
+        None => Step::Member(step.as_str().unwrap_or_default().to_owned()),
+    };
+    path.as_array().into_iter().flatten().map(step).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::seconds;
+
+    #[test]
+    fn a_time_has_a_unit() {
+        for (text, expected) in
+            [("0s", 0), ("90s", 90), ("30m", 1800), ("12h", 43_200), ("7d", 604_800)]
+        {
+            assert_eq!(seconds(text), Ok(expected), "{text}");
+        }
+        for text in ["", "7", "d", "-1d", "1.5h", "7 d", "7w", "99999999999999999999d"] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
+    }
+}
