@@ -6,7 +6,7 @@ use crate::access::{api_token, session};
 use crate::base::config::{Config, ConfigError};
 use crate::base::database::Database;
 use crate::base::error::Result;
-use crate::http::{CsrfKeys, Pages};
+use crate::http::{CsrfKeys, FlowSeals, Pages};
 use crate::identity::{factor, service, user, verification};
 use crate::platform::{audit, job, key, mail, notice, rate_limit, replica, revocation};
 use crate::provider::client;
@@ -25,6 +25,8 @@ pub struct Parts {
     pub database: Database,
     /// The keys that make and check CSRF values.
     pub csrf: CsrfKeys,
+    /// The keys that seal the requests of applications into URLs.
+    pub flow: FlowSeals,
     /// The templates and texts of pages, after they were read.
     pages: OnceLock<Pages>,
 
@@ -88,6 +90,7 @@ impl App {
         let revocation = revocation::State::new(config.revocation_max_staleness);
         Ok(Self(Arc::new(Parts {
             csrf: CsrfKeys::of(&config)?,
+            flow: FlowSeals::of(&config)?,
             pages: OnceLock::new(),
             audit: audit::State::default(),
             notice,

@@ -18,7 +18,7 @@ use crate::http::{docs, page};
 use crate::identity::{factor, service, user, verification};
 use crate::platform::notice::Handler;
 use crate::platform::{audit, health, key, mail, rate_limit, replica, revocation};
-use crate::provider::client;
+use crate::provider::{authorization, client, exchange};
 use crate::self_service::{self, account, api_token, recovery, registration};
 
 /// Puts values into pairs of pairs, because the framework knows only tuples of up to 16 operations.
@@ -74,6 +74,9 @@ macro_rules! features {
 features! {
     { api: registration::http; notes: registration::http; pages: registration::pages; }
     { api: session::http; notes: session::http; pages: session::pages; jobs: session::jobs; }
+    { jobs: access::grant::jobs; }
+    { pages: authorization::pages; jobs: authorization::jobs; }
+    { pages: exchange::http; }
     { jobs: access::api_token::jobs; notice: service::CHANGED => access::api_token::forget; }
     { jobs: client::jobs; notice: client::CHANGED => client::forget; }
     { api: introspection::http; notes: introspection::http; }

@@ -6,6 +6,7 @@ pub(crate) mod body;
 pub(crate) mod browser_request;
 pub(crate) mod cookie;
 pub(crate) mod docs;
+pub(crate) mod flow;
 pub(crate) mod form;
 pub(crate) mod headers;
 mod host;
@@ -18,6 +19,7 @@ pub(crate) mod peer;
 pub(crate) mod server;
 
 pub use cookie::CsrfKeys;
+pub use flow::FlowSeals;
 pub use page::Pages;
 pub use server::Bound;
 

@@ -261,6 +261,12 @@ impl Applying<'_> {
                 return Ok(());
             }
         };
+        if !made.is_public() && definition.secret.is_none() {
+            let sentence = "The client must have one of secret_file, secret_env and secret, or auth_method: none";
+            let (field, sentence) = (String::new(), sentence.to_owned());
+            self.fault(List::Clients, place, [Fault { field, item: None, sentence }]);
+            return Ok(());
+        }
         if known.is_none() && principal_named(self.app, id).await?.is_some() {
             let sentence = format!("A service is named {id:?}: choose another id for the client");
             let field = "client_id".to_owned();
