@@ -106,6 +106,11 @@ impl Refused {
         if self.status == 404 { Self { sentence: sentence(), ..self } } else { self }
     }
 
+    /// Returns true for 404: there is nothing with this name.
+    pub(crate) fn is_missing(&self) -> bool {
+        self.status == 404
+    }
+
     /// Replaces the sentence if the refusal has this code.
     pub(crate) fn or_for(self, code: Code, sentence: impl FnOnce() -> String) -> Self {
         if self.has(code) { Self { sentence: sentence(), ..self } } else { self }
@@ -114,11 +119,6 @@ impl Refused {
     /// Returns true if the refusal has this code.
     pub(crate) fn has(&self, code: Code) -> bool {
         self.code == Some(code)
-    }
-
-    /// Returns true for 404: there is nothing with this name.
-    pub(crate) fn is_missing(&self) -> bool {
-        self.status == 404
     }
 
     /// Returns true for 422: the request has fields that are not valid.

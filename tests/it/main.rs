@@ -15,6 +15,7 @@ mod applications;
 mod audit;
 mod authority;
 mod budgets;
+mod client_refusals;
 mod clients;
 mod clocks;
 mod codes;

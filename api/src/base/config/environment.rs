@@ -79,6 +79,12 @@ fn is_name(name: &str) -> bool {
         && name.chars().all(|char| char.is_ascii_alphanumeric() || char == '_')
 }
 
+/// Reads an environment variable. Returns nothing if it is not set, or is not UTF-8 text.
+#[expect(clippy::disallowed_methods, reason = "this is the place")]
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
 /// Returns true if a variable of the environment is set, but empty. Such a variable counts as not set: compose files
 /// write `${NAME:-}` for it.
 #[expect(clippy::disallowed_methods, reason = "this is the place")]
@@ -159,10 +165,4 @@ pub fn not_text() -> Vec<String> {
 #[expect(clippy::disallowed_methods, reason = "this is the place")]
 fn is_not_text(name: &OsStr) -> bool {
     std::env::var_os(name).is_some_and(|value| value.to_str().is_none())
-}
-
-/// Reads an environment variable that a document names.
-#[expect(clippy::disallowed_methods, reason = "this is the place")]
-pub fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok()
 }
