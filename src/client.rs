@@ -1,6 +1,5 @@
 //! `tessera client`
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -10,6 +9,7 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
+use crate::client_definition::Definition;
 use crate::client_preset::Preset;
 use crate::operator::{Operator, Options, encoded};
 use crate::print;
@@ -102,6 +102,9 @@ enum Action {
         /// The client id, or the reference that the application or the page shows. Without it, the refusals of
         /// unknown applications
         name: Option<String>,
+        /// A URL of /oauth2/authorize that the application sends browsers to: run its checks without effect
+        #[arg(long = "request", value_name = "URL", conflicts_with = "name")]
+        request: Option<String>,
         #[command(flatten)]
         options: Options,
     },
@@ -121,83 +124,6 @@ enum Action {
     },
 }
 
-/// The options that define an application.
-#[derive(Debug, Args)]
-struct Definition {
-    /// The name that people see
-    #[arg(long, value_name = "TEXT")]
-    name: Option<String>,
-    /// A redirect URI, exactly as the application sends it; can be repeated
-    #[arg(long, value_name = "URI")]
-    redirect: Vec<String>,
-    /// A URI that a browser can go to after signing out; can be repeated
-    #[arg(long, value_name = "URI")]
-    post_logout: Vec<String>,
-    /// The application runs on a device: its loopback redirects match any port
-    #[arg(long)]
-    native: bool,
-    /// The application has no secret, as one on a device or a page in a browser
-    #[arg(long, conflicts_with = "auth_method")]
-    public: bool,
-    /// The way to send the secret: client_secret (either way), client_secret_basic or client_secret_post; or none
-    #[arg(long, value_name = "METHOD")]
-    auth_method: Option<String>,
-    /// The grant types: authorization_code, refresh_token, client_credentials
-    #[arg(long, value_name = "TYPES", value_delimiter = ',')]
-    grant: Vec<String>,
-    /// The scopes that it can ask for
-    #[arg(long, value_name = "SCOPES", value_delimiter = ',')]
-    scope: Vec<String>,
-    /// Ask nobody for consent
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    trusted: Option<bool>,
-    /// PKCE: required or optional
-    #[arg(long, value_name = "WHEN")]
-    pkce: Option<String>,
-    /// Only users with one of these scopes can sign in
-    #[arg(long, value_name = "SCOPES", value_delimiter = ',')]
-    only: Vec<String>,
-    /// Only users with a verified address can sign in
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    verified_email: Option<bool>,
-    /// The algorithm of ID tokens: RS256, ES256 or EdDSA
-    #[arg(long, value_name = "ALGORITHM")]
-    id_token_alg: Option<String>,
-    /// The algorithm of access tokens: RS256, ES256 or EdDSA
-    #[arg(long, value_name = "ALGORITHM")]
-    access_token_alg: Option<String>,
-    /// The lifetime of ID tokens, in seconds
-    #[arg(long, value_name = "SECONDS")]
-    id_token_expires: Option<u64>,
-    /// The lifetime of access tokens, in seconds
-    #[arg(long, value_name = "SECONDS")]
-    access_token_expires: Option<u64>,
-    /// The claims of scopes that ID tokens contain: all or minimal
-    #[arg(long, value_name = "WHICH")]
-    id_token_claims: Option<String>,
-    /// The `aud` of access tokens if a request names no resource
-    #[arg(long, value_name = "AUDIENCES", value_delimiter = ',')]
-    audience: Vec<String>,
-    /// The resources that it can ask for
-    #[arg(long, value_name = "URIS", value_delimiter = ',')]
-    resource: Vec<String>,
-    /// The resources that it is the API of
-    #[arg(long, value_name = "URIS", value_delimiter = ',')]
-    serves: Vec<String>,
-    /// The tokens that it can introspect: own, served or any
-    #[arg(long, value_name = "WHICH")]
-    introspects: Option<String>,
-    /// Allow plain HTTP to other machines in redirect URIs
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    insecure_http: Option<bool>,
-    /// A claim of ID tokens and userinfo with its source, such as groups=words(group:); can be repeated
-    #[arg(long, value_name = "NAME=SOURCE", value_parser = claim)]
-    claim: Vec<(String, String)>,
-    /// A claim of access tokens with its source; can be repeated
-    #[arg(long, value_name = "NAME=SOURCE", value_parser = claim)]
-    access_token_claim: Vec<(String, String)>,
-}
-
 /// Reads a time such as 30m or 7d.
 fn seconds(text: &str) -> Result<u64, String> {
     let fault = || format!("{text} must be a number with s, m, h or d, such as 12h");
@@ -211,51 +137,6 @@ fn seconds(text: &str) -> Result<u64, String> {
     };
     let number: u64 = text.trim_end_matches(unit).parse().map_err(|_| fault())?;
     number.checked_mul(length).ok_or_else(fault)
-}
-
-fn claim(text: &str) -> Result<(String, String), String> {
-    let (name, source) =
-        text.split_once('=').ok_or("it must be NAME=SOURCE, such as username=email")?;
-    Ok((name.to_owned(), source.to_owned()))
-}
-
-impl Definition {
-    /// The members of the body. An option that was left out is no member.
-    fn members(self) -> Map<String, Value> {
-        let list = |items: Vec<String>| if items.is_empty() { Value::Null } else { json!(items) };
-        let map = |claims: Vec<(String, String)>| match claims.is_empty() {
-            true => Value::Null,
-            false => json!(BTreeMap::from_iter(claims)),
-        };
-        let auth_method = self.public.then(|| "none".to_owned()).or(self.auth_method);
-        let body = json!({
-            "name": self.name,
-            "redirect_uris": list(self.redirect),
-            "post_logout_uris": list(self.post_logout),
-            "application_type": self.native.then_some("native"),
-            "auth_method": auth_method,
-            "grant_types": list(self.grant),
-            "scopes": list(self.scope),
-            "trusted": self.trusted,
-            "pkce": self.pkce,
-            "only": list(self.only),
-            "verified_email": self.verified_email,
-            "id_token_alg": self.id_token_alg,
-            "access_token_alg": self.access_token_alg,
-            "id_token_expires": self.id_token_expires,
-            "access_token_expires": self.access_token_expires,
-            "id_token_claims": self.id_token_claims,
-            "audience": list(self.audience),
-            "resources": list(self.resource),
-            "serves": list(self.serves),
-            "introspects": self.introspects,
-            "insecure_http": self.insecure_http,
-            "claims": map(self.claim),
-            "access_token_claims": map(self.access_token_claim),
-        });
-        let members = body.as_object().cloned().unwrap_or_default();
-        members.into_iter().filter(|(_, value)| !value.is_null()).collect()
-    }
 }
 
 const COLUMNS: [&str; 6] = ["client id", "name", "type", "origin", "enabled", "redirect URIs"];
@@ -299,9 +180,9 @@ pub(crate) async fn run(arguments: Arguments, config: Config) -> Result<ExitCode
             let operator = Operator::new(options, config).await?;
             claims(&operator, &client_id, &user).await?;
         }
-        Action::Explain { name, options } => {
+        Action::Explain { name, request, options } => {
             let operator = Operator::new(options, config).await?;
-            explain(&operator, name.as_deref()).await?;
+            explain(&operator, name.as_deref(), request).await?;
         }
         Action::Check { file, options } => return declared(options, config, &file, true).await,
         Action::Apply { file, options } => return declared(options, config, &file, false).await,
@@ -478,7 +359,38 @@ async fn claims(operator: &Operator, client_id: &str, user: &str) -> Result<(), 
     Ok(())
 }
 
-async fn explain(operator: &Operator, name: Option<&str>) -> Result<(), String> {
+async fn explain_request(operator: &Operator, url: &str) -> Result<(), String> {
+    let body = json!({ "url": url });
+    let answer = operator.call(Method::POST, "/admin/authorization-checks", Some(body)).await?;
+    let items = answer["items"].as_array().cloned().unwrap_or_default();
+    if operator.prints_json() {
+        print::line(json!(items));
+        return Ok(());
+    }
+    for check in &items {
+        let text = |member: &str| print::text(&check[member]);
+        if check["passes"] == json!(true) {
+            print::line(format!("{}: ok", text("check")));
+            continue;
+        }
+        print::line(format!("{}: {} ({})", text("check"), text("sentence"), text("refusal")));
+        for member in ["expected", "came", "remedy"] {
+            if check[member].is_string() {
+                print::line(format!("  {member}: {}", text(member)));
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn explain(
+    operator: &Operator,
+    name: Option<&str>,
+    request: Option<String>,
+) -> Result<(), String> {
+    if let Some(url) = request {
+        return explain_request(operator, &url).await;
+    }
     let path = |member: &str, name: &str| format!("/admin/refusals?{member}={}", encoded(name));
     let answer = match name {
         None => operator.call(Method::GET, "/admin/refusals", None).await?,

@@ -6,6 +6,7 @@ mod audit;
 mod breach;
 mod cli;
 mod client;
+mod client_definition;
 mod client_preset;
 mod config;
 mod health;

@@ -18,7 +18,7 @@ fn plain(request: Request) -> Request {
 
 /// An id in a path is the id of another user's session. A superuser's token gives no more access to such sessions than
 /// a user's token.
-static TABLE: [Row; 65] = [
+static TABLE: [Row; 66] = [
     ("POST", "/auth/register", |r| r.json(&json!({ "email": "x", "password": "x" })), [422; 4]),
     ("POST", "/auth/jwt/login", |r| r.form(&[("username", "x"), ("password", "x")]), [400; 4]),
     ("POST", "/auth/jwt/refresh", plain, [401, 200, 401, 401]),
@@ -99,6 +99,12 @@ static TABLE: [Row; 65] = [
         [401, 401, 403, 201],
     ),
     ("GET", "/admin/refusals", plain, [401, 401, 403, 200]),
+    (
+        "POST",
+        "/admin/authorization-checks",
+        |r| r.json(&json!({ "url": "client_id=x" })),
+        [401, 401, 403, 200],
+    ),
     ("GET", "/admin/resources", plain, [401, 401, 403, 200]),
     ("DELETE", "/admin/resources", plain, [401, 401, 403, 422]),
     ("GET", "/users/me", plain, [401, 401, 200, 200]),

@@ -9,11 +9,11 @@ use crate::support::{Person, Server, claims_of};
 use crate::terminal::{fault, json_of, out, remotely, strong_token};
 
 /// Runs a command on the database of a server, with its clock.
-fn tessera(server: &Server, arguments: &[&str]) -> Output {
+pub(crate) fn tessera(server: &Server, arguments: &[&str]) -> Output {
     server.beside().args(arguments).output().unwrap()
 }
 
-async fn create(server: &Server, root: &Person, body: &Value) -> Value {
+pub(crate) async fn create(server: &Server, root: &Person, body: &Value) -> Value {
     let made = server.post("/admin/clients").bearer(&root.access).json(body).send().await;
     made.expect_status(201).json
 }

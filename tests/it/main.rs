@@ -14,6 +14,7 @@ mod applications;
 mod audit;
 mod authority;
 mod budgets;
+mod client_refusals;
 mod clients;
 mod clocks;
 mod codes;

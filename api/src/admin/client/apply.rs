@@ -115,6 +115,15 @@ fn is_taken(error: &Error) -> bool {
     [Code::ClientAlreadyExists, Code::ResourceAlreadyExists].contains(&error.code())
 }
 
+/// Returns the client with this id and locks its row, if there is one.
+async fn locked(work: &UnitOfWork<'_>, id: &str) -> Result<Option<Client>> {
+    match write::lock(work, id).await {
+        Ok(known) => Ok(Some(known)),
+        Err(error) if error.code() == Code::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// The definitions of a document.
 struct Definitions {
     clients: Vec<Definition>,
@@ -247,11 +256,7 @@ impl Applying<'_> {
         definition: &Definition,
         id: &str,
     ) -> Result<()> {
-        let known = match write::lock(work, id).await {
-            Ok(known) => Some(known),
-            Err(error) if error.code() == Code::NotFound => None,
-            Err(error) => return Err(error),
-        };
+        let known = locked(work, id).await?;
         // The definition is the whole client, so nothing of the known one remains but its ids.
         let made = definition.client(&self.app.config, None, Origin::File, self.now);
         let mut made = match made {
@@ -261,6 +266,12 @@ impl Applying<'_> {
                 return Ok(());
             }
         };
+        if !made.is_public() && definition.secret.is_none() {
+            let sentence = "The client must have one of secret_file, secret_env and secret, or auth_method: none";
+            let (field, sentence) = (String::new(), sentence.to_owned());
+            self.fault(List::Clients, place, [Fault { field, item: None, sentence }]);
+            return Ok(());
+        }
         if known.is_none() && principal_named(self.app, id).await?.is_some() {
             let sentence = format!("A service is named {id:?}: choose another id for the client");
             let field = "client_id".to_owned();

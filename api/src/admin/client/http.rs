@@ -15,8 +15,9 @@ use crate::access::caller::{Superuser, Viewer};
 use crate::app::App;
 use crate::base::error::{Code, Result};
 use crate::http::Tag;
-use crate::http::body::Body;
+use crate::http::body::{Accepts, Body, Fields, Input};
 use crate::identity::service::{Principal, principal_named};
+use crate::provider::authorization::{self, Answer};
 use crate::provider::client::claims::{self, Kind};
 use crate::provider::client::recorded::{self, Record, Selection};
 use crate::provider::client::resource;
@@ -95,6 +96,15 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
         ],
     ),
     ("list_client_refusals", READS_ONE),
+    (
+        "check_authorization_request",
+        &[
+            Code::Unauthorized,
+            Code::Forbidden,
+            Code::UnsupportedMediaType,
+            Code::UnprocessableContent,
+        ],
+    ),
     ("list_resources", READS),
     ("delete_resource", CHANGES),
 ];
@@ -162,6 +172,96 @@ struct RefusalsResponse {
 impl Example for RefusalsResponse {
     fn example() -> Self {
         Self { items: vec![RefusalResponse::example()] }
+    }
+}
+
+/// A URL of the authorization endpoint.
+#[derive(Object)]
+#[oai(example)]
+struct CheckRequest {
+    /// The URL that the application sends browsers to, or its query.
+    url: String,
+}
+
+impl Example for CheckRequest {
+    fn example() -> Self {
+        let url = "https://id.example.com/oauth2/authorize?client_id=grafana&response_type=code";
+        Self { url: url.to_owned() }
+    }
+}
+
+impl Input for CheckRequest {
+    type Parsed = String;
+    const ACCEPTS: Accepts = Accepts::Json;
+
+    fn read(fields: &mut Fields) -> Option<Self::Parsed> {
+        let url = fields.required("url")?;
+        Some(url.split_once('?').map_or(url.as_str(), |(_, query)| query).to_owned())
+    }
+}
+
+/// A check of an authorization request.
+#[derive(Object)]
+#[oai(rename = "AuthorizationCheck", example, skip_serializing_if_is_none)]
+struct CheckResponse {
+    /// The name of the check.
+    check: String,
+    /// `true` if the request passes it.
+    passes: bool,
+    /// The stable name of the refusal.
+    refusal: Option<String>,
+    /// The sentence of the refusal.
+    sentence: Option<String>,
+    /// The value that was expected.
+    expected: Option<String>,
+    /// The value that came.
+    came: Option<String>,
+    /// The next step: a sentence or a command.
+    remedy: Option<String>,
+}
+
+impl Example for CheckResponse {
+    fn example() -> Self {
+        Self {
+            check: "client".to_owned(),
+            passes: true,
+            refusal: None,
+            sentence: None,
+            expected: None,
+            came: None,
+            remedy: None,
+        }
+    }
+}
+
+impl From<Answer> for CheckResponse {
+    fn from(answer: Answer) -> Self {
+        let Answer { check, refusal } = answer;
+        let passes = refusal.is_none();
+        let (name, sentence, remedy) = match &refusal {
+            Some(refusal) => {
+                let name = refusal.name.to_owned();
+                (Some(name), Some(refusal.sentence.clone()), Some(refusal.remedy.clone()))
+            }
+            None => (None, None, None),
+        };
+        let (expected, came) =
+            refusal.map_or((None, None), |refusal| (refusal.expected, refusal.came));
+        Self { check: check.to_owned(), passes, refusal: name, sentence, expected, came, remedy }
+    }
+}
+
+/// The checks of an authorization request, in their order.
+#[derive(Object)]
+#[oai(rename = "AuthorizationChecks", example)]
+struct ChecksResponse {
+    /// The checks, up to the first refusal.
+    items: Vec<CheckResponse>,
+}
+
+impl Example for ChecksResponse {
+    fn example() -> Self {
+        Self { items: vec![CheckResponse::example()] }
     }
 }
 
@@ -399,6 +499,26 @@ impl Api {
         };
         let items = records.items.into_iter().map(RefusalResponse::from).collect();
         Ok(Json(RefusalsResponse { items }))
+    }
+
+    /// Check an authorization request
+    ///
+    /// Runs the checks of the authorization endpoint for the query of a URL, without effect and as if nobody was signed
+    /// in. Returns each check up to the first refusal. Requires the scope `admin` or `super`.
+    #[oai(
+        path = "/admin/authorization-checks",
+        method = "post",
+        operation_id = "check_authorization_request"
+    )]
+    async fn check_request(
+        &self,
+        app: Data<&App>,
+        _viewer: Viewer,
+        body: Body<CheckRequest>,
+    ) -> Result<Json<ChecksResponse>> {
+        let answers = authorization::explain(&app, &body.0).await?;
+        let items = answers.into_iter().map(CheckResponse::from).collect();
+        Ok(Json(ChecksResponse { items }))
     }
 
     /// Create a resource

@@ -79,6 +79,11 @@ pub async fn update(
     let mut work = UnitOfWork::begin(app).await?;
     superuser.lock(app, &work, [], Requires::FreshProof).await?;
     let known = of_operators(write::lock(&work, client_id).await?)?;
+    if definition.secret.is_some() {
+        let sentence = "A change sets no secret: use POST /admin/clients/{client_id}/secrets, or \
+                        `tessera client rotate-secret`";
+        return Err(Error::field("secret", sentence));
+    }
     let now = clock::now();
     let changed = definition.client(&app.config, Some(&known), Origin::Operator, now);
     let changed = changed.map_err(unprocessable)?;

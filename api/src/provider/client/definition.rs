@@ -151,6 +151,13 @@ impl Definition {
             Some(known) => known.clone(),
             None => self.new_client(now, &mut faults),
         };
+        if let Some(other) = self.client_id.as_ref().filter(|id| **id != client.client_id) {
+            let sentence = format!(
+                "The client id {:?} cannot be changed to {other:?}: create another client",
+                client.client_id
+            );
+            faults.push(Fault::new("client_id", sentence));
+        }
         client.origin = origin;
         client.updated = now;
         self.merge_into(&mut client, &mut faults);

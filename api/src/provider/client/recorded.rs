@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use entity::ClientId;
 use entity::refusal::Model;
 
-use super::refusal::Refusal;
+use super::refusal::{OauthError, Refusal};
 use super::{Client, store};
 use crate::access::api_token::Digest;
 use crate::app::App;
@@ -28,6 +28,15 @@ const MAX_UNKNOWN: usize = 100;
 
 /// The maximum length of a value that is kept, in characters.
 const MAX_VALUE: usize = 500;
+
+/// Errors that the protocol provides for: a user has to do something, or did not want to.
+const OF_USERS: [OauthError; 5] = [
+    OauthError::AccessDenied,
+    OauthError::LoginRequired,
+    OauthError::ConsentRequired,
+    OauthError::AccountSelectionRequired,
+    OauthError::InteractionRequired,
+];
 
 /// Refusals that are not written yet, by the digest of their rows.
 #[derive(Debug, Default)]
@@ -63,6 +72,9 @@ impl Recorded {
 /// request that is being answered.
 pub fn note(app: &App, client: Option<&Client>, endpoint: &str, refusal: &Refusal) {
     let Refusal { name, error, sentence: _, expected, came, remedy } = refusal;
+    if OF_USERS.contains(error) {
+        return;
+    }
     let id = client.map(|client| client.id);
     let short = |value: &Option<String>| {
         value

@@ -62,10 +62,7 @@ async fn exchange(request: &Request, body: Body) -> poem::Result<Response> {
             Err(refused) => return Ok(refused),
         };
         let issued = super::exchange(app(request)?, &client, &fields).await?;
-        Ok(match issued {
-            Ok(issued) => json_answer(StatusCode::OK, &body_of(&issued)),
-            Err(refusal) => refused(request, Some(&client), &refusal),
-        })
+        Ok(answer(request, &client, issued.map(|issued| body_of(&issued))))
     };
     exchanged.await.map_err(as_oauth)
 }
@@ -107,7 +104,7 @@ async fn describe_token(request: &Request, body: Body) -> poem::Result<Response>
             Caller::ApiToken { token, principal }.require(Scope::INTROSPECT)?;
             let fields = match fields(request, body).await {
                 Ok(fields) => fields,
-                Err(refusal) => return Ok(refused(request, None, &refusal)),
+                Err(refusal) => return Ok(refused(request, &refusal)),
             };
             return about(app, request, &Asker::ApiToken, &fields).await;
         }
@@ -121,7 +118,7 @@ async fn describe_token(request: &Request, body: Body) -> poem::Result<Response>
                 "Use a client with a secret, or an API token with the scope tokens:introspect.";
             let error = OauthError::InvalidClient;
             let refusal = Refusal::new("introspection.public_client", error, sentence, remedy);
-            return Ok(refused(request, Some(&client), &refusal));
+            return Ok(refused(request, &refusal));
         }
         about(app, request, &Asker::Client(&client), &fields).await
     };
@@ -136,7 +133,7 @@ async fn about(
 ) -> Result<Response> {
     let token = match fields.required("token") {
         Ok(token) => token,
-        Err(refusal) => return Ok(refused(request, None, &refusal)),
+        Err(refusal) => return Ok(refused(request, &refusal)),
     };
     let answer = introspect::of_token(app, asker, token).await?;
     Ok(json_answer(StatusCode::OK, &answer))
@@ -151,7 +148,7 @@ async fn give_up(request: &Request, body: Body) -> poem::Result<Response> {
         };
         let token = match fields.required("token") {
             Ok(token) => token,
-            Err(refusal) => return Ok(refused(request, None, &refusal)),
+            Err(refusal) => return Ok(refused(request, &refusal)),
         };
         revoke::revoke(app(request)?, &client, token).await?;
         Ok(Response::builder().status(StatusCode::OK).finish())
@@ -179,44 +176,64 @@ async fn authenticated(
 ) -> Result<Result<(Fields, Arc<Client>), Response>> {
     let fields = match fields(request, body).await {
         Ok(fields) => fields,
-        Err(refusal) => return Ok(Err(refused(request, None, &refusal))),
+        Err(refusal) => return Ok(Err(refused(request, &refusal))),
     };
     let credentials = Credentials {
         authorization: request.header(header::AUTHORIZATION),
         client_id: fields.get("client_id"),
         client_secret: fields.get("client_secret"),
     };
-    Ok(match client::authenticate(app(request)?, &credentials).await? {
-        Ok(client) => Ok((fields, client)),
+    let app = app(request)?;
+    let refusal = match client::authenticate(app, &credentials).await? {
+        Ok(client) => return Ok(Ok((fields, client))),
+        Err(refusal) => refusal,
+    };
+    let named = match credentials.names() {
+        Some(named) => client::find(app, &named).await?,
+        None => None,
+    };
+    note(request, named.as_deref(), &refusal);
+    Ok(Err(refused(request, &refusal)))
+}
+
+fn answer(request: &Request, client: &Client, checked: Checked<Value>) -> Response {
+    match checked {
+        Ok(body) => json_answer(StatusCode::OK, &body),
         Err(refusal) => {
-            let named = match credentials.names() {
-                Some(id) => client::find(app(request)?, &id).await?,
-                None => None,
-            };
-            Err(refused(request, named.as_deref(), &refusal))
+            note(request, Some(client), &refusal);
+            refused(request, &refusal)
         }
-    })
+    }
+}
+
+/// Records a refusal for operators, with the last part of the path as the endpoint.
+fn note(request: &Request, client: Option<&Client>, refusal: &Refusal) {
+    let endpoint = request.uri().path().rsplit('/').next().unwrap_or_default();
+    if let Ok(app) = app(request) {
+        recorded::note(app, client, endpoint, refusal);
+    }
 }
 
 fn json_answer(status: StatusCode, body: &Value) -> Response {
     Response::builder().status(status).content_type("application/json").body(body.to_string())
 }
 
+/// The name that answers show for every refusal to authenticate a client.
+const NOT_AUTHENTICATED: &str = "client.not_authenticated";
+
 /// The answer to a request that is refused (RFC 6749, section 5.2). It ends with the id of the request, under which an
 /// operator finds the reason.
-fn refused(request: &Request, client: Option<&Client>, refusal: &Refusal) -> Response {
-    if let Ok(app) = app(request) {
-        let endpoint = request.uri().path().rsplit('/').next().unwrap_or_default();
-        recorded::note(app, client, endpoint, refusal);
-    }
+fn refused(request: &Request, refusal: &Refusal) -> Response {
     tracing::info!(refusal.name = refusal.name, "a request of a client is refused");
     let id = request_context::current().request_id.unwrap_or_default();
     let Refusal { name, error, sentence, .. } = refusal;
+    let is_client = *error == OauthError::InvalidClient;
+    // The name of the check would reveal if the client exists. Operators find it under the id of the request.
+    let name = if is_client { NOT_AUTHENTICATED } else { *name };
     let body = json!({
         "error": error.name(),
         "error_description": format!("{sentence} ({name}, request {id})"),
     });
-    let is_client = *error == OauthError::InvalidClient;
     let status = if is_client { StatusCode::UNAUTHORIZED } else { StatusCode::BAD_REQUEST };
     let mut response = json_answer(status, &body);
     let credentials = Credentials {
