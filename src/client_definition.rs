@@ -52,10 +52,10 @@ pub(crate) struct Definition {
     access_token_alg: Option<String>,
     /// The lifetime of ID tokens, in seconds
     #[arg(long, value_name = "SECONDS")]
-    id_token_expires: Option<u64>,
+    id_token_lifetime: Option<u64>,
     /// The lifetime of access tokens, in seconds
     #[arg(long, value_name = "SECONDS")]
-    access_token_expires: Option<u64>,
+    access_token_lifetime: Option<u64>,
     /// The claims of scopes that ID tokens contain: all or minimal
     #[arg(long, value_name = "WHICH")]
     id_token_claims: Option<String>,
@@ -111,8 +111,8 @@ impl Definition {
             "verified_email": self.verified_email,
             "id_token_alg": self.id_token_alg,
             "access_token_alg": self.access_token_alg,
-            "id_token_expires": self.id_token_expires,
-            "access_token_expires": self.access_token_expires,
+            "id_token_expires": self.id_token_lifetime,
+            "access_token_expires": self.access_token_lifetime,
             "id_token_claims": self.id_token_claims,
             "audience": list(self.audience),
             "resources": list(self.resource),

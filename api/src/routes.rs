@@ -15,16 +15,16 @@ use crate::http::openapi::{self, Described};
 use crate::http::paths::{PageRoute, Paths};
 use crate::http::server::{self, Bound};
 use crate::http::{docs, page};
-use crate::identity::{factor, service, user, verification};
+use crate::identity::{self, factor, service, user, verification};
 use crate::platform::notice::Handler;
 use crate::platform::{audit, health, key, mail, rate_limit, replica, revocation};
 use crate::provider::{authorization, client, exchange};
 use crate::self_service::{self, account, api_token, recovery, registration};
 
-/// Puts values into pairs of pairs, because the framework knows only tuples of up to 16 operations.
-macro_rules! paired {
-    ($last:expr $(,)?) => { $last };
-    ($first:expr, $($rest:tt)+) => { ($first, paired!($($rest)+)) };
+/// Makes pairs in pairs of the operations of modules, because the framework takes tuples of up to 16 only.
+macro_rules! together {
+    () => { () };
+    ($($first:ident)::+; $($rest:tt)*) => { ($($first::)+Api, together!($($rest)*)) };
 }
 
 /// Makes the functions below from the entries. Each entry names modules: `api` has the operations as `Api`, with their
@@ -40,7 +40,7 @@ macro_rules! features {
     })+) => {
         /// The operations of all features.
         fn operations() -> OpenApiService<impl OpenApi, ()> {
-            let features = paired!($($($($api::)+Api,)?)+);
+            let features = together!($($($($api)::+;)?)+);
             OpenApiService::new(features, "Tessera", env!("CARGO_PKG_VERSION"))
         }
 
@@ -86,7 +86,10 @@ features! {
     { api: self_service::session::http; }
     { api: account::http; notes: account::http; pages: account::pages; }
     { api: recovery::http; notes: recovery::http; pages: recovery::pages; jobs: recovery::jobs; }
+    { api: self_service::invitation::http; pages: self_service::invitation::pages; }
+    { jobs: identity::invitation::jobs; }
     { api: admin::user::http; }
+    { api: admin::invitation::http; }
     { api: admin::revocation::http; }
     { api: admin::audit::http; }
     { api: admin::import::http; }
@@ -126,7 +129,9 @@ pub fn document() -> String {
 /// The endpoint of the whole server: every route, with the layers around them.
 pub(crate) fn service(app: App) -> impl Endpoint<Output = Response> {
     let operations = documented();
-    let document = Arc::new(openapi::document(&operations, &described()));
+    let mut document = openapi::document(&operations, &described());
+    openapi::put_below(&mut document, app.config.public_url.path());
+    let document = Arc::new(document);
     let mut pages = pages();
     pages.extend(page::pages());
     pages.extend(docs::pages(&document, || documented().swagger_ui_html()));
@@ -154,6 +159,7 @@ pub(crate) fn service(app: App) -> impl Endpoint<Output = Response> {
 pub async fn serve(app: App, bound: Bound, shutdown: impl Future<Output = ()>) {
     let port = bound.address().map(|address| address.port()).unwrap_or_default();
     let background = start_background(&app, port);
-    server::serve(service(app), bound, shutdown).await;
+    let proxies = app.config.trusted_proxies.clone();
+    server::serve(service(app), bound, proxies, shutdown).await;
     background.end().await;
 }

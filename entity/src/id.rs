@@ -67,6 +67,11 @@ id! {
 }
 
 id! {
+    /// The id of an invitation.
+    InvitationId
+}
+
+id! {
     /// The id of a client's row. The `client_id` of the protocol is a text in that row.
     ClientId
 }

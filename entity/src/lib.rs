@@ -16,6 +16,7 @@ pub mod feed;
 pub mod former_email;
 mod hidden;
 mod id;
+pub mod invitation;
 pub mod job;
 pub mod notice;
 pub mod oauth_grant;
@@ -34,6 +35,6 @@ pub mod user;
 
 pub use hidden::Hidden;
 pub use id::{
-    ApiTokenId, ClientId, ClientSecretId, GrantId, JobId, PrincipalId, ReplicaId, ResourceId,
-    ServiceId, SessionId, UserId,
+    ApiTokenId, ClientId, ClientSecretId, GrantId, InvitationId, JobId, PrincipalId, ReplicaId,
+    ResourceId, ServiceId, SessionId, UserId,
 };

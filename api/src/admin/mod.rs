@@ -1,10 +1,11 @@
 //! The actions of administrators.
 //!
-//! Within this wing: user ← service ← client ← import ← revocation ← key ← mail ← audit ← replica ← overview ← pages.
+//! Within this wing: invitation ← user ← service ← client ← import ← revocation ← key ← mail ← audit ← replica ← overview ← pages.
 
 pub(crate) mod audit;
 pub mod client;
 pub mod import;
+pub mod invitation;
 pub mod key;
 pub mod mail;
 pub mod overview;

@@ -20,6 +20,7 @@ use self::text::Texts;
 use super::asset::Asset;
 use super::flow::Flow;
 use super::paths::PageRoute;
+use super::slash::HadSlash;
 use crate::app::App;
 use crate::base::config::{ConfigError, PageSettings};
 use crate::base::error::page::{Head, field_of, text_name};
@@ -39,7 +40,7 @@ macro_rules! embedded {
 const SEND: &str = include_str!("page/send.js");
 
 /// The built-in templates.
-const TEMPLATES: [(&str, &str); 29] = embedded![
+const TEMPLATES: [(&str, &str); 30] = embedded![
     "layout.html",
     "macros.html",
     "account.html",
@@ -49,6 +50,7 @@ const TEMPLATES: [(&str, &str); 29] = embedded![
     "form.html",
     "form_post.html",
     "home.html",
+    "invitation.html",
     "login.html",
     "not_for_user.html",
     "refused.html",
@@ -278,7 +280,8 @@ impl Frame {
     pub(crate) fn at(app: &App, request: &Request) -> Result<Self> {
         let accepted = request.header(header::ACCEPT_LANGUAGE).unwrap_or_default();
         let language = pages_of(app)?.texts.chosen(accepted).to_owned();
-        let depth = request.uri().path().matches('/').count().clamp(1, 16) - 1;
+        let slash = usize::from(request.extensions().get::<HadSlash>().is_some());
+        let depth = request.uri().path().matches('/').count().clamp(1, 16) - 1 + slash;
         let root = if depth == 0 { "./".to_owned() } else { "../".repeat(depth) };
         // A page that shows a refusal may not know who is signed in.
         let (signed_in, csrf) = (Value::from(()), String::new());

@@ -2,6 +2,8 @@
 //! `scripts/test --all` installs them and runs these tests once.
 
 mod browser;
+mod clients;
+mod dotenv;
 mod guards;
 mod pgbouncer;
 mod postgres;

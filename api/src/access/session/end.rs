@@ -190,7 +190,7 @@ pub async fn logout_all(app: &App, claims: &Claims, device: Device) -> Result<()
 /// Each session that ends is revoked by its id, independent of the times of its tokens. Of the kept session, the tokens
 /// issued until now are revoked, in the order that its row keeps. If its latest token is ahead of this server's clock
 /// by more than clocks may differ, a clock is or was wrong. A cut-off that covers that token would be in the future
-/// too, so the session ends as well.
+/// too, so the session ends as well. With `PASSWORD_CHANGE_KEEPS_TOKENS`, the tokens of the kept session stay valid.
 ///
 /// # Errors
 ///
@@ -214,7 +214,9 @@ pub(crate) async fn end_all(
     grant::client::end_of_user(work, user, kept, reason, now).await?;
     let life = Life::read(app, &**work).await?;
     let mut entries = life.of_sessions(ended, now);
-    entries.push(life.of_user(user, cut_off));
+    if kept.is_none() || !app.config.front_end.password_change_keeps_tokens {
+        entries.push(life.of_user(user, cut_off));
+    }
     work.revoke(entries, reason, now);
     Ok(())
 }

@@ -16,7 +16,7 @@ mod refresh;
 mod store;
 
 pub(crate) use claims::is_of_session;
-pub use claims::{Audience, holder};
+pub use claims::{Audience, expired_token, holder};
 pub use end::logout_all;
 pub(crate) use end::{end, end_all, end_by_id, end_others, revoke_access};
 pub(crate) use list::{Cursor, some_of};

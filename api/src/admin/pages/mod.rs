@@ -3,6 +3,7 @@
 mod apps;
 mod confirm;
 mod form;
+mod newcomers;
 mod people;
 mod records;
 mod system;
@@ -177,8 +178,14 @@ fn next(after: Option<String>, filter: &[(&str, Option<&str>)]) -> String {
 /// The pages of the administration.
 pub(crate) fn pages() -> Vec<PageRoute> {
     let overview = PageRoute::get("/admin", show_overview);
-    let others =
-        [apps::pages(), people::pages(), records::pages(), system::pages(), tokens::pages()];
+    let others = [
+        apps::pages(),
+        newcomers::pages(),
+        people::pages(),
+        records::pages(),
+        system::pages(),
+        tokens::pages(),
+    ];
     std::iter::once(overview).chain(others.into_iter().flatten()).collect()
 }
 

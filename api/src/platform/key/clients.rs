@@ -55,7 +55,7 @@ pub(super) async fn read(app: &App, seals: &[Seal], now: Timestamp) -> Result<()
     for algorithm in ALGORITHMS {
         let own = algorithm.name();
         let rows = rows.iter().filter(|row| row.algorithm == own).cloned().collect();
-        for (row, phase) in states_of(app, seals, rows, now, own, MAX_LIFE) {
+        for (row, phase) in states_of(app, &[algorithm], seals, rows, now, MAX_LIFE) {
             let key = opened(seals, &row).map(|key| key.for_clients());
             let Some(Ok(key)) = key else { continue };
             let key = Arc::new(key);
@@ -100,7 +100,7 @@ async fn provide(app: &App, algorithm: SigningAlgorithm) -> Result<()> {
     let own = algorithm.name();
     let rows = store::of_purpose(&*work, CLIENTS).await?;
     let rows = rows.into_iter().filter(|row| row.algorithm == own).collect();
-    let states = states_of(app, &seals, rows, now, own, MAX_LIFE);
+    let states = states_of(app, &[algorithm], &seals, rows, now, MAX_LIFE);
     if states.iter().any(|(_, phase)| *phase == Phase::Active) {
         return Ok(());
     }

@@ -24,7 +24,7 @@ use crate::identity::alert;
 use crate::identity::factor::password_check::{self, Account};
 use crate::identity::factor::{self, Authentication, Password};
 use crate::identity::user::{
-    self, Changes, Credentials, Email, User, claim, pending, previous_email,
+    self, Changes, Credentials, Email, SoughtEmail, User, claim, pending, previous_email,
 };
 use crate::identity::verification::{self, Binding, Proof, Purpose, VerificationToken};
 use crate::platform::audit::{Act, Actor, Entry};
@@ -56,24 +56,32 @@ pub(crate) struct RequestedMail {
 ///
 /// # Errors
 ///
-/// [`Code::TooManyAttempts`] for an IP address that asks too often, whether there is such a user or not.
+/// [`Code::MailNotSetUp`] for every address, if no mail is sent; [`Code::TooManyAttempts`] for an IP address that asks
+/// too often, whether there is such a user or not.
 pub async fn ask(
     app: &App,
     purpose: Purpose,
-    email: Email,
+    email: SoughtEmail,
     by: Actor,
     ip: Option<IpAddr>,
     client: Option<Binding>,
 ) -> Result<()> {
+    require_mail(app)?;
     rate_limit::mail::asked(app, purpose.into(), email.as_str(), ip).await?;
-    if !app.mail.sends() {
-        return Ok(());
-    }
     let asked = RequestedMail { email: email.as_str().to_owned(), purpose, ip, by, client };
     let work = UnitOfWork::begin(app).await?;
     job::put_sometime(app, &*work, Kind::Request, &asked, ANSWERED_WITHIN).await?;
     work.commit().await?;
     Ok(())
+}
+
+/// Fails if no mail is sent. This does not depend on the address, so it reveals nothing about accounts.
+///
+/// # Errors
+///
+/// [`Code::MailNotSetUp`].
+pub(crate) fn require_mail(app: &App) -> Result<()> {
+    if app.mail.sends() { Ok(()) } else { Err(Code::MailNotSetUp.into()) }
 }
 
 /// Sends a requested mail, if there is an account that it is for, and it did not get many of its kind recently.
@@ -406,7 +414,7 @@ async fn set_password(
 
 /// Ends everything besides sessions that must not outlive a new password set by mail. Returns true if that includes API
 /// tokens.
-async fn end_for_new_password(
+pub(crate) async fn end_for_new_password(
     work: &mut UnitOfWork<'_>,
     locked: &User,
     ends: Ends,

@@ -6,7 +6,6 @@ use poem::{Response, handler};
 use serde::Deserialize;
 
 use crate::access::caller::page::{Form, PageRequest};
-use crate::base::config::Registration;
 use crate::base::error::{Code, Error, LocalizedMessage};
 use crate::http::browser_request::{PageQuery, in_query, next_place};
 use crate::http::flow::Flow;
@@ -59,8 +58,8 @@ fn register_form(
         return request.redirect(next_place(next));
     }
     let hint = join(&mut request, next).unwrap_or_default();
-    if request.app.config.registration == Registration::Closed {
-        return request.refusal(&request.text("register"), Code::RegistrationClosed.into());
+    if let Err(error) = super::require_open(&request.app) {
+        return request.refusal(&request.text("register"), error);
     }
     form(&request, (&hint, next), None)
 }
