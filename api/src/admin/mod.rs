@@ -1,6 +1,7 @@
 //! The actions of administrators.
 //!
-//! Within this wing: invitation ← user ← service ← client ← import ← revocation ← key ← mail ← audit ← replica ← overview ← pages.
+//! Within this wing: invitation ← user ← service ← client ← import ← revocation ← key ← mail ← audit ← replica ←
+//! overview ← pages.
 
 pub(crate) mod audit;
 pub mod client;

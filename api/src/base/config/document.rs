@@ -18,8 +18,8 @@ pub struct Setting {
 }
 
 /// The ids of the settings that contain secrets.
-pub(super) const SECRETS: [&str; 4] =
-    ["app_secret", "app_secret_previous", "database_url", "mail_url"];
+pub(super) const SECRETS: [&str; 5] =
+    ["app_secret", "app_secret_previous", "clients", "database_url", "mail_url"];
 
 /// The settings that `matches` contains, in the order of their definition. `from_file` contains the names of the
 /// environment variables that `.env` set.
