@@ -207,8 +207,8 @@ pub struct Config {
 
     /// Maximum lifetime of what an application got for a sign-in, however often it is refreshed, in seconds
     /// (60 to 315360000). A sign-out ends it earlier, unless the application asked for `offline_access`
-    #[arg(long, env = "GRANT_EXPIRES", global = true, value_name = "SECONDS",
-          default_value = "31536000", value_parser = clap::value_parser!(u64).range(60..=315_360_000))]
+    #[arg(long, env = "GRANT_EXPIRES", global = true, value_name = "TIME",
+          default_value = "31536000", value_parser = value::seconds(60..=315_360_000))]
     pub grant_expires: u64,
 
     /// Maximum time that a browser stays signed in to the web pages, however often it is used, in seconds
