@@ -1,4 +1,4 @@
-//! What a command finds when it checks something: each with a level, and with what to do.
+//! Findings of commands that check something, each with a level and with what to do.
 
 use std::process::ExitCode;
 
@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::print;
 
-/// How bad it is.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Level {
     /// Nothing has to be done.

@@ -78,7 +78,7 @@ fn interpolate(value: &str, known: impl Fn(&str) -> Option<String>) -> String {
     text + rest
 }
 
-/// What Python calls white space. Unicode does not count four of its control characters.
+/// Returns true for white space in the sense of Python. Unicode does not count four of its control characters.
 fn is_space(char: char) -> bool {
     char.is_whitespace() || ('\x1c'..='\x1f').contains(&char)
 }

@@ -167,7 +167,8 @@ fn parse_seconds(text: &str) -> Option<u64> {
 
 /// A time in its largest whole unit, in parentheses. Empty for seconds.
 fn in_units(seconds: u64) -> String {
-    let whole = UNITS[1..4].iter().rev().find(|(_, length)| seconds % length == 0 && seconds > 0);
+    let whole =
+        UNITS[1..4].iter().rev().find(|(_, length)| seconds > 0 && seconds.is_multiple_of(*length));
     whole.map_or(String::new(), |(name, length)| format!(" ({}{name})", seconds / length))
 }
 

@@ -1,4 +1,4 @@
-//! What a database is: its product, its version, its encoding and its clock. Operators want to know.
+//! The product, the version, the encoding and the clock of a database, for operators.
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement};
 
@@ -8,7 +8,7 @@ use crate::base::clock;
 /// The oldest version of PostgreSQL that its developers maintain and that Tessera is tested with.
 pub const OLDEST_POSTGRES: i32 = 13;
 
-/// What a database is.
+/// The facts about a database.
 #[derive(Debug, Clone)]
 pub struct About {
     /// The product.

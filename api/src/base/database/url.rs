@@ -59,7 +59,7 @@ impl DatabaseUrl {
         }
     }
 
-    /// What the URL asks for without effect, each as a sentence.
+    /// The requests of the URL that have no effect, each as a sentence.
     pub fn notes(&self) -> &[String] {
         match self {
             Self::Sqlite(_) => &[],
@@ -109,7 +109,7 @@ fn parse_sqlite(rest: &str) -> Result<DatabaseUrl, String> {
     Ok(DatabaseUrl::Sqlite(PathBuf::from(path)))
 }
 
-/// What to do with a parameter.
+/// The treatment of a parameter.
 enum Meaning {
     /// The driver knows it, perhaps by another name.
     Driver(&'static str, String),
@@ -219,7 +219,7 @@ const SEVERAL: &str = "must name one host: name the server that can be written, 
 
 const FORM: &str = "must be of the form postgres://user:password@host/database, where characters \
                     of user and password that are not letters or digits are percent-encoded (@ is \
-                    %40, / is %2F, # is %23)";
+                    %40, / is %2F, ? is %3F, # is %23)";
 
 fn parse_postgres(rest: &str) -> Result<DatabaseUrl, String> {
     let place = rest.strip_prefix("//").ok_or(FORM)?;

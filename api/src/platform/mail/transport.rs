@@ -214,17 +214,22 @@ fn message(
 /// Makes a part. It is encoded if a line would be longer than mail servers accept (RFC 5321, section 4.5.3.1.6).
 fn part(kind: ContentType, text: &str, encoding: Encoding) -> SinglePart {
     let lines: Vec<_> = text.lines().collect();
-    let is_short = lines.iter().all(|line| line.len() < 990);
+    let is_plain = |line: &&str| line.len() < 990 && !line.contains(['\r', '\0']);
+    let is_plain = lines.iter().all(is_plain);
     let text = lines.join("\r\n") + "\r\n";
-    let encoding = match encoding {
-        _ if text.is_ascii() && is_short => ContentTransferEncoding::SevenBit,
-        Encoding::None if is_short => ContentTransferEncoding::EightBit,
-        _ => ContentTransferEncoding::Base64,
+    let as_it_is = match encoding {
+        _ if is_plain && text.is_ascii() => Some(ContentTransferEncoding::SevenBit),
+        Encoding::None if is_plain => Some(ContentTransferEncoding::EightBit),
+        _ => None,
     };
     let builder = SinglePart::builder().header(kind);
-    match Body::new_with_encoding(text, encoding) {
-        Ok(body) => builder.body(body),
-        Err(bytes) => builder.body(bytes),
+    match as_it_is {
+        // The library would use quoted-printable for lines of more than 76 characters, such as links.
+        Some(encoding) => builder.body(Body::dangerous_pre_encoded(text.into_bytes(), encoding)),
+        None => match Body::new_with_encoding(text, ContentTransferEncoding::Base64) {
+            Ok(body) => builder.body(body),
+            Err(bytes) => builder.body(bytes),
+        },
     }
 }
 
