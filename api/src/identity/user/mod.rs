@@ -29,7 +29,7 @@ use crate::base::database::Database;
 use crate::base::error::{Code, Error, Result, TokenRefusal};
 use crate::base::listing::{Limit, Page};
 use crate::base::log_limit::OnceAMinute;
-use crate::base::mail_address::{folded, spellings, trimmed};
+use crate::base::mail_address::{spellings, trimmed};
 use crate::base::scope::{Scope, Scopes};
 
 /// A user, without their row and their password's hash.
@@ -266,9 +266,7 @@ pub async fn by_email(database: &Database, email: &str) -> Result<Option<Credent
     if email.contains('\0') || email.len() > 320 {
         return Ok(None);
     }
-    let spellings = spellings(email);
-    let rows = store::find_by_email(database.reader(), &spellings).await?;
-    Ok(first_spelled(rows, &spellings).map(Credentials::from))
+    by_email_in(database.reader(), email).await
 }
 
 /// Returns the row with the first of these spellings. Rows of earlier versions can have one address in several. They stay
@@ -302,7 +300,9 @@ pub async fn by_email_in(
     connection: &impl ConnectionTrait,
     email: &str,
 ) -> Result<Option<Credentials>> {
-    Ok(store::find_by_email(connection, email).await?.map(Credentials::from))
+    let spellings = spellings(email);
+    let rows = store::find_by_email(connection, &spellings).await?;
+    Ok(first_spelled(rows, &spellings).map(Credentials::from))
 }
 
 /// Returns the user with this id, and their password's hash.
@@ -468,14 +468,14 @@ pub async fn require_free(
 }
 
 /// Returns true if a row of an earlier version has an address in another spelling, or if the address can still take back
-/// the account of another user. The unique index decides about the spelling that new rows have.
+/// the account of another user. The unique index decides about the spelling of the row itself.
 async fn is_taken_otherwise(
     connection: &impl ConnectionTrait,
     email: &str,
     user: UserId,
 ) -> Result<bool> {
-    let folded = folded(email);
-    let others: Vec<_> = spellings(email).into_iter().filter(|other| *other != folded).collect();
+    let own = email.to_ascii_lowercase();
+    let others: Vec<_> = spellings(email).into_iter().filter(|other| *other != own).collect();
     if !others.is_empty() {
         let found = store::find_by_email(connection, &others).await?;
         if found.iter().any(|(row, _)| row.id != user) {
