@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write, stdin, stdout};
 use std::process::ExitCode;
 
 use api::base::config::Config;
+use api::base::mail_address::are_same;
 use api::identity::factor::Password;
 use api::identity::user::{Email, Profile};
 use api::self_service::registration::{self, Maker};
@@ -175,9 +176,8 @@ pub(crate) async fn named(operator: &Operator, named: &str) -> Result<Value, Str
         return Ok(user.map_err(|refused| refused.or_missing(none))?);
     }
     let users = operator.list(&format!("/users?q={}", encoded(named))).await?;
-    let is_named = |user: &Value| {
-        user["email"].as_str().is_some_and(|email| email.eq_ignore_ascii_case(named))
-    };
+    let is_named =
+        |user: &Value| user["email"].as_str().is_some_and(|email| are_same(email, named));
     users.into_iter().find(is_named).ok_or_else(none)
 }
 

@@ -13,8 +13,8 @@ pub struct Model {
     /// The id of the user.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: UserId,
-    /// The e-mail address: the local part as typed, the domain in lower case. It is unique if upper and lower case are
-    /// equal.
+    /// The e-mail address: the local part as typed, the domain in its ASCII spelling. Rows of earlier versions can have
+    /// another. It is unique if upper and lower case are equal.
     pub email: String,
     /// The hash of the password, in modular crypt format.
     pub hashed_password: Hidden,

@@ -128,7 +128,6 @@ async fn invalid_addresses_are_refused() {
         ".a@user.com",
         "a.@user.com",
         "a@-user.com",
-        "a@user.com\n",
         "a@user.com\0",
         "\"a\"@user.com",
         "a@[127.0.0.1]",

@@ -321,6 +321,7 @@ fn a_feature_has_files_with_known_names_only() {
             "session/open.rs",
             "session/refresh.rs",
             "verification/client.rs",
+            "verification/code.rs",
             "api_token/guess.rs",
             "api_token/secret.rs",
             "grant/client.rs",
@@ -339,7 +340,11 @@ fn a_feature_has_files_with_known_names_only() {
             "client/secret.rs",
             "client/settings.rs",
             "user/claim.rs",
+<<<<<<< HEAD
             "user/source.rs",
+=======
+            "user/email.rs",
+>>>>>>> inputs
             "user/previous_email.rs",
             "user/pending.rs",
             "user/table.rs",

@@ -23,6 +23,7 @@ use crate::app::App;
 use crate::base::claims::session_of;
 use crate::base::clock;
 use crate::base::error::{Code, Error, Result};
+use crate::base::mail_address::are_same;
 use crate::base::scope::{Scope, Scopes};
 use crate::identity::alert;
 use crate::identity::factor::Authentication;
@@ -110,7 +111,7 @@ impl Caller {
         let own = self.principal();
         match (name, own) {
             (None, own) => own.is_some(),
-            (Some(name), Some(own)) => name.eq_ignore_ascii_case(own.name()),
+            (Some(name), Some(own)) => are_same(name, own.name()),
             (Some(_), None) => false,
         }
     }

@@ -46,7 +46,8 @@ static SPEND: LazyLock<String> = LazyLock::new(|| {
     expires_at = case when created_at + $5 < $6 then created_at + $5 else $6 end \
     where id = $7 and user_id = $8 and generation = $9 and ended_at is null and expires_at > $2 \
     and exists (select 1 from \"user\" holder where holder.id = session.user_id \
-    and holder.is_active and (holder.is_verified or not $10)) \
+    and holder.is_active and (holder.is_verified or not $10) \
+    and holder.is_superuser in (true, false) and holder.is_verified in (true, false)) \
     returning {columns}, \
     (select holder.is_superuser from \"user\" holder where holder.id = session.user_id) as is_superuser, \
     (select profile.scopes from profile where profile.user_id = session.user_id) as scopes, \

@@ -22,6 +22,7 @@ use crate::admin::user::Regrant;
 use crate::base::clock::Timestamp;
 use crate::base::error::{Code, Result};
 use crate::base::listing::Page;
+use crate::base::mail_address::are_same;
 use crate::base::scope::{Scope, Scopes};
 use crate::http::browser_request::PageQuery;
 use crate::http::form::{Checkbox, Field, FilledForm, PageForm, Placement, placed};
@@ -297,7 +298,7 @@ async fn user_changed(
         }
         UserForm::DeleteToken { id } => delete_token(administrator, id).await,
         UserForm::Delete { email } => {
-            if !email.trim().eq_ignore_ascii_case(&user.email) {
+            if !are_same(&email, &user.email) {
                 return Err(invalid(
                     "email",
                     "confirm-wrong",

@@ -4,11 +4,11 @@ use entity::InvitationId;
 use entity::invitation::{Column, Entity, Model};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel,
-    QueryFilter, QueryOrder, QuerySelect,
+    QueryFilter, QueryOrder,
 };
 
 use crate::base::clock::Timestamp;
-use crate::base::database::delete_some;
+use crate::base::database::{delete_some, rows};
 
 pub(super) async fn insert(connection: &impl ConnectionTrait, row: Model) -> Result<(), DbErr> {
     row.into_active_model().reset_all().insert(connection).await.map(drop)
@@ -29,7 +29,7 @@ pub(super) async fn by_id(
     connection: &impl ConnectionTrait,
     id: InvitationId,
 ) -> Result<Option<Model>, DbErr> {
-    Entity::find_by_id(id).one(connection).await
+    rows::one(Entity::find_by_id(id), connection).await
 }
 
 pub(super) async fn by_digest(
@@ -37,11 +37,9 @@ pub(super) async fn by_digest(
     digest: &str,
     now: Timestamp,
 ) -> Result<Option<Model>, DbErr> {
-    Entity::find()
-        .filter(Column::Digest.eq(digest))
-        .filter(Column::ExpiresAt.gt(now.millis()))
-        .one(connection)
-        .await
+    let found =
+        Entity::find().filter(Column::Digest.eq(digest)).filter(Column::ExpiresAt.gt(now.millis()));
+    rows::one(found, connection).await
 }
 
 pub(super) async fn list(
@@ -53,7 +51,7 @@ pub(super) async fn list(
     if let Some(after) = after {
         query = query.filter(Column::FoldedEmail.gt(after));
     }
-    query.order_by_asc(Column::FoldedEmail).limit(limit).all(connection).await
+    rows::first(query.order_by_asc(Column::FoldedEmail), limit, connection).await
 }
 
 /// Deletes the row with a digest. Returns `false` if there is none that has not expired.

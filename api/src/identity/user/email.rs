@@ -17,6 +17,12 @@ const SPECIAL_USE_DOMAINS: [&str; 6] = ["arpa", "invalid", "local", "localhost",
 const NOT_VALID: &str = "The email address is not valid.";
 
 impl Email {
+    /// Takes an address that a row has. Earlier versions accepted addresses that are refused today, and their owners can
+    /// still confirm them and take them back.
+    pub(crate) fn of_row(text: String) -> Self {
+        text.parse().unwrap_or(Self(text))
+    }
+
     /// Returns the address as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -130,49 +136,52 @@ impl fmt::Display for Email {
 mod tests {
     use super::*;
 
+    /// Texts that are no addresses.
+    const REFUSED: &[&str] = &[
+        "a@b.co?x",
+        "a@b_c.co",
+        "a@1.2.3.4",
+        "a@b.0x7f",
+        "a@b.123",
+        "a@[1.2.3.4]",
+        "a@-b.co",
+        "a@b-.co",
+        "a@b..co",
+        "a@.b.co",
+        "a@b.co.",
+        "a@b.co/x",
+        "a@b.co#x",
+        "a@b.co:25",
+        "a@b%2ec.co",
+        "a b@c.co",
+        "a@b .co",
+        ".a@b.co",
+        "a.@b.co",
+        "a..b@c.co",
+        "a@b@c.co",
+        "\"a\"@b.co",
+        "A <a@b.co>",
+        "mailto:a@b.co?x",
+        "a,b@c.co",
+        "a;b@c.co",
+        "a(b)@c.co",
+        "a\u{200b}b@c.co",
+        "a@xn--.co",
+        "a@xn--0.co",
+        "a@b\u{202e}c.co",
+        "a@localhost",
+        "a@b.test",
+        "a@b.\u{ff54}est",
+        "a@b",
+        "@b.co",
+        "a@",
+        "a",
+        "",
+    ];
+
     #[test]
     fn addresses_are_refused_as_browsers_and_validators_refuse_them() {
-        for text in [
-            "a@b.co?x",
-            "a@b_c.co",
-            "a@1.2.3.4",
-            "a@b.0x7f",
-            "a@b.123",
-            "a@[1.2.3.4]",
-            "a@-b.co",
-            "a@b-.co",
-            "a@b..co",
-            "a@.b.co",
-            "a@b.co.",
-            "a@b.co/x",
-            "a@b.co#x",
-            "a@b.co:25",
-            "a@b%2ec.co",
-            "a b@c.co",
-            "a@b .co",
-            ".a@b.co",
-            "a.@b.co",
-            "a..b@c.co",
-            "a@b@c.co",
-            "\"a\"@b.co",
-            "A <a@b.co>",
-            "mailto:a@b.co?x",
-            "a,b@c.co",
-            "a;b@c.co",
-            "a(b)@c.co",
-            "a\u{200b}b@c.co",
-            "a@xn--.co",
-            "a@xn--0.co",
-            "a@b\u{202e}c.co",
-            "a@localhost",
-            "a@b.test",
-            "a@b.\u{ff54}est",
-            "a@b",
-            "@b.co",
-            "a@",
-            "a",
-            "",
-        ] {
+        for text in REFUSED {
             assert!(text.parse::<Email>().is_err(), "{text}");
         }
         for (text, email) in [

@@ -30,7 +30,7 @@ use crate::base::database::Database;
 use crate::base::error::{Code, Error, Result, TokenRefusal};
 use crate::base::listing::{Limit, Page};
 use crate::base::log_limit::OnceAMinute;
-use crate::base::mail_address::{folded, spellings, trimmed};
+use crate::base::mail_address::{spellings, trimmed};
 use crate::base::scope::{Scope, Scopes};
 
 /// A user, without their row and their password's hash.
@@ -469,14 +469,14 @@ pub async fn require_free(
 }
 
 /// Returns true if a row of an earlier version has an address in another spelling, or if the address can still take back
-/// the account of another user. The unique index decides about the spelling that new rows have.
+/// the account of another user. The unique index decides about the spelling of the row itself.
 async fn is_taken_otherwise(
     connection: &impl ConnectionTrait,
     email: &str,
     user: UserId,
 ) -> Result<bool> {
-    let folded = folded(email);
-    let others: Vec<_> = spellings(email).into_iter().filter(|other| *other != folded).collect();
+    let own = email.to_ascii_lowercase();
+    let others: Vec<_> = spellings(email).into_iter().filter(|other| *other != own).collect();
     if !others.is_empty() {
         let found = store::find_by_email(connection, &others).await?;
         if found.iter().any(|(row, _)| row.id != user) {

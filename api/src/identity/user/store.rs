@@ -127,6 +127,15 @@ fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
 }
 
+/// Returns the parts of addresses that a text means: its domain can be typed in another spelling than the stored one.
+fn parts_of_addresses(text: &str) -> Vec<String> {
+    if text.contains('@') {
+        return mail_address::spellings(text);
+    }
+    let ascii = mail_address::ascii_domain(text).filter(|_| !text.is_ascii());
+    std::iter::once(text.to_owned()).chain(ascii).collect()
+}
+
 /// Returns users in the order of the unique index on addresses, beginning after the address `after`.
 pub(super) async fn list(
     connection: &impl ConnectionTrait,
@@ -146,20 +155,15 @@ pub(super) async fn list(
         // The text is not a pattern.
         let pattern = LikeExpr::new(format!("%{}%", escaped(&text))).escape('\\');
         let lower = |column: SimpleExpr| SimpleExpr::from(Func::lower(column));
-        // The domain of an address can be typed in another spelling than the stored one.
-        let typed = mail_address::with_ascii_domain(&text);
-        let typed =
-            mail_address::ascii_domain(&typed).filter(|_| !text.is_ascii()).unwrap_or(typed);
-        let typed = LikeExpr::new(format!("%{}%", escaped(&typed))).escape('\\');
         let name = lower(Expr::col((profile::Entity, profile::Column::Name)));
         let surname = lower(Expr::col((profile::Entity, profile::Column::Surname)));
-        query = query.filter(
-            Condition::any()
-                .add(folded.clone().like(pattern.clone()))
-                .add(folded.clone().like(typed))
-                .add(name.like(pattern.clone()))
-                .add(surname.like(pattern)),
-        );
+        let mut wanted =
+            Condition::any().add(name.like(pattern.clone())).add(surname.like(pattern));
+        for part in parts_of_addresses(&text) {
+            let part = LikeExpr::new(format!("%{}%", escaped(&part))).escape('\\');
+            wanted = wanted.add(folded.clone().like(part));
+        }
+        query = query.filter(wanted);
     }
     for (column, wanted) in [
         (Column::IsActive, is_active),

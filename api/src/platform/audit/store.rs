@@ -5,8 +5,8 @@ use entity::audit_pending;
 use sea_orm::sea_query::{Asterisk, Expr};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr,
-    EntityTrait, ExprTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
-    Select, Statement,
+    EntityTrait, ExprTrait, IntoActiveModel, QueryFilter, QueryOrder, QueryResult, QuerySelect,
+    QueryTrait, Select, Statement,
 };
 
 use super::Filter;
@@ -95,7 +95,7 @@ pub(super) async fn spans(
     acts: Vec<&str>,
     subjects: Vec<String>,
 ) -> Result<Vec<(String, String, i64, i64)>, DbErr> {
-    Entity::find()
+    let found = Entity::find()
         .select_only()
         .columns([Column::Subject, Column::Act])
         .column_as(Column::At.min(), "first")
@@ -104,9 +104,15 @@ pub(super) async fn spans(
         .filter(Column::Act.is_in(acts))
         .group_by(Column::Subject)
         .group_by(Column::Act)
-        .into_tuple()
-        .all(connection)
-        .await
+        .build(connection.get_database_backend());
+    // A time that cannot be read is left out.
+    let get = |row: &QueryResult| -> Result<_, DbErr> {
+        let name = |index| row.try_get_by_index::<String>(index);
+        let time = |index| row.try_get_by_index::<i64>(index);
+        Ok((name(0)?, name(1)?, time(2)?, time(3)?))
+    };
+    let rows = connection.query_all_raw(found).await?;
+    Ok(rows.iter().filter_map(|row| get(row).ok()).collect())
 }
 
 pub(super) async fn list(

@@ -376,7 +376,7 @@ async fn change_email(
     client: Option<Binding>,
 ) -> Result<Outcome> {
     let email = email.value.map_err(|fault| invalid("email", "email-wrong", fault))?;
-    if email.as_str().eq_ignore_ascii_case(&signed_in.user.email) {
+    if email.is(&signed_in.user.email) {
         return Ok(Outcome::Flash("email-same"));
     }
     let mails = app.mail.sends();

@@ -236,7 +236,7 @@ async fn take_new_email(
     if !stands || !verification::spend_new(&*work, &found, token, &locked).await? {
         return Err(bad());
     }
-    let email: Email = found.email.parse().map_err(|_| bad())?;
+    let email = Email::of_row(found.email);
     let changes = Changes { email: Some(email), is_verified: Some(true), ..Changes::default() };
     let context = ChangeContext { own: true, kept: None, ip, client: None };
     let user = account::apply(app, &mut work, locked.user, changes, context).await?;
@@ -465,7 +465,7 @@ pub async fn restore_email(
     if !locked.user.is_active || locked.user.is_verified && !found.verified {
         return Err(bad());
     }
-    let email = found.email.parse().map_err(|_| bad())?;
+    let email = Email::of_row(found.email.clone());
     previous_email::forget_since(&*work, &found).await?;
     // The reader of the mail has proved that the address is theirs.
     let changes = Changes {

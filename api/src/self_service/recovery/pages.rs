@@ -11,6 +11,7 @@ use crate::access::caller::UserCaller;
 use crate::access::caller::page::{Form, PageRequest};
 use crate::access::session::Device;
 use crate::base::error::{Code, Error};
+use crate::base::mail_address::are_same;
 use crate::http::browser_request::PageQuery;
 use crate::http::paths::PageRoute;
 use crate::http::peer::PeerAddress;
@@ -307,7 +308,7 @@ fn verify_values(request: &PageRequest, found: &Addressee) -> Value {
 /// Returns true if the browser is signed in with this address.
 fn is_own(request: &PageRequest, email: &str) -> bool {
     let own = request.signed_in.as_ref().map(|signed_in| signed_in.user.email.as_str());
-    own.is_some_and(|own| own.eq_ignore_ascii_case(email))
+    own.is_some_and(|own| are_same(own, email))
 }
 
 #[handler]
