@@ -9,6 +9,7 @@ mod config;
 mod health;
 mod help;
 mod import;
+mod invitation;
 mod keys;
 mod log;
 mod manual;

@@ -4,11 +4,12 @@ use std::io::Read;
 use std::process::ExitCode;
 
 use api::base::config::{Config, Migrate, Secret};
+use api::base::error::Code;
 use clap::{Args, Subcommand};
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::operator::{Operator, Options, encoded};
+use crate::operator::{Operator, Options, Refused, encoded};
 use crate::print;
 
 #[derive(Debug, Args)]
@@ -37,6 +38,9 @@ enum Action {
         /// The scopes of the token, separated by commas; the owner must have them
         #[arg(long, value_name = "SCOPES", value_delimiter = ',')]
         scope: Vec<String>,
+        /// Create a service with this name and these scopes, if there is no such owner
+        #[arg(long)]
+        create_service: bool,
         #[command(flatten)]
         options: Options,
     },
@@ -91,7 +95,7 @@ const COLUMNS: [&str; 9] =
 
 pub(crate) async fn run(arguments: Arguments, config: Config) -> Result<ExitCode, String> {
     match arguments.action {
-        Action::Create { username, token, expire, name, scope, options } => {
+        Action::Create { username, token, expire, name, scope, create_service, options } => {
             let operator = Operator::new(options, config).await?;
             let scopes = Some(scope).filter(|scope| !scope.is_empty());
             let token = token.as_ref().map(secret).transpose()?;
@@ -102,7 +106,7 @@ pub(crate) async fn run(arguments: Arguments, config: Config) -> Result<ExitCode
                 "name": name,
                 "scopes": scopes,
             });
-            let made = operator.call(Method::POST, "/auth/tokens", Some(body)).await?;
+            let made = create(&operator, body, create_service).await?;
             let lines = format!(
                 "{}\nowner: {}, scopes: {}, expires: {}, id: {}",
                 print::text(&made["token"]),
@@ -186,6 +190,33 @@ pub(crate) async fn run(arguments: Arguments, config: Config) -> Result<ExitCode
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Creates an API token, and its owner first if that is a service that does not exist and `create_service` is true.
+async fn create(operator: &Operator, body: Value, create_service: bool) -> Result<Value, Refused> {
+    let send = || operator.call(Method::POST, "/auth/tokens", Some(body.clone()));
+    let owner = print::text(&body["username"]);
+    let refused = match send().await {
+        Err(refused) if refused.has(Code::ApiTokenUserUnknown) => refused,
+        answer => return answer,
+    };
+    if create_service && !owner.contains('@') {
+        let service = json!({ "name": owner, "scopes": body["scopes"] });
+        operator.call(Method::POST, "/admin/services", Some(service)).await?;
+        return send().await;
+    }
+    let sentence = if owner.contains('@') {
+        format!(
+            "there is no user {owner}: create the user with `tessera user create {owner}`, or invite them with \
+             `tessera user invite {owner}`"
+        )
+    } else {
+        format!(
+            "there is no service {owner}: create it with `tessera service create {owner}`, or add --create-service. \
+             The name of a user is an e-mail address: see `tessera user list`"
+        )
+    };
+    Err(refused.or_for(Code::ApiTokenUserUnknown, || sentence))
 }
 
 /// Returns a token as somebody pasted it. From standard input it takes several lines.

@@ -12,6 +12,7 @@ pub mod feed;
 pub mod former_email;
 mod hidden;
 mod id;
+pub mod invitation;
 pub mod job;
 pub mod notice;
 pub mod pending_email;
@@ -26,4 +27,6 @@ pub mod unclaimed;
 pub mod user;
 
 pub use hidden::Hidden;
-pub use id::{ApiTokenId, JobId, PrincipalId, ReplicaId, ServiceId, SessionId, UserId};
+pub use id::{
+    ApiTokenId, InvitationId, JobId, PrincipalId, ReplicaId, ServiceId, SessionId, UserId,
+};

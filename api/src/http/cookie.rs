@@ -16,9 +16,9 @@ use uuid::Uuid;
 
 use super::headers::CSRF_TOKEN;
 use crate::app::App;
-use crate::base::config::{Config, ConfigError, CsrfCheck};
+use crate::base::config::{Config, ConfigError};
 use crate::base::derived_key;
-use crate::base::error::{Code, Error, Result};
+use crate::base::error::{Code, Result};
 
 const NAME: &str = "tessera";
 const CSRF_NAME: &str = "tessera-csrf";
@@ -166,58 +166,7 @@ impl<'a> FromRequest<'a> for Cookies {
     }
 }
 
-/// A request that was not sent by a page of another site. Otherwise a form on another site could sign a browser in to
-/// an attacker's account, and the attacker would see what the user does.
-pub(crate) struct OwnPage;
-
-impl<'a> FromRequest<'a> for OwnPage {
-    async fn from_request(request: &'a Request, _: &mut RequestBody) -> poem::Result<Self> {
-        if is_own_or_listed(request) {
-            Ok(Self)
-        } else {
-            Err(Error::from(Code::CsrfTokenMismatch).into())
-        }
-    }
-}
-
-/// Fails if a page of another site may have caused this request with the cookie of a session.
-pub(crate) fn check_sender(app: &App, request: &Request, session: Uuid) -> Result<()> {
-    match app.config.front_end.csrf_check {
-        CsrfCheck::Token => app.csrf.check(request.headers(), session),
-        CsrfCheck::Origin if is_own_or_listed(request) => Ok(()),
-        CsrfCheck::Origin => Err(Code::CsrfTokenMismatch.into()),
-    }
-}
-
-/// Returns true if the request was not sent by a page of another site, or if the settings list its origin.
-fn is_own_or_listed(request: &Request) -> bool {
-    let listed = match (request.header(header::ORIGIN), request.data::<App>()) {
-        (Some(origin), Some(app)) => app.config.cors_origins.iter().any(|known| known.is(origin)),
-        _ => false,
-    };
-    listed || is_own(request)
-}
-
-/// Returns true if the request was not sent by a page of another site or of another origin.
-pub(super) fn is_own(request: &Request) -> bool {
-    let Some(origin) = request.headers().get(header::ORIGIN) else {
-        // Programs send no `Origin`. Browsers that send none send `Sec-Fetch-Site`.
-        let site = request.header("sec-fetch-site");
-        return matches!(site, None | Some("same-origin" | "none"));
-    };
-    let (Ok(origin), Some(app)) = (origin.to_str(), request.data::<App>()) else { return false };
-    let url = &app.config.public_url;
-    let host = request.header(header::HOST).unwrap_or_default();
-    let of_host = match origin.split_once("://") {
-        Some(("https", place)) => place == host,
-        // If callers use TLS, anyone on the way could have made a page that was loaded without it.
-        Some(("http", place)) => place == host && !url.is_https(),
-        _ => false,
-    };
-    of_host || url.is_of(origin)
-}
-
-/// The full name of a cookie: for the session, the one in the settings if there is one. The prefix `__Host-` prevents other hosts of the same domain from planting it.
+/// The full name of a cookie. The settings can name the cookie of a session. The prefix `__Host-` prevents other hosts of the same domain from planting it.
 fn full_name(app: &App, name: &str) -> String {
     if let (NAME, Some(own)) = (name, &app.config.front_end.cookie_name) {
         return own.as_str().to_owned();

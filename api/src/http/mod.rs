@@ -7,15 +7,18 @@ pub(crate) mod browser_request;
 pub(crate) mod cookie;
 pub(crate) mod docs;
 pub(crate) mod form;
+mod forwarded;
 pub(crate) mod headers;
 mod host;
 pub(crate) mod layers;
 pub(crate) mod null;
 pub(crate) mod openapi;
+pub(crate) mod own_page;
 pub(crate) mod page;
 pub(crate) mod paths;
 pub(crate) mod peer;
 pub(crate) mod server;
+mod slash;
 
 pub use cookie::CsrfKeys;
 pub use page::Pages;

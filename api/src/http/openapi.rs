@@ -90,6 +90,24 @@ pub(crate) fn document<T: OpenApi, W: Webhook>(
     document
 }
 
+/// Puts all operations of the document below the path of `PUBLIC_URL`, so that clients send their requests there.
+pub(crate) fn put_below(document: &mut Value, path: &str) {
+    if path.is_empty() {
+        return;
+    }
+    document["servers"][0]["url"] = path.into();
+    let schemes = document["components"]["securitySchemes"].as_object_mut();
+    let flows = schemes.into_iter().flat_map(|schemes| schemes.values_mut());
+    let flows = flows.filter_map(|scheme| scheme.get_mut("flows")?.as_object_mut()).flatten();
+    for (_, flow) in flows {
+        for name in ["tokenUrl", "refreshUrl"] {
+            if let Some(url) = flow.get_mut(name) {
+                *url = format!("{path}{}", url.as_str().unwrap_or_default()).into();
+            }
+        }
+    }
+}
+
 /// Gives each field of a form its example, or an empty one. Swagger UI would fill the form with the word "string".
 fn give_examples_to_forms(document: &mut Value) {
     let operations = document["paths"].as_object().into_iter().flat_map(Map::values);

@@ -21,6 +21,7 @@ use crate::base::error::{Code, Error, Result, TokenRefusal};
 use crate::base::request_context::{CallerIds, note_caller};
 use crate::http::app;
 use crate::http::cookie::{self, Cookies};
+use crate::http::own_page;
 use crate::http::peer::peer_address;
 use crate::platform::rate_limit;
 
@@ -81,7 +82,7 @@ impl Caller {
         let (claims, user) = session::authenticate(app, token).await?;
         note_holder(&claims);
         if in_cookie && !request.method().is_safe() {
-            cookie::check_sender(app, request, session_of(&claims).0)?;
+            own_page::check_sender(app, request, session_of(&claims).0)?;
         }
         if in_cookie && session::is_in_its_second_half(&claims) {
             renew(app, request, &claims).await;
@@ -205,7 +206,7 @@ impl CookieHolder {
         match session::authenticate(app, token).await {
             Ok((claims, _)) => {
                 note_holder(&claims);
-                cookie::check_sender(app, request, session_of(&claims).0)?;
+                own_page::check_sender(app, request, session_of(&claims).0)?;
                 Ok(Self { claims })
             }
             Err(error) => {
@@ -288,8 +289,7 @@ impl<'a> FromRequest<'a> for Device {
 }
 
 pub(crate) fn device(request: &Request) -> Device {
-    let proxies = request.data::<App>().map_or(&[][..], |app| &app.config.trusted_proxies);
-    let ip = peer_address(request, proxies);
+    let ip = request.data::<App>().and_then(|app| peer_address(request, &app.config));
     let user_agent = request
         .header(header::USER_AGENT)
         .map(|name| name.chars().filter(|char| !char.is_control()).take(256).collect());

@@ -11,8 +11,9 @@ use crate::app::App;
 use crate::base::error::{Code, Result};
 use crate::http::Tag;
 use crate::http::body::{Accepts, Body, Fields, Input};
-use crate::http::cookie::{Cookies, OwnPage};
+use crate::http::cookie::Cookies;
 use crate::http::openapi::Note;
+use crate::http::own_page::OwnPage;
 use crate::identity::factor::password_check::{self, Account};
 use crate::identity::factor::{Authentication, Password};
 

@@ -5,6 +5,7 @@ mod environment;
 mod fault;
 mod front_end;
 mod mail;
+mod network;
 mod origin;
 mod page;
 pub(crate) mod secret;
@@ -20,6 +21,7 @@ pub use environment::{load_env_file, not_text, server_is_named, state_folder};
 pub use fault::ConfigError;
 pub use front_end::{CookieName, CsrfCheck, FrontEndSettings, PathPrefix};
 pub use mail::MailSettings;
+pub use network::{AllowedHeader, ForwardedHeader, NetworkSettings};
 pub use origin::{Origin, PublicUrl};
 pub use page::{Color, Contact, PageSettings};
 pub use value::{LogFormat, Migrate, Registration, Secret, SqliteSynchronous};
@@ -257,11 +259,15 @@ pub struct Config {
           default_value = "true", value_parser = BoolishValueParser::new())]
     pub rate_limit: bool,
 
-    /// Proxies whose X-Forwarded-For header Tessera accepts as the client's address: IP addresses and networks,
+    /// Proxies from which Tessera accepts the client's address in FORWARDED_HEADER: IP addresses and networks,
     /// separated by commas, for example `10.0.0.0/8,::1`
     #[arg(long, env = "TRUSTED_PROXIES", global = true, value_name = "NETWORKS",
           value_delimiter = ',', value_parser = value::parse_network)]
     pub trusted_proxies: Vec<IpNet>,
+
+    /// The settings of requests that come through proxies or from pages of other origins.
+    #[command(flatten)]
+    pub network: NetworkSettings,
 
     /// The settings of mail.
     #[command(flatten)]
@@ -275,7 +281,8 @@ pub struct Config {
     #[command(flatten)]
     pub front_end: FrontEndSettings,
 
-    /// Who can create an account: anyone (open), or only operators (closed)
+    /// The people who can register: anyone (open), only invited people (invite), or nobody (closed). Superusers can
+    /// always create and invite users
     #[arg(
         long,
         env = "REGISTRATION",

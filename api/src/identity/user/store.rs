@@ -13,7 +13,8 @@ use sea_orm::{
 
 use super::{Filter, PasswordHash, User};
 use crate::base::clock::Timestamp;
-use crate::base::database::delete_some;
+use crate::base::database::{delete_some, rows};
+use crate::base::mail_address;
 
 type Row = (Model, Option<profile::Model>);
 
@@ -65,20 +66,15 @@ pub(super) async fn find(
     connection: &impl ConnectionTrait,
     id: UserId,
 ) -> Result<Option<Row>, DbErr> {
-    with_profile(Entity::find_by_id(id)).one(connection).await
+    rows::one(with_profile(Entity::find_by_id(id)), connection).await
 }
 
 pub(super) async fn find_emails(
     connection: &impl ConnectionTrait,
     ids: Vec<UserId>,
 ) -> Result<Vec<(UserId, String)>, DbErr> {
-    Entity::find()
-        .select_only()
-        .columns([Column::Id, Column::Email])
-        .filter(Column::Id.is_in(ids))
-        .into_tuple()
-        .all(connection)
-        .await
+    let found = rows::all(Entity::find().filter(Column::Id.is_in(ids)), connection).await?;
+    Ok(found.into_iter().map(|row| (row.id, row.email)).collect())
 }
 
 /// Locks a user until the transaction ends, but allows others to insert rows that refer to the user. Otherwise such an
@@ -87,44 +83,48 @@ pub(super) async fn find_and_lock(
     connection: &impl ConnectionTrait,
     id: UserId,
 ) -> Result<Option<Row>, DbErr> {
-    let user = Entity::find_by_id(id).lock(LockType::NoKeyUpdate).one(connection).await?;
+    let user = rows::one(Entity::find_by_id(id).lock(LockType::NoKeyUpdate), connection).await?;
     let Some(user) = user else { return Ok(None) };
     // A separate query: PostgreSQL cannot lock the optional row of an outer join.
-    let profile = profile::Entity::find_by_id(id).one(connection).await?;
-    Ok(Some((user, profile)))
+    let profile = profile::Entity::find_by_id(id);
+    let found = rows::one(profile.clone(), connection).await?;
+    // A profile that cannot be read can hold scopes that the user does not have.
+    let is_odd = found.is_none() && profile.count(connection).await? > 0;
+    Ok((!is_odd).then_some((user, found)))
 }
 
 /// Returns the superusers who can sign in, with their addresses.
 pub(super) async fn find_superusers(
     connection: &impl ConnectionTrait,
 ) -> Result<Vec<(UserId, String)>, DbErr> {
-    Entity::find()
-        .select_only()
-        .columns([Column::Id, Column::Email])
+    let superusers = Entity::find()
         .filter(Column::IsSuperuser.eq(true))
         .filter(Column::IsActive.eq(true))
-        .order_by_asc(Column::Id)
-        .into_tuple()
-        .all(connection)
-        .await
+        .order_by_asc(Column::Id);
+    let found = rows::all(superusers, connection).await?;
+    Ok(found.into_iter().map(|row| (row.id, row.email)).collect())
 }
 
 /// Returns the superusers who can sign in, and locks them in the order of their ids until the transaction ends.
 pub(super) async fn hold_superusers(
     connection: &impl ConnectionTrait,
 ) -> Result<Vec<UserId>, DbErr> {
-    let rows = Entity::find()
+    let superusers = Entity::find()
         .filter(Column::IsSuperuser.eq(true))
         .filter(Column::IsActive.eq(true))
         .order_by_asc(Column::Id)
-        .lock(LockType::NoKeyUpdate)
-        .all(connection)
-        .await?;
+        .lock(LockType::NoKeyUpdate);
+    let rows = rows::all(superusers, connection).await?;
     Ok(rows.into_iter().map(|row| row.id).collect())
 }
 
 pub(super) async fn delete(connection: &impl ConnectionTrait, id: UserId) -> Result<(), DbErr> {
     Entity::delete_by_id(id).exec(connection).await.map(drop)
+}
+
+/// Returns a text as a part of a pattern that matches only this text.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
 }
 
 /// Returns users in the order of the unique index on addresses, beginning after the address `after`.
@@ -144,14 +144,19 @@ pub(super) async fn list(
             _ => text.to_ascii_lowercase(),
         };
         // The text is not a pattern.
-        let escaped = text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
-        let pattern = LikeExpr::new(format!("%{escaped}%")).escape('\\');
+        let pattern = LikeExpr::new(format!("%{}%", escaped(&text))).escape('\\');
         let lower = |column: SimpleExpr| SimpleExpr::from(Func::lower(column));
+        // The domain of an address can be typed in another spelling than the stored one.
+        let typed = mail_address::with_ascii_domain(&text);
+        let typed =
+            mail_address::ascii_domain(&typed).filter(|_| !text.is_ascii()).unwrap_or(typed);
+        let typed = LikeExpr::new(format!("%{}%", escaped(&typed))).escape('\\');
         let name = lower(Expr::col((profile::Entity, profile::Column::Name)));
         let surname = lower(Expr::col((profile::Entity, profile::Column::Surname)));
         query = query.filter(
             Condition::any()
                 .add(folded.clone().like(pattern.clone()))
+                .add(folded.clone().like(typed))
                 .add(name.like(pattern.clone()))
                 .add(surname.like(pattern)),
         );
@@ -168,7 +173,7 @@ pub(super) async fn list(
     if let Some(after) = after {
         query = query.filter(folded.clone().gt(after.to_ascii_lowercase()));
     }
-    QueryOrder::order_by(query, folded, Order::Asc).limit(limit).all(connection).await
+    rows::first(QueryOrder::order_by(query, folded, Order::Asc), limit, connection).await
 }
 
 pub(super) async fn count(connection: &impl ConnectionTrait) -> Result<u64, DbErr> {
@@ -183,14 +188,15 @@ fn folded_email(connection: &impl ConnectionTrait) -> SimpleExpr {
     }
 }
 
-/// Finds a user by address. It compares as the unique index does, so that the index is used.
+/// Finds the users with an address, whose spellings are in lower case. It compares as the unique index does, so that the
+/// index is used.
 pub(super) async fn find_by_email(
     connection: &impl ConnectionTrait,
-    email: &str,
-) -> Result<Option<Row>, DbErr> {
+    spellings: &[String],
+) -> Result<Vec<Row>, DbErr> {
     let column = folded_email(connection);
-    let found = Entity::find().filter(column.eq(email.to_ascii_lowercase()));
-    with_profile(found).one(connection).await
+    let found = Entity::find().filter(column.is_in(spellings.iter().cloned()));
+    rows::all(with_profile(found), connection).await
 }
 
 pub(super) async fn update(
@@ -259,7 +265,7 @@ pub(super) async fn formers_of(
 /// Returns true if an address can still take back the account of another user.
 pub(super) async fn is_reserved(
     connection: &impl ConnectionTrait,
-    email: &str,
+    spellings: &[String],
     user: UserId,
     now: Timestamp,
 ) -> Result<bool, DbErr> {
@@ -268,7 +274,7 @@ pub(super) async fn is_reserved(
         _ => Func::lower(Expr::col((former_email::Entity, former_email::Column::Email))).into(),
     };
     let found = former_email::Entity::find()
-        .filter(column.eq(email.to_ascii_lowercase()))
+        .filter(column.is_in(spellings.iter().cloned()))
         .filter(former_email::Column::UserId.ne(user))
         .filter(former_email::Column::Verified.eq(true))
         .filter(former_email::Column::ExpiresAt.gt(now.millis()))

@@ -15,7 +15,7 @@ use crate::http::null::Null;
 use crate::http::openapi::Note;
 use crate::http::peer::PeerAddress;
 use crate::identity::factor::Password;
-use crate::identity::user::Email;
+use crate::identity::user::SoughtEmail;
 use crate::identity::user::http::UserResponse;
 use crate::identity::verification::client::CodeClient;
 use crate::identity::verification::{Proof, Purpose};
@@ -80,10 +80,10 @@ impl Example for MailRequest {
 }
 
 impl Input for MailRequest {
-    type Parsed = Email;
+    type Parsed = SoughtEmail;
     const ACCEPTS: Accepts = Accepts::Json;
 
-    fn read(fields: &mut Fields) -> Option<Email> {
+    fn read(fields: &mut Fields) -> Option<SoughtEmail> {
         let email = fields.required("email")?;
         fields.email("email", &email)
     }
@@ -169,10 +169,10 @@ impl Input for ResetPasswordRequest {
 
 fn proof(fields: &mut Fields) -> Option<Proof> {
     if !fields.has("code") {
-        return fields.required("token").map(Proof::Token);
+        return fields.required("token").map(|token| Proof::of_token(&token));
     }
     let (email, code) = (fields.required("email"), fields.required("code"));
-    Some(Proof::Code { email: email?, code: code?, binding: None })
+    Some(Proof::of_code(email?, &code?))
 }
 
 /// The proof from the mail to a previous address.
