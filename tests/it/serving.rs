@@ -1,6 +1,6 @@
 //! Limits, deadlines, headers, the log, and the stop of a server.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -40,6 +40,32 @@ async fn an_endless_body_is_cut_off() {
     let answer = server.raw(announced);
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
     assert!(answer.ends_with(r#"{"detail":"CONTENT_TOO_LARGE"}"#), "{answer}");
+}
+
+/// A client that sends everything before it reads the answer must be able to.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_large_request_is_answered_before_the_connection_is_closed() {
+    let server = Server::start().await;
+    let post = "POST /auth/register HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
+    for (begin, status) in [
+        (format!("{post}Content-Length: 1000000\r\n\r\n"), 413),
+        (format!("{post}Transfer-Encoding: chunked\r\n\r\nF4240\r\n{}", "x".repeat(70_000)), 413),
+        (format!("GET /health/live HTTP/1.1\r\nHost: x\r\nX: {}", "x".repeat(20_000)), 431),
+    ] {
+        let mut stream = TcpStream::connect(server.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.write_all(begin.as_bytes()).unwrap();
+        // The server has refused the request.
+        stream.peek(&mut [0]).unwrap();
+        for _ in 0..15 {
+            let sent = stream.write_all(&[b'x'; 60_000]);
+            sent.unwrap_or_else(|error| panic!("{status}: the client could not send: {error}"));
+        }
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+        assert!(answer.to_lowercase().contains("connection: close"), "{answer}");
+    }
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ pub(crate) mod body;
 pub(crate) mod browser_request;
 pub(crate) mod cookie;
 pub(crate) mod docs;
+pub(crate) mod flow;
 pub(crate) mod form;
 mod forwarded;
 pub(crate) mod headers;
@@ -17,10 +18,12 @@ pub(crate) mod own_page;
 pub(crate) mod page;
 pub(crate) mod paths;
 pub(crate) mod peer;
+mod places;
 pub(crate) mod server;
 mod slash;
 
 pub use cookie::CsrfKeys;
+pub use flow::FlowSeals;
 pub use page::Pages;
 pub use server::Bound;
 

@@ -2,24 +2,31 @@
 //! busy loop if file descriptors run out, and delays small answers by Nagle's algorithm.
 
 use std::convert::Infallible;
-use std::future::Future;
-use std::io;
+use std::future::{Future, poll_fn};
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use ipnet::IpNet;
 use poem::http::uri::Scheme;
+use poem::http::{HeaderValue, header};
 use poem::web::{LocalAddr, RemoteAddr};
 use poem::{Endpoint, Response};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
+
+use super::places::{PATIENCE, Place, Places, Progress};
 
 /// The time limit for the head of a request, and for an idle connection.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
@@ -30,8 +37,11 @@ const WRITE_WITHIN: Duration = Duration::from_secs(30);
 /// The maximum size of the head of a request, in bytes.
 const MAX_HEAD: usize = 16 * 1024;
 
-/// The time that a connection without a request stays open if the server needs its place or stops.
-const LINGER: Duration = Duration::from_secs(1);
+/// The time limit for discarding the rest of a request that was refused before it had arrived (RFC 9112, section 9.6).
+const DISCARD_WITHIN: Duration = Duration::from_secs(2);
+
+/// The maximum size of the rest of a request that is discarded, in bytes.
+const MAX_DISCARDED: usize = 4 * 1024 * 1024;
 
 /// The time that the server waits for running requests when it stops.
 const DRAIN_WITHIN: Duration = Duration::from_secs(15);
@@ -63,29 +73,25 @@ impl Bound {
     }
 }
 
-/// Serves until `shutdown` resolves, and then finishes the running requests.
+/// Serves until `shutdown` resolves, and then finishes the running requests. Connections from `proxies` carry the
+/// requests of many clients.
 pub(crate) async fn serve(
     service: impl Endpoint<Output = Response> + 'static,
     bound: Bound,
+    proxies: Vec<IpNet>,
     shutdown: impl Future<Output = ()>,
 ) {
     let service = Arc::new(service);
     let (stop, stopping) = watch::channel(());
-    let wanted = Arc::new(watch::Sender::new(()));
-    let permits = Arc::new(Semaphore::new(bound.connections));
+    let places = Places::new(bound.connections, proxies);
     {
         let mut shutdown = pin!(shutdown);
         loop {
             tokio::select! {
                 () = &mut shutdown => break,
-                accepted = accept(&bound.listener, &permits, &wanted) => {
-                    let (stream, peer, permit) = accepted;
+                (stream, peer, place) = accept(&bound.listener, &places) => {
                     let service = Arc::clone(&service);
-                    let ends = Ends { stopping: stopping.clone(), wanted: wanted.subscribe() };
-                    tokio::spawn(async move {
-                        connection(stream, peer, service, ends).await;
-                        drop(permit);
-                    });
+                    tokio::spawn(connection(stream, peer, place, service, stopping.clone()));
                 }
             }
         }
@@ -98,37 +104,16 @@ pub(crate) async fn serve(
     }
 }
 
-/// The signals that end a connection without a request.
-struct Ends {
-    stopping: watch::Receiver<()>,
-    wanted: watch::Receiver<()>,
-}
-
-impl Ends {
-    async fn wait(&mut self) {
-        tokio::select! {
-            _ = self.stopping.changed() => {}
-            _ = self.wanted.changed() => {}
-        }
-    }
-}
-
-/// Accepts the next connection. If the maximum number is reached, connections without a request are closed, so that
-/// silent callers do not lock out others. If file descriptors run out, this waits for a moment before it tries again.
-async fn accept(
-    listener: &TcpListener,
-    permits: &Arc<Semaphore>,
-    wanted: &watch::Sender<()>,
-) -> (TcpStream, SocketAddr, Option<tokio::sync::OwnedSemaphorePermit>) {
-    let permit = loop {
-        match timeout(LINGER, Arc::clone(permits).acquire_owned()).await {
-            Ok(permit) => break permit.ok(),
-            Err(_) => wanted.send_replace(()),
-        }
-    };
+/// Accepts the next connection that gets a place. If file descriptors run out, this waits for a moment before it tries
+/// again.
+async fn accept(listener: &TcpListener, places: &Arc<Places>) -> (TcpStream, SocketAddr, Place) {
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => return (stream, peer, permit),
+            Ok((stream, peer)) => {
+                if let Some(place) = places.admit(peer.ip()).await {
+                    return (stream, peer, place);
+                }
+            }
             Err(error) => {
                 tracing::warn!(error.cause = %error, "a connection could not be accepted");
                 sleep(Duration::from_millis(50)).await;
@@ -140,38 +125,209 @@ async fn accept(
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
+    place: Place,
     service: Arc<impl Endpoint<Output = Response> + 'static>,
-    mut ends: Ends,
+    mut stopping: watch::Receiver<()>,
 ) {
     let _ = stream.set_nodelay(true);
     let Ok(local) = stream.local_addr() else { return };
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(WRITE_WITHIN));
-    let busy = Arc::new(AtomicBool::new(false));
-    let is_busy = Arc::clone(&busy);
+    let progress = place.progress();
+    let noted = Arc::clone(progress);
     let answer = service_fn(move |request| {
-        let (service, busy) = (Arc::clone(&service), Arc::clone(&busy));
+        let (service, progress) = (Arc::clone(&service), Arc::clone(&noted));
         let local = LocalAddr(poem::Addr::SocketAddr(local));
         let remote = RemoteAddr(poem::Addr::SocketAddr(peer));
-        async move {
-            busy.store(true, Ordering::Relaxed);
-            let response =
-                service.get_response((request, local, remote, Scheme::HTTP).into()).await;
-            busy.store(false, Ordering::Relaxed);
-            Ok::<_, Infallible>(hyper::Response::from(response))
-        }
+        let request = with_arrival(request, &progress);
+        // Boxed, because hyper would copy the whole future.
+        Box::pin(async move {
+            let request = (request, local, remote, Scheme::HTTP).into();
+            let response = service.get_response(request).await;
+            Ok::<_, Infallible>(answering(response, progress))
+        })
     });
-    let connection = http1::Builder::new()
+    let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_WITHIN)
         .max_buf_size(MAX_HEAD)
-        .serve_connection(TokioIo::new(Box::pin(stream)), answer);
-    let mut connection = pin!(connection);
-    // An error is the client's: a head that cannot be read, or a broken connection.
-    tokio::select! {
-        _ = connection.as_mut() => return,
-        () = ends.wait() => connection.as_mut().graceful_shutdown(),
+        .serve_connection(TokioIo::new(Watched::new(stream, Arc::clone(progress))), answer);
+    let ended = tokio::select! {
+        ended = poll_fn(|context| connection.poll_without_shutdown(context)) => ended,
+        () = progress.left() => return,
+        _ = stopping.changed() => {
+            Pin::new(&mut connection).graceful_shutdown();
+            // A running request is answered, but half a head is not waited for.
+            loop {
+                let end = poll_fn(|context| connection.poll_without_shutdown(context));
+                match timeout(PATIENCE, end).await {
+                    Ok(ended) => break ended,
+                    Err(_) if progress.is_in_flight() => {}
+                    Err(_) => return,
+                }
+            }
+        }
+    };
+    // An error is the client's: a head that cannot be read, which was answered, or a broken connection.
+    if progress.is_unread() && !ended.is_err_and(|error| error.is_timeout()) {
+        let stream = connection.into_parts().io.into_inner();
+        tokio::select! {
+            _ = timeout(DISCARD_WITHIN, discard(stream)) => {}
+            () = progress.left() => {}
+        }
     }
-    // A running request is answered, but half a head is not waited for.
-    while timeout(LINGER, connection.as_mut()).await.is_err() && is_busy.load(Ordering::Relaxed) {}
+}
+
+/// Notes that the head of a request has arrived. If a body follows, its reader must note that it has arrived too.
+fn with_arrival(
+    mut request: hyper::Request<Incoming>,
+    progress: &Arc<Progress>,
+) -> hyper::Request<Incoming> {
+    if request.body().is_end_stream() {
+        progress.arrived();
+    } else {
+        progress.expects_body();
+        request.extensions_mut().insert(Arrival(Arc::clone(progress)));
+    }
+    request
+}
+
+/// The answer, which notes when it has been passed on. If the request has not arrived, it is the last answer of the
+/// connection.
+fn answering(
+    response: Response,
+    progress: Arc<Progress>,
+) -> hyper::Response<Answer<impl Body<Data = Bytes, Error = io::Error> + Unpin>> {
+    let arrived = progress.answers();
+    let mut response = hyper::Response::from(response).map(|body| Answer { body, progress });
+    if !arrived {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// Ends the server's side of a connection and discards what the client still sends. If the connection were closed
+/// before the client has sent everything, its system could discard the answer.
+async fn discard(mut stream: Watched) {
+    if stream.shutdown().await.is_err() {
+        return;
+    }
+    let mut buffer = vec![0; 16 * 1024];
+    let mut rest = MAX_DISCARDED;
+    while let Ok(read) = stream.read(&mut buffer).await {
+        match rest.checked_sub(read) {
+            Some(left) if read > 0 => rest = left,
+            _ => return,
+        }
+    }
+}
+
+/// In the extensions of a request whose body was not there when its head had arrived.
+#[derive(Clone)]
+pub(super) struct Arrival(Arc<Progress>);
+
+impl Arrival {
+    /// Notes that the body has arrived. Returns false if the connection is being closed; then the request must not be
+    /// executed.
+    pub(super) fn is_complete(&self) -> bool {
+        self.0.arrived()
+    }
+}
+
+/// The body of an answer, which notes its end.
+struct Answer<B> {
+    body: B,
+    progress: Arc<Progress>,
+}
+
+impl<B> Drop for Answer<B> {
+    fn drop(&mut self) {
+        self.progress.answered();
+    }
+}
+
+impl<B: Body + Unpin> Body for Answer<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A connection that notes when bytes arrive and when the client takes some.
+struct Watched {
+    stream: Pin<Box<TimeoutStream<TcpStream>>>,
+    progress: Arc<Progress>,
+}
+
+impl Watched {
+    fn new(stream: TcpStream, progress: Arc<Progress>) -> Self {
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(WRITE_WITHIN));
+        Self { stream: Box::pin(stream), progress }
+    }
+
+    fn note(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if matches!(written, Poll::Ready(Ok(1..))) {
+            self.progress.sent();
+        }
+        written
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = self.stream.as_mut().poll_read(context, buffer);
+        if buffer.filled().len() > before {
+            self.progress.received();
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = self.stream.as_mut().poll_write(context, bytes);
+        self.note(written)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.as_mut().poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.as_mut().poll_shutdown(context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = self.stream.as_mut().poll_write_vectored(context, parts);
+        self.note(written)
+    }
 }

@@ -1,10 +1,32 @@
 //! Many slow or silent callers.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::support::{Server, eventually};
+
+/// Connects from `127.0.0.last`, and never waits for the server. The client takes little of an answer at once.
+async fn connect_from(last: u8, server: SocketAddr) -> Option<TcpStream> {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.bind(SocketAddr::from(([127, 0, 0, last], 0))).unwrap();
+    let connected = tokio::time::timeout(Duration::from_secs(2), socket.connect(server)).await;
+    connected.ok()?.ok()?.into_std().ok()
+}
+
+/// Reads what has arrived. Returns `None` if the connection was closed.
+fn arrived(mut stream: &TcpStream) -> Option<Vec<u8>> {
+    let mut bytes = vec![0; 64];
+    match stream.read(&mut bytes) {
+        Ok(0) => None,
+        Ok(read) => Some(bytes[..read].to_vec()),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Some(Vec::new()),
+        Err(_) => None,
+    }
+}
 
 /// Callers who send nothing, half a head, single bytes, or half a body, or who are idle after an answer: all of them
 /// at once. Meanwhile the server answers others.
@@ -74,13 +96,13 @@ async fn a_server_without_free_file_descriptors_waits_and_recovers() {
 async fn silent_callers_do_not_lock_out_others() {
     let server = Server::setup().with_shell_limits("ulimit -n 192").start().await;
     let address = server.address;
-    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let stopped = std::sync::Arc::clone(&stop);
-    let rounds = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
-    let round = std::sync::Arc::clone(&rounds);
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    let rounds = Arc::new(AtomicUsize::new(0));
+    let round = Arc::clone(&rounds);
     let silence = std::thread::spawn(move || {
         let mut streams: Vec<TcpStream> = Vec::new();
-        while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
+        while !stopped.load(Ordering::Relaxed) {
             streams.retain_mut(|stream| {
                 let _ = stream.set_nonblocking(true);
                 !matches!(stream.read(&mut [0]), Ok(0))
@@ -90,21 +112,19 @@ async fn silent_callers_do_not_lock_out_others() {
                 let _ = stream.write_all(b"GET /");
                 streams.push(stream);
             }
-            round.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            round.fetch_add(1, Ordering::Relaxed);
             // They connect again soon, but leave CPU time to the server.
             std::thread::sleep(Duration::from_millis(50));
         }
     });
-    eventually("silent callers use all connections", async || {
-        rounds.load(std::sync::atomic::Ordering::Relaxed) > 3
-    })
-    .await;
+    eventually("silent callers use all connections", async || rounds.load(Ordering::Relaxed) > 3)
+        .await;
     for _ in 0..3 {
         let live = server.get("/health/live").header("connection", "close").send();
         let live = tokio::time::timeout(Duration::from_secs(20), live).await;
         live.expect("silent callers lock others out").expect_status(200);
     }
-    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    stop.store(true, Ordering::Relaxed);
     silence.join().unwrap();
 }
 
@@ -123,4 +143,77 @@ async fn thousands_of_idle_connections_do_not_prevent_requests() {
     let resident = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
     let kilobytes: u64 = resident.split_whitespace().nth(1).unwrap().parse().unwrap();
     assert!(kilobytes < 300_000, "{resident}");
+}
+
+/// There are more slow callers than places, from three addresses, and they connect again after they are disconnected.
+/// They must give way to others long before the deadline for their request, so none of them gets an answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_arrive_slowly_give_way_to_others() {
+    // This allows 172 connections.
+    let server = Server::setup().with_shell_limits("ulimit -n 300").start().await;
+    let head = "POST /auth/register HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
+    for start in [
+        format!("{head}Content-Length: 2000\r\n\r\n{{"),
+        format!("{head}Transfer-Encoding: chunked\r\n\r\n7D0\r\n{{"),
+        format!("{head}X: "),
+    ] {
+        let address = server.address;
+        let stop = Arc::new(AtomicBool::new(false));
+        let (rounds, answers) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (stopped, round, answered) =
+            (Arc::clone(&stop), Arc::clone(&rounds), Arc::clone(&answers));
+        let began = start.clone();
+        let drip = tokio::spawn(async move {
+            let mut streams: Vec<TcpStream> = Vec::new();
+            while !stopped.load(Ordering::Relaxed) {
+                streams.retain_mut(|stream| {
+                    let came = arrived(stream);
+                    let got = came.as_ref().is_some_and(|bytes| !bytes.is_empty());
+                    answered.fetch_add(usize::from(got), Ordering::Relaxed);
+                    came.is_some() && stream.write_all(b" ").is_ok()
+                });
+                for last in (1..=3).cycle().take(240 - streams.len()) {
+                    let Some(mut stream) = connect_from(last, address).await else { break };
+                    let _ = stream.write_all(start.as_bytes());
+                    streams.push(stream);
+                }
+                round.fetch_add(1, Ordering::Relaxed);
+                // They send a byte soon again, but leave CPU time to the server.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        });
+        eventually("slow callers use all connections", async || rounds.load(Ordering::Relaxed) > 1)
+            .await;
+        for _ in 0..3 {
+            let live = server.get("/health/live").header("connection", "close").send();
+            let live = tokio::time::timeout(Duration::from_secs(20), live).await;
+            live.expect("slow callers lock others out").expect_status(200);
+        }
+        let answers = answers.load(Ordering::Relaxed);
+        assert_eq!(answers, 0, "others waited for the deadline of slow callers: {began:?}");
+        stop.store(true, Ordering::Relaxed);
+        drip.await.unwrap();
+    }
+}
+
+/// One address opens more connections than it may have. Only its own are closed.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_address_has_at_most_half_of_the_places() {
+    for (proxies, many, stay) in [("192.0.2.1", 200, 86), ("127.0.0.2", 130, 130)] {
+        let server = Server::setup()
+            .with_shell_limits("ulimit -n 300")
+            .set("TRUSTED_PROXIES", proxies)
+            .start()
+            .await;
+        let elsewhere = connect_from(3, server.address).await.unwrap();
+        let mut streams = Vec::new();
+        for _ in 0..many {
+            streams.push(connect_from(2, server.address).await.unwrap());
+        }
+        let open = || streams.iter().filter(|stream| arrived(stream).is_some()).count();
+        server.get("/health/live").send().await.expect_status(200);
+        eventually("the address has its share", async || open() <= stay).await;
+        assert_eq!(open(), stay, "TRUSTED_PROXIES={proxies}");
+        assert!(arrived(&elsewhere).is_some(), "a connection from elsewhere was closed");
+    }
 }
