@@ -444,7 +444,7 @@ async fn a_code_works_once_for_its_own_client_and_with_its_own_bindings() {
     exchange(&server, "app", &with_code(&first)).await.expect_refusal(400, "invalid_grant");
     userinfo(&server, &tokens.text("access_token")).await.expect_status(200);
     // Wrong bindings end nothing, however late.
-    server.advance(Duration::from_secs(30));
+    server.advance(Duration::from_secs(30)).await;
     exchange(&server, "other", &with_code(&first)).await.expect_refusal(400, "invalid_grant");
     let kept = refresh(&server, &tokens.text("refresh_token")).await.expect_status(200);
     // Later, the grant ends with all its tokens.
@@ -453,7 +453,7 @@ async fn a_code_works_once_for_its_own_client_and_with_its_own_bindings() {
     refresh(&server, &kept.text("refresh_token")).await.expect_refusal(400, "invalid_grant");
     // A code lives for a minute.
     let late = code(&mut browser, &[]).await;
-    server.advance(Duration::from_secs(61));
+    server.advance(Duration::from_secs(61)).await;
     let answer =
         exchange(&server, "app", &with_code(&late)).await.expect_refusal(400, "invalid_grant");
     assert!(answer.body.contains("code.expired"));
@@ -594,7 +594,7 @@ async fn a_refresh_token_has_one_successor_and_a_copy_ends_the_grant() {
     assert_eq!(second.text("scope"), "openid");
     let third = refresh(&server, &second.text("refresh_token")).await.expect_status(200);
     assert_eq!(third.text("scope"), "email openid");
-    server.advance(Duration::from_secs(30));
+    server.advance(Duration::from_secs(30)).await;
     // An old copy ends the grant.
     let copy = refresh(&server, &first).await.expect_refusal(400, "invalid_grant");
     assert!(copy.body.contains("refresh_token.reused"));

@@ -15,8 +15,9 @@ use poem::{FromRequest, Request, RequestBody};
 use uuid::Uuid;
 
 use super::headers::CSRF_TOKEN;
+use super::own_page;
 use crate::app::App;
-use crate::base::config::{Config, ConfigError};
+use crate::base::config::{Config, ConfigError, CsrfCheck};
 use crate::base::derived_key;
 use crate::base::error::{Code, Result};
 
@@ -166,7 +167,16 @@ impl<'a> FromRequest<'a> for Cookies {
     }
 }
 
-/// The full name of a cookie. The settings can name the cookie of a session. The prefix `__Host-` prevents other hosts of the same domain from planting it.
+/// Fails if a page of another site may have caused this request with the cookie of a session.
+pub(crate) fn check_sender(app: &App, request: &Request, session: Uuid) -> Result<()> {
+    match app.config.front_end.csrf_check {
+        CsrfCheck::Token => app.csrf.check(request.headers(), session),
+        CsrfCheck::Origin => own_page::check_listed(request),
+    }
+}
+
+/// The full name of a cookie: for the session, the one in the settings if there is one. The prefix `__Host-` prevents
+/// other hosts of the same domain from planting it.
 fn full_name(app: &App, name: &str) -> String {
     if let (NAME, Some(own)) = (name, &app.config.front_end.cookie_name) {
         return own.as_str().to_owned();

@@ -3,10 +3,8 @@
 
 use poem::http::header;
 use poem::{FromRequest, Request, RequestBody};
-use uuid::Uuid;
 
 use crate::app::App;
-use crate::base::config::CsrfCheck;
 use crate::base::error::{Code, Error, LocalizedMessage, Result};
 use crate::base::log_limit::{OnceAMinute, shown};
 
@@ -15,24 +13,16 @@ pub(crate) struct OwnPage;
 
 impl<'a> FromRequest<'a> for OwnPage {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> poem::Result<Self> {
-        Ok(check_operation(request).map(|()| Self)?)
+        Ok(check_listed(request).map(|()| Self)?)
     }
 }
 
-/// Fails if a page of another site may have caused this request with the cookie of a session.
+/// Fails if a page of another site sent a request to an operation, unless `CORS_ORIGINS` lists its origin.
 ///
 /// # Errors
 ///
 /// [`Code::CsrfTokenMismatch`].
-pub(crate) fn check_sender(app: &App, request: &Request, session: Uuid) -> Result<()> {
-    match app.config.front_end.csrf_check {
-        CsrfCheck::Token => app.csrf.check(request.headers(), session),
-        CsrfCheck::Origin => check_operation(request),
-    }
-}
-
-/// Fails if a page of another site sent the request, unless `CORS_ORIGINS` lists its origin.
-fn check_operation(request: &Request) -> Result<()> {
+pub(super) fn check_listed(request: &Request) -> Result<()> {
     let listed = match (request.header(header::ORIGIN), request.data::<App>()) {
         (Some(origin), Some(app)) => app.config.cors_origins.iter().any(|known| known.is(origin)),
         _ => false,

@@ -21,7 +21,6 @@ use crate::base::error::{Code, Error, Result, TokenRefusal};
 use crate::base::request_context::{CallerIds, note_caller};
 use crate::http::app;
 use crate::http::cookie::{self, Cookies};
-use crate::http::own_page;
 use crate::http::peer::peer_address;
 use crate::platform::rate_limit;
 
@@ -82,7 +81,7 @@ impl Caller {
         let (claims, user) = session::authenticate(app, token).await?;
         note_holder(&claims);
         if in_cookie && !request.method().is_safe() {
-            own_page::check_sender(app, request, session_of(&claims).0)?;
+            cookie::check_sender(app, request, session_of(&claims).0)?;
         }
         if in_cookie && session::is_in_its_second_half(&claims) {
             renew(app, request, &claims).await;
@@ -206,7 +205,7 @@ impl CookieHolder {
         match session::authenticate(app, token).await {
             Ok((claims, _)) => {
                 note_holder(&claims);
-                own_page::check_sender(app, request, session_of(&claims).0)?;
+                cookie::check_sender(app, request, session_of(&claims).0)?;
                 Ok(Self { claims })
             }
             Err(error) => {

@@ -5,6 +5,8 @@ use std::str::FromStr;
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 
+use super::ConfigError;
+
 /// The settings for front ends.
 #[derive(Debug, Clone, Args)]
 pub struct FrontEndSettings {
@@ -35,6 +37,24 @@ pub struct FrontEndSettings {
     #[arg(long, env = "PASSWORD_CHANGE_KEEPS_TOKENS", global = true, value_name = "BOOL",
           num_args = 1, default_value = "false", value_parser = BoolishValueParser::new())]
     pub password_change_keeps_tokens: bool,
+}
+
+impl FrontEndSettings {
+    /// Checks the settings against the scheme of the server.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if browsers would not accept the cookie.
+    pub(super) fn check(&self, is_secure: bool) -> Result<(), ConfigError> {
+        let Some(name) = self.cookie_name.as_ref().filter(|_| !is_secure) else { return Ok(()) };
+        if !name.requires_https() {
+            return Ok(());
+        }
+        Err(ConfigError::new(&format!(
+            "COOKIE_NAME is {:?}: browsers accept this name only over https. Set another name, or PUBLIC_URL with https",
+            name.as_str()
+        )))
+    }
 }
 
 /// A path before the paths of operations, such as `/api/v1`. It does not end with a slash.

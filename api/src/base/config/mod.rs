@@ -374,6 +374,8 @@ impl Config {
         self.pages.complete();
         self.app_secret = self.app_secret.take().filter(|secret| !secret.expose().is_empty());
         self.app_secret_previous.retain(|secret| !secret.expose().is_empty());
+        let is_secure = !self.dev || self.public_url.is_https();
+        note(self.front_end.check(is_secure));
         let mut refuse = |is_wrong: bool, sentence: &str| {
             note(if is_wrong { Err(ConfigError::new(sentence)) } else { Ok(()) });
         };
