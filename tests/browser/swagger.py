@@ -43,7 +43,7 @@ with sync_playwright() as playwright:
     tags = page.locator(".opblock-tag").evaluate_all("tags => tags.map(tag => tag.dataset.tag)")
     assert tags == ["Auth", "Me", "Recovery", "Tokens", "Services", "Users", "Admin", "Operation"], tags
     ids = page.locator(".opblock").evaluate_all("all => all.map(one => one.id.split('-').pop())")
-    first = ["register", "login", "refresh", "confirm_password", "logout", "logout_all"]
+    first = ["register", "accept_invitation", "login", "refresh", "confirm_password", "logout"]
     assert ids[:6] == first and ids[ids.index("read_me") + 1] == "update_me", ids
 
     # Each operation fits on a screen.

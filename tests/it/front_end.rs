@@ -176,7 +176,7 @@ fn settings_for_front_ends_that_cannot_work_are_refused() {
         ("COOKIE_NAME", "tessera-csrf", "must be 1 to 64 letters"),
         ("COOKIE_NAME", "__Host-tessera-code", "must be 1 to 64 letters"),
         ("COOKIE_NAME", "__Secure-session", "only over https"),
-        ("CSRF_CHECK", "none", "token, origin"),
+        ("CSRF_CHECK", "none", "token or origin"),
     ] {
         let text = refused(folder.path(), &[(name, value)], &["--dev"]);
         assert!(text.contains(said), "{name}={value}: {text}");

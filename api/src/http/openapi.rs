@@ -100,8 +100,10 @@ pub(crate) fn put_below(document: &mut Value, path: &str) {
     let flows = schemes.into_iter().flat_map(|schemes| schemes.values_mut());
     let flows = flows.filter_map(|scheme| scheme.get_mut("flows")?.as_object_mut()).flatten();
     for (_, flow) in flows {
-        if let Some(url) = flow.get_mut("tokenUrl") {
-            *url = format!("{path}{}", url.as_str().unwrap_or_default()).into();
+        for name in ["tokenUrl", "refreshUrl"] {
+            if let Some(url) = flow.get_mut(name) {
+                *url = format!("{path}{}", url.as_str().unwrap_or_default()).into();
+            }
         }
     }
 }

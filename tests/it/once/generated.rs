@@ -3,8 +3,8 @@
 
 use api::base::error::Code;
 
-use super::{project, run, text};
-use crate::support::command;
+use super::{project, read, run, text};
+use crate::support::{command, operations};
 
 #[expect(clippy::disallowed_methods, reason = "tests have settings too")]
 fn updates() -> bool {
@@ -35,6 +35,21 @@ fn stdout(arguments: &[&str]) -> String {
 #[test]
 fn openapi_yaml_is_up_to_date() {
     compare("openapi.yaml", &stdout(&["openapi"]));
+}
+
+/// Swagger UI shows the operations of a group in this order.
+#[test]
+fn every_operation_in_the_order_of_swagger_ui_exists() {
+    let script = read("api/src/http/docs/start.js");
+    let (_, rest) = script.split_once("const ORDER = [").unwrap();
+    let (order, _) = rest.split_once(']').unwrap();
+    let known: Vec<_> = operations()
+        .iter()
+        .map(|(_, _, operation)| operation["operationId"].as_str().unwrap().to_owned())
+        .collect();
+    for id in order.split('"').skip(1).step_by(2) {
+        assert!(known.iter().any(|known| known == id), "there is no operation {id}");
+    }
 }
 
 #[test]

@@ -394,6 +394,13 @@ impl Config {
             "TESSERA_CLOCK_FILE is set, but it is only for tests: unset it",
         );
         refuse(!self.dev && self.bcrypt_cost < 10, "BCRYPT_COST is below 10: set it to 12");
+        let is_secure = !self.dev || self.public_url.is_https();
+        let cookie_name = self.front_end.cookie_name.as_ref();
+        refuse(
+            !is_secure && cookie_name.is_some_and(CookieName::requires_https),
+            "COOKIE_NAME begins with __Host- or __Secure-: browsers accept such a name only over https. Set another \
+             name, or PUBLIC_URL with https",
+        );
         faults
     }
 

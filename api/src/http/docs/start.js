@@ -2,13 +2,14 @@
 
 // The operations of each group in the order in which people use them. Operations that are not listed come after them.
 const ORDER = [
-  "register", "login", "refresh", "confirm_password", "logout", "logout_all",
+  "register", "accept_invitation", "login", "refresh", "confirm_password", "logout", "logout_all",
   "list_sessions", "end_session", "end_other_sessions", "cookie_login", "cookie_logout",
   "read_me", "update_me", "cancel_pending_email", "cancel_previous_emails", "export_me", "delete_me",
   "request_verify_token", "verify_email", "forgot_password", "reset_password", "restore_email",
   "create_api_token", "list_api_tokens", "delete_api_token", "delete_api_tokens", "check_api_token",
   "introspect_token", "revoke_token", "read_jwks",
-  "list_users", "read_user", "update_user", "delete_user", "export_user",
+  "list_users", "create_user", "read_user", "update_user", "delete_user", "export_user",
+  "list_invitations", "resend_invitation", "withdraw_invitation",
 ];
 const PASSWORD_SCHEME = "OAuth2PasswordBearer";
 // The key under which the tab keeps the access token over a reload. Swagger UI's own option would keep the password
