@@ -78,6 +78,14 @@ fn acts_on(victims: &Victims) -> Vec<Act> {
     };
     vec![
         ("POST", format!("{user}/export"), json!(null), 200),
+        ("POST", "/users/export".to_owned(), json!(null), 200),
+        ("POST", "/users".to_owned(), json!({ "email": format!("{name}@invited.com") }), 202),
+        (
+            "POST",
+            "/users".to_owned(),
+            json!({ "email": format!("{name}@made.com"), "password": PASSWORD }),
+            201,
+        ),
         patch(json!({ "is_superuser": true })),
         patch(json!({ "is_superuser": false })),
         patch(json!({ "is_active": false })),
@@ -261,8 +269,12 @@ fn forms_on(victims: &Victims) -> Vec<(String, Vec<(&'static str, String)>)> {
         ("is_verified", "on"),
         ("scopes", "authenticated a:b"),
     ];
+    let profile = [("was_email", &*person.email), ("email", &*person.email), ("name", "Eve")];
+    let invite = [("email", "invited@user.com"), ("name", "Ada"), ("is_superuser", "on")];
     vec![
         (user.clone(), form("change", &rights)),
+        (user.clone(), form("profile", &profile)),
+        ("/admin/users".to_owned(), form("invite", &invite)),
         (user.clone(), form("delete-token", &[("id", token)])),
         (tokens.clone(), form("create-service", &[("name", &format!("{service}2"))])),
         (tokens.clone(), form("delete-service", &[("name", service)])),
