@@ -125,7 +125,8 @@ pub(crate) fn main() -> Outcome<()> {
 async fn run(scenario: Scenario) -> Outcome<Value> {
     let latencies = RefCell::new(Vec::with_capacity(1 << 20));
     let phase = Cell::new(Phase::Warming);
-    let shared = Shared { scenario, phase, next: Cell::new(0), refused: Cell::new(0), latencies };
+    let (counting, next, refused) = (Cell::new(None), Cell::new(0), Cell::new(0));
+    let shared = Shared { scenario, phase, counting, next, refused, latencies };
     let shared = Rc::new(shared);
     let Scenario { connections, warm_up, window, rate, .. } = shared.scenario;
     let mut lanes = JoinSet::new();
