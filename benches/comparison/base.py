@@ -202,6 +202,9 @@ class Load:
             "pause": pause,
             "cpu": cpu or {},
         }
+        if call["mode"] == "rotate" and len(call["values"]) < connections:
+            # Two connections with one refresh token would end its session.
+            raise Failed(f"{call['path']}: {connections} connections need as many sessions, not {len(call['values'])}")
         self.what = f"{call['method']} {call['path']} with {connections} connections"
         self.child = subprocess.Popen(
             [str(tool), "load"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

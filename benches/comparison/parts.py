@@ -13,6 +13,8 @@ from .base import COST, TOOLS, WORK, Failed, Load, ask, bearer, expected, memory
 from .base import printed_address, request, say, summary
 from .subjects import OPERATIONS, BetterAuth, Django, FastapiUsers, Fastify, Subject, Tessera
 
+# The reads a second beside sign-ins.
+PROBE_RATE = 200
 SYNCED = "synced at each commit"
 CORES = os.cpu_count() or 1
 
@@ -29,11 +31,12 @@ class Form:
         self.hash_window = 1.0 if short else 4.0
         self.users = 1000
         self.many = 100_000 if short else 1_000_000
-        self.probe = 2.0 if short else 8.0
+        self.probe = 3.0 if short else 8.0
         # The time to prepare users, and again to prepare sessions.
         self.preparing = 3.0 if short else 10.0
         Subject.kept = 40 if short else 256
-        self.trial = 1 if short else 3
+        Subject.signed_out_at_once = 1000 if short else 300
+        self.trial = 2 if short else 4
         if tiny:
             self.window, self.hash_window, self.probe, self.users, self.many = 0.3, 0.3, 1.0, 50, 2000
 
@@ -224,7 +227,7 @@ def isolation(run, measured):
                 flood = run.load(subject, "login", connections, window=form.probe + 3, drain=False, pause=pause)
                 time.sleep(1.5)
             loads = [
-                Load(run.tool, [address], call, 16, form.probe, rate=300, warm_up=0.3)
+                Load(run.tool, [address], call, 16, form.probe, rate=PROBE_RATE)
                 for address, call in ((subject.address, probe), (bare_address, request("GET", "/users/me")))
             ]
             row = {"subject": subject.name, "load": name}
@@ -291,6 +294,8 @@ def growth(run):
             token = subject.access[0]
             while ask(subject.address, "GET", "/users/me", dict([bearer(token)]))[0] != 200:
                 time.sleep(0.005)
+            # At least one revocation, as a pattern for many.
+            expected(204, ask(subject.address, "POST", "/auth/jwt/logout", dict([bearer(subject.access.pop())]), ""))
             row = {"kind": kind, "users": users, "start": time.monotonic() - began, "memory": subject.memory()}
             for operation in ("me", "api_token", "refresh", "logout"):
                 figures = run.load(subject, operation, 32).figures()
@@ -312,8 +317,8 @@ def replicas(run):
     form, found = run.form, []
     database = run.postgres.process.pid
     base = Tessera(run.binary, "replicas", run.postgres.create("replicas"), "", database)
-    # Each row signs 300 of them out.
-    base.wanted_sessions = 3600
+    base.kept, base.signed_out_at_once = 96, 350
+    base.wanted_sessions = 10 * base.signed_out_at_once + base.kept
     base.prepare(run.form.users, seconds=30)
     for delay in (None, *DELAYS):
         address, proxy = run.postgres.address, None
@@ -358,7 +363,7 @@ def pool(run):
     for delay in DELAYS:
         proxy, address = printed_address([run.tool, "delay", run.postgres.address, str(delay)])
         row = {"delay": delay, "rates": {}}
-        for clients in (4, 8, 16, 32, 64):
+        for clients in (8, 16, 32, 64):
             row["rates"][str(clients)] = run.postgres.pgbench(script, clients, run.form.trial, address, "pool")
         proxy.stop()
         found.append(row)

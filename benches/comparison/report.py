@@ -126,7 +126,7 @@ def against_limits(results):
 commit after another: {figure(limits['commit_sqlite'])}/s on SQLite and {figure(limits['commit_postgres'])}/s on
 PostgreSQL ({figure(limits['commit_postgres_32'])}/s with 32 connections). Refreshes that wait share a commit.
 
-{table(['operation, 32 connections', 'limit', 'CPU of the limit', 'rate of the limit'], rows)}
+{table(['operation, 32 connections', 'limit', 'CPU, of the limit', 'rate, of the limit'], rows)}
 
 ![CPU of a read, compared with a bare endpoint](performance/limit.svg)"""
 
@@ -184,7 +184,7 @@ def isolation(results):
     head = ["system", "other load", "p50 ms", "p99 ms", "p99, of quiet", "bare p99 ms", "sign-ins/s", "refusals/s"]
     return f"""## A read beside sign-ins
 
-300 reads of `/users/me` a second, while other clients sign in. A latency counts from the time at which the request was
+200 reads of `/users/me` a second, while other clients sign in. A latency counts from the time at which the request was
 due. A bare endpoint gets as many requests at the same time. It has no sign-ins, so its p99 shows how the load on the
 cores delays any server.
 

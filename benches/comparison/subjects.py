@@ -40,6 +40,7 @@ class Subject:
     hash = f"bcrypt, cost {COST}"
     # The sessions that are never signed out, one for each connection of other loads.
     kept = 256
+    signed_out_at_once = 300
     wanted_sessions = 856
 
     def __init__(self, name):
@@ -227,7 +228,7 @@ class Tessera(Subject):
         return request("POST", path, [bearer()], "", self.refreshes[:connections], "rotate", "refresh_token")
 
     def logout_request(self, connections):
-        return request("POST", "/auth/jwt/logout", [bearer()], "", self.taken(self.access, 300), "once", expect=[204])
+        return request("POST", "/auth/jwt/logout", [bearer()], "", self.taken(self.access, self.signed_out_at_once), "once", expect=[204])
 
 
 class FastapiUsers(Subject):
@@ -281,6 +282,7 @@ class BetterAuth(Fastify):
     program = "better-auth"
     # The sessions that are never signed out, one for each connection of other loads.
     kept = 256
+    signed_out_at_once = 300
     wanted_sessions = 856
     first_path = "/api/auth/ok"
     hash = f"bcrypt, cost {COST} (its default is scrypt)"
@@ -310,6 +312,7 @@ class BetterAuth(Fastify):
 class Django(Subject):
     # The sessions that are never signed out, one for each connection of other loads.
     kept = 256
+    signed_out_at_once = 300
     wanted_sessions = 856
 
     def __init__(self, name, workers, durability):

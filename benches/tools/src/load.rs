@@ -68,13 +68,20 @@ enum Phase {
 struct Shared {
     scenario: Scenario,
     phase: Cell<Phase>,
+    /// The time at which counting began.
+    counting: Cell<Option<Instant>>,
     next: Cell<usize>,
     refused: Cell<u64>,
     latencies: RefCell<Vec<Duration>>,
 }
 
 impl Shared {
-    fn is_counted(&self, phase_at_begin: Phase) -> bool {
+    /// Returns true if an answer counts. With a rate, each request counts that was due in the window, however late its
+    /// answer is: otherwise the slowest would be left out.
+    fn is_counted(&self, began: Instant, phase_at_begin: Phase) -> bool {
+        if self.scenario.rate.is_some() {
+            return self.counting.get().is_some_and(|counting| began >= counting);
+        }
         let begun_in_time = self.scenario.drain && phase_at_begin == Phase::Counting;
         self.phase.get() == Phase::Counting || begun_in_time
     }
@@ -118,7 +125,8 @@ pub(crate) fn main() -> Outcome<()> {
 async fn run(scenario: Scenario) -> Outcome<Value> {
     let latencies = RefCell::new(Vec::with_capacity(1 << 20));
     let phase = Cell::new(Phase::Warming);
-    let shared = Shared { scenario, phase, next: Cell::new(0), refused: Cell::new(0), latencies };
+    let (counting, next, refused) = (Cell::new(None), Cell::new(0), Cell::new(0));
+    let shared = Shared { scenario, phase, counting, next, refused, latencies };
     let shared = Rc::new(shared);
     let Scenario { connections, warm_up, window, rate, .. } = shared.scenario;
     let mut lanes = JoinSet::new();
@@ -137,13 +145,14 @@ async fn run(scenario: Scenario) -> Outcome<Value> {
     }
     let (began, before) = (Instant::now(), cpu_of(&shared.scenario));
     shared.phase.set(Phase::Counting);
+    shared.counting.set(Some(began));
     let ended = lanes_end_within(&mut lanes, &mut values, window).await?;
     let (mut elapsed, mut after) = (began.elapsed(), cpu_of(&shared.scenario));
     shared.phase.set(Phase::Over);
     if !ended {
         // A connection that has no request within this time waits for an answer that does not come.
-        if !lanes_end_within(&mut lanes, &mut values, 60.0).await? {
-            return Err("an answer did not come within 60 s after the end".to_owned());
+        if !lanes_end_within(&mut lanes, &mut values, 120.0).await? {
+            return Err("the last answers did not come within 120 s after the end".to_owned());
         }
         if shared.scenario.drain {
             (elapsed, after) = (began.elapsed(), cpu_of(&shared.scenario));
@@ -193,7 +202,7 @@ async fn lane(
     let address = scenario.addresses[number % scenario.addresses.len()].clone();
     let mut value = shared.value(number);
     let mut request = shared.request(&address, &value);
-    while shared.phase.get() < Phase::Over {
+    while shared.phase.get() < Phase::Over || dues.is_some() {
         if scenario.mode == Mode::Once {
             let Some(next) = shared.next_value() else { break };
             request = shared.request(&address, &next);
@@ -207,7 +216,7 @@ async fn lane(
         };
         let phase = shared.phase.get();
         let answer = connection.call(&request).await?;
-        let is_counted = shared.is_counted(phase);
+        let is_counted = shared.is_counted(began, phase);
         if scenario.refused.contains(&answer.status) {
             if is_counted {
                 shared.refused.set(shared.refused.get() + 1);
