@@ -340,11 +340,8 @@ fn a_feature_has_files_with_known_names_only() {
             "client/secret.rs",
             "client/settings.rs",
             "user/claim.rs",
-<<<<<<< HEAD
             "user/source.rs",
-=======
             "user/email.rs",
->>>>>>> inputs
             "user/previous_email.rs",
             "user/pending.rs",
             "user/table.rs",
