@@ -178,19 +178,19 @@ impl Example for RefusalsResponse {
 /// A URL of the authorization endpoint.
 #[derive(Object)]
 #[oai(example)]
-struct CheckRequest {
+struct CheckClientsRequest {
     /// The URL that the application sends browsers to, or its query.
     url: String,
 }
 
-impl Example for CheckRequest {
+impl Example for CheckClientsRequest {
     fn example() -> Self {
         let url = "https://id.example.com/oauth2/authorize?client_id=grafana&response_type=code";
         Self { url: url.to_owned() }
     }
 }
 
-impl Input for CheckRequest {
+impl Input for CheckClientsRequest {
     type Parsed = String;
     const ACCEPTS: Accepts = Accepts::Json;
 
@@ -514,7 +514,7 @@ impl Api {
         &self,
         app: Data<&App>,
         _viewer: Viewer,
-        body: Body<CheckRequest>,
+        body: Body<CheckClientsRequest>,
     ) -> Result<Json<ChecksResponse>> {
         let answers = authorization::explain(&app, &body.0).await?;
         let items = answers.into_iter().map(CheckResponse::from).collect();
