@@ -241,12 +241,13 @@ impl From<Answer> for CheckResponse {
         let (name, sentence, remedy) = match &refusal {
             Some(refusal) => {
                 let name = refusal.name.to_owned();
-                (Some(name), Some(refusal.sentence.clone()), Some(refusal.remedy.clone()))
+                (Some(name), Some(refusal.sentence.to_string()), Some(refusal.remedy.to_string()))
             }
             None => (None, None, None),
         };
         let (expected, came) =
             refusal.map_or((None, None), |refusal| (refusal.expected, refusal.came));
+        let (expected, came) = (expected.map(String::from), came.map(String::from));
         Self { check: check.to_owned(), passes, refusal: name, sentence, expected, came, remedy }
     }
 }
