@@ -386,7 +386,7 @@ async fn a_file_declares_clients_and_what_left_it_is_disabled() {
         ["update https://api.example.com", "update wiki", "secret wiki"]
     );
     write("clients: []\n");
-    let left = ["disable https://api.example.com", "disable desk", "disable wiki"];
+    let left = ["disable desk", "disable https://api.example.com", "disable wiki"];
     let mut found = changes(&run("apply"));
     found.sort_unstable();
     assert_eq!(found, left);

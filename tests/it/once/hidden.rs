@@ -35,7 +35,22 @@ const SHOW: [&str; 9] =
     ["Bytes", "Cow", "HeaderValue", "OsString", "String", "Uri", "Value", "str", "u8"];
 
 /// Fields that have the name of a secret but are public: file, field, and reason.
-const PUBLIC: [(&str, &str, &str); 9] = [
+const PUBLIC: [(&str, &str, &str); 20] = [
+    ("entity/src/authorization_code.rs", "digest", "a digest of 256 random bits"),
+    ("entity/src/authorization_code.rs", "code_challenge", "the URL of every request contains it"),
+    (
+        "entity/src/refusal.rs",
+        "digest",
+        "a digest of a client's id, a check and a value that operators see",
+    ),
+    ("src/client_definition.rs", "id_token_alg", "the name of an algorithm"),
+    ("src/client_definition.rs", "access_token_alg", "the name of an algorithm"),
+    ("src/client_definition.rs", "id_token_claims", "a choice of claims"),
+    ("src/client_definition.rs", "access_token_claim", "names of claims with their sources"),
+    ("config/provider.rs", "access_token_claims", "names of claims with their sources"),
+    ("client/definition.rs", "access_token_claims", "names of claims with their sources"),
+    ("client/settings.rs", "access_token_claims", "names of claims with their sources"),
+    ("authorization/claims_request.rs", "id_token", "names of claims that a request asks for"),
     ("audit/chain.rs", "digest", "`audit verify` prints it"),
     ("entity/src/audit.rs", "digest", "`audit verify` prints it"),
     ("config/page.rs", "link", "every page shows the contact"),

@@ -43,6 +43,11 @@ fn conforms(schema: &Value, body: &Value, place: &str) {
             parts.iter().filter(|part| part["description"].is_null() || !part["type"].is_null());
         return parts.for_each(|part| conforms(part, body, place));
     }
+    // A schema of nothing but a description allows any JSON, such as the claims of a token.
+    let members = schema.as_object().unwrap();
+    if members.keys().all(|name| name == "description") {
+        return;
+    }
     let nullable = schema["nullable"] == true;
     match schema["type"].as_str().unwrap() {
         _ if body.is_null() && nullable => {}

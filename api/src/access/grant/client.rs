@@ -98,8 +98,8 @@ pub(crate) async fn open(transaction: &DatabaseTransaction, row: Model) -> Resul
     Ok(store::insert_of_client(transaction, row).await?)
 }
 
-/// What a refresh token of a client is worth now, by the same rules as that of a session. The second value is the
-/// grant's row.
+/// Decides about a refresh token of a client, by the same rules as that of a session. The second value is the grant's
+/// row.
 ///
 /// # Errors
 ///

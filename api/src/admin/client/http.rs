@@ -178,19 +178,19 @@ impl Example for RefusalsResponse {
 /// A URL of the authorization endpoint.
 #[derive(Object)]
 #[oai(example)]
-struct CheckRequest {
+struct CheckClientsRequest {
     /// The URL that the application sends browsers to, or its query.
     url: String,
 }
 
-impl Example for CheckRequest {
+impl Example for CheckClientsRequest {
     fn example() -> Self {
         let url = "https://id.example.com/oauth2/authorize?client_id=grafana&response_type=code";
         Self { url: url.to_owned() }
     }
 }
 
-impl Input for CheckRequest {
+impl Input for CheckClientsRequest {
     type Parsed = String;
     const ACCEPTS: Accepts = Accepts::Json;
 
@@ -241,12 +241,13 @@ impl From<Answer> for CheckResponse {
         let (name, sentence, remedy) = match &refusal {
             Some(refusal) => {
                 let name = refusal.name.to_owned();
-                (Some(name), Some(refusal.sentence.clone()), Some(refusal.remedy.clone()))
+                (Some(name), Some(refusal.sentence.to_string()), Some(refusal.remedy.to_string()))
             }
             None => (None, None, None),
         };
         let (expected, came) =
             refusal.map_or((None, None), |refusal| (refusal.expected, refusal.came));
+        let (expected, came) = (expected.map(String::from), came.map(String::from));
         Self { check: check.to_owned(), passes, refusal: name, sentence, expected, came, remedy }
     }
 }
@@ -514,7 +515,7 @@ impl Api {
         &self,
         app: Data<&App>,
         _viewer: Viewer,
-        body: Body<CheckRequest>,
+        body: Body<CheckClientsRequest>,
     ) -> Result<Json<ChecksResponse>> {
         let answers = authorization::explain(&app, &body.0).await?;
         let items = answers.into_iter().map(CheckResponse::from).collect();

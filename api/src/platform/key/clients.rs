@@ -18,7 +18,7 @@ use crate::platform::unit_of_work::UnitOfWork;
 /// The longest lifetime that an access token of a client can have, in seconds.
 pub(crate) const MAX_LIFE: u64 = 86_400;
 
-/// The algorithms that tokens of clients can be signed with. HS256 is none: whoever can verify can then also sign.
+/// The algorithms that tokens of clients can be signed with. HS256 is none: a client that can verify could then also sign.
 pub(crate) const ALGORITHMS: [SigningAlgorithm; 3] =
     [SigningAlgorithm::Rs256, SigningAlgorithm::Es256, SigningAlgorithm::EdDsa];
 

@@ -86,7 +86,7 @@ pub(super) async fn issue(app: &App, draft: &Draft) -> Result<Option<String>> {
     Ok(Some(code))
 }
 
-/// What a client presents with a code.
+/// A code, and the rest that a client presents with it.
 pub struct Presented<'a> {
     /// The code.
     pub code: &'a str,

@@ -190,7 +190,7 @@ impl Draft {
 /// The maximum number of resources that are looked up for one request. Later ones count as unknown.
 const MAX_RESOURCES: usize = 8;
 
-/// What an ID token says, if this server issued it to this client. It may have expired.
+/// The contents of an ID token, if this server issued it to this client. It may have expired.
 fn hint_of(app: &App, token: &str, client_id: &str) -> Option<Hint> {
     let claims = app.key.clients.verifier.keys().read_id_token(token).ok()?;
     let text = |name: &str| claims.get(name).and_then(Value::as_str);

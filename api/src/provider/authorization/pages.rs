@@ -264,13 +264,13 @@ fn refusal_page(frame: &Frame, draft: Option<&Draft>, refusal: &Refusal) -> Resp
     });
     let difference: Option<&'static str> = difference;
     let values = context! {
-        sentence => &refusal.sentence,
+        sentence => &*refusal.sentence,
         name => refusal.name,
         reference => reference(),
         shown,
-        expected => &refusal.expected,
-        came => &refusal.came,
-        remedy => &refusal.remedy,
+        expected => refusal.expected.as_deref(),
+        came => refusal.came.as_deref(),
+        remedy => &*refusal.remedy,
         difference,
     };
     frame.page(StatusCode::BAD_REQUEST, "refused.html", values)

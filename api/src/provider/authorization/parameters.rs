@@ -56,7 +56,7 @@ pub struct Parameters {
     /// An ID token that the client has of the user.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id_token_hint: Option<String>,
-    /// What an ID token said, in a request that was sealed.
+    /// The contents of that ID token, in a request that was sealed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<Hint>,
     /// A request object, which is not supported.

@@ -246,7 +246,7 @@ mod tests {
         assert_eq!(document["clients"][0]["secret"], "from the environment");
         assert_eq!(document["clients"][1]["secret"], "from the file");
         let bad = [
-            ("a: [", "line 1: this is not valid YAML"),
+            ("a: [", "line 2: this is not valid YAML"),
             ("- a", "line 1: the document must"),
             ("\nclients: x", "line 2: clients must be a list"),
             ("clients:\nusers: []", "line 2: the member \"users\""),
@@ -260,7 +260,7 @@ mod tests {
             ),
             (
                 "clients:\n- secret: x\n  secret_env: GRAFANA",
-                "line 2: the client must have only one",
+                "line 3: the client must have only one",
             ),
         ];
         for (text, begin) in bad {

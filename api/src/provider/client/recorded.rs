@@ -76,7 +76,7 @@ pub fn note(app: &App, client: Option<&Client>, endpoint: &str, refusal: &Refusa
         return;
     }
     let id = client.map(|client| client.id);
-    let short = |value: &Option<String>| {
+    let short = |value: &Option<Box<str>>| {
         value
             .as_deref()
             .map(|value| value.chars().filter(|char| *char != '\0').take(MAX_VALUE).collect())
@@ -94,7 +94,7 @@ pub fn note(app: &App, client: Option<&Client>, endpoint: &str, refusal: &Refusa
         endpoint: endpoint.to_owned(),
         expected,
         came,
-        remedy: remedy.clone(),
+        remedy: remedy.to_string(),
         reference: request_context::current().request_id.unwrap_or_default(),
         count: 1,
         first_at: now,

@@ -53,7 +53,7 @@ impl OauthError {
     }
 }
 
-/// A refusal by one check.
+/// A refusal by one check. Its texts never change, so they are boxed, which keeps the results of checks small.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// The stable name of the check and of its outcome, such as `redirect_uri.not_registered`.
@@ -61,13 +61,13 @@ pub struct Refusal {
     /// The error code of the answer.
     pub error: OauthError,
     /// The sentence that everybody may read. It does not depend on anything that only operators know.
-    pub sentence: String,
+    pub sentence: Box<str>,
     /// The value that was expected, for operators. It is never a secret.
-    pub expected: Option<String>,
+    pub expected: Option<Box<str>>,
     /// The value that came, for operators. It is never a secret, a code, a token or a verifier.
-    pub came: Option<String>,
+    pub came: Option<Box<str>>,
     /// The next step, for operators: a sentence or a command.
-    pub remedy: String,
+    pub remedy: Box<str>,
 }
 
 impl Refusal {
@@ -78,19 +78,20 @@ impl Refusal {
         sentence: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        let (sentence, remedy) = (sentence.into(), remedy.into());
+        let boxed = String::into_boxed_str;
+        let (sentence, remedy) = (boxed(sentence.into()), boxed(remedy.into()));
         Self { name, error, sentence, expected: None, came: None, remedy }
     }
 
     /// Returns the same refusal with the value that was expected.
     #[must_use]
     pub fn expected(self, expected: impl Into<String>) -> Self {
-        Self { expected: Some(expected.into()), ..self }
+        Self { expected: Some(expected.into().into_boxed_str()), ..self }
     }
 
     /// Returns the same refusal with the value that came.
     #[must_use]
     pub fn came(self, came: impl Into<String>) -> Self {
-        Self { came: Some(came.into()), ..self }
+        Self { came: Some(came.into().into_boxed_str()), ..self }
     }
 }

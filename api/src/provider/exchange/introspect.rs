@@ -15,7 +15,7 @@ use crate::platform::unit_of_work::UnitOfWork;
 use crate::provider::client::settings::Introspects;
 use crate::provider::client::{self, Client};
 
-/// Whoever asks about a token.
+/// The caller that asks about a token.
 pub(super) enum Asker<'a> {
     /// A client, which sees the tokens that its settings allow.
     Client(&'a Client),

@@ -36,7 +36,7 @@ async fn end_grant(app: &App, client: &Client, token: &ClientToken) -> Result<()
     let mut work = UnitOfWork::begin(app).await?;
     let now = clock::now();
     let Some((worth, row)) = grant::present(app, &work, token, now).await? else { return Ok(()) };
-    // Whoever holds an older token of the grant can end it too: that can only help its owner.
+    // A holder of an older token of the grant can end it too, which can only help its owner.
     if row.client_id != client.id || matches!(worth, Worth::NotIssued | Worth::Ended) {
         return Ok(());
     }

@@ -45,7 +45,7 @@ pub struct Issued {
     pub id_token: Option<String>,
 }
 
-/// What the tokens of one answer have in common.
+/// The values that the tokens of one answer share.
 pub(super) struct Order<'a> {
     /// The client.
     pub(super) client: &'a Client,
