@@ -134,8 +134,8 @@ fn warn_of_unknown_proxy(headers: &HeaderMap, header: ForwardedHeader) {
 
 fn warn_of_other_header(headers: &HeaderMap, header: ForwardedHeader) {
     static WARNED: OnceAMinute = OnceAMinute::new();
-    let others = ForwardedHeader::ALL.into_iter().map(ForwardedHeader::name);
-    let given = others.filter(|name| headers.contains_key(name)).next();
+    let mut others = ForwardedHeader::ALL.into_iter().map(ForwardedHeader::name);
+    let given = others.find(|name| headers.contains_key(name));
     if let Some(given) = given
         && WARNED.is_due()
     {
