@@ -41,7 +41,7 @@ impl Default for Client<'_> {
 impl Client<'_> {
     pub(crate) async fn insert(&self, database: &TestDatabase) {
         let Self { id, native, public, redirect, settings } = self;
-        let row = uuid::Uuid::new_v4();
+        let row = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, id.as_bytes());
         let kind = if *native { "native" } else { "web" };
         let auth = if *public { "none" } else { "client_secret" };
         let uris = json!([redirect]);
@@ -57,7 +57,7 @@ impl Client<'_> {
         if !public {
             // Each client has a secret of its own.
             let digest = hex(digest(&SHA256, format!("{SECRET}{id}").as_bytes()));
-            let secret = uuid::Uuid::new_v4();
+            let secret = uuid::Uuid::new_v5(&row, b"secret");
             let sql = format!(
                 "insert into client_secret (id, client_id, prefix, digest, created_at) values \
                  ('{secret}', '{row}', 'tsr_cs_', '{digest}', 0)"

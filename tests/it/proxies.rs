@@ -20,7 +20,8 @@ async fn address(server: &Server, access: &str, headers: &[(&str, &str)]) -> Str
 async fn the_clients_address_is_read_as_proxies_write_it() {
     let (list, elements, real) = ("x-forwarded-for", "forwarded", "x-real-ip");
     let stranger = "6.6.6.6";
-    let cases: [(&str, &[(&str, &str, &str)]); 3] = [
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str, &'a str)]);
+    let cases: [Case<'_>; 3] = [
         (
             list,
             &[

@@ -364,7 +364,6 @@ impl Api {
     ///
     /// Requires the scope `super`, and for sessions a fresh token (otherwise 403 `FRESH_TOKEN_REQUIRED`).
     #[oai(path = "/users/export", method = "post", operation_id = "export_users")]
-    #[expect(clippy::too_many_arguments, reason = "each is a parameter of the operation")]
     async fn table(
         &self,
         app: Data<&App>,

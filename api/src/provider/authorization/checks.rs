@@ -61,17 +61,15 @@ pub(super) const CHECKS: [Check; 16] = [
 /// The last check whose refusal is shown on a page, because the place to send it to is not known to be the client's.
 pub(super) const LAST_ON_PAGE: &str = "redirect_uri";
 
-/// Runs the checks up to the first one that stops the request. Returns its name.
-pub(super) fn run(draft: &mut Draft) -> Result<(), (&'static str, Stop)> {
-    CHECKS.iter().try_for_each(|Check { name, check }| check(draft).map_err(|stop| (*name, stop)))
+/// Runs the checks. Returns the first one that stops the request, if one does.
+pub(super) fn run(draft: &mut Draft) -> Option<(&'static str, Stop)> {
+    CHECKS.iter().find_map(|Check { name, check }| Some((*name, check(draft).err()?)))
 }
 
 /// Runs the checks that need nobody to be signed in.
-pub(super) fn run_before_authentication(draft: &mut Draft) -> Result<(), (&'static str, Stop)> {
-    let before = CHECKS.iter().take_while(|check| check.name != "authentication");
-    before
-        .into_iter()
-        .try_for_each(|Check { name, check }| check(draft).map_err(|stop| (*name, stop)))
+pub(super) fn run_before_authentication(draft: &mut Draft) -> Option<(&'static str, Stop)> {
+    let mut before = CHECKS.iter().take_while(|check| check.name != "authentication");
+    before.find_map(|Check { name, check }| Some((*name, check(draft).err()?)))
 }
 
 impl From<Refusal> for Stop {

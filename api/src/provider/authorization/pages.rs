@@ -83,7 +83,8 @@ async fn authorize_by_form(http: &Request, frame: Frame, body: Body) -> poem::Re
     let read = Parameters::read(std::str::from_utf8(&text).unwrap_or_default());
     let answered = async {
         let mut draft = Draft::load(&frame.app, read, clock::now(), None).await?;
-        if let Err((name, Stop::Refused(refusal))) = checks::run_before_authentication(&mut draft) {
+        if let Some((name, Stop::Refused(refusal))) = checks::run_before_authentication(&mut draft)
+        {
             return Ok(refused(&frame, &draft, name, &refusal));
         }
         Ok(match flow_of(&draft)?.place(&frame.app) {
@@ -106,8 +107,8 @@ async fn decide(posted: Form<Decision>) -> poem::Result<Response> {
     // A page that was open for too long is shown again.
     if stale.is_none() && decision == "deny" {
         return Ok(match checks::run(&mut draft) {
-            Err((name, Stop::Refused(refusal))) => refused(&request, &draft, name, &refusal),
-            Err((_, Stop::NotForUser(refusal))) => {
+            Some((name, Stop::Refused(refusal))) => refused(&request, &draft, name, &refusal),
+            Some((_, Stop::NotForUser(refusal))) => {
                 reply(&request, &draft, &Reply::Refused(&refusal))
             }
             _ => reply(&request, &draft, &Reply::Refused(&denied())),
@@ -139,12 +140,12 @@ async fn proceed(request: &mut PageRequest, mut draft: Draft) -> Result<Response
         request.speak(languages);
     }
     let (name, stop) = match checks::run(&mut draft) {
-        Ok(()) => match code::issue(&request.app, &draft).await? {
+        None => match code::issue(&request.app, &draft).await? {
             Some(code) => return Ok(reply(request, &draft, &Reply::Code(&code))),
             // The session ended in the meantime.
             None => ("authentication", Stop::SignIn(SignIn::First)),
         },
-        Err(stopped) => stopped,
+        Some(stopped) => stopped,
     };
     if let Stop::Refused(refusal) = &stop {
         return Ok(refused(request, &draft, name, refusal));
