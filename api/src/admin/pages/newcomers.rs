@@ -54,7 +54,8 @@ async fn values(request: &PageRequest, sought: UsersQuery) -> Result<Value> {
         invitations,
         more_invitations,
         mails => app.mail.sends(),
-        strength => strength(request),
+        // Not `strength`: pages with that value load a script, and the pages of the administration load none.
+        password_rules => strength(request),
     };
     Ok(context! { ..here, ..users })
 }
