@@ -44,6 +44,27 @@ pub(crate) async fn strong_token(server: &Server) -> (Person, String) {
     (root, token)
 }
 
+/// There can be millions of revocations. A command that does not decide about tokens must not read them.
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_that_judge_no_token_do_not_read_the_revocations() {
+    let server = Server::start().await;
+    server.person("first").await;
+    server.database.execute("alter table revocation rename to hidden").await;
+    for arguments in [
+        &["user", "show", "first@user.com"][..],
+        &["user", "list"],
+        &["token", "list"],
+        &["session", "list", "--username", "first@user.com"],
+        &["service", "list"],
+        &["replica", "list"],
+        &["audit", "list"],
+    ] {
+        let output = tessera(&server, arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", fault(&output));
+    }
+    server.database.execute("alter table hidden rename to revocation").await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn operators_can_manage_api_tokens_on_the_database() {
     let server = Server::start().await;

@@ -34,6 +34,7 @@ mod compact;
 mod derivation;
 mod explanation;
 mod guard;
+mod id_map;
 mod jwk;
 mod key;
 mod keyset;
