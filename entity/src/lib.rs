@@ -24,6 +24,7 @@ pub mod session;
 pub mod signing_key;
 pub mod unclaimed;
 pub mod user;
+pub mod user_search;
 
 pub use hidden::Hidden;
 pub use id::{ApiTokenId, JobId, PrincipalId, ReplicaId, ServiceId, SessionId, UserId};

@@ -33,6 +33,7 @@ mod m20261128_000019_rows_by_user;
 mod m20261128_000020_notice;
 mod m20261128_000021_key_purpose;
 mod m20261128_000022_write_path;
+mod m20261129_000023_user_search;
 
 struct Migrator;
 
@@ -61,6 +62,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000020_notice::Migration),
             Box::new(m20261128_000021_key_purpose::Migration),
             Box::new(m20261128_000022_write_path::Migration),
+            Box::new(m20261129_000023_user_search::Migration),
         ]
     }
 }

@@ -323,6 +323,7 @@ fn a_feature_has_files_with_known_names_only() {
             "api_token/secret.rs",
             "user/claim.rs",
             "user/previous_email.rs",
+            "user/search.rs",
             "user/pending.rs",
             "user/website.rs",
         ];

@@ -5,6 +5,7 @@ pub(crate) mod http;
 pub(crate) mod jobs;
 pub mod pending;
 pub mod previous_email;
+mod search;
 mod store;
 mod website;
 
@@ -239,6 +240,7 @@ pub async fn create(
     if profile != Profile::default() || granted != User::default_scopes() {
         put_profile(connection, id, profile, granted).await?;
     }
+    keep_searchable(connection, &made).await?;
     Ok(made)
 }
 
@@ -253,6 +255,7 @@ pub async fn import(
     user: User,
     hash: PasswordHash,
 ) -> Result<bool> {
+    let made = user.clone();
     let User { id, email, is_active, is_superuser, is_verified, profile, granted } = user;
     let hashed_password = hash.0.into();
     let (email, wanted) = (email.clone(), email);
@@ -268,7 +271,16 @@ pub async fn import(
     if profile != Profile::default() || granted != User::default_scopes() {
         put_profile(connection, id, profile, granted).await?;
     }
+    keep_searchable(connection, &made).await?;
     Ok(true)
+}
+
+/// Writes the text that a search finds, if the triggers of the database cannot. It comes after the row and the profile.
+async fn keep_searchable(connection: &impl ConnectionTrait, user: &User) -> Result<()> {
+    match search::text_beyond_ascii(user) {
+        Some(text) => Ok(store::put_search(connection, user.id, text).await?),
+        None => Ok(()),
+    }
 }
 
 /// Writes a user's profile, if it has any content.
@@ -458,6 +470,7 @@ pub async fn change(
         return Err(Code::UpdateUserEmailAlreadyExists.into());
     }
     put_profile(connection, user.id, changed.profile.clone(), changed.granted.clone()).await?;
+    keep_searchable(connection, &changed).await?;
     Ok(changed)
 }
 

@@ -1,17 +1,15 @@
 //! The tables `user`, `profile`, `former_email`, `pending_email` and `unclaimed`.
 
 use entity::user::{ActiveModel, Column, Entity, Model};
-use entity::{UserId, former_email, pending_email, profile, unclaimed};
-use sea_orm::sea_query::{
-    Condition, Expr, ExprTrait, Func, LikeExpr, LockType, OnConflict, SimpleExpr,
-};
+use entity::{UserId, former_email, pending_email, profile, unclaimed, user_search};
+use sea_orm::sea_query::{Expr, ExprTrait, Func, LikeExpr, LockType, OnConflict, SimpleExpr};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, IntoActiveModel,
     JoinType, Order, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select, SelectTwo, Set,
     Unchanged,
 };
 
-use super::{Filter, PasswordHash, User};
+use super::{Filter, PasswordHash, User, search};
 use crate::base::clock::Timestamp;
 use crate::base::database::delete_some;
 
@@ -127,48 +125,129 @@ pub(super) async fn delete(connection: &impl ConnectionTrait, id: UserId) -> Res
     Entity::delete_by_id(id).exec(connection).await.map(drop)
 }
 
+/// Writes the text of a user that a search finds.
+pub(super) async fn put_search(
+    connection: &impl ConnectionTrait,
+    user: UserId,
+    text: String,
+) -> Result<(), DbErr> {
+    user_search::Entity::update_many()
+        .col_expr(user_search::Column::Text, Expr::value(text))
+        .filter(user_search::Column::UserId.eq(user))
+        .exec(connection)
+        .await
+        .map(drop)
+}
+
+/// The number of users among whom a search looks first, in the order of their addresses. If many users have the text,
+/// those fill a page.
+const LOOKED_AT_FIRST: u64 = 3000;
+
 /// Returns users in the order of the unique index on addresses, beginning after the address `after`.
+///
+/// A search looks at the next users in this order, and then for all users with the text, by an index. So it is fast for
+/// frequent and for rare texts. Texts of one or two characters have no index.
 pub(super) async fn list(
     connection: &impl ConnectionTrait,
     filter: &Filter,
     after: Option<&str>,
     limit: u64,
 ) -> Result<Vec<Row>, DbErr> {
-    let Filter { contains, is_active, is_superuser, is_verified } = filter;
-    let folded = folded_email(connection);
-    let mut query = with_profile(Entity::find());
-    if let Some(text) = contains {
-        // Folds the text as the database folds the columns.
-        let text = match connection.get_database_backend() {
-            DbBackend::Postgres => text.to_lowercase(),
-            _ => text.to_ascii_lowercase(),
-        };
-        // The text is not a pattern.
-        let escaped = text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
-        let pattern = LikeExpr::new(format!("%{escaped}%")).escape('\\');
-        let lower = |column: SimpleExpr| SimpleExpr::from(Func::lower(column));
-        let name = lower(Expr::col((profile::Entity, profile::Column::Name)));
-        let surname = lower(Expr::col((profile::Entity, profile::Column::Surname)));
-        query = query.filter(
-            Condition::any()
-                .add(folded.clone().like(pattern.clone()))
-                .add(name.like(pattern.clone()))
-                .add(surname.like(pattern)),
-        );
+    let backend = connection.get_database_backend();
+    let listed = listed(backend, filter, after);
+    let Some(text) = &filter.contains else {
+        return in_order(backend, listed).limit(limit).all(connection).await;
+    };
+    let text = search::fold(text);
+    let found = with_text(listed, &text);
+    let end = next_address(connection, after, LOOKED_AT_FIRST).await?;
+    let near = end.clone().map(|end| found.clone().filter(folded_email(backend).lte(end)));
+    let rows = in_order(backend, near.unwrap_or_else(|| found.clone())).limit(limit);
+    let rows = rows.all(connection).await?;
+    if end.is_none() || u64::try_from(rows.len()).is_ok_and(|count| count >= limit) {
+        return Ok(rows);
     }
-    for (column, wanted) in [
-        (Column::IsActive, is_active),
-        (Column::IsSuperuser, is_superuser),
-        (Column::IsVerified, is_verified),
-    ] {
-        if let Some(wanted) = wanted {
-            query = query.filter(column.eq(*wanted));
-        }
+    match by_index(backend, found.clone(), &text) {
+        Some(found) => found.limit(limit).all(connection).await,
+        None => in_order(backend, found).limit(limit).all(connection).await,
     }
-    if let Some(after) = after {
-        query = query.filter(folded.clone().gt(after.to_ascii_lowercase()));
+}
+
+/// The users with the flags of a filter, beginning after an address.
+fn listed(backend: DbBackend, filter: &Filter, after: Option<&str>) -> Select<Entity> {
+    let flags = [
+        (Column::IsActive, filter.is_active),
+        (Column::IsSuperuser, filter.is_superuser),
+        (Column::IsVerified, filter.is_verified),
+    ];
+    let users = flags.into_iter().fold(Entity::find(), |users, (column, wanted)| match wanted {
+        Some(wanted) => users.filter(column.eq(wanted)),
+        None => users,
+    });
+    match after {
+        Some(after) => users.filter(folded_email(backend).gt(after.to_ascii_lowercase())),
+        None => users,
     }
-    QueryOrder::order_by(query, folded, Order::Asc).limit(limit).all(connection).await
+}
+
+/// Only those of some users who have a folded text in their address, name or surname.
+fn with_text(users: Select<Entity>, text: &str) -> Select<Entity> {
+    let beside = Entity::belongs_to(user_search::Entity)
+        .from(Column::Id)
+        .to(user_search::Column::UserId)
+        .into();
+    // The text is not a pattern.
+    let escaped = text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+    let pattern = LikeExpr::new(format!("%{escaped}%")).escape('\\');
+    let column = Expr::col((user_search::Entity, user_search::Column::Text));
+    users.join(JoinType::InnerJoin, beside).filter(column.like(pattern))
+}
+
+fn in_order(backend: DbBackend, users: Select<Entity>) -> SelectTwo<Entity, profile::Entity> {
+    QueryOrder::order_by(with_profile(users), folded_email(backend), Order::Asc)
+}
+
+/// Finds users with a folded text by the index of parts of texts. Returns `None` if the text is shorter than a part.
+fn by_index(
+    backend: DbBackend,
+    users: Select<Entity>,
+    text: &str,
+) -> Option<SelectTwo<Entity, profile::Entity>> {
+    let parts = search::parts(text)?;
+    // No index has this order. So the database looks up the users that it finds, and does not read all in order.
+    let (candidates, order) = match backend {
+        DbBackend::Postgres => (
+            Expr::cust_with_values(
+                r#"search_parts("user_search"."text") @> search_parts($1)"#,
+                [text.to_owned()],
+            ),
+            r#"lower("user"."email" collate "C") || ''"#,
+        ),
+        _ => (
+            Expr::cust_with_values(
+                r#""user_search"."number" in (select rowid from user_search_index where user_search_index match ?)"#,
+                [parts],
+            ),
+            r#"lower("user"."email") || ''"#,
+        ),
+    };
+    let users = with_profile(users.filter(candidates));
+    Some(QueryOrder::order_by(users, Expr::cust(order), Order::Asc))
+}
+
+/// Returns the address at a place behind `after`, in the order of the index. `None` if there are fewer.
+async fn next_address(
+    connection: &impl ConnectionTrait,
+    after: Option<&str>,
+    place: u64,
+) -> Result<Option<String>, DbErr> {
+    let backend = connection.get_database_backend();
+    let next = listed(backend, &Filter::default(), after)
+        .select_only()
+        .expr(folded_email(backend))
+        .limit(1)
+        .offset(place.saturating_sub(1));
+    QueryOrder::order_by(next, folded_email(backend), Order::Asc).into_tuple().one(connection).await
 }
 
 pub(super) async fn count(connection: &impl ConnectionTrait) -> Result<u64, DbErr> {
@@ -176,8 +255,8 @@ pub(super) async fn count(connection: &impl ConnectionTrait) -> Result<u64, DbEr
 }
 
 /// Returns the address as the unique index contains it.
-fn folded_email(connection: &impl ConnectionTrait) -> SimpleExpr {
-    match connection.get_database_backend() {
+fn folded_email(backend: DbBackend) -> SimpleExpr {
+    match backend {
         DbBackend::Postgres => Expr::cust(r#"lower("user"."email" collate "C")"#),
         _ => Func::lower(Expr::col((Entity, Column::Email))).into(),
     }
@@ -188,7 +267,7 @@ pub(super) async fn find_by_email(
     connection: &impl ConnectionTrait,
     email: &str,
 ) -> Result<Option<Row>, DbErr> {
-    let column = folded_email(connection);
+    let column = folded_email(connection.get_database_backend());
     let found = Entity::find().filter(column.eq(email.to_ascii_lowercase()));
     with_profile(found).one(connection).await
 }
@@ -460,4 +539,56 @@ pub(super) async fn forget_former(
     digest: &str,
 ) -> Result<(), DbErr> {
     former_email::Entity::delete_by_id(digest).exec(connection).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use sea_orm::{Database, FromQueryResult, QueryTrait, Statement, TransactionTrait};
+
+    use super::*;
+
+    #[derive(FromQueryResult)]
+    struct Step {
+        detail: String,
+    }
+
+    /// The steps in which SQLite answers a query, on tables without any statistics.
+    async fn plan(connection: &impl ConnectionTrait, query: &impl QueryTrait) -> String {
+        let sql = query.build(DbBackend::Sqlite).to_string();
+        let explain =
+            Statement::from_string(DbBackend::Sqlite, format!("explain query plan {sql}"));
+        let steps = Step::find_by_statement(explain).all(connection).await.unwrap();
+        steps.into_iter().map(|step| step.detail).collect::<Vec<_>>().join("; ")
+    }
+
+    #[tokio::test]
+    async fn sqlite_lists_and_finds_users_by_an_index() {
+        let connection = Database::connect("sqlite::memory:").await.unwrap();
+        let transaction = connection.begin().await.unwrap();
+        migration::up(&transaction).await.unwrap();
+        let backend = DbBackend::Sqlite;
+        let of = |filter: &Filter| in_order(backend, listed(backend, filter, Some("a"))).limit(9);
+        for (filter, index) in [
+            (Filter::default(), "ix_user_email"),
+            (Filter { is_active: Some(false), ..Filter::default() }, "ix_user_is_active_email"),
+            (
+                Filter { is_superuser: Some(true), ..Filter::default() },
+                "ix_user_is_superuser_email",
+            ),
+            (Filter { is_verified: Some(true), ..Filter::default() }, "ix_user_is_verified_email"),
+        ] {
+            let plan = plan(&transaction, &of(&filter)).await;
+            assert!(plan.starts_with(&format!("SEARCH user USING INDEX {index} ")), "{plan}");
+            assert!(!plan.contains("TEMP B-TREE") && !plan.contains("SCAN"), "{plan}");
+        }
+        let found = with_text(listed(backend, &Filter::default(), None), "müller");
+        let near = in_order(backend, found.clone().filter(folded_email(backend).lte("z")));
+        let near = plan(&transaction, &near.limit(9)).await;
+        assert!(near.starts_with("SEARCH user USING INDEX ix_user_email "), "{near}");
+        assert!(!near.contains("SCAN"), "{near}");
+        let found = by_index(backend, found, "müller").unwrap();
+        let found = plan(&transaction, &found.limit(9)).await;
+        assert!(found.contains("SEARCH user_search USING INTEGER PRIMARY KEY"), "{found}");
+        assert!(found.contains("VIRTUAL TABLE INDEX") && !found.contains("SCAN user;"), "{found}");
+    }
 }
