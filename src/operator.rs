@@ -86,6 +86,7 @@ pub(crate) struct Operator {
 /// A refusal by an operation, or a failure to reach it.
 pub(crate) struct Refused {
     status: u16,
+    code: Option<Code>,
     sentence: String,
 }
 
@@ -97,12 +98,22 @@ impl From<Refused> for String {
 
 impl Refused {
     fn fault(sentence: String) -> Self {
-        Self { status: 0, sentence }
+        Self { status: 0, code: None, sentence }
     }
 
     /// Replaces the sentence if the status is 404.
     pub(crate) fn or_missing(self, sentence: impl FnOnce() -> String) -> Self {
         if self.status == 404 { Self { sentence: sentence(), ..self } } else { self }
+    }
+
+    /// Replaces the sentence if the refusal has this code.
+    pub(crate) fn or_for(self, code: Code, sentence: impl FnOnce() -> String) -> Self {
+        if self.has(code) { Self { sentence: sentence(), ..self } } else { self }
+    }
+
+    /// Returns true if the refusal has this code.
+    pub(crate) fn has(&self, code: Code) -> bool {
+        self.code == Some(code)
     }
 
     /// Returns true for 422: the request has fields that are not valid.
@@ -378,11 +389,11 @@ fn answered(status: u16, answer: Value, challenge: Option<String>) -> Result<Val
     let detail = &answer["detail"];
     let code = detail["code"].as_str().or(detail.as_str()).unwrap_or_default();
     let is_known = |known: &&Code| known.name() == code && known.status().as_u16() == status;
-    let known = Code::ALL.iter().find(is_known);
-    if known == Some(&Code::FreshProofRequired) {
-        return Err(Refused { status, sentence: STALE.to_owned() });
+    let code = Code::ALL.iter().copied().find(|known| is_known(&known));
+    if code == Some(Code::FreshProofRequired) {
+        return Err(Refused { status, code, sentence: STALE.to_owned() });
     }
-    let known = known.map(|known| known.sentence());
+    let known = code.map(Code::sentence);
     let sentence = if let Some(problems) = detail.as_array() {
         let problem = |problem: &Value| {
             let place = problem["loc"].as_array().and_then(|place| place.last());
@@ -402,7 +413,7 @@ fn answered(status: u16, answer: Value, challenge: Option<String>) -> Result<Val
     } else {
         format!("the server answers with status {status}: is TESSERA_URL the URL of a Tessera?")
     };
-    Err(Refused { status, sentence })
+    Err(Refused { status, code, sentence })
 }
 
 /// Returns the description or the scope in a challenge (RFC 6750, section 3).

@@ -1,13 +1,15 @@
 //! `tessera token`
 
+use std::io::Read;
 use std::process::ExitCode;
 
 use api::base::config::{Config, Migrate, Secret};
+use api::base::error::Code;
 use clap::{Args, Subcommand};
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::operator::{Operator, Options, encoded};
+use crate::operator::{Operator, Options, Refused, encoded};
 use crate::print;
 
 #[derive(Debug, Args)]
@@ -36,6 +38,9 @@ enum Action {
         /// The scopes of the token, separated by commas; the owner must have them
         #[arg(long, value_name = "SCOPES", value_delimiter = ',')]
         scope: Vec<String>,
+        /// Create a service with this name and these scopes, if there is no such owner
+        #[arg(long)]
+        create_service: bool,
         #[command(flatten)]
         options: Options,
     },
@@ -64,7 +69,7 @@ enum Action {
     },
     /// Explain why a JWT or an API token is accepted or refused: exit status 0 if accepted, otherwise 1
     Explain {
-        /// The token, or - to read it from standard input
+        /// The token, or - to read it from standard input. It can stand in quotes or after Bearer, and over several lines
         token: Secret,
         #[command(flatten)]
         options: Options,
@@ -90,7 +95,7 @@ const COLUMNS: [&str; 9] =
 
 pub(crate) async fn run(arguments: Arguments, config: Config) -> Result<ExitCode, String> {
     match arguments.action {
-        Action::Create { username, token, expire, name, scope, options } => {
+        Action::Create { username, token, expire, name, scope, create_service, options } => {
             let operator = Operator::new(options, config).await?;
             let scopes = Some(scope).filter(|scope| !scope.is_empty());
             let token = token.as_ref().map(secret).transpose()?;
@@ -101,7 +106,7 @@ pub(crate) async fn run(arguments: Arguments, config: Config) -> Result<ExitCode
                 "name": name,
                 "scopes": scopes,
             });
-            let made = operator.call(Method::POST, "/auth/tokens", Some(body)).await?;
+            let made = create(&operator, body, create_service).await?;
             let lines = format!(
                 "{}\nowner: {}, scopes: {}, expires: {}, id: {}",
                 print::text(&made["token"]),
@@ -170,7 +175,7 @@ pub(crate) async fn run(arguments: Arguments, config: Config) -> Result<ExitCode
             // This command only reads, so it must not migrate the schema.
             let config = Config { migrate: Migrate::Check, ..config };
             let operator = Operator::with_revocations(options, config).await?;
-            let body = json!({ "token": secret(&token)? });
+            let body = json!({ "token": pasted(&token)? });
             let answer = operator.call(Method::POST, "/admin/tokens/explain", Some(body)).await?;
             let accepted = answer["accepted"] == true;
             let sentence = print::text(&answer["sentence"]);
@@ -185,6 +190,45 @@ pub(crate) async fn run(arguments: Arguments, config: Config) -> Result<ExitCode
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Creates an API token, and its owner first if that is a service that does not exist and `create_service` is true.
+async fn create(operator: &Operator, body: Value, create_service: bool) -> Result<Value, Refused> {
+    let send = || operator.call(Method::POST, "/auth/tokens", Some(body.clone()));
+    let owner = print::text(&body["username"]);
+    let refused = match send().await {
+        Err(refused) if refused.has(Code::ApiTokenUserUnknown) => refused,
+        answer => return answer,
+    };
+    if create_service && !owner.contains('@') {
+        let service = json!({ "name": owner, "scopes": body["scopes"] });
+        operator.call(Method::POST, "/admin/services", Some(service)).await?;
+        return send().await;
+    }
+    let sentence = if owner.contains('@') {
+        format!(
+            "there is no user {owner}: create the user with `tessera user create {owner}`, or invite them with \
+             `tessera user invite {owner}`"
+        )
+    } else {
+        format!(
+            "there is no service {owner}: create it with `tessera service create {owner}`, or add --create-service. \
+             The name of a user is an e-mail address: see `tessera user list`"
+        )
+    };
+    Err(refused.or_for(Code::ApiTokenUserUnknown, || sentence))
+}
+
+/// Returns a token as somebody pasted it. From standard input it takes several lines.
+fn pasted(typed: &Secret) -> Result<String, String> {
+    if typed.expose() != "-" {
+        return Ok(typed.expose().to_owned());
+    }
+    let mut text = String::new();
+    // A token has at most 8 KiB.
+    let read = std::io::stdin().take(64 * 1024).read_to_string(&mut text);
+    read.map_err(|error| format!("standard input could not be read: {error}"))?;
+    Ok(text)
 }
 
 /// Returns a secret from the command line, or reads it from standard input if it is `-`. A secret that is read is not

@@ -11,6 +11,7 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::invitation;
 use crate::operator::{self, Operator, Options, encoded};
 use crate::print;
 
@@ -30,6 +31,8 @@ enum Action {
         #[arg(long)]
         superuser: bool,
     },
+    #[command(flatten)]
+    Invitation(invitation::Action),
     /// List users, ordered by address
     List {
         /// Only users whose address, name or surname contains this text, in upper or lower case
@@ -78,6 +81,7 @@ const COLUMNS: [&str; 6] = ["email", "name", "flags", "scopes", "website", "id"]
 pub(crate) async fn run(arguments: Arguments, config: Config) -> Result<ExitCode, String> {
     match arguments.action {
         Action::Create { email, superuser } => create(config, &email, superuser).await?,
+        Action::Invitation(action) => invitation::run(action, config).await?,
         Action::List { query, options } => {
             let operator = Operator::new(options, config).await?;
             let path = format!("/users?q={}", encoded(query.as_deref().unwrap_or_default()));

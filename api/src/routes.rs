@@ -15,10 +15,16 @@ use crate::http::openapi::{self, Described};
 use crate::http::paths::{PageRoute, Paths};
 use crate::http::server::{self, Bound};
 use crate::http::{docs, page};
-use crate::identity::{factor, service, user, verification};
+use crate::identity::{self, factor, service, user, verification};
 use crate::platform::notice::Handler;
 use crate::platform::{audit, health, key, mail, rate_limit, replica, revocation};
 use crate::self_service::{self, account, api_token, recovery, registration};
+
+/// Makes pairs in pairs of the operations of modules, because the framework takes tuples of up to 16 only.
+macro_rules! together {
+    () => { () };
+    ($($first:ident)::+; $($rest:tt)*) => { ($($first::)+Api, together!($($rest)*)) };
+}
 
 /// Makes the functions below from the entries. Each entry names modules: `api` has the operations as `Api`, with their
 /// `REFUSALS`; `notes` has `NOTES` on some of them; `pages` has `pages()`; and `jobs` has `start()`. A `notice` is a
@@ -33,7 +39,7 @@ macro_rules! features {
     })+) => {
         /// The operations of all features.
         fn operations() -> OpenApiService<impl OpenApi, ()> {
-            let features = ($($($($api::)+Api,)?)+);
+            let features = together!($($($($api)::+;)?)+);
             OpenApiService::new(features, "Tessera", env!("CARGO_PKG_VERSION"))
         }
 
@@ -75,7 +81,10 @@ features! {
     { api: self_service::session::http; }
     { api: account::http; notes: account::http; pages: account::pages; }
     { api: recovery::http; notes: recovery::http; pages: recovery::pages; jobs: recovery::jobs; }
+    { api: self_service::invitation::http; pages: self_service::invitation::pages; }
+    { jobs: identity::invitation::jobs; }
     { api: admin::user::http; }
+    { api: admin::invitation::http; }
     { api: admin::revocation::http; }
     { api: admin::audit::http; }
     { api: admin::import::http; }
@@ -114,10 +123,12 @@ pub fn document() -> String {
 /// The endpoint of the whole server: every route, with the layers around them.
 pub(crate) fn service(app: App) -> impl Endpoint<Output = Response> {
     let operations = documented();
-    let document = openapi::document(&operations, &described());
+    let mut document = openapi::document(&operations, &described());
+    openapi::put_below(&mut document, app.config.public_url.path());
+    let document = Arc::new(document);
     let mut pages = pages();
     pages.extend(page::pages());
-    pages.extend(docs::pages(&document, &operations.swagger_ui_html()));
+    pages.extend(docs::pages(&document, || documented().swagger_ui_html()));
     let paths = Paths::of(&document, &pages);
     let (first, pages): (Vec<_>, Vec<_>) = pages.into_iter().partition(PageRoute::is_first);
     let routes = pages.into_iter().fold(Route::new(), |routes, page| page.add_to(routes));

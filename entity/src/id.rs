@@ -66,6 +66,11 @@ id! {
     ReplicaId
 }
 
+id! {
+    /// The id of an invitation.
+    InvitationId
+}
+
 /// The id of an owner of API tokens: a user or a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PrincipalId {

@@ -12,6 +12,7 @@ pub mod feed;
 pub mod former_email;
 mod hidden;
 mod id;
+pub mod invitation;
 pub mod job;
 pub mod notice;
 pub mod pending_email;
@@ -27,4 +28,6 @@ pub mod user;
 pub mod user_search;
 
 pub use hidden::Hidden;
-pub use id::{ApiTokenId, JobId, PrincipalId, ReplicaId, ServiceId, SessionId, UserId};
+pub use id::{
+    ApiTokenId, InvitationId, JobId, PrincipalId, ReplicaId, ServiceId, SessionId, UserId,
+};

@@ -18,6 +18,8 @@ pub struct Model {
     pub seq: i64,
     /// The time when it last reported this.
     pub seen_at: i64,
+    /// The name of the algorithm that it signs access tokens with. `None` for servers of releases that do not report it.
+    pub algorithm: Option<String>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -34,6 +34,8 @@ mod m20261128_000020_notice;
 mod m20261128_000021_key_purpose;
 mod m20261128_000022_write_path;
 mod m20261129_000023_user_search;
+mod m20261129_000026_replica_algorithm;
+mod m20261129_000027_invitation;
 
 struct Migrator;
 
@@ -63,6 +65,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000021_key_purpose::Migration),
             Box::new(m20261128_000022_write_path::Migration),
             Box::new(m20261129_000023_user_search::Migration),
+            Box::new(m20261129_000026_replica_algorithm::Migration),
+            Box::new(m20261129_000027_invitation::Migration),
         ]
     }
 }

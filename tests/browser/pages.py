@@ -85,6 +85,44 @@ def register(address):
     urllib.request.urlopen(urllib.request.Request(url + "/auth/register", body, {"Content-Type": "application/json"}))
 
 
+def invited(browser, page, scripts):
+    """A superuser invites a person and creates a user. The person opens the link, chooses a password and is signed in."""
+    address = f"invited{int(scripts)}@user.com"
+    page.goto(url + "/admin/users")
+    form = page.get_by_role("region", name="Invite a user")
+    form.get_by_label("E-mail address").fill(address)
+    form.get_by_label("First name").fill("Grace")
+    form.get_by_role("button").click()
+    expect(page.get_by_role("status")).to_have_text("The invitation is on its way.")
+    pending = page.get_by_role("region", name="Invitations that were not accepted")
+    expect(pending).to_contain_text(address)
+    form = page.get_by_role("region", name="Create a user")
+    form.get_by_label("E-mail address").fill(f"made{int(scripts)}@user.com")
+    form.get_by_label("Password of the new user").fill(password)
+    form.get_by_label("Current password").fill("not this one")
+    form.get_by_role("button").click()
+    expect(form.get_by_role("alert")).to_have_text("The password is wrong. Try again.")
+    form.get_by_label("Password of the new user").fill(password)
+    form.get_by_label("Current password").fill(password)
+    form.get_by_role("button").click()
+    expect(page.get_by_role("status")).to_have_text("The user is created.")
+    if scripts:
+        look(page, "admin-invitations")
+    person = browser.new_context(java_script_enabled=scripts).new_page()
+    person.goto(link_to(address, "invitation"))
+    expect(person.get_by_label("First name")).to_have_value("Grace")
+    if scripts:
+        look(person, "accept-invitation")
+    person.get_by_label("Password").fill(changed)
+    person.get_by_role("button", name="Accept and sign in").click()
+    expect(person.get_by_role("status")).to_contain_text("Your account is ready")
+    person.goto(link_to(address, "invitation"))
+    if scripts:
+        look(person, "accept-invitation-used")
+    page.reload()
+    expect(pending).not_to_contain_text(address)
+
+
 def administration(browser, scripts):
     """A user without the scope is refused, gets the scope, and sees the pages. A superuser ends their session."""
     address = f"clerk{int(scripts)}@user.com"
@@ -116,9 +154,15 @@ def administration(browser, scripts):
     seen(page, "admin-users")
     page.get_by_role("link", name=address).click()
     page.get_by_label("Scopes, separated by spaces").fill("authenticated admin")
-    page.get_by_role("button", name="Save").click()
+    rights = page.get_by_role("region", name="Status and scopes")
+    rights.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("status")).to_have_text("Saved.")
+    profile = page.get_by_role("region", name="Profile")
+    profile.get_by_label("First name").fill("Ada")
+    profile.get_by_role("button", name="Save profile").click()
     expect(page.get_by_role("status")).to_have_text("Saved.")
     seen(page, "admin-user")
+    invited(browser, page, scripts)
     # The cookie from before the promotion does not open the new pages.
     clerk.goto(url + "/admin")
     expect(clerk).to_have_url(url + "/login?next=/admin")

@@ -1,12 +1,14 @@
-"""Opens Swagger UI and requests the current user: with a password, an access token and an API token in its
-Authorize dialog.
+"""Opens Swagger UI. Checks the order of its operations and their height, and its dark colours. Requests the current
+user: with a password, an access token and an API token in its Authorize dialog, and after a reload.
 
 usage: swagger.py URL USERNAME PASSWORD ACCESS_TOKEN API_TOKEN [FOLDER_FOR_SCREENSHOTS]
 """
 
 import os
 import re
+import struct
 import sys
+import zlib
 
 from playwright.sync_api import expect, sync_playwright
 
@@ -33,9 +35,51 @@ with sync_playwright() as playwright:
     page.on("pageerror", lambda error: faults.append(str(error)))
 
     page.goto(url)
-    expect(page.locator("#operations-Users-read_me")).to_be_visible()
+    expect(page.locator("#operations-Me-read_me")).to_be_visible()
     if screenshots:
         page.screenshot(path=f"{screenshots}/docs-page.png")
+
+    # The groups and the first operations come in the order in which people use them.
+    tags = page.locator(".opblock-tag").evaluate_all("tags => tags.map(tag => tag.dataset.tag)")
+    assert tags == ["Auth", "Me", "Recovery", "Tokens", "Services", "Users", "Admin", "Operation"], tags
+    ids = page.locator(".opblock").evaluate_all("all => all.map(one => one.id.split('-').pop())")
+    first = ["register", "login", "refresh", "confirm_password", "logout", "logout_all"]
+    assert ids[:6] == first and ids[ids.index("read_me") + 1] == "update_me", ids
+
+    # Each operation fits on a screen.
+    for name in ids:
+        block = page.locator(f".opblock[id$='-{name}']")
+        block.locator(".opblock-summary-control").click()
+        expect(block.locator(".opblock-body .responses-wrapper")).to_be_visible()
+        height = block.bounding_box()["height"]
+        assert height <= page.viewport_size["height"], f"{name} is {height} pixels high"
+        block.locator(".opblock-summary-control").click()
+        expect(block.locator(".opblock-body")).to_have_count(0)
+
+    def brightness():
+        picture = page.screenshot(clip={"x": 4, "y": 300, "width": 1, "height": 1})
+        parts, place = b"", 8
+        while place < len(picture):
+            length, kind = struct.unpack(">I4s", picture[place:place + 8])
+            parts += picture[place + 8:place + 8 + length] if kind == b"IDAT" else b""
+            place += 12 + length
+        return max(zlib.decompress(parts)[1:4])
+
+    assert brightness() > 200
+    page.emulate_media(color_scheme="dark")
+    assert brightness() < 60
+    if screenshots:
+        page.screenshot(path=f"{screenshots}/docs-dark.png")
+    page.emulate_media(color_scheme="light")
+
+    # The password form comes first, and has no fields for clients.
+    page.get_by_role("button", name="Authorize").first.click()
+    dialog = page.locator(".modal-ux")
+    expect(dialog.locator(".auth-container h4").first).to_contain_text("OAuth2PasswordBearer")
+    fields = dialog.locator(".auth-container").first.locator("input:visible, select:visible")
+    shown = fields.evaluate_all("all => all.map(one => one.id)")
+    assert shown == ["oauth_username", "oauth_password"], shown
+    dialog.get_by_role("button", name="Close").first.click()
 
     def authorize(scheme, fill):
         page.get_by_role("button", name="Authorize").first.click()
@@ -53,7 +97,7 @@ with sync_playwright() as playwright:
         form.get_by_role("button", name="Remove authorization").click()
         dialog.get_by_role("button", name="Close").first.click()
 
-    operation = page.locator("#operations-Users-read_me")
+    operation = page.locator("#operations-Me-read_me")
     operation.locator(".opblock-summary-control").click()
 
     def who_am_i():
@@ -89,6 +133,26 @@ with sync_playwright() as playwright:
         log_out(scheme)
     answer = who_am_i()
     assert answer.status == 401, answer.status
+
+    # The sign-in is kept over a reload, in this tab alone, without the password and the refresh token.
+    authorize("OAuth2PasswordBearer", password)
+    stores = "JSON.stringify([{ ...localStorage }, { ...sessionStorage }])"
+    kept = page.evaluate(stores)
+    assert "access_token" in kept and password_of_user not in kept and "refresh" not in kept, kept
+    assert page.evaluate("localStorage.length") == 0
+    page.reload()
+    expect(operation).to_be_visible()
+    if not operation.locator(".opblock-body").is_visible():
+        operation.locator(".opblock-summary-control").click()
+    answer = who_am_i()
+    assert answer.status == 200, answer.text()
+    log_out("OAuth2PasswordBearer")
+    assert "access_token" not in page.evaluate(stores)
+    page.reload()
+    expect(operation).to_be_visible()
+    if not operation.locator(".opblock-body").is_visible():
+        operation.locator(".opblock-summary-control").click()
+    assert who_am_i().status == 401
     # The browser can report this to its console later.
     for _ in range(200):
         if faults:

@@ -18,7 +18,7 @@ fn plain(request: Request) -> Request {
 
 /// An id in a path is the id of another user's session. A superuser's token gives no more access to such sessions than
 /// a user's token.
-static TABLE: [Row; 53] = [
+static TABLE: [Row; 59] = [
     ("POST", "/auth/register", |r| r.json(&json!({ "email": "x", "password": "x" })), [422; 4]),
     ("POST", "/auth/jwt/login", |r| r.form(&[("username", "x"), ("password", "x")]), [400; 4]),
     ("POST", "/auth/jwt/refresh", plain, [401, 200, 401, 401]),
@@ -46,6 +46,12 @@ static TABLE: [Row; 53] = [
         [400; 4],
     ),
     ("POST", "/auth/restore-email", |r| r.json(&json!({ "token": "x" })), [400; 4]),
+    (
+        "POST",
+        "/auth/accept-invitation",
+        |r| r.json(&json!({ "token": "x", "password": "x" })),
+        [400; 4],
+    ),
     ("POST", "/auth/revoke", |r| r.form(&[("token", "x")]), OPEN),
     (
         "POST",
@@ -85,6 +91,11 @@ static TABLE: [Row; 53] = [
     ("DELETE", "/users/me/previous-emails", plain, [401, 401, 404, 404]),
     ("POST", "/users/me/export", plain, [401, 401, 200, 200]),
     ("GET", "/users", plain, [401, 401, 403, 200]),
+    ("POST", "/users", |r| r.json(&json!({ "email": "x" })), [401, 401, 403, 422]),
+    ("POST", "/users/export", plain, [401, 401, 403, 200]),
+    ("GET", "/admin/invitations", plain, [401, 401, 403, 200]),
+    ("POST", "/admin/invitations/{id}/resend", plain, [401, 401, 403, 404]),
+    ("DELETE", "/admin/invitations/{id}", plain, [401, 401, 403, 404]),
     ("GET", "/users/{id}", plain, [401, 401, 403, 404]),
     ("POST", "/users/{id}/export", plain, [401, 401, 403, 404]),
     ("PATCH", "/users/{id}", |r| r.json(&json!({})), [401, 401, 403, 404]),

@@ -273,8 +273,11 @@ async fn a_page_says_how_long_to_wait_after_too_many_actions() {
 type OnOthers = (&'static str, &'static str, fn(&Person) -> Value);
 
 /// Actions of superusers on others.
-const ON_OTHERS: [OnOthers; 11] = [
+const ON_OTHERS: [OnOthers; 14] = [
     ("PATCH", "/users/{id}", |_| json!({ "name": "Ada" })),
+    ("POST", "/users", |person| json!({ "email": person.email, "password": PASSWORD })),
+    ("POST", "/admin/invitations/00000000-0000-0000-0000-000000000000/resend", |_| json!({})),
+    ("DELETE", "/admin/invitations/00000000-0000-0000-0000-000000000000", |_| json!({})),
     ("POST", "/auth/tokens", |person| json!({ "username": person.email, "expire": 1 })),
     ("DELETE", "/auth/tokens", |person| json!({ "username": person.email })),
     ("POST", "/admin/services", |_| json!({ "name": "one" })),
@@ -350,7 +353,7 @@ async fn renewals_of_a_cookie_have_a_limit() {
 }
 
 /// The operations that change something and have no limit, with the reason why they are bounded.
-const UNLIMITED: [(&str, &str, &str); 13] = [
+const UNLIMITED: [(&str, &str, &str); 14] = [
     ("POST", "/auth/jwt/refresh", "changes the row of its session, and adds none"),
     ("POST", "/auth/jwt/logout", "ends a session that lives"),
     ("POST", "/auth/jwt/logout-all", "ends the session that it is asked from"),
@@ -358,6 +361,7 @@ const UNLIMITED: [(&str, &str, &str); 13] = [
     ("DELETE", "/auth/sessions", "writes a row only if it ends a session"),
     ("DELETE", "/auth/sessions/{id}", "ends a session that lives"),
     ("POST", "/auth/restore-email", "spends a link of a mail"),
+    ("POST", "/auth/accept-invitation", "spends an invitation"),
     ("POST", "/auth/introspect", "writes nothing"),
     ("POST", "/auth/tokens/check", "writes nothing"),
     ("POST", "/admin/tokens/explain", "writes nothing"),
@@ -368,8 +372,10 @@ const UNLIMITED: [(&str, &str, &str); 13] = [
 
 /// The operations that change something and have a limit. The document alone does not show it: every operation can
 /// answer 429 to a caller who sends wrong API tokens.
-const LIMITED: [(&str, &str); 25] = [
+const LIMITED: [(&str, &str); 29] = [
     ("POST", "/admin/import"),
+    ("DELETE", "/admin/invitations/{id}"),
+    ("POST", "/admin/invitations/{id}/resend"),
     ("POST", "/admin/keys"),
     ("DELETE", "/admin/keys/{kid}"),
     ("POST", "/admin/revocations"),
@@ -389,6 +395,8 @@ const LIMITED: [(&str, &str); 25] = [
     ("POST", "/auth/tokens"),
     ("DELETE", "/auth/tokens/{id}"),
     ("POST", "/auth/verify"),
+    ("POST", "/users"),
+    ("POST", "/users/export"),
     ("PATCH", "/users/me"),
     ("POST", "/users/me/export"),
     ("DELETE", "/users/{id}"),

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use crate::support::{Answer, Forgery, Server, claims_of};
@@ -125,6 +127,54 @@ async fn only_callers_with_the_scope_can_introspect() {
     let twice = request().form(&[("token", "a"), ("token", "b")]).send().await;
     twice.expect_refusal(400, "invalid_request");
     request().json(&json!({ "token": "x" })).send().await.expect_refusal(400, "invalid_request");
+}
+
+/// RFC 7662, section 2.1; RFC 6749, section 2.3.1. Libraries send the credentials of a client in this way.
+#[tokio::test]
+async fn a_service_can_introspect_with_its_name_and_api_token_in_http_basic() {
+    let server = Server::start().await;
+    let root = server.superuser("root").await;
+    let person = server.person("first").await;
+    let secret = server.service(&root, "billing", &["tokens:introspect"]).await;
+    let weak = server.service(&root, "weak", &["tokens:check"]).await;
+    let ask = async |path: &str, scheme: &str, pair: &str| {
+        let credential = format!("{scheme} {}", STANDARD.encode(pair));
+        let request = server.post(path).header("authorization", &credential);
+        request.form(&[("token", &*person.access)]).send().await
+    };
+    let encoded = format!("%62illing:{}", secret.replace('_', "%5F"));
+    for (scheme, pair) in [("Basic", format!("billing:{secret}")), ("basic", encoded)] {
+        let answer = ask("/auth/introspect", scheme, &pair).await.expect_status(200);
+        assert_eq!(
+            (&answer.json["active"], &answer.json["sub"]),
+            (&json!(true), &json!(person.id))
+        );
+    }
+    ask("/auth/introspect", "Basic", &format!("weak:{weak}"))
+        .await
+        .expect_refusal(403, "Forbidden");
+    for (name, secret) in [
+        ("", ""),
+        ("weak", &*secret),
+        ("Billing", &secret),
+        ("", &secret),
+        ("billing", ""),
+        ("billing", &weak),
+        ("billing", "tsr_unknown"),
+        ("billing", &person.access),
+        (&person.email, "correct horse battery"),
+    ] {
+        let refused = ask("/auth/introspect", "Basic", &format!("{name}:{secret}")).await;
+        refused.expect_status(401);
+    }
+    for header in ["Basic", "Basic ", "Basic !", "Basic YQ==", &format!("Basic {secret}")] {
+        let request = server.post("/auth/introspect").header("authorization", header);
+        request.form(&[("token", "x")]).send().await.expect_refusal(401, "Unauthorized");
+    }
+    // No other operation takes a password of HTTP Basic: a browser would remember it.
+    let pair = STANDARD.encode(format!("billing:{secret}"));
+    let me = server.get("/auth/tokens").header("authorization", &format!("Basic {pair}"));
+    me.send().await.expect_refusal(401, "Unauthorized");
 }
 
 #[tokio::test]

@@ -278,6 +278,15 @@ async fn listing_keys_makes_none_and_the_key_that_signs_cannot_be_retired() {
         let text = String::from_utf8(output.stdout).unwrap();
         (output.status.success(), text + &String::from_utf8_lossy(&output.stderr))
     };
+    // The list says what the server signs with, whatever the terminal has.
+    for algorithm in ["HS256", "RS256", "ES256"] {
+        let listed = awaited("the server has reported its algorithm", async || {
+            let (_, listed) = tessera(SECRET, algorithm, &["keys", "list"]);
+            Some(listed).filter(|listed| listed.contains("the servers sign with ES256"))
+        });
+        let listed = listed.await;
+        assert!(listed.contains(" active "), "{algorithm}: {listed}");
+    }
     let wrong = SECRET.replace('0', "f");
     let (_, listed) = tessera(&wrong, "ES256", &["keys", "list"]);
     assert!(listed.contains("unreadable"), "{listed}");

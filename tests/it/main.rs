@@ -8,6 +8,7 @@
 
 mod access;
 mod acts;
+mod addresses;
 mod administration;
 mod api_tokens;
 mod audit;
@@ -27,6 +28,7 @@ mod guesses;
 mod hijack;
 mod import;
 mod introspection;
+mod invitations;
 mod keys;
 mod limits;
 mod login;
@@ -34,10 +36,12 @@ mod logout;
 mod logs;
 mod mail;
 mod notices;
+mod odd_rows;
 mod once;
 mod origins;
 mod outcomes;
 mod pages;
+mod proxies;
 mod recovery;
 mod refresh;
 mod registration;

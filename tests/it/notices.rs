@@ -22,7 +22,8 @@ impl Server {
     }
 
     /// Runs a command on the database of this server, with the secret and the settings of the server.
-    fn operate(&self, arguments: &[&str], typed: &str) {
+    /// Runs a command beside the server, with what is typed at it. Returns what it prints.
+    pub(crate) fn operate(&self, arguments: &[&str], typed: &str) -> String {
         let mut operator = self.beside();
         operator.args(arguments).env("APP_SECRET", SECRET);
         operator.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -30,6 +31,7 @@ impl Server {
         child.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     async fn change_user(&self, bearer: &str, of: &str, changes: &serde_json::Value) {

@@ -87,3 +87,27 @@ async fn cors_origins_are_recognised_in_every_spelling() {
         assert!(live.headers.get("access-control-allow-origin").is_none(), "{plain}");
     }
 }
+
+/// A proxy ends TLS, and `PUBLIC_URL` does not say so: nobody can send a form. The page and the log say why.
+#[tokio::test]
+async fn a_form_that_is_refused_for_its_origin_says_what_to_check() {
+    let server = Server::setup().set("PUBLIC_URL", "http://id.example.com").start().await;
+    server.person("first").await;
+    let mut browser = Browser::of(&server);
+    browser.open("/login").await.expect_status(200);
+    let cookie = format!("__Host-tessera-browser={0}; tessera-browser={0}", browser.id());
+    let fields = [("email", "first@user.com"), ("password", PASSWORD), ("csrf", &*browser.csrf)];
+    for _ in 0..3 {
+        let form = server.post("/login").header("cookie", &cookie).header("host", "internal:8000");
+        let form = form.header("origin", "https://id.example.com").form(&fields);
+        let refused = form.send().await.expect_status(403);
+        assert!(refused.body.contains("PUBLIC_URL must be the address"), "{}", refused.body);
+        sign_in(&server, "https://id.example.com", "internal:8000").await.expect_status(403);
+    }
+    let log = server.log_so_far().await;
+    let line: Vec<_> = log.lines().filter(|line| line.contains("its Origin is neither")).collect();
+    assert_eq!(line.len(), 1, "{log}");
+    for part in ["https://id.example.com", "http://id.example.com", "internal:8000"] {
+        assert!(line[0].contains(part), "{}", line[0]);
+    }
+}

@@ -280,3 +280,51 @@ async fn the_key_id_does_not_reveal_the_secret() {
     assert!(!crate::support::SECRET.contains(&kid));
     assert_eq!(kid.len(), 16);
 }
+
+#[tokio::test]
+async fn an_explanation_takes_a_token_as_people_paste_it() {
+    let server = Server::start().await;
+    let root = server.superuser("root").await;
+    let access = server.person("first").await.access;
+    let secret = server.api_token(&root.access, &json!({})).await;
+    let explain = async |pasted: &str| {
+        let request = server.post("/admin/tokens/explain").bearer(&root.access);
+        request.json(&json!({ "token": pasted })).send().await.expect_status(200)
+    };
+    for token in [&access, &secret] {
+        let (start, end) = token.split_at(30);
+        for pasted in [
+            format!("  {token}\n"),
+            format!("{start}\n{end}"),
+            format!("{start}\r\n  {end}\r\n"),
+            format!("\"{token}\""),
+            format!("'{token}',"),
+            format!("Bearer {token}"),
+            format!("bearer  {token};"),
+            format!("Authorization: Bearer {token}"),
+            format!("'Authorization: bearer {token}'"),
+            format!("X-API-Key: {token}"),
+            format!("token={token}"),
+            format!("{{\"access_token\": \"{token}\"}}"),
+            format!("\u{feff}“{token}”"),
+        ] {
+            let told = explain(&pasted).await;
+            assert_eq!(told.json["accepted"], true, "{pasted}: {}", told.body);
+        }
+    }
+    for pasted in ["", " ", "Bearer", "\"\"", "Bearer \n", "token", "=:\"'"] {
+        assert_eq!(explain(pasted).await.json["accepted"], false, "{pasted}");
+    }
+    // Tokens of other issuers. Their names are text of strangers.
+    let foreign = |issuer: &str| Forgery::of(&access).with("iss", issuer).secret(b"theirs").sign();
+    let told = explain(&foreign("https://accounts.example.com")).await.text("sentence");
+    assert!(told.contains("another issuer's: it names https://accounts.example.com"), "{told}");
+    assert!(told.contains("this issuer is http://localhost:8000"), "{told}");
+    let signed = Forgery::of(&access).with("iss", "https://other.example.com").sign();
+    assert!(explain(&signed).await.text("sentence").contains("another issuer's"));
+    for issuer in ["http://localhost:8000", "a\nb", "two words", &"x".repeat(300), ""] {
+        let told = explain(&foreign(issuer)).await.text("sentence");
+        assert!(told.starts_with("refused") && !told.contains("two words"), "{told}");
+        assert!(!told.contains("another issuer's"), "{issuer}: {told}");
+    }
+}

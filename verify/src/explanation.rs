@@ -2,7 +2,13 @@
 
 use std::fmt;
 
+use serde::Deserialize;
+
+use crate::compact::Parts;
 use crate::{Claims, Refusal, TokenType, Verifier};
+
+/// The longest name of an issuer that an explanation repeats, in bytes.
+const MAX_ISSUER: usize = 200;
 
 /// The result of checking a token, with a sentence for people. It comes from the checks themselves, so it always
 /// agrees with them.
@@ -13,20 +19,40 @@ pub struct Explanation {
     pub refusal: Option<Refusal>,
     /// The claims of the token, if a known key signed it and its issuer and audience are right.
     pub claims: Option<Claims>,
+    /// The issuer that a refused token names, if that is another one. No signature proves it.
+    pub other_issuer: Option<String>,
     now: u64,
+    issuer: String,
 }
 
 impl Verifier {
     /// Explains whether `token` is accepted at the time `now` (seconds since the epoch). The token can be an access
     /// token or a refresh token.
     pub fn explain(&self, token: &str, now: u64) -> Explanation {
+        let issuer = self.issuer().to_owned();
         match self.verify_either(token, now) {
-            Ok(claims) => Explanation { refusal: None, claims: Some(claims), now },
+            Ok(claims) => {
+                Explanation { refusal: None, claims: Some(claims), other_issuer: None, now, issuer }
+            }
             Err(refusal) => {
-                Explanation { refusal: Some(refusal), claims: self.read(token).ok(), now }
+                let other_issuer = issuer_named_in(token).filter(|named| *named != issuer);
+                let claims = self.read(token).ok();
+                Explanation { refusal: Some(refusal), claims, other_issuer, now, issuer }
             }
         }
     }
+}
+
+/// The issuer that a token names, if it is a short text without control characters.
+fn issuer_named_in(token: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Named {
+        iss: String,
+    }
+    let parts = Parts::split(token).ok()?;
+    let Named { iss } = serde_json::from_slice(&parts.payload).ok()?;
+    let is_plain = iss.chars().all(|char| char.is_ascii_graphic());
+    Some(iss).filter(|iss| is_plain && (1..=MAX_ISSUER).contains(&iss.len()))
 }
 
 /// Writes one sentence, with the relevant times.
@@ -63,7 +89,15 @@ impl fmt::Display for Explanation {
                 }
             }
             (Some(refusal), None) => {
-                write!(formatter, "refused ({}): {refusal}", refusal.reason())
+                write!(formatter, "refused ({}): {refusal}", refusal.reason())?;
+                match &self.other_issuer {
+                    Some(named) => write!(
+                        formatter,
+                        ". The token is another issuer's: it names {named}, and this issuer is {}",
+                        self.issuer
+                    ),
+                    None => Ok(()),
+                }
             }
             (None, None) => formatter.write_str("the token was not checked"),
         }

@@ -87,6 +87,11 @@ impl Verifier {
         self
     }
 
+    /// Returns the issuer whose tokens are accepted.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
     /// Returns the keys that verify tokens.
     pub fn keys(&self) -> Arc<KeySet> {
         Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))

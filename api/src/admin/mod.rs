@@ -1,9 +1,10 @@
 //! The actions of administrators.
 //!
-//! Within this wing: user ← service ← import ← revocation ← key ← mail ← audit ← replica ← overview ← pages.
+//! Within this wing: invitation ← user ← service ← import ← revocation ← key ← mail ← audit ← replica ← overview ← pages.
 
 pub(crate) mod audit;
 pub mod import;
+pub mod invitation;
 pub mod key;
 pub mod mail;
 pub mod overview;

@@ -3,6 +3,7 @@
 mod group_commit;
 mod pooler;
 mod reader;
+pub(crate) mod rows;
 
 use std::fmt;
 use std::fs::OpenOptions;

@@ -13,6 +13,8 @@ pub mod derived_key;
 pub mod error;
 pub mod hex;
 pub mod listing;
+pub(crate) mod log_limit;
+pub mod mail_address;
 pub mod random;
 pub(crate) mod request_context;
 pub mod scope;

@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 
 use super::body::FORM;
 use super::cookie::{self, Cookies};
+use super::own_page;
 use super::page::Frame;
 use crate::app::App;
 use crate::base::error::{Cause, Code, Error, Result};
@@ -173,9 +174,7 @@ impl BrowserRequest {
 
 /// Fails if a page of another site sent the request, or if the body is not a form.
 pub(crate) fn check_form(request: &Request) -> Result<()> {
-    if !cookie::is_own(request) {
-        return Err(Code::CsrfTokenMismatch.into());
-    }
+    own_page::check(request)?;
     let kind = request.header(header::CONTENT_TYPE).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
     if !kind.eq_ignore_ascii_case(FORM) {

@@ -18,7 +18,7 @@ use super::headers::CSRF_TOKEN;
 use crate::app::App;
 use crate::base::config::{Config, ConfigError};
 use crate::base::derived_key;
-use crate::base::error::{Code, Error, Result};
+use crate::base::error::{Code, Result};
 
 const NAME: &str = "tessera";
 const CSRF_NAME: &str = "tessera-csrf";
@@ -164,42 +164,6 @@ impl<'a> FromRequest<'a> for Cookies {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> poem::Result<Self> {
         Ok(Self::of(request))
     }
-}
-
-/// A request that was not sent by a page of another site. Otherwise a form on another site could sign a browser in to
-/// an attacker's account, and the attacker would see what the user does.
-pub(crate) struct OwnPage;
-
-impl<'a> FromRequest<'a> for OwnPage {
-    async fn from_request(request: &'a Request, _: &mut RequestBody) -> poem::Result<Self> {
-        let listed = match (request.header(header::ORIGIN), request.data::<App>()) {
-            (Some(origin), Some(app)) => {
-                app.config.cors_origins.iter().any(|known| known.is(origin))
-            }
-            _ => false,
-        };
-        let own = listed || is_own(request);
-        if own { Ok(Self) } else { Err(Error::from(Code::CsrfTokenMismatch).into()) }
-    }
-}
-
-/// Returns true if the request was not sent by a page of another site or of another origin.
-pub(super) fn is_own(request: &Request) -> bool {
-    let Some(origin) = request.headers().get(header::ORIGIN) else {
-        // Programs send no `Origin`. Browsers that send none send `Sec-Fetch-Site`.
-        let site = request.header("sec-fetch-site");
-        return matches!(site, None | Some("same-origin" | "none"));
-    };
-    let (Ok(origin), Some(app)) = (origin.to_str(), request.data::<App>()) else { return false };
-    let url = &app.config.public_url;
-    let host = request.header(header::HOST).unwrap_or_default();
-    let of_host = match origin.split_once("://") {
-        Some(("https", place)) => place == host,
-        // If callers use TLS, anyone on the way could have made a page that was loaded without it.
-        Some(("http", place)) => place == host && !url.is_https(),
-        _ => false,
-    };
-    of_host || url.is_of(origin)
 }
 
 /// The full name of a cookie. The prefix `__Host-` prevents other hosts of the same domain from planting it.

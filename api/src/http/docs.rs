@@ -1,7 +1,8 @@
 //! Swagger UI, served from the binary. It loads nothing from other servers.
 
-use poem::{Endpoint, Request, Response, endpoint::make_sync};
+use std::sync::{Arc, LazyLock};
 
+use poem::{Request, endpoint::make_sync};
 use serde_json::Value;
 
 use super::asset::Asset;
@@ -20,45 +21,36 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'u
                       img-src 'self' data:; connect-src 'self'; form-action 'none'; \
                       base-uri 'none'; frame-ancestors 'none'";
 
-/// The routes of the OpenAPI document and of Swagger UI, which is taken from the page that the framework embeds.
-pub(crate) fn pages(document: &Value, embedded: &str) -> Vec<PageRoute> {
-    let Swagger { script, style } = Swagger::of(embedded);
-    let page =
-        |path, content_type, content: String| PageRoute::get(path, asset(content_type, content));
+/// The routes of the OpenAPI document and of Swagger UI, which is taken from the page that the framework embeds. Each file
+/// is made when it is first asked for, so that a start does not wait for them.
+pub(crate) fn pages(document: &Arc<Value>, embedded: fn() -> String) -> Vec<PageRoute> {
+    let (json, yaml) = (Arc::clone(document), Arc::clone(document));
     let (html, css) = ("text/html; charset=utf-8", "text/css; charset=utf-8");
     let javascript = "text/javascript; charset=utf-8";
     vec![
-        page("/openapi.json", "application/json", document.to_string()),
-        page("/openapi.yaml", "application/yaml", openapi::to_yaml(document)),
-        page("/docs", html, PAGE.to_owned()),
-        page("/docs/start.js", javascript, START.to_owned()),
-        page("/docs/page.css", css, STYLE.to_owned()),
-        page("/docs/swagger-ui.js", javascript, script),
-        page("/docs/swagger-ui.css", css, style),
+        page("/openapi.json", "application/json", move || json.to_string()),
+        page("/openapi.yaml", "application/yaml", move || openapi::to_yaml(&yaml)),
+        page("/docs", html, || PAGE.to_owned()),
+        page("/docs/start.js", javascript, || START.to_owned()),
+        page("/docs/page.css", css, || STYLE.to_owned()),
+        page("/docs/swagger-ui.js", javascript, move || part(&embedded(), "script")),
+        page("/docs/swagger-ui.css", css, move || part(&embedded(), "style")),
     ]
 }
 
-/// The parts of Swagger UI.
-struct Swagger {
-    script: String,
-    style: String,
+/// Returns the content of this element of the page that the framework embeds.
+fn part(page: &str, tag: &str) -> String {
+    let begin = page.split_once(&format!("<{tag} charset=\"UTF-8\">"));
+    let content = begin.and_then(|(_, rest)| rest.split_once(&format!("</{tag}>")));
+    content.map(|(content, _)| content.to_owned()).unwrap_or_default()
 }
 
-impl Swagger {
-    fn of(page: &str) -> Self {
-        let part = |tag: &str| {
-            let (_, rest) = page.split_once(&format!("<{tag} charset=\"UTF-8\">"))?;
-            Some(rest.split_once(&format!("</{tag}>"))?.0.to_owned())
-        };
-        Self {
-            script: part("script").unwrap_or_default(),
-            style: part("style").unwrap_or_default(),
-        }
-    }
-}
-
-/// Makes the endpoint that serves a file.
-fn asset(content_type: &'static str, content: String) -> impl Endpoint<Output = Response> {
-    let asset = Asset::new(content_type, content).with_policy(POLICY);
-    make_sync(move |request: Request| asset.answer(&request))
+/// Makes the route of a file.
+fn page(
+    path: &'static str,
+    content_type: &'static str,
+    content: impl FnOnce() -> String + Send + 'static,
+) -> PageRoute {
+    let asset = LazyLock::new(move || Asset::new(content_type, content()).with_policy(POLICY));
+    PageRoute::get(path, make_sync(move |request: Request| asset.answer(&request)))
 }

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use ipnet::IpNet;
 use percent_encoding::percent_decode_str;
 use poem::error::{MethodNotAllowedError, NotFoundError};
 use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -23,7 +22,9 @@ use super::page::{self, Frame};
 use super::paths::Paths;
 use super::peer::peer_address;
 use super::server::Arrival;
+use super::slash;
 use crate::app::App;
+use crate::base::config::AllowedHeader;
 use crate::base::error::{Cause, Code, Error, Problem, Result};
 use crate::base::request_context::{self, CallerNote, RequestContext};
 use crate::base::{config, random};
@@ -60,7 +61,8 @@ pub(crate) struct Layers<E> {
     paths: Paths,
     recognise: Recognise,
     cors_origins: Vec<config::Origin>,
-    proxies: Vec<IpNet>,
+    /// The request headers that pages of these origins can send.
+    cors_headers: HeaderValue,
     https: bool,
 }
 
@@ -68,10 +70,10 @@ impl<E: Endpoint + 'static> Layers<E> {
     pub(crate) fn new(routes: E, paths: Paths, app: App, recognise: Recognise) -> Self {
         let config = &app.config;
         let cors_origins = config.cors_origins.clone();
-        let proxies = config.trusted_proxies.clone();
+        let cors_headers = cors_headers(&config.network.cors_allow_headers);
         let https = config.public_url.is_https();
         let routes = Arc::new(routes);
-        Self { app, routes, paths, recognise, cors_origins, proxies, https }
+        Self { app, routes, paths, recognise, cors_origins, cors_headers, https }
     }
 
     async fn answer(
@@ -86,7 +88,7 @@ impl<E: Endpoint + 'static> Layers<E> {
         let routes = Arc::clone(&self.routes);
         let reads = request.method().is_safe();
         let context = RequestContext {
-            ip: peer_address(&request, &self.proxies),
+            ip: peer_address(&request, &self.app.config),
             request_id: id.to_str().ok().map(ToOwned::to_owned),
         };
         // Boxed, because each layer around a future copies the whole of it.
@@ -239,6 +241,7 @@ impl<E: Endpoint + 'static> Endpoint for Layers<E> {
         let id = request_id(request.headers());
         let origin = self.allowed_origin(request.headers());
         let method = request.method().clone();
+        let redirect = slash::remove(&mut request, &self.paths);
         let path = request.uri().path().to_owned();
         let reads_pages = page::is_wanted(&request) && !self.paths.is_of_operations(&path);
         let frame = reads_pages.then(|| Frame::at(&self.app, &request)).and_then(Result::ok);
@@ -248,10 +251,13 @@ impl<E: Endpoint + 'static> Endpoint for Layers<E> {
         request.extensions_mut().insert(cookies.clone());
 
         let caller = CallerNote::default();
-        let answered = match host::check(&request) {
-            Err(error) => Err(error.into()),
-            Ok(()) if origin.is_some() && is_preflight(&request) => Ok(preflight()),
-            Ok(()) => self.answer(request, &id, Arc::clone(&caller)).await,
+        let answered = match (host::check(&request), redirect) {
+            (Err(error), _) => Err(error.into()),
+            (Ok(()), _) if origin.is_some() && is_preflight(&request) => {
+                Ok(preflight(&self.cors_headers))
+            }
+            (Ok(()), Some(redirect)) => Ok(redirect),
+            (Ok(()), None) => self.answer(request, &id, Arc::clone(&caller)).await,
         };
         let mut response = match answered {
             Ok(response) => response,
@@ -332,15 +338,28 @@ fn is_preflight(request: &Request) -> bool {
         && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-fn preflight() -> Response {
+fn preflight(allowed: &HeaderValue) -> Response {
     Response::builder()
         .status(StatusCode::NO_CONTENT)
         .header(header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PATCH, PUT, DELETE")
-        .header(
-            header::ACCESS_CONTROL_ALLOW_HEADERS,
-            "Authorization, Content-Type, Token, X-API-Key, X-Code-Binding, X-CSRF-Token, \
-             X-Request-Id",
-        )
+        .header(header::ACCESS_CONTROL_ALLOW_HEADERS, allowed)
         .header(header::ACCESS_CONTROL_MAX_AGE, "600")
         .finish()
+}
+
+/// The request headers that pages of other origins can send: those of Tessera, of tracing programs and of HTTP clients,
+/// and those of `CORS_ALLOW_HEADERS`.
+fn cors_headers(further: &[AllowedHeader]) -> HeaderValue {
+    let own =
+        "authorization, content-type, token, x-api-key, x-code-binding, x-csrf-token, x-request-id";
+    let clients = "accept-language, cache-control, if-match, if-none-match, pragma, x-correlation-id, \
+                   x-requested-with";
+    // W3C Trace Context and Baggage, Sentry, Zipkin, Jaeger, Datadog, New Relic, AWS and Google Cloud.
+    let tracing = "traceparent, tracestate, baggage, sentry-trace, b3, x-b3-traceid, x-b3-spanid, x-b3-parentspanid, \
+                   x-b3-sampled, x-b3-flags, uber-trace-id, x-datadog-trace-id, x-datadog-parent-id, \
+                   x-datadog-origin, x-datadog-sampling-priority, x-datadog-tags, newrelic, x-amzn-trace-id, \
+                   x-cloud-trace-context, request-id, request-context";
+    let further = further.iter().map(AllowedHeader::as_str);
+    let all: Vec<_> = [own, clients, tracing].into_iter().chain(further).collect();
+    HeaderValue::try_from(all.join(", ")).unwrap_or(HeaderValue::from_static("authorization"))
 }

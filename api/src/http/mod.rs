@@ -7,16 +7,19 @@ pub(crate) mod browser_request;
 pub(crate) mod cookie;
 pub(crate) mod docs;
 pub(crate) mod form;
+mod forwarded;
 pub(crate) mod headers;
 mod host;
 pub(crate) mod layers;
 pub(crate) mod null;
 pub(crate) mod openapi;
+pub(crate) mod own_page;
 pub(crate) mod page;
 pub(crate) mod paths;
 pub(crate) mod peer;
 mod places;
 pub(crate) mod server;
+mod slash;
 
 pub use cookie::CsrfKeys;
 pub use page::Pages;
@@ -33,11 +36,15 @@ use crate::base::error::{Code, Error, Result};
 pub(crate) enum Tag {
     /// Register, sign in, stay signed in and sign out.
     Auth,
+    /// Your own account.
+    Me,
+    /// Verify an e-mail address, or set a new password, with the code of a mail.
+    Recovery,
     /// API tokens for scripts and services.
     Tokens,
     /// For services that accept Tessera's tokens: introspection, revocation and public keys.
     Services,
-    /// Your own account; for superusers, the accounts of all users.
+    /// For superusers: the accounts of all users.
     Users,
     /// For superusers: services, revocations, signing keys, import, audit and replicas.
     Admin,

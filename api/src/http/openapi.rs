@@ -2,9 +2,12 @@
 //!
 //! The descriptions of refusals come from the table in `error/code.rs`, so that the document agrees with the answers.
 
+use std::collections::BTreeSet;
+
 use poem_openapi::{OpenApi, OpenApiService, Webhook};
 use serde_json::{Map, Value, json};
 
+use super::body::FORM;
 use crate::base::error::{Code, Face};
 
 /// The refusals that every operation can answer.
@@ -69,8 +72,12 @@ pub(crate) fn document<T: OpenApi, W: Webhook>(
     let mut document: Value =
         serde_json::from_str(&service.spec()).expect("the framework writes JSON");
     document["components"]["schemas"]["Error"] = error_schema();
+    document["components"]["schemas"]["OauthError"] = oauth_error_schema();
+    let schemes = document["components"]["securitySchemes"].as_object_mut().into_iter();
+    schemes.flat_map(|schemes| schemes.values_mut()).for_each(complete_flows);
     let schemas = document["components"]["schemas"].as_object_mut().into_iter();
     schemas.flat_map(|schemas| schemas.values_mut()).for_each(mark_nullable);
+    give_examples_to_forms(&mut document);
     let schemas = document["components"]["schemas"].clone();
     let items = document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
     for item in items {
@@ -83,9 +90,42 @@ pub(crate) fn document<T: OpenApi, W: Webhook>(
     document
 }
 
+/// Puts all operations of the document below the path of `PUBLIC_URL`, so that clients send their requests there.
+pub(crate) fn put_below(document: &mut Value, path: &str) {
+    if path.is_empty() {
+        return;
+    }
+    document["servers"][0]["url"] = path.into();
+    let schemes = document["components"]["securitySchemes"].as_object_mut();
+    let flows = schemes.into_iter().flat_map(|schemes| schemes.values_mut());
+    let flows = flows.filter_map(|scheme| scheme.get_mut("flows")?.as_object_mut()).flatten();
+    for (_, flow) in flows {
+        if let Some(url) = flow.get_mut("tokenUrl") {
+            *url = format!("{path}{}", url.as_str().unwrap_or_default()).into();
+        }
+    }
+}
+
+/// Gives each field of a form its example, or an empty one. Swagger UI would fill the form with the word "string".
+fn give_examples_to_forms(document: &mut Value) {
+    let operations = document["paths"].as_object().into_iter().flat_map(Map::values);
+    let operations = operations.filter_map(Value::as_object).flat_map(Map::values);
+    let forms = operations.filter_map(|operation| {
+        operation["requestBody"]["content"][FORM]["schema"]["$ref"].as_str()?.rsplit('/').next()
+    });
+    let names: BTreeSet<_> = forms.map(ToOwned::to_owned).collect();
+    for name in names {
+        let schema = &mut document["components"]["schemas"][name];
+        let example = schema["example"].clone();
+        for (name, field) in schema["properties"].as_object_mut().into_iter().flatten() {
+            field["example"] = example.get(name).cloned().unwrap_or_else(|| "".into());
+        }
+    }
+}
+
 /// Puts the tags into an order in which newcomers need them. The framework orders them by name.
 fn order_tags(document: &mut Value) {
-    let order = ["Auth", "Users", "Tokens", "Services", "Admin", "Operation"];
+    let order = ["Auth", "Me", "Recovery", "Tokens", "Services", "Users", "Admin", "Operation"];
     let place = |tag: &Value| order.iter().position(|name| tag["name"] == *name);
     if let Some(tags) = document["tags"].as_array_mut() {
         tags.sort_by_key(place);
@@ -175,6 +215,15 @@ fn description_of(response: &Value, schemas: &Value) -> Value {
     schemas[name]["description"].clone()
 }
 
+/// Adds the member `scopes` to each flow of OAuth. The specification requires it, and the framework leaves it out if it
+/// is empty.
+fn complete_flows(scheme: &mut Value) {
+    let flows = scheme.get_mut("flows").and_then(Value::as_object_mut).into_iter();
+    for flow in flows.flat_map(|flows| flows.values_mut()).filter(|flow| flow["scopes"].is_null()) {
+        flow["scopes"] = json!({});
+    }
+}
+
 /// Adds one refusal to the responses of an operation.
 fn refuse(responses: &mut Map<String, Value>, code: Code, face: Face) {
     let status = code.status();
@@ -204,8 +253,11 @@ fn refuse(responses: &mut Map<String, Value>, code: Code, face: Face) {
             header("The number of seconds to wait before a retry.");
     }
     let content = &mut response["content"]["application/json"];
+    let schema = json!({ "$ref": format!("#/components/schemas/{}", schema_of(face)) });
     if content.is_null() {
-        *content = json!({ "schema": { "$ref": "#/components/schemas/Error" }, "examples": {} });
+        *content = json!({ "schema": schema, "examples": {} });
+    } else if content["schema"] != schema && content["schema"]["oneOf"].is_null() {
+        content["schema"] = json!({ "oneOf": [content["schema"], schema] });
     }
     content["examples"][code.name()] =
         json!({ "summary": code.sentence(), "value": code.example(face) });
@@ -219,8 +271,30 @@ fn header(description: &str) -> Value {
     json!({ "description": description, "schema": { "type": "string" } })
 }
 
+/// The name of the schema of a refusal with this face.
+fn schema_of(face: Face) -> &'static str {
+    match face {
+        Face::Rest => "Error",
+        Face::Oauth => "OauthError",
+    }
+}
+
+fn oauth_error_schema() -> Value {
+    json!({
+        "title": "OauthError",
+        "description": "A refusal of an operation of OAuth (RFC 6749, section 5.2).",
+        "type": "object",
+        "required": ["error", "error_description"],
+        "properties": {
+            "error": { "description": "A stable code.", "type": "string" },
+            "error_description": { "description": "What the code means.", "type": "string" },
+        },
+    })
+}
+
 fn error_schema() -> Value {
     json!({
+        "title": "Error",
         "description": "A refusal. `detail` is a stable code, an object with a code and a reason, or, if \
                         the request is invalid, a list of errors.",
         "type": "object",

@@ -19,6 +19,7 @@ use self::place::Places;
 use self::text::Texts;
 use super::asset::Asset;
 use super::paths::PageRoute;
+use super::slash::HadSlash;
 use crate::app::App;
 use crate::base::config::{ConfigError, PageSettings};
 use crate::base::error::page::{Head, field_of, text_name};
@@ -35,13 +36,14 @@ macro_rules! embedded {
 }
 
 /// The built-in templates.
-const TEMPLATES: [(&str, &str); 23] = embedded![
+const TEMPLATES: [(&str, &str); 24] = embedded![
     "layout.html",
     "macros.html",
     "account.html",
     "ask.html",
     "form.html",
     "home.html",
+    "invitation.html",
     "login.html",
     "register.html",
     "said.html",
@@ -264,7 +266,8 @@ impl Frame {
     pub(crate) fn at(app: &App, request: &Request) -> Result<Self> {
         let accepted = request.header(header::ACCEPT_LANGUAGE).unwrap_or_default();
         let language = pages_of(app)?.texts.chosen(accepted).to_owned();
-        let depth = request.uri().path().matches('/').count().clamp(1, 16) - 1;
+        let slash = usize::from(request.extensions().get::<HadSlash>().is_some());
+        let depth = request.uri().path().matches('/').count().clamp(1, 16) - 1 + slash;
         let root = if depth == 0 { "./".to_owned() } else { "../".repeat(depth) };
         // A page that shows a refusal may not know who is signed in.
         let (signed_in, csrf) = (Value::from(()), String::new());

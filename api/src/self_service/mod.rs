@@ -1,9 +1,10 @@
 //! The actions of users on their own account.
 //!
-//! Within this wing: registration ← api_token ← session ← account ← recovery.
+//! Within this wing: registration ← api_token ← session ← account ← recovery ← invitation.
 
 pub mod account;
 pub mod api_token;
+pub mod invitation;
 pub mod recovery;
 pub mod registration;
 pub mod session;

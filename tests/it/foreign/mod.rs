@@ -2,6 +2,7 @@
 //! `scripts/test --all` installs them and runs these tests once.
 
 mod browser;
+mod clients;
 mod guards;
 mod pgbouncer;
 mod postgres;

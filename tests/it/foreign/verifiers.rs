@@ -193,3 +193,85 @@ print(bcrypt_sha256.using(rounds=5).hash('made elsewhere'))
     server.login("short@user.com", "made elsewhere").await.expect_status(200);
     server.login("short@user.com", PASSWORD).await.expect_status(400);
 }
+
+/// The results of each library for a token, by name.
+fn judged(token: &str, algorithm: &str, keys: &[&str]) -> Vec<(String, String)> {
+    let program = node_folder().join("verifiers.mjs");
+    std::fs::copy(project().join("tests/tools/verifiers.mjs"), &program).unwrap();
+    let mut python = Command::new(tool("python"));
+    python.arg(project().join("tests/tools/verifiers.py"));
+    let mut node = Command::new("node");
+    node.arg(program);
+    let mut results = Vec::new();
+    for command in [&mut python, &mut node] {
+        let output = run(command.args([token, algorithm]).args(keys));
+        let said = text(&output.stdout);
+        let judged: BTreeMap<String, String> = serde_json::from_str(&said)
+            .unwrap_or_else(|_| panic!("{said}{}", text(&output.stderr)));
+        results.extend(judged);
+    }
+    results
+}
+
+/// The rows of a table of the guide: the cells after the first, by the first.
+fn table(name: &str) -> Vec<Vec<String>> {
+    let page = read("docs/guide/verifying.md");
+    let (_, rest) = page.split_once(&format!("<!-- {name} -->")).unwrap();
+    let rows = rest.trim_start().lines().take_while(|line| line.starts_with('|')).skip(2);
+    rows.map(|row| row.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect())
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_libraries_of_the_guide_accept_only_access_tokens_for_their_service() {
+    let rows = table("libraries");
+    for algorithm in ["HS256", "ES256", "RS256", "EdDSA"] {
+        let server = Server::setup().set("JWT_ALGORITHM", algorithm).start().await;
+        let person = server.person("first").await;
+        let jwks = server.url("/.well-known/jwks.json");
+        // The settings of the terminal do not matter.
+        let mut export = server.beside();
+        export.env("APP_SECRET", SECRET).env("JWT_ALGORITHM", "HS256");
+        let exported = run(export.args(["keys", "export", "--format=pem"]));
+        let keys = match algorithm {
+            "HS256" => {
+                assert!(text(&exported.stderr).contains("HS256"), "{}", text(&exported.stderr));
+                vec![SECRET]
+            }
+            _ => vec![std::str::from_utf8(&exported.stdout).unwrap(), &jwks],
+        };
+        let accepted = judged(&person.access, algorithm, &keys);
+        for (library, result) in &accepted {
+            assert_eq!(result, "accepted", "{algorithm} {library}");
+        }
+        let mut tried: Vec<_> = accepted.iter().map(|(library, _)| library.clone()).collect();
+        let has_it = |row: &&Vec<String>| algorithm == "HS256" || row[2].contains(algorithm);
+        let mut told: Vec<_> = rows.iter().filter(has_it).map(|row| row[0].clone()).collect();
+        tried.sort_unstable();
+        told.sort_unstable();
+        assert_eq!(tried, told, "the guide names these libraries for {algorithm}");
+
+        let mut refused = vec![person.refresh.clone()];
+        if algorithm == "HS256" {
+            let forgery = Forgery::of(&person.access);
+            let past = claims_of(&person.access)["iat"].as_u64().unwrap() - 1000;
+            refused.extend([
+                forgery.clone().with("iat", past).with("exp", past + 10).sign(),
+                forgery.clone().with("aud", "elsewhere").sign(),
+                forgery.clone().with("iss", "https://elsewhere.example").sign(),
+                forgery.clone().with("type", "refresh").sign(),
+                forgery.secret(b"somebody else's secret of many bytes").sign(),
+            ]);
+        } else {
+            // The public key as an HMAC secret, and no signature.
+            let forgery = Forgery::of(&person.access).with_header("alg", "HS256");
+            refused.push(forgery.secret(keys[0].as_bytes()).sign());
+            refused.push(Forgery::of(&person.access).with_header("alg", "none").unsigned());
+        }
+        for token in refused {
+            for (library, result) in judged(&token, algorithm, &keys) {
+                assert_ne!(result, "accepted", "{algorithm} {library} {token}");
+            }
+        }
+    }
+}

@@ -2,9 +2,10 @@
 //! documents.
 
 use entity::{
-    ApiTokenId, JobId, ReplicaId, ServiceId, SessionId, UserId, api_token, attempt, audit,
-    audit_pending, browser_session, confirmation, feed, former_email, job, notice, pending_email,
-    profile, replica, revocation, sample, service, session, signing_key, unclaimed, user,
+    ApiTokenId, InvitationId, JobId, ReplicaId, ServiceId, SessionId, UserId, api_token, attempt,
+    audit, audit_pending, browser_session, confirmation, feed, former_email, invitation, job,
+    notice, pending_email, profile, replica, revocation, sample, service, session, signing_key,
+    unclaimed, user,
 };
 use sea_orm::{ActiveModelTrait, EntityTrait, IntoActiveModel, NotSet, Set};
 use uuid::Uuid;
@@ -198,6 +199,25 @@ async fn every_entity_is_readable(kind: Kind) {
     row.clone().into_active_model().reset_all().insert(&connection).await.unwrap();
     assert_eq!(pending_email::Entity::find().one(&connection).await.unwrap(), Some(row));
 
+    let row = invitation::Model {
+        id: InvitationId(Uuid::from_u128(8)),
+        email: "x".repeat(320),
+        folded_email: "x".repeat(320),
+        digest: "x".repeat(64),
+        name: Some("ü".repeat(100)),
+        surname: Some("ü".repeat(100)),
+        website: Some("x".repeat(256)),
+        scopes: "x".repeat(5000),
+        is_superuser: true,
+        inviter_id: Some(user.id),
+        invited_by: "x".repeat(64),
+        created_at: 0,
+        sent_at: 0,
+        expires_at: i64::MAX,
+    };
+    row.clone().into_active_model().reset_all().insert(&connection).await.unwrap();
+    assert_eq!(invitation::Entity::find().one(&connection).await.unwrap(), Some(row));
+
     let row = former_email::Model {
         digest: "x".repeat(64),
         user_id: user.id,
@@ -210,6 +230,7 @@ async fn every_entity_is_readable(kind: Kind) {
     assert_eq!(former_email::Entity::find().one(&connection).await.unwrap(), Some(row));
 
     let row = replica::Model {
+        algorithm: Some("HS256".to_owned()),
         id: ReplicaId(Uuid::from_u128(6)),
         name: "ü".repeat(128),
         seq: i64::MAX,

@@ -325,6 +325,7 @@ fn a_feature_has_files_with_known_names_only() {
             "user/previous_email.rs",
             "user/search.rs",
             "user/pending.rs",
+            "user/table.rs",
             "user/website.rs",
         ];
         let more = path.starts_with("identity/factor")

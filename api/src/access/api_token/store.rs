@@ -10,7 +10,7 @@ use sea_orm::{
 
 use super::Secret;
 use crate::base::clock::Timestamp;
-use crate::base::database::delete_some;
+use crate::base::database::{delete_some, rows};
 
 /// The number of rows that one statement deletes.
 const ROWS_AT_ONCE: usize = 1000;
@@ -36,7 +36,7 @@ pub(super) async fn find_by_digest(
     connection: &impl ConnectionTrait,
     digest: &str,
 ) -> Result<Option<Model>, DbErr> {
-    Entity::find().filter(Column::Digest.eq(digest)).one(connection).await
+    rows::one(Entity::find().filter(Column::Digest.eq(digest)), connection).await
 }
 
 pub(super) async fn find(
@@ -44,12 +44,12 @@ pub(super) async fn find(
     id: ApiTokenId,
     owner: Option<PrincipalId>,
 ) -> Result<Option<Model>, DbErr> {
-    of(Entity::find_by_id(id), owner).one(connection).await
+    rows::one(of(Entity::find_by_id(id), owner), connection).await
 }
 
 /// Locks a row until the transaction ends. Returns true if it exists.
 pub(crate) async fn lock(connection: &impl ConnectionTrait, id: ApiTokenId) -> Result<bool, DbErr> {
-    Ok(Entity::find_by_id(id).lock_exclusive().one(connection).await?.is_some())
+    Ok(rows::one(Entity::find_by_id(id).lock_exclusive(), connection).await?.is_some())
 }
 
 /// The owner of the selected tokens, if there are any.
@@ -60,7 +60,7 @@ pub(crate) async fn owner(
     if let Selection::Owner(owner) = selection {
         return Ok(Some(*owner));
     }
-    Ok(selection.find().one(connection).await?.as_ref().and_then(owner_of))
+    Ok(rows::one(selection.find(), connection).await?.as_ref().and_then(owner_of))
 }
 
 fn owner_of(row: &Model) -> Option<PrincipalId> {
@@ -84,12 +84,10 @@ pub(super) async fn live(
     now: Timestamp,
     max: u64,
 ) -> Result<Vec<Model>, DbErr> {
-    alive(Some(PrincipalId::User(user)), now)
+    let tokens = alive(Some(PrincipalId::User(user)), now)
         .order_by_desc(Column::CreatedAt)
-        .order_by_desc(Column::Id)
-        .limit(max)
-        .all(connection)
-        .await
+        .order_by_desc(Column::Id);
+    rows::first(tokens, max, connection).await
 }
 
 fn alive(owner: Option<PrincipalId>, now: Timestamp) -> Select<Entity> {
@@ -110,12 +108,8 @@ pub(super) async fn list(
             Column::CreatedAt.lt(created).or(Column::CreatedAt.eq(created).and(Column::Id.lt(id))),
         );
     }
-    query
-        .order_by_desc(Column::CreatedAt)
-        .order_by_desc(Column::Id)
-        .limit(limit)
-        .all(connection)
-        .await
+    let query = query.order_by_desc(Column::CreatedAt).order_by_desc(Column::Id);
+    rows::first(query, limit, connection).await
 }
 
 pub(super) async fn count_all(connection: &impl ConnectionTrait) -> Result<u64, DbErr> {
@@ -152,7 +146,8 @@ pub(super) async fn delete(
     selection: &Selection,
 ) -> Result<Vec<(ApiTokenId, PrincipalId)>, DbErr> {
     // Locked in the same order by everyone, so that two deletions of the same rows do not deadlock.
-    let rows = selection.find().order_by_asc(Column::Id).lock_exclusive().all(connection).await?;
+    let found = selection.find().order_by_asc(Column::Id).lock_exclusive();
+    let rows = rows::all(found, connection).await?;
     let deleted: Vec<_> = rows.iter().filter_map(|row| Some((row.id, owner_of(row)?))).collect();
     // Databases limit the number of parameters of a statement, and expired tokens do not count towards a user's limit.
     for some in deleted.chunks(ROWS_AT_ONCE) {

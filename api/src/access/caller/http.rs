@@ -1,6 +1,11 @@
 //! Extractors that give handlers the caller. A handler that takes one cannot forget to authenticate the caller.
 
-use poem::http::{HeaderName, header};
+use std::borrow::Cow;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use percent_encoding::percent_decode_str;
+use poem::http::{HeaderMap, HeaderName, header};
 use poem::{FromRequest, Request, RequestBody};
 use poem_openapi::registry::{MetaOAuthFlow, MetaOAuthFlows, MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
@@ -12,7 +17,7 @@ use crate::access::caller::{Caller, Superuser, UserCaller};
 use crate::access::session::{self, Device};
 use crate::app::App;
 use crate::base::claims::{session_of, user_of};
-use crate::base::error::{Code, Error, Result};
+use crate::base::error::{Code, Error, Result, TokenRefusal};
 use crate::base::request_context::{CallerIds, note_caller};
 use crate::http::app;
 use crate::http::cookie::{self, Cookies};
@@ -23,6 +28,7 @@ const PASSWORD_SCHEME: &str = "OAuth2PasswordBearer";
 const BEARER_SCHEME: &str = "Bearer";
 const API_KEY_SCHEME: &str = "ApiKey";
 const COOKIE_SCHEME: &str = "Cookie";
+const BASIC_SCHEME: &str = "Basic";
 const EVERY_SCHEME: [&str; 4] = [PASSWORD_SCHEME, BEARER_SCHEME, API_KEY_SCHEME, COOKIE_SCHEME];
 
 /// The headers that can contain an API token besides `Authorization`. The first one that is present is used.
@@ -68,12 +74,7 @@ impl Caller {
             return Ok(Self::Operator);
         }
         let (token, in_cookie) = match Credential::of(app, request).ok_or(Code::Unauthorized)? {
-            Credential::ApiToken(secret) => {
-                let (token, principal) = api_token::authenticate(app, secret).await?;
-                let (user, token_id) = (Some(principal.id().uuid()), Some(token.id.0));
-                note_caller(CallerIds { user, session: None, token: token_id });
-                return Ok(Self::ApiToken { token, principal });
-            }
+            Credential::ApiToken(secret) => return of_api_token(app, secret).await,
             Credential::Jwt(token) => (token, false),
             Credential::Cookie(token) => (token, true),
         };
@@ -87,6 +88,45 @@ impl Caller {
         }
         Ok(Self::Session { claims, user, in_cookie })
     }
+}
+
+async fn of_api_token(app: &App, secret: &str) -> Result<Caller> {
+    let (token, principal) = api_token::authenticate(app, secret).await?;
+    let (user, token_id) = (Some(principal.id().uuid()), Some(token.id.0));
+    note_caller(CallerIds { user, session: None, token: token_id });
+    Ok(Caller::ApiToken { token, principal })
+}
+
+/// The caller of an operation of OAuth. Instead of a bearer token, clients can send the name of a service and its API
+/// token with HTTP Basic (RFC 6749, section 2.3.1).
+pub(crate) struct OauthCaller(pub(crate) Caller);
+
+impl OauthCaller {
+    async fn from_request(request: &Request) -> Result<Self> {
+        let Some((name, secret)) = basic(request.headers()) else {
+            return Caller::from_request(request).await.map(Self);
+        };
+        let caller = of_api_token(app(request)?, &secret).await?;
+        match &caller {
+            Caller::ApiToken { principal, .. } if principal.name() == name => Ok(Self(caller)),
+            _ => Err(Error::token(Code::Unauthorized, TokenRefusal::API_TOKEN_UNKNOWN)),
+        }
+    }
+}
+
+/// The name and the secret in the header `Authorization`, if its scheme is Basic. Clients may encode both for a URL
+/// (RFC 6749, section 2.3.1).
+fn basic(headers: &HeaderMap) -> Option<(String, String)> {
+    let mut headers = headers.get_all(header::AUTHORIZATION).iter();
+    let (value, None) = (headers.next()?.to_str().ok()?, headers.next()) else { return None };
+    let (scheme, encoded) = value.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let pair = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
+    let (name, secret) = pair.split_once(':')?;
+    let decoded = |text| percent_decode_str(text).decode_utf8().ok().map(Cow::into_owned);
+    Some((decoded(name)?, decoded(secret)?))
 }
 
 impl UserCaller {
@@ -222,6 +262,10 @@ macro_rules! secured {
 }
 
 secured!(Caller, EVERY_SCHEME);
+secured!(
+    OauthCaller,
+    [PASSWORD_SCHEME, BEARER_SCHEME, API_KEY_SCHEME, COOKIE_SCHEME, BASIC_SCHEME]
+);
 secured!(UserCaller, EVERY_SCHEME);
 secured!(Superuser, EVERY_SCHEME);
 secured!(SessionCaller, [PASSWORD_SCHEME, BEARER_SCHEME, COOKIE_SCHEME]);
@@ -244,8 +288,7 @@ impl<'a> FromRequest<'a> for Device {
 }
 
 pub(crate) fn device(request: &Request) -> Device {
-    let proxies = request.data::<App>().map_or(&[][..], |app| &app.config.trusted_proxies);
-    let ip = peer_address(request, proxies);
+    let ip = request.data::<App>().and_then(|app| peer_address(request, &app.config));
     let user_agent = request
         .header(header::USER_AGENT)
         .map(|name| name.chars().filter(|char| !char.is_control()).take(256).collect());
@@ -309,6 +352,15 @@ fn register_schemes(registry: &mut Registry) {
             ),
             name: Some("X-API-Key"),
             key_in: Some("header"),
+            ..BLANK
+        },
+    );
+    registry.create_security_scheme(
+        BASIC_SCHEME,
+        MetaSecurityScheme {
+            ty: "http",
+            description: Some("The name of a service and its API token, for introspection."),
+            scheme: Some("basic"),
             ..BLANK
         },
     );

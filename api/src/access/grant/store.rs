@@ -92,11 +92,15 @@ impl TryFrom<QueryResult> for Spent {
     type Error = DbErr;
 
     fn try_from(result: QueryResult) -> Result<Self, DbErr> {
-        let granted: Option<String> = result.try_get("", "scopes")?;
-        let scopes = user::scopes(result.try_get("", "is_superuser")?, granted.as_deref());
+        let granted = result.try_get::<Option<String>>("", "scopes");
+        // If the rows of the user cannot be read, reading them again refuses the user.
+        let scopes = match (result.try_get("", "is_superuser"), granted) {
+            (Ok(is_superuser), Ok(granted)) => Some(user::scopes(is_superuser, granted.as_deref())),
+            _ => None,
+        };
         let is_current: bool = result.try_get("", "is_current")?;
         let row = Model::from_query_result(&result, "")?;
-        Ok(Self { row, scopes: is_current.then_some(scopes) })
+        Ok(Self { row, scopes: scopes.filter(|_| is_current) })
     }
 }
 

@@ -8,6 +8,7 @@ use poem_openapi::{ApiResponse, Object, OpenApi};
 use super::Active;
 use crate::access::api_token;
 use crate::access::caller::Caller;
+use crate::access::caller::http::OauthCaller;
 use crate::access::session::Device;
 use crate::access::session::http::EXAMPLE_TOKEN;
 use crate::app::App;
@@ -19,8 +20,8 @@ use crate::http::openapi::Note;
 
 /// The errors of each operation, for the OpenAPI document.
 pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
-    ("revoke", &[Code::TooManyAttempts]),
-    ("introspect", &[Code::Unauthorized, Code::Forbidden]),
+    ("revoke_token", &[Code::TooManyAttempts]),
+    ("introspect_token", &[Code::Unauthorized, Code::Forbidden]),
     (
         "check_api_token",
         &[
@@ -34,8 +35,8 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
 
 /// Further notes on operations, for the OpenAPI document.
 pub(crate) const NOTES: &[(&str, Note)] = &[
-    ("revoke", Note::RefusesAsOauth(Code::InvalidRequest)),
-    ("introspect", Note::RefusesAsOauth(Code::InvalidRequest)),
+    ("revoke_token", Note::RefusesAsOauth(Code::InvalidRequest)),
+    ("introspect_token", Note::RefusesAsOauth(Code::InvalidRequest)),
 ];
 
 /// The beginning of an API token, as an example in the OpenAPI document.
@@ -251,17 +252,18 @@ impl Api {
     /// token that is unknown, expired, revoked or from another issuer, the answer is only `{"active": false}`. A token
     /// for an audience in `JWT_AUDIENCES` is active only for the service of that name and for superusers.
     ///
-    /// Requires the scope `tokens:introspect`. Superusers have it and can give it to services and users.
+    /// Requires the scope `tokens:introspect`. Superusers have it and can give it to services and users. A service can
+    /// send its name and its API token with HTTP Basic, as many libraries do, or the API token as a bearer token.
     #[oai(
         path = "/auth/introspect",
         method = "post",
-        operation_id = "introspect",
+        operation_id = "introspect_token",
         tag = "Tag::Services"
     )]
     async fn introspect(
         &self,
         app: Data<&App>,
-        caller: Caller,
+        OauthCaller(caller): OauthCaller,
         body: Body<TokenRequest>,
     ) -> Result<Json<IntrospectionResponse>> {
         caller.require(Scope::INTROSPECT)?;
@@ -277,7 +279,12 @@ impl Api {
     ///
     /// If 20 access tokens of a session were revoked in this way and have not expired, the next revocation ends the
     /// session.
-    #[oai(path = "/auth/revoke", method = "post", operation_id = "revoke", tag = "Tag::Services")]
+    #[oai(
+        path = "/auth/revoke",
+        method = "post",
+        operation_id = "revoke_token",
+        tag = "Tag::Services"
+    )]
     async fn revoke(
         &self,
         app: Data<&App>,

@@ -11,8 +11,9 @@ use crate::app::App;
 use crate::base::error::{Code, Result};
 use crate::http::Tag;
 use crate::http::body::{Accepts, Body, Fields, Input};
-use crate::http::cookie::{Cookies, OwnPage};
+use crate::http::cookie::Cookies;
 use crate::http::openapi::Note;
+use crate::http::own_page::OwnPage;
 use crate::identity::factor::password_check::{self, Account};
 use crate::identity::factor::{Authentication, Password};
 
@@ -41,7 +42,7 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
         ],
     ),
     (
-        "freshen",
+        "confirm_password",
         &[
             Code::LoginBadCredentials,
             Code::Unauthorized,
@@ -71,7 +72,8 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
 /// Further notes on operations, for the OpenAPI document.
 pub(crate) const NOTES: &[(&str, Note)] = &[("refresh", Note::BearerIsOptional)];
 
-/// The password grant (RFC 6749, section 4.3.2), as Swagger and FastAPI clients send it.
+/// The password grant (RFC 6749, section 4.3.2), as Swagger and FastAPI clients send it. Its other fields, such as
+/// `scope` and `client_id`, are ignored: clients are not registered, and a token has the scopes of its user.
 #[derive(Object)]
 #[oai(example)]
 struct LoginRequest {
@@ -82,19 +84,10 @@ struct LoginRequest {
     /// `password`, if it is present.
     #[oai(skip_serializing_if_is_none)]
     grant_type: Option<String>,
-    /// Ignored. Every access token has the scopes of its user.
-    #[oai(skip_serializing_if_is_none)]
-    scope: Option<String>,
     /// The audience of the access token: the value of `JWT_AUDIENCE` or one of `JWT_AUDIENCES`. Default:
     /// `JWT_AUDIENCE`.
     #[oai(skip_serializing_if_is_none)]
     audience: Option<String>,
-    /// Ignored. Clients are not registered.
-    #[oai(skip_serializing_if_is_none)]
-    client_id: Option<String>,
-    /// Ignored. Clients are not registered.
-    #[oai(skip_serializing_if_is_none)]
-    client_secret: Option<String>,
 }
 
 impl Example for LoginRequest {
@@ -103,10 +96,7 @@ impl Example for LoginRequest {
             username: "first@user.com".to_owned(),
             password: "correct horse battery".to_owned(),
             grant_type: Some("password".to_owned()),
-            scope: None,
             audience: None,
-            client_id: None,
-            client_secret: None,
         }
     }
 }
@@ -334,7 +324,7 @@ impl Api {
     ///
     /// Checks the password of the caller and returns a fresh access token of the same session, for operations that
     /// require one. If the access token came in a cookie, the fresh token is put into the cookie and the answer is 204.
-    #[oai(path = "/auth/jwt/fresh", method = "post", operation_id = "freshen")]
+    #[oai(path = "/auth/jwt/fresh", method = "post", operation_id = "confirm_password")]
     async fn freshen(
         &self,
         app: Data<&App>,

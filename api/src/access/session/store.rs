@@ -6,14 +6,15 @@ use entity::session::{ActiveModel, Column, Entity, Model};
 use entity::{SessionId, UserId, browser_session};
 use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait, Query};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, JoinType,
-    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select, UpdateMany,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IdenStatic,
+    IntoActiveModel, JoinType, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
+    Select, UpdateMany,
 };
 
 use super::Device;
 use crate::access::grant::{Limits, next_issue};
 use crate::base::clock::{SKEW, Timestamp};
-use crate::base::database::delete_some;
+use crate::base::database::{delete_some, rows};
 use crate::platform::revocation::Reason;
 
 pub(super) async fn open(connection: &impl ConnectionTrait, row: Model) -> Result<Model, DbErr> {
@@ -54,20 +55,19 @@ pub(super) async fn of_browser(
         .from(Column::Id)
         .to(browser_session::Column::SessionId)
         .into();
-    Entity::find()
+    let session = Entity::find()
         .join(JoinType::InnerJoin, beside)
         .filter(browser_session::Column::Digest.eq(digest))
         .filter(Column::EndedAt.is_null())
-        .filter(Column::ExpiresAt.gt(now.millis()))
-        .one(connection)
-        .await
+        .filter(Column::ExpiresAt.gt(now.millis()));
+    rows::one(session, connection).await
 }
 
 pub(super) async fn find_and_lock(
     connection: &impl ConnectionTrait,
     id: SessionId,
 ) -> Result<Option<Model>, DbErr> {
-    Entity::find_by_id(id).lock_exclusive().one(connection).await
+    rows::one(Entity::find_by_id(id).lock_exclusive(), connection).await
 }
 
 /// Extends a session without a refresh. Returns `None` if it has ended.
@@ -150,13 +150,12 @@ pub(super) async fn lock_all(
     connection: &impl ConnectionTrait,
     user: UserId,
 ) -> Result<Vec<Timestamp>, DbErr> {
-    let rows = Entity::find()
+    let sessions = Entity::find()
         .filter(Column::UserId.eq(user))
         .filter(Column::EndedAt.is_null())
         .order_by_asc(Column::Id)
-        .lock_exclusive()
-        .all(connection)
-        .await?;
+        .lock_exclusive();
+    let rows = rows::all(sessions, connection).await?;
     Ok(rows.into_iter().map(|row| Timestamp::from_millis(row.issued_at)).collect())
 }
 
@@ -190,8 +189,7 @@ pub(super) async fn end_all(
     if let Some(kept) = kept {
         update = update.filter(Column::Id.ne(kept));
     }
-    let rows = update.exec_with_returning(connection).await?;
-    Ok(rows.into_iter().map(|row| (row.id, Timestamp::from_millis(row.issued_at))).collect())
+    end_rows(connection, update, now).await
 }
 
 /// Like [`end_all`], for the sessions whose latest access token is later than a cut-off.
@@ -202,11 +200,28 @@ pub(super) async fn end_younger(
     reason: &Reason,
     now: Timestamp,
 ) -> Result<Vec<(SessionId, Timestamp)>, DbErr> {
-    let rows = ended(live(Entity::update_many(), user), reason, None, now)
-        .filter(Column::IssuedAt.gt(cut_off.millis()))
-        .exec_with_returning(connection)
-        .await?;
-    Ok(rows.into_iter().map(|row| (row.id, Timestamp::from_millis(row.issued_at))).collect())
+    let update = ended(live(Entity::update_many(), user), reason, None, now)
+        .filter(Column::IssuedAt.gt(cut_off.millis()));
+    end_rows(connection, update, now).await
+}
+
+/// Ends sessions, also those whose rows cannot be read otherwise. If the time of a session's latest access token cannot
+/// be read, it is now.
+async fn end_rows(
+    connection: &impl ConnectionTrait,
+    update: UpdateMany<Entity>,
+    now: Timestamp,
+) -> Result<Vec<(SessionId, Timestamp)>, DbErr> {
+    let mut update = update.into_query();
+    update.returning(Query::returning().columns([Column::Id, Column::IssuedAt]));
+    let statement = connection.get_database_backend().build(&update);
+    let rows = connection.query_all_raw(statement).await?;
+    // No token has an id that cannot be read.
+    let ended = rows.iter().filter_map(|row| {
+        let issued = row.try_get("", Column::IssuedAt.as_str()).unwrap_or(now.millis());
+        Some((row.try_get("", Column::Id.as_str()).ok()?, Timestamp::from_millis(issued)))
+    });
+    Ok(ended.collect())
 }
 
 /// A user's sessions, newest first: those that live, or those that have ended.
@@ -220,7 +235,7 @@ pub(super) async fn list(
 ) -> Result<Vec<Model>, DbErr> {
     let query =
         if ended { Entity::find().filter(Column::EndedAt.is_not_null()) } else { alive(now) };
-    newest(query.filter(Column::UserId.eq(user)), after, limit).all(connection).await
+    rows::first(newest(query.filter(Column::UserId.eq(user)), after), limit, connection).await
 }
 
 /// The live sessions of all users, newest first.
@@ -230,7 +245,7 @@ pub(super) async fn all(
     limit: u64,
     now: Timestamp,
 ) -> Result<Vec<Model>, DbErr> {
-    newest(alive(now), after, limit).all(connection).await
+    rows::first(newest(alive(now), after), limit, connection).await
 }
 
 pub(super) async fn count(connection: &impl ConnectionTrait, now: Timestamp) -> Result<u64, DbErr> {
@@ -242,7 +257,7 @@ fn alive(now: Timestamp) -> Select<Entity> {
 }
 
 /// Adds the order, newest first, and the cursor to a query.
-fn newest(query: Select<Entity>, after: Option<(i64, SessionId)>, limit: u64) -> Select<Entity> {
+fn newest(query: Select<Entity>, after: Option<(i64, SessionId)>) -> Select<Entity> {
     let query = match after {
         // The first condition is redundant, but lets the database use an index.
         Some((created, id)) => query.filter(Column::CreatedAt.lte(created)).filter(
@@ -250,7 +265,7 @@ fn newest(query: Select<Entity>, after: Option<(i64, SessionId)>, limit: u64) ->
         ),
         None => query,
     };
-    query.order_by_desc(Column::CreatedAt).order_by_desc(Column::Id).limit(limit)
+    query.order_by_desc(Column::CreatedAt).order_by_desc(Column::Id)
 }
 
 /// Ends the browser sessions of a user.
@@ -275,7 +290,7 @@ pub(super) async fn find(
     connection: &impl ConnectionTrait,
     id: SessionId,
 ) -> Result<Option<Model>, DbErr> {
-    Entity::find_by_id(id).one(connection).await
+    rows::one(Entity::find_by_id(id), connection).await
 }
 
 /// Records that the user of a session gave their password, and gets an access token for it.

@@ -176,7 +176,7 @@ impl From<Outcome> for OutcomeResponse {
 
 /// The results of an import.
 #[derive(Object)]
-#[oai(rename = "Import", example)]
+#[oai(rename = "ImportResult", example)]
 struct ImportResponse {
     /// The result for each user, in the order of the request.
     outcomes: Vec<OutcomeResponse>,

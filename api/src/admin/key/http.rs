@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::base::error::{Code, Result};
 use crate::http::Tag;
 use crate::http::body::{Accepts, Body, Fields, Input};
-use crate::platform::key::{self, SigningKey};
+use crate::platform::key::SigningKey;
 
 /// The errors of each operation, for the OpenAPI document.
 pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
@@ -120,11 +120,15 @@ impl From<SigningKey> for SigningKeyResponse {
 struct SigningKeysResponse {
     /// The keys, in the order in which they begin to sign.
     items: Vec<SigningKeyResponse>,
+    /// The algorithms that the servers which run now sign access tokens with. HS256 signs with `APP_SECRET`, which is
+    /// not in the list of keys. Empty if no server runs.
+    signs_with: Vec<String>,
 }
 
 impl Example for SigningKeysResponse {
     fn example() -> Self {
-        Self { items: vec![SigningKeyResponse::example()] }
+        let signs_with = vec!["EdDSA".to_owned()];
+        Self { items: vec![SigningKeyResponse::example()], signs_with }
     }
 }
 
@@ -148,16 +152,18 @@ pub(crate) struct Api;
 impl Api {
     /// List signing keys
     ///
-    /// Returns the keys that sign, and those that signed tokens which are still accepted. There may be none if
-    /// `JWT_ALGORITHM` is HS256. Requires the scope `super`.
+    /// Returns the keys that sign, and those that signed tokens which are still accepted, and the algorithms that the
+    /// servers sign with. There may be no keys if `JWT_ALGORITHM` is HS256. Requires the scope `super`.
     #[oai(path = "/admin/keys", method = "get", operation_id = "list_keys", tag = "Tag::Admin")]
     async fn list(
         &self,
         app: Data<&App>,
         _superuser: Superuser,
     ) -> Result<Json<SigningKeysResponse>> {
-        let items = key::list(&app).await?.into_iter().map(SigningKeyResponse::from).collect();
-        Ok(Json(SigningKeysResponse { items }))
+        let (keys, algorithms) = super::list(&app).await?;
+        let items = keys.into_iter().map(SigningKeyResponse::from).collect();
+        let signs_with = algorithms.iter().map(|algorithm| algorithm.name().to_owned()).collect();
+        Ok(Json(SigningKeysResponse { items, signs_with }))
     }
 
     /// Create a signing key

@@ -9,7 +9,21 @@ use crate::app::App;
 use crate::base::error::{Code, Error, Result};
 use crate::platform::audit::{Act, Actor, Entry};
 use crate::platform::key::{self, SigningKey};
+use crate::platform::replica;
 use crate::platform::unit_of_work::UnitOfWork;
+
+/// The signing keys, and the algorithms that the servers which are online sign with. The settings of this process do not
+/// matter, unless no server is online: a command can have other settings than the servers.
+///
+/// # Errors
+///
+/// If the database does not answer.
+pub async fn list(app: &App) -> Result<(Vec<SigningKey>, Vec<SigningAlgorithm>)> {
+    let algorithms = replica::algorithms(app).await?;
+    let own = [app.config.jwt_algorithm];
+    let used = if algorithms.is_empty() { &own[..] } else { &algorithms };
+    Ok((key::list(app, used).await?, algorithms))
+}
 
 /// Creates the next key. It is published at once. It signs after services had the time to read it, or at once with
 /// `at_once`.
@@ -33,7 +47,8 @@ pub async fn rotate(
     work.record(entry.with("algorithm", algorithm.name()));
     work.commit().await?;
     tracing::info!(key.id = kid, key.algorithm = algorithm.name(), "a signing key was made");
-    let made = key::list(app).await?.into_iter().find(|key| key.kid == kid);
+    let (made, _) = list(app).await?;
+    let made = made.into_iter().find(|key| key.kid == kid);
     made.ok_or(Error::from(Code::InternalServerError))
 }
 

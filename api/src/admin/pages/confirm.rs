@@ -21,7 +21,12 @@ use crate::identity::user;
 use crate::self_service::account::pages::message;
 
 /// The actions that may require a confirmation.
-const ACTS: [&str; 9] = [
+const ACTS: [&str; 14] = [
+    "export-users",
+    "profile",
+    "invite",
+    "resend-invitation",
+    "withdraw-invitation",
     "change",
     "delete",
     "delete-token",
@@ -111,6 +116,6 @@ async fn about(request: &PageRequest, form: &FilledForm) -> Result<String> {
         let known = user::by_id(&request.app.database, user).await?;
         return Ok(known.map(|known| known.user.email).unwrap_or_default());
     }
-    let named = ["username", "name", "id"].into_iter().find_map(|field| form.text(field));
+    let named = ["username", "email", "name", "id"].into_iter().find_map(|field| form.text(field));
     Ok(named.unwrap_or_default().to_owned())
 }

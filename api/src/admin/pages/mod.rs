@@ -2,6 +2,7 @@
 
 mod confirm;
 mod form;
+mod newcomers;
 mod people;
 mod records;
 mod system;
@@ -176,7 +177,8 @@ fn next(after: Option<String>, filter: &[(&str, Option<&str>)]) -> String {
 /// The pages of the administration.
 pub(crate) fn pages() -> Vec<PageRoute> {
     let overview = PageRoute::get("/admin", show_overview);
-    let others = [people::pages(), records::pages(), system::pages(), tokens::pages()];
+    let others =
+        [newcomers::pages(), people::pages(), records::pages(), system::pages(), tokens::pages()];
     std::iter::once(overview).chain(others.into_iter().flatten()).collect()
 }
 

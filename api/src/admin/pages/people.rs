@@ -9,7 +9,7 @@ use poem::{Response, handler};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::form::{Posted, Reason, ScopeList, scopes_wrong};
+use super::form::{PersonForm, Posted, Reason, ScopeList, scopes_wrong};
 use super::tokens::delete_token;
 use super::{Administrator, Outcome, ROWS, RowsQuery, after, next, page};
 use crate::access;
@@ -19,6 +19,7 @@ use crate::access::session::{self, Session};
 use crate::admin;
 use crate::admin::revocation::Target;
 use crate::admin::user::Regrant;
+use crate::base::clock::Timestamp;
 use crate::base::error::{Code, Result};
 use crate::base::listing::Page;
 use crate::base::scope::{Scope, Scopes};
@@ -33,8 +34,8 @@ use crate::self_service::recovery;
 use crate::self_service::registration::pages::invalid;
 
 /// The query of the list of users: its search and filter.
-#[derive(Debug, Deserialize)]
-struct UsersQuery {
+#[derive(Debug, Deserialize, Serialize)]
+pub(super) struct UsersQuery {
     q: Option<String>,
     state: Option<String>,
     after: Option<String>,
@@ -43,34 +44,44 @@ struct UsersQuery {
 /// The pages of this module.
 pub(super) fn pages() -> Vec<PageRoute> {
     vec![
-        PageRoute::get("/admin/users", show_users),
         PageRoute::form("/admin/users/{id}", show_user, change_user),
         PageRoute::form("/admin/signed-in", show_sessions, change_session),
     ]
 }
 
-#[handler]
-async fn show_users(
-    request: PageRequest,
-    PageQuery(sought): PageQuery<UsersQuery>,
-) -> poem::Result<Response> {
-    page(&request, "admin/users.html", users_values(&request, sought)).await
-}
-
-async fn users_values(request: &PageRequest, sought: UsersQuery) -> Result<Value> {
+/// The values of the list of users.
+pub(super) async fn users_values(request: &PageRequest, sought: UsersQuery) -> Result<Value> {
+    // Forms lead back to the same rows.
+    let own = serde_urlencoded::to_string(&sought).ok().filter(|own| !own.is_empty());
     let UsersQuery { q, state, after } = sought;
     let state = state.unwrap_or_default();
-    let filter = Filter {
-        contains: q.clone(),
+    let filter = filter_of(q.clone(), &state);
+    let users = admin::user::list(&request.app, filter, after.as_deref(), ROWS).await?;
+    let last = users.next(|(last, _)| last.email.clone());
+    let next = next(last, &[("q", q.as_deref()), ("state", Some(&state))]);
+    let users: Vec<_> = users
+        .items
+        .iter()
+        .map(|(user, dates)| {
+            context! {
+                created => dates.created.map(Timestamp::seconds),
+                last_sign_in => dates.last_sign_in.map(Timestamp::seconds),
+                ..seen(user)
+            }
+        })
+        .collect();
+    let from = own.map(|own| format!("?{own}")).unwrap_or_default();
+    Ok(context! { users, q => q.unwrap_or_default(), state, from, next })
+}
+
+/// The filter of the list's form.
+pub(super) fn filter_of(contains: Option<String>, state: &str) -> Filter {
+    Filter {
+        contains,
         is_active: (state == "inactive").then_some(false),
         is_superuser: (state == "superuser").then_some(true),
         is_verified: (state == "not-verified").then_some(false),
-    };
-    let users = admin::user::list(&request.app, filter, after.as_deref(), ROWS).await?;
-    let last = users.next(|last| last.email.clone());
-    let next = next(last, &[("q", q.as_deref()), ("state", Some(&state))]);
-    let users: Vec<_> = users.items.iter().map(seen).collect();
-    Ok(context! { users, q => q.unwrap_or_default(), state, next })
+    }
 }
 
 fn seen(user: &User) -> Value {
@@ -79,6 +90,8 @@ fn seen(user: &User) -> Value {
     context! {
         id => user.id.to_string(),
         email => &user.email,
+        name => user.profile.name.as_deref().unwrap_or_default(),
+        surname => user.profile.surname.as_deref().unwrap_or_default(),
         full_name => full_name.join(" "),
         website => user.profile.website.as_ref().map(|website| website.as_str()),
         is_active => user.is_active,
@@ -134,6 +147,7 @@ fn seen_session(session: &Session, user: Option<(String, &str)>) -> Value {
 #[serde(tag = "act", rename_all = "kebab-case")]
 enum UserForm {
     Change(Rights),
+    Profile(PersonForm),
     ResetMail,
     EndSession {
         #[serde(default)]
@@ -164,6 +178,9 @@ impl PageForm for UserForm {
     fn placement(&self) -> Placement {
         match self {
             UserForm::Change(_) => placed("change", "rights", &["scopes"]),
+            UserForm::Profile(_) => {
+                placed("profile", "profile", &["email", "name", "surname", "website"])
+            }
             UserForm::ResetMail => placed("reset-mail", "acts", &[]),
             UserForm::EndSession { .. } => placed("end-session", "sessions", &[]),
             UserForm::EndSessions { .. } => placed("end-sessions", "acts", &["why"]),
@@ -257,11 +274,8 @@ async fn user_changed(
     let app = &administrator.request.app;
     let user = admin::user::read(app, id).await?;
     match form {
-        UserForm::Change(rights) => {
-            let update = rights.update()?;
-            admin::user::change(app, &administrator.superuser()?, id, update).await?;
-            Ok(Outcome::Flash("saved"))
-        }
+        UserForm::Change(rights) => changed(administrator, id, rights.update()?).await,
+        UserForm::Profile(person) => changed(administrator, id, person.update()?).await,
         UserForm::ResetMail => {
             let email = user.email.parse().map_err(|_| Code::UnprocessableContent)?;
             // The mail has no code: only the user's browser could use one, and it did not ask for the mail.
@@ -295,6 +309,16 @@ async fn user_changed(
         }
         UserForm::Unknown => Err(Code::UnprocessableContent.into()),
     }
+}
+
+async fn changed(
+    administrator: &Administrator<'_>,
+    id: &str,
+    update: admin::user::UserUpdate,
+) -> Result<Outcome> {
+    let app = &administrator.request.app;
+    admin::user::change(app, &administrator.superuser()?, id, update).await?;
+    Ok(Outcome::Flash("saved"))
 }
 
 /// The reason for a session that a button ends, because no reason is typed.

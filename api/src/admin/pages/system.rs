@@ -124,7 +124,7 @@ async fn show_keys(request: PageRequest) -> poem::Result<Response> {
 }
 
 async fn key_values(request: &PageRequest) -> Result<Value> {
-    let keys = key::list(&request.app).await?;
+    let keys = admin::key::list(&request.app).await?.0;
     let keys: Vec<_> = keys
         .iter()
         .map(|key| {

@@ -26,11 +26,19 @@ struct ReplicaResponse {
     seq: i64,
     /// The time of its last report, in seconds since the epoch.
     seen: u64,
+    /// The algorithm that it signs access tokens with: the value of its `JWT_ALGORITHM`; `null` if it has an older
+    /// version.
+    algorithm: Option<String>,
 }
 
 impl Example for ReplicaResponse {
     fn example() -> Self {
-        Self { name: "replica-1".to_owned(), seq: 17, seen: 1_795_306_672 }
+        Self {
+            name: "replica-1".to_owned(),
+            seq: 17,
+            seen: 1_795_306_672,
+            algorithm: Some("HS256".to_owned()),
+        }
     }
 }
 
@@ -62,8 +70,9 @@ impl Api {
     async fn list(&self, app: Data<&App>, _superuser: Superuser) -> Result<Json<ReplicasResponse>> {
         let (replicas, seq) = replica::list(&app).await?;
         let items = replicas.into_iter().map(|replica| {
-            let Replica { name, seq, seen } = replica;
-            ReplicaResponse { name, seq, seen }
+            let Replica { name, seq, seen, algorithm } = replica;
+            let algorithm = algorithm.map(|algorithm| algorithm.name().to_owned());
+            ReplicaResponse { name, seq, seen, algorithm }
         });
         Ok(Json(ReplicasResponse { items: items.collect(), seq }))
     }

@@ -41,11 +41,11 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
         ],
     ),
     (
-        "list_sessions_of",
+        "list_sessions_of_user",
         &[Code::Unauthorized, Code::Forbidden, Code::NotFound, Code::UnprocessableContent],
     ),
     (
-        "end_sessions_of",
+        "end_sessions_of_user",
         &[
             Code::Unauthorized,
             Code::Forbidden,
@@ -324,7 +324,7 @@ impl Api {
     ///
     /// Returns the live sessions of a user, newest first. With `ended=true` it returns the sessions that have ended,
     /// with the reason. Requires the scope `super`.
-    #[oai(path = "/admin/sessions", method = "get", operation_id = "list_sessions_of")]
+    #[oai(path = "/admin/sessions", method = "get", operation_id = "list_sessions_of_user")]
     async fn list_sessions_of(
         &self,
         app: Data<&App>,
@@ -350,7 +350,7 @@ impl Api {
     ///
     /// Ends every session of a user and revokes every access token that they got until now. Their API tokens are not
     /// deleted: to delete them too, revoke the user. Requires the scope `super`.
-    #[oai(path = "/admin/sessions/end", method = "post", operation_id = "end_sessions_of")]
+    #[oai(path = "/admin/sessions/end", method = "post", operation_id = "end_sessions_of_user")]
     async fn end_sessions_of(
         &self,
         app: Data<&App>,

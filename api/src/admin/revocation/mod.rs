@@ -158,14 +158,48 @@ pub struct Explained {
 }
 
 /// Explains why a JWT or API token is accepted or refused, with the checks that decide it and the checks of its user.
+/// The token can be pasted with what surrounds it, such as `Bearer` or quotes.
 ///
 /// # Errors
 ///
 /// If the database does not answer.
 pub async fn explain(app: &App, token: &str) -> Result<Explained> {
-    match Presented::of(token) {
+    match Presented::of(&token_in(token)) {
         Presented::ApiToken(secret) => explain_api_token(app, secret).await,
         Presented::Jwt(token) => explain_jwt(app, token).await,
+    }
+}
+
+/// The token in a text that somebody pasted: without white space (terminals break lines), quotes, the name of a header
+/// or a JSON member before it, and `Bearer`.
+fn token_in(pasted: &str) -> String {
+    const BEFORE: [&str; 7] = [
+        "authorization",
+        "bearer",
+        "x-api-key",
+        "access_token",
+        "refresh_token",
+        "api_token",
+        "token",
+    ];
+    let around = |char: char| {
+        "\"'`“”‘’«»<>{},;\u{feff}".contains(char) || char.is_whitespace() || char.is_control()
+    };
+    // API tokens can begin with `=`, but not after a name.
+    let after_name = |char: char| around(char) || [':', '='].contains(&char);
+    let mut rest = pasted;
+    loop {
+        let before = rest;
+        rest = rest.trim_matches(around);
+        for name in BEFORE {
+            let Some((start, end)) = rest.split_at_checked(name.len()) else { continue };
+            if start.eq_ignore_ascii_case(name) && end.starts_with(after_name) {
+                rest = end.trim_start_matches(after_name);
+            }
+        }
+        if rest == before {
+            return rest.split_whitespace().collect();
+        }
     }
 }
 

@@ -1,25 +1,59 @@
 //! The operations `/users` and `/users/{id}…`.
 
+use poem::http::header;
 use poem::web::Data;
+use poem::{IntoResponse, Response};
 use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
+use poem_openapi::registry::{
+    MetaMediaType, MetaResponse, MetaResponses, MetaSchema, MetaSchemaRef, Registry,
+};
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 
-use super::UserUpdate;
+use super::{NewUser, UserUpdate, UsersTable};
 use crate::access::caller::Superuser;
+use crate::admin::invitation;
+use crate::admin::invitation::http::InvitationResponse;
 use crate::app::App;
 use crate::base::error::{Code, Result};
 use crate::http::Tag;
 use crate::http::body::{Accepts, Body, Fields, Input};
 use crate::identity::factor::Password;
+use crate::identity::invitation::Prepared;
 use crate::identity::user::http::UserResponse;
-use crate::identity::user::{Changes, Email, Filter};
-use crate::self_service::account::download::Download;
+use crate::identity::user::{Changes, Email, Filter, Profile, User, Website};
+use crate::self_service::account::download::{Download, Writer, written};
 
 /// The errors of each operation, for the OpenAPI document.
 pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
     ("list_users", &[Code::Unauthorized, Code::Forbidden, Code::UnprocessableContent]),
+    (
+        "export_users",
+        &[
+            Code::Unauthorized,
+            Code::Forbidden,
+            Code::FreshProofRequired,
+            Code::UnprocessableContent,
+            Code::TooManyAttempts,
+            Code::ServiceBusy,
+        ],
+    ),
+    (
+        "create_user",
+        &[
+            Code::Unauthorized,
+            Code::Forbidden,
+            Code::FreshProofRequired,
+            Code::RegisterUserAlreadyExists,
+            Code::RegisterInvalidPassword,
+            Code::InvitationAlreadyExists,
+            Code::UnsupportedMediaType,
+            Code::UnprocessableContent,
+            Code::TooManyAttempts,
+            Code::ServiceBusy,
+        ],
+    ),
     ("read_user", &[Code::Unauthorized, Code::Forbidden, Code::NotFound]),
     (
         "export_user",
@@ -60,6 +94,78 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
         ],
     ),
 ];
+
+/// The type of the body with a table.
+const TABLE: &str = "text/csv; charset=utf-8";
+
+/// A user to create or to invite. Unknown members are ignored.
+#[derive(Object)]
+#[oai(example)]
+struct CreateUserRequest {
+    /// The e-mail address, with which the user signs in.
+    email: String,
+    /// The password. Without it, the person gets an invitation by mail and chooses the password.
+    #[oai(skip_serializing_if_is_none)]
+    password: Option<String>,
+    /// `true` for a superuser. Default: `false`.
+    #[oai(skip_serializing_if_is_none)]
+    is_superuser: Option<bool>,
+    /// `false` if the user must still verify the address, with a mail. Default: `true`. It has no effect on an
+    /// invitation, whose link verifies the address.
+    #[oai(skip_serializing_if_is_none)]
+    is_verified: Option<bool>,
+    /// The scopes, without those that superusers have in any case. Default: `["authenticated"]`.
+    #[oai(skip_serializing_if_is_none)]
+    scopes: Option<Vec<String>>,
+    /// The name, up to 100 characters.
+    #[oai(skip_serializing_if_is_none)]
+    name: Option<String>,
+    /// The surname, up to 100 characters.
+    #[oai(skip_serializing_if_is_none)]
+    surname: Option<String>,
+    /// The web page: a URL of up to 256 characters.
+    #[oai(skip_serializing_if_is_none)]
+    website: Option<String>,
+}
+
+impl Example for CreateUserRequest {
+    fn example() -> Self {
+        Self {
+            email: "second@user.com".to_owned(),
+            password: None,
+            is_superuser: None,
+            is_verified: None,
+            scopes: Some(vec!["authenticated".to_owned()]),
+            name: None,
+            surname: None,
+            website: None,
+        }
+    }
+}
+
+impl Input for CreateUserRequest {
+    type Parsed = (Prepared, Option<Password>, bool);
+    const ACCEPTS: Accepts = Accepts::Json;
+
+    fn read(fields: &mut Fields) -> Option<Self::Parsed> {
+        let email = fields.required("email").and_then(|text| fields.email::<Email>("email", &text));
+        let password = fields.optional("password").map(Password::new);
+        let superuser = fields.optional_flag("is_superuser");
+        let verified = fields.optional_flag("is_verified");
+        let scopes = fields.scopes("scopes");
+        let (name, surname) = (fields.person("name"), fields.person("surname"));
+        let website = fields.maybe_parsed::<Website>("website");
+        let profile =
+            Profile { name: name?.value(), surname: surname?.value(), website: website?.value() };
+        let prepared = Prepared {
+            email: email?,
+            profile,
+            granted: scopes?.unwrap_or_else(User::default_scopes),
+            is_superuser: superuser?.unwrap_or(false),
+        };
+        Some((prepared, password, verified?.unwrap_or(true)))
+    }
+}
 
 /// Changes to a user. Members that are missing keep their value.
 #[derive(Object)]
@@ -158,6 +264,52 @@ impl Example for UsersResponse {
     }
 }
 
+/// A table of users that is sent while it is read.
+pub(crate) struct TableResponse(pub(crate) UsersTable);
+
+impl IntoResponse for TableResponse {
+    fn into_response(self) -> Response {
+        let Self(mut table) = self;
+        let body = written(String::new(), async move |mut writer: Writer| {
+            while let Some(lines) = table.read().await.map_err(|error| error.to_string())? {
+                writer.put(&lines).await?;
+            }
+            writer.end().await
+        });
+        Response::builder()
+            .header(header::CONTENT_TYPE, TABLE)
+            .header(header::CONTENT_DISPOSITION, "attachment; filename=\"users.csv\"")
+            .body(body)
+    }
+}
+
+impl ApiResponse for TableResponse {
+    fn meta() -> MetaResponses {
+        let schema = MetaSchemaRef::Inline(Box::new(MetaSchema::new("string")));
+        let content = vec![MetaMediaType { content_type: TABLE, schema }];
+        let response = MetaResponse {
+            description: "The users, with the names of the columns in the first line.",
+            status: Some(200),
+            status_range: None,
+            content,
+            headers: Vec::new(),
+        };
+        MetaResponses { responses: vec![response] }
+    }
+
+    fn register(_: &mut Registry) {}
+}
+
+#[derive(ApiResponse)]
+enum CreateResponse {
+    /// The user, who can sign in with the password.
+    #[oai(status = 201)]
+    Created(Json<UserResponse>),
+    /// The invitation. The user exists after the person accepts it.
+    #[oai(status = 202)]
+    Invited(Json<InvitationResponse>),
+}
+
 #[derive(ApiResponse)]
 enum EmptyResponse {
     /// Done. The response has no body.
@@ -200,11 +352,70 @@ impl Api {
             is_verified: is_verified.0,
         };
         let users = super::list(&app, filter, after, limit).await?;
-        let next = users.next(|last| last.email.clone());
-        Ok(Json(UsersResponse {
-            items: users.items.iter().map(UserResponse::from).collect(),
-            next,
-        }))
+        let next = users.next(|(last, _)| last.email.clone());
+        let items = users.items.iter().map(|(user, dates)| UserResponse::with_dates(user, *dates));
+        Ok(Json(UsersResponse { items: items.collect(), next }))
+    }
+
+    /// Export the list of users
+    ///
+    /// Returns all users as comma-separated values (RFC 4180), ordered by e-mail address. The parameters are the filters
+    /// of `GET /users`. A cell that a spreadsheet would take for a formula begins with an apostrophe. The answer is sent
+    /// while it is read, and the audit records the export. A superuser can run one export at a time.
+    ///
+    /// Requires the scope `super`, and for sessions a fresh token (otherwise 403 `FRESH_TOKEN_REQUIRED`).
+    #[oai(path = "/users/export", method = "post", operation_id = "export_users")]
+    #[expect(clippy::too_many_arguments, reason = "each is a parameter of the operation")]
+    async fn table(
+        &self,
+        app: Data<&App>,
+        superuser: Superuser,
+        /// A part of the e-mail address, name or surname.
+        q: Query<Option<String>>,
+        /// `true` for users who may sign in, `false` for those who may not. Default: both.
+        is_active: Query<Option<bool>>,
+        /// `true` for superusers, `false` for other users. Default: both.
+        is_superuser: Query<Option<bool>>,
+        /// `true` for users whose address is verified, `false` for the others. Default: both.
+        is_verified: Query<Option<bool>>,
+    ) -> Result<TableResponse> {
+        let filter = Filter {
+            contains: q.0,
+            is_active: is_active.0,
+            is_superuser: is_superuser.0,
+            is_verified: is_verified.0,
+        };
+        Ok(TableResponse(super::table(&app, &superuser, filter).await?))
+    }
+
+    /// Create or invite a user
+    ///
+    /// With a password, creates the user, who can sign in with it. Without a password, invites the person: a mail with a
+    /// link is sent to the address, and the person chooses the password on the page of the link. The link works once,
+    /// within a week. The person gets the scopes of the invitation, if the inviter is still a superuser then. An
+    /// account that somebody registered with the address without proving it does not prevent an invitation.
+    ///
+    /// Works with every value of `REGISTRATION`. One account can send 100 invitations, and then one after another with
+    /// pauses. Requires the scope `super`, and for sessions a fresh token (otherwise 403 `FRESH_TOKEN_REQUIRED`).
+    #[oai(path = "/users", method = "post", operation_id = "create_user")]
+    async fn create(
+        &self,
+        app: Data<&App>,
+        superuser: Superuser,
+        body: Body<CreateUserRequest>,
+    ) -> Result<CreateResponse> {
+        let (prepared, password, is_verified) = body.0;
+        Ok(match password {
+            Some(password) => {
+                let new = NewUser { prepared, password, is_verified };
+                let user = super::create(&app, &superuser, new).await?;
+                CreateResponse::Created(Json(UserResponse::from(&user)))
+            }
+            None => {
+                let listed = invitation::invite(&app, &superuser, prepared).await?;
+                CreateResponse::Invited(Json(InvitationResponse::from(&listed)))
+            }
+        })
     }
 
     /// Read a user

@@ -1,24 +1,33 @@
 //! Actions of superusers on the accounts of users.
 
 pub(crate) mod http;
+mod table;
+
+pub use table::UsersTable;
 
 use entity::{PrincipalId, UserId};
 use sea_orm::DatabaseTransaction;
 
 use crate::access::caller::{Requires, Superuser};
 use crate::access::session;
+use crate::admin::invitation::require_grantable;
 use crate::app::App;
 use crate::base::error::{Code, Error, LocalizedMessage, Result};
 use crate::base::listing::Page;
-use crate::base::scope::{MAX_SCOPES, Scope, Scopes};
+use crate::base::random;
+use crate::base::scope::{MAX_SCOPES, Scopes};
 use crate::identity::alert;
-use crate::identity::factor::Password;
-use crate::identity::user::{self, Changes, Filter, User};
-use crate::platform::audit::{Act, Actor, Entry};
+use crate::identity::factor::password_check::Account;
+use crate::identity::factor::{self, Password};
+use crate::identity::invitation::{self, Prepared};
+use crate::identity::user::{self, Changes, Credentials, Filter, User};
+use crate::identity::verification::{self, Purpose};
+use crate::platform::audit::{self, Act, Actor, Dates, Entry};
+use crate::platform::rate_limit::{self, mail::MailReason};
 use crate::platform::unit_of_work::UnitOfWork;
 use crate::self_service::account::{self, ChangeContext, Export};
 
-/// A page of users, ordered by address.
+/// A page of users with the dates of their accounts, ordered by address.
 ///
 /// # Errors
 ///
@@ -28,8 +37,31 @@ pub async fn list(
     filter: Filter,
     after: Option<&str>,
     limit: u64,
-) -> Result<Page<User>> {
-    user::list(&app.database, filter, after, limit).await
+) -> Result<Page<(User, Dates)>> {
+    let users = user::list(&app.database, filter, after, limit).await?;
+    let ids: Vec<_> = users.items.iter().map(|user| user.id).collect();
+    let dates = audit::dates_of(app, &ids).await?;
+    Ok(users.map(|user| {
+        let known = dates.get(&user.id.to_string()).copied().unwrap_or_default();
+        (user, known)
+    }))
+}
+
+/// Begins a table of all users that a filter finds, for spreadsheets.
+///
+/// # Errors
+///
+/// [`Code::FreshProofRequired`]; [`Code::TooManyAttempts`] if an export of this superuser runs already, or if they act
+/// too often; [`Code::ServiceBusy`] while too many others run.
+pub async fn table(app: &App, superuser: &Superuser, filter: Filter) -> Result<UsersTable> {
+    superuser.require_fresh_claims(app)?;
+    superuser.count_act(app)?;
+    let ready = account::export::ready(app, superuser.id())?;
+    let mut work = UnitOfWork::begin(app).await?;
+    superuser.lock(app, &work, [], Requires::FreshProof).await?;
+    work.record(Entry::new(Act::UsersExport, Actor::of(superuser)));
+    work.commit().await?;
+    Ok(UsersTable::new(app.clone(), filter, ready))
 }
 
 /// Returns a user.
@@ -64,6 +96,66 @@ pub async fn export(app: &App, superuser: &Superuser, id: &str) -> Result<Export
 
 fn parsed(id: &str) -> Result<UserId> {
     id.parse().map_err(|_| Code::NotFound.into())
+}
+
+/// A user that a superuser creates with a password.
+#[derive(Debug)]
+pub struct NewUser {
+    /// The account.
+    pub prepared: Prepared,
+    /// The password.
+    pub password: Password,
+    /// `true` if the superuser vouches for the address. Otherwise a mail is sent to verify it.
+    pub is_verified: bool,
+}
+
+/// Creates a user with a password. It ends an invitation of the address.
+///
+/// # Errors
+///
+/// [`Code::RegisterUserAlreadyExists`], [`Code::RegisterInvalidPassword`], [`Code::FreshProofRequired`],
+/// [`Code::TooManyAttempts`], [`Code::ServiceBusy`].
+pub async fn create(app: &App, superuser: &Superuser, new: NewUser) -> Result<User> {
+    let NewUser { prepared, password, is_verified } = new;
+    let Prepared { email, profile, granted, is_superuser } = prepared;
+    require_grantable(&granted)?;
+    superuser.require_fresh_claims(app)?;
+    superuser.count_act(app)?;
+    let words = factor::words_of(email.as_str(), &profile);
+    let (account, refusal) = (Account::Address(email.as_str()), Code::RegisterInvalidPassword);
+    let hash = factor::hash_new(app, account, password, words, refusal).await?;
+    let user = User {
+        id: UserId(random::id()),
+        email: email.as_str().to_owned(),
+        is_active: true,
+        is_superuser,
+        is_verified,
+        profile,
+        granted,
+    };
+    let mut work = UnitOfWork::begin(app).await?;
+    superuser.lock(app, &work, [], Requires::FreshProof).await?;
+    let user = user::create(&*work, user, hash.clone()).await?;
+    invitation::forget(&*work, &user.email).await?;
+    if user.is_superuser {
+        let added = [(user.id, user.email.clone())];
+        alert::superusers_added(app, &work, &added, &superuser.description()).await?;
+    }
+    let known = Credentials { user, hash };
+    let (reason, to) = (MailReason::Registration, &known.user.email);
+    if !is_verified
+        && app.mail.sends()
+        && rate_limit::mail::may_write(app, &work, reason, to).await?
+    {
+        verification::send(app, &*work, &known, Purpose::Verify, None).await?;
+    }
+    let user = known.user;
+    let entry = Entry::new(Act::UserCreate, Actor::of(superuser)).on_user(user.id);
+    work.record(entry.with("superuser", user.is_superuser).with("verified", is_verified));
+    work.wake_jobs();
+    work.commit().await?;
+    tracing::info!(by = %superuser, user.id = %user.id, "a superuser created a user");
+    Ok(user)
 }
 
 /// Changes that a superuser makes to a user.
@@ -120,8 +212,8 @@ pub async fn change(
         superuser.require_proof_for_own(app, id)?;
     }
     superuser.require_fresh_claims(app)?;
-    if changes.granted.as_ref().is_some_and(|scopes| scopes.contains(Scope::SUPER)) {
-        return Err(Error::field("scopes", "The scope super comes only with is_superuser"));
+    if let Some(granted) = &changes.granted {
+        require_grantable(granted)?;
     }
     superuser.count_act(app)?;
     let hash = match password {
@@ -135,7 +227,7 @@ pub async fn change(
         None => changes.granted,
     };
     let changes = Changes { granted, ..changes };
-    let email = changes.email.filter(|email| email.as_str() != locked.email);
+    let email = changes.email.filter(|email| !email.is(&locked.email));
     let changes = Changes { email, hash, ..changes };
     let acts = account::acts(&locked, &changes, &Actor::of(superuser));
     let own = superuser.is_user(id);

@@ -1,21 +1,25 @@
 //! The settings. Each is defined once; its flag, environment variable, help text and line in `.env.example` follow.
 
 mod document;
+mod environment;
+mod fault;
 mod mail;
+mod network;
 mod origin;
 mod page;
 pub(crate) mod secret;
+mod signing;
 mod value;
 
-use std::fmt;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::fs;
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 pub use document::{Setting, definitions, example, settings};
+pub use environment::{load_env_file, not_text, server_is_named, state_folder};
+pub use fault::ConfigError;
 pub use mail::MailSettings;
+pub use network::{AllowedHeader, ForwardedHeader, NetworkSettings};
 pub use origin::{Origin, PublicUrl};
 pub use page::{Color, Contact, PageSettings};
 pub use value::{LogFormat, Migrate, Registration, Secret, SqliteSynchronous};
@@ -26,7 +30,6 @@ use ipnet::IpNet;
 use tessera_verify::SigningAlgorithm;
 
 use crate::base::database::DatabaseUrl;
-use crate::base::random;
 
 /// The minimum length of the secret that signs tokens outside development, in bytes (RFC 7518, section 3.2).
 pub const MIN_SECRET_LENGTH: usize = 32;
@@ -254,11 +257,15 @@ pub struct Config {
           default_value = "true", value_parser = BoolishValueParser::new())]
     pub rate_limit: bool,
 
-    /// Proxies whose X-Forwarded-For header Tessera accepts as the client's address: IP addresses and networks,
+    /// Proxies from which Tessera accepts the client's address in FORWARDED_HEADER: IP addresses and networks,
     /// separated by commas, for example `10.0.0.0/8,::1`
     #[arg(long, env = "TRUSTED_PROXIES", global = true, value_name = "NETWORKS",
           value_delimiter = ',', value_parser = value::parse_network)]
     pub trusted_proxies: Vec<IpNet>,
+
+    /// The settings of requests that come through proxies or from pages of other origins.
+    #[command(flatten)]
+    pub network: NetworkSettings,
 
     /// The settings of mail.
     #[command(flatten)]
@@ -268,7 +275,8 @@ pub struct Config {
     #[command(flatten)]
     pub pages: PageSettings,
 
-    /// Who can create an account: anyone (open), or only operators (closed)
+    /// The people who can register: anyone (open), only invited people (invite), or nobody (closed). Superusers can
+    /// always create and invite users
     #[arg(
         long,
         env = "REGISTRATION",
@@ -327,24 +335,6 @@ pub struct Config {
     pub shown: Vec<Setting>,
 }
 
-/// An error in the settings: a sentence with what is wrong and what to do. It never contains the value of a setting.
-#[derive(Debug)]
-pub struct ConfigError(String);
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for ConfigError {}
-
-impl ConfigError {
-    pub(crate) fn new(sentence: &str) -> Self {
-        Self(sentence.to_owned())
-    }
-}
-
 impl Config {
     /// Reads the files that contain secrets, and refuses settings that do not fit together.
     ///
@@ -357,7 +347,7 @@ impl Config {
         if let Some(file) = &self.database_url_file {
             self.database_url = read_secret_file("DATABASE_URL_FILE", file)?
                 .parse()
-                .map_err(|error| ConfigError(format!("DATABASE_URL_FILE: {error}")))?;
+                .map_err(|error| ConfigError::new(&format!("DATABASE_URL_FILE: {error}")))?;
         }
         if let Some(file) = &self.app_secret_file {
             self.app_secret = Some(Secret::new(&read_secret_file("APP_SECRET_FILE", file)?));
@@ -371,213 +361,21 @@ impl Config {
         self.app_secret_previous.retain(|secret| !secret.expose().is_empty());
         if self.jwt_audiences.contains(&self.jwt_audience) {
             let fault = "JWT_AUDIENCES contains JWT_AUDIENCE, whose tokens APP_SECRET signs: remove it there";
-            return Err(ConfigError(fault.to_owned()));
+            return Err(ConfigError::new(fault));
         }
         if !self.dev && self.clock_file.is_some() {
             let fault = "TESSERA_CLOCK_FILE is set, but it is only for tests: unset it";
-            return Err(ConfigError(fault.to_owned()));
+            return Err(ConfigError::new(fault));
         }
         if !self.dev && self.bcrypt_cost < 10 {
-            return Err(ConfigError("BCRYPT_COST is below 10: set it to 12".to_owned()));
+            return Err(ConfigError::new("BCRYPT_COST is below 10: set it to 12"));
         }
         Ok(self)
-    }
-
-    /// Returns the secret that signs tokens. If it is not set, a development server creates one and stores it in a
-    /// file beside the database.
-    ///
-    /// # Errors
-    ///
-    /// If the secret is missing or weak and this is not development. The error says how to make a good one.
-    pub fn signing_secret(&self) -> Result<Secret, ConfigError> {
-        self.checked_secret(false)
-    }
-
-    /// Adds the secret that a development server stored beside the database, if no secret is set.
-    pub fn with_kept_secret(self) -> Self {
-        let kept = || {
-            let text = fs::read_to_string(self.database_url.secret_path()).ok()?;
-            Some(Secret::new(text.trim()))
-                .filter(|secret| secret.expose().len() >= MIN_SECRET_LENGTH)
-        };
-        let app_secret = self.app_secret.clone().or_else(kept);
-        Self { app_secret, ..self }
-    }
-
-    /// Adds a random secret if there is no other. Mail is then off, because no server could decrypt it.
-    pub(crate) fn with_some_secret(self) -> Self {
-        let config = self.with_kept_secret();
-        if config.app_secret.is_some() {
-            return config;
-        }
-        let mail = MailSettings { off: true, ..config.mail };
-        Self { app_secret: Some(Secret::new(&random::secret())), mail, ..config }
-    }
-
-    /// Checks the secrets, and warns of settings that are accepted but not good for production.
-    ///
-    /// # Errors
-    ///
-    /// As [`Config::signing_secret`].
-    pub fn check_secrets(&self) -> Result<(), ConfigError> {
-        if !self.dev && self.public_url.is_loopback() {
-            tracing::warn!("PUBLIC_URL is on localhost: set it to the URL that callers use");
-        } else if !self.dev && !self.public_url.is_https() {
-            tracing::warn!(
-                "PUBLIC_URL begins with http://: anyone on the network path can read passwords and tokens; use https://"
-            );
-        }
-        self.warn_of_mail();
-        self.checked_secret(true).map(drop)
-    }
-
-    /// Checks the secrets without a warning.
-    ///
-    /// # Errors
-    ///
-    /// As [`Config::signing_secret`].
-    pub(crate) fn check_secrets_quietly(&self) -> Result<(), ConfigError> {
-        self.checked_secret(false).map(drop)
-    }
-
-    fn checked_secret(&self, warn: bool) -> Result<Secret, ConfigError> {
-        let Some(secret) = &self.app_secret else {
-            return if self.dev {
-                self.kept_secret()
-            } else {
-                Err(ConfigError(format!(
-                    "APP_SECRET is not set: {MAKE_SECRET} and set it to the output, or start with --dev"
-                )))
-            };
-        };
-        for (name, secret) in std::iter::once(("APP_SECRET", secret))
-            .chain(self.app_secret_previous.iter().map(|secret| ("APP_SECRET_PREVIOUS", secret)))
-        {
-            let unusable = secret::unusable(secret.expose());
-            // A previous secret that is easy to guess is accepted, so that an operator can rotate it.
-            let may_be_named = unusable.is_none() && name == "APP_SECRET_PREVIOUS";
-            let Some(fault) =
-                unusable.or_else(|| secret::guessable(secret.expose(), MIN_SECRET_LENGTH))
-            else {
-                continue;
-            };
-            if !self.dev && !may_be_named {
-                return Err(ConfigError(format!("{name} {fault}: {MAKE_SECRET}")));
-            }
-            if warn && !self.dev {
-                tracing::warn!(
-                    "{name} {fault}: anyone who guesses it can make tokens; remove it as soon as you can"
-                );
-            } else if warn {
-                tracing::warn!("{name} {fault}: good enough for development only; {MAKE_SECRET}");
-            }
-        }
-        Ok(secret.clone())
-    }
-
-    fn kept_secret(&self) -> Result<Secret, ConfigError> {
-        let path = self.database_url.secret_path();
-        let fault = |error: io::Error| {
-            ConfigError(format!(
-                "APP_SECRET is not set, and none can be stored in {} ({error}): {MAKE_SECRET}",
-                path.display()
-            ))
-        };
-        // The secret is written to a draft and linked into place, so that several first starts agree on one secret.
-        let draft = path.with_extension(format!("secret.{}", random::id()));
-        let kept = || -> io::Result<String> {
-            if !path.exists() {
-                let mut file =
-                    OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-                file.write_all(random::secret().as_bytes())?;
-                file.sync_all()?;
-                let linked = fs::hard_link(&draft, &path);
-                fs::remove_file(&draft)?;
-                match linked {
-                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                        return Err(error);
-                    }
-                    _ => {}
-                }
-            }
-            fs::read_to_string(&path)
-        };
-        let secret = Secret::new(kept().map_err(fault)?.trim());
-        if secret.expose().len() < MIN_SECRET_LENGTH {
-            return Err(ConfigError(format!(
-                "{} does not contain a secret: delete the file, and the next start makes one",
-                path.display()
-            )));
-        }
-        Ok(secret)
     }
 }
 
 fn read_secret_file(name: &str, file: &Path) -> Result<String, ConfigError> {
     fs::read_to_string(file)
         .map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
-        .map_err(|error| ConfigError(format!("{name}: the file cannot be read: {error}")))
-}
-
-/// Reads `.env` in the current folder, and sets the environment variables that are not set yet. Returns their names;
-/// none if the file does not exist.
-///
-/// # Errors
-///
-/// If the file cannot be read, or if a line is not a setting.
-pub fn load_env_file() -> Result<Vec<String>, ConfigError> {
-    let path = Path::new(".env");
-    let lines = match dotenvy::from_path_iter(path) {
-        Ok(lines) => lines,
-        Err(error) if error.not_found() => return Ok(Vec::new()),
-        Err(_) => return Err(ConfigError(".env cannot be read: check its permissions".to_owned())),
-    };
-    let mut names = Vec::new();
-    for line in lines {
-        let (name, _) = line.map_err(|_| {
-            ConfigError(
-                ".env has a line that is not NAME=value: put values with spaces in quotes".into(),
-            )
-        })?;
-        if is_unset(&name) {
-            names.push(name);
-        }
-    }
-    dotenvy::from_path(path)
-        .map_err(|_| ConfigError(".env changed while it was being read: start again".to_owned()))?;
-    Ok(names)
-}
-
-/// The folder for the state of this user's programs (XDG base directories).
-#[expect(clippy::disallowed_methods, reason = "this is the place")]
-pub fn state_folder() -> Option<PathBuf> {
-    let set = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let state = set("XDG_STATE_HOME").or_else(|| Some(set("HOME")?.join(".local/state")));
-    Some(state?.join("tessera"))
-}
-
-/// Returns true if the environment names a server for operators' commands (`TESSERA_URL`).
-#[expect(clippy::disallowed_methods, reason = "this is the place")]
-pub fn server_is_named() -> bool {
-    std::env::var_os("TESSERA_URL").is_some_and(|url| !url.is_empty())
-}
-
-#[expect(clippy::disallowed_methods, reason = "this is the place")]
-fn is_unset(name: &str) -> bool {
-    std::env::var_os(name).is_none()
-}
-
-/// The names of the settings whose values in the environment are not UTF-8 text.
-pub fn not_text() -> Vec<String> {
-    definitions()
-        .get_arguments()
-        .filter_map(|argument| argument.get_env())
-        .filter(|name| is_not_text(name))
-        .map(|name| name.to_string_lossy().into_owned())
-        .collect()
-}
-
-#[expect(clippy::disallowed_methods, reason = "this is the place")]
-fn is_not_text(name: &std::ffi::OsStr) -> bool {
-    std::env::var_os(name).is_some_and(|value| value.to_str().is_none())
+        .map_err(|error| ConfigError::new(&format!("{name}: the file cannot be read: {error}")))
 }

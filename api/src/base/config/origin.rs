@@ -68,6 +68,11 @@ impl PublicUrl {
         &self.text
     }
 
+    /// The path below which callers reach the server; empty if the URL has none.
+    pub fn path(&self) -> &str {
+        &self.text[self.origin.text.len()..]
+    }
+
     /// Returns true if an `Origin` header names the origin of this URL.
     pub fn is_of(&self, header: &str) -> bool {
         self.origin.is(header)

@@ -30,7 +30,9 @@ pub enum SqliteSynchronous {
 pub enum Registration {
     /// Anyone can register.
     Open,
-    /// Only operators can create users.
+    /// Only people whom a superuser invited can register.
+    Invite,
+    /// Nobody can register. Superusers and operators create users.
     Closed,
 }
 

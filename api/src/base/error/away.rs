@@ -3,19 +3,17 @@
 //! A server that cannot write can stay connected, for example after a failover. So an error that shows this is noted
 //! here, and the pools then replace their connections.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use sea_orm::{DbErr, RuntimeErr, sqlx};
 
-use crate::base::clock::{self, Stopwatch};
+use crate::base::clock::Stopwatch;
+use crate::base::log_limit::OnceAMinute;
 
 /// The time for which connections are checked after an error showed that the database cannot be written.
 const SUSPECT_FOR: Duration = Duration::from_secs(10);
-
-/// The least time between two warnings about prepared statements, in milliseconds.
-const WARN_EVERY: i64 = 60_000;
 
 /// The last error that showed a connection that can only read.
 static READ_ONLY: Mutex<Option<Stopwatch>> = Mutex::new(None);
@@ -111,12 +109,8 @@ pub(crate) fn can_write() {
 
 /// Logs what to do about a pooler in transaction mode, at most once a minute.
 fn warn_of_pooler(cause: &str) {
-    static LAST: AtomicI64 = AtomicI64::new(i64::MIN);
-    let now = clock::now().millis();
-    let is_due = |last: i64| {
-        (now.saturating_sub(last).unsigned_abs() >= WARN_EVERY.unsigned_abs()).then_some(now)
-    };
-    if LAST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_due).is_ok() {
+    static LAST: OnceAMinute = OnceAMinute::new();
+    if LAST.is_due() {
         tracing::error!(
             error.cause = cause,
             "a prepared statement was lost or exists already, as behind a pooler that gives each \

@@ -15,6 +15,12 @@ pub enum Code {
     RegisterInvalidPassword,
     /// Users cannot register themselves.
     RegistrationClosed,
+    /// Only people who were invited can register.
+    RegistrationByInvitation,
+    /// The token of an invitation makes no account.
+    InvitationBadToken,
+    /// The address has an invitation.
+    InvitationAlreadyExists,
     /// The user is unknown or inactive, or the password is wrong.
     LoginBadCredentials,
     /// The password is right, but the user's address is not verified.
@@ -120,6 +126,23 @@ impl Code {
                 S::FORBIDDEN,
                 "REGISTRATION_CLOSED",
                 "Users cannot register themselves here. Ask an operator for an account.",
+            ),
+            Code::RegistrationByInvitation => (
+                S::FORBIDDEN,
+                "REGISTRATION_BY_INVITATION",
+                "Only people who were invited can register here. Ask an administrator for an invitation.",
+            ),
+            Code::InvitationBadToken => (
+                S::BAD_REQUEST,
+                "INVITATION_BAD_TOKEN",
+                "The token of the invitation is wrong, has expired, was used, was replaced by a later mail, or \
+                 was withdrawn. Ask the person who invited you for another invitation.",
+            ),
+            Code::InvitationAlreadyExists => (
+                S::CONFLICT,
+                "INVITATION_ALREADY_EXISTS",
+                "This e-mail address already has an invitation. Send it again with \
+                 `POST /admin/invitations/{id}/resend`, or withdraw it first.",
             ),
             Code::LoginBadCredentials => (
                 S::BAD_REQUEST,

@@ -18,7 +18,9 @@ pub(crate) fn text_name(code: Code) -> String {
 pub(crate) fn field_of(error: &Error) -> &'static str {
     let field = error.messages().iter().find_map(|message| message.field);
     field.unwrap_or(match error.code() {
-        Code::RegisterUserAlreadyExists | Code::UpdateUserEmailAlreadyExists => "email",
+        Code::RegisterUserAlreadyExists
+        | Code::UpdateUserEmailAlreadyExists
+        | Code::InvitationAlreadyExists => "email",
         Code::RegisterInvalidPassword
         | Code::ResetPasswordInvalidPassword
         | Code::UpdateUserInvalidPassword => "password",

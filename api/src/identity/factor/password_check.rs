@@ -107,6 +107,11 @@ pub async fn prove(
     Ok(Authentication::by_password(found.user.id, PasswordCheck { password, hash }))
 }
 
+/// Returns the proof of a user who chose a password in this request. `hash` was made from it.
+pub(crate) fn of_chosen(user: UserId, password: Password, hash: PasswordHash) -> Authentication {
+    Authentication::by_password(user, PasswordCheck { password, hash })
+}
+
 /// An attempt that was counted, if limits are on.
 struct Attempt(Option<rate_limit::Attempt>);
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::password_check::Account;
 pub(super) use super::schedule::Origin;
 use super::schedule::{KindId, Schedule, Ticket};
+use crate::base::mail_address::folded;
 use crate::platform::rate_limit;
 
 impl Origin {
@@ -19,7 +20,7 @@ impl Origin {
     /// address; together they are one source.
     pub(super) fn new(account: Account<'_>, ip: Option<IpAddr>) -> Self {
         let account = match account {
-            Account::Address(address) => address.to_ascii_lowercase(),
+            Account::Address(address) => folded(address),
             Account::User(id) => id.to_string(),
         };
         Self { source: rate_limit::place(ip), account }

@@ -173,7 +173,7 @@ pub(crate) async fn lock(
 ///
 /// If the database does not answer.
 pub async fn principal_named(app: &App, name: &str) -> Result<Option<Principal>> {
-    if let Ok(name) = name.parse::<ServiceName>() {
+    if let Ok(name) = name.trim().parse::<ServiceName>() {
         let row = store::find_by_name(app.database.reader(), name.as_str()).await?;
         return Ok(row.map(|row| Principal::Service(Arc::new(row.into()))));
     }

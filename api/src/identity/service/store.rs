@@ -8,6 +8,8 @@ use sea_orm::{
     QueryFilter, QueryOrder, QuerySelect,
 };
 
+use crate::base::database::rows;
+
 pub(super) async fn insert(connection: &impl ConnectionTrait, row: Model) -> Result<Model, DbErr> {
     row.into_active_model().reset_all().insert(connection).await
 }
@@ -16,19 +18,19 @@ pub(super) async fn find(
     connection: &impl ConnectionTrait,
     id: ServiceId,
 ) -> Result<Option<Model>, DbErr> {
-    Entity::find_by_id(id).one(connection).await
+    rows::one(Entity::find_by_id(id), connection).await
 }
 
 /// Locks a row until the transaction ends. Other transactions can still insert rows that refer to it.
 pub(super) async fn lock(connection: &impl ConnectionTrait, id: ServiceId) -> Result<(), DbErr> {
-    Entity::find_by_id(id).lock(LockType::NoKeyUpdate).one(connection).await.map(drop)
+    rows::one(Entity::find_by_id(id).lock(LockType::NoKeyUpdate), connection).await.map(drop)
 }
 
 pub(super) async fn find_by_name(
     connection: &impl ConnectionTrait,
     name: &str,
 ) -> Result<Option<Model>, DbErr> {
-    Entity::find().filter(Column::Name.eq(name)).one(connection).await
+    rows::one(Entity::find().filter(Column::Name.eq(name)), connection).await
 }
 
 pub(super) async fn find_names(
@@ -50,11 +52,11 @@ pub(super) async fn list(
     after: Option<String>,
     limit: u64,
 ) -> Result<Vec<Model>, DbErr> {
-    let mut query = Entity::find().order_by_asc(Column::Name).limit(limit);
+    let mut query = Entity::find().order_by_asc(Column::Name);
     if let Some(after) = after {
         query = query.filter(Column::Name.gt(after));
     }
-    query.all(connection).await
+    rows::first(query, limit, connection).await
 }
 
 pub(super) async fn delete(

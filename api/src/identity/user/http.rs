@@ -4,6 +4,7 @@ use poem_openapi::Object;
 use poem_openapi::types::Example;
 
 use super::{Profile, User};
+use crate::platform::audit::Dates;
 
 /// A user.
 #[derive(Debug, Object)]
@@ -35,6 +36,12 @@ pub(crate) struct UserResponse {
     /// The scopes of the user, if they are not just `authenticated`.
     #[oai(skip_serializing_if_is_none)]
     scopes: Option<Vec<String>>,
+    /// The time when the account was made, in seconds since the epoch. Only superusers get it, if it is known.
+    #[oai(skip_serializing_if_is_none)]
+    created: Option<u64>,
+    /// The time of the last sign-in, in seconds since the epoch. Only superusers get it, if there was one.
+    #[oai(skip_serializing_if_is_none)]
+    last_sign_in: Option<u64>,
 }
 
 impl Example for UserResponse {
@@ -50,6 +57,8 @@ impl Example for UserResponse {
             surname: None,
             website: None,
             scopes: None,
+            created: None,
+            last_sign_in: None,
         }
     }
 }
@@ -58,6 +67,16 @@ impl UserResponse {
     /// Creates a response with the user's pending address, if there is one.
     pub(crate) fn with_pending(user: &User, pending_email: Option<String>) -> Self {
         Self { pending_email, ..Self::from(user) }
+    }
+
+    /// Creates a response for a superuser, with the dates of the account.
+    pub(crate) fn with_dates(user: &User, dates: Dates) -> Self {
+        let Dates { created, last_sign_in } = dates;
+        Self {
+            created: created.map(|at| at.seconds()),
+            last_sign_in: last_sign_in.map(|at| at.seconds()),
+            ..Self::from(user)
+        }
     }
 }
 
@@ -77,6 +96,8 @@ impl From<&User> for UserResponse {
             surname: surname.clone(),
             website: website.as_ref().map(|website| website.as_str().to_owned()),
             scopes: Some(words).filter(|_| *granted != User::default_scopes()),
+            created: None,
+            last_sign_in: None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Users: accounts of people.
 
 pub mod claim;
+mod email;
 pub(crate) mod http;
 pub(crate) mod jobs;
 pub mod pending;
@@ -9,13 +10,12 @@ mod search;
 mod store;
 mod website;
 
+pub use email::{Email, SoughtEmail};
 pub use website::Website;
 
 use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
-use email_address::{EmailAddress, Options};
 use entity::UserId;
 use entity::profile;
 use entity::user::Model;
@@ -29,6 +29,8 @@ use crate::base::config::Config;
 use crate::base::database::Database;
 use crate::base::error::{Code, Error, Result, TokenRefusal};
 use crate::base::listing::{Limit, Page};
+use crate::base::log_limit::OnceAMinute;
+use crate::base::mail_address::{folded, spellings, trimmed};
 use crate::base::scope::{Scope, Scopes};
 
 /// A user, without their row and their password's hash.
@@ -36,7 +38,7 @@ use crate::base::scope::{Scope, Scopes};
 pub struct User {
     /// The id.
     pub id: UserId,
-    /// The address: the local part as typed, the domain in lower case.
+    /// The address: the local part as typed, the domain in its ASCII spelling.
     pub email: String,
     /// `true` if the user can sign in and their tokens are accepted.
     pub is_active: bool,
@@ -161,56 +163,6 @@ impl fmt::Debug for PasswordHash {
     }
 }
 
-/// An e-mail address: the local part as typed, the domain in lower case.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Email(String);
-
-/// Domains that nobody has on the internet (RFC 6761, RFC 7686).
-const SPECIAL_USE_DOMAINS: [&str; 6] = ["arpa", "invalid", "local", "localhost", "onion", "test"];
-
-impl Email {
-    /// Returns the address as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for Email {
-    /// A sentence for people that describes the fault.
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let Some((local, domain)) = text.rsplit_once('@') else {
-            return Err("An email address must have an @-sign.");
-        };
-        if local.is_empty() {
-            return Err("There must be something before the @-sign.");
-        }
-        if domain.is_empty() {
-            return Err("There must be something after the @-sign.");
-        }
-        if !domain.contains('.') {
-            return Err("The part after the @-sign is not valid. It should have a period.");
-        }
-        let domain = domain.to_ascii_lowercase();
-        let top = domain.rsplit('.').next().unwrap_or_default();
-        if SPECIAL_USE_DOMAINS.contains(&top) {
-            return Err(
-                "The part after the @-sign is a special-use or reserved name that cannot be \
-                        used with email.",
-            );
-        }
-        let address = format!("{local}@{domain}");
-        // A local part in quotes is neither a typing error nor something that mail programs use.
-        let plain = !local.contains('"') && address.len() <= 254;
-        let options = Options::default().without_display_text().without_domain_literal();
-        match EmailAddress::parse_with_options(&address, options) {
-            Ok(_) if plain => Ok(Self(address)),
-            _ => Err("The email address is not valid."),
-        }
-    }
-}
-
 /// A user's row and profile.
 type Row = (Model, Option<profile::Model>);
 
@@ -234,7 +186,7 @@ pub async fn create(
         _ => Error::from(error),
     })?;
     // After the insert, which waited for a transaction that gives up this address.
-    if store::is_reserved(connection, &made.email, id, clock::now()).await? {
+    if is_taken_otherwise(connection, &made.email, id).await? {
         return Err(Code::RegisterUserAlreadyExists.into());
     }
     if profile != Profile::default() || granted != User::default_scopes() {
@@ -264,7 +216,7 @@ pub async fn import(
         return Ok(false);
     }
     // After the insert, which waited for a transaction that gives up this address.
-    if store::is_reserved(connection, &wanted, id, clock::now()).await? {
+    if is_taken_otherwise(connection, &wanted, id).await? {
         store::delete(connection, id).await?;
         return Ok(false);
     }
@@ -316,7 +268,7 @@ pub async fn hashes_of_other_costs(
     Ok(hashes.into_iter().map(PasswordHash::new).collect())
 }
 
-/// Returns the user with this address, compared without case, and their password's hash.
+/// Returns the user with this address, in any spelling, and their password's hash.
 ///
 /// # Errors
 ///
@@ -326,7 +278,45 @@ pub async fn by_email(database: &Database, email: &str) -> Result<Option<Credent
     if email.contains('\0') || email.len() > 320 {
         return Ok(None);
     }
-    Ok(store::find_by_email(database.reader(), email).await?.map(Credentials::from))
+    let spellings = spellings(email);
+    let rows = store::find_by_email(database.reader(), &spellings).await?;
+    Ok(first_spelled(rows, &spellings).map(Credentials::from))
+}
+
+/// Returns the row with the first of these spellings. Rows of earlier versions can have one address in several. They stay
+/// separate accounts, and each is found by the spelling that it has.
+fn first_spelled(mut rows: Vec<Row>, spellings: &[String]) -> Option<Row> {
+    let place = |(row, _): &Row| {
+        let spelled = row.email.to_ascii_lowercase();
+        spellings.iter().position(|spelling| *spelling == spelled)
+    };
+    rows.sort_by_key(|row| place(row).unwrap_or(usize::MAX));
+    if let [(one, _), (other, _), ..] = &rows[..] {
+        static WARNED: OnceAMinute = OnceAMinute::new();
+        if WARNED.is_due() {
+            tracing::warn!(
+                user.id = %one.id,
+                other.id = %other.id,
+                "two users have one address in two spellings of its domain: both accounts stay, each under its own \
+                 spelling; change the address of one of them or delete it"
+            );
+        }
+    }
+    rows.into_iter().next()
+}
+
+/// Does the same as [`by_email`] inside a transaction, for an address that was parsed.
+///
+/// # Errors
+///
+/// If the database does not answer.
+pub async fn by_email_in(
+    connection: &impl ConnectionTrait,
+    email: &str,
+) -> Result<Option<Credentials>> {
+    let spellings = spellings(email);
+    let rows = store::find_by_email(connection, &spellings).await?;
+    Ok(first_spelled(rows, &spellings).map(Credentials::from))
 }
 
 /// Returns the user with this id, and their password's hash.
@@ -451,7 +441,7 @@ pub async fn change(
         id: user.id,
         // A new address is not verified, unless the changes say so.
         is_verified: is_verified.unwrap_or(user.is_verified && email.is_none()),
-        email: email.map_or(user.email, |email| email.0),
+        email: email.map_or(user.email, String::from),
         is_active: is_active.unwrap_or(user.is_active),
         is_superuser: is_superuser.unwrap_or(user.is_superuser),
         profile: Profile {
@@ -466,7 +456,7 @@ pub async fn change(
         Some(SqlErr::UniqueConstraintViolation(_)) => Code::UpdateUserEmailAlreadyExists.into(),
         _ => Error::from(error),
     })?;
-    if moves && store::is_reserved(connection, &changed.email, user.id, clock::now()).await? {
+    if moves && is_taken_otherwise(connection, &changed.email, user.id).await? {
         return Err(Code::UpdateUserEmailAlreadyExists.into());
     }
     put_profile(connection, user.id, changed.profile.clone(), changed.granted.clone()).await?;
@@ -484,12 +474,35 @@ pub async fn require_free(
     email: &Email,
     user: UserId,
 ) -> Result<()> {
-    let found = store::find_by_email(connection, email.as_str()).await?;
-    let is_taken = found.is_some_and(|(row, _)| row.id != user);
-    if is_taken || store::is_reserved(connection, email.as_str(), user, clock::now()).await? {
+    let found = store::find_by_email(connection, &spellings(email.as_str())).await?;
+    let is_taken = found.iter().any(|(row, _)| row.id != user);
+    if is_taken || is_reserved(connection, email.as_str(), user).await? {
         return Err(Code::UpdateUserEmailAlreadyExists.into());
     }
     Ok(())
+}
+
+/// Returns true if a row of an earlier version has an address in another spelling, or if the address can still take back
+/// the account of another user. The unique index decides about the spelling that new rows have.
+async fn is_taken_otherwise(
+    connection: &impl ConnectionTrait,
+    email: &str,
+    user: UserId,
+) -> Result<bool> {
+    let folded = folded(email);
+    let others: Vec<_> = spellings(email).into_iter().filter(|other| *other != folded).collect();
+    if !others.is_empty() {
+        let found = store::find_by_email(connection, &others).await?;
+        if found.iter().any(|(row, _)| row.id != user) {
+            return Ok(true);
+        }
+    }
+    is_reserved(connection, email, user).await
+}
+
+/// Returns true if an address can still take back the account of another user.
+async fn is_reserved(connection: &impl ConnectionTrait, email: &str, user: UserId) -> Result<bool> {
+    Ok(store::is_reserved(connection, &spellings(email), user, clock::now()).await?)
 }
 
 /// Deletes a user and everything that belongs to them.
@@ -565,7 +578,8 @@ pub async fn list(
     if [filter.contains.as_deref(), after].into_iter().flatten().any(|text| text.contains('\0')) {
         return Ok(Page::empty());
     }
-    let contains = filter.contains.filter(|text| !text.is_empty());
+    let contains = filter.contains.map(|text| trimmed(&text).to_owned());
+    let contains = contains.filter(|text| !text.is_empty());
     let (filter, after) = (Filter { contains, ..filter }, after.filter(|text| !text.is_empty()));
     let limit = Limit::new(limit, 100);
     let rows = store::list(database.reader(), &filter, after, limit.rows()).await?;

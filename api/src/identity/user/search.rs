@@ -1,6 +1,7 @@
 //! The texts that a search of users compares.
 
 use super::User;
+use crate::base::mail_address;
 
 /// The number of characters of the parts that the index contains.
 const PART: usize = 3;
@@ -14,6 +15,15 @@ pub(super) fn fold(text: &str) -> String {
     // show.
     let lower = text.chars().flat_map(char::to_lowercase);
     lower.map(|char| if char == 'ς' { 'σ' } else { char }).collect()
+}
+
+/// Returns the folded texts of which users must have one, so that a search for `text` finds them. The domain of an
+/// address can be typed in another spelling than the stored one.
+pub(super) fn spellings(text: &str) -> Vec<String> {
+    let folded = fold(text);
+    let typed = mail_address::with_ascii_domain(&folded);
+    let typed = mail_address::ascii_domain(&typed).filter(|_| !text.is_ascii()).unwrap_or(typed);
+    if typed == folded { vec![folded] } else { vec![folded, typed] }
 }
 
 /// Returns the text of a user that a search finds, if the triggers of the database write another one. They fold only

@@ -2,7 +2,9 @@
 
 use entity::user::{ActiveModel, Column, Entity, Model};
 use entity::{UserId, former_email, pending_email, profile, unclaimed, user_search};
-use sea_orm::sea_query::{Expr, ExprTrait, Func, LikeExpr, LockType, OnConflict, SimpleExpr};
+use sea_orm::sea_query::{
+    Condition, Expr, ExprTrait, Func, LikeExpr, LockType, OnConflict, SimpleExpr,
+};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, IntoActiveModel,
     JoinType, Order, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select, SelectTwo, Set,
@@ -11,7 +13,7 @@ use sea_orm::{
 
 use super::{Filter, PasswordHash, User, search};
 use crate::base::clock::Timestamp;
-use crate::base::database::delete_some;
+use crate::base::database::{delete_some, rows};
 
 type Row = (Model, Option<profile::Model>);
 
@@ -63,20 +65,15 @@ pub(super) async fn find(
     connection: &impl ConnectionTrait,
     id: UserId,
 ) -> Result<Option<Row>, DbErr> {
-    with_profile(Entity::find_by_id(id)).one(connection).await
+    rows::one(with_profile(Entity::find_by_id(id)), connection).await
 }
 
 pub(super) async fn find_emails(
     connection: &impl ConnectionTrait,
     ids: Vec<UserId>,
 ) -> Result<Vec<(UserId, String)>, DbErr> {
-    Entity::find()
-        .select_only()
-        .columns([Column::Id, Column::Email])
-        .filter(Column::Id.is_in(ids))
-        .into_tuple()
-        .all(connection)
-        .await
+    let found = rows::all(Entity::find().filter(Column::Id.is_in(ids)), connection).await?;
+    Ok(found.into_iter().map(|row| (row.id, row.email)).collect())
 }
 
 /// Locks a user until the transaction ends, but allows others to insert rows that refer to the user. Otherwise such an
@@ -85,39 +82,38 @@ pub(super) async fn find_and_lock(
     connection: &impl ConnectionTrait,
     id: UserId,
 ) -> Result<Option<Row>, DbErr> {
-    let user = Entity::find_by_id(id).lock(LockType::NoKeyUpdate).one(connection).await?;
+    let user = rows::one(Entity::find_by_id(id).lock(LockType::NoKeyUpdate), connection).await?;
     let Some(user) = user else { return Ok(None) };
     // A separate query: PostgreSQL cannot lock the optional row of an outer join.
-    let profile = profile::Entity::find_by_id(id).one(connection).await?;
-    Ok(Some((user, profile)))
+    let profile = profile::Entity::find_by_id(id);
+    let found = rows::one(profile.clone(), connection).await?;
+    // A profile that cannot be read can hold scopes that the user does not have.
+    let is_odd = found.is_none() && profile.count(connection).await? > 0;
+    Ok((!is_odd).then_some((user, found)))
 }
 
 /// Returns the superusers who can sign in, with their addresses.
 pub(super) async fn find_superusers(
     connection: &impl ConnectionTrait,
 ) -> Result<Vec<(UserId, String)>, DbErr> {
-    Entity::find()
-        .select_only()
-        .columns([Column::Id, Column::Email])
+    let superusers = Entity::find()
         .filter(Column::IsSuperuser.eq(true))
         .filter(Column::IsActive.eq(true))
-        .order_by_asc(Column::Id)
-        .into_tuple()
-        .all(connection)
-        .await
+        .order_by_asc(Column::Id);
+    let found = rows::all(superusers, connection).await?;
+    Ok(found.into_iter().map(|row| (row.id, row.email)).collect())
 }
 
 /// Returns the superusers who can sign in, and locks them in the order of their ids until the transaction ends.
 pub(super) async fn hold_superusers(
     connection: &impl ConnectionTrait,
 ) -> Result<Vec<UserId>, DbErr> {
-    let rows = Entity::find()
+    let superusers = Entity::find()
         .filter(Column::IsSuperuser.eq(true))
         .filter(Column::IsActive.eq(true))
         .order_by_asc(Column::Id)
-        .lock(LockType::NoKeyUpdate)
-        .all(connection)
-        .await?;
+        .lock(LockType::NoKeyUpdate);
+    let rows = rows::all(superusers, connection).await?;
     Ok(rows.into_iter().map(|row| row.id).collect())
 }
 
@@ -143,6 +139,11 @@ pub(super) async fn put_search(
 /// those fill a page.
 const LOOKED_AT_FIRST: u64 = 3000;
 
+/// Returns a text as a part of a pattern that matches only this text.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
+}
+
 /// Returns users in the order of the unique index on addresses, beginning after the address `after`.
 ///
 /// A search looks at the next users in this order, and then for all users with the text, by an index. So it is fast for
@@ -156,21 +157,19 @@ pub(super) async fn list(
     let backend = connection.get_database_backend();
     let listed = listed(backend, filter, after);
     let Some(text) = &filter.contains else {
-        return in_order(backend, listed).limit(limit).all(connection).await;
+        return rows::first(in_order(backend, listed), limit, connection).await;
     };
-    let text = search::fold(text);
-    let found = with_text(listed, &text);
+    let texts = search::spellings(text);
+    let found = with_one_of(listed, &texts);
     let end = next_address(connection, after, LOOKED_AT_FIRST).await?;
     let near = end.clone().map(|end| found.clone().filter(folded_email(backend).lte(end)));
-    let rows = in_order(backend, near.unwrap_or_else(|| found.clone())).limit(limit);
-    let rows = rows.all(connection).await?;
-    if end.is_none() || u64::try_from(rows.len()).is_ok_and(|count| count >= limit) {
-        return Ok(rows);
+    let near = in_order(backend, near.unwrap_or_else(|| found.clone()));
+    let users = rows::first(near, limit, connection).await?;
+    if end.is_none() || u64::try_from(users.len()).is_ok_and(|count| count >= limit) {
+        return Ok(users);
     }
-    match by_index(backend, found.clone(), &text) {
-        Some(found) => found.limit(limit).all(connection).await,
-        None => in_order(backend, found).limit(limit).all(connection).await,
-    }
+    let all = by_index(backend, found.clone(), &texts);
+    rows::first(all.unwrap_or_else(|| in_order(backend, found)), limit, connection).await
 }
 
 /// The users with the flags of a filter, beginning after an address.
@@ -190,46 +189,51 @@ fn listed(backend: DbBackend, filter: &Filter, after: Option<&str>) -> Select<En
     }
 }
 
-/// Only those of some users who have a folded text in their address, name or surname.
-fn with_text(users: Select<Entity>, text: &str) -> Select<Entity> {
+/// Only those of some users who have one of these folded texts in their address, name or surname.
+fn with_one_of(users: Select<Entity>, texts: &[String]) -> Select<Entity> {
     let beside = Entity::belongs_to(user_search::Entity)
         .from(Column::Id)
         .to(user_search::Column::UserId)
         .into();
-    // The text is not a pattern.
-    let escaped = text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
-    let pattern = LikeExpr::new(format!("%{escaped}%")).escape('\\');
-    let column = Expr::col((user_search::Entity, user_search::Column::Text));
-    users.join(JoinType::InnerJoin, beside).filter(column.like(pattern))
+    let contains = |text: &String| {
+        // The text is not a pattern.
+        let pattern = LikeExpr::new(format!("%{}%", escaped(text))).escape('\\');
+        Expr::col((user_search::Entity, user_search::Column::Text)).like(pattern)
+    };
+    let one_of = texts.iter().map(contains).fold(Condition::any(), Condition::add);
+    users.join(JoinType::InnerJoin, beside).filter(one_of)
 }
 
 fn in_order(backend: DbBackend, users: Select<Entity>) -> SelectTwo<Entity, profile::Entity> {
     QueryOrder::order_by(with_profile(users), folded_email(backend), Order::Asc)
 }
 
-/// Finds users with a folded text by the index of parts of texts. Returns `None` if the text is shorter than a part.
+/// Finds users with one of these folded texts by the index of parts of texts. Returns `None` if a text is shorter than a
+/// part.
 fn by_index(
     backend: DbBackend,
     users: Select<Entity>,
-    text: &str,
+    texts: &[String],
 ) -> Option<SelectTwo<Entity, profile::Entity>> {
-    let parts = search::parts(text)?;
+    let mut candidates = Condition::any();
+    for text in texts {
+        let parts = search::parts(text)?;
+        candidates = candidates.add(match backend {
+            DbBackend::Postgres => {
+                let has_parts = r#"search_parts("user_search"."text") @> search_parts($1)"#;
+                Expr::cust_with_values(has_parts, [text.clone()])
+            }
+            _ => {
+                let has_parts = r#""user_search"."number" in (select rowid from user_search_index
+                    where user_search_index match ?)"#;
+                Expr::cust_with_values(has_parts, [parts])
+            }
+        });
+    }
     // No index has this order. So the database looks up the users that it finds, and does not read all in order.
-    let (candidates, order) = match backend {
-        DbBackend::Postgres => (
-            Expr::cust_with_values(
-                r#"search_parts("user_search"."text") @> search_parts($1)"#,
-                [text.to_owned()],
-            ),
-            r#"lower("user"."email" collate "C") || ''"#,
-        ),
-        _ => (
-            Expr::cust_with_values(
-                r#""user_search"."number" in (select rowid from user_search_index where user_search_index match ?)"#,
-                [parts],
-            ),
-            r#"lower("user"."email") || ''"#,
-        ),
+    let order = match backend {
+        DbBackend::Postgres => r#"lower("user"."email" collate "C") || ''"#,
+        _ => r#"lower("user"."email") || ''"#,
     };
     let users = with_profile(users.filter(candidates));
     Some(QueryOrder::order_by(users, Expr::cust(order), Order::Asc))
@@ -262,14 +266,15 @@ fn folded_email(backend: DbBackend) -> SimpleExpr {
     }
 }
 
-/// Finds a user by address. It compares as the unique index does, so that the index is used.
+/// Finds the users with an address, whose spellings are in lower case. It compares as the unique index does, so that the
+/// index is used.
 pub(super) async fn find_by_email(
     connection: &impl ConnectionTrait,
-    email: &str,
-) -> Result<Option<Row>, DbErr> {
+    spellings: &[String],
+) -> Result<Vec<Row>, DbErr> {
     let column = folded_email(connection.get_database_backend());
-    let found = Entity::find().filter(column.eq(email.to_ascii_lowercase()));
-    with_profile(found).one(connection).await
+    let found = Entity::find().filter(column.is_in(spellings.iter().cloned()));
+    rows::all(with_profile(found), connection).await
 }
 
 pub(super) async fn update(
@@ -338,7 +343,7 @@ pub(super) async fn formers_of(
 /// Returns true if an address can still take back the account of another user.
 pub(super) async fn is_reserved(
     connection: &impl ConnectionTrait,
-    email: &str,
+    spellings: &[String],
     user: UserId,
     now: Timestamp,
 ) -> Result<bool, DbErr> {
@@ -347,7 +352,7 @@ pub(super) async fn is_reserved(
         _ => Func::lower(Expr::col((former_email::Entity, former_email::Column::Email))).into(),
     };
     let found = former_email::Entity::find()
-        .filter(column.eq(email.to_ascii_lowercase()))
+        .filter(column.is_in(spellings.iter().cloned()))
         .filter(former_email::Column::UserId.ne(user))
         .filter(former_email::Column::Verified.eq(true))
         .filter(former_email::Column::ExpiresAt.gt(now.millis()))
@@ -581,12 +586,13 @@ mod tests {
             assert!(plan.starts_with(&format!("SEARCH user USING INDEX {index} ")), "{plan}");
             assert!(!plan.contains("TEMP B-TREE") && !plan.contains("SCAN"), "{plan}");
         }
-        let found = with_text(listed(backend, &Filter::default(), None), "müller");
+        let texts = ["müller".to_owned()];
+        let found = with_one_of(listed(backend, &Filter::default(), None), &texts);
         let near = in_order(backend, found.clone().filter(folded_email(backend).lte("z")));
         let near = plan(&transaction, &near.limit(9)).await;
         assert!(near.starts_with("SEARCH user USING INDEX ix_user_email "), "{near}");
         assert!(!near.contains("SCAN"), "{near}");
-        let found = by_index(backend, found, "müller").unwrap();
+        let found = by_index(backend, found, &texts).unwrap();
         let found = plan(&transaction, &found.limit(9)).await;
         assert!(found.contains("SEARCH user_search USING INTEGER PRIMARY KEY"), "{found}");
         assert!(found.contains("VIRTUAL TABLE INDEX") && !found.contains("SCAN user;"), "{found}");

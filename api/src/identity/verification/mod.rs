@@ -9,6 +9,7 @@
 //! has a [`Binding`]. It can be tried five times.
 
 pub(crate) mod client;
+mod code;
 pub(crate) mod jobs;
 mod store;
 
@@ -122,6 +123,16 @@ pub enum Proof {
 }
 
 impl Proof {
+    /// Makes the proof of a link's token, which may have been copied with white space around it.
+    pub fn of_token(token: &str) -> Self {
+        Self::Token(token.trim().to_owned())
+    }
+
+    /// Makes the proof of a code as somebody typed it.
+    pub fn of_code(email: String, typed: &str) -> Self {
+        Self::Code { email, code: code::read(typed), binding: None }
+    }
+
     /// Returns the same proof with the binding of the client that sends it.
     #[must_use]
     pub fn shown_by(self, client: Option<Binding>) -> Self {

@@ -21,7 +21,7 @@ use strum::{IntoStaticStr, VariantArray};
 use tokio::sync::Notify;
 
 use crate::app::App;
-use crate::base::clock;
+use crate::base::clock::{self, Timestamp};
 use crate::base::database::Database;
 use crate::base::error::Result;
 use crate::base::listing::{Limit, Page};
@@ -81,6 +81,18 @@ pub enum Act {
     ScopesChange,
     /// A waiting mail was discarded.
     MailDrop,
+    /// A superuser created a user.
+    UserCreate,
+    /// A superuser invited somebody.
+    Invite,
+    /// An invitation was sent again.
+    InviteAgain,
+    /// An invitation was withdrawn.
+    InviteWithdraw,
+    /// An invited person made their account.
+    InviteAccept,
+    /// A superuser exported the list of users.
+    UsersExport,
     /// A user was deleted.
     UserDelete,
     /// Somebody exported a user's data.
@@ -302,6 +314,41 @@ pub async fn per_day(app: &App, acts: &[Act], since: i64) -> Result<Vec<(String,
     catch_up(app).await;
     let acts = acts.iter().map(|act| act.name()).collect();
     Ok(store::per_day(app.database.reader(), acts, since).await?)
+}
+
+/// The instants of a user's account that the audit knows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Dates {
+    /// The instant when the account was made; `None` if that was before the audit began.
+    pub created: Option<Timestamp>,
+    /// The instant of the last sign-in; `None` if there was none.
+    pub last_sign_in: Option<Timestamp>,
+}
+
+/// The actions that make an account.
+const CREATION: [Act; 4] = [Act::Register, Act::UserCreate, Act::UserImport, Act::InviteAccept];
+
+/// Returns the dates of some users. Users without any are left out.
+///
+/// # Errors
+///
+/// If the database does not answer.
+pub async fn dates_of(app: &App, users: &[UserId]) -> Result<BTreeMap<String, Dates>> {
+    catch_up(app).await;
+    let acts = CREATION.iter().chain([&Act::Login]).map(|act| act.name()).collect();
+    let subjects = users.iter().map(|user| format!("user:{user}")).collect();
+    let mut dates: BTreeMap<String, Dates> = BTreeMap::new();
+    for (subject, act, first, last) in store::spans(app.database.reader(), acts, subjects).await? {
+        let id = subject.trim_start_matches("user:").to_owned();
+        let known = dates.entry(id).or_default();
+        if act == Act::Login.name() {
+            known.last_sign_in = Some(Timestamp::from_millis(last));
+        } else {
+            let first = Timestamp::from_millis(first);
+            known.created = Some(known.created.map_or(first, |created| created.min(first)));
+        }
+    }
+    Ok(dates)
 }
 
 /// Returns the latest actions on a user, the latest first, as that user may see them.

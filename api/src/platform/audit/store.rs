@@ -11,7 +11,7 @@ use sea_orm::{
 
 use super::Filter;
 use crate::base::clock::MILLIS_OF_A_DAY;
-use crate::base::database::try_lock_audit;
+use crate::base::database::{rows, try_lock_audit};
 
 /// The number of rows that one statement inserts. Databases limit the number of values in a statement.
 const AT_ONCE: usize = 1000;
@@ -89,6 +89,26 @@ pub(super) async fn try_lock(transaction: &DatabaseTransaction) -> Result<bool, 
     try_lock_audit(transaction).await
 }
 
+/// Returns the first and the last instant of each of these actions on each of these subjects.
+pub(super) async fn spans(
+    connection: &impl ConnectionTrait,
+    acts: Vec<&str>,
+    subjects: Vec<String>,
+) -> Result<Vec<(String, String, i64, i64)>, DbErr> {
+    Entity::find()
+        .select_only()
+        .columns([Column::Subject, Column::Act])
+        .column_as(Column::At.min(), "first")
+        .column_as(Column::At.max(), "last")
+        .filter(Column::Subject.is_in(subjects))
+        .filter(Column::Act.is_in(acts))
+        .group_by(Column::Subject)
+        .group_by(Column::Act)
+        .into_tuple()
+        .all(connection)
+        .await
+}
+
 pub(super) async fn list(
     connection: &impl ConnectionTrait,
     filter: &Filter,
@@ -115,7 +135,7 @@ pub(super) async fn list(
     } else {
         query.order_by_desc(Column::Seq)
     };
-    query.limit(limit).all(connection).await
+    rows::first(query, limit, connection).await
 }
 
 pub(super) async fn last_of(
@@ -132,12 +152,8 @@ pub(super) async fn latest_about(
     name: &str,
     max: u64,
 ) -> Result<Vec<Model>, DbErr> {
-    Entity::find()
-        .filter(Column::Subject.eq(name))
-        .order_by_desc(Column::Seq)
-        .limit(max)
-        .all(connection)
-        .await
+    let latest = Entity::find().filter(Column::Subject.eq(name)).order_by_desc(Column::Seq);
+    rows::first(latest, max, connection).await
 }
 
 /// Counts actions for each day from an instant on. Returns the action, the number of the day since the epoch, and the
@@ -173,9 +189,8 @@ pub(super) async fn on(
     until: i64,
     max: u64,
 ) -> Result<Vec<Model>, DbErr> {
-    between(Entity::find().filter(Column::Subject.eq(name)), after, until, max)
-        .all(connection)
-        .await
+    let about = Entity::find().filter(Column::Subject.eq(name));
+    rows::first(between(about, after, until), max, connection).await
 }
 
 /// Returns some actions by an actor, the oldest first, with numbers greater than `after` and at most `until`.
@@ -186,12 +201,10 @@ pub(super) async fn by(
     until: i64,
     max: u64,
 ) -> Result<Vec<Model>, DbErr> {
-    between(Entity::find().filter(Column::Actor.eq(name)), after, until, max).all(connection).await
+    let by = Entity::find().filter(Column::Actor.eq(name));
+    rows::first(between(by, after, until), max, connection).await
 }
 
-fn between(rows: Select<Entity>, after: i64, until: i64, max: u64) -> Select<Entity> {
-    rows.filter(Column::Seq.gt(after))
-        .filter(Column::Seq.lte(until))
-        .order_by_asc(Column::Seq)
-        .limit(max)
+fn between(rows: Select<Entity>, after: i64, until: i64) -> Select<Entity> {
+    rows.filter(Column::Seq.gt(after)).filter(Column::Seq.lte(until)).order_by_asc(Column::Seq)
 }

@@ -11,7 +11,8 @@ use crate::base::error::{Code, Result};
 use crate::http::Tag;
 
 /// The refusals of each operation, for the documents.
-pub(crate) const REFUSALS: &[(&str, &[Code])] = &[("live", &[]), ("ready", &[]), ("version", &[])];
+pub(crate) const REFUSALS: &[(&str, &[Code])] =
+    &[("check_liveness", &[]), ("check_readiness", &[]), ("read_version", &[])];
 
 /// The server runs.
 #[derive(Object)]
@@ -103,7 +104,7 @@ impl Api {
     /// Check that the server runs
     ///
     /// This checks nothing else: if only the database is down, the process must not be restarted.
-    #[oai(path = "/health/live", method = "get", operation_id = "live")]
+    #[oai(path = "/health/live", method = "get", operation_id = "check_liveness")]
     async fn live(&self) -> Json<LiveResponse> {
         Json(LiveResponse::example())
     }
@@ -111,7 +112,7 @@ impl Api {
     /// Check that the server can answer
     ///
     /// This checks the database, the age of the revocations in memory, and the key that signs access tokens.
-    #[oai(path = "/health/ready", method = "get", operation_id = "ready")]
+    #[oai(path = "/health/ready", method = "get", operation_id = "check_readiness")]
     async fn ready(&self, app: Data<&App>) -> Result<Ready> {
         let readiness = super::readiness(&app).await;
         let body = Json(readiness.into());
@@ -119,7 +120,7 @@ impl Api {
     }
 
     /// Get the version
-    #[oai(path = "/version", method = "get", operation_id = "version")]
+    #[oai(path = "/version", method = "get", operation_id = "read_version")]
     async fn version(&self) -> Json<VersionResponse> {
         Json(VersionResponse::example())
     }

@@ -5,10 +5,11 @@ use entity::job::{Column, Entity, Model};
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel,
-    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+    PaginatorTrait, QueryFilter, QueryOrder,
 };
 
 use crate::base::clock::Timestamp;
+use crate::base::database::rows;
 
 pub(super) async fn insert(connection: &impl ConnectionTrait, row: Model) -> Result<(), DbErr> {
     row.into_active_model().reset_all().insert(connection).await.map(drop)
@@ -21,13 +22,11 @@ pub(super) async fn due(
     now: Timestamp,
     max: u64,
 ) -> Result<Vec<Model>, DbErr> {
-    Entity::find()
+    let due = Entity::find()
         .filter(Column::Kind.eq(kind))
         .filter(Column::DueAt.lte(now.millis()))
-        .order_by_asc(Column::DueAt)
-        .limit(max)
-        .all(connection)
-        .await
+        .order_by_asc(Column::DueAt);
+    rows::first(due, max, connection).await
 }
 
 /// Leases a job, unless another replica did so.
@@ -88,7 +87,7 @@ pub(super) async fn list(
     if let Some(after) = after {
         query = query.filter(Column::Id.gt(after));
     }
-    query.order_by_asc(Column::Id).limit(limit).all(connection).await
+    rows::first(query.order_by_asc(Column::Id), limit, connection).await
 }
 
 pub(super) async fn count(connection: &impl ConnectionTrait, kind: &str) -> Result<u64, DbErr> {
@@ -103,7 +102,8 @@ pub(super) async fn hasten(
     now: Timestamp,
     until: Timestamp,
 ) -> Result<bool, DbErr> {
-    let found = Entity::find_by_id(id).filter(Column::Kind.eq(kind)).one(connection).await?;
+    let found = Entity::find_by_id(id).filter(Column::Kind.eq(kind));
+    let found = rows::one(found, connection).await?;
     if found.is_none() {
         return Ok(false);
     }

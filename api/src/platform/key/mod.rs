@@ -162,7 +162,7 @@ pub(crate) async fn load(app: &App) -> Result<()> {
     let now = clock::now();
     let seals = seals(&app.config)?;
     let rows = store::all(app.database.reader()).await?;
-    for (row, state) in with_states(app, &seals, rows, now) {
+    for (row, state) in with_states(app, &[app.config.jwt_algorithm], &seals, rows, now) {
         let Some(key) = opened(&seals, &row) else { continue };
         keys = match state {
             Phase::Active => keys.with_access(key),
@@ -217,7 +217,7 @@ pub(crate) async fn prepare(app: &App) -> Result<()> {
     let now = clock::now();
     let mut signs = algorithm == SigningAlgorithm::Hs256;
     let rows = store::all(&*work).await?;
-    for (row, state) in with_states(app, &seals, rows, now) {
+    for (row, state) in with_states(app, &[algorithm], &seals, rows, now) {
         if state == Phase::Active {
             signs = true;
             let was_withdrawn = is_withdrawn(app, &row, now);
@@ -315,33 +315,43 @@ fn opened(seals: &[Seal], row: &Model) -> Option<Arc<Key>> {
     Some(Arc::new(key))
 }
 
-/// Returns the rows in the order in which they begin to sign, each with its phase.
-fn with_states(app: &App, seals: &[Seal], rows: Vec<Model>, now: Timestamp) -> Vec<(Model, Phase)> {
+/// Returns the rows in the order in which they begin to sign, each with its phase for servers that sign with these
+/// algorithms.
+fn with_states(
+    app: &App,
+    algorithms: &[SigningAlgorithm],
+    seals: &[Seal],
+    rows: Vec<Model>,
+    now: Timestamp,
+) -> Vec<(Model, Phase)> {
     let readable: Vec<_> = rows.iter().map(|row| unsealed(seals, row).is_some()).collect();
-    let own = app.config.jwt_algorithm.name();
-    let mut usable = (0..rows.len()).filter(|position| {
-        let row = &rows[*position];
-        row.algorithm == own && row.retired_at.is_none() && readable[*position]
-    });
-    // The first key does not have to wait, because nothing else signs.
-    let first = usable.next();
-    let active = first.map(|first| {
-        usable.rfind(|position| rows[*position].active_at <= now.millis()).unwrap_or(first)
-    });
+    let active_of = |algorithm: &SigningAlgorithm| {
+        let mut usable = (0..rows.len()).filter(|position| {
+            let row = &rows[*position];
+            row.algorithm == algorithm.name() && row.retired_at.is_none() && readable[*position]
+        });
+        // The first key does not have to wait, because nothing else signs.
+        let first = usable.next()?;
+        Some(usable.rfind(|position| rows[*position].active_at <= now.millis()).unwrap_or(first))
+    };
+    let active: Vec<_> = algorithms.iter().filter_map(active_of).collect();
     // Tokens of a key can be valid for the lifetime of an access token after the next key began to sign.
     let life = app.revocation.longest_life().max(app.config.access_token_expires) + MAX_LEEWAY;
-    let taken_over = active.map(|active| Timestamp::from_millis(rows[active].active_at));
-    let over = taken_over.is_some_and(|time| time.plus_seconds(life) <= now);
+    let over = |row: &Model| {
+        let next = active.iter().map(|active| &rows[*active]);
+        let mut next = next.filter(|next| next.algorithm == row.algorithm);
+        next.any(|next| Timestamp::from_millis(next.active_at).plus_seconds(life) <= now)
+    };
     let state = |position: usize, row: &Model| {
         if row.retired_at.is_some() {
             Phase::Retired
         } else if !readable[position] {
             Phase::Unreadable
-        } else if active == Some(position) {
+        } else if active.contains(&position) {
             Phase::Active
         } else if row.active_at > now.millis() {
             Phase::Pending
-        } else if (over && row.algorithm == own) || is_withdrawn(app, row, now) {
+        } else if over(row) || is_withdrawn(app, row, now) {
             Phase::Past
         } else {
             Phase::Verifying
@@ -363,14 +373,15 @@ fn is_withdrawn(app: &App, row: &Model, now: Timestamp) -> bool {
     last.is_some_and(|last| last.plus_seconds(life) <= now)
 }
 
-/// Returns the keys of the database, in the order in which they begin to sign.
+/// Returns the keys of the database, in the order in which they begin to sign. Each has the phase that it has for
+/// servers which sign with these algorithms.
 ///
 /// # Errors
 ///
 /// If the database does not answer.
-pub async fn list(app: &App) -> Result<Vec<SigningKey>> {
+pub async fn list(app: &App, algorithms: &[SigningAlgorithm]) -> Result<Vec<SigningKey>> {
     let rows = store::all(app.database.reader()).await?;
-    let keys = with_states(app, &seals(&app.config)?, rows, clock::now());
+    let keys = with_states(app, algorithms, &seals(&app.config)?, rows, clock::now());
     Ok(keys.into_iter().map(|(row, state)| seen(row, state)).collect())
 }
 
@@ -444,7 +455,7 @@ pub(crate) async fn retire(
     // If two keys are retired at once, one must stay.
     lock_keys(work).await?;
     let rows = store::all(&**work).await?;
-    let keys = with_states(app, &seals, rows, clock::now());
+    let keys = with_states(app, &[app.config.jwt_algorithm], &seals, rows, clock::now());
     let (_, state) = keys.iter().find(|(row, _)| row.kid == kid).ok_or(Code::NotFound)?;
     let now = clock::now();
     let would_sign = |algorithm: &str| {

@@ -78,6 +78,8 @@ pub enum Template {
     SuperuserPassword,
     /// A notice that an API token was made for the account.
     ApiTokenCreated,
+    /// An invitation to make an account.
+    Invitation,
 }
 
 impl Template {
@@ -175,9 +177,31 @@ pub async fn put(
     user: UserId,
     letter: &Letter,
 ) -> Result<()> {
+    put_about(app, connection, Some(user), letter).await
+}
+
+/// Does the same as [`put`] for a mail to somebody who has no account.
+///
+/// # Errors
+///
+/// If the database returns an error.
+pub async fn put_to_anybody(
+    app: &App,
+    connection: &impl ConnectionTrait,
+    letter: &Letter,
+) -> Result<()> {
+    put_about(app, connection, None, letter).await
+}
+
+async fn put_about(
+    app: &App,
+    connection: &impl ConnectionTrait,
+    user: Option<UserId>,
+    letter: &Letter,
+) -> Result<()> {
     if !app.mail.sends() {
         return Ok(());
     }
     let within = letter.lives.unwrap_or(NOTICE_EXPIRES);
-    job::put(app, connection, Kind::Mail, Some(user), letter, within).await
+    job::put(app, connection, Kind::Mail, user, letter, within).await
 }

@@ -21,7 +21,7 @@ macro_rules! embedded {
     };
 }
 
-const EMBEDDED: [(&str, &str, &str); 30] = embedded!(
+const EMBEDDED: [(&str, &str, &str); 33] = embedded!(
     "verify",
     "reset-password",
     "email-changed",
@@ -31,7 +31,8 @@ const EMBEDDED: [(&str, &str, &str); 30] = embedded!(
     "restore-cancelled",
     "superuser-added",
     "superuser-password",
-    "api-token-created"
+    "api-token-created",
+    "invitation"
 );
 
 /// The templates of all mails.
@@ -151,6 +152,9 @@ fn samples(template: Template) -> Vec<Letter> {
         }
         Template::EmailChanged => vec![sample(false, true, false), sample(false, false, false)],
         Template::NewEmail => vec![sample(false, true, false)],
+        Template::Invitation => [&["site", "by"] as &[_], &["site"]]
+            .map(|names| Letter { lives: Some(3600), ..telling(names) })
+            .into(),
         Template::PasswordChanged | Template::EmailChangeAsked | Template::RestoreCancelled => {
             vec![sample(false, false, false)]
         }
@@ -214,7 +218,7 @@ mod tests {
                 .then(|| "012345".to_owned()),
             lives: (template != Template::PasswordChanged).then_some(3600),
             moved: true,
-            facts: ["account", "by", "from", "name", "prefix", "scopes", "expires"]
+            facts: ["account", "by", "from", "name", "prefix", "scopes", "expires", "site"]
                 .map(|name| (name.to_owned(), format!("{name}+<b>")))
                 .into(),
         }

@@ -15,6 +15,7 @@ use super::Letter;
 use super::template::Words;
 use crate::base::clock;
 use crate::base::config::{Config, ConfigError};
+use crate::base::mail_address::with_ascii_domain;
 use crate::platform::job::Failure;
 
 /// The folder for mails in development.
@@ -54,7 +55,10 @@ impl Mailer {
         if config.mail.off {
             return Ok(Self::Nowhere);
         }
-        let from = config.mail.mail_from.clone();
+        let from = config.mail.mail_from.clone().map(|Mailbox { name, email }| {
+            let ascii = with_ascii_domain(email.as_ref()).parse();
+            Mailbox::new(name, ascii.unwrap_or(email))
+        });
         match &config.mail.mail_url {
             Some(url) => {
                 let from = from.ok_or(ConfigError::new("MAIL_FROM is not set"))?;
@@ -128,7 +132,10 @@ fn smtp(url: &str) -> Result<AsyncSmtpTransport<Tokio1Executor>, ConfigError> {
 
 fn message(id: &str, from: &Mailbox, letter: &Letter, words: Words) -> Result<Message, Failure> {
     let never = |cause: &str| Failure::Never(cause.to_owned());
-    let to = letter.to.parse().map_err(|_| never("the address cannot be used in a mail"))?;
+    // Not every mail server accepts a domain that is not ASCII.
+    let to = with_ascii_domain(&letter.to)
+        .parse()
+        .map_err(|_| never("the address cannot be used in a mail"))?;
     let Words { subject, text, html } = words;
     let domain = from.email.domain();
     let mut message = Message::builder()

@@ -9,16 +9,22 @@
 
 use std::net::IpAddr;
 
-use entity::UserId;
+use entity::{PrincipalId, UserId};
 use sea_orm::DatabaseTransaction;
 
 use super::{Budget, count, count_in, is_known, key, one_more, place, try_again};
 use crate::app::App;
 use crate::base::error::Result;
+use crate::base::mail_address::folded;
 
 const REQUEST: Budget = Budget::new("mail-asked", 5, 60);
 const REQUEST_FROM_IP: Budget = Budget::new("mail-asked-from", 30, 60);
 const WRITTEN: Budget = Budget::new("mail-written", 10, 60);
+
+/// Invitations that one account sends: 100, then one after a minute, and later one an hour. So a stolen account cannot
+/// flood mailboxes.
+const INVITATION: Budget = Budget { longest: 3600, ..Budget::new("invitation", 100, 60) };
+
 const NOTICE: Budget = Budget::new("mail-told", 10, 60);
 
 /// The reason why a mail to an address is written. Each reason has its own limit.
@@ -32,6 +38,8 @@ pub enum MailReason {
     Verification,
     /// Somebody asked for a mail to set a new password.
     PasswordReset,
+    /// A superuser invited the address.
+    Invitation,
 }
 
 impl MailReason {
@@ -41,6 +49,7 @@ impl MailReason {
             Self::NewAddress => "new-address",
             Self::Verification => "verify",
             Self::PasswordReset => "reset-password",
+            Self::Invitation => "invitation",
         }
     }
 }
@@ -79,7 +88,7 @@ pub async fn asked(app: &App, reason: MailReason, to: &str, ip: Option<IpAddr>) 
     if !app.config.rate_limit {
         return Ok(());
     }
-    let (to, place, reason) = (to.to_ascii_lowercase(), place(ip), reason.name());
+    let (to, place, reason) = (folded(to), place(ip), reason.name());
     let pair = key(app, REQUEST.what, &[reason, &to, &place]);
     let from_ip = key(app, REQUEST_FROM_IP.what, &[reason, &place]);
     count(app, &mut [(pair, REQUEST), (from_ip, REQUEST_FROM_IP)]).await
@@ -100,8 +109,21 @@ pub async fn may_write(
     if !app.config.rate_limit {
         return Ok(true);
     }
-    let key = key(app, WRITTEN.what, &[reason.name(), &to.to_ascii_lowercase()]);
+    let key = key(app, WRITTEN.what, &[reason.name(), &folded(to)]);
     count_in(transaction, &key, WRITTEN).await
+}
+
+/// Counts an invitation that an account is about to send.
+///
+/// # Errors
+///
+/// [`Code::TooManyAttempts`](crate::base::error::Code::TooManyAttempts), with the time to wait.
+pub async fn invitation(app: &App, by: PrincipalId) -> Result<()> {
+    if !app.config.rate_limit {
+        return Ok(());
+    }
+    let key = key(app, INVITATION.what, &[&by.to_string()]);
+    count(app, &mut [(key, INVITATION)]).await
 }
 
 /// Does the same as [`may_write`] for a mail without which the action is of no use.
@@ -118,7 +140,7 @@ pub async fn require_write(
     if !app.config.rate_limit {
         return Ok(());
     }
-    let key = key(app, WRITTEN.what, &[reason.name(), &to.to_ascii_lowercase()]);
+    let key = key(app, WRITTEN.what, &[reason.name(), &folded(to)]);
     let counted = one_more(transaction, &key, WRITTEN).await?;
     counted.map_err(|(until, now)| try_again(until, now))
 }
@@ -139,7 +161,7 @@ pub async fn may_answer(
     if !app.config.rate_limit {
         return Ok(true);
     }
-    let known = key(app, "known", &[&to.to_ascii_lowercase(), &place(ip)]);
+    let known = key(app, "known", &[&folded(to), &place(ip)]);
     if is_known(transaction, &known).await? {
         return Ok(true);
     }

@@ -32,6 +32,7 @@ use crate::base::config::{Config, ConfigError};
 use crate::base::derived_key;
 use crate::base::error::{Error, Result};
 use crate::base::hex::hex;
+use crate::base::mail_address::folded;
 use crate::base::request_context;
 use crate::platform::unit_of_work::UnitOfWork;
 
@@ -126,7 +127,7 @@ pub async fn sign_in(app: &App, name: &str, ip: Option<IpAddr>) -> Result<Option
         return Ok(None);
     }
     // All spellings of an address share one limit.
-    let name = name.to_ascii_lowercase();
+    let name = folded(name);
     let place = place(ip);
     let (pair, known) =
         (key(app, PAIR.what, &[&name, &place]), key(app, "known", &[&name, &place]));
@@ -290,7 +291,7 @@ pub async fn code_of(
     ip: Option<IpAddr>,
 ) -> Result<bool> {
     let (all, here) = code_keys(app, purpose, user, ip);
-    let known = key(app, "known", &[&email.to_ascii_lowercase(), &place(ip)]);
+    let known = key(app, "known", &[&folded(email), &place(ip)]);
     let key = if is_known(transaction, &known).await? { here } else { all };
     count_in(transaction, &key, CODE).await
 }
@@ -330,7 +331,7 @@ pub async fn proved(app: &App, name: &str, ip: Option<IpAddr>) -> Result<()> {
     if !app.config.rate_limit {
         return Ok(());
     }
-    let (name, place) = (name.to_ascii_lowercase(), place(ip));
+    let (name, place) = (folded(name), place(ip));
     let (pair, known) =
         (key(app, PAIR.what, &[&name, &place]), key(app, "known", &[&name, &place]));
     succeeded(app, Some(Attempt { keys: vec![pair.clone()], pair, known })).await

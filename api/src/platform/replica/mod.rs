@@ -7,6 +7,7 @@ pub use jobs::State;
 
 use entity::ReplicaId;
 use entity::replica::Model;
+use tessera_verify::SigningAlgorithm;
 
 use crate::app::App;
 use crate::base::clock::{self, Timestamp};
@@ -25,12 +26,15 @@ pub struct Replica {
     pub seq: i64,
     /// The instant of its last report, in seconds since the epoch.
     pub seen: u64,
+    /// The algorithm that it signs access tokens with, if it reports it.
+    pub algorithm: Option<SigningAlgorithm>,
 }
 
 impl From<Model> for Replica {
     fn from(row: Model) -> Self {
-        let Model { id: _, name, seq, seen_at } = row;
-        Self { name, seq, seen: Timestamp::from_millis(seen_at).seconds() }
+        let Model { id: _, name, seq, seen_at, algorithm } = row;
+        let algorithm = algorithm.and_then(|name| name.parse().ok());
+        Self { name, seq, seen: Timestamp::from_millis(seen_at).seconds(), algorithm }
     }
 }
 
@@ -48,6 +52,19 @@ pub async fn list(app: &App) -> Result<(Vec<Replica>, i64)> {
     Ok((rows.into_iter().map(Replica::from).collect(), seq))
 }
 
+/// Returns the algorithms that the servers which are online sign access tokens with. It is usually one.
+///
+/// # Errors
+///
+/// If the database does not answer.
+pub async fn algorithms(app: &App) -> Result<Vec<SigningAlgorithm>> {
+    let (replicas, _) = list(app).await?;
+    let mut algorithms: Vec<_> = replicas.iter().filter_map(|replica| replica.algorithm).collect();
+    algorithms.sort_by_key(|algorithm| algorithm.name());
+    algorithms.dedup();
+    Ok(algorithms)
+}
+
 /// Returns the last number that was committed: the sum of those of the revocations and of the notices, at one instant.
 /// A replica that has reached this number has applied both.
 async fn last_place(app: &App) -> Result<i64> {
@@ -57,7 +74,9 @@ async fn last_place(app: &App) -> Result<i64> {
 /// Reports that this replica is online, and how far it has come.
 async fn report(app: &App, id: ReplicaId, name: &str, seq: i64) -> Result<()> {
     let work = UnitOfWork::begin(app).await?;
-    let row = Model { id, name: name.to_owned(), seq, seen_at: clock::now().millis() };
+    let algorithm = Some(app.config.jwt_algorithm.name().to_owned());
+    let seen_at = clock::now().millis();
+    let row = Model { id, name: name.to_owned(), seq, seen_at, algorithm };
     store::put(&*work, row).await?;
     work.commit().await
 }

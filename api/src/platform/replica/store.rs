@@ -14,7 +14,7 @@ use crate::base::database::delete_some;
 /// Inserts a row, or overwrites the existing one.
 pub(super) async fn put(connection: &impl ConnectionTrait, row: Model) -> Result<(), DbErr> {
     let known = OnConflict::column(Column::Id)
-        .update_columns([Column::Name, Column::Seq, Column::SeenAt])
+        .update_columns([Column::Name, Column::Seq, Column::SeenAt, Column::Algorithm])
         .to_owned();
     Entity::insert(row.into_active_model().reset_all())
         .on_conflict(known)

@@ -43,25 +43,35 @@ enum Piece {
 
 impl IntoResponse for Download {
     fn into_response(self) -> Response {
-        let (sender, receiver) = mpsc::channel(1);
-        // Log lines of the task have the id of the request.
-        let request = request_context::current().request_id.unwrap_or_default();
-        tokio::spawn(async move {
-            let user = self.0.user.id;
-            let cause = match timeout(WRITTEN_WITHIN, Writer::new(sender).write(self.0)).await {
-                Ok(Ok(())) => return,
-                Ok(Err(cause)) => cause,
-                Err(_) => format!("it took longer than {} seconds", WRITTEN_WITHIN.as_secs()),
-            };
-            tracing::warn!(
-                request.id = request, user.id = %user, error.cause = cause,
-                "an export broke off"
-            );
-        });
-        Response::builder()
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(Body::from_bytes_stream(stream::unfold(Some(receiver), next)))
+        let user = self.0.user.id.to_string();
+        let body = written(user, |writer| writer.write(self.0));
+        Response::builder().header(header::CONTENT_TYPE, "application/json").body(body)
     }
+}
+
+/// Makes a body that a task writes while it is sent. `user` names the user that it is about, for the log.
+pub(crate) fn written<F>(user: String, write: impl FnOnce(Writer) -> F) -> Body
+where
+    F: Future<Output = Result<(), String>> + Send + 'static,
+{
+    let (sender, receiver) = mpsc::channel(1);
+    let writing = write(Writer::new(sender));
+    // Log lines of the task have the id of the request.
+    let request = request_context::current().request_id.unwrap_or_default();
+    tokio::spawn(async move {
+        let cause = match timeout(WRITTEN_WITHIN, writing).await {
+            Ok(Ok(())) => return,
+            Ok(Err(cause)) => cause,
+            Err(_) => format!("it took longer than {} seconds", WRITTEN_WITHIN.as_secs()),
+        };
+        tracing::warn!(
+            request.id = request,
+            user.id = user,
+            error.cause = cause,
+            "an export broke off"
+        );
+    });
+    Body::from_bytes_stream(stream::unfold(Some(receiver), next))
 }
 
 /// The next bytes for the connection. If the writer stopped before the end, this is an error, which closes the
@@ -77,8 +87,8 @@ async fn next(
     }
 }
 
-/// Writes the document in chunks.
-struct Writer {
+/// Writes a document in chunks.
+pub(crate) struct Writer {
     sender: Sender<Piece>,
     waiting: Vec<u8>,
 }
@@ -114,11 +124,17 @@ impl Writer {
             }
         }
         self.put("]}").await?;
+        self.end().await
+    }
+
+    /// Ends the document. A body without this end is not complete.
+    pub(crate) async fn end(mut self) -> Result<(), String> {
         self.send().await?;
         self.hand_over(Piece::End).await
     }
 
-    async fn put(&mut self, text: &str) -> Result<(), String> {
+    /// Writes a part of the document.
+    pub(crate) async fn put(&mut self, text: &str) -> Result<(), String> {
         self.waiting.extend_from_slice(text.as_bytes());
         if self.waiting.len() < CHUNK { Ok(()) } else { self.send().await }
     }

@@ -233,7 +233,7 @@ enum EmptyResponse {
 
 pub(crate) struct Api;
 
-#[OpenApi(tag = "Tag::Users")]
+#[OpenApi(tag = "Tag::Me")]
 impl Api {
     /// Read your account
     ///

@@ -69,6 +69,7 @@ pub async fn change(
     if email.is_some() || password.is_some() {
         caller.require_fresh(app)?;
     }
+    let email = other_address(app, id, email).await?;
     if email.is_some() && app.config.require_verification {
         email::require_mail(app)?;
     }
@@ -80,7 +81,7 @@ pub async fn change(
 
     let mut work = UnitOfWork::begin(app).await?;
     let locked = caller.lock(app, &work).await?;
-    let email = email.filter(|email| email.as_str() != locked.email);
+    let email = email.filter(|email| !email.is(&locked.email));
     let waits = app.config.require_verification;
     let (email, new) = if waits { (None, email) } else { (email, None) };
     let changes = Changes { email, hash, name, surname, website, ..Changes::default() };
@@ -118,13 +119,18 @@ async fn count_change(
     } else {
         rate_limit::act(app, PrincipalId::User(id), false)?;
     }
-    if let Some(email) = email {
-        let known = user::by_id(&app.database, id).await?.ok_or(Code::Unauthorized)?.user.email;
-        if email.as_str() != known {
-            rate_limit::new_address(app, id, ip).await?;
-        }
+    if email.is_some() {
+        rate_limit::new_address(app, id, ip).await?;
     }
     Ok(())
+}
+
+/// Returns the new address of a user. The address that they have is not new in another spelling: it stays verified and
+/// as it is stored, because only that spelling was proved.
+async fn other_address(app: &App, id: UserId, email: Option<Email>) -> Result<Option<Email>> {
+    let Some(email) = email else { return Ok(None) };
+    let known = user::by_id(&app.database, id).await?.ok_or(Code::Unauthorized)?.user.email;
+    Ok(Some(email).filter(|email| !email.is(&known)))
 }
 
 /// The audit entries for changes of a user.

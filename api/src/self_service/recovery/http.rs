@@ -15,7 +15,7 @@ use crate::http::null::Null;
 use crate::http::openapi::Note;
 use crate::http::peer::PeerAddress;
 use crate::identity::factor::Password;
-use crate::identity::user::Email;
+use crate::identity::user::SoughtEmail;
 use crate::identity::user::http::UserResponse;
 use crate::identity::verification::client::CodeClient;
 use crate::identity::verification::{Proof, Purpose};
@@ -29,7 +29,7 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
     ("request_verify_token", ASKING),
     ("forgot_password", ASKING),
     (
-        "verify",
+        "verify_email",
         &[
             Code::VerifyUserBadToken,
             Code::VerifyUserAlreadyVerified,
@@ -61,7 +61,7 @@ pub(crate) const NOTES: &[(&str, Note)] = &[
     ("request_verify_token", Note::SendsCode),
     ("forgot_password", Note::SendsCode),
     ("restore_email", Note::SendsCode),
-    ("verify", Note::TakesCode),
+    ("verify_email", Note::TakesCode),
     ("reset_password", Note::TakesCode),
 ];
 
@@ -80,10 +80,10 @@ impl Example for MailRequest {
 }
 
 impl Input for MailRequest {
-    type Parsed = Email;
+    type Parsed = SoughtEmail;
     const ACCEPTS: Accepts = Accepts::Json;
 
-    fn read(fields: &mut Fields) -> Option<Email> {
+    fn read(fields: &mut Fields) -> Option<SoughtEmail> {
         let email = fields.required("email")?;
         fields.email("email", &email)
     }
@@ -169,10 +169,10 @@ impl Input for ResetPasswordRequest {
 
 fn proof(fields: &mut Fields) -> Option<Proof> {
     if !fields.has("code") {
-        return fields.required("token").map(Proof::Token);
+        return fields.required("token").map(|token| Proof::of_token(&token));
     }
     let (email, code) = (fields.required("email"), fields.required("code"));
-    Some(Proof::Code { email: email?, code: code?, binding: None })
+    Some(Proof::of_code(email?, &code?))
 }
 
 /// The proof from the mail to a previous address.
@@ -214,7 +214,7 @@ enum DoneResponse {
 
 pub(crate) struct Api;
 
-#[OpenApi(tag = "Tag::Auth")]
+#[OpenApi(tag = "Tag::Recovery")]
 impl Api {
     /// Request a verification e-mail
     ///
@@ -253,7 +253,7 @@ impl Api {
     /// person. The page `/verify` requires the account's password or a browser that is signed in to it, or it sets a
     /// new password. An account that this operation verifies stays unclaimed: the next password that is set by mail
     /// deletes its API tokens too.
-    #[oai(path = "/auth/verify", method = "post", operation_id = "verify")]
+    #[oai(path = "/auth/verify", method = "post", operation_id = "verify_email")]
     async fn verify(
         &self,
         app: Data<&App>,

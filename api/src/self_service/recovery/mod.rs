@@ -24,7 +24,7 @@ use crate::identity::alert;
 use crate::identity::factor::password_check::{self, Account};
 use crate::identity::factor::{self, Authentication, Password};
 use crate::identity::user::{
-    self, Changes, Credentials, Email, User, claim, pending, previous_email,
+    self, Changes, Credentials, Email, SoughtEmail, User, claim, pending, previous_email,
 };
 use crate::identity::verification::{self, Binding, Proof, Purpose, VerificationToken};
 use crate::platform::audit::{Act, Actor, Entry};
@@ -60,7 +60,7 @@ pub(crate) struct RequestedMail {
 pub async fn ask(
     app: &App,
     purpose: Purpose,
-    email: Email,
+    email: SoughtEmail,
     by: Actor,
     ip: Option<IpAddr>,
     client: Option<Binding>,
@@ -406,7 +406,7 @@ async fn set_password(
 
 /// Ends everything besides sessions that must not outlive a new password set by mail. Returns true if that includes API
 /// tokens.
-async fn end_for_new_password(
+pub(crate) async fn end_for_new_password(
     work: &mut UnitOfWork<'_>,
     locked: &User,
     ends: Ends,

@@ -70,10 +70,8 @@ impl MailForm {
 
     fn proof(&self) -> Proof {
         match (self.token.clone(), self.email.clone(), self.code.clone()) {
-            (None, Some(email), Some(code)) => {
-                Proof::Code { email, code: code.trim().to_owned(), binding: None }
-            }
-            (token, ..) => Proof::Token(token.unwrap_or_default()),
+            (None, Some(email), Some(code)) => Proof::of_code(email, &code),
+            (token, ..) => Proof::of_token(&token.unwrap_or_default()),
         }
     }
 }

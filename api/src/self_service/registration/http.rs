@@ -22,6 +22,7 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[(
         Code::RegisterUserAlreadyExists,
         Code::RegisterInvalidPassword,
         Code::RegistrationClosed,
+        Code::RegistrationByInvitation,
         Code::UnsupportedMediaType,
         Code::UnprocessableContent,
         Code::TooManyAttempts,
@@ -95,7 +96,7 @@ impl Api {
     ///
     /// Creates a user with an e-mail address and a password, and sends a mail to verify the address. Returns the user.
     /// Upper and lower case make no difference in addresses. Anyone can call this operation, unless
-    /// `REGISTRATION=closed`.
+    /// `REGISTRATION` is `invite` or `closed`.
     ///
     /// The code in the mail works only in the client that registered: send it with the header `X-Code-Binding` of this
     /// answer, or with the cookie `tessera-code`. The link works anywhere.

@@ -24,7 +24,7 @@ use crate::platform::unit_of_work::{self, UnitOfWork};
 ///
 /// # Errors
 ///
-/// [`Code::RegistrationClosed`], [`Code::RegisterInvalidPassword`],
+/// [`Code::RegistrationClosed`], [`Code::RegistrationByInvitation`], [`Code::RegisterInvalidPassword`],
 /// [`Code::RegisterUserAlreadyExists`], [`Code::TooManyAttempts`].
 pub async fn register(
     app: &App,
@@ -34,12 +34,23 @@ pub async fn register(
     ip: Option<IpAddr>,
     client: Option<Binding>,
 ) -> Result<User> {
-    if app.config.registration == Registration::Closed {
-        return Err(Code::RegistrationClosed.into());
-    }
+    require_open(app)?;
     factor::require_room(app, Account::Address(email.as_str()))?;
     rate_limit::registration(app, ip).await?;
     create(app, email, password, profile, Maker::Themself, client).await
+}
+
+/// Fails unless anybody can register.
+///
+/// # Errors
+///
+/// [`Code::RegistrationByInvitation`] or [`Code::RegistrationClosed`].
+pub(crate) fn require_open(app: &App) -> Result<()> {
+    match app.config.registration {
+        Registration::Open => Ok(()),
+        Registration::Invite => Err(Code::RegistrationByInvitation.into()),
+        Registration::Closed => Err(Code::RegistrationClosed.into()),
+    }
 }
 
 /// The party that creates a user.

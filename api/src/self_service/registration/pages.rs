@@ -6,7 +6,6 @@ use poem::{Response, handler};
 use serde::Deserialize;
 
 use crate::access::caller::page::{Form, PageRequest};
-use crate::base::config::Registration;
 use crate::base::error::{Code, Error, LocalizedMessage};
 use crate::http::page::Frame;
 use crate::http::paths::PageRoute;
@@ -45,8 +44,8 @@ fn register_form(request: PageRequest) -> Response {
     if request.signed_in.is_some() {
         return request.redirect("");
     }
-    if request.app.config.registration == Registration::Closed {
-        return request.refusal(&request.text("register"), Code::RegistrationClosed.into());
+    if let Err(error) = super::require_open(&request.app) {
+        return request.refusal(&request.text("register"), error);
     }
     form(&request, "", None)
 }
