@@ -17,6 +17,10 @@ bench:
     cargo bench --bench service
     cargo bench --bench timing
 
+# Compare Tessera with its limits and with other programs: --short takes minutes.
+compare *arguments:
+    benches/compare {{arguments}}
+
 # Run the gate: all checks and all tests.
 gate:
     .ci/run

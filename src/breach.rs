@@ -31,15 +31,17 @@ enum Action {
 pub(crate) fn run(arguments: Arguments) -> Result<(), String> {
     let Action::Build { list, output } = arguments.action;
     let fault = |error: std::io::Error| format!("{}: {error}", list.display());
+    let refused = |fault: String| format!("{}: {fault}", list.display());
     let file = File::open(&list).map_err(fault)?;
     let bar = print::bytes_bar(file.metadata().map_err(fault)?.len());
     let mut lines = BufReader::new(bar.wrap_read(file));
     let (mut builder, mut line) = (Builder::default(), Vec::new());
     // Passwords are not always UTF-8, so they are read as bytes.
     while lines.read_until(b'\n', &mut line).map_err(fault)? > 0 {
-        builder.take(line.strip_suffix(b"\n").unwrap_or(&line));
+        builder.take(line.strip_suffix(b"\n").unwrap_or(&line)).map_err(refused)?;
         line.clear();
     }
+    builder.require_known_kind().map_err(refused)?;
     bar.finish_and_clear();
     let count = builder.write(&output)?;
     let output = output.display();

@@ -62,8 +62,10 @@ fn settings() -> String {
     let mut text = "Settings of Tessera\n\n\
         Set each as an option of any command, as an environment variable, or as a line\n\
         VARIABLE=value of the file .env in the current folder. An option overrides the environment,\n\
-        the environment overrides .env, and .env overrides the default.\n\n\
-        `tessera config print --origin` prints the current values and where each comes from.\n"
+        the environment overrides .env, and .env overrides the default. An empty variable counts as\n\
+        not set. A TIME is a number of seconds, or has a unit: 45s, 15m, 2h, 30d or 1w.\n\n\
+        `tessera config print --origin` prints the current values and where each comes from, and\n\
+        `tessera config check` lists everything that is wrong with them.\n"
         .to_owned();
     for argument in api::base::config::definitions().get_arguments() {
         let Some(variable) = argument.get_env().filter(|_| !argument.is_hide_set()) else {

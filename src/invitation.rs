@@ -2,6 +2,7 @@
 
 use api::base::config::Config;
 use api::base::error::Code;
+use api::base::mail_address::are_same;
 use clap::Subcommand;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -116,9 +117,8 @@ fn row(invitation: &Value) -> Vec<String> {
 /// Returns the id of the invitation of an address.
 async fn id_of(operator: &Operator, email: &str) -> Result<String, String> {
     let items = operator.list("/admin/invitations").await?;
-    let is_named = |item: &&Value| {
-        item["email"].as_str().is_some_and(|known| known.eq_ignore_ascii_case(email))
-    };
+    let is_named =
+        |item: &&Value| item["email"].as_str().is_some_and(|known| are_same(known, email));
     let found = items.iter().find(is_named).map(|item| encoded(&print::text(&item["id"])));
     found.ok_or_else(|| format!("{email} has no invitation: see `tessera user invitations`"))
 }

@@ -6,14 +6,28 @@ use api::base::config::{Config, LogFormat};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt;
 
+/// The filter of the settings.
+///
+/// # Errors
+///
+/// If `RUST_LOG` is not a filter.
+pub(crate) fn filter(config: &Config) -> Result<EnvFilter, String> {
+    EnvFilter::try_new(&config.rust_log).map_err(|_| {
+        format!(
+            "RUST_LOG is {:?}: it must be a level, or pairs of target and level, such as info or \
+             info,api::platform=debug",
+            config.rust_log
+        )
+    })
+}
+
 /// Logs in the format and with the filter of the settings.
 ///
 /// # Errors
 ///
 /// If `RUST_LOG` is not a filter.
 pub(crate) fn to_stderr(config: &Config) -> Result<(), String> {
-    let filter = EnvFilter::try_new(&config.rust_log)
-        .map_err(|_| "RUST_LOG is neither a level nor target=level pairs: use info".to_owned())?;
+    let filter = filter(config)?;
     // At every start, PostgreSQL sends notices about tables that already exist.
     let quiet = "sqlx::postgres::notice=warn"
         .parse()

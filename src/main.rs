@@ -6,6 +6,8 @@ mod audit;
 mod breach;
 mod cli;
 mod config;
+mod doctor;
+mod finding;
 mod health;
 mod help;
 mod import;
@@ -30,15 +32,16 @@ mod user;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::sync::Once;
 
-use api::base::config::Config;
-use clap::FromArgMatches;
-use cli::{Cli, Command};
+use api::base::config::{Config, ConfigError, EnvFile};
+use clap::{ArgMatches, FromArgMatches};
+use cli::{Cli, Command, Refusal};
 
 fn main() -> ExitCode {
     let run = || {
-        let from_file = api::base::config::load_env_file().map_err(|error| error.to_string())?;
-        execute(std::env::args_os(), &from_file)
+        let file = api::base::config::load_env_file().map_err(|error| error.to_string())?;
+        execute(std::env::args_os(), &file)
     };
     run().unwrap_or_else(|fault: String| {
         eprintln!("error: {fault}");
@@ -46,25 +49,62 @@ fn main() -> ExitCode {
     })
 }
 
-/// Executes a command line. `from_file` names the environment variables that `.env` set.
-fn execute(
-    words: impl IntoIterator<Item = OsString>,
-    from_file: &[String],
-) -> Result<ExitCode, String> {
+/// Executes a command line. `file` says what `.env` contains.
+fn execute(words: impl IntoIterator<Item = OsString>, file: &EnvFile) -> Result<ExitCode, String> {
     let words: Vec<_> = words.into_iter().collect();
-    let matches = match cli::definition().try_get_matches_from(&words) {
+    let matches = match cli::parse(&words) {
         Ok(matches) => matches,
-        Err(error) => return Ok(cli::refuse(&error)),
+        Err(Refusal::Usage(error)) => return Ok(cli::refuse(&error)),
+        Err(Refusal::Settings(faults)) => {
+            let checked = config::check_anyway(&faults, file);
+            return Ok(checked.unwrap_or_else(|| cli::refuse_settings(&faults)));
+        }
     };
-    let Cli { config, command } = Cli::from_arg_matches(&matches).map_err(|e| e.to_string())?;
+    let Cli { mut config, command } = Cli::from_arg_matches(&matches).map_err(|e| e.to_string())?;
+    config.follow_port(&matches);
     match &command {
         Command::Serve => log::to_stderr(&config)?,
         _ => log::faults_to_stderr(),
     }
-    let complete = || config.complete().map_err(|error| error.to_string());
+    warn_of_env_file(&command, file);
+    run(config, command, words, &matches, file)
+}
+
+/// Warns of lines and names in `.env` that have no effect. `tessera config check` lists them itself.
+fn warn_of_env_file(command: &Command, file: &EnvFile) {
+    if matches!(command, Command::Config(_) | Command::Doctor(_) | Command::Help(_)) {
+        return;
+    }
+    // Once, not again for each command at the prompt.
+    static WARNED: Once = Once::new();
+    WARNED.call_once(|| {
+        let known = cli::variables();
+        let misspelt = api::base::config::misspelt(file, &known);
+        for sentence in cli::faulty_lines(file).into_iter().chain(misspelt) {
+            tracing::warn!("{sentence}");
+        }
+        let foreign = api::base::config::foreign_names(file, &known);
+        if !foreign.is_empty() {
+            tracing::info!(
+                names = foreign.join(", "),
+                ".env sets names that Tessera does not read"
+            );
+        }
+    });
+}
+
+fn run(
+    config: Config,
+    command: Command,
+    words: Vec<OsString>,
+    matches: &ArgMatches,
+    file: &EnvFile,
+) -> Result<ExitCode, String> {
+    let settings = config.clone();
+    let complete = || config.complete().map_err(|faults| joined(&faults));
     match command {
         Command::Serve => {
-            let shown = api::base::config::settings(&matches, from_file);
+            let shown = api::base::config::settings(matches, &file.applied);
             block_on(serve::run(Config { shown, ..complete()? }))??;
         }
         Command::Migrate(arguments) => block_on(migrate::run(arguments, complete()?))??,
@@ -80,20 +120,24 @@ fn execute(
         Command::Breach(arguments) => breach::run(arguments)?,
         Command::Replica(arguments) => return block_on(replica::run(arguments, complete()?))?,
         Command::Keys(arguments) => return block_on(keys::run(arguments, complete()?))?,
+        Command::Doctor(arguments) => return block_on(doctor::run(&arguments, settings, file)),
         Command::Health => block_on(health::run(&complete()?))??,
-        Command::Shell => {
-            let settings: Vec<_> =
-                words.into_iter().skip(1).filter(|word| word != "shell").collect();
-            return shell::run(&settings, from_file);
-        }
+        Command::Shell => return shell::run(&words[1..], file),
         Command::Openapi => openapi::run(),
         Command::Secret(arguments) => secret::run(&arguments),
-        Command::Config(arguments) => config::run(&arguments, &matches, from_file),
+        Command::Config(arguments) => {
+            return Ok(config::run(&arguments, matches, settings, file));
+        }
         Command::Completions(arguments) => manual::completions(&arguments, cli::definition()),
         Command::Man(arguments) => manual::man(&arguments, cli::definition())?,
         Command::Help(arguments) => help::run(&arguments, cli::definition())?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// All faults, each on a line of its own.
+fn joined(faults: &[ConfigError]) -> String {
+    faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\nerror: ")
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> Result<T, String> {

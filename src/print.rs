@@ -36,7 +36,7 @@ pub(crate) fn text(value: &Value) -> String {
 }
 
 /// A text from outside without control characters, which a terminal would obey.
-fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     text.chars().filter(|char| !char.is_control()).collect()
 }
 

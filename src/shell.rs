@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use api::base::config::EnvFile;
 use clap::Command;
 use rustyline::completion::{Completer, Pair};
 use rustyline::error::ReadlineError;
@@ -17,13 +18,14 @@ const PROMPT: &str = "tessera> ";
 const SECRETS: [&str; 8] =
     ["tsr_", "eyJ", "-token", "-secret", "-password", "-database-url", "explain", "postgres"];
 
-/// Reads and executes commands until the end of the input or until `exit`. `settings` are the options of
-/// `tessera shell` itself, which apply to every command.
+/// Reads and executes commands until the end of the input or until `exit`. The options among `words`, the command line of
+/// `tessera shell` itself, apply to every command.
 ///
 /// # Errors
 ///
 /// If the prompt cannot be shown.
-pub(crate) fn run(settings: &[OsString], from_file: &[String]) -> Result<ExitCode, String> {
+pub(crate) fn run(words: &[OsString], file: &EnvFile) -> Result<ExitCode, String> {
+    let settings: Vec<_> = words.iter().filter(|word| *word != "shell").cloned().collect();
     let fault = |error: ReadlineError| format!("the prompt cannot be shown: {error}");
     let config = Config::builder()
         .completion_type(CompletionType::List)
@@ -59,7 +61,7 @@ pub(crate) fn run(settings: &[OsString], from_file: &[String]) -> Result<ExitCod
         if ["exit", "quit"].contains(&line) {
             break;
         }
-        let status = execute(line, settings, from_file);
+        let status = execute(line, &settings, file);
         if !SECRETS.iter().any(|word| line.contains(word)) && status != Some(cli::not_understood())
         {
             let _ = editor.add_history_entry(line);
@@ -79,7 +81,7 @@ pub(crate) fn run(settings: &[OsString], from_file: &[String]) -> Result<ExitCod
 }
 
 /// Executes a line and returns its exit status. Returns `None` if the command failed or is not for the prompt.
-fn execute(line: &str, settings: &[OsString], from_file: &[String]) -> Option<ExitCode> {
+fn execute(line: &str, settings: &[OsString], file: &EnvFile) -> Option<ExitCode> {
     let Some(words) = shlex::split(line) else {
         eprintln!("error: a quote is not closed");
         return Some(cli::not_understood());
@@ -90,7 +92,7 @@ fn execute(line: &str, settings: &[OsString], from_file: &[String]) -> Option<Ex
     }
     let name = std::iter::once(OsString::from("tessera"));
     let words = name.chain(settings.iter().cloned()).chain(words.into_iter().map(OsString::from));
-    let status = crate::execute(words, from_file);
+    let status = crate::execute(words, file);
     status.inspect_err(|fault| eprintln!("error: {fault}")).ok()
 }
 

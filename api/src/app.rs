@@ -6,9 +6,10 @@ use crate::access::{api_token, session};
 use crate::base::config::{Config, ConfigError};
 use crate::base::database::Database;
 use crate::base::error::Result;
-use crate::http::{CsrfKeys, Pages};
+use crate::http::{CsrfKeys, FlowSeals, Pages};
 use crate::identity::{factor, service, user, verification};
 use crate::platform::{audit, job, key, mail, notice, rate_limit, replica, revocation};
+use crate::provider::client;
 use crate::self_service::account;
 
 /// The identity provider. It is cheap to clone.
@@ -24,6 +25,8 @@ pub struct Parts {
     pub database: Database,
     /// The keys that make and check CSRF values.
     pub csrf: CsrfKeys,
+    /// The keys that seal the requests of applications into URLs.
+    pub flow: FlowSeals,
     /// The templates and texts of pages, after they were read.
     pages: OnceLock<Pages>,
 
@@ -58,6 +61,9 @@ pub struct Parts {
     /// The cached API tokens.
     pub api_token: api_token::State,
 
+    /// The cached clients and resources, and wrong secrets of clients.
+    pub client: client::State,
+
     /// The exports that are running.
     pub account: account::State,
 }
@@ -84,6 +90,7 @@ impl App {
         let revocation = revocation::State::new(config.revocation_max_staleness);
         Ok(Self(Arc::new(Parts {
             csrf: CsrfKeys::of(&config)?,
+            flow: FlowSeals::of(&config)?,
             pages: OnceLock::new(),
             audit: audit::State::default(),
             notice,
@@ -99,6 +106,7 @@ impl App {
             factor: factor::State::start(&config),
             session: session::State::default(),
             api_token: api_token::State::default(),
+            client: client::State::default(),
             account: account::State::default(),
             config,
             database,

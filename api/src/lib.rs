@@ -9,11 +9,13 @@
 //! | [`platform`] | audit, revocations, keys, jobs, mails, rate limits, replicas |
 //! | [`identity`] | users and services, and how they prove their identity |
 //! | [`access`] | sessions and API tokens, callers, introspection |
+//! | [`provider`] | OAuth 2 and OpenID Connect for other applications |
 //! | [`self_service`] | actions of users on their own accounts |
 //! | [`admin`] | actions of administrators on other accounts |
 //! | `routes` | every route; it imports all features, and nothing imports it |
 //!
-//! Each wing imports those before it: base ← http ← platform ← identity ← access ← self_service ← admin ← routes.
+//! Each wing imports those before it: base ← http ← platform ← identity ← access ← provider ← self_service ← admin ←
+//! routes.
 //!
 //! The rules of a feature are in its `mod.rs`, its queries in `store.rs`, its JSON operations in `http.rs`, and its
 //! HTML pages in `pages.rs`.
@@ -26,6 +28,7 @@ pub mod http;
 pub mod identity;
 pub mod local;
 pub mod platform;
+pub mod provider;
 mod routes;
 pub mod self_service;
 
@@ -35,7 +38,8 @@ use app::App;
 use base::clock;
 use base::config::{Config, ConfigError};
 use base::database::{self, Database};
-use platform::{key, notice, revocation};
+use identity::factor;
+use platform::{key, mail, notice, revocation};
 
 /// Prepares a server: connects to the database, applies migrations as the settings require, makes the first signing key
 /// if one is needed, and reads the revocations.
@@ -60,6 +64,23 @@ pub async fn start(config: Config) -> Result<App, String> {
         );
     }
     Ok(app)
+}
+
+/// Checks the settings without a connection, and without writing anything. Returns faults, with which a server cannot
+/// start, and warnings.
+pub fn check_settings(mut config: Config) -> (Vec<String>, Vec<String>) {
+    let mut faults = config.complete_all();
+    let (weak, unusable) = config.judge_secrets();
+    faults.extend(unusable);
+    if config.mail.mail_url.is_none() || config.mail.mail_from.is_some() {
+        faults.extend(mail::State::new(&config).err());
+    }
+    faults.extend(factor::check_breach_filter(&config).err());
+    faults.extend(http::Pages::read(&config.pages).err());
+    let mut warnings = config.warnings();
+    warnings.extend(weak);
+    warnings.extend(config.database_url.notes().iter().cloned());
+    (faults.into_iter().map(fault).collect(), warnings)
 }
 
 /// Prepares a command that reads keys, like [`start`] but without making a key and without reading the revocations.
@@ -138,7 +159,7 @@ pub async fn connect(config: &Config) -> Result<Database, String> {
     let connecting = Database::connect(&config.database_url, config.sqlite_synchronous);
     within(connecting, "the database of DATABASE_URL does not answer")
         .await
-        .map_err(|fault| format!("{fault}: {}", database::advice(&fault)))
+        .map_err(|fault| format!("{fault}: {}", database::advice(&config.database_url, &fault)))
 }
 
 /// Waits at most 8 seconds for a part of a start. The error begins with `fault`.

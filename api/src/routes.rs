@@ -18,6 +18,7 @@ use crate::http::{docs, page};
 use crate::identity::{self, factor, service, user, verification};
 use crate::platform::notice::Handler;
 use crate::platform::{audit, health, key, mail, rate_limit, replica, revocation};
+use crate::provider::{authorization, client, exchange};
 use crate::self_service::{self, account, api_token, recovery, registration};
 
 /// Makes pairs in pairs of the operations of modules, because the framework takes tuples of up to 16 only.
@@ -73,7 +74,11 @@ macro_rules! features {
 features! {
     { api: registration::http; notes: registration::http; pages: registration::pages; }
     { api: session::http; notes: session::http; pages: session::pages; jobs: session::jobs; }
+    { jobs: access::grant::jobs; }
+    { pages: authorization::pages; jobs: authorization::jobs; }
+    { pages: exchange::http; }
     { jobs: access::api_token::jobs; notice: service::CHANGED => access::api_token::forget; }
+    { jobs: client::jobs; notice: client::CHANGED => client::forget; }
     { api: introspection::http; notes: introspection::http; }
     { api: key::http; jobs: key::jobs; notice: key::CHANGED => key::load; }
     { api: admin::key::http; }

@@ -71,6 +71,26 @@ id! {
     InvitationId
 }
 
+id! {
+    /// The id of a client's row. The `client_id` of the protocol is a text in that row.
+    ClientId
+}
+
+id! {
+    /// The id of a client's secret, which is not the secret.
+    ClientSecretId
+}
+
+id! {
+    /// The id of a resource: an API that accepts access tokens.
+    ResourceId
+}
+
+id! {
+    /// The id of a client's grant: the `grant_id` of its access tokens.
+    GrantId
+}
+
 /// The id of an owner of API tokens: a user or a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PrincipalId {

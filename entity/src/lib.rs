@@ -6,8 +6,12 @@ pub mod api_token;
 pub mod attempt;
 pub mod audit;
 pub mod audit_pending;
+pub mod authorization_code;
 pub mod browser_session;
+pub mod client;
+pub mod client_secret;
 pub mod confirmation;
+pub mod consent;
 pub mod feed;
 pub mod former_email;
 mod hidden;
@@ -15,9 +19,12 @@ mod id;
 pub mod invitation;
 pub mod job;
 pub mod notice;
+pub mod oauth_grant;
 pub mod pending_email;
 pub mod profile;
+pub mod refusal;
 pub mod replica;
+pub mod resource;
 pub mod revocation;
 pub mod sample;
 pub mod service;
@@ -29,5 +36,6 @@ pub mod user_search;
 
 pub use hidden::Hidden;
 pub use id::{
-    ApiTokenId, InvitationId, JobId, PrincipalId, ReplicaId, ServiceId, SessionId, UserId,
+    ApiTokenId, ClientId, ClientSecretId, GrantId, InvitationId, JobId, PrincipalId, ReplicaId,
+    ResourceId, ServiceId, SessionId, UserId,
 };

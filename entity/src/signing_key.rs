@@ -1,4 +1,4 @@
-//! The keys that sign access tokens if `JWT_ALGORITHM` is not HS256.
+//! The keys that sign access tokens if `JWT_ALGORITHM` is not HS256, and those that sign the tokens of clients.
 
 use sea_orm::entity::prelude::*;
 
@@ -6,6 +6,9 @@ use crate::Hidden;
 
 /// The purpose of a key that signs access tokens.
 pub const ACCESS: &str = "access";
+
+/// The purpose of a key that signs the tokens of clients.
+pub const CLIENTS: &str = "clients";
 
 /// A private key, encrypted.
 #[sea_orm::model]
@@ -15,7 +18,7 @@ pub struct Model {
     /// The name of the key in tokens: the thumbprint of the public key.
     #[sea_orm(primary_key, auto_increment = false)]
     pub kid: String,
-    /// The purpose of the key: [`ACCESS`]. A newer release can have further purposes.
+    /// The purpose of the key: [`ACCESS`] or [`CLIENTS`]. A newer release can have further purposes.
     pub purpose: String,
     /// The algorithm of the key: RS256, ES256 or EdDSA.
     pub algorithm: String,

@@ -36,6 +36,7 @@ mod m20261128_000022_write_path;
 mod m20261129_000023_user_search;
 mod m20261129_000026_replica_algorithm;
 mod m20261129_000027_invitation;
+mod m20261129_000028_provider;
 
 struct Migrator;
 
@@ -67,6 +68,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000023_user_search::Migration),
             Box::new(m20261129_000026_replica_algorithm::Migration),
             Box::new(m20261129_000027_invitation::Migration),
+            Box::new(m20261129_000028_provider::Migration),
         ]
     }
 }

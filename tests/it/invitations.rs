@@ -476,7 +476,7 @@ async fn superusers_invite_and_create_users_on_the_page() {
         ),
         (
             vec![("act", "create-user"), ("email", "b@user.com"), ("current", PASSWORD)],
-            "at least 1",
+            "at least one character",
         ),
         (vec![("act", "resend-invitation"), ("id", "nothing")], "does not exist"),
     ] {

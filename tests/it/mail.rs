@@ -202,8 +202,18 @@ async fn production_without_a_mail_server_writes_no_mail_and_says_so_at_start() 
     let server = Server::setup().production().set("PUBLIC_URL", "https://id.example.com");
     let server = server.start().await;
     server.register("first@user.com", "a passphrase nobody guesses").await.expect_status(201);
-    let asked = json!({ "email": "first@user.com" });
-    server.post("/auth/forgot-password").json(&asked).send().await.expect_status(202);
+    // The answer is the same for everybody, so it does not reveal who has an account.
+    for email in ["first@user.com", "nobody@user.com"] {
+        let asked = json!({ "email": email });
+        for path in ["/auth/forgot-password", "/auth/request-verify-token"] {
+            let refused = server.post(path).json(&asked).send().await;
+            refused.expect_refusal(403, "MAIL_NOT_SET_UP");
+        }
+    }
+    let wrong = server.post("/auth/forgot-password").json(&json!({ "email": "x" })).send().await;
+    wrong.expect_status(422);
+    let page = server.get("/forgot-password").send().await.expect_status(403);
+    assert!(page.body.contains("sends no e-mails") && !page.body.contains("<button"));
     assert_eq!(server.database.count("job").await, 0);
     server.log.wait_for("MAIL_URL is not set").await;
 }
@@ -220,4 +230,58 @@ async fn templates_of_an_operator_replace_the_built_in_ones() {
     let letter = server.letter("first@user.com", "Willkommen", 1).await;
     assert_eq!(letter.subject, "Willkommen, first@user.com!");
     assert!(letter.text.contains(&letter.link()) && !letter.code().is_empty());
+}
+
+/// Servers, proxies and people see the source of a mail, and copy links from it.
+#[tokio::test]
+async fn links_are_whole_in_the_source_of_a_mail_that_is_not_ascii() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("verify")).unwrap();
+    let own = "Grüße, {{ address }}! Öffnen Sie den Link, der für Sie allein ist:\n{{ link }}\n";
+    std::fs::write(folder.path().join("verify/text.txt"), own).unwrap();
+    let templates = folder.path().display().to_string();
+
+    let server = Server::setup().set("MAIL_TEMPLATES", &templates).start().await;
+    server.register("first@user.com", PASSWORD).await.expect_status(201);
+    let letter = server.letter("first@user.com", "", 1).await;
+    let file = std::fs::read_dir(server.folder().join("outbox")).unwrap().next().unwrap().unwrap();
+    let source = std::fs::read_to_string(file.path()).unwrap();
+    assert!(letter.text.contains("Grüße") && source.contains(&letter.link()), "{source}");
+
+    let mails = MailServer::start(&[]);
+    let setup = |mails: &MailServer| {
+        Server::setup()
+            .set("MAIL_TEMPLATES", &templates)
+            .set("PUBLIC_URL", "https://id.example.com/sub")
+            .set("MAIL_URL", format!("smtp://127.0.0.1:{}?tls=none", mails.port))
+            .set("MAIL_FROM", "accounts@example.com")
+    };
+    let server = setup(&mails).start().await;
+    server.register("first@user.com", PASSWORD).await.expect_status(201);
+    let letter = mails.letter("first@user.com").await;
+    assert!(letter.text.contains("Grüße") && mails.source().contains(&letter.link()));
+    assert!(!mails.source().contains("quoted-printable"), "{}", mails.source());
+    // The server introduces itself with its public name.
+    assert_eq!(mails.hello(), "id.example.com");
+
+    // A mail server that takes only ASCII gets the same text.
+    let ascii = MailServer::start(&["--ascii"]);
+    let server = setup(&ascii).start().await;
+    server.register("first@user.com", PASSWORD).await.expect_status(201);
+    let letter = ascii.letter("first@user.com").await;
+    assert!(letter.text.contains("Grüße") && letter.link().starts_with("https://id.example.com/"));
+    assert!(ascii.source().is_ascii() && !ascii.source().contains("quoted-printable"));
+}
+
+#[tokio::test]
+async fn the_text_of_a_mail_server_that_refuses_is_logged_without_the_address() {
+    let mails = MailServer::start(&["--refuse", "1", "--code", "554"]);
+    let server = Server::setup()
+        .set("MAIL_URL", format!("smtp://127.0.0.1:{}?tls=none", mails.port))
+        .set("MAIL_FROM", "accounts@example.com")
+        .start()
+        .await;
+    server.register("first@user.com", PASSWORD).await.expect_status(201);
+    let log = server.log.wait_for("the mail server answered 554: not now, (address)").await;
+    assert!(!log.contains("first@user.com"), "{log}");
 }

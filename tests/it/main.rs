@@ -41,6 +41,7 @@ mod once;
 mod origins;
 mod outcomes;
 mod pages;
+mod provider;
 mod proxies;
 mod recovery;
 mod refresh;

@@ -1,9 +1,10 @@
 """A mail server that writes each mail to a file in a folder.
 
-usage: smtp.py FOLDER PORT [--delay SECONDS] [--refuse COUNT [--code CODE]] [--certificate FILE --key FILE [--encrypted]]
+usage: smtp.py FOLDER PORT [--delay SECONDS] [--refuse COUNT [--code CODE]] [--ascii] [--certificate FILE --key FILE [--encrypted]]
 
 It prints its port once it listens. With a certificate it uses STARTTLS, or TLS from the beginning (--encrypted), and
-then requires a user name and a password. It writes each sign-in to FOLDER/signed-in.
+then requires a user name and a password. It writes each sign-in to FOLDER/signed-in, and the name with which a client
+introduced itself to FOLDER/hello. With --ascii, it does not accept 8BITMIME.
 """
 
 import argparse
@@ -19,6 +20,7 @@ arguments.add_argument("port", type=int)
 arguments.add_argument("--delay", type=float, default=0)
 arguments.add_argument("--refuse", type=int, default=0)
 arguments.add_argument("--code", type=int, default=451)
+arguments.add_argument("--ascii", action="store_true")
 arguments.add_argument("--certificate")
 arguments.add_argument("--key")
 arguments.add_argument("--encrypted", action="store_true")
@@ -30,13 +32,15 @@ class Handler:
     count = 0
 
     async def handle_DATA(self, server, session, envelope):
+        (arguments.folder / "hello").write_text(session.host_name)
         await asyncio.sleep(arguments.delay)
         if self.refuse > 0:
             self.refuse -= 1
             return f"{arguments.code} not now, {envelope.rcpt_tos[0]}"
         self.count += 1
         draft = arguments.folder / f".{self.count}"
-        draft.write_bytes(envelope.content)
+        content = envelope.content
+        draft.write_bytes(content.encode() if isinstance(content, str) else content)
         draft.rename(arguments.folder / f"{self.count}.eml")
         return "250 kept"
 
@@ -49,7 +53,7 @@ def authenticator(server, session, envelope, mechanism, data):
 
 async def main():
     handler = Handler()
-    options = {"authenticator": authenticator, "auth_require_tls": False}
+    options = {"authenticator": authenticator, "auth_require_tls": False, "decode_data": arguments.ascii}
     if arguments.certificate:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(arguments.certificate, arguments.key)

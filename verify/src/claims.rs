@@ -31,12 +31,6 @@ impl TokenType {
             TokenType::Refresh => "rt+jwt",
         }
     }
-
-    /// Returns the type whose tokens have this `typ`, in upper or lower case.
-    pub(crate) fn of_header(typ: &str) -> Option<Self> {
-        let types = [TokenType::Access, TokenType::Refresh];
-        types.into_iter().find(|token_type| typ.eq_ignore_ascii_case(token_type.header()))
-    }
 }
 
 /// The kind of a token, with the claims that only this kind has.
@@ -205,11 +199,7 @@ impl Claims {
     /// of a session is younger than the tokens before it, and younger than each cut-off of a revocation
     /// ([`Revocation::user`](crate::Revocation::user)) before it.
     pub fn issued_at_millis(&self) -> u64 {
-        let timestamp = self.jti.get_timestamp().filter(|_| self.jti.get_version_num() == 7);
-        timestamp.map_or(self.iat.saturating_mul(1000), |timestamp| {
-            let (seconds, nanos) = timestamp.to_unix();
-            seconds.saturating_mul(1000).saturating_add(u64::from(nanos / 1_000_000))
-        })
+        issued_at_millis(self.jti, self.iat)
     }
 
     /// Parses the payload of a token whose signature was checked.
@@ -218,6 +208,15 @@ impl Claims {
             serde_json::from_slice::<Strict<Read>>(payload).map_err(|_| Refusal::ClaimsInvalid)?;
         read.into_claims(form).ok_or(Refusal::ClaimsInvalid)
     }
+}
+
+/// The time in a version 7 UUID, otherwise the start of the second in `iat`, in milliseconds since the epoch.
+pub(crate) fn issued_at_millis(jti: Uuid, iat: u64) -> u64 {
+    let timestamp = jti.get_timestamp().filter(|_| jti.get_version_num() == 7);
+    timestamp.map_or(iat.saturating_mul(1000), |timestamp| {
+        let (seconds, nanos) = timestamp.to_unix();
+        seconds.saturating_mul(1000).saturating_add(u64::from(nanos / 1_000_000))
+    })
 }
 
 /// The form that claims must have.

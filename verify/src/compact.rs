@@ -7,6 +7,34 @@ use serde::de::{IgnoredAny, MapAccess};
 use crate::object::{Members, Strict};
 use crate::{Refusal, TokenType};
 
+/// The `typ` of a token that is known (RFC 8725, section 3.11).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Typ {
+    /// `JWT`: the access token of a session, or an ID token.
+    Jwt,
+    /// `rt+jwt`: the refresh token of a session.
+    Refresh,
+    /// `at+jwt`: the access token of a grant (RFC 9068, section 2.1).
+    Grant,
+}
+
+impl Typ {
+    /// The value in a header.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Typ::Jwt => TokenType::Access.header(),
+            Typ::Refresh => TokenType::Refresh.header(),
+            Typ::Grant => "at+jwt",
+        }
+    }
+
+    /// Returns the one with this value, in upper or lower case: it is a media type (RFC 7515, section 4.1.9).
+    fn of(typ: &str) -> Option<Self> {
+        let known = [Typ::Jwt, Typ::Refresh, Typ::Grant];
+        known.into_iter().find(|known| typ.eq_ignore_ascii_case(known.name()))
+    }
+}
+
 /// The maximum length of a token, in bytes.
 pub const MAX_TOKEN_LENGTH: usize = 8 * 1024;
 
@@ -38,7 +66,7 @@ fn decode(segment: &str) -> Result<Vec<u8>, Refusal> {
 
 /// The members of a token's header that are used.
 pub(crate) struct TokenHeader {
-    pub(crate) token_type: TokenType,
+    pub(crate) typ: Typ,
     pub(crate) alg: String,
     pub(crate) kid: Option<String>,
 }
@@ -50,13 +78,12 @@ impl TokenHeader {
         if read.unsupported {
             return Err(Refusal::HeaderUnsupported);
         }
-        let token_type = match read.typ {
-            // RFC 7515, section 4.1.9: this is a media type, so upper and lower case are the same.
-            Some(typ) => TokenType::of_header(&typ).ok_or(Refusal::HeaderUnsupported)?,
-            None => TokenType::Access,
+        let typ = match read.typ {
+            Some(typ) => Typ::of(&typ).ok_or(Refusal::HeaderUnsupported)?,
+            None => Typ::Jwt,
         };
         let alg = read.alg.ok_or(Refusal::HeaderInvalid)?;
-        Ok(Self { token_type, alg, kid: read.kid })
+        Ok(Self { typ, alg, kid: read.kid })
     }
 }
 

@@ -15,9 +15,9 @@ use jsonwebtoken::jwk::{self, PublicKeyUse, ThumbprintHash};
 use jsonwebtoken::{Algorithm, DecodingKey, Header, crypto};
 use serde::Serialize;
 
-use crate::compact::{Parts, TokenHeader};
+use crate::compact::{Parts, TokenHeader, Typ};
 use crate::derivation::{REFRESH_TOKENS, derive};
-use crate::{Claims, Refusal, TokenType};
+use crate::{Claims, GrantClaims, Refusal, TokenType};
 
 /// The error for a key that is not valid, or that cannot sign a token. It has no details, because they could reveal
 /// something about the key.
@@ -73,7 +73,7 @@ impl FromStr for SigningAlgorithm {
 #[serde(transparent)]
 pub struct Jwk(jwk::Jwk);
 
-/// A key for one algorithm (RFC 8725, section 3.1) and one type of token, with a public name.
+/// A key for one algorithm (RFC 8725, section 3.1) and one purpose, with a public name.
 pub struct Key {
     id: String,
     header: Header,
@@ -83,7 +83,32 @@ pub struct Key {
     signer: Option<Signer>,
     public: Option<Jwk>,
     audience: Option<String>,
-    token_type: TokenType,
+    purpose: Purpose,
+}
+
+/// The tokens that a key is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Access tokens of sessions.
+    Access,
+    /// Refresh tokens of sessions.
+    Refresh,
+    /// The tokens of clients: their access tokens and ID tokens.
+    Clients,
+    /// Those of the issuer that published the key, which does not say which they are. The kind of a token then follows
+    /// from its header and its claims alone.
+    Published,
+}
+
+impl Purpose {
+    /// Returns true if a key of this purpose can verify a token with this `typ`.
+    const fn allows(self, typ: Typ) -> bool {
+        match self {
+            Purpose::Access => matches!(typ, Typ::Jwt),
+            Purpose::Refresh => matches!(typ, Typ::Refresh),
+            Purpose::Clients | Purpose::Published => matches!(typ, Typ::Jwt | Typ::Grant),
+        }
+    }
 }
 
 /// The private part of a key. The keys of `jsonwebtoken` would be set up again for each signature, which for RSA takes
@@ -114,7 +139,7 @@ impl Key {
     /// verify a refresh token, so it cannot mistake one for an access token.
     pub fn refresh(secret: &[u8]) -> Self {
         let mut key = Self::hs256(&derive(secret, &[REFRESH_TOKENS]));
-        key.token_type = TokenType::Refresh;
+        key.purpose = Purpose::Refresh;
         key.header.typ = Some(TokenType::Refresh.header().to_owned());
         key.head = encoded(&key.header);
         key
@@ -160,7 +185,14 @@ impl Key {
     /// Creates a key that verifies and cannot sign.
     pub(crate) fn verifying(id: String, algorithm: Algorithm, decoding: DecodingKey) -> Self {
         install_library();
-        Self::new(id, algorithm, decoding, None, None)
+        let mut key = Self::new(id, algorithm, decoding, None, None);
+        // A secret never signs for clients: everyone who can verify with it can also sign.
+        let is_public =
+            !matches!(algorithm, Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512);
+        if is_public {
+            key.purpose = Purpose::Published;
+        }
+        key
     }
 
     fn new(
@@ -172,8 +204,8 @@ impl Key {
     ) -> Self {
         let mut header = Header::new(algorithm);
         header.kid = Some(id.clone());
-        let (head, audience, token_type) = (encoded(&header), None, TokenType::Access);
-        Self { id, header, head, decoding, signer, public, audience, token_type }
+        let (head, audience, purpose) = (encoded(&header), None, Purpose::Access);
+        Self { id, header, head, decoding, signer, public, audience, purpose }
     }
 
     /// Limits the key to tokens for this audience, so that its holder cannot make tokens for other audiences.
@@ -181,6 +213,20 @@ impl Key {
     pub fn for_audience(mut self, audience: impl Into<String>) -> Self {
         self.audience = Some(audience.into());
         self
+    }
+
+    /// Limits a private key to the tokens of clients: their access tokens and ID tokens. It then signs and verifies no
+    /// token of a session.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`] for an HMAC key. Clients verify tokens, and must not be able to sign them.
+    pub fn for_clients(mut self) -> Result<Self, KeyError> {
+        if self.public.is_none() {
+            return Err(KeyError);
+        }
+        self.purpose = Purpose::Clients;
+        Ok(self)
     }
 
     /// Returns the name of the key, as in `kid`.
@@ -205,12 +251,46 @@ impl Key {
     ///
     /// [`KeyError`] if the key only verifies, or if it is for the other type of token.
     pub fn sign(&self, claims: &Claims) -> Result<String, KeyError> {
-        let signer = self.signer.as_ref().ok_or(KeyError)?;
-        if claims.token_type() != self.token_type {
+        let purpose = match claims.token_type() {
+            TokenType::Access => Purpose::Access,
+            TokenType::Refresh => Purpose::Refresh,
+        };
+        if purpose != self.purpose {
             return Err(KeyError);
         }
+        self.sign_as(&self.head, claims)
+    }
+
+    /// Signs the claims of a grant's access token (RFC 9068), and returns the token in compact form.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`] unless this is a private key for clients: see [`Key::for_clients`].
+    pub fn sign_grant(&self, claims: &GrantClaims) -> Result<String, KeyError> {
+        self.sign_for_clients(Typ::Grant, claims)
+    }
+
+    /// Signs the claims of an ID token (OpenID Connect Core, section 2), and returns the token in compact form.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`] unless this is a private key for clients: see [`Key::for_clients`].
+    pub fn sign_id_token(&self, claims: &impl Serialize) -> Result<String, KeyError> {
+        self.sign_for_clients(Typ::Jwt, claims)
+    }
+
+    fn sign_for_clients(&self, typ: Typ, claims: &impl Serialize) -> Result<String, KeyError> {
+        if self.purpose != Purpose::Clients {
+            return Err(KeyError);
+        }
+        let header = Header { typ: Some(typ.name().to_owned()), ..self.header.clone() };
+        self.sign_as(&encoded(&header), claims)
+    }
+
+    fn sign_as(&self, head: &str, claims: &impl Serialize) -> Result<String, KeyError> {
+        let signer = self.signer.as_ref().ok_or(KeyError)?;
         let claims = serde_json::to_vec(claims).map_err(|_| KeyError)?;
-        let mut token = format!("{}.", self.head);
+        let mut token = format!("{head}.");
         URL_SAFE_NO_PAD.encode_string(claims, &mut token);
         let signature = signer.sign(token.as_bytes())?;
         token.push('.');
@@ -235,8 +315,8 @@ impl Key {
     }
 
     pub(crate) fn check(&self, header: &TokenHeader, parts: &Parts<'_>) -> Result<(), Refusal> {
-        // A key for the other type of token counts as unknown.
-        if header.token_type != self.token_type {
+        // A key for other tokens counts as unknown.
+        if !self.purpose.allows(header.typ) {
             return Err(Refusal::KeyUnknown);
         }
         // RFC 7515, section 4.1.1: the name is case-sensitive.
@@ -256,9 +336,9 @@ impl Key {
         }
     }
 
-    /// Returns the type of token that the key is for.
-    pub(crate) fn token_type(&self) -> TokenType {
-        self.token_type
+    /// Returns the tokens that the key is for.
+    pub(crate) fn purpose(&self) -> Purpose {
+        self.purpose
     }
 }
 

@@ -133,8 +133,9 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 }
 
+/// The members of a JSON object.
 #[derive(Default)]
-struct StrictObject(Map<String, Value>);
+pub(crate) struct StrictObject(pub(crate) Map<String, Value>);
 
 impl<'de> Members<'de> for StrictObject {
     fn take<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {

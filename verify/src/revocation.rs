@@ -7,7 +7,7 @@ use std::sync::{PoisonError, RwLock};
 use uuid::Uuid;
 
 use crate::id_map::{IdMap, Later};
-use crate::{Claims, Subject, TokenKind};
+use crate::{Claims, GrantClaims, Subject, TokenKind};
 
 /// An entry of the list. `until` is the time when all tokens that it covers have expired.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -197,6 +197,17 @@ impl RevocationList {
                 && self
                     .issued_by(&claims.sub)
                     .is_some_and(|issued_by| claims.issued_at_millis() <= issued_by)
+    }
+
+    /// Returns true if the access token of a grant with these claims was revoked: alone, with its grant, or with all
+    /// tokens of its user. Grants are in the list like sessions.
+    pub fn covers_grant(&self, claims: &GrantClaims) -> bool {
+        claims.exp < self.dropped_before()
+            || self.sessions.get(&claims.grant_id).is_some()
+            || self.tokens.get(&claims.jti).is_some()
+            || self
+                .issued_by(&claims.sub)
+                .is_some_and(|issued_by| claims.issued_at_millis() <= issued_by)
     }
 
     /// Returns the time of issue up to which the access tokens of this user are revoked, in milliseconds since the

@@ -4,8 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::claims::ClaimsForm;
-use crate::compact::{Parts, TokenHeader};
-use crate::{Claims, KeySet, Refusal, RevocationList, TokenType};
+use crate::compact::{Parts, TokenHeader, Typ};
+use crate::key::Purpose;
+use crate::{Claims, GrantClaims, KeySet, Refusal, RevocationList, TokenType};
 
 /// The default leeway of a verifier, in seconds.
 pub const DEFAULT_LEEWAY: u64 = 2;
@@ -169,6 +170,66 @@ impl Verifier {
         Ok(claims)
     }
 
+    /// Verifies the access token of a grant at the time `now` (seconds since the epoch), and returns its claims
+    /// (RFC 9068, section 4). A user gave the grant to a client, or the client has it for itself.
+    ///
+    /// A token of a session is never accepted here, and a token of a grant is never accepted by
+    /// [`verify`](Self::verify). Each of four differences is enough for that: `typ`, the required claims, the keys of
+    /// the issuer, and the audience.
+    ///
+    /// # Errors
+    ///
+    /// The [`Refusal`] of the first check that fails.
+    pub fn verify_grant(&self, token: &str, now: u64) -> Result<GrantClaims, Refusal> {
+        let claims = self.read_grant(token)?;
+        require(claims.aud.contains(&self.audience), Refusal::AudienceMismatch)?;
+        self.check_grant(&claims, now)?;
+        Ok(claims)
+    }
+
+    /// Like [`verify_grant`](Self::verify_grant), but for every audience. Use it to answer others' questions about
+    /// tokens (introspection).
+    ///
+    /// # Errors
+    ///
+    /// The [`Refusal`] of the first check that fails.
+    pub fn verify_any_grant(&self, token: &str, now: u64) -> Result<GrantClaims, Refusal> {
+        let claims = self.read_grant(token)?;
+        self.check_grant(&claims, now)?;
+        Ok(claims)
+    }
+
+    /// Verifies the signature and the issuer of a grant's access token, but neither its audience nor its times, and
+    /// returns its claims. Use it to revoke a token.
+    ///
+    /// # Errors
+    ///
+    /// The [`Refusal`] of the first check that fails.
+    pub fn read_grant(&self, token: &str) -> Result<GrantClaims, Refusal> {
+        let parts = Parts::split(token)?;
+        let header = TokenHeader::parse(&parts.header)?;
+        require(header.typ == Typ::Grant, Refusal::TypeMismatch)?;
+        let keys = self.keys();
+        let key = keys.find(header.kid.as_deref())?;
+        let is_for_clients = matches!(key.purpose(), Purpose::Clients | Purpose::Published);
+        require(is_for_clients, Refusal::KeyUnknown)?;
+        key.check(&header, &parts)?;
+        let claims = GrantClaims::parse(&parts.payload)?;
+        require(claims.iss == self.issuer, Refusal::IssuerMismatch)?;
+        Ok(claims)
+    }
+
+    fn check_grant(&self, claims: &GrantClaims, now: u64) -> Result<(), Refusal> {
+        require(now < claims.exp, Refusal::Expired)?;
+        let latest = now.saturating_add(self.leeway);
+        require(claims.nbf <= latest && claims.iat <= latest, Refusal::NotYetValid)?;
+        let lifetime = claims.exp.saturating_sub(claims.iat);
+        let longest = self.max_access_lifetime.load(Ordering::SeqCst);
+        require(lifetime <= longest, Refusal::LifetimeTooLong)?;
+        let list = self.revocations.as_ref();
+        require(!list.is_some_and(|list| list.covers_grant(claims)), Refusal::Revoked)
+    }
+
     /// Returns true if a token that was accepted has been revoked since.
     pub fn is_revoked(&self, claims: &Claims) -> bool {
         self.revocations.as_ref().is_some_and(|list| list.covers(claims))
@@ -191,11 +252,17 @@ impl Verifier {
     fn verify_signed(&self, token: &str) -> Result<Claims, Refusal> {
         let parts = Parts::split(token)?;
         let header = TokenHeader::parse(&parts.header)?;
+        require(header.typ != Typ::Grant, Refusal::HeaderUnsupported)?;
         let keys = self.keys();
         let key = keys.find(header.kid.as_deref())?;
+        require(key.purpose() != Purpose::Clients, Refusal::KeyUnknown)?;
         key.check(&header, &parts)?;
         let claims = Claims::parse(&parts.payload, self.form)?;
-        check_type(&claims, key.token_type())?;
+        let expected = match header.typ {
+            Typ::Refresh => TokenType::Refresh,
+            Typ::Jwt | Typ::Grant => TokenType::Access,
+        };
+        check_type(&claims, expected)?;
         // A key of one audience must not sign a token that another audience accepts too.
         let is_its_own = key.audience().is_none_or(|own| claims.aud.is_only(own));
         require(is_its_own, Refusal::AudienceMismatch)?;

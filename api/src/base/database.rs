@@ -1,20 +1,20 @@
 //! The database: connections, transactions and migrations.
 
+mod about;
 mod group_commit;
 mod pooler;
 mod reader;
 pub(crate) mod rows;
+mod url;
 
-use std::fmt;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
+use std::path::Path;
 use std::time::Duration;
 
 use sea_orm::sea_query::IntoCondition;
 use sea_orm::sqlx::pool::PoolConnectionMetadata;
-use sea_orm::sqlx::postgres::{PgConnectOptions, PgConnection};
+use sea_orm::sqlx::postgres::PgConnection;
 use sea_orm::sqlx::sqlite::{SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sea_orm::sqlx::{Connection, Executor, Row};
 use sea_orm::{
@@ -23,9 +23,11 @@ use sea_orm::{
     TransactionTrait, sqlx,
 };
 
+pub use self::about::{About, OLDEST_POSTGRES};
 use self::group_commit::GroupCommit;
 pub(crate) use self::pooler::advice;
 pub use self::reader::Reader;
+pub use self::url::{DatabaseUrl, PostgresUrl};
 
 use crate::base::config::{self, Migrate};
 use crate::base::error::away;
@@ -61,154 +63,6 @@ const READ_ONLY_FOR: Duration = Duration::from_secs(2);
 const MIGRATION_LOCK: i64 = 0x7465_7373_0001;
 const AUDIT_LOCK: i64 = 0x7465_7373_0003;
 const KEY_LOCK: i64 = 0x7465_7373_0004;
-
-/// A parsed `DATABASE_URL`. Several spellings are accepted.
-#[derive(Clone)]
-pub enum DatabaseUrl {
-    /// The file of a SQLite database.
-    Sqlite(PathBuf),
-    /// A PostgreSQL server.
-    Postgres(Box<PostgresUrl>),
-}
-
-/// The parsed URL of a PostgreSQL server.
-#[derive(Clone)]
-pub struct PostgresUrl {
-    /// The URL without the parameters that only Tessera knows.
-    url: String,
-    options: PgConnectOptions,
-    /// `true` with the parameter `pgbouncer=true`: a pooler gives each transaction another connection.
-    behind_pooler: bool,
-}
-
-impl DatabaseUrl {
-    /// Fails if the file of a SQLite database does not exist. A command that only looks must not create an empty
-    /// database in the wrong folder.
-    ///
-    /// # Errors
-    ///
-    /// A sentence for the operator, if the file does not exist.
-    pub fn require_there(&self) -> Result<(), String> {
-        match self {
-            Self::Sqlite(path) if !path.exists() => Err(format!(
-                "there is no database {}: set DATABASE_URL as for the server, or run this in the server's folder",
-                path.display()
-            )),
-            _ => Ok(()),
-        }
-    }
-
-    /// The file for the secret that a development server makes for this database.
-    pub fn secret_path(&self) -> PathBuf {
-        match self {
-            Self::Sqlite(path) => path.with_extension("secret"),
-            Self::Postgres(..) => PathBuf::from("tessera.secret"),
-        }
-    }
-}
-
-impl FromStr for DatabaseUrl {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (scheme, rest) = text
-            .split_once(':')
-            .ok_or("DATABASE_URL must be of the form sqlite:///./file.db or postgres://…")?;
-        // URLs of SQLAlchemy also name a driver: `sqlite+aiosqlite`, `postgresql+asyncpg`.
-        match scheme.split('+').next().unwrap_or_default() {
-            "sqlite" => {
-                let path = rest.split('?').next().unwrap_or_default();
-                let path = match path.strip_prefix("//") {
-                    // As in SQLAlchemy, three slashes begin a relative path and four an absolute one.
-                    Some(path) => path.strip_prefix('/').unwrap_or(path),
-                    None => path,
-                };
-                if path.is_empty() || path.contains(":memory:") {
-                    return Err("DATABASE_URL must name a file, such as sqlite:///./tessera.db");
-                }
-                Ok(Self::Sqlite(PathBuf::from(path)))
-            }
-            "postgres" | "postgresql" => parse_postgres(format!("postgres:{rest}")),
-            _ => Err("DATABASE_URL must begin with sqlite: or postgres:"),
-        }
-    }
-}
-
-/// The parameters that a URL of PostgreSQL can have after the question mark. Tessera refuses others and names the
-/// setting. The library would write them to the log instead.
-const POSTGRES_PARAMETERS: [&str; 10] = [
-    "application_name",
-    "dbname",
-    "host",
-    "hostaddr",
-    "password",
-    "port",
-    "sslmode",
-    "sslrootcert",
-    "statement-cache-capacity",
-    "user",
-];
-
-/// The parameter of a URL that only Tessera knows. Other programs that use PgBouncer call it the same.
-const POOLER_PARAMETER: &str = "pgbouncer";
-
-fn parse_postgres(url: String) -> Result<DatabaseUrl, &'static str> {
-    let (server, parameters) = url.split_once('?').unwrap_or((&url, ""));
-    let (mut kept, mut behind_pooler) = (Vec::new(), false);
-    for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
-        match parameter.split_once('=').unwrap_or((parameter, "")) {
-            (POOLER_PARAMETER, "true") => behind_pooler = true,
-            (POOLER_PARAMETER, "false") => behind_pooler = false,
-            (POOLER_PARAMETER, _) => {
-                return Err("DATABASE_URL must have pgbouncer=true (the URL leads to a pooler in \
-                            transaction mode), pgbouncer=false, or no parameter pgbouncer");
-            }
-            (name, _) if POSTGRES_PARAMETERS.contains(&name) => kept.push(parameter),
-            _ => {
-                return Err(
-                    "DATABASE_URL must not have other parameters than those of PostgreSQL's URLs",
-                );
-            }
-        }
-    }
-    let url = match kept.is_empty() {
-        true => server.to_owned(),
-        false => format!("{server}?{}", kept.join("&")),
-    };
-    match url.parse::<PgConnectOptions>() {
-        Ok(options) if url.starts_with("postgres://") => {
-            Ok(DatabaseUrl::Postgres(Box::new(PostgresUrl { url, options, behind_pooler })))
-        }
-        _ => Err("DATABASE_URL must be of the form postgres://user:password@host/database"),
-    }
-}
-
-/// Writes the URL without its password.
-impl fmt::Display for DatabaseUrl {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Sqlite(path) => write!(formatter, "sqlite:///{}", path.display()),
-            Self::Postgres(server) => write!(
-                formatter,
-                "postgres://{}:(secret)@{}:{}/{}{}",
-                server.options.get_username(),
-                server.options.get_host(),
-                server.options.get_port(),
-                server.options.get_database().unwrap_or_default(),
-                if server.behind_pooler { "?pgbouncer=true" } else { "" }
-            ),
-        }
-    }
-}
-
-impl fmt::Debug for DatabaseUrl {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Sqlite(path) => write!(formatter, "Sqlite({})", path.display()),
-            Self::Postgres(..) => formatter.write_str("Postgres(…)"),
-        }
-    }
-}
 
 /// The connections to a database.
 #[derive(Debug, Clone)]
@@ -535,13 +389,14 @@ async fn is_between_transactions(connection: &mut SqliteConnection) -> Result<bo
 
 fn postgres(server: &PostgresUrl) -> ConnectOptions {
     let behind_pooler = server.behind_pooler;
-    let mut options = ConnectOptions::new(server.url.clone());
+    let given = server.options.clone();
+    let mut options = ConnectOptions::new("postgres://options-are-set-below");
     options
         .max_connections(u32::try_from(parallelism() * 4).unwrap_or(8).max(8))
         .connect_timeout(ACQUIRE_TIMEOUT)
         .acquire_timeout(ACQUIRE_TIMEOUT)
-        .map_sqlx_postgres_opts(move |options| {
-            let options = pooler::accepts(options);
+        .map_sqlx_postgres_opts(move |_| {
+            let options = pooler::accepts(given.clone());
             if behind_pooler { options.statement_cache_capacity(0) } else { options }
         })
         .map_sqlx_postgres_before_acquire(|connection, metadata| {

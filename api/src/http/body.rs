@@ -27,7 +27,7 @@ const MAX_NAME: usize = 100;
 pub(crate) const SECONDS: std::ops::RangeInclusive<u64> = 1..=315_360_000;
 
 const JSON: &str = "application/json";
-pub(super) const FORM: &str = "application/x-www-form-urlencoded";
+pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
 const MULTIPART: &str = "multipart/form-data";
 
 /// The kinds of body that an operation accepts.

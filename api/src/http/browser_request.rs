@@ -8,12 +8,14 @@ use std::collections::HashSet;
 use std::ops::Deref;
 
 use minijinja::Value;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use poem::http::{HeaderMap, Method, header};
 use poem::{FromRequest, Request, RequestBody, Response};
 use serde::de::DeserializeOwned;
 
 use super::body::FORM;
 use super::cookie::{self, Cookies};
+use super::flow::Flow;
 use super::own_page;
 use super::page::Frame;
 use crate::app::App;
@@ -44,6 +46,14 @@ pub(crate) fn page_of_form(place: &str) -> &str {
         "logout" | "account/export" => "account",
         place => place,
     }
+}
+
+/// The characters that are percent-encoded when a path becomes a parameter of a query.
+const IN_QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'&').add(b'+').add(b'%');
+
+/// A path as the value of a parameter.
+pub(crate) fn in_query(place: &str) -> String {
+    utf8_percent_encode(place, IN_QUERY).to_string()
 }
 
 /// The id of a browser, if it has one.
@@ -99,6 +109,16 @@ impl BrowserRequest {
     /// Sets the signed-in user that pages show.
     pub(crate) fn show_reader(&mut self, signed_in: Value) {
         self.frame.read_by(signed_in);
+    }
+
+    /// Makes the page part of a flow.
+    pub(crate) fn join(&mut self, flow: &Flow) {
+        self.frame.join(flow);
+    }
+
+    /// Chooses the first of these languages that the pages have.
+    pub(crate) fn speak(&mut self, languages: &str) {
+        self.frame.speak(languages);
     }
 
     /// Returns the frame of the page.

@@ -240,6 +240,7 @@ impl<E: Endpoint + 'static> Endpoint for Layers<E> {
         let began = Instant::now();
         let id = request_id(request.headers());
         let origin = self.allowed_origin(request.headers());
+        let is_open = self.paths.is_open(request.uri().path());
         let method = request.method().clone();
         let redirect = slash::remove(&mut request, &self.paths);
         let path = request.uri().path().to_owned();
@@ -253,6 +254,7 @@ impl<E: Endpoint + 'static> Endpoint for Layers<E> {
         let caller = CallerNote::default();
         let answered = match (host::check(&request), redirect) {
             (Err(error), _) => Err(error.into()),
+            (Ok(()), _) if is_open && is_preflight(&request) => Ok(open_preflight(&request)),
             (Ok(()), _) if origin.is_some() && is_preflight(&request) => {
                 Ok(preflight(&self.cors_headers))
             }
@@ -265,7 +267,10 @@ impl<E: Endpoint + 'static> Endpoint for Layers<E> {
             Err(error) => Box::pin(self.refused(&error, &path, frame.take())).await,
         };
         response.headers_mut().extend(cookies.take());
-        self.decorate(&mut response, id.clone(), origin);
+        self.decorate(&mut response, id.clone(), origin.filter(|_| !is_open));
+        if is_open {
+            open_to_all(&mut response);
+        }
 
         if let Some(Cause(cause)) = response.extensions().get() {
             tracing::error!(
@@ -336,6 +341,28 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
 fn is_preflight(request: &Request) -> bool {
     request.method() == Method::OPTIONS
         && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+/// The answer to a preflight for a path that pages of every origin can call. It allows the headers that are asked for.
+fn open_preflight(request: &Request) -> Response {
+    let asked = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+    let asked = asked.unwrap_or(HeaderValue::from_static("Authorization, Content-Type"));
+    Response::builder()
+        .status(StatusCode::NO_CONTENT)
+        .header(header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST")
+        .header(header::ACCESS_CONTROL_ALLOW_HEADERS, asked)
+        .header(header::ACCESS_CONTROL_MAX_AGE, "600")
+        .finish()
+}
+
+/// Lets pages of every origin read an answer. It never allows cookies, so an origin has no authority.
+fn open_to_all(response: &mut Response) {
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.insert(
+        header::ACCESS_CONTROL_EXPOSE_HEADERS,
+        HeaderValue::from_static("WWW-Authenticate, DPoP-Nonce, Retry-After, X-Request-Id"),
+    );
 }
 
 fn preflight(allowed: &HeaderValue) -> Response {

@@ -6,6 +6,7 @@ pub(crate) mod body;
 pub(crate) mod browser_request;
 pub(crate) mod cookie;
 pub(crate) mod docs;
+pub(crate) mod flow;
 pub(crate) mod form;
 mod forwarded;
 pub(crate) mod headers;
@@ -22,6 +23,7 @@ pub(crate) mod server;
 mod slash;
 
 pub use cookie::CsrfKeys;
+pub use flow::FlowSeals;
 pub use page::Pages;
 pub use server::Bound;
 

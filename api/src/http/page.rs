@@ -18,6 +18,7 @@ use poem::{FromRequest, Request, RequestBody, Response, handler};
 use self::place::Places;
 use self::text::Texts;
 use super::asset::Asset;
+use super::flow::Flow;
 use super::paths::PageRoute;
 use super::slash::HadSlash;
 use crate::app::App;
@@ -35,16 +36,24 @@ macro_rules! embedded {
     ($($name:literal),* $(,)?) => { [$(($name, include_str!(concat!("page/", $name)))),*] };
 }
 
+/// The script that sends a form which asks nothing.
+const SEND: &str = include_str!("page/send.js");
+
 /// The built-in templates.
-const TEMPLATES: [(&str, &str); 24] = embedded![
+const TEMPLATES: [(&str, &str); 29] = embedded![
     "layout.html",
     "macros.html",
     "account.html",
+    "apps.html",
     "ask.html",
+    "consent.html",
     "form.html",
+    "form_post.html",
     "home.html",
     "invitation.html",
     "login.html",
+    "not_for_user.html",
+    "refused.html",
     "register.html",
     "said.html",
     "verify.html",
@@ -71,6 +80,7 @@ pub struct Pages {
     texts: Arc<Texts>,
     style: Asset,
     strength: Asset,
+    send: Asset,
     logo: Option<Asset>,
 }
 
@@ -124,6 +134,7 @@ impl Pages {
             texts,
             style: Asset::new("text/css; charset=utf-8", style),
             strength: Asset::new("text/javascript; charset=utf-8", STRENGTH),
+            send: Asset::new("text/javascript; charset=utf-8", SEND),
             logo,
         })
     }
@@ -255,6 +266,8 @@ pub(crate) struct Frame {
     csrf: String,
     /// The flash message, and the section of the page that shows it.
     said: Value,
+    /// The source expression of the place that the forms of the page lead to in the end, if the page is part of a flow.
+    target: Option<String>,
 }
 
 impl Frame {
@@ -274,7 +287,8 @@ impl Frame {
         let place = request.uri().path_and_query().map_or("/", |place| place.as_str());
         let place = place.trim_start_matches('/').to_owned();
         let said = context! {};
-        Ok(Self { app: app.clone(), language, root, place, signed_in, csrf, said })
+        let target = None;
+        Ok(Self { app: app.clone(), language, root, place, signed_in, csrf, said, target })
     }
 
     /// Sets the user who reads the page.
@@ -290,6 +304,37 @@ impl Frame {
     /// Shows the text of this name as flash message in a section of the page.
     pub(super) fn flash(&mut self, section: &str, name: &str) {
         self.said = context! { done => self.text(name), section };
+    }
+
+    /// Returns true if the user who reads the page sees the administration.
+    pub(crate) fn is_read_by_admin(&self) -> bool {
+        self.signed_in.get_attr("admin").is_ok_and(|admin| admin.is_true())
+    }
+
+    /// Makes the page part of a flow. Its head is bare, its forms can lead to the place where the flow ends, and it
+    /// is in the language that the application asks for.
+    pub(crate) fn join(&mut self, flow: &Flow) {
+        self.lead_to(flow.target.clone());
+        if let Some(languages) = &flow.languages {
+            self.speak(languages);
+        }
+    }
+
+    /// Lets the forms of the page lead to this place too. It is a source expression of Content-Security-Policy.
+    pub(crate) fn lead_to(&mut self, target: String) {
+        self.target = Some(target);
+    }
+
+    /// Chooses the first of these languages that the pages have. The tags are separated by spaces.
+    pub(crate) fn speak(&mut self, languages: &str) {
+        let Ok(pages) = pages_of(&self.app) else { return };
+        let known: Vec<_> = pages.texts.languages().map(ToOwned::to_owned).collect();
+        let base = |tag: &str| tag.split('-').next().unwrap_or_default().to_ascii_lowercase();
+        let asked =
+            languages.split(' ').find_map(|tag| known.iter().find(|own| base(own) == base(tag)));
+        if let Some(language) = asked {
+            self.language.clone_from(language);
+        }
     }
 
     /// The path and query of the page, relative to the first page.
@@ -360,6 +405,7 @@ impl Frame {
             root => Value::from_safe_string(self.root.clone()),
             signed_in => &self.signed_in,
             csrf => &self.csrf,
+            bare => self.target.is_some(),
             brand => context! {
                 name => &settings.brand_name,
                 initial => brand::initial(&settings.brand_name),
@@ -367,12 +413,17 @@ impl Frame {
                 contact => contact.map(|contact| context! { link => &contact.link, name => &contact.name }),
             },
         };
-        // If the user chooses a password, a script shows how good it is.
-        let chooses = values.get_attr("strength").is_ok_and(|strength| strength.is_true());
-        let scripts = if chooses { "script-src 'self'; " } else { "" };
+        // If the user chooses a password, a script shows how good it is. Another one sends a form that has no question.
+        let is_set = |name: &str| values.get_attr(name).is_ok_and(|value| value.is_true());
+        let scripts = is_set("strength") || is_set("sends_itself");
+        let scripts = if scripts { "script-src 'self'; " } else { "" };
+        let (target, referrer) = match &self.target {
+            Some(target) => (format!(" {target}"), "strict-origin"),
+            // Without a referrer, browsers would not show that a form comes from our own page.
+            None => (String::new(), "same-origin"),
+        };
         // Most pages do not show the result of a form.
-        let missing =
-            context! { done => "", fault => "", faulty => "", field => "", section => "" };
+        let missing = context! { done => "", fault => "", faulty => "", field => "", section => "", onward => "" };
         let values = context! { ..frame, ..values, ..self.said.clone(), ..missing };
         let known = pages.templates.iter().find(|(tag, _)| *tag == self.language);
         let (_, environment) = known.ok_or(Code::InternalServerError)?;
@@ -382,9 +433,10 @@ impl Frame {
             // The error must not contain the values of the template, because they may include a secret.
             .map_err(|error| Error::because(Code::InternalServerError, format!("{error}")))?;
         let images = if pages.logo.is_some() { "img-src 'self'; " } else { "" };
-        // Pages load only files of this server, and their forms are sent only to this server.
+        // Pages load only files of this server, and their forms are sent only to this server. In a flow, the answer to
+        // a form can redirect to the application.
         let policy = format!(
-            "default-src 'none'; style-src 'self'; {images}{scripts}form-action 'self'; \
+            "default-src 'none'; style-src 'self'; {images}{scripts}form-action 'self'{target}; \
              base-uri 'none'; frame-ancestors 'none'"
         );
         Ok(Response::builder()
@@ -393,8 +445,7 @@ impl Frame {
             .header(header::CONTENT_SECURITY_POLICY, policy)
             .header(header::CONTENT_LANGUAGE, &self.language)
             .header(header::VARY, "Accept-Language")
-            // Without a referrer, browsers would not show that a form comes from our own page.
-            .header(header::REFERRER_POLICY, "same-origin")
+            .header(header::REFERRER_POLICY, referrer)
             .body(html))
     }
 
@@ -454,6 +505,7 @@ pub(crate) fn pages() -> Vec<PageRoute> {
     vec![
         PageRoute::get("/style.css", serve_style),
         PageRoute::get("/strength.js", serve_strength),
+        PageRoute::get("/send.js", serve_send),
         PageRoute::get("/logo", serve_logo),
     ]
 }
@@ -466,6 +518,11 @@ fn serve_style(request: &Request, frame: Frame) -> Result<Response> {
 #[handler]
 fn serve_strength(request: &Request, frame: Frame) -> Result<Response> {
     Ok(pages_of(&frame.app)?.strength.answer(request))
+}
+
+#[handler]
+fn serve_send(request: &Request, frame: Frame) -> Result<Response> {
+    Ok(pages_of(&frame.app)?.send.answer(request))
 }
 
 #[handler]

@@ -11,17 +11,18 @@ pub(crate) struct PageRoute {
     path: &'static str,
     methods: &'static str,
     handlers: RouteMethod,
+    is_open: bool,
 }
 
 impl PageRoute {
     /// Makes the route of a page. Its path has the form of the OpenAPI document: `/admin/users/{id}`.
     pub(crate) fn get(path: &'static str, show: impl IntoEndpoint<Endpoint: 'static>) -> Self {
-        Self { path, methods: "GET", handlers: get(show) }
+        Self { path, methods: "GET", handlers: get(show), is_open: false }
     }
 
     /// Makes the route that receives a form of another page.
     pub(crate) fn post(path: &'static str, send: impl IntoEndpoint<Endpoint: 'static>) -> Self {
-        Self { path, methods: "POST", handlers: post(send) }
+        Self { path, methods: "POST", handlers: post(send), is_open: false }
     }
 
     /// Makes the route of a page whose form is sent to the same path.
@@ -30,7 +31,12 @@ impl PageRoute {
         show: impl IntoEndpoint<Endpoint: 'static>,
         send: impl IntoEndpoint<Endpoint: 'static>,
     ) -> Self {
-        Self { path, methods: "GET, POST", handlers: get(show).post(send) }
+        Self { path, methods: "GET, POST", handlers: get(show).post(send), is_open: false }
+    }
+
+    /// Lets pages of every origin call the route, without cookies. Its handler must not read cookies.
+    pub(crate) fn open(self) -> Self {
+        Self { is_open: true, ..self }
     }
 
     /// Returns true if this is the first page, at `/`.
@@ -44,6 +50,9 @@ impl PageRoute {
     }
 }
 
+/// The operations that pages of every origin can call.
+const OPEN_OPERATIONS: [&str; 1] = ["/.well-known/jwks.json"];
+
 /// All paths with their methods: first those of operations, then those of pages.
 pub(crate) struct Paths {
     known: Vec<(String, HeaderValue)>,
@@ -52,6 +61,8 @@ pub(crate) struct Paths {
     fixed: HashMap<String, usize>,
     /// The places of paths with a variable, by their number of segments.
     variable: HashMap<usize, Vec<usize>>,
+    /// The paths that pages of every origin can call.
+    open: Vec<&'static str>,
 }
 
 impl Paths {
@@ -65,6 +76,8 @@ impl Paths {
                 .collect();
             (path.clone(), HeaderValue::try_from(methods.join(", ")))
         });
+        let open = pages.iter().filter(|page| page.is_open).map(|page| page.path);
+        let open = open.chain(OPEN_OPERATIONS).collect();
         let pages =
             pages.iter().map(|page| (page.path.to_owned(), HeaderValue::try_from(page.methods)));
         let written = |(path, methods): (String, Result<_, _>)| Some((path, methods.ok()?));
@@ -79,12 +92,17 @@ impl Paths {
                 fixed.entry(pattern.clone()).or_insert(place);
             }
         }
-        Self { known, operations, fixed, variable }
+        Self { known, operations, fixed, variable, open }
     }
 
     /// Returns true if a path belongs to an operation, so that the answer is for programs.
     pub(crate) fn is_of_operations(&self, path: &str) -> bool {
         self.place(path).is_some_and(|place| place < self.operations)
+    }
+
+    /// Returns true if pages of every origin can call a path, without cookies.
+    pub(crate) fn is_open(&self, path: &str) -> bool {
+        self.open.contains(&path)
     }
 
     /// The pattern of a path, in the form of the OpenAPI document: `/auth/sessions/{id}`.

@@ -3,6 +3,7 @@
 
 mod browser;
 mod clients;
+mod dotenv;
 mod guards;
 mod pgbouncer;
 mod postgres;

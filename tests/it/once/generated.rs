@@ -263,7 +263,13 @@ fn the_guide_has_every_setting() {
         "# Settings\n\nAfter reading this page you know every setting and its default.\n\n\
                     A flag takes precedence over the environment, the environment over `.env`, \
                     and `.env` over the default. `tessera config print --origin` shows each \
-                    setting with its origin. This page is generated from the code.\n\n\
+                    setting with its origin. `tessera config check` lists everything that is wrong with \
+                    them. This page is generated from the code.\n\n\
+                    * An empty variable counts as not set.\n\
+                    * A time is a number of seconds, or a number with a unit: `45s`, `15m`, `2h`, `30d` or `1w`.\n\
+                    * Tessera reads `.env` in the current folder as \
+                    [python-dotenv](https://pypi.org/project/python-dotenv/) does. [Operation](operation.md#env) \
+                    describes the format.\n\n\
                     | variable | flag | default | meaning |\n|---|---|---|---|\n"
             .to_owned();
     for argument in api::base::config::definitions().get_arguments() {

@@ -3,9 +3,11 @@
 mod appearance;
 pub(crate) mod away;
 mod command;
+mod doctor;
 mod generated;
 mod hidden;
 mod schema;
+pub(crate) mod settings;
 mod source;
 pub(crate) mod start;
 mod tidy;

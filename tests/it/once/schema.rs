@@ -2,10 +2,11 @@
 //! documents.
 
 use entity::{
-    ApiTokenId, InvitationId, JobId, ReplicaId, ServiceId, SessionId, UserId, api_token, attempt,
-    audit, audit_pending, browser_session, confirmation, feed, former_email, invitation, job,
-    notice, pending_email, profile, replica, revocation, sample, service, session, signing_key,
-    unclaimed, user,
+    ApiTokenId, ClientId, ClientSecretId, GrantId, InvitationId, JobId, ReplicaId, ResourceId,
+    ServiceId, SessionId, UserId, api_token, attempt, audit, audit_pending, authorization_code,
+    browser_session, client, client_secret, confirmation, consent, feed, former_email, invitation,
+    job, notice, oauth_grant, pending_email, profile, refusal, replica, resource, revocation,
+    sample, service, session, signing_key, unclaimed, user,
 };
 use sea_orm::{ActiveModelTrait, EntityTrait, IntoActiveModel, NotSet, Set};
 use uuid::Uuid;
@@ -256,6 +257,7 @@ async fn every_entity_is_readable(kind: Kind) {
         insert(token(7, Some(user.id), Some(service.id))).await.is_err(),
         "a token with two owners"
     );
+    every_row_of_the_provider_is_readable(&connection, user.id, session_id).await;
     connection.close().await.unwrap();
 
     // Deleting a user deletes their rows in other tables.
@@ -268,12 +270,157 @@ async fn every_entity_is_readable(kind: Kind) {
         "former_email",
         "unclaimed",
         "pending_email",
+        "consent",
+        "oauth_grant",
+        "authorization_code",
     ] {
         assert_eq!(server.database.count(table).await, 0, "{table}");
     }
     assert_eq!(server.database.count("api_token").await, 1);
     server.database.execute("delete from service").await;
     assert_eq!(server.database.count("api_token").await, 0);
+    // Deleting a client deletes its secrets and its refusals.
+    server.database.execute("delete from client").await;
+    for table in ["client_secret", "refusal"] {
+        assert_eq!(server.database.count(table).await, 0, "{table}");
+    }
+}
+
+async fn every_row_of_the_provider_is_readable(
+    connection: &sea_orm::DatabaseConnection,
+    user_id: UserId,
+    session_id: SessionId,
+) {
+    macro_rules! round_trip {
+        ($entity:ident, $row:expr) => {{
+            let row = $row;
+            row.clone().into_active_model().reset_all().insert(connection).await.unwrap();
+            assert_eq!($entity::Entity::find().one(connection).await.unwrap(), Some(row));
+        }};
+    }
+    let (client_id, grant_id) = (ClientId(Uuid::from_u128(9)), GrantId(Uuid::from_u128(10)));
+    round_trip!(
+        client,
+        client::Model {
+            id: client_id,
+            client_id: "x".repeat(255),
+            name: "ü".repeat(100),
+            origin: "operator".to_owned(),
+            application_type: "native".to_owned(),
+            auth_method: "client_secret_basic".to_owned(),
+            redirect_uris: "x".repeat(10_000),
+            post_logout_uris: "[]".to_owned(),
+            grant_types: "x".repeat(255),
+            scopes: "x".repeat(4096),
+            settings: "x".repeat(10_000),
+            own_grant: Some(grant_id),
+            is_active: true,
+            created_at: 0,
+            updated_at: i64::MAX,
+        }
+    );
+    round_trip!(
+        client_secret,
+        client_secret::Model {
+            id: ClientSecretId(Uuid::from_u128(11)),
+            client_id,
+            prefix: "tsr_cs_abcd".to_owned(),
+            digest: "x".repeat(64).into(),
+            created_at: 0,
+            expires_at: Some(i64::MAX),
+            last_used_at: None,
+        }
+    );
+    round_trip!(
+        resource,
+        resource::Model {
+            id: ResourceId(Uuid::from_u128(12)),
+            uri: "x".repeat(255),
+            name: "ü".repeat(100),
+            origin: "file".to_owned(),
+            scopes: "x".repeat(4096),
+            is_open: true,
+            is_active: false,
+            created_at: 0,
+        }
+    );
+    round_trip!(
+        consent,
+        consent::Model {
+            user_id,
+            client_id,
+            scopes: "x".repeat(4096),
+            resources: "[]".to_owned(),
+            created_at: 0,
+            updated_at: i64::MAX,
+        }
+    );
+    round_trip!(
+        oauth_grant,
+        oauth_grant::Model {
+            id: grant_id,
+            user_id,
+            client_id,
+            session_id: Some(session_id),
+            scopes: "x".repeat(4096),
+            resources: "x".repeat(10_000),
+            claims: Some("x".repeat(10_000)),
+            auth_time: 0,
+            amr: "x".repeat(64),
+            sid: "x".repeat(64),
+            jkt: Some("x".repeat(64)),
+            is_offline: true,
+            created_at: 0,
+            last_used_at: 1,
+            generation: i64::MAX,
+            rotated_at: 2,
+            issued_at: 3,
+            secret: session::Secret(vec![7; 32]),
+            expires_at: i64::MAX,
+            ended_at: None,
+            ended_why: Some("x".repeat(32)),
+        }
+    );
+    round_trip!(
+        authorization_code,
+        authorization_code::Model {
+            digest: "x".repeat(64),
+            user_id,
+            client_id,
+            session_id: Some(session_id),
+            redirect_uri: "x".repeat(2000),
+            code_challenge: Some("x".repeat(128)),
+            nonce: Some("ü".repeat(3000)),
+            scopes: "x".repeat(4096),
+            resources: "[]".to_owned(),
+            claims: None,
+            auth_time: 0,
+            amr: "pwd".to_owned(),
+            jkt: None,
+            created_at: 0,
+            expires_at: 1,
+            kept_until: i64::MAX,
+            spent_at: None,
+            grant_id: Some(grant_id),
+        }
+    );
+    round_trip!(
+        refusal,
+        refusal::Model {
+            digest: "x".repeat(64),
+            client_id: Some(client_id),
+            check_name: "x".repeat(64),
+            error: "x".repeat(64),
+            endpoint: "x".repeat(32),
+            expected: Some("ü".repeat(2000)),
+            came: Some("ü".repeat(2000)),
+            remedy: "x".repeat(2000),
+            reference: "x".repeat(64),
+            count: i64::MAX,
+            first_at: 0,
+            last_at: 1,
+        }
+    );
 }
 
 #[tokio::test]

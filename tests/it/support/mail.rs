@@ -140,6 +140,16 @@ impl MailServer {
         .await
     }
 
+    /// Returns the source of the first mail.
+    pub(crate) fn source(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("1.eml")).unwrap()
+    }
+
+    /// Returns the name with which the last client introduced itself.
+    pub(crate) fn hello(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("hello")).unwrap_or_default()
+    }
+
     /// Returns the sign-ins of clients, and whether their connections were encrypted.
     pub(crate) fn signed_in(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("signed-in")).unwrap_or_default()

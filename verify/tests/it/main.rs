@@ -6,6 +6,7 @@
 mod audiences;
 mod claims;
 mod explanation;
+mod grant;
 mod guard;
 mod header;
 mod jwk;

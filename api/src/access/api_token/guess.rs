@@ -1,4 +1,4 @@
-//! Limits how often an address can try API tokens that do not exist.
+//! Limits how often an address can try API tokens and other long secrets that do not exist.
 //!
 //! Each replica counts for itself, in memory. A refused attempt needs no query. A token that was accepted from the same
 //! address before is still accepted, so another client behind the same proxy cannot lock it out. A token that this
@@ -46,7 +46,7 @@ impl Guesser {
 }
 
 /// The wrong tokens by address, and the tokens that were accepted.
-pub(super) struct Guesses {
+pub(crate) struct Guesses {
     places: Cache<String, Arc<Mutex<Guesser>>>,
     wrong: Cache<(String, Digest), ()>,
     right: Cache<(String, Digest), ()>,
@@ -71,7 +71,7 @@ impl Guesses {
     /// # Errors
     ///
     /// [`Code::TooManyAttempts`](crate::base::error::Code::TooManyAttempts), with the time to wait.
-    pub(super) fn refuse(&self, place: &str, token: Digest) -> Result<()> {
+    pub(crate) fn refuse(&self, place: &str, token: Digest) -> Result<()> {
         let Some(known) = self.places.get(place) else { return Ok(()) };
         let left = known.lock().unwrap_or_else(PoisonError::into_inner).left();
         if left.is_zero() || self.right.get(&(place.to_owned(), token)).is_some() {
@@ -81,7 +81,7 @@ impl Guesses {
     }
 
     /// Counts a token that does not exist. If the address sends the same token again, it does not count.
-    pub(super) fn was_wrong(&self, place: &str, token: Digest) {
+    pub(crate) fn was_wrong(&self, place: &str, token: Digest) {
         let key = (place.to_owned(), token);
         if self.wrong.get(&key).is_some() {
             return;
@@ -102,7 +102,7 @@ impl Guesses {
     }
 
     /// Remembers that a token was accepted from an address.
-    pub(super) fn was_right(&self, place: &str, token: Digest) {
+    pub(crate) fn was_right(&self, place: &str, token: Digest) {
         self.right.insert((place.to_owned(), token), ());
     }
 }

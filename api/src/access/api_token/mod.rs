@@ -7,6 +7,7 @@ pub(crate) mod jobs;
 mod secret;
 mod store;
 
+pub(crate) use guess::Guesses;
 pub(crate) use store::{Selection, lock, owner};
 
 pub use secret::{Digest, Presented, Secret};
@@ -18,7 +19,6 @@ use entity::{ApiTokenId, PrincipalId, UserId};
 use sea_orm::{ConnectionTrait, SqlErr};
 use uuid::Uuid;
 
-use self::guess::Guesses;
 use self::jobs::Uses;
 use crate::app::App;
 use crate::base::cache::Cache;

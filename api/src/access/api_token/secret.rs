@@ -66,9 +66,7 @@ impl Secret {
 
     /// The digest that the database stores.
     pub(super) fn digest(&self) -> Digest {
-        let mut bytes = [0; 32];
-        bytes.copy_from_slice(digest(&SHA256, self.0.as_bytes()).as_ref());
-        Digest(bytes)
+        Digest::of(&self.0)
     }
 
     /// The first characters, by which a user recognises the token. They reveal nothing about the rest.
@@ -107,6 +105,15 @@ impl FromStr for Secret {
 /// The digest of a secret. Anyone who reads the table cannot get the secret from it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Digest([u8; 32]);
+
+impl Digest {
+    /// The digest of a secret of any kind.
+    pub(crate) fn of(secret: &str) -> Self {
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(digest(&SHA256, secret.as_bytes()).as_ref());
+        Self(bytes)
+    }
+}
 
 impl fmt::Display for Digest {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

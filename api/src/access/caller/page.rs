@@ -4,7 +4,6 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use minijinja::context;
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use poem::http::HeaderMap;
 use poem::{FromRequest, Request, RequestBody, Response};
 use serde::de::DeserializeOwned;
@@ -15,14 +14,14 @@ use crate::access::session::browser::{self, SignedIn};
 use crate::base::error::{Code, Error, Result};
 use crate::base::request_context::{CallerIds, note_caller};
 use crate::base::scope::Scope;
-use crate::http::browser_request::{BrowserRequest, check_form, known_id, page_of_form, refuse};
+use crate::http::browser_request::{
+    BrowserRequest, check_form, in_query, known_id, page_of_form, refuse,
+};
+use crate::http::flow::Flow;
 use crate::http::page::Frame;
 
 /// The maximum time that an error page waits for the lookup of its reader.
 const FOUND_WITHIN: Duration = Duration::from_secs(1);
-
-/// The characters that are percent-encoded when a path becomes a parameter of a query.
-const IN_QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'&').add(b'+').add(b'%');
 
 /// A browser's request for a page, with the user who is signed in.
 pub(crate) struct PageRequest {
@@ -83,6 +82,16 @@ impl PageRequest {
         Ok(())
     }
 
+    /// Makes the page part of a flow.
+    pub(crate) fn join(&mut self, flow: &Flow) {
+        self.browser.join(flow);
+    }
+
+    /// Chooses the first of these languages that the pages have.
+    pub(crate) fn speak(&mut self, languages: &str) {
+        self.browser.speak(languages);
+    }
+
     /// Gives the browser another id, after a sign-in, a sign-out or a change of the password.
     pub(crate) fn change_id(&mut self, id: &str) {
         self.browser.change_id(id);
@@ -116,7 +125,7 @@ impl PageRequest {
 
     /// The redirect to the sign-in, which leads back here. It can carry a flash message.
     pub(crate) fn redirect_to_login(&self, flash: Option<&str>) -> Response {
-        let next = utf8_percent_encode(page_of_form(self.place()), IN_QUERY);
+        let next = in_query(page_of_form(self.place()));
         let login = format!("login?next=/{next}");
         match flash {
             Some(name) => self.redirect_with_flash(&login, "", name),

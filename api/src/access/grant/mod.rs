@@ -2,8 +2,10 @@
 //!
 //! A grant is the right to get further access tokens until it ends. The id of its n-th refresh token is computed from
 //! the grant's row. So no token is stored, and a client that lost the answer gets the same token again. The columns of
-//! a grant are in the row of its session.
+//! a session's grant are in the row of the session. The grant of an OAuth client is a row of its own.
 
+pub(crate) mod client;
+pub(crate) mod jobs;
 mod store;
 
 use std::net::IpAddr;

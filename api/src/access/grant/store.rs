@@ -1,19 +1,22 @@
-//! The columns of grants, in the table `session`.
+//! The columns of sessions' grants, in the table `session`, and the table `oauth_grant` of clients' grants.
 
 use std::sync::LazyLock;
 
-use entity::SessionId;
 use entity::session::{Column, Model};
+use entity::{ClientId, GrantId, SessionId, UserId, oauth_grant};
 use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait, SimpleExpr};
 use sea_orm::{
-    ColumnTrait, DbBackend, DbErr, FromQueryResult, IdenStatic, Iterable, QueryResult, Statement,
-    Value,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, FromQueryResult,
+    IdenStatic, IntoActiveModel, Iterable, QueryFilter, QueryOrder, QueryResult, QuerySelect,
+    Statement, Value,
 };
 
 use super::{LastUse, Limits, RefreshToken};
 use crate::base::clock::Timestamp;
+use crate::base::database::delete_some;
 use crate::base::scope::Scopes;
 use crate::identity::user;
+use crate::platform::revocation::Reason;
 
 impl Limits {
     /// The time at which a grant that is used now expires: the earlier of the two limits.
@@ -110,4 +113,130 @@ pub(crate) fn next_issue(now: Timestamp) -> SimpleExpr {
         .case(Column::IssuedAt.gte(now.millis()), Expr::col(Column::IssuedAt).add(1))
         .finally(Expr::value(now.millis()))
         .into()
+}
+
+/// The grants of clients that an act ends.
+pub(super) enum Ending {
+    /// One grant.
+    One(GrantId),
+    /// Those that end with these sessions.
+    OfSessions(Vec<SessionId>),
+    /// Those of a user, except of one session.
+    OfUser(UserId, Option<SessionId>),
+    /// Those that a user gave a client.
+    OfClient(UserId, ClientId),
+}
+
+pub(super) async fn find_of_client(
+    connection: &impl ConnectionTrait,
+    id: GrantId,
+) -> Result<Option<oauth_grant::Model>, DbErr> {
+    oauth_grant::Entity::find_by_id(id).one(connection).await
+}
+
+pub(super) async fn lock_of_client(
+    connection: &impl ConnectionTrait,
+    id: GrantId,
+) -> Result<Option<oauth_grant::Model>, DbErr> {
+    oauth_grant::Entity::find_by_id(id).lock_exclusive().one(connection).await
+}
+
+pub(super) async fn insert_of_client(
+    connection: &impl ConnectionTrait,
+    row: oauth_grant::Model,
+) -> Result<oauth_grant::Model, DbErr> {
+    row.into_active_model().reset_all().insert(connection).await
+}
+
+/// Moves a grant of a client to the next generation, if it is still at the one of this row.
+pub(super) async fn spend_of_client(
+    connection: &impl ConnectionTrait,
+    row: &oauth_grant::Model,
+    now: Timestamp,
+    issued: Timestamp,
+    expires: Timestamp,
+) -> Result<Option<oauth_grant::Model>, DbErr> {
+    use oauth_grant::Column as C;
+    let rows = oauth_grant::Entity::update_many()
+        .col_expr(C::Generation, Expr::value(row.generation.saturating_add(1)))
+        .col_expr(C::RotatedAt, Expr::value(now.millis()))
+        .col_expr(C::LastUsedAt, Expr::value(now.millis()))
+        .col_expr(C::IssuedAt, Expr::value(issued.millis()))
+        .col_expr(C::ExpiresAt, Expr::value(expires.millis()))
+        .filter(C::Id.eq(row.id))
+        .filter(C::Generation.eq(row.generation))
+        .filter(C::EndedAt.is_null())
+        .exec_with_returning(connection)
+        .await?;
+    Ok(rows.into_iter().next())
+}
+
+pub(super) async fn issue_of_client(
+    connection: &impl ConnectionTrait,
+    id: GrantId,
+    issued: Timestamp,
+) -> Result<Option<oauth_grant::Model>, DbErr> {
+    use oauth_grant::Column as C;
+    let rows = oauth_grant::Entity::update_many()
+        .col_expr(C::IssuedAt, Expr::value(issued.millis()))
+        .filter(C::Id.eq(id))
+        .filter(C::EndedAt.is_null())
+        .exec_with_returning(connection)
+        .await?;
+    Ok(rows.into_iter().next())
+}
+
+/// Ends grants of clients. Returns the rows of those that had not ended before.
+pub(super) async fn end_of_clients(
+    connection: &impl ConnectionTrait,
+    ending: Ending,
+    reason: &Reason,
+    now: Timestamp,
+) -> Result<Vec<oauth_grant::Model>, DbErr> {
+    use oauth_grant::Column as C;
+    let update = oauth_grant::Entity::update_many()
+        .col_expr(C::EndedAt, Expr::value(now.millis()))
+        .col_expr(C::EndedWhy, Expr::value(reason.name()))
+        .filter(C::EndedAt.is_null());
+    let update = match ending {
+        Ending::One(id) => update.filter(C::Id.eq(id)),
+        Ending::OfSessions(sessions) => {
+            update.filter(C::SessionId.is_in(sessions)).filter(C::IsOffline.eq(false))
+        }
+        Ending::OfUser(user, None) => update.filter(C::UserId.eq(user)),
+        Ending::OfUser(user, Some(kept)) => update
+            .filter(C::UserId.eq(user))
+            .filter(C::SessionId.is_null().or(C::SessionId.ne(kept))),
+        Ending::OfClient(user, client) => {
+            update.filter(C::UserId.eq(user)).filter(C::ClientId.eq(client))
+        }
+    };
+    update.exec_with_returning(connection).await
+}
+
+/// The grants of a user that have neither ended nor expired, those used last first.
+pub(super) async fn live_of_clients(
+    connection: &impl ConnectionTrait,
+    user: UserId,
+    now: Timestamp,
+) -> Result<Vec<oauth_grant::Model>, DbErr> {
+    use oauth_grant::Column as C;
+    oauth_grant::Entity::find()
+        .filter(C::UserId.eq(user))
+        .filter(C::EndedAt.is_null())
+        .filter(C::ExpiresAt.gt(now.millis()))
+        .order_by_desc(C::LastUsedAt)
+        .all(connection)
+        .await
+}
+
+/// Deletes some grants of clients that expired before a time. Returns their number.
+pub(super) async fn delete_expired_of_clients(
+    connection: &impl ConnectionTrait,
+    time: Timestamp,
+    max: u64,
+) -> Result<u64, DbErr> {
+    use oauth_grant::Column as C;
+    let expired = C::ExpiresAt.lt(time.millis());
+    delete_some::<oauth_grant::Entity>(connection, C::Id, expired, max).await
 }

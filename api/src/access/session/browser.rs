@@ -13,7 +13,7 @@ use tessera_verify::Refusal;
 
 use super::open::{SessionKind, open};
 use super::{Device, is_live, store};
-use crate::access::grant::Limits;
+use crate::access::grant::{self, Limits};
 use crate::app::App;
 use crate::base::clock::{self, Timestamp};
 use crate::base::error::{Code, Error, Result};
@@ -41,6 +41,8 @@ pub struct SignedIn {
     pub session: SessionId,
     /// The user.
     pub user: Arc<User>,
+    /// The time when the user last gave the password.
+    pub auth_time: Timestamp,
     last_used: Timestamp,
 }
 
@@ -73,7 +75,8 @@ pub async fn find(app: &App, id: &str) -> Result<Option<SignedIn>> {
     let Some(row) = row else { return Ok(None) };
     let user = user::current(app, row.user_id).await?.filter(|user| user.may_act(&app.config));
     let last_used = Timestamp::from_millis(row.last_used_at);
-    Ok(user.map(|user| SignedIn { session: row.id, user, last_used }))
+    let auth_time = Timestamp::from_millis(row.auth_time);
+    Ok(user.map(|user| SignedIn { session: row.id, user, auth_time, last_used }))
 }
 
 /// Extends a session that is in use, at most once a minute. This happens in the background.
@@ -170,11 +173,10 @@ pub async fn sign_out(app: &App, signed_in: &SignedIn, device: Device) -> Result
 }
 
 /// Ends the browser sessions of a user who gained a right, so that a stolen cookie does not gain it.
-pub(crate) async fn sign_out_everywhere(
-    transaction: &DatabaseTransaction,
-    user: UserId,
-) -> Result<()> {
-    Ok(store::end_in_browsers(transaction, user, &Reason::Raised, clock::now()).await?)
+pub(crate) async fn sign_out_everywhere(work: &mut UnitOfWork<'_>, user: UserId) -> Result<()> {
+    let now = clock::now();
+    let ended = store::end_in_browsers(&**work, user, &Reason::Raised, now).await?;
+    grant::client::end_of_sessions(work, ended, &Reason::Raised, now).await
 }
 
 /// The lifetime of a browser session.

@@ -19,6 +19,9 @@ use crate::platform::revocation;
 /// behind.
 const VALID_BEFORE: u64 = 5;
 
+/// The age of a token that was made to be refused, in seconds.
+const EXPIRED_FOR: u64 = 3600;
+
 /// The least time between two log lines about forged refresh tokens, in milliseconds. Anyone who can make one can make
 /// many.
 const WARN_EVERY: i64 = 60_000;
@@ -55,6 +58,25 @@ pub(super) fn sign(app: &App, claims: &Claims) -> Result<String> {
     };
     let none = || Error::because(Code::InternalServerError, "no key signs tokens of this kind");
     Ok(key.ok_or_else(none)?.sign(claims)?)
+}
+
+/// Makes an access token that has expired. A server with the same keys, issuer and audience refuses it for this reason,
+/// and every other server for another one.
+///
+/// # Errors
+///
+/// If no key signs access tokens.
+pub fn expired_token(app: &App) -> Result<String> {
+    let issued = clock::now().minus_seconds(EXPIRED_FOR);
+    let kind = TokenKind::access(false, issued.seconds(), String::new());
+    let (issuer, audience) = (app.config.public_url.as_str(), app.config.jwt_audience.as_str());
+    let claims = Claims::new(kind, issuer, random::id(), audience, random::id_at(issued))
+        .with_iat(issued.seconds())
+        .with_nbf(issued.seconds())
+        .with_exp(issued.plus_seconds(1).seconds())
+        .with_sid(random::id());
+    let none = || Error::because(Code::InternalServerError, "no key signs access tokens");
+    Ok(app.key.verifier.keys().access(audience).ok_or_else(none)?.sign(&claims)?)
 }
 
 /// The audience of an access token: one that Tessera makes tokens for.

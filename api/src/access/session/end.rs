@@ -8,6 +8,7 @@ use tessera_verify::{Claims, Refusal, Revocation, SigningAlgorithm};
 use uuid::Uuid;
 
 use super::{Device, is_live, store};
+use crate::access::grant;
 use crate::app::App;
 use crate::base::claims::{session_of, user_of};
 use crate::base::clock::{self, SKEW, Timestamp};
@@ -60,6 +61,7 @@ pub(super) async fn revoke_alone(
         return Err(Error::try_again_after(Duration::from_secs(wait)));
     } else {
         store::end(&*work, session, user, &Reason::Revoked, device.ip, now).await?;
+        grant::client::end_of_sessions(&mut work, vec![session], &Reason::Revoked, now).await?;
         let life = Life::read(app, &*work).await?;
         let issued = Timestamp::from_millis(row.issued_at);
         work.revoke([life.of_session(session, issued, now)], &Reason::Revoked, now);
@@ -96,6 +98,7 @@ pub(crate) async fn end_by_id(
 ) -> Result<bool> {
     let Some(row) = store::find_and_lock(&**work, session).await? else { return Ok(false) };
     store::end(&**work, session, row.user_id, reason, ip, now).await?;
+    grant::client::end_of_sessions(work, vec![session], reason, now).await?;
     let life = Life::read(app, &**work).await?;
     work.revoke(
         [life.of_session(session, Timestamp::from_millis(row.issued_at), now)],
@@ -124,6 +127,8 @@ pub(crate) async fn end_others(
         return Ok(());
     }
     let count = ended.len();
+    let sessions = ended.iter().map(|(session, _)| *session).collect();
+    grant::client::end_of_sessions(&mut work, sessions, &Reason::Ended, now).await?;
     let entries = Life::read(app, &*work).await?.of_sessions(ended, now);
     work.revoke(entries, &Reason::Ended, now);
     let entry = Entry::own(Act::SessionEnd, user).with("sessions", count);
@@ -144,6 +149,7 @@ pub(crate) async fn end(
     let Some(row) = store::end(&*work, session, user, reason, device.ip, now).await? else {
         return Ok(false);
     };
+    grant::client::end_of_sessions(&mut work, vec![session], reason, now).await?;
     let life = Life::read(app, &*work).await?;
     let entries = [life.of_session(session, Timestamp::from_millis(row.issued_at), now)];
     work.revoke(entries, reason, now);
@@ -205,6 +211,7 @@ pub(crate) async fn end_all(
     let cut_off = kept.as_ref().map_or(now, |row| Timestamp::from_millis(row.issued_at));
     let kept = kept.map(|row| row.id);
     let ended = store::end_all(&**work, user, kept, reason, ip, now).await?;
+    grant::client::end_of_user(work, user, kept, reason, now).await?;
     let life = Life::read(app, &**work).await?;
     let mut entries = life.of_sessions(ended, now);
     entries.push(life.of_user(user, cut_off));
@@ -236,6 +243,8 @@ pub(crate) async fn revoke_access(
     let cut_off = past.fold(now, Timestamp::max);
     let ended = store::end_younger(&**work, user, cut_off, reason, now).await?;
     store::keep_all(&**work, user, cut_off).await?;
+    let sessions = ended.iter().map(|(session, _)| *session).collect();
+    grant::client::end_of_sessions(work, sessions, reason, now).await?;
     let life = Life::read(app, &**work).await?;
     let mut entries = life.of_sessions(ended, now);
     entries.push(life.of_user(user, cut_off));

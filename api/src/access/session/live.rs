@@ -1,9 +1,14 @@
 //! Checks whether a session lives, and whether what it asked for is still valid.
 
+use aws_lc_rs::hmac;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use entity::session::Secret;
 use entity::{SessionId, UserId};
 use sea_orm::DatabaseTransaction;
 
-use super::store;
+use super::{browser, store};
+use crate::app::App;
 use crate::base::clock::{self, Timestamp};
 use crate::base::error::Result;
 use crate::platform::revocation::Reason;
@@ -19,6 +24,55 @@ pub(crate) async fn is_live(
     let now = clock::now().millis();
     Ok(row
         .is_some_and(|row| row.user_id == user && row.ended_at.is_none() && !row.has_expired(now)))
+}
+
+/// A live session of a browser, for what an application gets in it.
+pub(crate) struct Standing {
+    /// The time when its user last gave the password.
+    pub(crate) auth_time: Timestamp,
+    /// The time when it ends at the latest, however often it is used.
+    pub(crate) until: Timestamp,
+    secret: Secret,
+}
+
+impl Standing {
+    /// The name of the session for one client, as in `sid`. Two clients cannot find out that they have the same session.
+    pub(crate) fn name_for(&self, client_id: &str) -> String {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.secret.0);
+        let tag = hmac::sign(&key, format!("session of client {client_id}").as_bytes());
+        URL_SAFE_NO_PAD.encode(&tag.as_ref()[..16])
+    }
+}
+
+/// Returns what a browser's session stands for, if it belongs to this user and lives. Locks it, as [`is_live`] does.
+pub(crate) async fn standing(
+    app: &App,
+    transaction: &DatabaseTransaction,
+    session: SessionId,
+    user: UserId,
+) -> Result<Option<Standing>> {
+    let now = clock::now().millis();
+    let row = store::find_and_lock(transaction, session)
+        .await?
+        .filter(|row| row.user_id == user && row.ended_at.is_none() && !row.has_expired(now));
+    let absolute = browser::limits(app).absolute;
+    Ok(row.map(|row| Standing {
+        auth_time: Timestamp::from_millis(row.auth_time),
+        until: Timestamp::from_millis(row.created_at).plus_seconds(absolute),
+        secret: row.secret,
+    }))
+}
+
+/// Returns the time when a browser's session ends at the latest, if its row exists and it was not ended. An idle
+/// session counts as live.
+pub(crate) async fn until(
+    app: &App,
+    transaction: &DatabaseTransaction,
+    session: SessionId,
+) -> Result<Option<Timestamp>> {
+    let row = store::find(transaction, session).await?.filter(|row| row.ended_at.is_none());
+    let absolute = browser::limits(app).absolute;
+    Ok(row.map(|row| Timestamp::from_millis(row.created_at).plus_seconds(absolute)))
 }
 
 /// The time at which a session began.

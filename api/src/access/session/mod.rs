@@ -16,12 +16,12 @@ mod refresh;
 mod store;
 
 pub(crate) use claims::is_of_session;
-pub use claims::{Audience, holder};
+pub use claims::{Audience, expired_token, holder};
 pub use end::logout_all;
 pub(crate) use end::{end, end_all, end_by_id, end_others, revoke_access};
 pub(crate) use list::{Cursor, some_of};
 pub use list::{Ended, Filter, Session, count, list, list_all};
-pub(crate) use live::{began, is_live, stands};
+pub(crate) use live::{Standing, began, is_live, standing, stands, until};
 pub(crate) use open::require_ready;
 pub use open::{login, login_with_cookie};
 pub use refresh::{explain_refresh, refresh};

@@ -6,12 +6,13 @@ use poem::{Response, handler};
 use serde::Deserialize;
 
 use super::Device;
-use super::browser;
+use super::browser::{self, SignedIn};
 use crate::access::caller::page::{CheckedForm, Form, PageRequest};
 use crate::app::App;
 use crate::base::config::Registration;
 use crate::base::error::{Code, Error, Result};
-use crate::http::browser_request::{PageQuery, next_place};
+use crate::http::browser_request::{PageQuery, in_query, next_place};
+use crate::http::flow::Flow;
 use crate::http::page::Frame;
 use crate::http::paths::PageRoute;
 use crate::identity::factor::Password;
@@ -21,6 +22,8 @@ use crate::identity::factor::password_check::{self, Account};
 #[derive(Deserialize)]
 struct LoginQuery {
     next: Option<String>,
+    /// Present if a user who is signed in must give the password again.
+    again: Option<String>,
 }
 
 /// The form for signing in.
@@ -29,6 +32,7 @@ struct SignIn {
     email: String,
     password: String,
     next: Option<String>,
+    again: Option<String>,
 }
 
 /// The form for signing out, which has no fields.
@@ -51,49 +55,83 @@ fn redirect_to_login(frame: Frame) -> Response {
 }
 
 #[handler]
-fn login_form(request: PageRequest, PageQuery(query): PageQuery<LoginQuery>) -> Response {
-    if request.signed_in.is_some() {
-        return request.redirect(next_place(query.next.as_deref()));
+fn login_form(mut request: PageRequest, PageQuery(query): PageQuery<LoginQuery>) -> Response {
+    let LoginQuery { next, again } = query;
+    if request.signed_in.is_some() && again.is_none() {
+        return request.redirect(next_place(next.as_deref()));
     }
-    form(&request, "", query.next.as_deref(), None)
+    let hint = join(&mut request, next.as_deref()).unwrap_or_default();
+    form(&request, Typed { email: &hint, next: next.as_deref(), again: again.is_some() }, None)
+}
+
+/// Makes the page part of the flow that it leads back to, if it does. Returns the address that the application expects.
+fn join(request: &mut PageRequest, next: Option<&str>) -> Option<String> {
+    let flow = Flow::of_place(&request.app, next)?;
+    request.join(&flow);
+    flow.login_hint
+}
+
+/// The fields of the form, as they are shown again.
+struct Typed<'a> {
+    email: &'a str,
+    next: Option<&'a str>,
+    again: bool,
 }
 
 #[handler]
 async fn login(device: Device, sent: Form<SignIn>) -> Response {
-    let Form { form: SignIn { email, password, next }, mut request, stale } = sent;
+    let Form { form: SignIn { email, password, next, again }, mut request, stale } = sent;
     let next = next.as_deref();
+    join(&mut request, next);
+    let typed = Typed { email: &email, next, again: again.is_some() };
     if let Some(error) = stale {
         // The user has signed in in another window.
-        if request.signed_in.is_some() {
+        if request.signed_in.is_some() && again.is_none() {
             return request.redirect(next_place(next));
         }
-        return form(&request, &email, next, Some(&error));
+        return form(&request, typed, Some(&error));
     }
     let app = request.app.clone();
-    match sign_in(&app, &email, Password::new(password), device.clone()).await {
+    let before = request.signed_in.clone();
+    match sign_in(&app, &typed, Password::new(password), before.as_ref(), device).await {
         Ok(id) => {
-            // The previous session of this browser ends, because nobody could sign out of it any more.
-            if let Some(before) = &request.signed_in
-                && let Err(error) = browser::sign_out(&app, before, device).await
-            {
-                return request.refusal(&request.text("sign-in"), error);
-            }
             request.change_id(&id);
             request.redirect(next_place(next))
         }
-        Err(error) => form(&request, &email, next, Some(&error)),
+        Err(error) => form(&request, typed, Some(&error)),
     }
 }
 
 /// Signs in a user with their password. Returns the id for the cookie.
-async fn sign_in(app: &App, email: &str, password: Password, device: Device) -> Result<String> {
+async fn sign_in(
+    app: &App,
+    typed: &Typed<'_>,
+    password: Password,
+    before: Option<&SignedIn>,
+    device: Device,
+) -> Result<String> {
     super::require_ready(app)?;
-    let account = Account::Address(email);
+    let account = Account::Address(typed.email);
     let authentication = password_check::prove(app, account, password, device.ip).await?;
-    browser::sign_in(app, authentication, device).await
+    // A user who was only asked again keeps the session, and what applications got in it.
+    if let Some(before) = before
+        && typed.again
+        && authentication.user() == before.user.id
+    {
+        let id = browser::new_id();
+        browser::freshen(app, before, &authentication, &id).await?;
+        return Ok(id);
+    }
+    let id = browser::sign_in(app, authentication, device.clone()).await?;
+    // The previous session of this browser ends, because nobody could sign out of it any more.
+    if let Some(before) = before {
+        browser::sign_out(app, before, device).await?;
+    }
+    Ok(id)
 }
 
-fn form(request: &PageRequest, email: &str, next: Option<&str>, error: Option<&Error>) -> Response {
+fn form(request: &PageRequest, typed: Typed<'_>, error: Option<&Error>) -> Response {
+    let Typed { email, next, again } = typed;
     let app = &request.app;
     let not_verified = error.is_some_and(|error| error.code() == Code::LoginUserNotVerified);
     let fault = error.map(|error| match error.code() {
@@ -103,6 +141,8 @@ fn form(request: &PageRequest, email: &str, next: Option<&str>, error: Option<&E
     let values = context! {
         email,
         next,
+        again,
+        onward => next.map(|next| format!("?next={}", in_query(next))).unwrap_or_default(),
         fault,
         registration => app.config.registration == Registration::Open,
         mails => app.mail.sends(),

@@ -228,6 +228,7 @@ async fn end(
 ) -> Result<()> {
     let now = clock::now();
     store::end(&**work, row.id, row.user_id, reason, ip, now).await?;
+    grant::client::end_of_sessions(work, vec![row.id], reason, now).await?;
     let life = Life::read(app, &**work).await?;
     work.revoke([life.of_session(row.id, Timestamp::from_millis(row.issued_at), now)], reason, now);
     let entry = entry.on_user(row.user_id).with("session", row.id.to_string());

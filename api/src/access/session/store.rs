@@ -268,22 +268,22 @@ fn newest(query: Select<Entity>, after: Option<(i64, SessionId)>) -> Select<Enti
     query.order_by_desc(Column::CreatedAt).order_by_desc(Column::Id)
 }
 
-/// Ends the browser sessions of a user.
+/// Ends the browser sessions of a user. Returns those that had not ended before.
 pub(super) async fn end_in_browsers(
     connection: &impl ConnectionTrait,
     user: UserId,
     reason: &Reason,
     now: Timestamp,
-) -> Result<(), DbErr> {
+) -> Result<Vec<SessionId>, DbErr> {
     let in_browsers = Query::select()
         .column(browser_session::Column::SessionId)
         .from(browser_session::Entity)
         .to_owned();
-    ended(live(Entity::update_many(), user), reason, None, now)
+    let rows = ended(live(Entity::update_many(), user), reason, None, now)
         .filter(Column::Id.in_subquery(in_browsers))
-        .exec(connection)
-        .await
-        .map(drop)
+        .exec_with_returning(connection)
+        .await?;
+    Ok(rows.into_iter().map(|row| row.id).collect())
 }
 
 pub(super) async fn find(

@@ -99,7 +99,7 @@ enum NewcomerForm {
     Unknown,
 }
 
-/// The person whom a form invites, or for whom it creates an account.
+/// The person that a form invites or creates an account for.
 #[derive(Deserialize, Serialize)]
 struct Newcomer {
     #[serde(default)]

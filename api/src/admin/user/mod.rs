@@ -235,7 +235,7 @@ pub async fn change(
     if raises(&locked, &changes) {
         // A cookie from before must not gain the new rights. Tokens always have the rights that their user currently
         // has.
-        session::browser::sign_out_everywhere(&work, id).await?;
+        session::browser::sign_out_everywhere(&mut work, id).await?;
     }
     let (before, sets_password) = (locked.clone(), changes.hash.is_some());
     let user = account::apply(app, &mut work, locked, changes, context).await?;

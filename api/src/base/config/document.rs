@@ -1,7 +1,7 @@
 //! The settings as operators see them, and as `.env.example` contains them.
 
 use clap::parser::ValueSource;
-use clap::{ArgMatches, Args, Command};
+use clap::{ArgMatches, Args, Command, FromArgMatches};
 
 use super::{Config, EXAMPLE_SECRET};
 use crate::base::database::DatabaseUrl;
@@ -17,7 +17,9 @@ pub struct Setting {
     pub origin: &'static str,
 }
 
-const SECRETS: [&str; 4] = ["app_secret", "app_secret_previous", "database_url", "mail_url"];
+/// The ids of the settings that contain secrets.
+pub(super) const SECRETS: [&str; 4] =
+    ["app_secret", "app_secret_previous", "database_url", "mail_url"];
 
 /// The settings that `matches` contains, in the order of their definition. `from_file` contains the names of the
 /// environment variables that `.env` set.
@@ -43,12 +45,34 @@ pub fn settings(matches: &ArgMatches, from_file: &[String]) -> Vec<Setting> {
                     url.parse::<DatabaseUrl>().map_or("(secret)".to_owned(), |url| url.to_string())
                 }
                 Some(value) if SECRETS.contains(&id) && !value.is_empty() => "(secret)".to_owned(),
+                Some(_) if id == "public_url" => followed_url(matches).unwrap_or_default(),
                 Some(value) => value,
                 None => String::new(),
             };
             Some(Setting { name, value, origin })
         })
         .collect()
+}
+
+/// Returns PUBLIC_URL. In development, its default has the port of the server.
+fn followed_url(matches: &ArgMatches) -> Option<String> {
+    let mut config = Config::from_arg_matches(matches).ok()?;
+    config.follow_port(matches);
+    Some(config.public_url.as_str().to_owned())
+}
+
+impl Config {
+    /// In development, makes the default of PUBLIC_URL lead to the port of the server.
+    pub fn follow_port(&mut self, matches: &ArgMatches) {
+        let is_default = matches.value_source("public_url") == Some(ValueSource::DefaultValue);
+        // With port 0, the port is known only later, and other servers on the database have others.
+        if !is_default || !self.dev || self.port == 0 {
+            return;
+        }
+        if let Ok(url) = format!("http://localhost:{}", self.port).parse() {
+            self.public_url = url;
+        }
+    }
 }
 
 /// The definitions of all settings, as arguments of clap.
@@ -60,7 +84,9 @@ pub fn definitions() -> Command {
 pub fn example() -> String {
     let mut text = "# All settings of Tessera. `cp .env.example .env` gives you a working configuration \
                     for development.\n# Flags take precedence over the environment, the environment \
-                    over this file, and this file over the defaults.\n"
+                    over this file, and this file over the defaults.\n# Tessera \
+                    reads this file as python-dotenv does. An empty value counts as not set. A TIME is a \
+                    number of seconds,\n# or a number with a unit: 45s, 15m, 2h or 30d.\n"
         .to_owned();
     for argument in definitions().get_arguments().filter(|argument| !argument.is_hide_set()) {
         let Some(name) = argument.get_env().map(|name| name.to_string_lossy().into_owned()) else {

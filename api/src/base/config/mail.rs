@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use lettre::message::Mailbox;
 
-use super::{Config, ConfigError, Secret, read_secret_file};
+use super::{Config, ConfigError, Secret, read_secret_file, value};
 
 /// The settings of mail, and the lifetimes of links and codes in mails.
 #[derive(Debug, Clone, Args)]
@@ -31,13 +31,13 @@ pub struct MailSettings {
     pub mail_templates: Option<PathBuf>,
 
     /// Lifetime of the link and the code that verify an e-mail address, in seconds (60 to 604800)
-    #[arg(long, env = "VERIFY_TOKEN_EXPIRES", global = true, value_name = "SECONDS",
-          default_value = "3600", value_parser = clap::value_parser!(u64).range(60..=604_800))]
+    #[arg(long, env = "VERIFY_TOKEN_EXPIRES", global = true, value_name = "TIME",
+          default_value = "3600", value_parser = value::seconds(60..=604_800))]
     pub verify_token_expires: u64,
 
     /// Lifetime of the link and the code that set a new password, in seconds (60 to 86400)
-    #[arg(long, env = "RESET_TOKEN_EXPIRES", global = true, value_name = "SECONDS",
-          default_value = "3600", value_parser = clap::value_parser!(u64).range(60..=86_400))]
+    #[arg(long, env = "RESET_TOKEN_EXPIRES", global = true, value_name = "TIME",
+          default_value = "3600", value_parser = value::seconds(60..=86_400))]
     pub reset_token_expires: u64,
 
     /// `true` if no mail may be written, because the secret is not the servers' and they could not decrypt the mail.
@@ -61,18 +61,15 @@ impl MailSettings {
 }
 
 impl Config {
-    /// Warns if no mail is sent.
-    pub(super) fn warn_of_mail(&self) {
-        if self.mail.mail_url.is_some() || self.dev {
-            return;
-        }
-        tracing::warn!(
+    /// A warning, if no mail is sent.
+    pub(super) fn warning_of_mail(&self) -> Option<&'static str> {
+        (self.mail.mail_url.is_none() && !self.dev).then_some(
             "MAIL_URL is not set: no mail is sent, so users cannot verify their address or set a new \
-             password themselves"
-        );
+             password themselves; /forgot-password tells them so",
+        )
     }
 }
 
 fn parse_mailbox(text: &str) -> Result<Mailbox, &'static str> {
-    text.parse().map_err(|_| "must be a mail address, such as `Example <accounts@example.com>`")
+    text.parse().map_err(|_| "must be a mail address, such as accounts@example.com or Example <accounts@example.com>")
 }

@@ -1,6 +1,7 @@
 //! The settings. Each is defined once; its flag, environment variable, help text and line in `.env.example` follow.
 
 mod document;
+mod dotenv;
 mod environment;
 mod fault;
 mod mail;
@@ -16,8 +17,11 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 pub use document::{Setting, definitions, example, settings};
-pub use environment::{load_env_file, not_text, server_is_named, state_folder};
-pub use fault::ConfigError;
+pub use environment::{
+    EnvFile, foreign_names, is_empty, load_env_file, misspelt, not_text, server_is_named,
+    state_folder,
+};
+pub use fault::{ConfigError, SettingFault};
 pub use mail::MailSettings;
 pub use network::{AllowedHeader, ForwardedHeader, NetworkSettings};
 pub use origin::{Origin, PublicUrl};
@@ -51,17 +55,20 @@ pub struct Config {
           value_parser = BoolishValueParser::new())]
     pub dev: bool,
 
-    /// The IP address to listen on. 0.0.0.0 means all IPv4 addresses, as in a container
-    #[arg(long, env = "HOST", global = true, default_value = "127.0.0.1")]
+    /// The IP address to listen on, or localhost. 0.0.0.0 means all IPv4 addresses, as in a container. `[::]` means all
+    /// addresses
+    #[arg(long, env = "HOST", global = true, default_value = "127.0.0.1",
+          value_parser = value::parse_host)]
     pub host: IpAddr,
 
     /// The port to listen on. 0 means any free port
-    #[arg(long, env = "PORT", global = true, default_value = "8000")]
+    #[arg(long, env = "PORT", global = true, default_value = "8000",
+          value_parser = value::number(0..=65_535_u16))]
     pub port: u16,
 
     /// The URL under which browsers and services reach Tessera, for example `https://id.example.com`. It is the
     /// issuer of tokens and the beginning of links. Tessera puts scheme and host into lower case, and removes a
-    /// default port and slashes at the end
+    /// default port and slashes at the end. In development, the default has the port of PORT
     #[arg(
         long,
         env = "PUBLIC_URL",
@@ -153,7 +160,7 @@ pub struct Config {
         env = "JWT_AUDIENCE",
         global = true,
         value_name = "NAME",
-        default_value = "tessera", value_parser = value::parse_audience)]
+        default_value = "tessera", value_parser = value::parse_name)]
     pub jwt_audience: String,
 
     /// Further audiences that clients can request access tokens for, separated by commas. With HS256, each has its
@@ -164,58 +171,64 @@ pub struct Config {
         global = true,
         value_name = "NAMES",
         value_delimiter = ',',
-        value_parser = value::parse_audience
+        value_parser = value::parse_name
     )]
     pub jwt_audiences: Vec<String>,
 
     /// The largest difference between the clocks of replicas, in seconds (0 to 60). The times iat and nbf of a token
     /// can be this far in the future. The leeway does not extend exp
-    #[arg(long, env = "JWT_LEEWAY", global = true, value_name = "SECONDS", default_value = "2",
-          value_parser = clap::value_parser!(u64).range(0..=tessera_verify::MAX_LEEWAY))]
+    #[arg(long, env = "JWT_LEEWAY", global = true, value_name = "TIME", default_value = "2",
+          value_parser = value::seconds(0..=tessera_verify::MAX_LEEWAY))]
     pub jwt_leeway: u64,
 
     /// Lifetime of an access token, in seconds (1 to 86400)
-    #[arg(long, env = "ACCESS_TOKEN_EXPIRES", global = true, value_name = "SECONDS",
-          default_value = "900", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    #[arg(long, env = "ACCESS_TOKEN_EXPIRES", global = true, value_name = "TIME",
+          default_value = "900", value_parser = value::seconds(1..=86_400))]
     pub access_token_expires: u64,
 
     /// Lifetime of each refresh token, in seconds (1 to 31622400)
-    #[arg(long, env = "REFRESH_TOKEN_EXPIRES", global = true, value_name = "SECONDS",
-          default_value = "2592000", value_parser = clap::value_parser!(u64).range(1..=31_622_400))]
+    #[arg(long, env = "REFRESH_TOKEN_EXPIRES", global = true, value_name = "TIME",
+          default_value = "2592000", value_parser = value::seconds(1..=31_622_400))]
     pub refresh_token_expires: u64,
 
     /// Maximum lifetime of a session, however often it is refreshed, in seconds (1 to 315360000)
-    #[arg(long, env = "SESSION_EXPIRES", global = true, value_name = "SECONDS",
-          default_value = "31622400", value_parser = clap::value_parser!(u64).range(1..=315_360_000))]
+    #[arg(long, env = "SESSION_EXPIRES", global = true, value_name = "TIME",
+          default_value = "31622400", value_parser = value::seconds(1..=315_360_000))]
     pub session_expires: u64,
 
     /// Time without a request after which a browser is signed out of the web pages, in seconds (60 to 2592000)
-    #[arg(long, env = "BROWSER_SESSION_IDLE_EXPIRES", global = true, value_name = "SECONDS",
-          default_value = "3600", value_parser = clap::value_parser!(u64).range(60..=2_592_000))]
+    #[arg(long, env = "BROWSER_SESSION_IDLE_EXPIRES", global = true, value_name = "TIME",
+          default_value = "3600", value_parser = value::seconds(60..=2_592_000))]
     pub browser_session_idle_expires: u64,
+
+    /// Maximum lifetime of what an application got for a sign-in, however often it is refreshed, in seconds
+    /// (60 to 315360000). A sign-out ends it earlier, unless the application asked for `offline_access`
+    #[arg(long, env = "GRANT_EXPIRES", global = true, value_name = "SECONDS",
+          default_value = "31536000", value_parser = clap::value_parser!(u64).range(60..=315_360_000))]
+    pub grant_expires: u64,
 
     /// Maximum time that a browser stays signed in to the web pages, however often it is used, in seconds
     /// (60 to 31622400)
-    #[arg(long, env = "BROWSER_SESSION_EXPIRES", global = true, value_name = "SECONDS",
-          default_value = "604800", value_parser = clap::value_parser!(u64).range(60..=31_622_400))]
+    #[arg(long, env = "BROWSER_SESSION_EXPIRES", global = true, value_name = "TIME",
+          default_value = "604800", value_parser = value::seconds(60..=31_622_400))]
     pub browser_session_expires: u64,
 
     /// Time after the password was given during which an access token is fresh, in seconds (1 to 86400). Important
     /// changes require a fresh token
-    #[arg(long, env = "FRESH_TOKEN_EXPIRES", global = true, value_name = "SECONDS",
-          default_value = "900", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    #[arg(long, env = "FRESH_TOKEN_EXPIRES", global = true, value_name = "TIME",
+          default_value = "900", value_parser = value::seconds(1..=86_400))]
     pub fresh_token_expires: u64,
 
     /// Time during which a client can repeat a refresh whose answer was lost, and gets the same refresh token again,
     /// in seconds (0 to 300). A later repetition ends the session
-    #[arg(long, env = "REFRESH_REUSE_LEEWAY", global = true, value_name = "SECONDS",
-          default_value = "10", value_parser = clap::value_parser!(u64).range(0..=300))]
+    #[arg(long, env = "REFRESH_REUSE_LEEWAY", global = true, value_name = "TIME",
+          default_value = "10", value_parser = value::seconds(0..=300))]
     pub refresh_reuse_leeway: u64,
 
     /// Lifetime of an API token that is made without an expiry, in seconds (1 to 315360000). If this is not set, such
     /// a token never expires
-    #[arg(long, env = "API_TOKEN_EXPIRES", global = true, value_name = "SECONDS",
-          value_parser = clap::value_parser!(u64).range(1..=315_360_000))]
+    #[arg(long, env = "API_TOKEN_EXPIRES", global = true, value_name = "TIME",
+          value_parser = value::seconds(1..=315_360_000))]
     pub api_token_expires: Option<u64>,
 
     /// Refuse revoked access tokens before they expire. If this is false, revoking still ends sessions and deletes
@@ -226,25 +239,25 @@ pub struct Config {
 
     /// Maximum age of a server's copy of the revocation list, in seconds (2 to 300). If the copy is older, the server
     /// refuses every token with 503
-    #[arg(long, env = "REVOCATION_MAX_STALENESS", global = true, value_name = "SECONDS",
-          default_value = "5", value_parser = clap::value_parser!(u64).range(2..=300))]
+    #[arg(long, env = "REVOCATION_MAX_STALENESS", global = true, value_name = "TIME",
+          default_value = "5", value_parser = value::seconds(2..=300))]
     pub revocation_max_staleness: u64,
 
     /// Cost of a password hash, as a power of two (10 to 31; in development from 4). Each step doubles the time
     #[arg(long, env = "BCRYPT_COST", global = true, value_name = "COST", default_value = "12",
-          value_parser = clap::value_parser!(u32).range(4..=31))]
+          value_parser = value::number(4..=31_u32))]
     pub bcrypt_cost: u32,
 
     /// Minimum length of a password, in characters (1 to 1024). In development, shorter passwords are accepted with a
     /// warning
     #[arg(long, env = "PASSWORD_MIN_LENGTH", global = true, value_name = "CHARACTERS",
-          default_value = "8", value_parser = clap::value_parser!(u16).range(1..=1024))]
+          default_value = "8", value_parser = value::number(1..=1024_u16))]
     pub password_min_length: u16,
 
     /// Minimum strength of a password: its zxcvbn score, from 0 (every password) to 4 (very hard to guess). In
     /// development, every password is accepted
     #[arg(long, env = "PASSWORD_MIN_SCORE", global = true, value_name = "SCORE",
-          default_value = "2", value_parser = clap::value_parser!(u8).range(0..=4))]
+          default_value = "2", value_parser = value::number(0..=4_u8))]
     pub password_min_score: u8,
 
     /// A file with stolen passwords, which users cannot choose. `tessera breach build` makes it from a list. In
@@ -340,14 +353,42 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// If a server cannot start with a setting, or if a file cannot be read.
-    pub fn complete(mut self) -> Result<Self, ConfigError> {
-        // `APP_SECRET=` in an environment file means that it is not set.
-        self.app_secret = self.app_secret.filter(|secret| !secret.expose().is_empty());
+    /// All reasons why a server cannot start with these settings. A file that cannot be read is one.
+    pub fn complete(mut self) -> Result<Self, Vec<ConfigError>> {
+        let faults = self.complete_all();
+        if faults.is_empty() { Ok(self) } else { Err(faults) }
+    }
+
+    /// Completes the settings as far as possible, and returns what is wrong with them.
+    pub(crate) fn complete_all(&mut self) -> Vec<ConfigError> {
+        let mut faults = Vec::new();
+        let mut note = |outcome: Result<(), ConfigError>| faults.extend(outcome.err());
+        note(self.read_secrets());
+        note(self.mail.complete());
+        self.pages.complete();
+        self.app_secret = self.app_secret.take().filter(|secret| !secret.expose().is_empty());
+        self.app_secret_previous.retain(|secret| !secret.expose().is_empty());
+        let mut refuse = |is_wrong: bool, sentence: &str| {
+            note(if is_wrong { Err(ConfigError::new(sentence)) } else { Ok(()) });
+        };
+        refuse(
+            self.jwt_audiences.contains(&self.jwt_audience),
+            "JWT_AUDIENCES contains JWT_AUDIENCE, whose tokens APP_SECRET signs: remove it there",
+        );
+        refuse(
+            !self.dev && self.clock_file.is_some(),
+            "TESSERA_CLOCK_FILE is set, but it is only for tests: unset it",
+        );
+        refuse(!self.dev && self.bcrypt_cost < 10, "BCRYPT_COST is below 10: set it to 12");
+        faults
+    }
+
+    fn read_secrets(&mut self) -> Result<(), ConfigError> {
         if let Some(file) = &self.database_url_file {
-            self.database_url = read_secret_file("DATABASE_URL_FILE", file)?
-                .parse()
-                .map_err(|error| ConfigError::new(&format!("DATABASE_URL_FILE: {error}")))?;
+            self.database_url =
+                read_secret_file("DATABASE_URL_FILE", file)?.parse().map_err(|fault| {
+                    ConfigError::new(&format!("the URL in DATABASE_URL_FILE {fault}"))
+                })?;
         }
         if let Some(file) = &self.app_secret_file {
             self.app_secret = Some(Secret::new(&read_secret_file("APP_SECRET_FILE", file)?));
@@ -356,26 +397,18 @@ impl Config {
             let secrets = read_secret_file("APP_SECRET_PREVIOUS_FILE", file)?;
             self.app_secret_previous.extend(secrets.split(',').map(Secret::new));
         }
-        self.mail.complete()?;
-        self.pages.complete();
-        self.app_secret_previous.retain(|secret| !secret.expose().is_empty());
-        if self.jwt_audiences.contains(&self.jwt_audience) {
-            let fault = "JWT_AUDIENCES contains JWT_AUDIENCE, whose tokens APP_SECRET signs: remove it there";
-            return Err(ConfigError::new(fault));
-        }
-        if !self.dev && self.clock_file.is_some() {
-            let fault = "TESSERA_CLOCK_FILE is set, but it is only for tests: unset it";
-            return Err(ConfigError::new(fault));
-        }
-        if !self.dev && self.bcrypt_cost < 10 {
-            return Err(ConfigError::new("BCRYPT_COST is below 10: set it to 12"));
-        }
-        Ok(self)
+        Ok(())
     }
 }
 
 fn read_secret_file(name: &str, file: &Path) -> Result<String, ConfigError> {
-    fs::read_to_string(file)
-        .map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
-        .map_err(|error| ConfigError::new(&format!("{name}: the file cannot be read: {error}")))
+    fs::read_to_string(file).map(|text| text.trim_end_matches(['\r', '\n']).to_owned()).map_err(
+        |error| {
+            let file = file.display();
+            ConfigError::new(&format!(
+                "{name} is \"{file}\", and this file cannot be read ({error}): name a file that \
+                 the user of this process can read"
+            ))
+        },
+    )
 }

@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use url::{Host, Url};
 
-const FORM: &str = "must be of the form https://id.example.com";
+const FORM: &str = "must be an http or https URL, such as https://id.example.com";
 
 /// An origin as browsers send it (RFC 6454, section 6.2): scheme and host in lower case, names in
 /// ASCII, no default port.
@@ -46,6 +46,11 @@ impl FromStr for Origin {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.trim() == "*" {
+            return Err(
+                "must name each origin, such as https://app.example.com: there are no wildcards",
+            );
+        }
         let url = parse(text)?;
         if !url.path().trim_matches('/').is_empty() {
             return Err("must be an origin, such as https://app.example.com, without a path");
@@ -66,6 +71,13 @@ impl PublicUrl {
     /// The URL.
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// The host.
+    pub fn host(&self) -> Host {
+        let host =
+            Url::parse(&self.text).ok().and_then(|url| url.host().map(|host| host.to_owned()));
+        host.unwrap_or_else(|| Host::Domain("localhost".to_owned()))
     }
 
     /// The path below which callers reach the server; empty if the URL has none.
@@ -105,7 +117,7 @@ fn parse(text: &str) -> Result<Url, &'static str> {
     let text = text.trim_matches([' ', '\t']);
     let (scheme, rest) = text.split_once("://").ok_or(FORM)?;
     if !["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
-        return Err("must begin with https:// or http://");
+        return Err("must begin with https:// or http://, as https://id.example.com does");
     }
     // The parser of the standard corrects these. An operator who types them makes a mistake.
     let mended = |letter: char| letter.is_control() || letter.is_whitespace() || letter == '\\';

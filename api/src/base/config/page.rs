@@ -16,7 +16,7 @@ pub struct PageSettings {
         global = true,
         value_name = "NAME",
         default_value = "Tessera",
-        value_parser = clap::builder::NonEmptyStringValueParser::new()
+        value_parser = super::value::parse_name
     )]
     pub brand_name: String,
 

@@ -16,7 +16,7 @@ impl Config {
     ///
     /// If the secret is missing or weak and this is not development. The error says how to make a good one.
     pub fn signing_secret(&self) -> Result<Secret, ConfigError> {
-        self.checked_secret(false)
+        self.judged_secret().1
     }
 
     /// Adds the secret that a development server stored beside the database, if no secret is set.
@@ -40,21 +40,44 @@ impl Config {
         Self { app_secret: Some(Secret::new(&random::secret())), mail, ..config }
     }
 
-    /// Checks the secrets, and warns of settings that are accepted but not good for production.
+    /// Checks the secrets, and logs the settings that are accepted but not good for production.
     ///
     /// # Errors
     ///
     /// As [`Config::signing_secret`].
     pub fn check_secrets(&self) -> Result<(), ConfigError> {
-        if !self.dev && self.public_url.is_loopback() {
-            tracing::warn!("PUBLIC_URL is on localhost: set it to the URL that callers use");
-        } else if !self.dev && !self.public_url.is_https() {
-            tracing::warn!(
-                "PUBLIC_URL begins with http://: anyone on the network path can read passwords and tokens; use https://"
-            );
+        let (warnings, secret) = self.judged_secret();
+        for warning in self.warnings().into_iter().chain(warnings) {
+            tracing::warn!("{warning}");
         }
-        self.warn_of_mail();
-        self.checked_secret(true).map(drop)
+        for note in self.database_url.notes() {
+            tracing::info!("{note}");
+        }
+        secret.map(drop)
+    }
+
+    /// Checks the secrets without creating one. Returns a fault and warnings.
+    pub(crate) fn judge_secrets(&self) -> (Vec<String>, Option<ConfigError>) {
+        if self.dev && self.app_secret.is_none() {
+            return (Vec::new(), None);
+        }
+        let (warnings, secret) = self.judged_secret();
+        (warnings, secret.err())
+    }
+
+    /// The settings, other than secrets, that are accepted but not good for production.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if !self.dev && self.public_url.is_loopback() {
+            warnings
+                .push("PUBLIC_URL is on localhost: set it to the URL that callers use".to_owned());
+        } else if !self.dev && !self.public_url.is_https() {
+            let warning = "PUBLIC_URL begins with http://: anyone on the network path can read passwords and \
+                           tokens; use https://";
+            warnings.push(warning.to_owned());
+        }
+        warnings.extend(self.warning_of_mail().map(str::to_owned));
+        warnings
     }
 
     /// Checks the secrets without a warning.
@@ -63,18 +86,19 @@ impl Config {
     ///
     /// As [`Config::signing_secret`].
     pub(crate) fn check_secrets_quietly(&self) -> Result<(), ConfigError> {
-        self.checked_secret(false).map(drop)
+        self.judged_secret().1.map(drop)
     }
 
-    fn checked_secret(&self, warn: bool) -> Result<Secret, ConfigError> {
+    /// Returns the secret, and a warning for each secret that is only accepted.
+    fn judged_secret(&self) -> (Vec<String>, Result<Secret, ConfigError>) {
+        let mut warnings = Vec::new();
         let Some(secret) = &self.app_secret else {
-            return if self.dev {
-                self.kept_secret()
-            } else {
-                Err(ConfigError::new(&format!(
+            let missing = || {
+                ConfigError::new(&format!(
                     "APP_SECRET is not set: {MAKE_SECRET} and set it to the output, or start with --dev"
-                )))
+                ))
             };
+            return (warnings, if self.dev { self.kept_secret() } else { Err(missing()) });
         };
         for (name, secret) in std::iter::once(("APP_SECRET", secret))
             .chain(self.app_secret_previous.iter().map(|secret| ("APP_SECRET_PREVIOUS", secret)))
@@ -88,17 +112,18 @@ impl Config {
                 continue;
             };
             if !self.dev && !may_be_named {
-                return Err(ConfigError::new(&format!("{name} {fault}: {MAKE_SECRET}")));
+                let fault = ConfigError::new(&format!("{name} {fault}: {MAKE_SECRET}"));
+                return (warnings, Err(fault));
             }
-            if warn && !self.dev {
-                tracing::warn!(
+            warnings.push(if self.dev {
+                format!("{name} {fault}: good enough for development only; {MAKE_SECRET}")
+            } else {
+                format!(
                     "{name} {fault}: anyone who guesses it can make tokens; remove it as soon as you can"
-                );
-            } else if warn {
-                tracing::warn!("{name} {fault}: good enough for development only; {MAKE_SECRET}");
-            }
+                )
+            });
         }
-        Ok(secret.clone())
+        (warnings, Ok(secret.clone()))
     }
 
     fn kept_secret(&self) -> Result<Secret, ConfigError> {

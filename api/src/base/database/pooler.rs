@@ -1,11 +1,11 @@
 //! Poolers between Tessera and PostgreSQL, such as PgBouncer.
 
+use std::path::Path;
 use std::time::Duration;
 
 use sea_orm::sqlx;
 use sea_orm::sqlx::postgres::{PgConnectOptions, PgConnection};
 use sea_orm::sqlx::{Connection, Executor, Row};
-use url::Url;
 
 use super::DatabaseUrl;
 
@@ -24,7 +24,7 @@ impl DatabaseUrl {
     /// A sentence for the operator.
     pub(crate) async fn check(&self) -> Result<(), String> {
         let Self::Postgres(server) = self else { return Ok(()) };
-        check_authority(&server.url)?;
+        check_authority(server.authority.as_deref())?;
         if server.behind_pooler {
             return Ok(());
         }
@@ -40,15 +40,11 @@ impl DatabaseUrl {
 }
 
 /// Fails if the file of the parameter `sslrootcert` cannot be read.
-fn check_authority(url: &str) -> Result<(), String> {
-    let url = Url::parse(url).map_err(|error| format!("DATABASE_URL: {error}"))?;
-    let Some((_, file)) = url.query_pairs().find(|(name, _)| name == "sslrootcert") else {
+fn check_authority(authority: Option<&str>) -> Result<(), String> {
+    let Some(file) = authority.filter(|text| !text.starts_with("-----BEGIN")) else {
         return Ok(());
     };
-    if file.starts_with("-----BEGIN") {
-        return Ok(());
-    }
-    std::fs::read(&*file).map(drop).map_err(|error| {
+    std::fs::read(file).map(drop).map_err(|error| {
         format!(
             "the file {file}, which sslrootcert in DATABASE_URL names, cannot be read ({error}): \
              name the certificate of the authority that signed the server's certificate"
@@ -56,14 +52,40 @@ fn check_authority(url: &str) -> Result<(), String> {
     })
 }
 
-/// Returns what to do if PostgreSQL cannot be reached because of this fault.
-pub(crate) fn advice(fault: &str) -> &'static str {
-    if fault.contains("certificate") {
-        return "check that sslrootcert in DATABASE_URL names the certificate of the authority that \
-                signed the server's certificate, and that the server's certificate has the name of \
-                the host in DATABASE_URL";
+/// Returns what to do if the database cannot be reached because of this fault.
+pub(crate) fn advice(url: &DatabaseUrl, fault: &str) -> String {
+    match url {
+        DatabaseUrl::Sqlite(path) => advice_for_file(path),
+        DatabaseUrl::Postgres(_) if fault.contains("certificate") => {
+            "check that sslrootcert in DATABASE_URL names the certificate of the authority that \
+             signed the server's certificate, and that the server's certificate has the name of \
+             the host in DATABASE_URL"
+                .to_owned()
+        }
+        DatabaseUrl::Postgres(_) => {
+            format!("check that it runs and that DATABASE_URL is right; it is {url}")
+        }
     }
-    "check that it runs and that DATABASE_URL is right"
+}
+
+fn advice_for_file(path: &Path) -> String {
+    let tried = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let folder = tried.parent().unwrap_or(&tried);
+    let cause = if folder.is_dir() {
+        "check that this user can write the file and its folder".to_owned()
+    } else {
+        format!("the folder {} does not exist", folder.display())
+    };
+    let slashes = if path.is_relative() {
+        format!(
+            ". In DATABASE_URL, three slashes begin a path in the current folder, and four an \
+             absolute path, such as sqlite:////{}",
+            path.strip_prefix("./").unwrap_or(path).display()
+        )
+    } else {
+        String::new()
+    };
+    format!("the file is {}, and {cause}{slashes}", tried.display())
 }
 
 /// Returns the options without what PgBouncer refuses in its default configuration. PostgreSQL's own value of
@@ -94,35 +116,4 @@ async fn shares_processes(options: &PgConnectOptions) -> Result<bool, sqlx::Erro
 
 async fn process(connection: &mut PgConnection) -> Result<String, sqlx::Error> {
     connection.fetch_one(PROCESS).await?.try_get(0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parsed(url: &str) -> Result<(String, bool), &'static str> {
-        match url.parse()? {
-            DatabaseUrl::Postgres(server) => Ok((server.url, server.behind_pooler)),
-            DatabaseUrl::Sqlite(_) => Err("not PostgreSQL"),
-        }
-    }
-
-    #[test]
-    fn a_url_says_whether_it_leads_to_a_pooler_in_transaction_mode() {
-        let url = "postgres://user@host/database";
-        for (parameters, kept, behind_pooler) in [
-            ("", "", false),
-            ("?pgbouncer=true", "", true),
-            ("?pgbouncer=false", "", false),
-            ("?pgbouncer=true&sslmode=require", "?sslmode=require", true),
-            ("?sslmode=require&pgbouncer=true", "?sslmode=require", true),
-        ] {
-            let expected = (format!("{url}{kept}"), behind_pooler);
-            assert_eq!(parsed(&format!("{url}{parameters}")), Ok(expected), "{parameters}");
-        }
-        for parameters in ["?pgbouncer=yes", "?pgbouncer", "?pgbouncer="] {
-            let error = parsed(&format!("{url}{parameters}")).unwrap_err();
-            assert!(error.contains("pgbouncer=true"), "{error}");
-        }
-    }
 }

@@ -15,6 +15,8 @@ pub enum Code {
     RegisterInvalidPassword,
     /// Users cannot register themselves.
     RegistrationClosed,
+    /// No mail is sent, because no mail server is set up.
+    MailNotSetUp,
     /// Only people who were invited can register.
     RegistrationByInvitation,
     /// The token of an invitation makes no account.
@@ -126,6 +128,12 @@ impl Code {
                 S::FORBIDDEN,
                 "REGISTRATION_CLOSED",
                 "Users cannot register themselves here. Ask an operator for an account.",
+            ),
+            Code::MailNotSetUp => (
+                S::FORBIDDEN,
+                "MAIL_NOT_SET_UP",
+                "This server sends no mail to anybody, because MAIL_URL is not set. Ask an operator to set \
+                 it, or to set a password or verify an address.",
             ),
             Code::RegistrationByInvitation => (
                 S::FORBIDDEN,

@@ -2,6 +2,7 @@
 //! sends no request to another service. It recognises every password of its list, and takes one in 65,536 other
 //! passwords for a stolen one.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -61,17 +62,64 @@ impl Filter {
     }
 }
 
+/// The number of lines after which a list of another kind is recognised.
+const SAMPLE: usize = 1000;
+
+/// Beginnings of files that are not lists of lines.
+const NOT_LINES: [(&[u8], &str); 7] = [
+    (&[0x1f, 0x8b], "compressed with gzip: unpack it first"),
+    (b"PK\x03\x04", "a zip archive: unpack it first"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive: unpack it first"),
+    (b"BZh", "compressed with bzip2: unpack it first"),
+    (&[0xfd, b'7', b'z', b'X', b'Z'], "compressed with xz: unpack it first"),
+    (&[0x28, 0xb5, 0x2f, 0xfd], "compressed with zstd: unpack it first"),
+    (b"tessera breach filter", "a filter already: set BREACH_FILTER to it"),
+];
+
 /// Makes a filter from a list.
 #[derive(Debug, Default)]
-pub struct Builder(Vec<u64>);
+pub struct Builder {
+    keys: Vec<u64>,
+    /// The number of lines of each kind that Tessera cannot compare passwords with.
+    others: BTreeMap<&'static str, usize>,
+}
 
 impl Builder {
     /// Adds a line of a list: a password, or its SHA-1 digest in hexadecimal. A colon and the number of its occurrences
     /// can follow a digest.
-    pub fn take(&mut self, line: &[u8]) {
+    ///
+    /// # Errors
+    ///
+    /// A sentence for the operator, if the list is of another kind: no password would ever match it.
+    pub fn take(&mut self, line: &[u8]) -> Result<(), String> {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if !line.is_empty() {
-            self.0.push(key_of(&listed(line).unwrap_or_else(|| digest_of(line))));
+        if self.keys.is_empty()
+            && let Some((_, what)) = NOT_LINES.iter().find(|(begin, _)| line.starts_with(begin))
+        {
+            return Err(format!("the list is {what}"));
+        }
+        if line.is_empty() {
+            return Ok(());
+        }
+        if let Some(kind) = other_kind(line) {
+            *self.others.entry(kind).or_default() += 1;
+        }
+        self.keys.push(key_of(&listed(line).unwrap_or_else(|| digest_of(line))));
+        if self.keys.len() == SAMPLE { self.require_known_kind() } else { Ok(()) }
+    }
+
+    /// Checks that the list is not of another kind. A few passwords look like a digest.
+    ///
+    /// # Errors
+    ///
+    /// A sentence for the operator, if most lines are digests of another kind.
+    pub fn require_known_kind(&self) -> Result<(), String> {
+        match self.others.iter().max_by_key(|(_, count)| **count) {
+            Some((kind, count)) if *count * 2 > self.keys.len() => Err(format!(
+                "the list contains {kind}: Tessera can use passwords, or SHA-1 digests (40 hexadecimal digits), \
+                 which Have I Been Pwned offers beside NTLM digests"
+            )),
+            _ => Ok(()),
         }
     }
 
@@ -81,7 +129,7 @@ impl Builder {
     ///
     /// A sentence for the operator.
     pub fn write(self, path: &Path) -> Result<usize, String> {
-        let mut keys = self.0;
+        let mut keys = self.keys;
         keys.sort_unstable();
         keys.dedup();
         if keys.is_empty() {
@@ -102,6 +150,26 @@ impl Builder {
             .and_then(|()| fs::rename(&draft, path))
             .map_err(|error| format!("{} cannot be written: {error}", path.display()))?;
         Ok(keys.len())
+    }
+}
+
+/// Returns what a line is, if it is a digest that Tessera cannot compare passwords with.
+fn other_kind(line: &[u8]) -> Option<&'static str> {
+    let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+    let rest = &line[digits..];
+    let is_counted = rest
+        .strip_prefix(b":")
+        .is_some_and(|count| !count.is_empty() && count.iter().all(u8::is_ascii_digit));
+    match digits {
+        _ if line.starts_with(b"$2") || line.starts_with(b"$argon2") => Some("password hashes"),
+        _ if !rest.is_empty() && !is_counted => None,
+        32 => Some("NTLM or MD5 digests (32 hexadecimal digits)"),
+        35 if is_counted => {
+            Some("ends of SHA-1 digests (35 hexadecimal digits, as the range API answers)")
+        }
+        56 | 64 => Some("SHA-256 digests"),
+        96 | 128 => Some("SHA-512 digests"),
+        _ => None,
     }
 }
 
@@ -142,12 +210,13 @@ mod tests {
     fn a_filter_recognises_passwords_and_digests_and_almost_nothing_else() {
         let path = std::env::temp_dir().join(format!("filter-{}", std::process::id()));
         let mut builder = Builder::default();
-        (0..20_000).for_each(|number| builder.take(format!("password{number}").as_bytes()));
-        builder.take(b"with windows' line end\r");
-        builder.take(b"");
+        let mut take = |line: &[u8]| builder.take(line).unwrap_or_else(|fault| panic!("{fault}"));
+        (0..20_000).for_each(|number| take(format!("password{number}").as_bytes()));
+        take(b"with windows' line end\r");
+        take(b"");
         // A digest as published lists have it: that of `hunter2`.
-        builder.take(b"F3BBBD66A63D4BF1747940578EC3D0103530E21D:17043");
-        builder.take(b"password1");
+        take(b"F3BBBD66A63D4BF1747940578EC3D0103530E21D:17043");
+        take(b"password1");
         assert_eq!(builder.write(&path), Ok(20_002));
         let filter = Filter::read(&path).unwrap_or_else(|error| panic!("{error}"));
         let has = |text: &str| filter.contains(&Password::new(text.to_owned()));
@@ -172,6 +241,36 @@ mod tests {
             [&[b'g'; 40][..], &[b'a'; 41], &[b'a'; 39], b"", &[&[b'a'; 40][..], b":"].concat()]
         {
             assert!(listed(line).is_none(), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_list_of_another_kind_is_refused_with_the_reason() {
+        let build = |line: &[u8], count: usize| {
+            let mut builder = Builder::default();
+            builder.take(b"a password")?;
+            (0..count).try_for_each(|_| builder.take(line))?;
+            builder.require_known_kind()
+        };
+        for (line, said) in [
+            (&[b'A'; 32][..], "NTLM"),
+            (b"32ED87BDB5FDC5E9CBA88547376818D4:24230577", "NTLM"),
+            (b"0018A45C4D1DEF81644B54AB7F969B88D65:21", "range API"),
+            (&[b'a'; 64], "SHA-256"),
+            (&[b'a'; 128], "SHA-512"),
+            (b"$2b$12$abcdefghijklmnopqrstuv", "password hashes"),
+        ] {
+            for count in [3, 5000] {
+                let fault = build(line, count).unwrap_err();
+                assert!(fault.contains(said) && fault.contains("SHA-1"), "{fault}");
+            }
+        }
+        // Some passwords look like digests, and some begin with a dollar sign.
+        assert_eq!(build(&[b'a'; 32], 1), Ok(()));
+        assert_eq!(build(&[b'a'; 40], 5000), Ok(()));
+        assert_eq!(build(b"$ecret", 5000), Ok(()));
+        for begin in [&[0x1f, 0x8b, 8][..], b"PK\x03\x04", MAGIC] {
+            assert!(Builder::default().take(begin).is_err());
         }
     }
 }

@@ -20,6 +20,7 @@ pub use authentication::{Authentication, Method};
 pub use breach::{Builder, Filter};
 pub use password::Password;
 
+use std::path::Path;
 use std::sync::OnceLock;
 
 use self::foreign::Foreign;
@@ -65,9 +66,7 @@ impl State {
         if let Some(known) = self.breach_filter.get() {
             return Ok(Some(known));
         }
-        let filter = Filter::read(path).map_err(|fault| {
-            ConfigError::new(&format!("BREACH_FILTER: {}: {fault}", path.display()))
-        })?;
+        let filter = read_breach_filter(path)?;
         Ok(Some(self.breach_filter.get_or_init(|| filter)))
     }
 
@@ -76,6 +75,20 @@ impl State {
     pub(crate) fn dummy_hash(&self) -> &PasswordHash {
         self.hasher.dummy_hash()
     }
+}
+
+/// Checks that the file of `BREACH_FILTER` is a filter, if it is set.
+///
+/// # Errors
+///
+/// [`ConfigError`] if it is not.
+pub(crate) fn check_breach_filter(config: &Config) -> Result<(), ConfigError> {
+    config.breach_filter.as_deref().map_or(Ok(()), |path| read_breach_filter(path).map(drop))
+}
+
+fn read_breach_filter(path: &Path) -> Result<Filter, ConfigError> {
+    Filter::read(path)
+        .map_err(|fault| ConfigError::new(&format!("BREACH_FILTER is {path:?}: {fault}")))
 }
 
 /// Fails if the queue has no room to hash a password of an account. This costs almost nothing, so it comes before the

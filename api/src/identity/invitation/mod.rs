@@ -20,6 +20,7 @@ use crate::base::clock::{self, Timestamp};
 use crate::base::error::{Code, Error, Result};
 use crate::base::hex::hex;
 use crate::base::listing::{Limit, Page};
+use crate::base::mail_address::folded;
 use crate::base::random;
 use crate::base::scope::Scopes;
 use crate::identity::user::{self, Email, Profile};
@@ -283,10 +284,6 @@ pub async fn stands(
     let Some(inviter) = invitation.inviter else { return Ok(true) };
     let inviter = user::by_id_in(connection, inviter).await?.map(|known| known.user);
     Ok(inviter.is_some_and(|user| user.is_superuser && user.may_act(&app.config)))
-}
-
-fn folded(email: &str) -> String {
-    email.to_ascii_lowercase()
 }
 
 fn digest_of(token: &str) -> String {

@@ -278,9 +278,7 @@ pub async fn by_email(database: &Database, email: &str) -> Result<Option<Credent
     if email.contains('\0') || email.len() > 320 {
         return Ok(None);
     }
-    let spellings = spellings(email);
-    let rows = store::find_by_email(database.reader(), &spellings).await?;
-    Ok(first_spelled(rows, &spellings).map(Credentials::from))
+    by_email_in(database.reader(), email).await
 }
 
 /// Returns the row with the first of these spellings. Rows of earlier versions can have one address in several. They stay

@@ -107,6 +107,16 @@ pub enum Act {
     ServiceCreate,
     /// A service was deleted.
     ServiceDelete,
+    /// A user allowed an application to use the account.
+    ConsentGive,
+    /// A user ended the access of an application.
+    ConsentEnd,
+    /// An application got a grant for a code.
+    GrantOpen,
+    /// A grant of an application was ended.
+    GrantEnd,
+    /// A code of an application was used again after it had been exchanged. Its grant ended.
+    CodeReuse,
     /// A signing key was made.
     KeyCreate,
     /// A signing key was retired.

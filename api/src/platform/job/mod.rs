@@ -107,6 +107,15 @@ pub enum Failure {
     Never(String),
 }
 
+impl Failure {
+    /// The reason.
+    pub(crate) fn cause(&self) -> &str {
+        match self {
+            Self::Again(cause) | Self::Never(cause) => cause,
+        }
+    }
+}
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::Again(error.to_string())

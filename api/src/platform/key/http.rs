@@ -89,8 +89,8 @@ impl From<&Jwk> for JwkResponse {
 #[derive(Object)]
 #[oai(rename = "Jwks", example)]
 struct JwksResponse {
-    /// The keys that sign, will sign, or signed tokens that are still valid. The list is empty if `APP_SECRET` signs
-    /// the tokens: a secret is never published.
+    /// The keys that sign, will sign, or signed tokens that are still valid. If `APP_SECRET` signs the tokens of
+    /// sessions, the list has only the keys for clients: a secret is never published.
     keys: Vec<JwkResponse>,
 }
 
@@ -147,7 +147,8 @@ impl Api {
         #[oai(name = "If-None-Match")]
         known: Header<Option<String>>,
     ) -> Published {
-        let keys = app.key.verifier.keys().public().map(JwkResponse::from).collect();
+        let sets = [app.key.verifier.keys(), app.key.clients.verifier.keys()];
+        let keys = sets.iter().flat_map(|set| set.public()).map(JwkResponse::from).collect();
         let set = JwksResponse { keys };
         let text = set.to_json().unwrap_or(Value::Null).to_string();
         let digest = digest::digest(&digest::SHA256, text.as_bytes());

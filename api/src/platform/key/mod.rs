@@ -5,9 +5,15 @@
 //! derived from the secret. Refresh tokens, which only Tessera reads, are always signed with a key that is derived from
 //! the secret for them alone.
 
+mod clients;
 pub(crate) mod http;
 pub(crate) mod jobs;
 mod store;
+
+pub use clients::ClientKeys;
+pub(crate) use clients::{
+    ALGORITHMS as CLIENT_ALGORITHMS, MAX_LIFE as MAX_CLIENT_LIFE, signing_for_clients,
+};
 
 use std::sync::Arc;
 
@@ -39,6 +45,8 @@ pub struct State {
     pub verifier: Arc<Verifier>,
     /// The guard of operations that require a token.
     pub guard: Guard,
+    /// The keys and the verifier for the tokens of clients.
+    pub clients: ClientKeys,
     /// A lock that is held from reading the keys until they are in use. Without it, of two readers at once, the first
     /// could replace newer keys with older ones.
     loading: tokio::sync::Mutex<()>,
@@ -52,6 +60,7 @@ impl State {
     /// [`ConfigError`] if the secret cannot sign tokens.
     pub(crate) fn new(config: &Config, revoked: Arc<RevocationList>) -> Result<Self, ConfigError> {
         let keys = of_settings(config)?;
+        let clients = ClientKeys::new(config, Arc::clone(&revoked));
         let verifier = Verifier::new(keys, config.public_url.as_str(), &config.jwt_audience)
             .of_sessions_alone()
             .more_audiences(config.jwt_audiences.clone())
@@ -61,7 +70,7 @@ impl State {
             if config.blacklist_enabled { verifier.revocations(revoked) } else { verifier };
         let verifier = Arc::new(verifier);
         let guard = Guard::new(Arc::clone(&verifier)).fresh_for(config.fresh_token_expires);
-        Ok(Self { verifier, guard, loading: tokio::sync::Mutex::default() })
+        Ok(Self { verifier, guard, clients, loading: tokio::sync::Mutex::default() })
     }
 }
 
@@ -163,7 +172,7 @@ pub(crate) async fn load(app: &App) -> Result<()> {
     let seals = seals(&app.config)?;
     let rows = store::all(app.database.reader()).await?;
     for (row, state) in with_states(app, &[app.config.jwt_algorithm], &seals, rows, now) {
-        let Some(key) = opened(&seals, &row) else { continue };
+        let Some(key) = opened(&seals, &row).map(Arc::new) else { continue };
         keys = match state {
             Phase::Active => keys.with_access(key),
             Phase::Pending | Phase::Verifying => keys.with_previous(key),
@@ -177,7 +186,7 @@ pub(crate) async fn load(app: &App) -> Result<()> {
         );
     }
     app.key.verifier.replace_keys(keys);
-    Ok(())
+    clients::read(app, &seals, now).await
 }
 
 /// Returns true if there is a key that signs access tokens.
@@ -236,7 +245,7 @@ pub(crate) async fn prepare(app: &App) -> Result<()> {
         }
     }
     if !signs {
-        let row = create(&work, &seals[0], algorithm, now, now).await?;
+        let row = create(&work, &seals[0], ACCESS, algorithm, (now, now)).await?;
         store::note_signing(&*work, &row.kid, now, now).await?;
         tracing::info!(key.id = row.kid, key.algorithm = row.algorithm, "a signing key was made");
     }
@@ -275,9 +284,9 @@ pub async fn reseal(app: &App) -> Result<u64> {
 async fn create(
     transaction: &DatabaseTransaction,
     seal: &Seal,
+    purpose: &str,
     algorithm: SigningAlgorithm,
-    now: Timestamp,
-    active: Timestamp,
+    (now, active): (Timestamp, Timestamp),
 ) -> Result<Model> {
     let fault = |error| Error::because(Code::InternalServerError, error);
     // The search for primes takes a while.
@@ -288,7 +297,7 @@ async fn create(
     let row = Model {
         sealed: seal.seal(&kid, private).into(),
         kid,
-        purpose: ACCESS.to_owned(),
+        purpose: purpose.to_owned(),
         algorithm: algorithm.name().to_owned(),
         created_at: now.millis(),
         active_at: active.millis(),
@@ -310,19 +319,32 @@ fn unsealed(seals: &[Seal], row: &Model) -> Option<Vec<u8>> {
     seals.iter().find_map(|seal| seal.open(&row.kid, row.sealed.expose()))
 }
 
-fn opened(seals: &[Seal], row: &Model) -> Option<Arc<Key>> {
-    let key = Key::from_pkcs8(row.algorithm.parse().ok()?, &unsealed(seals, row)?).ok()?;
-    Some(Arc::new(key))
+fn opened(seals: &[Seal], row: &Model) -> Option<Key> {
+    Key::from_pkcs8(row.algorithm.parse().ok()?, &unsealed(seals, row)?).ok()
 }
 
-/// Returns the rows in the order in which they begin to sign, each with its phase for servers that sign with these
-/// algorithms.
+/// Returns the rows for access tokens in the order in which they begin to sign, each with its phase for servers that
+/// sign with these algorithms.
 fn with_states(
     app: &App,
     algorithms: &[SigningAlgorithm],
     seals: &[Seal],
     rows: Vec<Model>,
     now: Timestamp,
+) -> Vec<(Model, Phase)> {
+    let life = app.revocation.longest_life().max(app.config.access_token_expires);
+    states_of(app, algorithms, seals, rows, now, life)
+}
+
+/// Returns the rows in the order in which they begin to sign, each with its phase for servers that sign with these
+/// algorithms, and whose tokens live for at most `life` seconds.
+fn states_of(
+    app: &App,
+    algorithms: &[SigningAlgorithm],
+    seals: &[Seal],
+    rows: Vec<Model>,
+    now: Timestamp,
+    life: u64,
 ) -> Vec<(Model, Phase)> {
     let readable: Vec<_> = rows.iter().map(|row| unsealed(seals, row).is_some()).collect();
     let active_of = |algorithm: &SigningAlgorithm| {
@@ -336,7 +358,7 @@ fn with_states(
     };
     let active: Vec<_> = algorithms.iter().filter_map(active_of).collect();
     // Tokens of a key can be valid for the lifetime of an access token after the next key began to sign.
-    let life = app.revocation.longest_life().max(app.config.access_token_expires) + MAX_LEEWAY;
+    let life = life + MAX_LEEWAY;
     let over = |row: &Model| {
         let next = active.iter().map(|active| &rows[*active]);
         let mut next = next.filter(|next| next.algorithm == row.algorithm);
@@ -433,7 +455,7 @@ pub(crate) async fn create_next(
     let seals = seals(&app.config)?;
     let now = clock::now();
     let active = if at_once { now } else { now.plus_seconds(PUBLISHED_BEFORE) };
-    let row = create(work, &seals[0], algorithm, now, active).await?;
+    let row = create(work, &seals[0], ACCESS, algorithm, (now, active)).await?;
     work.notify(CHANGED);
     Ok(row.kid)
 }

@@ -9,11 +9,18 @@ use sea_orm::{
 
 use crate::base::clock::Timestamp;
 
-/// Returns the keys that sign access tokens, in the order in which they begin to sign. It leaves out keys of purposes
-/// that this release does not know.
+/// Returns the keys that sign access tokens of sessions, in the order in which they begin to sign.
 pub(super) async fn all(connection: &impl ConnectionTrait) -> Result<Vec<Model>, DbErr> {
+    of_purpose(connection, ACCESS).await
+}
+
+/// Returns the keys of a purpose, in the order in which they begin to sign.
+pub(super) async fn of_purpose(
+    connection: &impl ConnectionTrait,
+    purpose: &str,
+) -> Result<Vec<Model>, DbErr> {
     Entity::find()
-        .filter(Column::Purpose.eq(ACCESS))
+        .filter(Column::Purpose.eq(purpose))
         .order_by_asc(Column::ActiveAt)
         .order_by_asc(Column::CreatedAt)
         .order_by_asc(Column::Kid)

@@ -15,12 +15,13 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantArray};
 
-use self::template::Templates;
+use self::template::{Templates, Words};
 use self::transport::Mailer;
 use crate::app::App;
 use crate::base::config::{Config, ConfigError};
 use crate::base::error::{Code, Result};
 use crate::base::listing::Page;
+use crate::base::random;
 use crate::platform::job::{self, Kind, Waiting};
 use crate::platform::unit_of_work::UnitOfWork;
 
@@ -49,6 +50,35 @@ impl State {
     pub fn sends(&self) -> bool {
         self.mailer.sends()
     }
+}
+
+/// Checks that the mail server answers and takes the user and the password of `MAIL_URL`.
+///
+/// # Errors
+///
+/// A sentence for the operator.
+pub async fn reach(config: &Config) -> Result<(), String> {
+    let mailer = Mailer::of(config).map_err(|error| error.to_string())?;
+    mailer.reach().await
+}
+
+/// Sends a test message.
+///
+/// # Errors
+///
+/// A sentence for the operator.
+pub async fn send_test(config: &Config, to: &str) -> Result<(), String> {
+    let mailer = Mailer::of(config).map_err(|error| error.to_string())?;
+    let url = config.public_url.as_str();
+    let text = format!("This is a test message of Tessera at {url}. Mail from it arrives here.\n");
+    let words = Words {
+        subject: "Test message of Tessera".to_owned(),
+        html: format!("<p>{}</p>\n", text.trim_end()),
+        text,
+    };
+    let letter = Letter::telling(to.to_owned(), Template::Verify, "", Facts::new());
+    let sent = mailer.send(&random::id().to_string(), &letter, words, url).await;
+    sent.map_err(|failure| failure.cause().to_owned())
 }
 
 /// The template of a mail.

@@ -21,8 +21,12 @@ use crate::identity::verification::client::CodeClient;
 use crate::identity::verification::{Proof, Purpose};
 use crate::platform::audit::Actor;
 
-const ASKING: &[Code] =
-    &[Code::UnsupportedMediaType, Code::UnprocessableContent, Code::TooManyAttempts];
+const ASKING: &[Code] = &[
+    Code::MailNotSetUp,
+    Code::UnsupportedMediaType,
+    Code::UnprocessableContent,
+    Code::TooManyAttempts,
+];
 
 /// The errors of each operation, for the OpenAPI document.
 pub(crate) const REFUSALS: &[(&str, &[Code])] = &[

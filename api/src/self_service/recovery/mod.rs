@@ -56,7 +56,8 @@ pub(crate) struct RequestedMail {
 ///
 /// # Errors
 ///
-/// [`Code::TooManyAttempts`] for an IP address that asks too often, whether there is such a user or not.
+/// [`Code::MailNotSetUp`] for every address, if no mail is sent; [`Code::TooManyAttempts`] for an IP address that asks
+/// too often, whether there is such a user or not.
 pub async fn ask(
     app: &App,
     purpose: Purpose,
@@ -65,15 +66,22 @@ pub async fn ask(
     ip: Option<IpAddr>,
     client: Option<Binding>,
 ) -> Result<()> {
+    require_mail(app)?;
     rate_limit::mail::asked(app, purpose.into(), email.as_str(), ip).await?;
-    if !app.mail.sends() {
-        return Ok(());
-    }
     let asked = RequestedMail { email: email.as_str().to_owned(), purpose, ip, by, client };
     let work = UnitOfWork::begin(app).await?;
     job::put_sometime(app, &*work, Kind::Request, &asked, ANSWERED_WITHIN).await?;
     work.commit().await?;
     Ok(())
+}
+
+/// Fails if no mail is sent. This does not depend on the address, so it reveals nothing about accounts.
+///
+/// # Errors
+///
+/// [`Code::MailNotSetUp`].
+pub(crate) fn require_mail(app: &App) -> Result<()> {
+    if app.mail.sends() { Ok(()) } else { Err(Code::MailNotSetUp.into()) }
 }
 
 /// Sends a requested mail, if there is an account that it is for, and it did not get many of its kind recently.

@@ -159,6 +159,9 @@ async fn ask(
 }
 
 fn asked(request: &PageRequest, purpose: Purpose, email: &str, error: Option<&Error>) -> Response {
+    if let Err(refusal) = super::require_mail(&request.app) {
+        return request.refusal(&request.text(place_of(purpose)), refusal);
+    }
     let values = context! { act => place_of(purpose), email };
     request.form("ask.html", values, error)
 }

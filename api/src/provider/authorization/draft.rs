@@ -1,0 +1,201 @@
+//! A request with everything that its checks need to know, and what they found.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use entity::SessionId;
+use serde_json::Value;
+use strum::{EnumString, IntoStaticStr, VariantArray};
+
+use super::claims_request::ClaimsRequest;
+use super::parameters::{Hint, Parameters};
+use super::store;
+use crate::access::session::browser::SignedIn;
+use crate::app::App;
+use crate::base::clock::Timestamp;
+use crate::base::error::{Code, Result};
+use crate::base::scope::Scopes;
+use crate::identity::user::User;
+use crate::provider::client::{self, Checked, Client, Resource, resource};
+
+/// The way in which an answer is sent to the client.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// In the query of its redirect URI.
+    #[default]
+    Query,
+    /// In a form that the browser posts to its redirect URI.
+    FormPost,
+}
+
+impl Mode {
+    /// The names of all modes, for the discovery document.
+    pub const NAMES: [&str; 2] = ["query", "form_post"];
+}
+
+/// A page that a request requires or forbids.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, EnumString, IntoStaticStr, VariantArray,
+)]
+#[strum(serialize_all = "snake_case")]
+pub enum Prompt {
+    /// No page.
+    None,
+    /// A proof of identity, even if somebody is signed in.
+    Login,
+    /// The question for consent, even if it was answered before.
+    Consent,
+    /// The choice of an account. There is one at a time, so the user signs in again.
+    SelectAccount,
+    /// The page for registration.
+    Create,
+}
+
+/// The page on which somebody signs in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignIn {
+    /// The sign-in page.
+    First,
+    /// The sign-in page, although somebody is signed in.
+    Again,
+    /// The page for registration.
+    Register,
+}
+
+/// The session of the browser.
+#[derive(Debug, Clone)]
+pub struct Proof {
+    /// The session.
+    pub session: SessionId,
+    /// The user.
+    pub user: Arc<User>,
+    /// The time when the user last gave the password.
+    pub auth_time: Timestamp,
+}
+
+impl From<&SignedIn> for Proof {
+    fn from(signed_in: &SignedIn) -> Self {
+        let SignedIn { session, user, auth_time, .. } = signed_in;
+        Self { session: *session, user: Arc::clone(user), auth_time: *auth_time }
+    }
+}
+
+/// A request, what was loaded for its checks, and what the checks found.
+pub struct Draft {
+    /// The parameters.
+    pub(super) asked: Parameters,
+    /// The outcome of reading them.
+    pub(super) readable: Checked,
+    /// The time when the request began.
+    pub(super) began: Timestamp,
+    /// The client that the request names, if it exists.
+    pub(super) client: Option<Arc<Client>>,
+    /// The resources that the request names, as far as they exist.
+    pub(super) resources: Vec<Arc<Resource>>,
+    /// The session of the browser, if somebody is signed in.
+    pub(super) proof: Option<Proof>,
+    /// The consent that the user gave the client before.
+    consented: Option<(Scopes, Vec<String>)>,
+    /// `true` if the user has just accepted.
+    pub(super) decided: bool,
+
+    /// The way of the answer.
+    pub(super) mode: Mode,
+    /// The scopes that the client can get.
+    pub(super) scopes: Scopes,
+    /// The words that were dropped, because the client cannot ask for them.
+    pub(super) dropped: Vec<String>,
+    /// The pages that the request requires or forbids.
+    pub(super) prompts: BTreeSet<Prompt>,
+    /// The maximum age of the proof, in seconds.
+    pub(super) max_age: Option<u64>,
+    /// The claims that the client asks for one by one.
+    pub(super) claims: Option<ClaimsRequest>,
+}
+
+impl Draft {
+    /// Loads what the checks of a request need.
+    ///
+    /// # Errors
+    ///
+    /// If the database does not answer.
+    pub(super) async fn load(
+        app: &App,
+        (mut asked, readable): (Parameters, Checked),
+        began: Timestamp,
+        proof: Option<Proof>,
+    ) -> Result<Self> {
+        let client = match &asked.client_id {
+            Some(id) => client::find(app, id).await?,
+            None => None,
+        };
+        let mut resources = Vec::new();
+        for uri in asked.resource.iter().take(MAX_RESOURCES) {
+            resources.extend(resource::find(app, uri).await?);
+        }
+        let consented = match (&proof, &client) {
+            (Some(proof), Some(client)) => {
+                store::consent(app.database.reader(), proof.user.id, client.id).await?
+            }
+            _ => None,
+        };
+        if let (Some(token), Some(client)) = (&asked.id_token_hint, &client) {
+            asked.hint = hint_of(app, token, &client.client_id);
+        }
+        Ok(Self {
+            asked,
+            readable,
+            began,
+            client,
+            resources,
+            proof,
+            consented: consented.map(|row| {
+                (
+                    Scopes::parse(&row.scopes),
+                    serde_json::from_str(&row.resources).unwrap_or_default(),
+                )
+            }),
+            decided: false,
+            mode: Mode::default(),
+            scopes: Scopes::default(),
+            dropped: Vec::new(),
+            prompts: BTreeSet::new(),
+            max_age: None,
+            claims: None,
+        })
+    }
+
+    /// The client, after the check `client`.
+    pub(super) fn client(&self) -> Result<Arc<Client>, super::checks::Stop> {
+        let missing = || super::checks::Stop::from(super::unknown_client());
+        self.client.clone().ok_or_else(missing)
+    }
+
+    /// The scopes and resources that the user has not permitted yet.
+    pub(super) fn missing_consent(&self) -> Vec<String> {
+        let (scopes, resources) = self.consented.clone().unwrap_or_default();
+        let asked = self.scopes.words().into_iter().filter(|word| !scopes.contains(word));
+        let uris = self.asked.resource.iter().filter(|uri| !resources.contains(uri)).cloned();
+        let never = self.consented.is_none().then(String::new);
+        asked.chain(uris).chain(never).collect()
+    }
+
+    /// The parameters as they are sealed. An ID token is long, so only what it says is kept.
+    pub(super) fn sealed(&self) -> Result<Value> {
+        let asked = Parameters { id_token_hint: None, ..self.asked.clone() };
+        Ok(serde_json::to_value(asked).map_err(|_| Code::InternalServerError)?)
+    }
+}
+
+/// The maximum number of resources that are looked up for one request. Later ones count as unknown.
+const MAX_RESOURCES: usize = 8;
+
+/// What an ID token says, if this server issued it to this client. It may have expired.
+fn hint_of(app: &App, token: &str, client_id: &str) -> Option<Hint> {
+    let claims = app.key.clients.verifier.keys().read_id_token(token).ok()?;
+    let text = |name: &str| claims.get(name).and_then(Value::as_str);
+    let is_ours = text("iss") == Some(app.config.public_url.as_str());
+    let is_for_client = text("aud") == Some(client_id);
+    let hint = Hint { sub: text("sub")?.to_owned(), sid: text("sid").map(ToOwned::to_owned) };
+    (is_ours && is_for_client).then_some(hint)
+}

@@ -1,0 +1,28 @@
+//! Consents: permissions that users gave to clients.
+
+use sea_orm::entity::prelude::*;
+
+use crate::{ClientId, UserId};
+
+/// The permission of a user for a client.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "consent")]
+pub struct Model {
+    /// The user.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub user_id: UserId,
+    /// The client.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub client_id: ClientId,
+    /// The scopes that the user permitted, separated by spaces.
+    pub scopes: String,
+    /// The URIs of the resources that the user permitted: a JSON array of texts.
+    pub resources: String,
+    /// The time when the user first consented.
+    pub created_at: i64,
+    /// The time when the user last consented.
+    pub updated_at: i64,
+}
+
+impl ActiveModelBehavior for ActiveModel {}
