@@ -2,9 +2,7 @@
 
 use entity::user::{ActiveModel, Column, Entity, Model};
 use entity::{UserId, former_email, pending_email, profile, unclaimed, user_search};
-use sea_orm::sea_query::{
-    Condition, Expr, ExprTrait, Func, LikeExpr, LockType, OnConflict, SimpleExpr,
-};
+use sea_orm::sea_query::{Condition, Expr, ExprTrait, Func, LockType, OnConflict, SimpleExpr};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, IntoActiveModel,
     JoinType, Order, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select, SelectTwo, Set,
@@ -139,11 +137,6 @@ pub(super) async fn put_search(
 /// those fill a page.
 const LOOKED_AT_FIRST: u64 = 3000;
 
-/// Returns a text as a part of a pattern that matches only this text.
-fn escaped(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
-}
-
 /// Returns users in the order of the unique index on addresses, beginning after the address `after`.
 ///
 /// A search looks at the next users in this order, and then for all users with the text, by an index. So it is fast for
@@ -160,7 +153,7 @@ pub(super) async fn list(
         return rows::first(in_order(backend, listed), limit, connection).await;
     };
     let texts = search::spellings(text);
-    let found = with_one_of(listed, &texts);
+    let found = with_one_of(backend, listed, &texts);
     let end = next_address(connection, after, LOOKED_AT_FIRST).await?;
     let near = end.clone().map(|end| found.clone().filter(folded_email(backend).lte(end)));
     let near = in_order(backend, near.unwrap_or_else(|| found.clone()));
@@ -190,18 +183,18 @@ fn listed(backend: DbBackend, filter: &Filter, after: Option<&str>) -> Select<En
 }
 
 /// Only those of some users who have one of these folded texts in their address, name or surname.
-fn with_one_of(users: Select<Entity>, texts: &[String]) -> Select<Entity> {
+fn with_one_of(backend: DbBackend, users: Select<Entity>, texts: &[String]) -> Select<Entity> {
     let beside = Entity::belongs_to(user_search::Entity)
         .from(Column::Id)
         .to(user_search::Column::UserId)
         .into();
-    let contains = |text: &String| {
-        // The text is not a pattern.
-        let pattern = LikeExpr::new(format!("%{}%", escaped(text))).escape('\\');
-        Expr::col((user_search::Entity, user_search::Column::Text)).like(pattern)
+    // A function, because PostgreSQL would expect few users with a pattern, and would read all texts to find them.
+    let has = match backend {
+        DbBackend::Postgres => r#"strpos("user_search"."text", $1) > 0"#,
+        _ => r#"instr("user_search"."text", ?) > 0"#,
     };
-    let one_of = texts.iter().map(contains).fold(Condition::any(), Condition::add);
-    users.join(JoinType::InnerJoin, beside).filter(one_of)
+    let one_of = texts.iter().map(|text| Expr::cust_with_values(has, [text.clone()]));
+    users.join(JoinType::InnerJoin, beside).filter(one_of.fold(Condition::any(), Condition::add))
 }
 
 fn in_order(backend: DbBackend, users: Select<Entity>) -> SelectTwo<Entity, profile::Entity> {
@@ -587,7 +580,7 @@ mod tests {
             assert!(!plan.contains("TEMP B-TREE") && !plan.contains("SCAN"), "{plan}");
         }
         let texts = ["müller".to_owned()];
-        let found = with_one_of(listed(backend, &Filter::default(), None), &texts);
+        let found = with_one_of(backend, listed(backend, &Filter::default(), None), &texts);
         let near = in_order(backend, found.clone().filter(folded_email(backend).lte("z")));
         let near = plan(&transaction, &near.limit(9)).await;
         assert!(near.starts_with("SEARCH user USING INDEX ix_user_email "), "{near}");
