@@ -192,7 +192,7 @@ pub async fn create(
     if profile != Profile::default() || granted != User::default_scopes() {
         put_profile(connection, id, profile, granted).await?;
     }
-    keep_searchable(connection, &made).await?;
+    search::keep(connection, &made).await?;
     Ok(made)
 }
 
@@ -223,16 +223,8 @@ pub async fn import(
     if profile != Profile::default() || granted != User::default_scopes() {
         put_profile(connection, id, profile, granted).await?;
     }
-    keep_searchable(connection, &made).await?;
+    search::keep(connection, &made).await?;
     Ok(true)
-}
-
-/// Writes the text that a search finds, if the triggers of the database cannot. It comes after the row and the profile.
-async fn keep_searchable(connection: &impl ConnectionTrait, user: &User) -> Result<()> {
-    match search::text_beyond_ascii(user) {
-        Some(text) => Ok(store::put_search(connection, user.id, text).await?),
-        None => Ok(()),
-    }
 }
 
 /// Writes a user's profile, if it has any content.
@@ -458,7 +450,7 @@ pub async fn change(
         return Err(Code::UpdateUserEmailAlreadyExists.into());
     }
     put_profile(connection, user.id, changed.profile.clone(), changed.granted.clone()).await?;
-    keep_searchable(connection, &changed).await?;
+    search::keep(connection, &changed).await?;
     Ok(changed)
 }
 

@@ -1,6 +1,9 @@
 //! The texts that a search of users compares.
 
-use super::User;
+use sea_orm::ConnectionTrait;
+
+use super::{User, store};
+use crate::base::error::Result;
 use crate::base::mail_address;
 
 /// The number of characters of the parts that the index contains.
@@ -26,9 +29,18 @@ pub(super) fn spellings(text: &str) -> Vec<String> {
     if typed == folded { vec![folded] } else { vec![folded, typed] }
 }
 
+/// Writes the text of a user that a search finds, if the triggers of the database cannot. It comes after the row and the
+/// profile.
+pub(super) async fn keep(connection: &impl ConnectionTrait, user: &User) -> Result<()> {
+    match text_beyond_ascii(user) {
+        Some(text) => Ok(store::put_search(connection, user.id, text).await?),
+        None => Ok(()),
+    }
+}
+
 /// Returns the text of a user that a search finds, if the triggers of the database write another one. They fold only
 /// ASCII letters.
-pub(super) fn text_beyond_ascii(user: &User) -> Option<String> {
+fn text_beyond_ascii(user: &User) -> Option<String> {
     let name = user.profile.name.as_deref().unwrap_or_default();
     let surname = user.profile.surname.as_deref().unwrap_or_default();
     let text = format!("{}\n{name}\n{surname}", user.email);
