@@ -139,7 +139,17 @@ impl Operator {
         Self::calling(options, app)
     }
 
-    /// An operator for commands that sign or verify. With the database, they require `APP_SECRET`.
+    /// An operator for commands that decide whether tokens are accepted. With the database, they require `APP_SECRET`
+    /// and read the revocations.
+    pub(crate) async fn with_revocations(options: Options, config: Config) -> Result<Self, String> {
+        let app = match options.url {
+            None => Some(api::open_with_revocations(config).await?),
+            Some(_) => None,
+        };
+        Self::calling(options, app)
+    }
+
+    /// An operator for commands that need the signing keys. With the database, they require `APP_SECRET`.
     pub(crate) async fn with_secret(options: Options, config: Config) -> Result<Self, String> {
         let app =
             if options.url.is_none() { Some(api::open_with_secret(config).await?) } else { None };

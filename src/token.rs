@@ -174,7 +174,7 @@ pub(crate) async fn run(arguments: Arguments, config: Config) -> Result<ExitCode
         Action::Explain { token, options } => {
             // This command only reads, so it must not migrate the schema.
             let config = Config { migrate: Migrate::Check, ..config };
-            let operator = Operator::with_secret(options, config).await?;
+            let operator = Operator::with_revocations(options, config).await?;
             let body = json!({ "token": pasted(&token)? });
             let answer = operator.call(Method::POST, "/admin/tokens/explain", Some(body)).await?;
             let accepted = answer["accepted"] == true;

@@ -51,6 +51,7 @@ pub async fn start(config: Config) -> Result<App, String> {
     // Before the database, because an unusable secret can be refused without a connection.
     config.check_secrets().map_err(fault)?;
     let app = assemble(config).await?;
+    load_revocations(&app).await?;
     app.factor.breach_filter(&app.config).map_err(fault)?;
     app.pages().map_err(fault)?;
     within(revocation::jobs::note_life(&app), "the lifetime of tokens could not be recorded")
@@ -83,7 +84,7 @@ pub fn check_settings(mut config: Config) -> (Vec<String>, Vec<String>) {
     (faults.into_iter().map(fault).collect(), warnings)
 }
 
-/// Prepares a command that reads tokens and keys, like [`start`] but without making a key.
+/// Prepares a command that reads keys, like [`start`] but without making a key and without reading the revocations.
 ///
 /// # Errors
 ///
@@ -94,6 +95,18 @@ pub async fn open_with_secret(config: Config) -> Result<App, String> {
     config.database_url.require_there()?;
     let app = assemble(config).await?;
     within(key::load(&app), "the signing keys could not be read").await?;
+    Ok(app)
+}
+
+/// Prepares a command that decides whether tokens are accepted, like [`open_with_secret`] and with the revocations. Other
+/// commands ask the table about the tokens that they need to know about, because there can be millions of revocations.
+///
+/// # Errors
+///
+/// A sentence for the operator, if a part fails.
+pub async fn open_with_revocations(config: Config) -> Result<App, String> {
+    let app = open_with_secret(config).await?;
+    load_revocations(&app).await?;
     Ok(app)
 }
 
@@ -125,11 +138,15 @@ async fn assemble(config: Config) -> Result<App, String> {
     database.prepare(config.migrate).await?;
     let app = App::new(config, database, notice::State::new(routes::NOTICES)).map_err(fault)?;
     within(notice::begin(&app), "the notices could not be read").await?;
-    // Without a time limit for all revocations, because there can be many. Each answer of the database has a limit.
-    revocation::load(&app, app.database.reader())
-        .await
-        .map_err(|error| format!("the revocations could not be read ({error})"))?;
     Ok(app)
+}
+
+/// Reads the revocations. There is no time limit for all of them, because there can be many. Each answer of the database
+/// has a limit.
+async fn load_revocations(app: &App) -> Result<(), String> {
+    revocation::load(app, app.database.reader())
+        .await
+        .map_err(|error| format!("the revocations could not be read ({error})"))
 }
 
 /// Connects to the database of the settings.

@@ -32,6 +32,7 @@ pub mod session;
 pub mod signing_key;
 pub mod unclaimed;
 pub mod user;
+pub mod user_search;
 
 pub use hidden::Hidden;
 pub use id::{

@@ -33,6 +33,7 @@ mod m20261128_000019_rows_by_user;
 mod m20261128_000020_notice;
 mod m20261128_000021_key_purpose;
 mod m20261128_000022_write_path;
+mod m20261129_000023_user_search;
 mod m20261129_000026_replica_algorithm;
 mod m20261129_000027_invitation;
 mod m20261129_000028_provider;
@@ -64,6 +65,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000020_notice::Migration),
             Box::new(m20261128_000021_key_purpose::Migration),
             Box::new(m20261128_000022_write_path::Migration),
+            Box::new(m20261129_000023_user_search::Migration),
             Box::new(m20261129_000026_replica_algorithm::Migration),
             Box::new(m20261129_000027_invitation::Migration),
             Box::new(m20261129_000028_provider::Migration),

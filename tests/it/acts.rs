@@ -372,7 +372,14 @@ const UNLIMITED: [(&str, &str, &str); 14] = [
 
 /// The operations that change something and have a limit. The document alone does not show it: every operation can
 /// answer 429 to a caller who sends wrong API tokens.
-const LIMITED: [(&str, &str); 29] = [
+const LIMITED: [(&str, &str); 36] = [
+    ("POST", "/admin/clients"),
+    ("POST", "/admin/clients-document"),
+    ("DELETE", "/admin/clients/{client_id}"),
+    ("PATCH", "/admin/clients/{client_id}"),
+    ("POST", "/admin/clients/{client_id}/secrets"),
+    ("POST", "/admin/resources"),
+    ("DELETE", "/admin/resources"),
     ("POST", "/admin/import"),
     ("DELETE", "/admin/invitations/{id}"),
     ("POST", "/admin/invitations/{id}/resend"),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::support::{Answer, PASSWORD, Person, Server, claims_of};
+use crate::support::{Answer, Kind, PASSWORD, Person, Server, claims_of, eventually};
 
 impl Server {
     pub(crate) async fn change(&self, root: &str, id: &str, changes: &Value) -> Answer {
@@ -54,6 +54,10 @@ async fn users_are_listed_by_address_and_can_be_found_by_name() {
         ("nobody", 0),
         ("'", 0),
         ("%C3%89lodie", 1),
+        ("%C3%A9LODIE", 1),
+        ("lodi", 1),
+        ("R.C", 3),
+        ("xyzzy", 0),
         ("%00", 0),
         ("", 4),
     ] {
@@ -61,6 +65,75 @@ async fn users_are_listed_by_address_and_can_be_found_by_name() {
     }
     let odd = "?limit=100&after=%27%20or%201=1%20--";
     assert_eq!(server.listed(&root, odd).await.0.len(), 4);
+}
+
+/// There are more users than a search looks at first, and the users with the text are the last ones.
+#[tokio::test]
+async fn a_search_finds_the_last_of_many_users_in_every_alphabet_by_an_index() {
+    let server = Server::start().await;
+    let root = server.superuser("root").await;
+    let (numbers, id) = match server.database.kind() {
+        Kind::Sqlite => (
+            "with recursive n(i) as (select 1 union all select i + 1 from n where i < 5000)",
+            "printf('00000000-0000-4000-8000-%012d', i)",
+        ),
+        Kind::Postgres => (
+            "with n(i) as (select generate_series(1, 5000))",
+            "'00000000-0000-4000-8000-' || lpad(i::text, 12, '0')",
+        ),
+    };
+    let into =
+        r#"insert into "user" (id, email, hashed_password, is_active, is_superuser, is_verified)"#;
+    let many = format!(
+        "{into} {numbers} select {id}, 'Many' || i || '@user.com', 'x', i > 3, false, false from n"
+    );
+    server.database.execute(&many).await;
+    let profile = format!(
+        "insert into profile (user_id, name) {numbers} select {id}, 'Person' from n where i > 4000"
+    );
+    server.database.execute(&profile).await;
+    let body =
+        json!({ "email": "zz@user.com", "password": PASSWORD, "name": "Zoë", "surname": "MÜLLER" });
+    let zoe = server.post("/auth/register").json(&body).send().await.expect_status(201);
+    let last = ["zz@user.com".to_owned()];
+    for query in ["müller", "MÜLL", "ü", "ÜLLE", "zoË", "zz@", "Z@USER"] {
+        assert_eq!(server.listed(&root, &format!("?q={query}")).await.0, last, "{query}");
+    }
+    for query in ["muller", "zoe", "a\"b c", "ör", "\" OR \"", "user.com%25"] {
+        assert!(server.listed(&root, &format!("?q={query}")).await.0.is_empty(), "{query}");
+    }
+    // A frequent text fills the page from the first users.
+    let (first, next) = server.listed(&root, "?q=MANY&limit=2").await;
+    assert_eq!((&*first[1], next.is_null()), ("Many1001@user.com", false));
+    assert_eq!(server.listed(&root, "?q=person&limit=100").await.0.len(), 100);
+    assert_eq!(server.listed(&root, "?is_active=false").await.0.len(), 3);
+    assert_eq!(server.listed(&root, "?is_active=false&q=many3").await.0, ["Many3@user.com"]);
+    assert_eq!(server.listed(&root, "?is_superuser=true").await.0, ["root@user.com"]);
+    // The search follows every change.
+    let id = zoe.text("id");
+    for (change, found, lost) in [
+        (json!({ "surname": "Şahin" }), "şAHIN", "müller"),
+        (json!({ "name": null }), "ŞAH", "zoë"),
+        (json!({ "email": "yy@user.com" }), "yy@u", "zz@u"),
+        (json!({ "surname": null }), "YY@USER.COM", "şah"),
+    ] {
+        server.change(&root.access, &id, &change).await.expect_status(200);
+        assert_eq!(server.listed(&root, &format!("?q={found}")).await.0.len(), 1, "{found}");
+        assert!(server.listed(&root, &format!("?q={lost}")).await.0.is_empty(), "{lost}");
+    }
+    server.remove(&root.access, &id).await.expect_status(204);
+    assert!(server.listed(&root, "?q=yy@user.com").await.0.is_empty());
+    assert_eq!(server.database.count("user_search").await, 5001);
+    if server.database.kind() == Kind::Postgres {
+        server.database.execute("analyze").await;
+        server.listed(&root, "?q=many4999").await;
+        eventually("PostgreSQL has counted the use of the index", async || {
+            let used =
+                "pg_stat_user_indexes where indexrelname = 'ix_user_search_parts' and idx_scan > 0";
+            server.database.count(used).await == 1
+        })
+        .await;
+    }
 }
 
 #[tokio::test]

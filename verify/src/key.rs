@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256,
@@ -11,7 +12,7 @@ use aws_lc_rs::signature::{
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::{self, PublicKeyUse, ThumbprintHash};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, crypto};
+use jsonwebtoken::{Algorithm, DecodingKey, Header, crypto};
 use serde::Serialize;
 
 use crate::compact::{Parts, TokenHeader, Typ};
@@ -76,6 +77,8 @@ pub struct Jwk(jwk::Jwk);
 pub struct Key {
     id: String,
     header: Header,
+    /// The header as tokens of this key contain it.
+    head: String,
     decoding: DecodingKey,
     signer: Option<Signer>,
     public: Option<Jwk>,
@@ -108,10 +111,10 @@ impl Purpose {
     }
 }
 
-/// The private part of a key. The keys of `jsonwebtoken` would be parsed again for each signature, which for RSA takes
+/// The private part of a key. The keys of `jsonwebtoken` would be set up again for each signature, which for RSA takes
 /// three times as long as the signature itself.
 enum Signer {
-    Hmac(EncodingKey),
+    Hmac(hmac::Key),
     Rsa(Box<RsaKeyPair>),
     Ecdsa(Box<EcdsaKeyPair>),
     Ed25519(Box<Ed25519KeyPair>),
@@ -124,11 +127,10 @@ impl Key {
     /// secret from the `kid` is as hard as guessing it from a token.
     pub fn hs256(secret: &[u8]) -> Self {
         install_library();
-        let encoding = EncodingKey::from_secret(secret);
-        let mut id = crypto::sign(b"tessera key id", &encoding, Algorithm::HS256)
-            .expect("HMAC signs with any key");
+        let prepared = hmac::Key::new(hmac::HMAC_SHA256, secret);
+        let mut id = URL_SAFE_NO_PAD.encode(hmac::sign(&prepared, b"tessera key id"));
         id.truncate(16);
-        let signer = Some(Signer::Hmac(encoding));
+        let signer = Some(Signer::Hmac(prepared));
         Self::new(id, Algorithm::HS256, DecodingKey::from_secret(secret), signer, None)
     }
 
@@ -139,6 +141,7 @@ impl Key {
         let mut key = Self::hs256(&derive(secret, &[REFRESH_TOKENS]));
         key.purpose = Purpose::Refresh;
         key.header.typ = Some(TokenType::Refresh.header().to_owned());
+        key.head = encoded(&key.header);
         key
     }
 
@@ -201,7 +204,8 @@ impl Key {
     ) -> Self {
         let mut header = Header::new(algorithm);
         header.kid = Some(id.clone());
-        Self { id, header, decoding, signer, public, audience: None, purpose: Purpose::Access }
+        let (head, audience, purpose) = (encoded(&header), None, Purpose::Access);
+        Self { id, header, head, decoding, signer, public, audience, purpose }
     }
 
     /// Limits the key to tokens for this audience, so that its holder cannot make tokens for other audiences.
@@ -254,7 +258,7 @@ impl Key {
         if purpose != self.purpose {
             return Err(KeyError);
         }
-        self.sign_as(&self.header, claims)
+        self.sign_as(&self.head, claims)
     }
 
     /// Signs the claims of a grant's access token (RFC 9068), and returns the token in compact form.
@@ -280,18 +284,14 @@ impl Key {
             return Err(KeyError);
         }
         let header = Header { typ: Some(typ.name().to_owned()), ..self.header.clone() };
-        self.sign_as(&header, claims)
+        self.sign_as(&encoded(&header), claims)
     }
 
-    fn sign_as(&self, header: &Header, claims: &impl Serialize) -> Result<String, KeyError> {
+    fn sign_as(&self, head: &str, claims: &impl Serialize) -> Result<String, KeyError> {
         let signer = self.signer.as_ref().ok_or(KeyError)?;
-        if let Signer::Hmac(encoding) = signer {
-            return jsonwebtoken::encode(header, claims, encoding).map_err(|_| KeyError);
-        }
-        let header = serde_json::to_vec(header).map_err(|_| KeyError)?;
         let claims = serde_json::to_vec(claims).map_err(|_| KeyError)?;
-        let mut token =
-            format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+        let mut token = format!("{head}.");
+        URL_SAFE_NO_PAD.encode_string(claims, &mut token);
         let signature = signer.sign(token.as_bytes())?;
         token.push('.');
         URL_SAFE_NO_PAD.encode_string(signature, &mut token);
@@ -325,6 +325,11 @@ impl Key {
             return Err(Refusal::AlgorithmMismatch);
         }
         let signed = parts.signed.as_bytes();
+        if let Some(Signer::Hmac(key)) = &self.signer {
+            let signature = URL_SAFE_NO_PAD.decode(parts.signature);
+            let signature = signature.map_err(|_| Refusal::SignatureInvalid)?;
+            return hmac::verify(key, signed, &signature).map_err(|_| Refusal::SignatureInvalid);
+        }
         match crypto::verify(parts.signature, signed, &self.decoding, algorithm) {
             Ok(true) => Ok(()),
             _ => Err(Refusal::SignatureInvalid),
@@ -341,7 +346,7 @@ impl Signer {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
         let random = SystemRandom::new();
         match self {
-            Signer::Hmac(_) => Err(KeyError),
+            Signer::Hmac(key) => Ok(hmac::sign(key, message).as_ref().to_vec()),
             Signer::Rsa(pair) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
                 pair.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature)
@@ -354,6 +359,10 @@ impl Signer {
             Signer::Ed25519(pair) => Ok(pair.sign(message).as_ref().to_vec()),
         }
     }
+}
+
+fn encoded(header: &Header) -> String {
+    URL_SAFE_NO_PAD.encode(serde_json::to_vec(header).expect("a header is an object of texts"))
 }
 
 /// Installs the library for cryptography. If another crate of the program has already installed one, that one stays:

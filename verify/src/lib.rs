@@ -35,6 +35,7 @@ mod derivation;
 mod explanation;
 mod grant;
 mod guard;
+mod id_map;
 mod jwk;
 mod key;
 mod keyset;

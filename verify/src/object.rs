@@ -36,7 +36,7 @@ impl<'de, T: Members<'de>> Visitor<'de> for ObjectVisitor<T> {
     }
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Strict<T>, A::Error> {
-        let mut seen: HashSet<Cow<'de, str>> = HashSet::new();
+        let mut seen = Seen::default();
         while let Some(Name(name)) = map.next_key::<Name<'de>>()? {
             self.0.take(&name, &mut map)?;
             if !seen.insert(name) {
@@ -44,6 +44,30 @@ impl<'de, T: Members<'de>> Visitor<'de> for ObjectVisitor<T> {
             }
         }
         Ok(Strict(self.0))
+    }
+}
+
+/// The number of names that are compared one by one. This is faster than a table, unless there are many.
+const FEW: usize = 16;
+
+/// The names of the members so far.
+#[derive(Default)]
+struct Seen<'de> {
+    few: Vec<Cow<'de, str>>,
+    others: HashSet<Cow<'de, str>>,
+}
+
+impl<'de> Seen<'de> {
+    /// Adds a name. Returns false if it is already there.
+    fn insert(&mut self, name: Cow<'de, str>) -> bool {
+        if self.few.contains(&name) {
+            return false;
+        }
+        if self.few.len() < FEW {
+            self.few.push(name);
+            return true;
+        }
+        self.others.insert(name)
     }
 }
 

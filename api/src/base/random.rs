@@ -1,5 +1,9 @@
 //! The only module that takes random bytes from the operating system.
 
+use std::hash::{BuildHasher, RandomState};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use aws_lc_rs::rsa::KeySize;
@@ -7,7 +11,7 @@ use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, RsaKeyPair,
 };
 use tessera_verify::SigningAlgorithm;
-use uuid::{NoContext, Uuid};
+use uuid::{Builder, NoContext, Uuid};
 
 use crate::base::clock::Timestamp;
 use crate::base::hex::hex;
@@ -23,6 +27,18 @@ pub fn id() -> Uuid {
 pub fn id_at(time: Timestamp) -> Uuid {
     let nanos = u32::try_from(time.millis().rem_euclid(1000) * 1_000_000).unwrap_or_default();
     Uuid::new_v7(uuid::Timestamp::from_unix(NoContext, time.seconds(), nanos))
+}
+
+/// An id for a request or another thing that log lines name. It is no secret: it follows from a number that is counted
+/// up, by a hash whose key was drawn when the process started. So it costs no call of the operating system, is different
+/// from the ids of other processes, and does not tell how many requests there were.
+pub(crate) fn log_id() -> Uuid {
+    static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let half = |which: u8| u128::from(KEY.hash_one((number, which)));
+    let bits = half(0) << 64 | half(1);
+    Builder::from_random_bytes(bits.to_be_bytes()).into_uuid()
 }
 
 /// Random bytes that cannot be guessed.

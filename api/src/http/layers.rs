@@ -13,6 +13,7 @@ use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use poem::{Body, Endpoint, IntoResponse, Request, Response};
 use poem_openapi::error::ParseParamError;
 use tokio::time::timeout;
+use uuid::fmt::Hyphenated;
 
 use super::cookie::Cookies;
 use super::headers::REQUEST_ID;
@@ -90,7 +91,8 @@ impl<E: Endpoint + 'static> Layers<E> {
             ip: peer_address(&request, &self.app.config),
             request_id: id.to_str().ok().map(ToOwned::to_owned),
         };
-        let call = async move { timeout(ANSWER_WITHIN, routes.call(request)).await };
+        // Boxed, because each layer around a future copies the whole of it.
+        let call = Box::pin(async move { timeout(ANSWER_WITHIN, routes.call(request)).await });
         let call = request_context::within(context, request_context::noting(caller, call));
         // If a caller disconnects, a write must not stop between its commit and the update of memory.
         let called = if reads {
@@ -343,8 +345,11 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
     });
     match given {
         Some(given) => given.clone(),
-        None => HeaderValue::try_from(random::id().to_string())
-            .unwrap_or(HeaderValue::from_static("unknown")),
+        None => {
+            let mut text = [0; Hyphenated::LENGTH];
+            let text = random::log_id().as_hyphenated().encode_lower(&mut text);
+            HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("unknown"))
+        }
     }
 }
 

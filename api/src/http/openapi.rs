@@ -291,6 +291,10 @@ fn oauth_error_schema() -> Value {
             "error": { "description": "A stable code.", "type": "string" },
             "error_description": { "description": "What the code means.", "type": "string" },
         },
+        "example": {
+            "error": "invalid_client",
+            "error_description": "The client could not be authenticated.",
+        },
     })
 }
 

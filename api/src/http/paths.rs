@@ -1,5 +1,7 @@
 //! The routes of pages, and the list of all paths with their methods.
 
+use std::collections::HashMap;
+
 use poem::http::HeaderValue;
 use poem::{IntoEndpoint, Route, RouteMethod, get, post};
 use serde_json::Value;
@@ -55,6 +57,10 @@ const OPEN_OPERATIONS: [&str; 1] = ["/.well-known/jwks.json"];
 pub(crate) struct Paths {
     known: Vec<(String, HeaderValue)>,
     operations: usize,
+    /// The places of paths without a variable.
+    fixed: HashMap<String, usize>,
+    /// The places of paths with a variable, by their number of segments.
+    variable: HashMap<usize, Vec<usize>>,
     /// The paths that pages of every origin can call.
     open: Vec<&'static str>,
 }
@@ -78,7 +84,15 @@ impl Paths {
         let mut known: Vec<_> = operations.filter_map(written).collect();
         let operations = known.len();
         known.extend(pages.filter_map(written));
-        Self { known, operations, open }
+        let (mut fixed, mut variable) = (HashMap::new(), HashMap::<_, Vec<_>>::new());
+        for (place, (pattern, _)) in known.iter().enumerate() {
+            if pattern.contains('{') {
+                variable.entry(segments(pattern)).or_default().push(place);
+            } else {
+                fixed.entry(pattern.clone()).or_insert(place);
+            }
+        }
+        Self { known, operations, fixed, variable, open }
     }
 
     /// Returns true if a path belongs to an operation, so that the answer is for programs.
@@ -105,17 +119,57 @@ impl Paths {
         self.known.get(self.place(path)?)
     }
 
+    /// The place of a path. Like the router, it prefers a path without a variable.
     fn place(&self, path: &str) -> Option<usize> {
-        self.known.iter().position(|(pattern, _)| {
-            let (mut pattern, mut path) = (pattern.split('/'), path.split('/'));
-            loop {
-                match (pattern.next(), path.next()) {
-                    (None, None) => return true,
-                    (Some(known), Some(given)) if known == given => {}
-                    (Some(known), Some(given)) if known.starts_with('{') && !given.is_empty() => {}
-                    _ => return false,
-                }
-            }
+        if let Some(place) = self.fixed.get(path) {
+            return Some(*place);
+        }
+        let candidates = self.variable.get(&segments(path))?;
+        candidates.iter().copied().find(|place| {
+            let (pattern, _) = &self.known[*place];
+            pattern
+                .split('/')
+                .zip(path.split('/'))
+                .all(|(known, given)| known == given || known.starts_with('{') && !given.is_empty())
         })
+    }
+}
+
+fn segments(path: &str) -> usize {
+    path.bytes().filter(|byte| *byte == b'/').count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_without_a_variable_comes_first_and_segments_are_whole() {
+        let document = serde_json::json!({ "paths": {
+            "/": { "get": {} },
+            "/users": { "get": {} },
+            "/users/{id}": { "get": {}, "patch": {} },
+            "/users/me": { "get": {} },
+            "/users/{id}/tokens/{token}": { "delete": {} },
+        } });
+        let paths = Paths::of(&document, &[]);
+        for (path, pattern) in [
+            ("/", Some("/")),
+            ("/users", Some("/users")),
+            ("/users/", None),
+            ("/users/me", Some("/users/me")),
+            ("/users/m", Some("/users/{id}")),
+            ("/users/{id}", Some("/users/{id}")),
+            ("/users/me/", None),
+            ("//users", None),
+            ("/users/1/tokens/2", Some("/users/{id}/tokens/{token}")),
+            ("/users/1/tokens/", None),
+            ("/users/1/token/2", None),
+            ("", None),
+            ("users", None),
+        ] {
+            assert_eq!(paths.pattern(path), pattern, "{path}");
+        }
+        assert_eq!(paths.allowed("/users/1").unwrap(), "GET, PATCH");
     }
 }

@@ -151,7 +151,7 @@ fn warn_of_entry(entry: &[u8], header: ForwardedHeader) {
     static WARNED: OnceAMinute = OnceAMinute::new();
     if WARNED.is_due() {
         tracing::warn!(
-            "a trusted proxy wrote {:?} in {}, which is not an IP address: its caller seems to come from the address \
+            "a trusted proxy wrote {} in {}, which is not an IP address: its caller seems to come from the address \
              of the proxy; let the proxy write the address",
             shown(entry),
             header.name()

@@ -7,11 +7,13 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ipnet::IpNet;
 use tokio::sync::Notify;
 use tokio::time::timeout;
+
+use crate::base::clock::Stopwatch;
 
 /// The time for which a connection may wait for its client, even if others need its place.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
@@ -69,14 +71,14 @@ const STATE_BITS: u32 = 3;
 /// The progress of a connection, which the connection notes and the search for room reads.
 #[derive(Debug)]
 pub(super) struct Progress {
-    began: Instant,
+    began: Stopwatch,
     /// The state, and the milliseconds since `began` when it began.
     word: AtomicU64,
     leave: Notify,
 }
 
 impl Progress {
-    fn new(began: Instant) -> Self {
+    fn new(began: Stopwatch) -> Self {
         let progress = Self { began, word: AtomicU64::new(0), leave: Notify::new() };
         progress.word.store(progress.word_of(State::Idle), Ordering::Relaxed);
         progress
@@ -155,7 +157,7 @@ impl Progress {
     pub(super) fn is_in_flight(&self) -> bool {
         match self.read() {
             (State::Body | State::Working | State::Answering, _) => true,
-            (State::Idle, since) => self.now() - since < millis(PATIENCE),
+            (State::Idle, since) => self.now().saturating_sub(since) < millis(PATIENCE),
             (State::Head | State::Unread | State::Leaving, _) => false,
         }
     }
@@ -202,7 +204,7 @@ pub(super) struct Places {
     capacity: usize,
     /// The networks of proxies, which may have all places: they connect for many clients.
     proxies: Vec<IpNet>,
-    began: Instant,
+    began: Stopwatch,
     taken: Mutex<Taken>,
     freed: Notify,
 }
@@ -276,7 +278,7 @@ impl Places {
         Arc::new(Self {
             capacity,
             proxies,
-            began: Instant::now(),
+            began: Stopwatch::now(),
             taken: Mutex::default(),
             freed: Notify::new(),
         })
@@ -290,7 +292,7 @@ impl Places {
     /// are busy.
     pub(super) async fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
         loop {
-            match self.ask(address) {
+            match self.ask(address, millis(self.began.elapsed())) {
                 Asked::Admitted(place) => return Some(place),
                 Asked::Refused => return None,
                 Asked::Full => {}
@@ -301,11 +303,10 @@ impl Places {
     }
 
     /// A client may have half of the places. Beyond that, a new connection takes the place of its longest waiting one.
-    fn ask(self: &Arc<Self>, address: IpAddr) -> Asked {
+    fn ask(self: &Arc<Self>, address: IpAddr, now: u64) -> Asked {
         let client = client_of(address);
         let address = address.to_canonical();
         let is_proxy = self.proxies.iter().any(|network| network.contains(&address));
-        let now = millis(self.began.elapsed());
         let at_once = self.capacity / FREED_AT_ONCE + 1;
         let mut taken = self.taken();
         let share = (self.capacity / 2).max(1);
@@ -372,7 +373,7 @@ mod tests {
     }
 
     fn place(places: &Arc<Places>, from: &str) -> Place {
-        match places.ask(address(from)) {
+        match places.ask(address(from), LATER) {
             Asked::Admitted(place) => place,
             Asked::Full => panic!("no room for {from}"),
             Asked::Refused => panic!("{from} is refused"),
@@ -389,12 +390,12 @@ mod tests {
         place.progress.word.store(state as u64, Ordering::Relaxed);
     }
 
-    /// Places that began long ago, so that connections can have waited.
+    /// A minute after the beginning.
+    const LATER: u64 = 60_000;
+
     fn places(capacity: usize, proxies: &str) -> Arc<Places> {
         let proxies = proxies.split_whitespace().map(|network| network.parse().unwrap()).collect();
-        let mut places = Places::new(capacity, proxies);
-        Arc::get_mut(&mut places).unwrap().began -= Duration::from_secs(60);
-        places
+        Places::new(capacity, proxies)
     }
 
     fn arrive(place: &Place) {
@@ -418,10 +419,10 @@ mod tests {
         arrive(&busy);
         waiting.iter().for_each(|(_, place)| age(place));
         age(&busy);
-        new.progress.received();
+        new.progress.word.store(LATER << STATE_BITS | State::Head as u64, Ordering::Relaxed);
         let mut fillers = Vec::new();
         for expected in ["body", "head", "idle", "unsent"] {
-            assert!(matches!(places.ask(address("198.51.100.1")), Asked::Full));
+            assert!(matches!(places.ask(address("198.51.100.1"), LATER), Asked::Full));
             let at = waiting.iter().position(|(_, place)| leaves(place)).unwrap();
             let (name, left) = waiting.remove(at);
             assert_eq!(name, expected);
@@ -433,7 +434,7 @@ mod tests {
             fillers.push(place(&places, &format!("198.51.100.{}", fillers.len())));
             arrive(fillers.last().unwrap());
         }
-        assert!(matches!(places.ask(address("198.51.100.9")), Asked::Full));
+        assert!(matches!(places.ask(address("198.51.100.9"), LATER), Asked::Full));
         assert!(![&busy, &new].into_iter().chain(&fillers).any(leaves));
     }
 
@@ -444,7 +445,7 @@ mod tests {
         let many: Vec<_> = (0..3).map(|_| place(&places, "192.0.2.2")).collect();
         let others = [place(&places, "192.0.2.3"), place(&places, "192.0.2.4")];
         [&old].into_iter().chain(&many).chain(&others).for_each(age);
-        assert!(matches!(places.ask(address("192.0.2.5")), Asked::Full));
+        assert!(matches!(places.ask(address("192.0.2.5"), LATER), Asked::Full));
         assert_eq!(many.iter().filter(|place| leaves(place)).count(), 1);
         assert!(!leaves(&old) && !others.iter().any(leaves));
     }
@@ -467,7 +468,7 @@ mod tests {
         let places = places(4, "");
         let busy = [place(&places, "192.0.2.1"), place(&places, "192.0.2.1")];
         busy.iter().for_each(arrive);
-        assert!(matches!(places.ask(address("192.0.2.1")), Asked::Refused));
+        assert!(matches!(places.ask(address("192.0.2.1"), LATER), Asked::Refused));
         arrive(&place(&places, "192.0.2.2"));
     }
 }

@@ -150,28 +150,37 @@ async fn connection(
         .header_read_timeout(HEAD_WITHIN)
         .max_buf_size(MAX_HEAD)
         .serve_connection(TokioIo::new(Watched::new(stream, Arc::clone(progress))), answer);
-    let ended = tokio::select! {
-        ended = poll_fn(|context| connection.poll_without_shutdown(context)) => ended,
+    let first = tokio::select! {
+        ended = poll_fn(|context| connection.poll_without_shutdown(context)) => Some(ended),
         () = progress.left() => return,
-        _ = stopping.changed() => {
-            Pin::new(&mut connection).graceful_shutdown();
-            // A running request is answered, but half a head is not waited for.
-            loop {
-                let end = poll_fn(|context| connection.poll_without_shutdown(context));
-                match timeout(PATIENCE, end).await {
-                    Ok(ended) => break ended,
-                    Err(_) if progress.is_in_flight() => {}
-                    Err(_) => return,
-                }
-            }
-        }
+        _ = stopping.changed() => None,
     };
+    let ended = match first {
+        None => {
+            Pin::new(&mut connection).graceful_shutdown();
+            finished(poll_fn(|context| connection.poll_without_shutdown(context)), progress).await
+        }
+        ended => ended,
+    };
+    let Some(ended) = ended else { return };
     // An error is the client's: a head that cannot be read, which was answered, or a broken connection.
     if progress.is_unread() && !ended.is_err_and(|error| error.is_timeout()) {
         let stream = connection.into_parts().io.into_inner();
         tokio::select! {
             _ = timeout(DISCARD_WITHIN, discard(stream)) => {}
             () = progress.left() => {}
+        }
+    }
+}
+
+/// Waits until a connection of a server that stops has ended. A running request is answered, but half a head is not
+/// waited for; then this returns `None`.
+async fn finished<T>(mut run: impl Future<Output = T> + Unpin, progress: &Progress) -> Option<T> {
+    loop {
+        match timeout(PATIENCE, &mut run).await {
+            Ok(ended) => return Some(ended),
+            Err(_) if progress.is_in_flight() => {}
+            Err(_) => return None,
         }
     }
 }

@@ -343,6 +343,7 @@ fn a_feature_has_files_with_known_names_only() {
             "user/source.rs",
             "user/email.rs",
             "user/previous_email.rs",
+            "user/search.rs",
             "user/pending.rs",
             "user/table.rs",
             "user/website.rs",

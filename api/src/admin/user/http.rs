@@ -326,6 +326,7 @@ impl Api {
     /// Returns users, ordered by e-mail address. `q` finds a part of the address, name or surname, in upper or lower
     /// case. The three flags are filters. Requires the scope `super`.
     #[oai(path = "/users", method = "get", operation_id = "list_users")]
+    #[expect(clippy::too_many_arguments, reason = "each is a parameter of the operation")]
     async fn list(
         &self,
         app: Data<&App>,

@@ -6,6 +6,7 @@ pub(crate) mod http;
 pub(crate) mod jobs;
 pub mod pending;
 pub mod previous_email;
+mod search;
 pub mod source;
 mod store;
 mod website;
@@ -192,6 +193,7 @@ pub async fn create(
     if profile != Profile::default() || granted != User::default_scopes() {
         put_profile(connection, id, profile, granted).await?;
     }
+    search::keep(connection, &made).await?;
     Ok(made)
 }
 
@@ -206,6 +208,7 @@ pub async fn import(
     user: User,
     hash: PasswordHash,
 ) -> Result<bool> {
+    let made = user.clone();
     let User { id, email, is_active, is_superuser, is_verified, profile, granted } = user;
     let hashed_password = hash.0.into();
     let (email, wanted) = (email.clone(), email);
@@ -221,6 +224,7 @@ pub async fn import(
     if profile != Profile::default() || granted != User::default_scopes() {
         put_profile(connection, id, profile, granted).await?;
     }
+    search::keep(connection, &made).await?;
     Ok(true)
 }
 
@@ -447,6 +451,7 @@ pub async fn change(
         return Err(Code::UpdateUserEmailAlreadyExists.into());
     }
     put_profile(connection, user.id, changed.profile.clone(), changed.granted.clone()).await?;
+    search::keep(connection, &changed).await?;
     Ok(changed)
 }
 

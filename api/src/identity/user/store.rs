@@ -1,20 +1,17 @@
 //! The tables `user`, `profile`, `former_email`, `pending_email` and `unclaimed`.
 
 use entity::user::{ActiveModel, Column, Entity, Model};
-use entity::{UserId, former_email, pending_email, profile, unclaimed};
-use sea_orm::sea_query::{
-    Condition, Expr, ExprTrait, Func, LikeExpr, LockType, OnConflict, SimpleExpr,
-};
+use entity::{UserId, former_email, pending_email, profile, unclaimed, user_search};
+use sea_orm::sea_query::{Condition, Expr, ExprTrait, Func, LockType, OnConflict, SimpleExpr};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, IntoActiveModel,
     JoinType, Order, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select, SelectTwo, Set,
     Unchanged,
 };
 
-use super::{Filter, PasswordHash, User};
+use super::{Filter, PasswordHash, User, search};
 use crate::base::clock::Timestamp;
 use crate::base::database::{delete_some, rows};
-use crate::base::mail_address;
 
 type Row = (Model, Option<profile::Model>);
 
@@ -122,62 +119,132 @@ pub(super) async fn delete(connection: &impl ConnectionTrait, id: UserId) -> Res
     Entity::delete_by_id(id).exec(connection).await.map(drop)
 }
 
-/// Returns a text as a part of a pattern that matches only this text.
-fn escaped(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
+/// Writes the text of a user that a search finds.
+pub(super) async fn put_search(
+    connection: &impl ConnectionTrait,
+    user: UserId,
+    text: String,
+) -> Result<(), DbErr> {
+    user_search::Entity::update_many()
+        .col_expr(user_search::Column::Text, Expr::value(text))
+        .filter(user_search::Column::UserId.eq(user))
+        .exec(connection)
+        .await
+        .map(drop)
 }
 
-/// Returns the parts of addresses that a text means: its domain can be typed in another spelling than the stored one.
-fn parts_of_addresses(text: &str) -> Vec<String> {
-    if text.contains('@') {
-        return mail_address::spellings(text);
-    }
-    let ascii = mail_address::ascii_domain(text).filter(|_| !text.is_ascii());
-    std::iter::once(text.to_owned()).chain(ascii).collect()
-}
+/// The number of users among whom a search looks first, in the order of their addresses. If many users have the text,
+/// those fill a page.
+const LOOKED_AT_FIRST: u64 = 3000;
 
 /// Returns users in the order of the unique index on addresses, beginning after the address `after`.
+///
+/// A search looks at the next users in this order, and then for all users with the text, by an index. So it is fast for
+/// frequent and for rare texts. Texts of one or two characters have no index.
 pub(super) async fn list(
     connection: &impl ConnectionTrait,
     filter: &Filter,
     after: Option<&str>,
     limit: u64,
 ) -> Result<Vec<Row>, DbErr> {
-    let Filter { contains, is_active, is_superuser, is_verified } = filter;
-    let folded = folded_email(connection);
-    let mut query = with_profile(Entity::find());
-    if let Some(text) = contains {
-        // Folds the text as the database folds the columns.
-        let text = match connection.get_database_backend() {
-            DbBackend::Postgres => text.to_lowercase(),
-            _ => text.to_ascii_lowercase(),
-        };
-        // The text is not a pattern.
-        let pattern = LikeExpr::new(format!("%{}%", escaped(&text))).escape('\\');
-        let lower = |column: SimpleExpr| SimpleExpr::from(Func::lower(column));
-        let name = lower(Expr::col((profile::Entity, profile::Column::Name)));
-        let surname = lower(Expr::col((profile::Entity, profile::Column::Surname)));
-        let mut wanted =
-            Condition::any().add(name.like(pattern.clone())).add(surname.like(pattern));
-        for part in parts_of_addresses(&text) {
-            let part = LikeExpr::new(format!("%{}%", escaped(&part))).escape('\\');
-            wanted = wanted.add(folded.clone().like(part));
-        }
-        query = query.filter(wanted);
+    let backend = connection.get_database_backend();
+    let listed = listed(backend, filter, after);
+    let Some(text) = &filter.contains else {
+        return rows::first(in_order(backend, listed), limit, connection).await;
+    };
+    let texts = search::spellings(text);
+    let found = with_one_of(backend, listed, &texts);
+    let end = next_address(connection, after, LOOKED_AT_FIRST).await?;
+    let near = end.clone().map(|end| found.clone().filter(folded_email(backend).lte(end)));
+    let near = in_order(backend, near.unwrap_or_else(|| found.clone()));
+    let users = rows::first(near, limit, connection).await?;
+    if end.is_none() || u64::try_from(users.len()).is_ok_and(|count| count >= limit) {
+        return Ok(users);
     }
-    for (column, wanted) in [
-        (Column::IsActive, is_active),
-        (Column::IsSuperuser, is_superuser),
-        (Column::IsVerified, is_verified),
-    ] {
-        if let Some(wanted) = wanted {
-            query = query.filter(column.eq(*wanted));
-        }
+    let all = by_index(backend, found.clone(), &texts);
+    rows::first(all.unwrap_or_else(|| in_order(backend, found)), limit, connection).await
+}
+
+/// The users with the flags of a filter, beginning after an address.
+fn listed(backend: DbBackend, filter: &Filter, after: Option<&str>) -> Select<Entity> {
+    let flags = [
+        (Column::IsActive, filter.is_active),
+        (Column::IsSuperuser, filter.is_superuser),
+        (Column::IsVerified, filter.is_verified),
+    ];
+    let users = flags.into_iter().fold(Entity::find(), |users, (column, wanted)| match wanted {
+        Some(wanted) => users.filter(column.eq(wanted)),
+        None => users,
+    });
+    match after {
+        Some(after) => users.filter(folded_email(backend).gt(after.to_ascii_lowercase())),
+        None => users,
     }
-    if let Some(after) = after {
-        query = query.filter(folded.clone().gt(after.to_ascii_lowercase()));
+}
+
+/// Only those of some users who have one of these folded texts in their address, name or surname.
+fn with_one_of(backend: DbBackend, users: Select<Entity>, texts: &[String]) -> Select<Entity> {
+    let beside = Entity::belongs_to(user_search::Entity)
+        .from(Column::Id)
+        .to(user_search::Column::UserId)
+        .into();
+    // A function, because PostgreSQL would expect few users with a pattern, and would read all texts to find them.
+    let has = match backend {
+        DbBackend::Postgres => r#"strpos("user_search"."text", $1) > 0"#,
+        _ => r#"instr("user_search"."text", ?) > 0"#,
+    };
+    let one_of = texts.iter().map(|text| Expr::cust_with_values(has, [text.clone()]));
+    users.join(JoinType::InnerJoin, beside).filter(one_of.fold(Condition::any(), Condition::add))
+}
+
+fn in_order(backend: DbBackend, users: Select<Entity>) -> SelectTwo<Entity, profile::Entity> {
+    QueryOrder::order_by(with_profile(users), folded_email(backend), Order::Asc)
+}
+
+/// Finds users with one of these folded texts by the index of parts of texts. Returns `None` if a text is shorter than a
+/// part.
+fn by_index(
+    backend: DbBackend,
+    users: Select<Entity>,
+    texts: &[String],
+) -> Option<SelectTwo<Entity, profile::Entity>> {
+    let mut candidates = Condition::any();
+    for text in texts {
+        let parts = search::parts(text)?;
+        candidates = candidates.add(match backend {
+            DbBackend::Postgres => {
+                let has_parts = r#"search_parts("user_search"."text") @> search_parts($1)"#;
+                Expr::cust_with_values(has_parts, [text.clone()])
+            }
+            _ => {
+                let has_parts = r#""user_search"."number" in (select rowid from user_search_index
+                    where user_search_index match ?)"#;
+                Expr::cust_with_values(has_parts, [parts])
+            }
+        });
     }
-    rows::first(QueryOrder::order_by(query, folded, Order::Asc), limit, connection).await
+    // No index has this order. So the database looks up the users that it finds, and does not read all in order.
+    let order = match backend {
+        DbBackend::Postgres => r#"lower("user"."email" collate "C") || ''"#,
+        _ => r#"lower("user"."email") || ''"#,
+    };
+    let users = with_profile(users.filter(candidates));
+    Some(QueryOrder::order_by(users, Expr::cust(order), Order::Asc))
+}
+
+/// Returns the address at a place behind `after`, in the order of the index. `None` if there are fewer.
+async fn next_address(
+    connection: &impl ConnectionTrait,
+    after: Option<&str>,
+    place: u64,
+) -> Result<Option<String>, DbErr> {
+    let backend = connection.get_database_backend();
+    let next = listed(backend, &Filter::default(), after)
+        .select_only()
+        .expr(folded_email(backend))
+        .limit(1)
+        .offset(place.saturating_sub(1));
+    QueryOrder::order_by(next, folded_email(backend), Order::Asc).into_tuple().one(connection).await
 }
 
 pub(super) async fn count(connection: &impl ConnectionTrait) -> Result<u64, DbErr> {
@@ -185,8 +252,8 @@ pub(super) async fn count(connection: &impl ConnectionTrait) -> Result<u64, DbEr
 }
 
 /// Returns the address as the unique index contains it.
-fn folded_email(connection: &impl ConnectionTrait) -> SimpleExpr {
-    match connection.get_database_backend() {
+fn folded_email(backend: DbBackend) -> SimpleExpr {
+    match backend {
         DbBackend::Postgres => Expr::cust(r#"lower("user"."email" collate "C")"#),
         _ => Func::lower(Expr::col((Entity, Column::Email))).into(),
     }
@@ -198,7 +265,7 @@ pub(super) async fn find_by_email(
     connection: &impl ConnectionTrait,
     spellings: &[String],
 ) -> Result<Vec<Row>, DbErr> {
-    let column = folded_email(connection);
+    let column = folded_email(connection.get_database_backend());
     let found = Entity::find().filter(column.is_in(spellings.iter().cloned()));
     rows::all(with_profile(found), connection).await
 }
@@ -470,4 +537,57 @@ pub(super) async fn forget_former(
     digest: &str,
 ) -> Result<(), DbErr> {
     former_email::Entity::delete_by_id(digest).exec(connection).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use sea_orm::{Database, FromQueryResult, QueryTrait, Statement, TransactionTrait};
+
+    use super::*;
+
+    #[derive(FromQueryResult)]
+    struct Step {
+        detail: String,
+    }
+
+    /// The steps in which SQLite answers a query, on tables without any statistics.
+    async fn plan(connection: &impl ConnectionTrait, query: &impl QueryTrait) -> String {
+        let sql = query.build(DbBackend::Sqlite).to_string();
+        let explain =
+            Statement::from_string(DbBackend::Sqlite, format!("explain query plan {sql}"));
+        let steps = Step::find_by_statement(explain).all(connection).await.unwrap();
+        steps.into_iter().map(|step| step.detail).collect::<Vec<_>>().join("; ")
+    }
+
+    #[tokio::test]
+    async fn sqlite_lists_and_finds_users_by_an_index() {
+        let connection = Database::connect("sqlite::memory:").await.unwrap();
+        let transaction = connection.begin().await.unwrap();
+        migration::up(&transaction).await.unwrap();
+        let backend = DbBackend::Sqlite;
+        let of = |filter: &Filter| in_order(backend, listed(backend, filter, Some("a"))).limit(9);
+        for (filter, index) in [
+            (Filter::default(), "ix_user_email"),
+            (Filter { is_active: Some(false), ..Filter::default() }, "ix_user_is_active_email"),
+            (
+                Filter { is_superuser: Some(true), ..Filter::default() },
+                "ix_user_is_superuser_email",
+            ),
+            (Filter { is_verified: Some(true), ..Filter::default() }, "ix_user_is_verified_email"),
+        ] {
+            let plan = plan(&transaction, &of(&filter)).await;
+            assert!(plan.starts_with(&format!("SEARCH user USING INDEX {index} ")), "{plan}");
+            assert!(!plan.contains("TEMP B-TREE") && !plan.contains("SCAN"), "{plan}");
+        }
+        let texts = ["müller".to_owned()];
+        let found = with_one_of(backend, listed(backend, &Filter::default(), None), &texts);
+        let near = in_order(backend, found.clone().filter(folded_email(backend).lte("z")));
+        let near = plan(&transaction, &near.limit(9)).await;
+        assert!(near.starts_with("SEARCH user USING INDEX ix_user_email "), "{near}");
+        assert!(!near.contains("SCAN"), "{near}");
+        let found = by_index(backend, found, &texts).unwrap();
+        let found = plan(&transaction, &found.limit(9)).await;
+        assert!(found.contains("SEARCH user_search USING INTEGER PRIMARY KEY"), "{found}");
+        assert!(found.contains("VIRTUAL TABLE INDEX") && !found.contains("SCAN user;"), "{found}");
+    }
 }

@@ -6,18 +6,25 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use entity::revocation::{LIFT, SESSION, TOKEN, USER};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use sea_orm::{ConnectionTrait, DbErr};
 use tessera_verify::{Revocation, RevocationList};
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::store::{self, Row};
+use super::store::{self, Packed, Row};
 use crate::app::App;
 use crate::base::clock::{self, Stopwatch, Timestamp};
 use crate::base::error::{Code, Error, Result};
 
 /// The number of rows that are read at once.
 const BATCH: u64 = 20_000;
+
+/// The number of batches that are read at the same time when a server starts.
+const BATCHES_AT_ONCE: usize = 4;
+
+/// Rows are read in the order of the sequence if at least one in this number is needed.
+const SPARSE: i64 = 4;
 
 /// The time that a server waits for a batch, at its start and later.
 const START_WITHIN: Duration = Duration::from_secs(8);
@@ -147,19 +154,16 @@ async fn load_within(app: &App, connection: &impl ConnectionTrait, within: Durat
     let since = in_time(within, drop_time(app, connection)).await?;
     let mut began = Stopwatch::start();
     let last = in_time(within, store::last(connection)).await?;
-    let (mut count, mut last_logged) = (0, began);
     if let Some(last) = &last {
-        let mut after = (Timestamp::from_millis(0).plus_seconds(since).millis() - 1, i64::MAX);
-        loop {
-            let rows = store::lasting(connection, after, last.seq, BATCH);
-            let rows = in_time(within, rows).await?;
-            let Some(end) = rows.last().map(|row| (row.until, row.seq)) else { break };
-            (after, count) = (end, count + rows.len());
-            known.apply(rows.into_iter().filter(covers).filter_map(entry));
-            if last_logged.elapsed() > LOG_EVERY {
-                tracing::info!(revocations = count, "revocations are being read");
-                last_logged = Stopwatch::start();
+        let since = Timestamp::from_millis(0).plus_seconds(since).millis();
+        let counting = store::count_lasting(connection, since);
+        let (count, first) = in_time(within, counting).await?;
+        match first {
+            Some(first) if last.seq - first < count.saturating_mul(SPARSE) => {
+                load_dense(app, connection, within, (first, last.seq), since).await?;
             }
+            Some(_) => load_sparse(app, connection, within, since, last.seq).await?,
+            None => {}
         }
         // Reading many rows took its time. The rows that came meanwhile are read next.
         began = Stopwatch::start();
@@ -167,6 +171,106 @@ async fn load_within(app: &App, connection: &impl ConnectionTrait, within: Durat
     known.list.recall(since);
     known.move_to(last);
     catch_up(app, connection, within, began).await.map(drop)
+}
+
+/// Reads rows that are mostly needed: several parts of the sequence at the same time, each as few texts. An entry gets
+/// the latest `until` of its part, so memory can keep it for a little longer than needed.
+async fn load_dense(
+    app: &App,
+    connection: &impl ConnectionTrait,
+    within: Duration,
+    (first, last): (i64, i64),
+    since: i64,
+) -> Result<()> {
+    let step = BATCH.cast_signed();
+    let parts = (0..=(last - first) / step).map(|part| {
+        let first = first + part * step;
+        in_time(within, store::packed(connection, (first, last.min(first + step - 1)), since))
+    });
+    let mut parts = stream::iter(parts.collect::<Vec<_>>()).buffer_unordered(BATCHES_AT_ONCE);
+    let (mut progress, mut entries) = (Progress::new(), Vec::new());
+    while let Some(packed) = parts.try_next().await? {
+        let before = entries.len();
+        packed.iter().for_each(|packed| unpack(packed, &mut entries));
+        progress.add(entries.len() - before);
+        // The list takes many at once faster.
+        if entries.len() > app.revocation.list.len() / 8 {
+            app.revocation.list.extend(entries.drain(..));
+        }
+    }
+    app.revocation.list.extend(entries);
+    Ok(())
+}
+
+/// Reads rows of which most are not needed, in the order of an index that leaves those out.
+async fn load_sparse(
+    app: &App,
+    connection: &impl ConnectionTrait,
+    within: Duration,
+    since: i64,
+    last: i64,
+) -> Result<()> {
+    let mut after = (since - 1, i64::MAX);
+    let mut progress = Progress::new();
+    loop {
+        let rows = in_time(within, store::lasting(connection, after, last, BATCH)).await?;
+        let Some(end) = rows.last().map(|row| (row.until, row.seq)) else { return Ok(()) };
+        after = end;
+        progress.add(rows.len());
+        app.revocation.apply(rows.into_iter().filter(covers).filter_map(entry));
+    }
+}
+
+/// The progress of a long read, which is logged now and then.
+struct Progress {
+    count: usize,
+    last_logged: Stopwatch,
+}
+
+impl Progress {
+    fn new() -> Self {
+        Self { count: 0, last_logged: Stopwatch::start() }
+    }
+
+    fn add(&mut self, count: usize) {
+        self.count += count;
+        if self.last_logged.elapsed() > LOG_EVERY {
+            tracing::info!(revocations = self.count, "revocations are being read");
+            self.last_logged = Stopwatch::start();
+        }
+    }
+}
+
+/// The ids in a text in which each has 36 characters. One that is invalid is `None`.
+fn ids(text: &Option<String>) -> impl Iterator<Item = Option<Uuid>> {
+    let text = text.as_deref().unwrap_or_default().as_bytes();
+    text.chunks(36).map(|id| Uuid::try_parse_ascii(id).ok())
+}
+
+/// Adds the entries of many rows to others, and logs how many rows it ignored.
+fn unpack(packed: &Packed, entries: &mut Vec<Revocation>) {
+    let until = Timestamp::from_millis(packed.until.unwrap_or_default()).seconds();
+    let mut ignored = packed.others;
+    let mut add = |entry: Option<Revocation>| match entry {
+        Some(entry) => entries.push(entry),
+        None => ignored += 1,
+    };
+    ids(&packed.tokens).for_each(|jti| add(jti.map(|jti| Revocation::token(jti, until))));
+    ids(&packed.sessions).for_each(|sid| add(sid.map(|sid| Revocation::session(sid, until))));
+    for user in packed.users.as_deref().unwrap_or_default().split(',').filter(|one| !one.is_empty())
+    {
+        let parts = user.split_at_checked(36);
+        add(parts.and_then(|(sub, at)| {
+            let at = at.parse::<i64>().ok()?.max(0).unsigned_abs();
+            Some(Revocation::user(Uuid::try_parse(sub).ok()?, at, until))
+        }));
+    }
+    if ignored > 0 {
+        tracing::error!(
+            revocations = ignored,
+            "revocations are ignored, because their kinds are unknown or their ids are invalid"
+        );
+    }
 }
 
 /// Reads the rows that were committed since the last time. Returns true if the table had another history and was read
