@@ -7,15 +7,7 @@ use crate::support::{PASSWORD, Server, operations};
 #[tokio::test]
 async fn refusals_of_the_framework_have_our_format() {
     let server = Server::start().await;
-    for path in [
-        "/nope",
-        "/authentication",
-        "/auth/jwt",
-        "//users/me",
-        "/docs/x",
-        "/%00",
-        "/é",
-    ] {
+    for path in ["/nope", "/authentication", "/auth/jwt", "//users/me", "/docs/x", "/%00", "/é"] {
         let answer = server.get(path).send().await.expect_refusal(404, "Not Found");
         assert_eq!(answer.header("content-type"), "application/json", "{path}");
     }

@@ -323,7 +323,8 @@ fn commands_that_only_read_do_not_create_a_database() {
         looking.args(arguments).env("APP_SECRET", crate::support::SECRET);
         let output = looking.output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{arguments:?}");
-        let missing = format!("there is no database {}", folder.path().join("tessera.db").display());
+        let missing =
+            format!("there is no database {}", folder.path().join("tessera.db").display());
         assert!(fault(&output).contains(&missing), "{}", fault(&output));
         assert!(std::fs::read_dir(folder.path()).unwrap().next().is_none(), "{arguments:?}");
     }

@@ -114,7 +114,7 @@ impl Purpose {
 /// The private part of a key. The keys of `jsonwebtoken` would be set up again for each signature, which for RSA takes
 /// three times as long as the signature itself.
 enum Signer {
-    Hmac(hmac::Key),
+    Hmac(Box<hmac::Key>),
     Rsa(Box<RsaKeyPair>),
     Ecdsa(Box<EcdsaKeyPair>),
     Ed25519(Box<Ed25519KeyPair>),
@@ -130,7 +130,7 @@ impl Key {
         let prepared = hmac::Key::new(hmac::HMAC_SHA256, secret);
         let mut id = URL_SAFE_NO_PAD.encode(hmac::sign(&prepared, b"tessera key id"));
         id.truncate(16);
-        let signer = Some(Signer::Hmac(prepared));
+        let signer = Some(Signer::Hmac(Box::new(prepared)));
         Self::new(id, Algorithm::HS256, DecodingKey::from_secret(secret), signer, None)
     }
 

@@ -278,7 +278,7 @@ impl Places {
         Arc::new(Self {
             capacity,
             proxies,
-            began: Stopwatch::now(),
+            began: Stopwatch::start(),
             taken: Mutex::default(),
             freed: Notify::new(),
         })
