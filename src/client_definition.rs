@@ -24,61 +24,61 @@ pub(crate) struct Definition {
     #[arg(long, conflicts_with = "auth_method")]
     public: bool,
     /// The way to send the secret: client_secret (either way), client_secret_basic or client_secret_post; or none
-    #[arg(long, value_name = "METHOD")]
+    #[arg(hide_short_help = true, long, value_name = "METHOD")]
     auth_method: Option<String>,
     /// The grant types: authorization_code, refresh_token, client_credentials
-    #[arg(long, value_name = "TYPES", value_delimiter = ',')]
+    #[arg(hide_short_help = true, long, value_name = "TYPES", value_delimiter = ',')]
     grant: Vec<String>,
     /// The scopes that it can ask for
-    #[arg(long, value_name = "SCOPES", value_delimiter = ',')]
+    #[arg(hide_short_help = true, long, value_name = "SCOPES", value_delimiter = ',')]
     scope: Vec<String>,
     /// Ask nobody for consent
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     trusted: Option<bool>,
     /// PKCE: required or optional
-    #[arg(long, value_name = "WHEN")]
+    #[arg(hide_short_help = true, long, value_name = "WHEN")]
     pkce: Option<String>,
     /// Only users with one of these scopes can sign in
-    #[arg(long, value_name = "SCOPES", value_delimiter = ',')]
+    #[arg(hide_short_help = true, long, value_name = "SCOPES", value_delimiter = ',')]
     only: Vec<String>,
     /// Only users with a verified address can sign in
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(hide_short_help = true, long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     verified_email: Option<bool>,
     /// The algorithm of ID tokens: RS256, ES256 or EdDSA
-    #[arg(long, value_name = "ALGORITHM")]
+    #[arg(hide_short_help = true, long, value_name = "ALGORITHM")]
     id_token_alg: Option<String>,
     /// The algorithm of access tokens: RS256, ES256 or EdDSA
-    #[arg(long, value_name = "ALGORITHM")]
+    #[arg(hide_short_help = true, long, value_name = "ALGORITHM")]
     access_token_alg: Option<String>,
     /// The lifetime of ID tokens, in seconds
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(hide_short_help = true, long, value_name = "SECONDS")]
     id_token_lifetime: Option<u64>,
     /// The lifetime of access tokens, in seconds
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(hide_short_help = true, long, value_name = "SECONDS")]
     access_token_lifetime: Option<u64>,
     /// The claims of scopes that ID tokens contain: all or minimal
-    #[arg(long, value_name = "WHICH")]
+    #[arg(hide_short_help = true, long, value_name = "WHICH")]
     id_token_claims: Option<String>,
     /// The `aud` of access tokens if a request names no resource
-    #[arg(long, value_name = "AUDIENCES", value_delimiter = ',')]
+    #[arg(hide_short_help = true, long, value_name = "AUDIENCES", value_delimiter = ',')]
     audience: Vec<String>,
     /// The resources that it can ask for
-    #[arg(long, value_name = "URIS", value_delimiter = ',')]
+    #[arg(hide_short_help = true, long, value_name = "URIS", value_delimiter = ',')]
     resource: Vec<String>,
     /// The resources that it is the API of
-    #[arg(long, value_name = "URIS", value_delimiter = ',')]
+    #[arg(hide_short_help = true, long, value_name = "URIS", value_delimiter = ',')]
     serves: Vec<String>,
     /// The tokens that it can introspect: own, served or any
-    #[arg(long, value_name = "WHICH")]
+    #[arg(hide_short_help = true, long, value_name = "WHICH")]
     introspects: Option<String>,
     /// Allow plain HTTP to other machines in redirect URIs
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(hide_short_help = true, long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     insecure_http: Option<bool>,
     /// A claim of ID tokens and userinfo with its source, such as groups=words(group:); can be repeated
-    #[arg(long, value_name = "NAME=SOURCE", value_parser = claim)]
+    #[arg(hide_short_help = true, long, value_name = "NAME=SOURCE", value_parser = claim)]
     claim: Vec<(String, String)>,
     /// A claim of access tokens with its source; can be repeated
-    #[arg(long, value_name = "NAME=SOURCE", value_parser = claim)]
+    #[arg(hide_short_help = true, long, value_name = "NAME=SOURCE", value_parser = claim)]
     access_token_claim: Vec<(String, String)>,
 }
 

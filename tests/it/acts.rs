@@ -353,7 +353,7 @@ async fn renewals_of_a_cookie_have_a_limit() {
 }
 
 /// The operations that change something and have no limit, with the reason why they are bounded.
-const UNLIMITED: [(&str, &str, &str); 14] = [
+const UNLIMITED: [(&str, &str, &str); 15] = [
     ("POST", "/auth/jwt/refresh", "changes the row of its session, and adds none"),
     ("POST", "/auth/jwt/logout", "ends a session that lives"),
     ("POST", "/auth/jwt/logout-all", "ends the session that it is asked from"),
@@ -365,6 +365,7 @@ const UNLIMITED: [(&str, &str, &str); 14] = [
     ("POST", "/auth/introspect", "writes nothing"),
     ("POST", "/auth/tokens/check", "writes nothing"),
     ("POST", "/admin/tokens/explain", "writes nothing"),
+    ("POST", "/admin/authorization-checks", "writes nothing"),
     ("DELETE", "/users/me/pending-email", "takes back a change of address, and those are limited"),
     ("DELETE", "/users/me/previous-emails", "takes back what such a change has sent"),
     ("DELETE", "/users/me", "ends the account"),

@@ -365,7 +365,8 @@ async fn tessera_answers_the_recorded_exchanges_as_fastapi_users_does() {
     recorded.next("DELETE /users/me").differs(&send(delete("/users/me")).await, 409, why);
     let why = "superusers can list users";
     recorded.next("GET /users ").differs(&send(read("/users")).await, 200, why);
-    recorded.next("GET /users/ ").same(&send(read("/users/")).await);
+    let why = "a path can end in a slash";
+    recorded.next("GET /users/ ").differs(&send(read("/users/")).await, 200, why);
     recorded.skip(
         &[
             "GET /auth/fake/authorize",

@@ -56,7 +56,6 @@ async fn commands_that_judge_no_token_do_not_read_the_revocations() {
         &["token", "list"],
         &["session", "list", "--username", "first@user.com"],
         &["service", "list"],
-        &["replica", "list"],
         &["audit", "list"],
     ] {
         let output = tessera(&server, arguments);

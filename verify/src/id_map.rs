@@ -178,7 +178,7 @@ mod tests {
     }
 
     fn id(number: u128) -> Uuid {
-        Uuid::from_u128(number * 0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835)
+        Uuid::from_u128(number.wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835))
     }
 
     /// Ids are added again, one by one and many at once, so that they meet in both collections of a part.

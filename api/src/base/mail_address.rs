@@ -48,8 +48,9 @@ pub fn spellings(address: &str) -> Vec<String> {
     let (typed, folded) = (trimmed(address).to_ascii_lowercase(), folded(address));
     let mut spellings = vec![typed];
     if let Some((local, domain)) = folded.rsplit_once('@') {
-        let (unicode, _) =
+        let (unicode, valid) =
             Uts46::new().to_unicode(domain.as_bytes(), AsciiDenyList::STD3, Hyphens::Allow);
+        let unicode = if valid.is_ok() { unicode } else { domain.into() };
         // Earlier versions put only ASCII letters into lower case: MÜLLER.de became mÜller.de.
         let upper = unicode.to_uppercase().to_ascii_lowercase();
         let older = [format!("{local}@{unicode}"), format!("{local}@{upper}")];

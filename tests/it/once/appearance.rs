@@ -177,6 +177,10 @@ fn a_start_names_invalid_files_and_settings_of_pages() {
     refused("BRAND_LOGO", text.to_str().unwrap(), "it is not an SVG, PNG, JPEG or WebP image");
     let large = write("large.svg", &format!("<svg>{}", " ".repeat(256 * 1024)));
     refused("BRAND_LOGO", large.to_str().unwrap(), "more than 256 KiB");
-    refused("BRAND_COLOR", "red;}", "The colour of buttons and links, for example `#1d4ed8`");
+    refused(
+        "BRAND_COLOR",
+        "red;}",
+        "BRAND_COLOR is \"red;}\": it must be # and six hexadecimal digits",
+    );
     refused("BRAND_CONTACT", "javascript:alert(1)", "a mail address or a URL");
 }

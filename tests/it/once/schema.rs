@@ -477,10 +477,10 @@ async fn a_database_file_contains_no_secret() {
 #[tokio::test]
 async fn a_full_disk_loses_nothing_that_was_acknowledged() {
     let database = crate::support::TestDatabase::create(Kind::Sqlite).await;
-    // Files can have at most 2 MiB. A larger write fails and does not kill the process.
+    // Files can have at most 3 MiB. A larger write fails and does not kill the process.
     let server = Server::setup()
         .on(database)
-        .with_shell_limits("trap '' XFSZ; ulimit -f 4096")
+        .with_shell_limits("trap '' XFSZ; ulimit -f 6144")
         .start()
         .await;
     let person = server.person("first").await;

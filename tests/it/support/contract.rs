@@ -24,7 +24,9 @@ pub(crate) fn operations() -> Vec<(String, String, Value)> {
         .collect()
 }
 
+/// A path can end in a slash, as the server allows it.
 fn matches(pattern: &str, path: &str) -> bool {
+    let path = path.strip_suffix('/').unwrap_or(path);
     let (pattern, path): (Vec<_>, Vec<_>) =
         (pattern.split('/').collect(), path.split('/').collect());
     pattern.len() == path.len()

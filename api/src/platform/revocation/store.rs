@@ -188,7 +188,7 @@ pub(super) async fn count_lasting(
 }
 
 /// The parts that memory needs of many rows, in few texts. This is several times as fast as a row for each entry.
-#[derive(Debug, FromQueryResult)]
+#[derive(FromQueryResult)]
 pub(super) struct Packed {
     /// The ids of tokens, each with 36 characters.
     pub(super) tokens: Option<String>,
