@@ -99,7 +99,8 @@ fn the_explanation_of_a_foreign_token_has_no_claims() {
         ),
         (
             Forgery::access().with("iss", "elsewhere").sign(),
-            "refused (issuer_mismatch): the token is from another issuer",
+            "refused (issuer_mismatch): the token is from another issuer. The token is another issuer's: it names \
+             elsewhere, and this issuer is https://id.example.com",
         ),
         (
             Forgery::access().signed_with(b"x").sign(),
