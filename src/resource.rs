@@ -20,7 +20,7 @@ pub(crate) struct Arguments {
 enum Action {
     /// Register an API that accepts access tokens of applications
     Create {
-        /// The URI of the API, which is the `aud` of its tokens; for example https://api.example.com
+        /// The URI of the API, which is the `aud` of its tokens; for example `https://api.example.com`
         uri: String,
         /// The name that people see
         #[arg(long, value_name = "TEXT")]

@@ -9,8 +9,15 @@ use crate::once::{project, run, text, tool, tools};
 use crate::support::Server;
 
 /// Operations after which the signed-in caller could not be tried any further.
-const LAST: [&str; 6] =
-    ["logout", "logout_all", "cookie_logout", "delete_me", "end_session", "update_me"];
+const LAST: [&str; 7] = [
+    "logout",
+    "logout_all",
+    "cookie_logout",
+    "delete_me",
+    "end_session",
+    "end_sessions_of_user",
+    "update_me",
+];
 
 /// The results that Schemathesis must not find. It does not check whether the server accepts all that the schema
 /// allows, because the schema does not describe passwords, addresses and tokens.
