@@ -1,4 +1,5 @@
-//! Third-party programs: a browser, PgBouncer, PostgreSQL servers of a test's own, libraries that verify tokens, frameworks, and the commands of the README.
+//! Third-party programs: a browser, PgBouncer, PostgreSQL servers of a test's own, libraries that verify tokens, frameworks,
+//! applications that sign people in, and the commands of the README.
 //! `scripts/test --all` installs them and runs these tests once.
 
 mod browser;
@@ -8,6 +9,7 @@ mod guards;
 mod pgbouncer;
 mod postgres;
 mod readme;
+mod relying_parties;
 mod verifiers;
 
 use std::path::PathBuf;

@@ -123,7 +123,10 @@ impl Setup {
             }
             None => command(folder.path()),
         };
-        command.args(["serve", "--port=0"]);
+        command.arg("serve");
+        if !self.settings.iter().any(|(name, _)| name == "PORT") {
+            command.arg("--port=0");
+        }
         let clock = self.clock.unwrap_or_else(|| database.clock().clone());
         if self.dev {
             command.arg("--dev").env("BCRYPT_COST", "4").env("TESSERA_CLOCK_FILE", clock.path());
