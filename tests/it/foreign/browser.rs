@@ -23,6 +23,10 @@ async fn swagger_ui_can_authorize_with_a_password_an_access_token_and_an_api_tok
 async fn the_pages_work_in_a_browser_with_and_without_scripts() {
     let server = Server::start().await;
     let root = server.superuser("root").await;
+    let app = format!("http://localhost:{}", super::free_port());
+    let redirect = format!("{app}/callback");
+    let client = crate::provider::Client { redirect: &redirect, ..Default::default() };
+    client.insert(&server.database).await;
     // Another server on the same database, on which a password is fresh for one second.
     let stale = Server::setup().set("FRESH_TOKEN_EXPIRES", 1).on(server.database.clone());
     let stale = stale.start().await;
@@ -38,6 +42,7 @@ async fn the_pages_work_in_a_browser_with_and_without_scripts() {
         .arg(node_folder().join("node_modules/axe-core/axe.min.js"))
         .arg(html.path())
         .arg(&root.email)
+        .env("APP_URL", app)
         .env("STALE_URL", stale.url("")));
     let said = text(&output.stdout) + &text(&output.stderr);
     assert!(output.status.success() && said.contains("pages were checked"), "{said}");
