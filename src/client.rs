@@ -102,8 +102,9 @@ enum Action {
         /// The client id, or the reference that the application or the page shows. Without it, the refusals of
         /// unknown applications
         name: Option<String>,
-        /// A URL of /oauth2/authorize that the application sends browsers to: run its checks without effect
-        #[arg(long = "request", value_name = "URL", conflicts_with = "name")]
+        /// A URL of /oauth2/authorize that the application sends browsers to: run its checks without effect. `--url`
+        /// takes it too
+        #[arg(long = "request", value_name = "URL")]
         request: Option<String>,
         #[command(flatten)]
         options: Options,
@@ -125,14 +126,20 @@ enum Action {
 }
 
 /// Reads a time such as 30m or 7d.
-fn seconds(text: &str) -> Result<u64, String> {
-    let fault = || format!("{text} must be a number with s, m, h or d, such as 12h");
+pub(crate) fn seconds(text: &str) -> Result<u64, String> {
+    let fault = || {
+        format!("{text} must be a number of seconds, or a number with s, m, h, d or w, such as 12h")
+    };
     let unit = text.chars().last().ok_or_else(fault)?;
+    if unit.is_ascii_digit() {
+        return text.parse().map_err(|_| fault());
+    }
     let length = match unit {
         's' => 1,
         'm' => 60,
         'h' => 3_600,
         'd' => 86_400,
+        'w' => 604_800,
         _ => return Err(fault()),
     };
     let number: u64 = text.trim_end_matches(unit).parse().map_err(|_| fault())?;
@@ -180,7 +187,8 @@ pub(crate) async fn run(arguments: Arguments, config: Config) -> Result<ExitCode
             let operator = Operator::new(options, config).await?;
             claims(&operator, &client_id, &user).await?;
         }
-        Action::Explain { name, request, options } => {
+        Action::Explain { name, request, mut options } => {
+            let request = request.or_else(|| options.take_request());
             let operator = Operator::new(options, config).await?;
             explain(&operator, name.as_deref(), request).await?;
         }
@@ -256,6 +264,11 @@ async fn create(
         ));
     }
     print::line(format!("issuer: {}", print::text(&made["issuer"])));
+    if operator.is_local() {
+        eprintln!(
+            "note: the issuer is PUBLIC_URL of this command, so the server must have the same"
+        );
+    }
     if let Some(configuration) = configuration {
         print::line(format!("\n{configuration}"));
     }
@@ -392,11 +405,13 @@ async fn explain(
         return explain_request(operator, &url).await;
     }
     let path = |member: &str, name: &str| format!("/admin/refusals?{member}={}", encoded(name));
+    let mut is_client = true;
     let answer = match name {
         None => operator.call(Method::GET, "/admin/refusals", None).await?,
         // A client id is tried first: no reference looks like one that an operator chose.
         Some(name) => match operator.call(Method::GET, &path("client_id", name), None).await {
             Err(refused) if refused.is_missing() => {
+                is_client = false;
                 operator.call(Method::GET, &path("reference", name), None).await?
             }
             answer => answer?,
@@ -406,7 +421,13 @@ async fn explain(
     if operator.prints_json() {
         print::line(json!(items));
     } else if items.is_empty() {
-        print::line("No request was refused in the last 30 days.");
+        let none = "No request was refused in the last 30 days.";
+        print::line(match name {
+            Some(name) if !is_client => format!(
+                "There is no client {name}, and no refusal whose last request has this reference."
+            ),
+            _ => none.to_owned(),
+        });
     }
     for refusal in items.iter().filter(|_| !operator.prints_json()) {
         let text = |member: &str| print::text(&refusal[member]);

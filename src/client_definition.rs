@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
+use crate::client::seconds;
+
 /// The options that define an application.
 #[derive(Debug, Args)]
 pub(crate) struct Definition {
@@ -50,11 +52,11 @@ pub(crate) struct Definition {
     /// The algorithm of access tokens: RS256, ES256 or EdDSA
     #[arg(hide_short_help = true, long, value_name = "ALGORITHM")]
     access_token_alg: Option<String>,
-    /// The lifetime of ID tokens, in seconds
-    #[arg(hide_short_help = true, long, value_name = "SECONDS")]
+    /// The lifetime of ID tokens, such as 10m
+    #[arg(hide_short_help = true, long, value_name = "TIME", value_parser = seconds)]
     id_token_lifetime: Option<u64>,
-    /// The lifetime of access tokens, in seconds
-    #[arg(hide_short_help = true, long, value_name = "SECONDS")]
+    /// The lifetime of access tokens, such as 10m
+    #[arg(hide_short_help = true, long, value_name = "TIME", value_parser = seconds)]
     access_token_lifetime: Option<u64>,
     /// The claims of scopes that ID tokens contain: all or minimal
     #[arg(hide_short_help = true, long, value_name = "WHICH")]
@@ -91,7 +93,12 @@ fn claim(text: &str) -> Result<(String, String), String> {
 impl Definition {
     /// The members of the body. An option that was left out is no member.
     pub(crate) fn members(self) -> Map<String, Value> {
-        let list = |items: Vec<String>| if items.is_empty() { Value::Null } else { json!(items) };
+        // `--only ''` empties a list.
+        let list = |items: Vec<String>| match items.as_slice() {
+            [] => Value::Null,
+            [one] if one.is_empty() => json!([]),
+            _ => json!(items),
+        };
         let map = |claims: Vec<(String, String)>| match claims.is_empty() {
             true => Value::Null,
             false => json!(BTreeMap::from_iter(claims)),

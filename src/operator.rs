@@ -62,6 +62,15 @@ pub(crate) struct Options {
     output: Output,
 }
 
+impl Options {
+    /// Takes a URL of /oauth2/authorize that was given as `--url`. It is no server for the command.
+    pub(crate) fn take_request(&mut self) -> Option<String> {
+        let is_request = |url: &&Secret| url.expose().contains("/oauth2/authorize?");
+        self.url.as_ref().filter(is_request)?;
+        self.url.take().map(|url| url.expose().to_owned())
+    }
+}
+
 /// The format of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Output {
@@ -177,6 +186,11 @@ impl Operator {
         let url: PublicUrl = url.parse().map_err(|fault| format!("TESSERA_URL {fault}"))?;
         let client = client_of(&url, insecure)?;
         Ok(Self { destination: Destination::Server { client, url, token }, output })
+    }
+
+    /// Returns true if the command works on the database, with the settings of its own.
+    pub(crate) fn is_local(&self) -> bool {
+        matches!(self.destination, Destination::Database(_))
     }
 
     pub(crate) fn prints_json(&self) -> bool {
@@ -403,7 +417,8 @@ fn answered(status: u16, answer: Value, challenge: Option<String>) -> Result<Val
         let problem = |problem: &Value| {
             let place = problem["loc"].as_array().and_then(|place| place.last());
             let place = place.and_then(Value::as_str).unwrap_or_default();
-            format!("{place}: {}", problem["msg"].as_str().unwrap_or_default())
+            let message = problem["msg"].as_str().unwrap_or_default();
+            if place.is_empty() { message.to_owned() } else { format!("{place}: {message}") }
         };
         problems.iter().map(problem).collect::<Vec<_>>().join("; ")
     } else if let Some(reason) = detail["reason"].as_str() {

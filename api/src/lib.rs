@@ -34,12 +34,15 @@ pub mod self_service;
 
 pub use routes::{document, serve};
 
+use access::session;
+use admin::client;
 use app::App;
 use base::clock;
 use base::config::{Config, ConfigError};
 use base::database::{self, Database};
 use identity::factor;
 use platform::{key, mail, notice, revocation};
+use tokio::runtime::{Handle, Runtime};
 
 /// Prepares a server: connects to the database, applies migrations as the settings require, makes the first signing key
 /// if one is needed, and reads the revocations.
@@ -74,8 +77,13 @@ pub fn check_settings(mut config: Config) -> (Vec<String>, Vec<String>) {
     let (weak, unusable) = config.judge_secrets();
     faults.extend(unusable);
     if config.mail.mail_url.is_none() || config.mail.mail_from.is_some() {
+        // The client for the mail server needs a runtime, even if it sends nothing.
+        let runtime = Handle::try_current().is_err().then(Runtime::new).and_then(Result::ok);
+        let _entered = runtime.as_ref().map(Runtime::enter);
         faults.extend(mail::State::new(&config).err());
     }
+    faults.extend(session::State::new(&config).err());
+    faults.extend(client::check_declared(&config).err().map(|fault| ConfigError::new(&fault)));
     faults.extend(factor::check_breach_filter(&config).err());
     faults.extend(http::Pages::read(&config.pages).err());
     let mut warnings = config.warnings();

@@ -15,9 +15,9 @@ pub struct Model {
     /// The client.
     #[sea_orm(primary_key, auto_increment = false)]
     pub client_id: ClientId,
-    /// The scopes that the user permitted, separated by spaces.
+    /// The scopes about the user that the user permitted, and those permitted without a resource, separated by spaces.
     pub scopes: String,
-    /// The URIs of the resources that the user permitted: a JSON array of texts.
+    /// The scopes that the user permitted for each resource: a JSON object of texts, by the URI of the resource.
     pub resources: String,
     /// The time when the user first consented.
     pub created_at: i64,

@@ -385,6 +385,14 @@ async fn a_file_declares_clients_and_what_left_it_is_disabled() {
         changes(&run("apply")),
         ["update https://api.example.com", "update wiki", "secret wiki"]
     );
+    // A document that is taken back is accepted, and its secret is valid again.
+    write(DECLARED);
+    std::fs::write(&secret, "1d9c0f2b3a4e5f60718293a4b5c6d7e8\n").unwrap();
+    let back = ["update https://api.example.com", "update wiki", "secret wiki"];
+    assert_eq!(changes(&run("apply")), back);
+    let live = "select prefix from client_secret where expires_at is null";
+    assert_eq!(server.database.column::<String>(live).await.len(), 1);
+    assert!(changes(&run("apply")).is_empty());
     write("clients: []\n");
     let left = ["disable desk", "disable https://api.example.com", "disable wiki"];
     let mut found = changes(&run("apply"));

@@ -19,6 +19,7 @@ mod client_refusals;
 mod clients;
 mod clocks;
 mod codes;
+mod consents;
 mod cookies;
 mod directory;
 mod errors;

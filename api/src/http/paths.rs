@@ -34,6 +34,11 @@ impl PageRoute {
         Self { path, methods: "GET, POST", handlers: get(show).post(send), is_open: false }
     }
 
+    /// Answers HEAD with a handler of its own. Otherwise the page is made, and only its headers are sent.
+    pub(crate) fn head(self, look: impl IntoEndpoint<Endpoint: 'static>) -> Self {
+        Self { handlers: self.handlers.head(look), ..self }
+    }
+
     /// Lets pages of every origin call the route, without cookies. Its handler must not read cookies.
     pub(crate) fn open(self) -> Self {
         Self { is_open: true, ..self }

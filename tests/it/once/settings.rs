@@ -277,3 +277,40 @@ fn a_list_of_another_kind_makes_no_filter_of_stolen_passwords() {
     assert!(said.contains("NTLM") && said.contains("SHA-1") && said.contains("ntlm.txt"), "{said}");
     assert!(!folder.path().join("breach.filter").exists());
 }
+
+/// The client for a mail server needs a runtime, which a command that only reads settings may not have.
+#[test]
+fn a_check_accepts_what_a_server_accepts_and_refuses_what_it_refuses() {
+    let folder = tempfile::tempdir().unwrap();
+    let check = |variables: &[(&str, &str)]| {
+        let own = [("APP_SECRET", crate::support::SECRET)];
+        let output =
+            settings_of(folder.path(), &["config", "check"], &[&own[..], variables].concat());
+        (output.status.code(), text(&output.stdout) + &text(&output.stderr))
+    };
+    for url in ["smtp://127.0.0.1:2525?tls=none", "smtps://user:password@mail.example.com"] {
+        let (status, said) = check(&[("MAIL_URL", url), ("MAIL_FROM", "a@example.com")]);
+        assert_eq!(status, Some(0), "{url}: {said}");
+    }
+    for (name, value, words) in [
+        ("CLIENTS_FILE", "/nowhere.yaml", "CLIENTS_FILE is \"/nowhere.yaml\""),
+        ("CLIENTS", "foo", "CLIENTS: line 1"),
+        ("CLIENTS", "clients:\n- client_ID: a\n", "line 2"),
+        ("ACCESS_TOKEN_CLAIMS", "foo", "ACCESS_TOKEN_CLAIMS"),
+        ("ACCESS_TOKEN_CLAIMS", "sub=email", "ACCESS_TOKEN_CLAIMS"),
+    ] {
+        let (status, said) = check(&[(name, value)]);
+        assert!(status == Some(1) && said.contains(words), "{name}={value}: {said}");
+    }
+}
+
+#[test]
+fn a_folder_that_does_not_exist_is_named_before_the_secret_that_would_be_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    for url in ["sqlite:///tmp/x.db", "sqlite:///./a/b/x.db"] {
+        let output = settings_of(folder.path(), &["serve", "--dev"], &[("DATABASE_URL", url)]);
+        let said = text(&output.stderr);
+        assert!(said.contains("does not exist") && said.contains("four"), "{url}: {said}");
+        assert!(said.contains(folder.path().to_str().unwrap()), "{url}: {said}");
+    }
+}

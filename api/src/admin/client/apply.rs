@@ -7,9 +7,8 @@ use serde_json::{Map, Value};
 use crate::access::caller::{Caller, Requires, Superuser};
 use crate::app::App;
 use crate::base::clock::{self, Timestamp};
-use crate::base::config::{Declared, variable};
+use crate::base::config::{Config, Declared, variable};
 use crate::base::error::{Code, Error, Result};
-use crate::identity::service::principal_named;
 use crate::platform::audit::Act;
 use crate::platform::unit_of_work::UnitOfWork;
 use crate::provider::client::definition::{Definition, Fault};
@@ -97,6 +96,27 @@ pub async fn declare(app: &App) -> Result<(), String> {
         tracing::info!(client.id = %id, change = action, "a declared application or API was applied");
     }
     Ok(())
+}
+
+/// Checks the document of the settings without the database.
+///
+/// # Errors
+///
+/// Sentences for the operator, each with the line of a fault.
+pub fn check_declared(config: &Config) -> Result<(), String> {
+    let declared = config.provider.declared().map_err(|fault| fault.to_string())?;
+    let Some(Declared { name, text, folder }) = declared else { return Ok(()) };
+    let file = |path: &Path| std::fs::read_to_string(folder.join(path));
+    let sources = Sources { variable: &variable, file: &file };
+    let named = |fault: String| format!("{name}: {fault}");
+    let joined = |faults: Vec<String>| faults.into_iter().map(named).collect::<Vec<_>>().join("\n");
+    let document = document::read(&text, &sources).map_err(joined)?;
+    let misfits = Definitions::read(&document).err().unwrap_or_default();
+    let line = |misfit: &Misfit| document::line_of(&text, &misfit.path());
+    let faults = misfits.iter();
+    let faults = faults.map(|misfit| format!("line {}: {}", line(misfit), misfit.fault.sentence));
+    let faults: Vec<_> = faults.collect();
+    if faults.is_empty() { Ok(()) } else { Err(joined(faults)) }
 }
 
 async fn apply_settings(app: &App, document: &Map<String, Value>) -> Result<Outcome> {
@@ -272,10 +292,8 @@ impl Applying<'_> {
             self.fault(List::Clients, place, [Fault { field, item: None, sentence }]);
             return Ok(());
         }
-        if known.is_none() && principal_named(self.app, id).await?.is_some() {
-            let sentence = format!("A service is named {id:?}: choose another id for the client");
-            let field = "client_id".to_owned();
-            self.fault(List::Clients, place, [Fault { field, item: None, sentence }]);
+        if let Some(fault) = super::fault_of_names(self.app, &made).await? {
+            self.fault(List::Clients, place, [fault]);
             return Ok(());
         }
         match known {

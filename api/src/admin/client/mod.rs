@@ -4,7 +4,7 @@ mod apply;
 pub(crate) mod http;
 mod wire;
 
-pub use apply::{Change, Outcome, apply, declare};
+pub use apply::{Change, Outcome, apply, check_declared, declare};
 
 use tessera_verify::Revocation;
 
@@ -18,7 +18,7 @@ use crate::platform::revocation::Reason;
 use crate::platform::unit_of_work::UnitOfWork;
 use crate::provider::client::definition::{Definition, Fault};
 use crate::provider::client::resource::{self, Resource};
-use crate::provider::client::{Client, ClientSecret, Origin, write};
+use crate::provider::client::{self, Client, ClientSecret, Origin, write};
 
 /// The time for which access tokens of a deleted client stay revoked, in seconds: as long as the longest can live.
 const REVOKED_FOR: u64 = 86_400;
@@ -40,7 +40,7 @@ pub async fn create(
     let now = clock::now();
     let made =
         definition.client(&app.config, None, Origin::Operator, now).map_err(unprocessable)?;
-    require_free(app, &made.client_id).await?;
+    require_apart(app, &made).await?;
     superuser.count_act(app)?;
     let mut work = UnitOfWork::begin(app).await?;
     superuser.lock(app, &work, [], Requires::FreshProof).await?;
@@ -55,12 +55,44 @@ pub async fn create(
     Ok((made, secret))
 }
 
-/// Fails if a service has this name, because `sub` of a client's own tokens is its `client_id`.
-async fn require_free(app: &App, client_id: &str) -> Result<()> {
-    match principal_named(app, client_id).await? {
-        Some(_) => Err(Code::ClientAlreadyExists.into()),
+/// Fails if a client could be taken for something else: if a service has its name, because `sub` of a client's own tokens
+/// is its `client_id`; if another client's tokens have its name as their audience; or if its own have another client's.
+async fn require_apart(app: &App, made: &Client) -> Result<()> {
+    if principal_named(app, &made.client_id).await?.is_some() {
+        return Err(Code::ClientAlreadyExists.into());
+    }
+    match fault_of_names(app, made).await? {
+        Some(fault) => Err(unprocessable(vec![fault])),
         None => Ok(()),
     }
+}
+
+/// Returns the fault that [`require_apart`] fails with.
+async fn fault_of_names(app: &App, made: &Client) -> Result<Option<Fault>> {
+    let id = &made.client_id;
+    if principal_named(app, id).await?.is_some() {
+        let sentence = format!("A service is named {id:?}: choose another id for the client");
+        return Ok(Some(Fault::new("client_id", sentence)));
+    }
+    if resource::find(app, id).await?.is_some() || client::is_audience(app, made).await? {
+        let sentence = format!(
+            "The client id {id:?} is an audience of another client's tokens: choose another one"
+        );
+        return Ok(Some(Fault::new("client_id", sentence)));
+    }
+    for text in &made.settings.audience {
+        let is_taken = text == id
+            || client::find(app, text).await?.is_some()
+            || principal_named(app, text).await?.is_some();
+        if is_taken {
+            let sentence = format!(
+                "The audience {text:?} is the name of a client or a service: use the URI of an API, such as \
+                 https://api.example.com"
+            );
+            return Ok(Some(Fault::new("audience", sentence)));
+        }
+    }
+    Ok(None)
 }
 
 /// Changes a client.
@@ -87,6 +119,7 @@ pub async fn update(
     let now = clock::now();
     let changed = definition.client(&app.config, Some(&known), Origin::Operator, now);
     let changed = changed.map_err(unprocessable)?;
+    require_apart(app, &changed).await?;
     write::update(&mut work, &changed).await?;
     work.record(entry(Act::ClientUpdate, superuser, &changed));
     work.commit().await?;

@@ -9,6 +9,7 @@ use crate::base::scope::Scopes;
 use crate::identity::service::{self, Service, ServiceName};
 use crate::platform::audit::{Act, Actor, Entry};
 use crate::platform::unit_of_work::UnitOfWork;
+use crate::provider::client;
 
 /// Creates a service.
 ///
@@ -23,6 +24,10 @@ pub async fn create(
     scopes: Scopes,
 ) -> Result<Service> {
     service::require_scopes_of_services(&scopes)?;
+    // `sub` of a client's own tokens is its id.
+    if client::find(app, name.as_str()).await?.is_some() {
+        return Err(Code::ServiceAlreadyExists.into());
+    }
     superuser.count_act(app)?;
     let mut work = UnitOfWork::begin(app).await?;
     superuser.lock(app, &work, [], Requires::FreshProof).await?;

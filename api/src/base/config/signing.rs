@@ -127,6 +127,7 @@ impl Config {
     }
 
     fn kept_secret(&self) -> Result<Secret, ConfigError> {
+        self.database_url.require_folder().map_err(|fault| ConfigError::new(&fault))?;
         let path = self.database_url.secret_path();
         let fault = |error: io::Error| {
             ConfigError::new(&format!(

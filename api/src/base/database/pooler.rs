@@ -68,7 +68,7 @@ pub(crate) fn advice(url: &DatabaseUrl, fault: &str) -> String {
     }
 }
 
-fn advice_for_file(path: &Path) -> String {
+pub(super) fn advice_for_file(path: &Path) -> String {
     let tried = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let folder = tried.parent().unwrap_or(&tried);
     let cause = if folder.is_dir() {

@@ -4,11 +4,13 @@
 //! its name. A parameter that is silently ignored could be the one that asks for encryption.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use sea_orm::sqlx::postgres::{PgConnectOptions, PgSslMode};
 use url::{Host, Url};
+
+use super::pooler::advice_for_file;
 
 /// A parsed `DATABASE_URL`. Several spellings are accepted.
 #[derive(Clone)]
@@ -49,6 +51,20 @@ impl DatabaseUrl {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Fails if the folder of a SQLite file does not exist.
+    ///
+    /// # Errors
+    ///
+    /// A sentence for the operator, with the path that was tried.
+    pub fn require_folder(&self) -> Result<(), String> {
+        let Self::Sqlite(path) = self else { return Ok(()) };
+        let tried = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        if tried.parent().is_none_or(Path::is_dir) {
+            return Ok(());
+        }
+        Err(format!("the database cannot be opened: {}", advice_for_file(path)))
     }
 
     /// The file for the secret that a development server makes for this database.

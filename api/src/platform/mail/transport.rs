@@ -150,7 +150,8 @@ fn is_ascii_only(error: &lettre::transport::smtp::Error) -> bool {
 /// The name of the machine can be one without a domain, which strict servers refuse.
 fn hello(url: &PublicUrl) -> ClientId {
     match url.host() {
-        Host::Domain(name) if name != "localhost" => ClientId::Domain(name),
+        // Strict servers refuse a name of one label, such as localhost or the name of a container.
+        Host::Domain(name) if name.contains('.') => ClientId::Domain(name),
         Host::Domain(_) => ClientId::Ipv4(Ipv4Addr::LOCALHOST),
         Host::Ipv4(address) => ClientId::Ipv4(address),
         Host::Ipv6(address) => ClientId::Ipv6(address),

@@ -4,8 +4,11 @@
 //! can run the same list for any URL, and it has no effect.
 
 use crate::base::scope::Scopes;
+use crate::identity::user::User;
 use crate::provider::client::settings::Pkce;
-use crate::provider::client::{ApplicationType, GrantType, OauthError, Refusal, redirect};
+use crate::provider::client::{
+    ApplicationType, Client, GrantType, OauthError, Refusal, claims, redirect,
+};
 
 use super::claims_request::ClaimsRequest;
 use super::draft::{Draft, Mode, Prompt, Proof, SignIn};
@@ -43,9 +46,9 @@ pub(super) const CHECKS: [Check; 16] = [
     Check { name: "parameters", check: parameters },
     Check { name: "client", check: client },
     Check { name: "redirect_uri", check: redirect_uri },
+    Check { name: "response_mode", check: response_mode },
     Check { name: "unsupported", check: unsupported },
     Check { name: "response_type", check: response_type },
-    Check { name: "response_mode", check: response_mode },
     Check { name: "pkce", check: pkce },
     Check { name: "scope", check: scope },
     Check { name: "resource", check: resource },
@@ -308,6 +311,12 @@ fn claims(draft: &mut Draft) -> Outcome {
             "The parameter claims must be a JSON object (OpenID Connect Core, section 5.5).";
         return Err(invalid("claims.malformed", sentence).into());
     };
+    // Asking for a claim is asking for its scope, so that the user consents to it.
+    let client = draft.client()?;
+    let names = asked.of_id_token().chain(asked.of_userinfo());
+    let words: Vec<_> =
+        names.filter_map(claims::scope_of).filter(|word| client.scopes.contains(word)).collect();
+    draft.scopes = draft.scopes.iter().chain(Scopes::of(&words).iter()).cloned().collect();
     draft.claims = Some(asked);
     Ok(())
 }
@@ -334,7 +343,7 @@ fn authentication(draft: &mut Draft) -> Outcome {
     }
     let Some(needed) = sign_in_needed(draft) else { return Ok(()) };
     if asks(Prompt::None) {
-        let sentence = "Somebody would have to sign in, but the request forbids pages.";
+        let sentence = "The user is not signed in, and the request has prompt=none.";
         let remedy = "The application must send the request again without prompt=none.";
         let error = OauthError::LoginRequired;
         return Err(Refusal::new("authentication.required", error, sentence, remedy).into());
@@ -369,28 +378,41 @@ fn sign_in_needed(draft: &Draft) -> Option<SignIn> {
 fn user(draft: &mut Draft) -> Outcome {
     let client = draft.client()?;
     let Some(Proof { user, .. }) = &draft.proof else { return Err(Stop::SignIn(SignIn::First)) };
-    let refuse = |name, sentence: &str, remedy: String| {
-        Refusal::new(name, OauthError::AccessDenied, sentence, remedy)
-    };
-    let refusal = if client.settings.verified_email && !user.is_verified {
-        let sentence =
-            "This application requires a verified e-mail address, and yours is not verified.";
-        let remedy = "The user must verify the address, or: tessera client update NAME --verified-email=false";
-        refuse("user.not_verified", sentence, remedy.replace("NAME", &client.client_id))
-    } else {
-        let only = &client.settings.only;
-        let scopes = user.scopes();
-        if only.is_empty() || only.iter().any(|word| scopes.contains(word)) {
-            return Ok(());
-        }
-        let sentence = "Your account cannot use this application.";
-        let remedy = format!("tessera user update {} --add-scope {}", user.email, only[0]);
-        refuse("user.not_allowed", sentence, remedy).expected(only.join(" "))
-    };
+    let Some(refusal) = refusal_for(&client, user) else { return Ok(()) };
     if draft.prompts.contains(&Prompt::None) {
         return Err(Stop::Refused(refusal));
     }
     Err(Stop::NotForUser(refusal))
+}
+
+/// Returns the refusal of a user who cannot use a client. Each exchange asks again, because the client or the user may have
+/// changed since the sign-in.
+pub fn refusal_for(client: &Client, user: &User) -> Option<Refusal> {
+    let refuse = |name, sentence: &str, remedy: String| {
+        Refusal::new(name, OauthError::AccessDenied, sentence, remedy)
+    };
+    let id = &client.client_id;
+    if client.settings.verified_email && !user.is_verified {
+        let sentence =
+            "This application requires a verified e-mail address, and yours is not verified.";
+        let remedy = format!(
+            "The user must verify the address, or: tessera client update {id} --verified-email=false"
+        );
+        return Some(refuse("user.not_verified", sentence, remedy));
+    }
+    let only = &client.settings.only;
+    let scopes = user.scopes();
+    if only.is_empty() || only.iter().any(|word| scopes.contains(word)) {
+        return None;
+    }
+    let sentence = "You are not allowed to use this application.";
+    let remedy = format!(
+        "Give {} one of these scopes at /admin/users, or with PATCH /users/{}: {}",
+        user.email,
+        user.id,
+        only.join(" ")
+    );
+    Some(refuse("user.not_allowed", sentence, remedy).expected(only.join(" ")))
 }
 
 fn consent(draft: &mut Draft) -> Outcome {
@@ -404,7 +426,7 @@ fn consent(draft: &mut Draft) -> Outcome {
         return Ok(());
     }
     if draft.prompts.contains(&Prompt::None) {
-        let sentence = "The user would have to consent, but the request forbids pages.";
+        let sentence = "The user has not consented, and the request has prompt=none.";
         let remedy = "The application must send the request again without prompt=none, or: tessera client update \
                       NAME --trusted";
         let remedy = remedy.replace("NAME", &client.client_id);

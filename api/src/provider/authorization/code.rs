@@ -9,7 +9,7 @@ use entity::session::Secret;
 use entity::{GrantId, oauth_grant};
 
 use super::draft::{Draft, Proof};
-use super::{consent, store};
+use super::{checks, consent, store};
 use crate::access::grant::{self, SECRET_LENGTH};
 use crate::access::session::{self, Standing};
 use crate::app::App;
@@ -147,6 +147,9 @@ pub async fn spend(
         let sentence = "The session in which the code was made has ended.";
         return Ok(Err(invalid("code.session_ended", sentence, "The user must sign in again.")));
     };
+    if let Some(refusal) = checks::refusal_for(client, &user) {
+        return Ok(Err(Refusal { error: OauthError::InvalidGrant, ..refusal }));
+    }
     let issued = revocation::next_issue(app, &work, user.id, now).await?;
     let grant = new_grant(app, &row, client, &standing, now, issued);
     let grant = grant::client::open(&work, grant).await?;

@@ -1,8 +1,10 @@
 //! Consent: the permission of a user for a client, remembered for each scope and resource.
 
+use std::collections::BTreeMap;
+
 use entity::{ClientId, UserId};
 
-use super::draft::Draft;
+use super::draft::{Draft, Permitted};
 use super::{checks, store};
 use crate::access::grant;
 use crate::app::App;
@@ -46,22 +48,15 @@ pub(super) async fn remember(
         return Ok(());
     }
     let before = store::consent(&**work, proof.user.id, client.id).await?;
-    let (mut scopes, mut resources) = (Scopes::default(), Vec::new());
-    if let Some(before) = &before {
-        scopes = Scopes::parse(&before.scopes);
-        resources = serde_json::from_str(&before.resources).unwrap_or_default();
-    }
-    let scopes: Scopes = scopes.iter().chain(draft.scopes.iter()).cloned().collect();
-    for uri in &draft.asked.resource {
-        if !resources.contains(uri) {
-            resources.push(uri.clone());
-        }
-    }
-    let resources = serde_json::to_string(&resources).map_err(|_| Code::InternalServerError)?;
+    let mut permitted = before.as_ref().map(Permitted::from).unwrap_or_default();
+    permitted.add(&draft.scopes, &draft.asked.resource);
+    let texts: BTreeMap<_, _> =
+        permitted.resources.iter().map(|(uri, scopes)| (uri, scopes.to_string())).collect();
+    let resources = serde_json::to_string(&texts).map_err(|_| Code::InternalServerError)?;
     let row = entity::consent::Model {
         user_id: proof.user.id,
         client_id: client.id,
-        scopes: scopes.to_string(),
+        scopes: permitted.scopes.to_string(),
         resources,
         created_at: before.map_or(now.millis(), |before| before.created_at),
         updated_at: now.millis(),
@@ -80,7 +75,10 @@ pub(super) async fn apps_of(app: &App, user: UserId) -> Result<Vec<Application>>
     let grants = grant::client::live_of(app, user, now).await?;
     let mut found: Vec<(ClientId, Scopes, Option<i64>, Option<i64>)> = Vec::new();
     for row in consents {
-        found.push((row.client_id, Scopes::parse(&row.scopes), None, Some(row.created_at)));
+        let permitted = Permitted::from(&row);
+        let of_apis = permitted.resources.values().flat_map(Scopes::iter);
+        let scopes = permitted.scopes.iter().chain(of_apis).cloned().collect();
+        found.push((row.client_id, scopes, None, Some(row.created_at)));
     }
     for row in grants {
         let scopes = Scopes::parse(&row.scopes);

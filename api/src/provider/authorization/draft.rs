@@ -1,9 +1,9 @@
 //! A request with everything that its checks need to know, and what they found.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use entity::SessionId;
+use entity::{SessionId, consent};
 use serde_json::Value;
 use strum::{EnumString, IntoStaticStr, VariantArray};
 
@@ -14,7 +14,7 @@ use crate::access::session::browser::SignedIn;
 use crate::app::App;
 use crate::base::clock::Timestamp;
 use crate::base::error::{Code, Result};
-use crate::base::scope::Scopes;
+use crate::base::scope::{Scope, Scopes};
 use crate::identity::user::User;
 use crate::provider::client::{self, Checked, Client, Resource, resource};
 
@@ -80,6 +80,59 @@ impl From<&SignedIn> for Proof {
     }
 }
 
+/// The scopes that are about the user, not about an API.
+pub(super) const OF_USERS: [&str; 5] = ["openid", "profile", "email", "groups", "offline_access"];
+
+/// The scopes and resources that a user has permitted a client.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Permitted {
+    /// The scopes about the user, and those that were permitted without a resource.
+    pub(super) scopes: Scopes,
+    /// The scopes that were permitted for each resource, by its URI.
+    pub(super) resources: BTreeMap<String, Scopes>,
+}
+
+impl From<&consent::Model> for Permitted {
+    fn from(row: &consent::Model) -> Self {
+        let resources: BTreeMap<String, String> =
+            serde_json::from_str(&row.resources).unwrap_or_default();
+        let parsed = |(uri, scopes): (String, String)| (uri, Scopes::parse(&scopes));
+        Self {
+            scopes: Scopes::parse(&row.scopes),
+            resources: resources.into_iter().map(parsed).collect(),
+        }
+    }
+}
+
+impl Permitted {
+    /// Adds scopes for some resources.
+    pub(super) fn add(&mut self, scopes: &Scopes, uris: &[String]) {
+        let (of_user, of_apis): (Vec<_>, Vec<_>) =
+            scopes.iter().cloned().partition(|scope| OF_USERS.contains(&scope.as_str()));
+        let join = |known: &Scopes, more: &[Scope]| known.iter().chain(more).cloned().collect();
+        self.scopes = join(&self.scopes, &of_user);
+        if uris.is_empty() {
+            self.scopes = join(&self.scopes, &of_apis);
+        }
+        for uri in uris {
+            let known = self.resources.entry(uri.clone()).or_default();
+            *known = join(known, &of_apis);
+        }
+    }
+
+    /// The scopes and resources that were not permitted yet.
+    fn lacks(&self, scopes: &Scopes, uris: &[String]) -> Vec<String> {
+        let is_permitted = |word: &str| match uris {
+            [_, ..] if !OF_USERS.contains(&word) => uris.iter().all(|uri| {
+                self.resources.get(uri).is_some_and(|permitted| permitted.contains(word))
+            }),
+            _ => self.scopes.contains(word),
+        };
+        let words = scopes.words().into_iter().filter(|word| !is_permitted(word));
+        words.chain(uris.iter().filter(|uri| !self.resources.contains_key(*uri)).cloned()).collect()
+    }
+}
+
 /// A request, what was loaded for its checks, and what the checks found.
 pub struct Draft {
     /// The parameters.
@@ -95,7 +148,7 @@ pub struct Draft {
     /// The session of the browser, if somebody is signed in.
     pub(super) proof: Option<Proof>,
     /// The consent that the user gave the client before.
-    consented: Option<(Scopes, Vec<String>)>,
+    consented: Option<Permitted>,
     /// `true` if the user has just accepted.
     pub(super) decided: bool,
 
@@ -149,12 +202,7 @@ impl Draft {
             client,
             resources,
             proof,
-            consented: consented.map(|row| {
-                (
-                    Scopes::parse(&row.scopes),
-                    serde_json::from_str(&row.resources).unwrap_or_default(),
-                )
-            }),
+            consented: consented.as_ref().map(Permitted::from),
             decided: false,
             mode: Mode::default(),
             scopes: Scopes::default(),
@@ -173,11 +221,10 @@ impl Draft {
 
     /// The scopes and resources that the user has not permitted yet.
     pub(super) fn missing_consent(&self) -> Vec<String> {
-        let (scopes, resources) = self.consented.clone().unwrap_or_default();
-        let asked = self.scopes.words().into_iter().filter(|word| !scopes.contains(word));
-        let uris = self.asked.resource.iter().filter(|uri| !resources.contains(uri)).cloned();
-        let never = self.consented.is_none().then(String::new);
-        asked.chain(uris).chain(never).collect()
+        match &self.consented {
+            Some(permitted) => permitted.lacks(&self.scopes, &self.asked.resource),
+            None => vec![String::new()],
+        }
     }
 
     /// The parameters as they are sealed. An ID token is long, so only what it says is kept.

@@ -7,7 +7,7 @@ use poem::{Body, Request, Response, handler};
 use serde::Deserialize;
 
 use super::checks::{self, Stop};
-use super::draft::{Draft, Mode, Proof, SignIn};
+use super::draft::{Draft, Mode, OF_USERS, Proof, SignIn};
 use super::parameters::{MAX_LENGTH, Parameters};
 use super::{code, consent};
 use crate::access::caller::page::{CheckedForm, Form, PageRequest};
@@ -21,9 +21,6 @@ use crate::http::flow::{self, Flow};
 use crate::http::page::Frame;
 use crate::http::paths::PageRoute;
 use crate::provider::client::{Checked, OauthError, Refusal, recorded, redirect};
-
-/// The scopes that have a sentence of their own.
-const KNOWN_SCOPES: [&str; 5] = ["openid", "profile", "email", "groups", "offline_access"];
 
 /// The form of the consent page.
 #[derive(Deserialize)]
@@ -41,7 +38,7 @@ struct Ending {
 /// The pages of this module.
 pub(crate) fn pages() -> Vec<PageRoute> {
     vec![
-        PageRoute::form("/oauth2/authorize", authorize, authorize_by_form),
+        PageRoute::form("/oauth2/authorize", authorize, authorize_by_form).head(look),
         PageRoute::post("/oauth2/consent", decide),
         PageRoute::form("/account/apps", apps, end_app),
     ]
@@ -51,6 +48,12 @@ pub(crate) fn pages() -> Vec<PageRoute> {
 enum Reply<'a> {
     Code(&'a str),
     Refused(&'a Refusal),
+}
+
+/// Programs that only look at a URL get no code.
+#[handler]
+fn look() -> StatusCode {
+    StatusCode::OK
 }
 
 #[handler]
@@ -89,7 +92,7 @@ async fn authorize_by_form(http: &Request, frame: Frame, body: Body) -> poem::Re
         }
         Ok(match flow_of(&draft)?.place(&frame.app) {
             Some(place) => redirect_within(&frame, &place),
-            None => reply(&frame, &draft, &Reply::Refused(&too_long())),
+            None => refused(&frame, &draft, "flow", &too_long()),
         })
     };
     answered.await.map_err(|error: Error| refuse(&frame, error))
@@ -152,7 +155,7 @@ async fn proceed(request: &mut PageRequest, mut draft: Draft) -> Result<Response
     }
     let flow = flow_of(&draft)?;
     let Some(place) = flow.place(&request.app) else {
-        return Ok(reply(request, &draft, &Reply::Refused(&too_long())));
+        return Ok(refused(request, &draft, "flow", &too_long()));
     };
     let next = in_query(&format!("/{place}"));
     match stop {
@@ -205,7 +208,8 @@ fn refused(frame: &Frame, draft: &Draft, name: &str, refusal: &Refusal) -> Respo
         recorded::note(&frame.app, draft.client.as_deref(), "authorize", refusal);
     }
     let place = |name: &str| checks::CHECKS.iter().position(|check| check.name == name);
-    if place(name) <= place(checks::LAST_ON_PAGE) {
+    // What is refused outside the list is refused after it, so the client may hear of it.
+    if place(name).is_some_and(|place_of| Some(place_of) <= place(checks::LAST_ON_PAGE)) {
         return refusal_page(frame, Some(draft), refusal);
     }
     reply(frame, draft, &Reply::Refused(refusal))
@@ -288,7 +292,7 @@ fn consent_page(request: &PageRequest, draft: &Draft, place: &str) -> Response {
         .collect();
     let words = draft.scopes.words().into_iter();
     let (known, of_apis): (Vec<_>, Vec<_>) =
-        words.partition(|word| KNOWN_SCOPES.contains(&word.as_str()));
+        words.partition(|word| OF_USERS.contains(&word.as_str()));
     let values = context! {
         name => &client.name,
         host => host_of(draft),

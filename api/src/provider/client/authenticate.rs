@@ -69,6 +69,9 @@ impl Credentials<'_> {
     }
 }
 
+/// The maximum length of an unknown client id that is shown whole. Secrets are longer.
+const MAX_SHOWN: usize = 24;
+
 /// Authenticates a client. The outer error is one of the server, or a rate limit; the inner one is the refusal.
 ///
 /// # Errors
@@ -134,7 +137,7 @@ fn checked(
     let Some(client) = client else {
         let remedy =
             "Check the client id of the application. `tessera client list` shows those that exist.";
-        return Err(refuse("client.unknown", remedy).came(&reading.client_id));
+        return Err(refuse("client.unknown", remedy).came(shown(&reading.client_id)));
     };
     let id = &client.client_id;
     if !client.is_active {
@@ -164,6 +167,17 @@ fn checked(
         }
         Some(secret) => Ok((client, Some(secret))),
     }
+}
+
+/// The part of an unknown client id that operators can see. A program that exchanges its id and its secret sends the
+/// secret here, so a long text is cut off.
+fn shown(client_id: &str) -> String {
+    let length = client_id.chars().count();
+    if length <= MAX_SHOWN && !client_id.starts_with("tsr_") {
+        return client_id.to_owned();
+    }
+    let beginning: String = client_id.chars().take(4).collect();
+    format!("{beginning}\u{2026} ({length} characters: is it a secret?)")
 }
 
 /// Fails if a client cannot authenticate in this way.
@@ -201,6 +215,15 @@ fn missing() -> Refusal {
     Refusal::new("client_auth.missing", OauthError::InvalidClient, sentence, remedy)
 }
 
+const ONE_WAY: &str =
+    "Configure the application to send its secret in one way: HTTP Basic or in the body.";
+
+/// The refusal of a request that authenticates its client more than once (RFC 6749, section 2.3).
+pub fn two_methods() -> Refusal {
+    let sentence = "The request authenticates its client in two ways.";
+    Refusal::new("client_auth.two_methods", OauthError::InvalidRequest, sentence, ONE_WAY)
+}
+
 /// Reads the authentication of a request.
 fn presented(credentials: &Credentials<'_>) -> Checked<Presented> {
     let Credentials { authorization, client_id, client_secret } = *credentials;
@@ -214,18 +237,14 @@ fn presented(credentials: &Credentials<'_>) -> Checked<Presented> {
         let readings = vec![Reading { client_id: client_id.to_owned(), secret }];
         return Ok(Presented { method, readings });
     };
-    let remedy =
-        "Configure the application to send its secret in one way: HTTP Basic or in the body.";
     if client_secret.is_some() {
-        let sentence = "The request authenticates its client in two ways.";
-        let error = OauthError::InvalidRequest;
-        return Err(Refusal::new("client_auth.two_methods", error, sentence, remedy));
+        return Err(two_methods());
     }
     let mut readings = readings_of(basic).unwrap_or_default();
     if readings.is_empty() {
         let sentence = "The header Authorization is not valid for HTTP Basic.";
         let error = OauthError::InvalidClient;
-        return Err(Refusal::new("client_auth.basic_malformed", error, sentence, remedy));
+        return Err(Refusal::new("client_auth.basic_malformed", error, sentence, ONE_WAY));
     }
     if let Some(client_id) = client_id {
         readings.retain(|reading| reading.client_id == client_id);
@@ -233,7 +252,7 @@ fn presented(credentials: &Credentials<'_>) -> Checked<Presented> {
             let sentence =
                 "The header Authorization names another client than the parameter client_id.";
             let error = OauthError::InvalidRequest;
-            return Err(Refusal::new("client_auth.two_clients", error, sentence, remedy));
+            return Err(Refusal::new("client_auth.two_clients", error, sentence, ONE_WAY));
         }
     }
     Ok(Presented { method: Method::Basic, readings })

@@ -73,21 +73,27 @@ pub fn for_token(client: &Client, user: &User, scopes: &Scopes, kind: Kind) -> M
     found
 }
 
+/// Returns the scope that brings a claim, which the user must consent to for a request that asks for the claim by name.
+pub fn scope_of(name: &str) -> Option<&'static str> {
+    let name = if name == "email_verified" { "email" } else { name };
+    let brings = OF_SCOPES.iter().find(|(_, claims)| claims.contains(&name));
+    brings.map(|(scope, _)| *scope)
+}
+
 /// Returns the claims that a request asks for by name (OpenID Connect Core, section 5.5). A client gets only those that
-/// scopes which it can ask for would bring, and those that its settings map.
+/// the scopes of its token bring, and those that its settings map.
 pub fn requested<'a>(
     client: &Client,
     user: &User,
+    scopes: &Scopes,
     names: impl IntoIterator<Item = &'a str>,
 ) -> Map<String, Value> {
     let mut found = Map::new();
     for name in names {
         let name = if name == "email_verified" { "email" } else { name };
-        let brings = |(scope, claims): &(&str, &[&str])| {
-            client.scopes.contains(scope) && claims.contains(&name)
-        };
         let mapped = client.settings.claims.get(name).cloned();
-        let usual = OF_SCOPES.iter().any(brings).then(|| usual(name)).flatten();
+        let scope = scope_of(name).filter(|scope| scopes.contains(scope));
+        let usual = scope.and_then(|_| usual(name));
         if let Some(source) = mapped.or(usual) {
             put(&mut found, name, &source, user);
         }

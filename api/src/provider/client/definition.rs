@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use entity::ClientId;
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 use super::redirect::{RedirectUri, Rules};
 use super::secret::ClientSecret;
@@ -102,7 +103,7 @@ pub struct Fault {
 }
 
 impl Fault {
-    pub(super) fn new(field: &str, sentence: impl Into<String>) -> Self {
+    pub(crate) fn new(field: &str, sentence: impl Into<String>) -> Self {
         Self { field: field.to_owned(), item: None, sentence: sentence.into() }
     }
 
@@ -172,10 +173,11 @@ impl Definition {
     /// A client with the default values.
     fn new_client(&self, now: Timestamp, faults: &mut Vec<Fault>) -> Client {
         let client_id = self.client_id.clone().unwrap_or_default();
-        if client_id.parse::<ServiceName>().is_err() {
+        // `sub` of a user is a UUID, and `sub` of a client's own tokens is its id.
+        if client_id.parse::<ServiceName>().is_err() || Uuid::try_parse(&client_id).is_ok() {
             let sentence = format!(
                 "The client id {client_id:?} must have 1 to 64 of the characters a-z, 0-9, '-', '_' and '.', and \
-                 begin with a letter or a digit"
+                 begin with a letter or a digit. It must not be a UUID, because those are users"
             );
             faults.push(Fault::new("client_id", sentence));
         }

@@ -26,7 +26,7 @@ use entity::{ClientId, GrantId};
 use serde::Deserialize;
 use strum::{EnumString, IntoStaticStr, VariantArray};
 
-pub use authenticate::{Credentials, authenticate};
+pub use authenticate::{Credentials, authenticate, two_methods};
 pub use redirect::RedirectUri;
 pub use refusal::{Checked, OauthError, Refusal};
 pub use resource::Resource;
@@ -297,6 +297,29 @@ pub async fn list(app: &App, after: Option<String>, limit: u64) -> Result<Page<C
     let limit = Limit::new(limit, 100);
     let rows = store::list(app.database.reader(), after, limit.rows()).await?;
     limit.page(rows).try_map(Client::try_from)
+}
+
+/// Returns true if the access tokens of another client have the id of this one as their audience.
+///
+/// # Errors
+///
+/// If the database does not answer.
+pub async fn is_audience(app: &App, client: &Client) -> Result<bool> {
+    let Client { client_id, .. } = client;
+    let names = |other: &Client| {
+        other.client_id != *client_id && other.settings.audience.contains(client_id)
+    };
+    let mut after = None;
+    loop {
+        let page = list(app, after, 100).await?;
+        if page.items.iter().any(names) {
+            return Ok(true);
+        }
+        after = page.next(|last| last.client_id.clone());
+        if after.is_none() {
+            return Ok(false);
+        }
+    }
 }
 
 /// Returns all clients with an origin.

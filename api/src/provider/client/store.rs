@@ -160,6 +160,20 @@ pub(super) async fn retire(
         .map(drop)
 }
 
+/// Makes a secret that has retired valid again.
+pub(super) async fn revive(
+    connection: &impl ConnectionTrait,
+    id: ClientSecretId,
+) -> Result<(), DbErr> {
+    use client_secret::Column;
+    client_secret::Entity::update_many()
+        .col_expr(Column::ExpiresAt, Expr::value(Option::<i64>::None))
+        .filter(Column::Id.eq(id))
+        .exec(connection)
+        .await
+        .map(drop)
+}
+
 /// Inserts a secret unless its digest exists already. Returns true if it did.
 pub(super) async fn insert_secret(
     connection: &impl ConnectionTrait,

@@ -147,8 +147,14 @@ pub(crate) async fn declare_secret(
     let digest = secret.digest().to_string();
     if let Some(row) = store::find_secret(&**work, &digest).await?
         && row.client_id == client.id
-        && row.expires_at.is_none()
     {
+        if row.expires_at.is_some() {
+            // The document was taken back to an earlier state.
+            store::retire(&**work, client.id, now).await?;
+            store::revive(&**work, row.id).await?;
+            work.notify(CHANGED);
+            return Ok(true);
+        }
         return Ok(false);
     }
     add_secret(work, client, secret, now, now).await?;

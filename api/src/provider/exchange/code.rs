@@ -36,6 +36,10 @@ pub(super) async fn exchange(
     let granted: Vec<String> = serde_json::from_str(&grant.resources).unwrap_or_default();
     let resources = if fields.resources.is_empty() { granted } else { fields.resources.clone() };
     let scopes = Scopes::parse(&grant.scopes);
+    let (scopes, resources) = match super::still_allowed(app, client, scopes, resources).await? {
+        Ok(allowed) => allowed,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
     let order = Order { client, now: clock::now(), scopes: &scopes, resources: &resources };
     tokens::of_grant(app, &order, &grant, &user, nonce.as_deref()).await.map(Ok)
 }

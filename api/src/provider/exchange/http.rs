@@ -100,12 +100,15 @@ async fn describe_token(request: &Request, body: Body) -> poem::Result<Response>
     let answered = async {
         let app = app(request)?;
         if let Some(secret) = bearer(request.headers()) {
-            let (token, principal) = api_token::authenticate(app, secret).await?;
-            Caller::ApiToken { token, principal }.require(Scope::INTROSPECT)?;
             let fields = match fields(request, body).await {
                 Ok(fields) => fields,
                 Err(refusal) => return Ok(refused(request, &refusal)),
             };
+            if fields.get("client_secret").is_some() {
+                return Ok(refused(request, &client::two_methods()));
+            }
+            let (token, principal) = api_token::authenticate(app, secret).await?;
+            Caller::ApiToken { token, principal }.require(Scope::INTROSPECT)?;
             return about(app, request, &Asker::ApiToken, &fields).await;
         }
         let (fields, client) = match authenticated(request, body).await? {
@@ -178,6 +181,14 @@ async fn authenticated(
         Ok(fields) => fields,
         Err(refusal) => return Ok(Err(refused(request, &refusal))),
     };
+    // Two headers, or an assertion beside a secret, are two ways to authenticate.
+    if request.headers().get_all(header::AUTHORIZATION).iter().count() > 1
+        || (fields.get("client_assertion").is_some()
+            && (fields.get("client_secret").is_some()
+                || request.header(header::AUTHORIZATION).is_some()))
+    {
+        return Ok(Err(refused(request, &client::two_methods())));
+    }
     let credentials = Credentials {
         authorization: request.header(header::AUTHORIZATION),
         client_id: fields.get("client_id"),
@@ -232,7 +243,7 @@ fn refused(request: &Request, refusal: &Refusal) -> Response {
     let name = if is_client { NOT_AUTHENTICATED } else { *name };
     let body = json!({
         "error": error.name(),
-        "error_description": format!("{sentence} ({name}, request {id})"),
+        "error_description": described(&format!("{sentence} ({name}, request {id})")),
     });
     let status = if is_client { StatusCode::UNAUTHORIZED } else { StatusCode::BAD_REQUEST };
     let mut response = json_answer(status, &body);
@@ -245,6 +256,13 @@ fn refused(request: &Request, refusal: &Refusal) -> Response {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
     }
     response
+}
+
+/// A text with the characters that RFC 6749, section 5.2, allows in `error_description`.
+fn described(text: &str) -> String {
+    let allowed =
+        |character: &char| matches!(character, ' '..='~') && !['"', '\\'].contains(character);
+    text.chars().filter(allowed).collect()
 }
 
 /// Shows an error of the server in the form of OAuth.

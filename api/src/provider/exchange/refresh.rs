@@ -15,6 +15,7 @@ use crate::identity::user::{self, User};
 use crate::platform::audit::{Act, Actor, Entry};
 use crate::platform::revocation::{self, Reason};
 use crate::platform::unit_of_work::UnitOfWork;
+use crate::provider::authorization::checks::refusal_for;
 use crate::provider::authorization::code::expiry;
 use crate::provider::client::{Checked, Client, OauthError, Refusal};
 
@@ -41,8 +42,12 @@ pub(super) async fn exchange(
         Ok(narrowed) => narrowed,
         Err(refusal) => return Ok(Err(refusal)),
     };
+    let (scopes, resources) = match super::still_allowed(app, client, scopes, resources).await? {
+        Ok(allowed) => allowed,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
     let now = clock::now();
-    let (row, user) = match settle(app, &token, &known, now).await? {
+    let (row, user) = match settle(app, client, &token, &known, now).await? {
         Ok(settled) => settled,
         Err(refusal) => return Ok(Err(refusal)),
     };
@@ -53,6 +58,7 @@ pub(super) async fn exchange(
 /// Spends a refresh token, gives its successor again, ends its grant, or refuses it.
 async fn settle(
     app: &App,
+    client: &Client,
     token: &ClientToken,
     known: &Model,
     now: Timestamp,
@@ -71,7 +77,10 @@ async fn settle(
         Worth::Current | Worth::Previous => {
             // A grant that ends with its session has ended if the row of the session is gone.
             let is_over = !row.is_offline && until.is_none_or(|until| until <= now);
-            let Some(user) = user.filter(|_| !is_over) else { return Ok(Err(ended())) };
+            let user = match entitled(client, user.filter(|_| !is_over)) {
+                Ok(user) => user,
+                Err(refusal) => return Ok(Err(refusal)),
+            };
             let moved = successor(app, &work, &row, worth == Worth::Current, until, now).await?;
             let Some(row) = moved else { return Ok(Err(ended())) };
             work.commit().await?;
@@ -80,10 +89,7 @@ async fn settle(
         Worth::Reused => {
             let entry = Entry::new(Act::RefreshReuse, Actor::anybody());
             end(work, &row, &Reason::Reuse, entry, now).await?;
-            let sentence =
-                "The refresh token was used before. Two parties hold it, so its grant was ended.";
-            let remedy = "The user must sign in again. Find out who else has the token.";
-            Ok(Err(invalid("refresh_token.reused", sentence, remedy)))
+            Ok(Err(reused()))
         }
         Worth::Ahead => {
             let entry = Entry::new(Act::GrantEnd, Actor::anybody());
@@ -96,6 +102,15 @@ async fn settle(
             let remedy = "The user must sign in again.";
             Ok(Err(invalid("refresh_token.expired", "The refresh token has expired.", remedy)))
         }
+    }
+}
+
+/// Returns the user if they may still use the client.
+fn entitled(client: &Client, user: Option<User>) -> Checked<User> {
+    let user = user.ok_or_else(ended)?;
+    match refusal_for(client, &user) {
+        Some(refusal) => Err(Refusal { error: OauthError::InvalidGrant, ..refusal }),
+        None => Ok(user),
     }
 }
 
@@ -173,6 +188,13 @@ fn invalid(name: &'static str, sentence: &str, remedy: &str) -> Refusal {
 fn unknown() -> Refusal {
     let remedy = "The application must send the refresh token that it got last, unchanged.";
     invalid("refresh_token.unknown", "The refresh token is unknown.", remedy)
+}
+
+fn reused() -> Refusal {
+    let sentence =
+        "The refresh token was used before. Two parties hold it, so its grant was ended.";
+    let remedy = "The user must sign in again. Find out who else has the token.";
+    invalid("refresh_token.reused", sentence, remedy)
 }
 
 fn ended() -> Refusal {

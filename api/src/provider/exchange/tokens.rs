@@ -150,7 +150,7 @@ async fn id_token(
     let life = client.settings.id_token_expires.unwrap_or(EXPIRES).min(MAX_CLIENT_LIFE);
     let asked = grant.claims.as_deref().and_then(ClaimsRequest::parse).unwrap_or_default();
     let mut claims = claims::for_token(client, user, scopes, Kind::IdToken);
-    let more = claims::requested(client, user, asked.of_id_token());
+    let more = claims::requested(client, user, scopes, asked.of_id_token());
     claims.extend(more);
     let amr: Vec<&str> = grant.amr.split(' ').collect();
     let own = json!({
@@ -190,7 +190,7 @@ pub(super) fn userinfo_claims(
 ) -> Map<String, Value> {
     let asked = asked.and_then(ClaimsRequest::parse).unwrap_or_default();
     let mut claims = claims::for_token(client, user, scopes, Kind::Userinfo);
-    claims.extend(claims::requested(client, user, asked.of_userinfo()));
+    claims.extend(claims::requested(client, user, scopes, asked.of_userinfo()));
     claims.insert("sub".to_owned(), json!(user.id.to_string()));
     claims
 }
