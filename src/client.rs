@@ -348,7 +348,7 @@ async fn claims(operator: &Operator, client_id: &str, user: &str) -> Result<(), 
     let path = format!("{}/claims?username={}", path(client_id), encoded(user));
     let none = || {
         format!(
-            "there is no client {client_id}, or no user {user}: see `tessera client list` and `tessera user list`"
+            "the client {client_id} or the user {user} does not exist: see `tessera client list` and `tessera user list`"
         )
     };
     let answer = operator.call(Method::GET, &path, None).await;

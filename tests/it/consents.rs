@@ -1,4 +1,4 @@
-//! What an application gets is what the user permitted, and what the operator still allows: attacks on both.
+//! Applications get no more than the user permitted and the operator still allows: attacks on both.
 
 use serde_json::{Value, json};
 

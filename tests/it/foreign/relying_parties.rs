@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::{Value, json};
 
 use super::{free_port, is_root, node_folder};
-use crate::once::{project, run, text, tool};
+use crate::once::{block, project, run, text, tool};
 use crate::support::{PASSWORD, Server, command, eventually};
 use crate::terminal::{json_of, out, tessera};
 
@@ -90,17 +90,28 @@ async fn an_application_with_openid_client_signs_people_in_and_refreshes_and_rev
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_application_with_flask_and_authlib_signs_people_in() {
+async fn the_first_application_of_the_guide_signs_people_in_after_three_commands() {
+    const GUIDE: &str = "docs/guide/applications.md";
+    let commands = block(GUIDE, "first application");
+    let [serve, create, run] = commands.lines().collect::<Vec<_>>()[..] else {
+        panic!("{commands}");
+    };
+    // Other servers use the ports of the guide.
     let (server, port) = (server().await, free_port());
-    let redirect = format!("http://localhost:{port}/callback");
-    let secret = register(&server, "wiki", &redirect, &["--trusted"]);
-    let mut command = Command::new(tool("python"));
-    command.arg(project().join("tests/relying_parties/authlib_flask.py"));
-    command.args([&issuer(&server), "wiki", &secret, &port.to_string()]);
+    assert_eq!(serve, "tessera serve --dev");
+    let create = create.replace(":5000", &format!(":{port}"));
+    let arguments: Vec<_> = create.split(' ').skip(1).chain(["--output", "json"]).collect();
+    let made = json_of(&tessera(&server, &arguments));
+    let folder = tempfile::tempdir().unwrap();
+    let app = block(GUIDE, "shop").replace("http://localhost:8000", &issuer(&server));
+    std::fs::write(folder.path().join("shop.py"), app).unwrap();
+    let run = run.strip_prefix("CLIENT_SECRET=\u{2026} flask ").unwrap();
+    let mut command = Command::new(tool("flask"));
+    command.current_dir(folder.path()).args(run.split(' ')).arg(format!("--port={port}"));
+    command.env("CLIENT_SECRET", made["client_secret"].as_str().unwrap());
     let _app = App::start(command, port).await;
-    let (asked, seen) = sign_in(port, "/sign-in");
-    assert!(!asked, "a trusted application asks nobody");
-    assert_eq!(shown(&seen), json!({ "email": "ada@user.com", "sub": true }));
+    assert_eq!(sign_in(port, "/"), (true, "Hello, ada@user.com".to_owned()));
+    assert!(!sign_in(port, "/").0, "consent is remembered");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 mod commits;
 mod connections;
 mod crash;
+mod exchanges;
 mod exports;
 mod model;
 mod once;

@@ -304,8 +304,8 @@ impl Code {
             Code::DeclaredInFile => (
                 S::CONFLICT,
                 "DECLARED_IN_FILE",
-                "`CLIENTS_FILE` or `CLIENTS` declares this client or resource. Change it there, and run \
-                 `tessera client apply`.",
+                "This client or resource comes from `CLIENTS_FILE` or `CLIENTS`. Change it there, and run \
+                 `tessera client apply`. One that is no longer in the file can be deleted.",
             ),
             Code::ResourceAlreadyExists => (
                 S::CONFLICT,

@@ -7,7 +7,7 @@ use crate::base::scope::Scopes;
 use crate::identity::user::User;
 use crate::provider::client::settings::Pkce;
 use crate::provider::client::{
-    ApplicationType, Client, GrantType, OauthError, Refusal, claims, redirect,
+    ApplicationType, Client, GrantType, OauthError, RedirectUri, Refusal, claims, redirect,
 };
 
 use super::claims_request::ClaimsRequest;
@@ -111,7 +111,7 @@ fn client(draft: &mut Draft) -> Outcome {
     };
     if !client.is_active {
         let sentence = "This application is disabled here.";
-        let remedy = format!("tessera client update {} --enable", client.client_id);
+        let remedy = client.remedy("--enable");
         return Err(refuse("client.disabled", sentence, remedy).into());
     }
     Ok(())
@@ -119,7 +119,6 @@ fn client(draft: &mut Draft) -> Outcome {
 
 fn redirect_uri(draft: &mut Draft) -> Outcome {
     let client = draft.client()?;
-    let id = &client.client_id;
     let refuse = |name, sentence: &str, remedy: String| {
         Refusal::new(name, OauthError::InvalidRequest, sentence, remedy)
     };
@@ -135,7 +134,10 @@ fn redirect_uri(draft: &mut Draft) -> Outcome {
     let sentence = "The redirect_uri of the request is not registered for this application.";
     let known = client.redirect_uris.iter().map(|known| known.as_str());
     let options: Vec<_> = known.chain([uri.as_str()]).map(quoted).collect();
-    let remedy = format!("tessera client update {id} --redirect {}", options.join(" --redirect "));
+    let remedy = match RedirectUri::parse(uri, client.rules()) {
+        Ok(_) => client.remedy(&format!("--redirect {}", options.join(" --redirect "))),
+        Err(fault) => format!("It cannot be registered. {fault}. Change it in the application."),
+    };
     let refusal = refuse("redirect_uri.not_registered", sentence, remedy).came(uri);
     Err(Stop::Refused(match redirect::nearest(&client.redirect_uris, uri) {
         Some((nearest, _)) => refusal.expected(nearest.as_str()),
@@ -171,8 +173,7 @@ fn response_type(draft: &mut Draft) -> Outcome {
             let sentence = "This application cannot use the authorization code flow.";
             let grants = client.grant_types.iter().map(|known| <&str>::from(*known));
             let grants: Vec<_> = grants.chain(["authorization_code"]).collect();
-            let id = &client.client_id;
-            let remedy = format!("tessera client update {id} --grant {}", grants.join(","));
+            let remedy = client.remedy(&format!("--grant {}", grants.join(",")));
             let error = OauthError::UnauthorizedClient;
             Err(Refusal::new("response_type.not_allowed", error, sentence, remedy).into())
         }
@@ -217,9 +218,10 @@ fn pkce(draft: &mut Draft) -> Outcome {
         }
         let sentence =
             "The request has no code_challenge, which this application must send (PKCE).";
-        let remedy = "Turn on PKCE with S256 in the application. If it cannot do that and has a secret: \
-                      tessera client update NAME --pkce optional";
-        let remedy = remedy.replace("NAME", &client.client_id);
+        let remedy = format!(
+            "Turn on PKCE with S256 in the application. If it cannot do that and has a secret: {}",
+            client.remedy("--pkce optional")
+        );
         let error = OauthError::InvalidRequest;
         return Err(Refusal::new("pkce.missing", error, sentence, remedy).into());
     };
@@ -249,7 +251,7 @@ fn scope(draft: &mut Draft) -> Outcome {
         let known = client.scopes.words();
         let words: Vec<_> = known.iter().map(String::as_str).chain(dropped.clone()).collect();
         let words = quoted(&words.join(","));
-        let remedy = format!("tessera client update {} --scope {words}", client.client_id);
+        let remedy = client.remedy(&format!("--scope {words}"));
         let error = OauthError::InvalidScope;
         let refusal = Refusal::new("scope.none_allowed", error, sentence, remedy);
         return Err(refusal.expected(client.scopes.to_string()).came(asked).into());
@@ -269,10 +271,8 @@ fn resource(draft: &mut Draft) -> Outcome {
     let sentence = "This application cannot ask for the resource of the request.";
     let known = client.settings.resources.iter().map(String::as_str);
     let uris = quoted(&known.chain([uri.as_str()]).collect::<Vec<_>>().join(","));
-    let remedy = format!(
-        "Check that `tessera resource list` has it, and: tessera client update {} --resource {uris}",
-        client.client_id
-    );
+    let change = client.remedy(&format!("--resource {uris}"));
+    let remedy = format!("Check that `tessera resource list` has it, and: {change}");
     let refusal = Refusal::new("resource.not_allowed", OauthError::InvalidTarget, sentence, remedy);
     Err(refusal.came(uri).into())
 }
@@ -391,13 +391,11 @@ pub fn refusal_for(client: &Client, user: &User) -> Option<Refusal> {
     let refuse = |name, sentence: &str, remedy: String| {
         Refusal::new(name, OauthError::AccessDenied, sentence, remedy)
     };
-    let id = &client.client_id;
     if client.settings.verified_email && !user.is_verified {
         let sentence =
             "This application requires a verified e-mail address, and yours is not verified.";
-        let remedy = format!(
-            "The user must verify the address, or: tessera client update {id} --verified-email=false"
-        );
+        let change = client.remedy("--verified-email=false");
+        let remedy = format!("The user must verify the address, or: {change}");
         return Some(refuse("user.not_verified", sentence, remedy));
     }
     let only = &client.settings.only;
@@ -427,9 +425,10 @@ fn consent(draft: &mut Draft) -> Outcome {
     }
     if draft.prompts.contains(&Prompt::None) {
         let sentence = "The user has not consented, and the request has prompt=none.";
-        let remedy = "The application must send the request again without prompt=none, or: tessera client update \
-                      NAME --trusted";
-        let remedy = remedy.replace("NAME", &client.client_id);
+        let change = client.remedy("--trusted");
+        let remedy = format!(
+            "The application must send the request again without prompt=none, or: {change}"
+        );
         let error = OauthError::ConsentRequired;
         return Err(Refusal::new("consent.required", error, sentence, remedy).into());
     }

@@ -12,7 +12,7 @@ use percent_encoding::percent_decode_str;
 
 use super::refusal::{Checked, OauthError, Refusal};
 use super::secret::StoredSecret;
-use super::{AuthMethod, Client, find, store};
+use super::{AuthMethod, Client, Origin, find, store};
 use crate::access::api_token::Digest;
 use crate::app::App;
 use crate::base::clock::{self, Timestamp};
@@ -141,16 +141,19 @@ fn checked(
     };
     let id = &client.client_id;
     if !client.is_active {
-        let remedy = format!("tessera client update {id} --enable");
+        let remedy = client.remedy("--enable");
         return Err(refuse("client.disabled", remedy));
     }
     require_method(&client, method, has_secret)?;
     if client.auth_method == AuthMethod::None {
         return Ok((client, None));
     }
-    let rotate = format!(
-        "Give the application its current secret, or make another: `tessera client rotate-secret {id}`"
-    );
+    let rotate = match client.origin {
+        Origin::Operator => format!(
+            "Give the application its current secret, or make another: `tessera client rotate-secret {id}`"
+        ),
+        Origin::File => "Give the application the secret that CLIENTS_FILE names.".to_owned(),
+    };
     match secret {
         None if has_secret => Err(refuse("client_secret.wrong", rotate)),
         None => Err(refuse("client_secret.missing", rotate)),

@@ -162,7 +162,10 @@ impl Definition {
         client.origin = origin;
         client.updated = now;
         self.merge_into(&mut client, &mut faults);
-        faults.extend(faults_of(&client, config));
+        // A URI that is not valid is no missing one.
+        let is_invalid = faults.iter().any(|fault| fault.field == "redirect_uris");
+        let more = faults_of(&client, config).into_iter();
+        faults.extend(more.filter(|fault| !is_invalid || fault.field != "redirect_uris"));
         if self.secret.is_some() && client.is_public() {
             let sentence = "The client is public, so it has no secret: leave it out";
             faults.push(Fault::new("secret", sentence));
@@ -219,10 +222,7 @@ impl Definition {
         if let Some(scopes) = &self.scopes {
             client.scopes = words("scopes", scopes, faults);
         }
-        let rules = Rules {
-            native: client.application_type == ApplicationType::Native,
-            insecure_http: client.settings.insecure_http,
-        };
+        let rules = client.rules();
         let lists = [
             ("redirect_uris", &self.redirect_uris, &mut client.redirect_uris),
             ("post_logout_uris", &self.post_logout_uris, &mut client.post_logout_uris),

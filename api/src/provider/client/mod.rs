@@ -148,6 +148,26 @@ pub enum GrantType {
 }
 
 impl Client {
+    /// The rules for its redirect URIs.
+    pub fn rules(&self) -> redirect::Rules {
+        redirect::Rules {
+            native: self.application_type == ApplicationType::Native,
+            insecure_http: self.settings.insecure_http,
+        }
+    }
+
+    /// The command that gives this client some options, for the remedy of a refusal.
+    pub fn remedy(&self, options: &str) -> String {
+        let id = &self.client_id;
+        match self.origin {
+            Origin::Operator => format!("tessera client update {id} {options}"),
+            Origin::File => format!(
+                "CLIENTS_FILE declares {id}. Change it there as this command would, and run tessera client apply: \
+                 tessera client update {id} {options}"
+            ),
+        }
+    }
+
     /// Returns true if it has no secret, as an application on a device or a page in a browser.
     pub fn is_public(&self) -> bool {
         self.auth_method == AuthMethod::None

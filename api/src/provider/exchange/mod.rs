@@ -155,7 +155,7 @@ fn grant_type(client: &Client, fields: &Fields) -> Checked<GrantType> {
         let sentence = "This application cannot use this grant_type.";
         let known = client.grant_types.iter().map(|known| <&str>::from(*known));
         let grants = known.chain([text]).collect::<Vec<_>>().join(",");
-        let remedy = format!("tessera client update {} --grant {grants}", client.client_id);
+        let remedy = client.remedy(&format!("--grant {grants}"));
         let error = OauthError::UnauthorizedClient;
         return Err(Refusal::new("grant_type.not_allowed", error, sentence, remedy).came(text));
     }

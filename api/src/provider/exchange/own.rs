@@ -79,7 +79,7 @@ fn scopes(client: &Client, fields: &Fields) -> Checked<Scopes> {
     let words: Vec<_> = asked.split(' ').filter(|word| allowed(word)).collect();
     if words.is_empty() {
         let sentence = "This application cannot ask for any scope of the request.";
-        let remedy = format!("tessera client update {} --scope '…'", client.client_id);
+        let remedy = client.remedy("--scope '…'");
         let error = OauthError::InvalidScope;
         return Err(Refusal::new("scope.none_allowed", error, sentence, remedy));
     }

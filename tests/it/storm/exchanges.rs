@@ -1,0 +1,75 @@
+//! `kill -9` around the exchange of codes: an acknowledged grant is there, and no code gives two.
+
+use crate::provider::{CALLBACK, Client, VERIFIER, basic, code, refresh, userinfo, with_code};
+use crate::support::{Browser, PASSWORD, Server, eventually};
+
+/// The codes of one round.
+const CODES: usize = 24;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kill_9_around_an_exchange_loses_no_acknowledged_grant_and_no_code_gives_two() {
+    let mut server = Server::start().await;
+    Client::default().insert(&server.database).await;
+    server.register("ada@user.com", PASSWORD).await.expect_status(201);
+    let (mut acknowledged, mut open) = (0, 0);
+    for round in 0..4 {
+        let mut browser = Browser::of(&server);
+        browser.sign_in("ada@user.com", PASSWORD).await;
+        let mut codes = Vec::new();
+        for _ in 0..CODES {
+            codes.push(code(&mut browser, &[]).await);
+        }
+        drop(browser);
+        // All are sent at once, and the server is killed while it answers.
+        let sent = codes.iter().map(|code| exchange(&server, code));
+        let process = server.process().to_string();
+        let killed = tokio::task::spawn_blocking(move || {
+            // It answers meanwhile.
+            std::thread::sleep(std::time::Duration::from_millis(3 + 9 * round));
+            std::process::Command::new("kill").args(["-9", &process]).status().unwrap()
+        });
+        let answers = futures_util::future::join_all(sent).await;
+        assert!(killed.await.unwrap().success());
+        server = Server::setup().on(server.kill()).start().await;
+        for (code, answer) in codes.iter().zip(answers) {
+            let again = server.post("/oauth2/token").header("authorization", &basic("app"));
+            let again = again.form(&with_code(code)).send().await;
+            match answer {
+                Some(tokens) => {
+                    acknowledged += 1;
+                    // The code was spent, and what it gave is alive.
+                    again.expect_refusal(400, "invalid_grant");
+                    let (access, token) = tokens;
+                    eventually("the token is accepted", async || {
+                        userinfo(&server, &access).await.status == 200
+                    })
+                    .await;
+                    refresh(&server, &token).await.expect_status(200);
+                }
+                None if again.status == 200 => open += 1,
+                // It was spent, and nobody heard of it: the application asks for another one.
+                None => drop(again.expect_refusal(400, "invalid_grant")),
+            }
+        }
+        let doubles = "select cast(count(*) as text) from (select grant_id from authorization_code \
+                       where grant_id is not null group by grant_id having count(*) > 1) as doubled";
+        assert_eq!(server.database.column::<String>(doubles).await, ["0"]);
+        let spent = "select cast(count(*) as text) from authorization_code where spent_at is not null \
+                     and grant_id not in (select id from oauth_grant)";
+        assert_eq!(server.database.column::<String>(spent).await, ["0"]);
+    }
+    assert!(acknowledged > 0 && open > 0, "{acknowledged} acknowledged, {open} not begun");
+}
+
+/// Exchanges a code. Returns the access token and the refresh token, or `None` if the server died.
+async fn exchange(server: &Server, code: &str) -> Option<(String, String)> {
+    let fields = [
+        ("grant_type", "authorization_code"),
+        ("code", code),
+        ("redirect_uri", CALLBACK),
+        ("code_verifier", VERIFIER),
+    ];
+    let request = server.post("/oauth2/token").header("authorization", &basic("app"));
+    let answer = request.form(&fields).try_send().await.ok()?.expect_status(200);
+    Some((answer.text("access_token"), answer.text("refresh_token")))
+}
