@@ -32,6 +32,7 @@ mod front_end;
 mod guesses;
 mod hijack;
 mod import;
+mod impostors;
 mod introspection;
 mod invitations;
 mod keys;
