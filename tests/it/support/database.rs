@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement, TryGetable};
 use tempfile::TempDir;
+use tokio::sync::OnceCell;
 
 use super::{Clock, eventually};
 
@@ -34,6 +35,48 @@ fn postgres() -> String {
     variable("TEST_POSTGRES").unwrap_or("postgres://postgres@127.0.0.1:5432".to_owned())
 }
 
+/// Runs SQL on the PostgreSQL server, in no database of a test.
+async fn on_server(sql: &str) {
+    let server = Database::connect(format!("{}/postgres", postgres())).await.unwrap();
+    server.execute_unprepared(sql).await.unwrap();
+    server.close().await.unwrap();
+}
+
+/// The name of a PostgreSQL database with all migrations, which the tests of this process copy. Each process
+/// makes it anew.
+async fn template() -> &'static str {
+    static TEMPLATE: OnceCell<String> = OnceCell::const_new();
+    let made = TEMPLATE.get_or_init(|| async {
+        delete_templates_of_ended_processes().await;
+        let name = format!("{TEMPLATE_OF}{}", std::process::id());
+        on_server(&format!("create database {name}")).await;
+        let folder = tempfile::tempdir().unwrap();
+        let mut migrate = super::command(folder.path());
+        migrate.args(["migrate", "up"]).env("APP_SECRET", super::SECRET);
+        migrate.env("DATABASE_URL", format!("{}/{name}", postgres()));
+        let output = migrate.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        name
+    });
+    made.await
+}
+
+const TEMPLATE_OF: &str = "tessera_template_";
+
+async fn delete_templates_of_ended_processes() {
+    let server = Database::connect(format!("{}/postgres", postgres())).await.unwrap();
+    let sql = format!("select datname::text from pg_database where datname like '{TEMPLATE_OF}%'");
+    let rows = server.query_all_raw(Statement::from_string(DbBackend::Postgres, sql)).await;
+    server.close().await.unwrap();
+    for row in rows.unwrap() {
+        let name: String = row.try_get_by_index(0).unwrap();
+        let process = name.trim_start_matches(TEMPLATE_OF);
+        if !std::path::Path::new("/proc").join(process).exists() {
+            on_server(&format!("drop database if exists {name} with (force)")).await;
+        }
+    }
+}
+
 /// A database that is deleted with its last handle.
 #[derive(Clone)]
 pub(crate) struct TestDatabase(Arc<Held>);
@@ -47,7 +90,21 @@ struct Held {
 }
 
 impl TestDatabase {
+    /// An empty database.
     pub(crate) async fn create(kind: Kind) -> Self {
+        Self::create_from(kind, "template1").await
+    }
+
+    /// A database that can have all migrations already. On PostgreSQL it is a copy, because applying the migrations takes
+    /// longer than most tests.
+    pub(crate) async fn prepared(kind: Kind) -> Self {
+        match kind {
+            Kind::Sqlite => Self::create(kind).await,
+            Kind::Postgres => Self::create_from(kind, template().await).await,
+        }
+    }
+
+    async fn create_from(kind: Kind, template: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let name = format!("tessera_test_{}", folder.path().file_name().unwrap().display())
             .replace('.', "_")
@@ -56,9 +113,7 @@ impl TestDatabase {
         let url = match kind {
             Kind::Sqlite => format!("sqlite:///{}/test.db", folder.path().display()),
             Kind::Postgres => {
-                let server = Database::connect(format!("{}/postgres", postgres())).await.unwrap();
-                server.execute_unprepared(&format!("create database {name}")).await.unwrap();
-                server.close().await.unwrap();
+                on_server(&format!("create database {name} template {template}")).await;
                 format!("{}/{name}", postgres())
             }
         };

@@ -107,7 +107,7 @@ impl Setup {
         let folder = tempfile::tempdir().unwrap();
         let database = match self.database {
             Some(database) => database,
-            None => TestDatabase::create(Kind::from_environment()).await,
+            None => TestDatabase::prepared(Kind::from_environment()).await,
         };
         let mut command = match self.limits {
             Some(limits) => {
