@@ -74,24 +74,11 @@ pub async fn apply(
 ///
 /// Sentences for the operator, each with the line of a fault.
 pub async fn declare(app: &App) -> Result<(), String> {
-    let declared = app.config.provider.declared().map_err(|fault| fault.to_string())?;
-    let Some(Declared { name, text, folder }) = declared else { return Ok(()) };
-    let file = |path: &Path| std::fs::read_to_string(folder.join(path));
-    let sources = Sources { variable: &variable, file: &file };
-    let named = |faults: Vec<String>| {
-        let faults: Vec<_> = faults.into_iter().map(|fault| format!("{name}: {fault}")).collect();
-        faults.join("\n")
-    };
-    let document = document::read(&text, &sources).map_err(named)?;
-    let outcome = apply_settings(app, &document).await;
-    let outcome = outcome.map_err(|error| format!("{name} could not be applied ({error})"))?;
-    if !outcome.faults.is_empty() {
-        let line = |misfit: &Misfit| document::line_of(&text, &misfit.path());
-        let faults = outcome.faults.iter();
-        let faults =
-            faults.map(|misfit| format!("line {}: {}", line(misfit), misfit.fault.sentence));
-        return Err(named(faults.collect()));
-    }
+    let Some(document) = Document::of(&app.config)? else { return Ok(()) };
+    let outcome = apply_settings(app, &document.members).await;
+    let outcome =
+        outcome.map_err(|error| format!("{} could not be applied ({error})", document.name))?;
+    document.require_none(&outcome.faults)?;
     for Change { id, action, .. } in outcome.changes {
         tracing::info!(client.id = %id, change = action, "a declared application or API was applied");
     }
@@ -104,19 +91,42 @@ pub async fn declare(app: &App) -> Result<(), String> {
 ///
 /// Sentences for the operator, each with the line of a fault.
 pub fn check_declared(config: &Config) -> Result<(), String> {
-    let declared = config.provider.declared().map_err(|fault| fault.to_string())?;
-    let Some(Declared { name, text, folder }) = declared else { return Ok(()) };
-    let file = |path: &Path| std::fs::read_to_string(folder.join(path));
-    let sources = Sources { variable: &variable, file: &file };
-    let named = |fault: String| format!("{name}: {fault}");
-    let joined = |faults: Vec<String>| faults.into_iter().map(named).collect::<Vec<_>>().join("\n");
-    let document = document::read(&text, &sources).map_err(joined)?;
-    let misfits = Definitions::read(&document).err().unwrap_or_default();
-    let line = |misfit: &Misfit| document::line_of(&text, &misfit.path());
-    let faults = misfits.iter();
-    let faults = faults.map(|misfit| format!("line {}: {}", line(misfit), misfit.fault.sentence));
-    let faults: Vec<_> = faults.collect();
-    if faults.is_empty() { Ok(()) } else { Err(joined(faults)) }
+    let Some(document) = Document::of(config)? else { return Ok(()) };
+    document.require_none(&Definitions::read(&document.members).err().unwrap_or_default())
+}
+
+/// The document of the settings.
+struct Document {
+    /// Its name for sentences.
+    name: String,
+    text: String,
+    members: Map<String, Value>,
+}
+
+impl Document {
+    fn of(config: &Config) -> Result<Option<Self>, String> {
+        let declared = config.provider.declared().map_err(|fault| fault.to_string())?;
+        let Some(Declared { name, text, folder }) = declared else { return Ok(None) };
+        let file = |path: &Path| std::fs::read_to_string(folder.join(path));
+        let sources = Sources { variable: &variable, file: &file };
+        let members = document::read(&text, &sources).map_err(|faults| named(&name, &faults))?;
+        Ok(Some(Self { name, text, members }))
+    }
+
+    /// Fails if there are faults, each with its line.
+    fn require_none(&self, faults: &[Misfit]) -> Result<(), String> {
+        let line = |misfit: &Misfit| document::line_of(&self.text, &misfit.path());
+        let faults = faults.iter();
+        let faults =
+            faults.map(|misfit| format!("line {}: {}", line(misfit), misfit.fault.sentence));
+        let faults: Vec<_> = faults.collect();
+        if faults.is_empty() { Ok(()) } else { Err(named(&self.name, &faults)) }
+    }
+}
+
+fn named(name: &str, faults: &[String]) -> String {
+    let faults: Vec<_> = faults.iter().map(|fault| format!("{name}: {fault}")).collect();
+    faults.join("\n")
 }
 
 async fn apply_settings(app: &App, document: &Map<String, Value>) -> Result<Outcome> {

@@ -20,7 +20,7 @@ use crate::http::browser_request::{in_query, refuse};
 use crate::http::flow::{self, Flow};
 use crate::http::page::Frame;
 use crate::http::paths::PageRoute;
-use crate::provider::client::{Checked, OauthError, Refusal, recorded, redirect};
+use crate::provider::client::{self, Checked, OauthError, Refusal, recorded, redirect};
 
 /// The form of the consent page.
 #[derive(Deserialize)]
@@ -245,12 +245,9 @@ fn reply(frame: &Frame, draft: &Draft, reply: &Reply<'_>) -> Response {
     }
 }
 
-/// The sentence of a refusal with the id of the request, in the characters that RFC 6749 allows.
+/// The sentence of a refusal with the id of the request.
 fn described(refusal: &Refusal) -> String {
-    let allowed =
-        |character: &char| matches!(character, ' '..='~') && !['"', '\\'].contains(character);
-    let sentence = format!("{} ({}, request {})", refusal.sentence, refusal.name, reference());
-    sentence.chars().filter(allowed).collect()
+    client::described(&format!("{} ({}, request {})", refusal.sentence, refusal.name, reference()))
 }
 
 /// The reference that a page shows: the id of the request, which is also in the log.

@@ -28,7 +28,7 @@ use strum::{EnumString, IntoStaticStr, VariantArray};
 
 pub use authenticate::{Credentials, authenticate, two_methods};
 pub use redirect::RedirectUri;
-pub use refusal::{Checked, OauthError, Refusal};
+pub use refusal::{Checked, OauthError, Refusal, described};
 pub use resource::Resource;
 pub use secret::{ClientSecret, StoredSecret};
 pub use settings::Settings;

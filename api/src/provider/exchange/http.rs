@@ -243,7 +243,7 @@ fn refused(request: &Request, refusal: &Refusal) -> Response {
     let name = if is_client { NOT_AUTHENTICATED } else { *name };
     let body = json!({
         "error": error.name(),
-        "error_description": described(&format!("{sentence} ({name}, request {id})")),
+        "error_description": client::described(&format!("{sentence} ({name}, request {id})")),
     });
     let status = if is_client { StatusCode::UNAUTHORIZED } else { StatusCode::BAD_REQUEST };
     let mut response = json_answer(status, &body);
@@ -256,13 +256,6 @@ fn refused(request: &Request, refusal: &Refusal) -> Response {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
     }
     response
-}
-
-/// A text with the characters that RFC 6749, section 5.2, allows in `error_description`.
-fn described(text: &str) -> String {
-    let allowed =
-        |character: &char| matches!(character, ' '..='~') && !['"', '\\'].contains(character);
-    text.chars().filter(allowed).collect()
 }
 
 /// Shows an error of the server in the form of OAuth.
