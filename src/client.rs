@@ -504,13 +504,19 @@ mod tests {
     use super::seconds;
 
     #[test]
-    fn a_time_has_a_unit() {
-        for (text, expected) in
-            [("0s", 0), ("90s", 90), ("30m", 1800), ("12h", 43_200), ("7d", 604_800)]
-        {
+    fn a_time_is_a_number_of_seconds_or_has_a_unit() {
+        for (text, expected) in [
+            ("0s", 0),
+            ("90s", 90),
+            ("30m", 1800),
+            ("12h", 43_200),
+            ("7d", 604_800),
+            ("1w", 604_800),
+            ("600", 600),
+        ] {
             assert_eq!(seconds(text), Ok(expected), "{text}");
         }
-        for text in ["", "7", "d", "-1d", "1.5h", "7 d", "7w", "99999999999999999999d"] {
+        for text in ["", "d", "-1d", "-1", "1.5h", "7 d", "7y", "99999999999999999999d"] {
             assert!(seconds(text).is_err(), "{text}");
         }
     }
