@@ -284,7 +284,7 @@ fn the_guide_has_every_setting() {
                     * An empty variable counts as not set.\n\
                     * A time is a number of seconds, or a number with a unit: `45s`, `15m`, `2h`, `30d` or `1w`.\n\
                     * Tessera reads `.env` in the current folder as \
-                    [python-dotenv](https://pypi.org/project/python-dotenv/) does. [Operation](operation.md#env) \
+                    python-dotenv does. [Operation](operation.md#env) \
                     describes the format.\n\n\
                     | variable | flag | default | meaning |\n|---|---|---|---|\n"
             .to_owned();
