@@ -102,8 +102,8 @@ enum Action {
         /// The client id, or the reference that the application or the page shows. Without it, the refusals of
         /// unknown applications
         name: Option<String>,
-        /// A URL of /oauth2/authorize that the application sends browsers to: run its checks without effect. `--url`
-        /// takes it too
+        /// A URL of /oauth2/authorize that the application sends browsers to: run its checks without effect. If
+        /// the command works on the database, `--url` takes it too
         #[arg(long = "request", value_name = "URL")]
         request: Option<String>,
         #[command(flatten)]

@@ -21,13 +21,12 @@ import time
 import urllib.parse
 import urllib.request
 
+from chromium import launch
 from playwright.sync_api import expect, sync_playwright
 
 url, outbox, axe, html, superuser = sys.argv[1:6]
 screenshots = sys.argv[6] if len(sys.argv) > 6 else None
 axe = pathlib.Path(axe).read_text()
-chromium = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-arguments = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 password, changed = "correct horse battery", "battery staple correct"
 app_url = os.environ["APP_URL"]
 looked_at = 0
@@ -530,7 +529,7 @@ def life(browser, scripts):
 served = http.server.ThreadingHTTPServer(("127.0.0.1", urllib.parse.urlsplit(app_url).port), Application)
 threading.Thread(target=served.serve_forever, daemon=True).start()
 with sync_playwright() as playwright:
-    browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
+    browser = launch(playwright)
     for scripts in [False, True]:
         life(browser, scripts)
         hijacked(browser, scripts)

@@ -4,29 +4,19 @@ user: with a password, an access token and an API token in its Authorize dialog,
 usage: swagger.py URL USERNAME PASSWORD ACCESS_TOKEN API_TOKEN [FOLDER_FOR_SCREENSHOTS]
 """
 
-import os
 import re
 import struct
 import sys
 import zlib
 
+from chromium import launch
 from playwright.sync_api import expect, sync_playwright
 
 url, username, password_of_user, bearer, api_token = sys.argv[1:6]
 screenshots = sys.argv[6] if len(sys.argv) > 6 else None
-chromium = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-arguments = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 with sync_playwright() as playwright:
-    browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
+    browser = launch(playwright)
     page = browser.new_page(viewport={"width": 1280, "height": 1000})
     elsewhere, faults = [], []
     origin = re.match(r"https?://[^/]+", url).group()

@@ -188,8 +188,10 @@ async fn a_secret_that_is_sent_as_the_client_id_is_recorded_nowhere() {
         .send()
         .await
         .expect_refusal(400, "invalid_request");
+    server.get(&request(&[("client_id", &secret)])).send().await.expect_status(400);
     let explained = || out(&tessera(&server, &["client", "explain", "--output", "json"]));
-    eventually("it is recorded", async || explained().contains("client.unknown")).await;
+    let is_recorded = |text: &str| text.contains("authorize") && text.contains("token");
+    eventually("both are recorded", async || is_recorded(&explained())).await;
     assert!(!explained().contains(&secret), "{}", explained());
     assert!(!server.log_so_far().await.contains(&secret));
 }

@@ -55,7 +55,7 @@ fn register(server: &Server, id: &str, redirect: &str, options: &[&str]) -> Stri
 /// Signs in to an application in a browser. Returns whether it asked for consent, and what the application shows.
 fn sign_in(port: u16, path: &str) -> (bool, String) {
     let output = run(Command::new(tool("python"))
-        .arg(project().join("tests/relying_parties/browser.py"))
+        .arg(project().join("tests/browser/relying_party.py"))
         .args([&format!("http://localhost:{port}{path}"), "ada@user.com", PASSWORD]));
     assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
     let said = text(&output.stdout);

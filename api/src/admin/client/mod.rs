@@ -40,6 +40,9 @@ pub async fn create(
     let now = clock::now();
     let made =
         definition.client(&app.config, None, Origin::Operator, now).map_err(unprocessable)?;
+    if principal_named(app, &made.client_id).await?.is_some() {
+        return Err(Code::ClientAlreadyExists.into());
+    }
     require_apart(app, &made).await?;
     superuser.count_act(app)?;
     let mut work = UnitOfWork::begin(app).await?;
@@ -58,9 +61,6 @@ pub async fn create(
 /// Fails if a client could be taken for something else: if a service has its name, because `sub` of a client's own tokens
 /// is its `client_id`; if another client's tokens have its name as their audience; or if its own have another client's.
 async fn require_apart(app: &App, made: &Client) -> Result<()> {
-    if principal_named(app, &made.client_id).await?.is_some() {
-        return Err(Code::ClientAlreadyExists.into());
-    }
     match fault_of_names(app, made).await? {
         Some(fault) => Err(unprocessable(vec![fault])),
         None => Ok(()),

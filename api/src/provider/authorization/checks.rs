@@ -8,6 +8,7 @@ use crate::identity::user::User;
 use crate::provider::client::settings::Pkce;
 use crate::provider::client::{
     ApplicationType, Client, GrantType, OauthError, RedirectUri, Refusal, claims, redirect,
+    shown_id,
 };
 
 use super::claims_request::ClaimsRequest;
@@ -107,7 +108,7 @@ fn client(draft: &mut Draft) -> Outcome {
     };
     let Some(client) = &draft.client else {
         let sentence = "No application with this client_id is registered here.";
-        return Err(refuse("client.unknown", sentence, list.to_owned()).came(id).into());
+        return Err(refuse("client.unknown", sentence, list.to_owned()).came(shown_id(id)).into());
     };
     if !client.is_active {
         let sentence = "This application is disabled here.";
@@ -404,10 +405,9 @@ pub fn refusal_for(client: &Client, user: &User) -> Option<Refusal> {
         return None;
     }
     let sentence = "You are not allowed to use this application.";
+    // It is recorded, so it names no user.
     let remedy = format!(
-        "Give {} one of these scopes at /admin/users, or with PATCH /users/{}: {}",
-        user.email,
-        user.id,
+        "Give the user one of these scopes at /admin/users, or with PATCH /users/{{id}}: {}",
         only.join(" ")
     );
     Some(refuse("user.not_allowed", sentence, remedy).expected(only.join(" ")))

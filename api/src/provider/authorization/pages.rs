@@ -208,7 +208,7 @@ fn refused(frame: &Frame, draft: &Draft, name: &str, refusal: &Refusal) -> Respo
         recorded::note(&frame.app, draft.client.as_deref(), "authorize", refusal);
     }
     let place = |name: &str| checks::CHECKS.iter().position(|check| check.name == name);
-    // What is refused outside the list is refused after it, so the client may hear of it.
+    // A refusal that is not in the list comes after its checks, so the client may hear of it.
     if place(name).is_some_and(|place_of| Some(place_of) <= place(checks::LAST_ON_PAGE)) {
         return refusal_page(frame, Some(draft), refusal);
     }

@@ -137,7 +137,7 @@ fn checked(
     let Some(client) = client else {
         let remedy =
             "Check the client id of the application. `tessera client list` shows those that exist.";
-        return Err(refuse("client.unknown", remedy).came(shown(&reading.client_id)));
+        return Err(refuse("client.unknown", remedy).came(shown_id(&reading.client_id)));
     };
     let id = &client.client_id;
     if !client.is_active {
@@ -174,7 +174,7 @@ fn checked(
 
 /// The part of an unknown client id that operators can see. A program that exchanges its id and its secret sends the
 /// secret here, so a long text is cut off.
-fn shown(client_id: &str) -> String {
+pub fn shown_id(client_id: &str) -> String {
     let length = client_id.chars().count();
     if length <= MAX_SHOWN && !client_id.starts_with("tsr_") {
         return client_id.to_owned();

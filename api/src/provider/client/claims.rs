@@ -73,7 +73,7 @@ pub fn for_token(client: &Client, user: &User, scopes: &Scopes, kind: Kind) -> M
     found
 }
 
-/// Returns the scope that brings a claim, which the user must consent to for a request that asks for the claim by name.
+/// Returns the scope that brings a claim. If a request asks for the claim by name, the user must consent to this scope.
 pub fn scope_of(name: &str) -> Option<&'static str> {
     let name = if name == "email_verified" { "email" } else { name };
     let brings = OF_SCOPES.iter().find(|(_, claims)| claims.contains(&name));

@@ -26,7 +26,7 @@ use entity::{ClientId, GrantId};
 use serde::Deserialize;
 use strum::{EnumString, IntoStaticStr, VariantArray};
 
-pub use authenticate::{Credentials, authenticate, two_methods};
+pub use authenticate::{Credentials, authenticate, shown_id, two_methods};
 pub use redirect::RedirectUri;
 pub use refusal::{Checked, OauthError, Refusal, described};
 pub use resource::Resource;

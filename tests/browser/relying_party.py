@@ -1,28 +1,18 @@
 """Signs in to an application in a browser: opens its page, gives the address and the password on Tessera's page, accepts
 there if it asks for consent, and prints the text of the page at which the application shows who signed in.
 
-usage: browser.py URL USERNAME PASSWORD [SECONDS]
+usage: relying_party.py URL USERNAME PASSWORD
 """
 
-import os
 import sys
 
+from chromium import launch
 from playwright.sync_api import expect, sync_playwright
 
 url, username, password = sys.argv[1:4]
-chromium = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-arguments = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 with sync_playwright() as playwright:
-    browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
+    browser = launch(playwright)
     page = browser.new_page()
     faults = []
     page.on("console", lambda message: message.type == "error" and faults.append(message.text))
