@@ -1,15 +1,58 @@
 //! Guards, which check the token at the start of a service's operation.
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 
+use crate::compact::{Parts, TokenHeader};
 use crate::{Claims, Refusal, TokenKind, TokenType, Verifier};
 
 /// A check at the start of an operation, which accepts only requests with a valid token. It is cheap to clone.
+///
+/// ```
+/// # fn user(secret: &str, token: Option<&str>, now: u64) -> Result<(), tessera_verify::Denied> {
+/// use tessera_verify::{Guard, Key, KeySet, Verifier};
+///
+/// // The second is for a service that guards a path with refresh tokens: its key is derived from the secret.
+/// let keys = KeySet::verifying([Key::hs256(secret.as_bytes()), Key::refresh(secret.as_bytes())]);
+/// let guard = Guard::new(Verifier::new(keys, "https://id.example.com", "tessera"));
+/// let claims = guard.required(token, now)?;
+/// # Ok(drop(claims))
+/// # }
+/// # assert!(user("a secret of at least thirty-two bytes", None, 1_800_000_000).is_err());
+/// ```
 #[derive(Debug, Clone)]
 pub struct Guard {
     verifier: Arc<Verifier>,
     fresh_for: u64,
+    watch: Option<Arc<dyn Watch>>,
+}
+
+/// The work before a token is judged. See [`Watch::prepare`].
+pub type Prepared<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
+/// The knowledge of a service about tokens after they were issued. A guard asks it about each token.
+pub trait Watch: fmt::Debug + Send + Sync {
+    /// Returns the work that must be done before a token can be judged; `None` if there is none.
+    fn prepare(&self) -> Option<Prepared<'_>> {
+        None
+    }
+
+    /// Returns the time at which a token is judged, in seconds since the epoch: the given time of the clock, or a later
+    /// one.
+    fn time(&self, now: u64) -> u64;
+
+    /// Decides about a token that the verifier accepts. `kid` is the id of its key. The claims can be marked.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied::Refused`] for a token that was revoked, and [`Denied::Unavailable`] if the service knows too little.
+    fn judge(&self, kid: &str, claims: Claims) -> Result<Claims, Denied>;
+
+    /// Notes a token that the verifier refuses. Returns the refusal for the caller.
+    fn refused(&self, refusal: Refusal) -> Denied {
+        Denied::Refused(refusal)
+    }
 }
 
 /// The reason why a guard refuses a request.
@@ -36,7 +79,7 @@ impl Guard {
     /// Creates a guard that accepts the tokens that `verifier` accepts. A token is fresh for 900 seconds after a
     /// password.
     pub fn new(verifier: impl Into<Arc<Verifier>>) -> Self {
-        Self { verifier: verifier.into(), fresh_for: 900 }
+        Self { verifier: verifier.into(), fresh_for: 900, watch: None }
     }
 
     /// Sets the time for which a token is fresh after its user gave a password, in seconds.
@@ -44,6 +87,21 @@ impl Guard {
     pub fn fresh_for(mut self, seconds: u64) -> Self {
         self.fresh_for = seconds;
         self
+    }
+
+    /// Sets the knowledge of the service about tokens after they were issued.
+    #[must_use]
+    pub fn watch(mut self, watch: Arc<dyn Watch>) -> Self {
+        self.watch = Some(watch);
+        self
+    }
+
+    /// Brings the knowledge of the service up to date, if it fetches it on demand. Await this before you check a token. The
+    /// arguments of axum's and poem's handlers do.
+    pub async fn prepare(&self) {
+        if let Some(work) = self.watch.as_ref().and_then(|watch| watch.prepare()) {
+            work.await;
+        }
     }
 
     /// Returns the verifier, which decides whether a token is valid.
@@ -80,7 +138,7 @@ impl Guard {
     /// The errors of [`required`](Self::required), and [`Denied::NotFresh`] if the token is not fresh.
     pub fn fresh(&self, token: Option<&str>, now: u64) -> Result<Claims, Denied> {
         let claims = self.required(token, now)?;
-        self.require_fresh(&claims, now)?;
+        self.require_fresh(&claims, self.time(now))?;
         Ok(claims)
     }
 
@@ -120,8 +178,39 @@ impl Guard {
 
     fn of_type(&self, token: Option<&str>, of: TokenType, now: u64) -> Result<Claims, Denied> {
         let token = token.ok_or(Denied::NoToken)?;
-        self.verifier.verify(token, of, now).map_err(Denied::Refused)
+        let verified = self.verifier.verify(token, of, self.time(now));
+        match &self.watch {
+            None => verified.map_err(Denied::Refused),
+            Some(watch) => {
+                let claims = verified.map_err(|refusal| watch.refused(refusal))?;
+                watch.judge(&key_of(token).unwrap_or_default(), claims)
+            }
+        }
     }
+
+    fn time(&self, now: u64) -> u64 {
+        self.watch.as_ref().map_or(now, |watch| watch.time(now))
+    }
+}
+
+/// A scope, as a type: `struct Reports; impl Scope for Reports { const NAME: &'static str = "reports"; }`
+pub trait Scope {
+    /// The name of the scope.
+    const NAME: &'static str;
+}
+
+/// Returns the token in the value of a header `Authorization`.
+#[cfg(any(feature = "poem", feature = "axum"))]
+pub(crate) fn bearer_of(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}
+
+/// Returns the id of the key that a token names.
+fn key_of(token: &str) -> Option<String> {
+    let parts = Parts::split(token).ok()?;
+    TokenHeader::parse(&parts.header).ok()?.kid
 }
 
 impl Denied {

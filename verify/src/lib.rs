@@ -29,10 +29,15 @@
 //! A [`Guard`] checks what an operation requires: a valid token, a fresh token, or a token with a scope. With the
 //! feature `poem`, guards are arguments of handlers: see the module `poem`.
 
+#[cfg(feature = "axum")]
+pub mod axum;
 mod claims;
+#[cfg(feature = "feed")]
+pub mod client;
 mod compact;
 mod derivation;
 mod explanation;
+pub mod feed;
 mod grant;
 mod guard;
 mod id_map;
@@ -45,14 +50,22 @@ pub mod poem;
 mod refusal;
 mod revocation;
 mod subject;
+#[cfg(feature = "testing")]
+pub mod testing;
+#[cfg(feature = "tower")]
+pub mod tower;
 mod verifier;
 
 pub use claims::{Claims, TokenKind, TokenType};
+#[cfg(feature = "feed")]
+pub use client::Tessera;
 pub use compact::MAX_TOKEN_LENGTH;
 pub use derivation::derive;
 pub use explanation::Explanation;
 pub use grant::GrantClaims;
-pub use guard::{Denied, Guard};
+#[cfg(any(feature = "poem", feature = "axum"))]
+pub(crate) use guard::bearer_of;
+pub use guard::{Denied, Guard, Prepared, Scope, Watch};
 pub use key::{Jwk, Key, KeyError, SigningAlgorithm};
 pub use keyset::KeySet;
 pub use refusal::Refusal;

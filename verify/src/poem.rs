@@ -28,16 +28,15 @@ use poem::error::ResponseError;
 use poem::http::{HeaderMap, StatusCode, header};
 use poem::{FromRequest, Request, RequestBody, Response, Result};
 
-use crate::{Claims, Denied, Guard};
+pub use crate::Scope;
+use crate::{Claims, Denied, Guard, Refusal, bearer_of};
 
 /// Returns the token in the header `Authorization` (RFC 6750, section 2.1). The scheme can be in upper or lower case
 /// (RFC 9110, section 11.1). If there are two such headers, both are ignored.
 pub fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut headers = headers.get_all(header::AUTHORIZATION).iter();
     let (value, None) = (headers.next()?.to_str().ok()?, headers.next()) else { return None };
-    let (scheme, token) = value.split_once(' ')?;
-    let token = token.trim();
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+    bearer_of(value)
 }
 
 /// A valid access token. `Debug` shows its claims, but not the token.
@@ -74,12 +73,6 @@ pub struct JwtRefreshTokenRequired(pub JwtRequired);
 #[derive(Debug, Clone)]
 pub struct JwtWithScope<S>(pub JwtRequired, PhantomData<S>);
 
-/// A scope, as a type: `struct Reports; impl Scope for Reports { const NAME: &'static str = "reports"; }`
-pub trait Scope {
-    /// The name of the scope.
-    const NAME: &'static str;
-}
-
 impl ResponseError for Denied {
     fn status(&self) -> StatusCode {
         StatusCode::from_u16(Denied::status(self)).unwrap_or(StatusCode::UNAUTHORIZED)
@@ -100,7 +93,7 @@ impl ResponseError for Denied {
     }
 }
 
-fn guarded(
+async fn guarded(
     request: &Request,
     check: impl Fn(&Guard, Option<&str>, u64) -> Result<Claims, Denied>,
 ) -> Result<JwtRequired, Denied> {
@@ -111,7 +104,10 @@ fn guarded(
     let token = bearer(request.headers());
     // A header without a token is an error, even for optional tokens.
     if token.is_none() && request.headers().contains_key(header::AUTHORIZATION) {
-        return Err(Denied::Refused(crate::Refusal::Malformed));
+        return Err(Denied::Refused(Refusal::Malformed));
+    }
+    if token.is_some() {
+        guard.prepare().await;
     }
     let claims = check(guard, token, now())?;
     Ok(JwtRequired { claims, token: token.unwrap_or_default().to_owned() })
@@ -124,13 +120,13 @@ fn now() -> u64 {
 
 impl<'a> FromRequest<'a> for JwtRequired {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> Result<Self> {
-        Ok(guarded(request, Guard::required)?)
+        Ok(guarded(request, Guard::required).await?)
     }
 }
 
 impl<'a> FromRequest<'a> for JwtOptional {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> Result<Self> {
-        match guarded(request, Guard::required) {
+        match guarded(request, Guard::required).await {
             Err(Denied::NoToken) => Ok(Self(None)),
             jwt => Ok(Self(Some(jwt?))),
         }
@@ -139,19 +135,20 @@ impl<'a> FromRequest<'a> for JwtOptional {
 
 impl<'a> FromRequest<'a> for FreshJwtRequired {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> Result<Self> {
-        Ok(Self(guarded(request, Guard::fresh)?))
+        Ok(Self(guarded(request, Guard::fresh).await?))
     }
 }
 
 impl<'a> FromRequest<'a> for JwtRefreshTokenRequired {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> Result<Self> {
-        Ok(Self(guarded(request, Guard::refresh)?))
+        Ok(Self(guarded(request, Guard::refresh).await?))
     }
 }
 
 impl<'a, S: Scope + Send> FromRequest<'a> for JwtWithScope<S> {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> Result<Self> {
-        let scoped = guarded(request, |guard, token, now| guard.scoped(token, S::NAME, now))?;
+        let check = |guard: &Guard, token: Option<&str>, now| guard.scoped(token, S::NAME, now);
+        let scoped = guarded(request, check).await?;
         Ok(Self(scoped, PhantomData))
     }
 }

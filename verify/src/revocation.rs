@@ -199,6 +199,11 @@ impl RevocationList {
                     .is_some_and(|issued_by| claims.issued_at_millis() <= issued_by)
     }
 
+    /// Returns true if all tokens of a session are revoked.
+    pub fn has_session(&self, sid: &Uuid) -> bool {
+        self.sessions.get(sid).is_some()
+    }
+
     /// Returns true if the access token of a grant with these claims was revoked: alone, with its grant, or with all
     /// tokens of its user. Grants are in the list like sessions.
     pub fn covers_grant(&self, claims: &GrantClaims) -> bool {

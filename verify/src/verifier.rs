@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use crate::claims::ClaimsForm;
 use crate::compact::{Parts, TokenHeader, Typ};
 use crate::key::Purpose;
-use crate::{Claims, GrantClaims, KeySet, Refusal, RevocationList, TokenType};
+use crate::{Audiences, Claims, GrantClaims, KeySet, Refusal, RevocationList, TokenType};
 
 /// The default leeway of a verifier, in seconds.
 pub const DEFAULT_LEEWAY: u64 = 2;
@@ -20,6 +20,7 @@ pub struct Verifier {
     keys: RwLock<Arc<KeySet>>,
     issuer: String,
     audience: String,
+    other_audiences: Vec<String>,
     more_audiences: Vec<String>,
     leeway: u64,
     max_access_lifetime: AtomicU64,
@@ -36,6 +37,7 @@ impl Verifier {
             keys: RwLock::new(Arc::new(keys)),
             issuer: issuer.into(),
             audience: audience.into(),
+            other_audiences: Vec::new(),
             more_audiences: Vec::new(),
             leeway: DEFAULT_LEEWAY,
             max_access_lifetime: AtomicU64::new(86_400),
@@ -69,6 +71,13 @@ impl Verifier {
     #[must_use]
     pub fn revocations(mut self, list: Arc<RevocationList>) -> Self {
         self.revocations = Some(list);
+        self
+    }
+
+    /// Sets further audiences whose access tokens are accepted too, for a service that has several names.
+    #[must_use]
+    pub fn also_for(mut self, audiences: Vec<String>) -> Self {
+        self.other_audiences = audiences;
         self
     }
 
@@ -182,7 +191,7 @@ impl Verifier {
     /// The [`Refusal`] of the first check that fails.
     pub fn verify_grant(&self, token: &str, now: u64) -> Result<GrantClaims, Refusal> {
         let claims = self.read_grant(token)?;
-        require(claims.aud.contains(&self.audience), Refusal::AudienceMismatch)?;
+        require(self.is_for_us(&claims.aud), Refusal::AudienceMismatch)?;
         self.check_grant(&claims, now)?;
         Ok(claims)
     }
@@ -273,9 +282,14 @@ impl Verifier {
         require(claims.iss == self.issuer, Refusal::IssuerMismatch)
     }
 
+    fn is_for_us(&self, audiences: &Audiences) -> bool {
+        let mut own = std::iter::once(&self.audience).chain(&self.other_audiences);
+        own.any(|own| audiences.contains(own))
+    }
+
     fn check_audience(&self, claims: &Claims) -> Result<(), Refusal> {
         let is_ours = match claims.token_type() {
-            TokenType::Access => claims.aud.contains(&self.audience),
+            TokenType::Access => self.is_for_us(&claims.aud),
             TokenType::Refresh => claims.aud.is_only(&self.issuer),
         };
         require(is_ours, Refusal::AudienceMismatch)

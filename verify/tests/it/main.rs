@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails if a value is missing")]
 
 mod audiences;
+#[cfg(all(feature = "axum", feature = "testing"))]
+mod axum;
 mod claims;
 mod explanation;
 mod grant;
@@ -12,10 +14,14 @@ mod header;
 mod jwk;
 mod keys;
 mod keyset;
+mod mutations;
 #[cfg(feature = "poem")]
 mod poem;
 mod revocation;
 mod spelling;
 mod support;
+#[cfg(feature = "testing")]
+mod testing;
 mod times;
+mod vectors;
 mod words;
