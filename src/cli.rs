@@ -33,6 +33,10 @@ pub(crate) enum Command {
     Serve,
     /// Apply database migrations, or list them
     Migrate(crate::migrate::Arguments),
+    /// Copy a SQLite database into a file while servers run; for PostgreSQL, print the command that does it
+    Backup(crate::backup::Arguments),
+    /// Restore a backup, and end everything that it would bring back to life
+    Restore(crate::restore::Arguments),
     /// Create, list, change, export and delete users
     User(crate::user::Arguments),
     /// Create, list, delete and check API tokens, and explain tokens
@@ -41,6 +45,8 @@ pub(crate) enum Command {
     Session(crate::session::Arguments),
     /// Revoke access, list revocations and lift them
     Revocation(crate::revocation::Arguments),
+    /// Print the state of the revocation feed, and begin it anew after a restore
+    Feed(crate::feed::Arguments),
     /// List, rotate and retire signing keys, and derive the keys of audiences
     Keys(crate::keys::Arguments),
     /// Create, list and delete services: accounts for programs
@@ -49,6 +55,8 @@ pub(crate) enum Command {
     Client(crate::client::Arguments),
     /// Register APIs that accept tokens of applications, and list and delete them
     Resource(crate::resource::Arguments),
+    /// Manage the providers with which people sign in (`UPSTREAMS_FILE`)
+    Upstream(crate::upstream::Arguments),
     /// Import users of another system with their existing passwords
     Import(crate::import::Arguments),
     /// Build a filter of stolen passwords

@@ -7,10 +7,12 @@ use api::base::config::Config;
 use api::provider::client::document::{self, Sources, Step};
 use clap::{Args, Subcommand};
 use reqwest::Method;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::client_definition::Definition;
+use crate::client_explain::explain;
 use crate::client_preset::Preset;
+use crate::client_show::show;
 use crate::operator::{Operator, Options, encoded};
 use crate::print;
 
@@ -169,9 +171,7 @@ pub(crate) async fn run(arguments: Arguments, config: Config) -> Result<ExitCode
                 body.insert("enabled".to_owned(), enable.into());
             }
             let operator = Operator::new(options, config).await?;
-            let answer = operator.call(Method::PATCH, &path(&client_id), Some(body.into())).await;
-            let answer = answer.map_err(|refused| refused.or_missing(|| missing(&client_id)))?;
-            operator.print_change(answer, "changed").await?;
+            update(&operator, &client_id, body).await?;
         }
         Action::RotateSecret { client_id, overlap, secret_file, options } => {
             let operator = Operator::new(options, config).await?;
@@ -217,19 +217,19 @@ fn defined(
     secret_file: Option<&Path>,
 ) -> Result<Map<String, Value>, String> {
     let mut body = definition.members();
-    if let (Some(preset), Some(app)) = (preset, &app) {
-        body.entry("redirect_uris").or_insert(json!([preset.redirect(app)]));
-    }
     body.insert("client_id".to_owned(), client_id.into());
     insert_secret(&mut body, secret_file)?;
+    if let Some(preset) = preset {
+        preset.complete(&mut body, app.as_deref())?;
+    }
     Ok(body)
 }
 
-fn path(client_id: &str) -> String {
+pub(crate) fn path(client_id: &str) -> String {
     format!("/admin/clients/{}", encoded(client_id))
 }
 
-fn missing(client_id: &str) -> String {
+pub(crate) fn missing(client_id: &str) -> String {
     format!("there is no client {client_id}: see `tessera client list`")
 }
 
@@ -275,40 +275,27 @@ async fn create(
     Ok(())
 }
 
-async fn show(operator: &Operator, client_id: &str) -> Result<(), String> {
-    let answer = operator.call(Method::GET, &path(client_id), None).await;
+async fn update(
+    operator: &Operator,
+    client_id: &str,
+    body: Map<String, Value>,
+) -> Result<(), String> {
+    let has_method = body.contains_key("auth_method");
+    let answer = operator.call(Method::PATCH, &path(client_id), Some(body.into())).await;
     let answer = answer.map_err(|refused| refused.or_missing(|| missing(client_id)))?;
-    if operator.prints_json() {
-        print::line(answer);
-        return Ok(());
-    }
-    let client = answer["client"].as_object().cloned().unwrap_or_default();
-    let settings = client.get("settings").and_then(Value::as_object).cloned().unwrap_or_default();
-    for (name, value) in client.iter().filter(|(name, _)| *name != "settings").chain(&settings) {
-        let text = match name.as_str() {
-            "created" | "updated" => print::time(value),
-            _ if value.is_object() => value.to_string(),
-            _ => print::text(value),
-        };
-        if !text.is_empty() {
-            print::line(format!("{name}: {text}"));
+    let needs_secret = has_method && answer["auth_method"] != "none";
+    operator.print_change(answer, "changed").await?;
+    if needs_secret {
+        let shown = operator.call(Method::GET, &path(client_id), None).await?;
+        let now = api::base::clock::now().seconds();
+        let mut secrets = shown["secrets"].as_array().into_iter().flatten();
+        if !secrets.any(|secret| secret["expires"].as_u64().is_none_or(|at| at > now)) {
+            eprintln!(
+                "note: the application has no secret yet, so it is refused. Make one: tessera client rotate-secret \
+                 {client_id}"
+            );
         }
     }
-    print::line(format!("issuer: {}\n", print::text(&answer["issuer"])));
-    let secrets = answer["secrets"].as_array().cloned().unwrap_or_default();
-    let columns = ["secret", "created", "last used", "retires"];
-    print::table(
-        &columns,
-        secrets.iter().map(|secret| {
-            let time = |member: &str| print::time(&secret[member]);
-            vec![
-                format!("{}…", print::text(&secret["prefix"])),
-                time("created"),
-                time("last_used"),
-                time("expires"),
-            ]
-        }),
-    );
     Ok(())
 }
 
@@ -367,80 +354,6 @@ async fn claims(operator: &Operator, client_id: &str, user: &str) -> Result<(), 
         }
         for (name, value) in claims {
             print::line(format!("  {name}: {value}"));
-        }
-    }
-    Ok(())
-}
-
-async fn explain_request(operator: &Operator, url: &str) -> Result<(), String> {
-    let body = json!({ "url": url });
-    let answer = operator.call(Method::POST, "/admin/authorization-checks", Some(body)).await?;
-    let items = answer["items"].as_array().cloned().unwrap_or_default();
-    if operator.prints_json() {
-        print::line(json!(items));
-        return Ok(());
-    }
-    for check in &items {
-        let text = |member: &str| print::text(&check[member]);
-        if check["passes"] == json!(true) {
-            print::line(format!("{}: ok", text("check")));
-            continue;
-        }
-        print::line(format!("{}: {} ({})", text("check"), text("sentence"), text("refusal")));
-        for member in ["expected", "came", "remedy"] {
-            if check[member].is_string() {
-                print::line(format!("  {member}: {}", text(member)));
-            }
-        }
-    }
-    Ok(())
-}
-
-async fn explain(
-    operator: &Operator,
-    name: Option<&str>,
-    request: Option<String>,
-) -> Result<(), String> {
-    if let Some(url) = request {
-        return explain_request(operator, &url).await;
-    }
-    let path = |member: &str, name: &str| format!("/admin/refusals?{member}={}", encoded(name));
-    let mut is_client = true;
-    let answer = match name {
-        None => operator.call(Method::GET, "/admin/refusals", None).await?,
-        // A client id is tried first: no reference looks like one that an operator chose.
-        Some(name) => match operator.call(Method::GET, &path("client_id", name), None).await {
-            Err(refused) if refused.is_missing() => {
-                is_client = false;
-                operator.call(Method::GET, &path("reference", name), None).await?
-            }
-            answer => answer?,
-        },
-    };
-    let items = answer["items"].as_array().cloned().unwrap_or_default();
-    if operator.prints_json() {
-        print::line(json!(items));
-    } else if items.is_empty() {
-        let none = "No request was refused in the last 30 days.";
-        print::line(match name {
-            Some(name) if !is_client => format!(
-                "There is no client {name}, and no refusal whose last request has this reference."
-            ),
-            _ => none.to_owned(),
-        });
-    }
-    for refusal in items.iter().filter(|_| !operator.prints_json()) {
-        let text = |member: &str| print::text(&refusal[member]);
-        let (count, last) = (text("count"), print::time(&refusal["last"]));
-        print::line(format!("{} ({}, {})", text("name"), text("error"), text("endpoint")));
-        print::line(format!(
-            "  count: {count}, the last at {last}, reference {}",
-            text("reference")
-        ));
-        for member in ["expected", "came", "remedy"] {
-            if refusal[member].is_string() {
-                print::line(format!("  {member}: {}", text(member)));
-            }
         }
     }
     Ok(())

@@ -65,8 +65,14 @@ pub(crate) fn findings(config: Config, faults: Vec<String>, file: &EnvFile) -> V
     let faulty: Vec<_> = faults.iter().map(|fault| first(fault)).collect();
     let mut found: Vec<_> = faults.into_iter().map(Finding::fault).collect();
     found.extend(log::filter(&config).err().map(Finding::fault));
-    let (faults, mut warnings) = api::check_settings(config);
+    let (mut faults, mut warnings) = api::check_settings(config);
     // A faulty setting was replaced by its default, which nobody chose.
+    let is_about = |sentence: &str, name: &String| {
+        sentence
+            .split(|char: char| !char.is_ascii_alphanumeric() && char != '_')
+            .any(|word| word == name)
+    };
+    faults.retain(|fault| !faulty.iter().any(|name| is_about(fault, name)));
     warnings.retain(|warning| !faulty.contains(&first(warning)));
     found.extend(faults.into_iter().map(Finding::fault));
     found.extend(warnings.into_iter().map(Finding::warning));

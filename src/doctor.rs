@@ -292,7 +292,7 @@ async fn expired_token(config: &Config) -> Result<String, String> {
 
 /// A server with TLS before it must know the proxy, or it takes the proxy for every client.
 fn proxy(config: &Config) -> Option<Finding> {
-    if config.dev || !config.public_url.is_https() {
+    if config.dev || !config.public_url.is_https() || config.listening.has_tls() {
         return None;
     }
     let header = config.network.forwarded_header.name();

@@ -15,7 +15,7 @@ pub(crate) struct Arguments {
 
 /// The groups of the settings on their page. Each begins at the setting with this variable, in the order in
 /// which the settings are defined.
-const GROUPS: [(&str, &str); 12] = [
+const GROUPS: [(&str, &str); 13] = [
     ("TESSERA_DEV", "Server"),
     ("DATABASE_URL", "Database"),
     ("APP_SECRET", "Secrets and signing"),
@@ -28,6 +28,7 @@ const GROUPS: [(&str, &str); 12] = [
     ("REGISTRATION", "Registration"),
     ("CORS_ORIGINS", "Cross-origin requests"),
     ("REPLICA_NAME", "Replicas and logs"),
+    ("METRICS_LISTEN", "Monitoring"),
 ];
 
 /// The maximum length of a line of the page of settings.

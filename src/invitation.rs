@@ -28,8 +28,11 @@ pub(crate) enum Action {
         /// The surname of the person, who can change it
         #[arg(long, value_name = "NAME")]
         surname: Option<String>,
+        /// The language of the mail and of the account, such as de or pt-BR
+        #[arg(long, value_name = "TAG")]
+        language: Option<String>,
         /// Send an invitation again, with a new link. It keeps its scopes
-        #[arg(long, conflicts_with_all = ["superuser", "scope", "name", "surname"])]
+        #[arg(long, conflicts_with_all = ["superuser", "scope", "name", "surname", "language"])]
         again: bool,
         #[command(flatten)]
         options: Options,
@@ -53,30 +56,21 @@ const COLUMNS: [&str; 7] =
 
 pub(crate) async fn run(action: Action, config: Config) -> Result<(), String> {
     match action {
-        Action::Invite { email, superuser, scope, name, surname, again, options } => {
+        Action::Invite { email, superuser, scope, name, surname, language, again, options } => {
             // A mail is stored encrypted until it is sent, and the key comes from APP_SECRET.
             let operator = Operator::with_secret(options, config).await?;
-            let sent = if again {
-                let id = id_of(&operator, &email).await?;
-                operator
-                    .call(Method::POST, &format!("/admin/invitations/{id}/resend"), None)
-                    .await?
-            } else {
-                let scopes = Some(scope).filter(|scope| !scope.is_empty());
-                let body = json!({
-                    "email": email,
-                    "is_superuser": superuser,
-                    "scopes": scopes,
-                    "name": name,
-                    "surname": surname,
-                });
-                let exists = || {
-                    format!(
-                        "{email} already has an invitation: add --again to send it again, or use `tessera user withdraw {email}`"
-                    )
-                };
-                let sent = operator.call(Method::POST, "/users", Some(body)).await;
-                sent.map_err(|refused| refused.or_for(Code::InvitationAlreadyExists, exists))?
+            let scopes = Some(scope).filter(|scope| !scope.is_empty());
+            let body = json!({
+                "email": email,
+                "is_superuser": superuser,
+                "scopes": scopes,
+                "name": name,
+                "surname": surname,
+                "language": language,
+            });
+            let sent = match again {
+                true => send_again(&operator, &email).await?,
+                false => send(&operator, &email, body).await?,
             };
             if operator.prints_json() {
                 print::line(sent);
@@ -100,6 +94,21 @@ pub(crate) async fn run(action: Action, config: Config) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+async fn send(operator: &Operator, email: &str, body: Value) -> Result<Value, String> {
+    let exists = || {
+        format!(
+            "{email} already has an invitation: add --again to send it again, or use `tessera user withdraw {email}`"
+        )
+    };
+    let sent = operator.call(Method::POST, "/users", Some(body)).await;
+    Ok(sent.map_err(|refused| refused.or_for(Code::InvitationAlreadyExists, exists))?)
+}
+
+async fn send_again(operator: &Operator, email: &str) -> Result<Value, String> {
+    let path = format!("/admin/invitations/{}/resend", id_of(operator, email).await?);
+    Ok(operator.call(Method::POST, &path, None).await?)
 }
 
 fn row(invitation: &Value) -> Vec<String> {

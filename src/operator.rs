@@ -32,9 +32,9 @@ const STALE: &str = "TESSERA_API_TOKEN is the access token of a session, and its
     this command. Set it to a fresh token, which POST /auth/jwt/fresh issues for the password, or to an API token with \
     the scope super. To work on the database without a token, unset TESSERA_URL";
 
-/// The server to call, if any, and the format of the output.
+/// The server to call, if any.
 #[derive(Debug, Args)]
-pub(crate) struct Options {
+pub(crate) struct Server {
     /// Send the command to the server at this URL, instead of opening the database
     #[arg(long, env = "TESSERA_URL", value_name = "URL", hide_env_values = true)]
     url: Option<Secret>,
@@ -50,6 +50,13 @@ pub(crate) struct Options {
     /// Allow plain HTTP to another machine; anyone on the network path can read the API token
     #[arg(long)]
     insecure: bool,
+}
+
+/// The server to call, if any, and the format of the output.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    server: Server,
 
     /// The format of the output: table (for people) or json (for programs)
     #[arg(
@@ -62,12 +69,19 @@ pub(crate) struct Options {
     output: Output,
 }
 
+impl Server {
+    /// Adds a format of the output.
+    pub(crate) fn printing(self, output: Output) -> Options {
+        Options { server: self, output }
+    }
+}
+
 impl Options {
     /// Takes a URL of /oauth2/authorize that was given as `--url`. It is no server for the command.
     pub(crate) fn take_request(&mut self) -> Option<String> {
         let is_request = |url: &&Secret| url.expose().contains("/oauth2/authorize?");
-        self.url.as_ref().filter(is_request)?;
-        self.url.take().map(|url| url.expose().to_owned())
+        self.server.url.as_ref().filter(is_request)?;
+        self.server.url.take().map(|url| url.expose().to_owned())
     }
 }
 
@@ -144,14 +158,14 @@ impl Refused {
 impl Operator {
     /// An operator for commands that sign nothing. With the database, they do not require `APP_SECRET`.
     pub(crate) async fn new(options: Options, config: Config) -> Result<Self, String> {
-        let app = if options.url.is_none() { Some(api::open(config).await?) } else { None };
+        let app = if options.server.url.is_none() { Some(api::open(config).await?) } else { None };
         Self::calling(options, app)
     }
 
     /// An operator for commands that decide whether tokens are accepted. With the database, they require `APP_SECRET`
     /// and read the revocations.
     pub(crate) async fn with_revocations(options: Options, config: Config) -> Result<Self, String> {
-        let app = match options.url {
+        let app = match options.server.url {
             None => Some(api::open_with_revocations(config).await?),
             Some(_) => None,
         };
@@ -160,13 +174,17 @@ impl Operator {
 
     /// An operator for commands that need the signing keys. With the database, they require `APP_SECRET`.
     pub(crate) async fn with_secret(options: Options, config: Config) -> Result<Self, String> {
-        let app =
-            if options.url.is_none() { Some(api::open_with_secret(config).await?) } else { None };
+        let app = if options.server.url.is_none() {
+            Some(api::open_with_secret(config).await?)
+        } else {
+            None
+        };
         Self::calling(options, app)
     }
 
     fn calling(options: Options, app: Option<App>) -> Result<Self, String> {
-        let Options { url, api_token, api_token_file, insecure, output } = options;
+        let Options { server, output } = options;
+        let Server { url, api_token, api_token_file, insecure } = server;
         if let Some(app) = app {
             return Ok(Self { destination: Destination::Database(Local::new(app)), output });
         }

@@ -13,6 +13,11 @@ pub(crate) fn line(text: impl std::fmt::Display) {
     let _ = writeln!(stdout(), "{text}");
 }
 
+/// Writes a text that ends its lines itself.
+pub(crate) fn text_as_is(text: &str) {
+    let _ = write!(stdout(), "{text}");
+}
+
 /// Writes a table, or `none` if it has no rows.
 pub(crate) fn table(columns: &[&str], rows: impl Iterator<Item = Vec<String>>) {
     let mut table = Table::new();

@@ -10,11 +10,12 @@ use api::identity::user::{Email, Profile};
 use api::self_service::registration::{self, Maker};
 use clap::{Args, Subcommand};
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::invitation;
 use crate::operator::{self, Operator, Options, encoded};
 use crate::print;
+use crate::user_list::{self, COLUMNS, List};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -31,17 +32,15 @@ enum Action {
         /// Create a superuser, who can manage users and revoke the sessions and tokens of all users
         #[arg(long)]
         superuser: bool,
+        #[command(flatten)]
+        person: Person,
     },
+    /// Change the address, name, surname, web page or language of a user. An empty text removes one
+    Update(Update),
     #[command(flatten)]
     Invitation(invitation::Action),
     /// List users, ordered by address
-    List {
-        /// Only users whose address, name or surname contains this text, in upper or lower case
-        #[arg(long, value_name = "TEXT")]
-        query: Option<String>,
-        #[command(flatten)]
-        options: Options,
-    },
+    List(List),
     /// Show a user
     Show(One),
     /// Make a user a superuser, who can manage users and revoke the sessions and tokens of all users
@@ -77,24 +76,49 @@ struct One {
     options: Options,
 }
 
-const COLUMNS: [&str; 6] = ["email", "name", "flags", "scopes", "website", "id"];
+/// The profile of a user.
+#[derive(Debug, Args)]
+struct Person {
+    /// The name
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// The surname
+    #[arg(long, value_name = "NAME")]
+    surname: Option<String>,
+    /// The web page
+    #[arg(long, value_name = "URL")]
+    website: Option<String>,
+    /// The language of mails and pages, such as de or pt-BR
+    #[arg(long, value_name = "TAG")]
+    language: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct Update {
+    /// The new address. It is not verified
+    #[arg(long, value_name = "ADDRESS")]
+    email: Option<String>,
+    #[command(flatten)]
+    person: Person,
+    #[command(flatten)]
+    one: One,
+}
 
 pub(crate) async fn run(arguments: Arguments, config: Config) -> Result<ExitCode, String> {
     match arguments.action {
-        Action::Create { email, superuser } => create(config, &email, superuser).await?,
-        Action::Invitation(action) => invitation::run(action, config).await?,
-        Action::List { query, options } => {
-            let operator = Operator::new(options, config).await?;
-            let path = format!("/users?q={}", encoded(query.as_deref().unwrap_or_default()));
-            let items = operator.list(&path).await?;
-            operator.print_items(&items, &COLUMNS, row);
+        Action::Create { email, superuser, person } => {
+            create(config, &email, superuser, person).await?;
         }
+        Action::Update(changes) => update(changes, config).await?,
+        Action::Invitation(action) => invitation::run(action, config).await?,
+        Action::List(list) => user_list::run(list, config).await?,
         Action::Show(one) => {
             let (operator, user) = find(one, config).await?;
             if operator.prints_json() {
                 print::line(user);
             } else {
-                operator.print_items(&[user], &COLUMNS, row);
+                let user = user_list::with_dates(&operator, user).await?;
+                operator.print_items(&[user], &COLUMNS, user_list::row);
             }
         }
         Action::Promote(one) => {
@@ -136,22 +160,6 @@ pub(crate) async fn run(arguments: Arguments, config: Config) -> Result<ExitCode
     Ok(ExitCode::SUCCESS)
 }
 
-fn row(user: &Value) -> Vec<String> {
-    let flags = ["is_active", "is_superuser", "is_verified"];
-    let flags = flags.iter().filter(|flag| user[**flag] == true);
-    let flags = flags.map(|flag| flag.trim_start_matches("is_")).collect::<Vec<_>>().join(" ");
-    let name = format!("{} {}", print::text(&user["name"]), print::text(&user["surname"]));
-    let scopes = print::text(&user["scopes"]);
-    vec![
-        print::text(&user["email"]),
-        name.trim().to_owned(),
-        flags,
-        if scopes.is_empty() { "authenticated".to_owned() } else { scopes },
-        print::text(&user["website"]),
-        print::text(&user["id"]),
-    ]
-}
-
 /// Creates the operator, and gets the user whom the arguments name.
 async fn find(one: One, config: Config) -> Result<(Operator, Value), String> {
     let One { user: named, options } = one;
@@ -190,12 +198,40 @@ async fn change(one: One, config: Config, changes: Value, result: &str) -> Resul
     operator.print_change(changed, &sentence).await
 }
 
-async fn create(config: Config, email: &str, superuser: bool) -> Result<(), String> {
+/// Changes the address and the profile of a user.
+async fn update(changes: Update, config: Config) -> Result<(), String> {
+    let Update { email, person: Person { name, surname, website, language }, one } = changes;
+    let given = [
+        ("email", email),
+        ("name", name),
+        ("surname", surname),
+        ("website", website),
+        ("language", language),
+    ];
+    let given: Map<String, Value> = given
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), Value::String(value?))))
+        .collect();
+    if given.is_empty() {
+        return Err("nothing changes: give at least one of --email, --name, --surname, --website and --language"
+            .to_owned());
+    }
+    change(one, config, Value::Object(given), "is changed").await
+}
+
+async fn create(
+    config: Config,
+    email: &str,
+    superuser: bool,
+    person: Person,
+) -> Result<(), String> {
     operator::require_no_server("user create")?;
     let email: Email = email.parse().map_err(str::to_owned)?;
+    let Person { name, surname, website, language } = person;
+    let profile = Profile::read(name, surname, website, language)?;
     let password = Password::new(read_password()?);
     let app = api::open_or_make(config).await?;
-    let (maker, profile) = (Maker::Operator { superuser }, Profile::default());
+    let maker = Maker::Operator { superuser };
     let user = registration::create(&app, email, password, profile, maker, None)
         .await
         .map_err(|error| error.to_string())?;

@@ -1,14 +1,15 @@
 //! The application, which every rule takes: the settings, the database, and the [`State`](key::State) of each feature.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::access::{api_token, session};
+use crate::access::{api_token, feed, forward, session};
 use crate::base::config::{Config, ConfigError};
 use crate::base::database::Database;
 use crate::base::error::Result;
-use crate::http::{CsrfKeys, FlowSeals, Pages};
+use crate::federation::upstream;
+use crate::http::{CsrfKeys, FlowSeals, Pages, Requests, Spans};
 use crate::identity::{factor, service, user, verification};
-use crate::platform::{audit, job, key, mail, notice, rate_limit, replica, revocation};
+use crate::platform::{audit, fetch, job, key, mail, notice, rate_limit, replica, revocation};
 use crate::provider::client;
 use crate::self_service::account;
 
@@ -27,8 +28,12 @@ pub struct Parts {
     pub csrf: CsrfKeys,
     /// The keys that seal the requests of applications into URLs.
     pub flow: FlowSeals,
+    /// The durations of requests.
+    pub requests: Requests,
+    /// The spans that wait for the collector of traces.
+    pub spans: Spans,
     /// The templates and texts of pages, after they were read.
-    pages: OnceLock<Pages>,
+    pages: RwLock<Option<Arc<Pages>>>,
 
     /// The state of sealing.
     pub audit: audit::State,
@@ -46,6 +51,8 @@ pub struct Parts {
     pub rate_limit: rate_limit::State,
     /// The progress of this replica in reading revocations and notices.
     pub replica: replica::State,
+    /// The clients for requests to other servers.
+    pub fetch: fetch::State,
 
     /// The cached users.
     pub user: user::State,
@@ -60,6 +67,15 @@ pub struct Parts {
     pub session: session::State,
     /// The cached API tokens.
     pub api_token: api_token::State,
+
+    /// The services that wait for revocations.
+    pub feed: feed::State,
+
+    /// The keys that seal sign-ins at other hosts.
+    pub forward: forward::State,
+
+    /// The other providers, and what is known of them.
+    pub upstream: upstream::State,
 
     /// The cached clients and resources, and wrong secrets of clients.
     pub client: client::State,
@@ -91,7 +107,9 @@ impl App {
         Ok(Self(Arc::new(Parts {
             csrf: CsrfKeys::of(&config)?,
             flow: FlowSeals::of(&config)?,
-            pages: OnceLock::new(),
+            pages: RwLock::default(),
+            requests: Requests::default(),
+            spans: Spans::of(&config),
             audit: audit::State::default(),
             notice,
             key: key::State::new(&config, revocation.list())?,
@@ -100,13 +118,17 @@ impl App {
             mail: mail::State::new(&config)?,
             rate_limit: rate_limit::State::new(&config)?,
             replica: replica::State::default(),
+            fetch: fetch::State::default(),
             user: user::State::default(),
             service: service::State::default(),
             verification: verification::State::new(&config)?,
             factor: factor::State::start(&config),
             session: session::State::new(&config)?,
             api_token: api_token::State::default(),
-            client: client::State::default(),
+            feed: feed::State::new(&config),
+            forward: forward::State::new(&config)?,
+            upstream: upstream::State::new(&config)?,
+            client: client::State::of(&config)?,
             account: account::State::default(),
             config,
             database,
@@ -119,11 +141,21 @@ impl App {
     /// # Errors
     ///
     /// [`ConfigError`] if a file cannot be used.
-    pub(crate) fn pages(&self) -> Result<&Pages, ConfigError> {
-        if let Some(known) = self.pages.get() {
-            return Ok(known);
+    pub(crate) fn pages(&self) -> Result<Arc<Pages>, ConfigError> {
+        if let Some(known) = &*self.pages.read().unwrap_or_else(PoisonError::into_inner) {
+            return Ok(Arc::clone(known));
         }
-        let pages = Pages::read(&self.config.pages)?;
-        Ok(self.pages.get_or_init(|| pages))
+        self.read_pages()
+    }
+
+    /// Reads the templates and texts of pages again.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if a file cannot be used. Then pages stay as they are.
+    pub(crate) fn read_pages(&self) -> Result<Arc<Pages>, ConfigError> {
+        let pages = Arc::new(Pages::read(&self.config.pages)?);
+        *self.pages.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&pages));
+        Ok(pages)
     }
 }

@@ -3,21 +3,23 @@
 
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use poem::{Endpoint, EndpointExt, Request, Response, Route};
 use poem_openapi::{LicenseObject, OpenApi, OpenApiService, ServerObject};
 
-use crate::access::{self, caller, introspection, session};
+use crate::access::{self, caller, feed, forward, introspection, session};
 use crate::admin;
 use crate::app::App;
 use crate::base::background::Background;
+use crate::federation::{federated_identity, upstream};
 use crate::http::layers::Layers;
+use crate::http::metrics::{MetricsListener, Render};
 use crate::http::openapi::{self, Described};
 use crate::http::paths::{PageRoute, Paths};
-use crate::http::server::{self, Bound};
-use crate::http::{docs, page};
+use crate::http::{Bound, docs, page, server};
 use crate::identity::{self, factor, service, user, verification};
 use crate::platform::notice::Handler;
-use crate::platform::{audit, health, key, mail, rate_limit, replica, revocation};
+use crate::platform::{audit, health, key, mail, rate_limit, replica, revocation, seen, trace};
 use crate::provider::{authorization, client, exchange};
 use crate::self_service::{self, account, api_token, recovery, registration};
 
@@ -75,11 +77,17 @@ features! {
     { api: registration::http; notes: registration::http; pages: registration::pages; }
     { api: session::http; notes: session::http; pages: session::pages; jobs: session::jobs; }
     { jobs: access::grant::jobs; }
+    { api: federated_identity::http; notes: federated_identity::http; pages: federated_identity::pages; }
+    { api: upstream::http; jobs: upstream::jobs; }
+    { jobs: seen::jobs; }
     { pages: authorization::pages; jobs: authorization::jobs; }
     { pages: exchange::http; }
     { jobs: access::api_token::jobs; notice: service::CHANGED => access::api_token::forget; }
     { jobs: client::jobs; notice: client::CHANGED => client::forget; }
     { api: introspection::http; notes: introspection::http; }
+    { api: feed::http; }
+    { pages: forward::http; }
+    { pages: forward::pages; }
     { api: key::http; jobs: key::jobs; notice: key::CHANGED => key::load; }
     { api: admin::key::http; }
     { api: api_token::http; }
@@ -96,11 +104,13 @@ features! {
     { api: admin::service::http; }
     { api: admin::client::http; }
     { api: admin::replica::http; }
+    { api: admin::feed::http; }
     { api: health::http; }
     { pages: admin::pages; }
     { jobs: admin::overview::jobs; }
     { jobs: factor::jobs; }
     { jobs: audit::jobs; }
+    { jobs: trace::jobs; }
     { jobs: mail::jobs; }
     { jobs: rate_limit::jobs; }
     { jobs: replica::jobs; }
@@ -155,11 +165,32 @@ pub(crate) fn service(app: App) -> impl Endpoint<Output = Response> {
     })
 }
 
-/// Serves and does the background work until `shutdown` resolves, and then finishes the running requests.
-pub async fn serve(app: App, bound: Bound, shutdown: impl Future<Output = ()>) {
-    let port = bound.address().map(|address| address.port()).unwrap_or_default();
-    let background = start_background(&app, port);
+/// Serves and does the background work until `shutdown` resolves, and then finishes the running requests. `metrics` is
+/// where monitoring programs read the numbers.
+pub async fn serve(
+    app: App,
+    bound: Bound,
+    metrics: Option<MetricsListener>,
+    shutdown: impl Future<Output = ()>,
+) {
+    let mut background = start_background(&app, bound.port());
+    admin::metrics::started();
+    if let Some(listener) = metrics {
+        let app = app.clone();
+        let render: Render = Arc::new(move || {
+            let app = app.clone();
+            async move { admin::metrics::text(&app).await }.boxed()
+        });
+        background.start(listener.serve(render));
+    }
     let proxies = app.config.trusted_proxies.clone();
+    app.feed.leave_room(bound.connections());
+    let waiting = app.clone();
+    let shutdown = async move {
+        shutdown.await;
+        // Their answers have no end of their own.
+        waiting.revocation.feed.stop();
+    };
     server::serve(service(app), bound, proxies, shutdown).await;
     background.end().await;
 }

@@ -17,6 +17,11 @@ pub struct Model {
     pub longest: i64,
     /// The time until which this holds, unless a server renews it.
     pub longest_until: i64,
+    /// A random id of this history of the sequence of revocations. It changes if a backup was restored. Empty until a
+    /// server sets it.
+    pub epoch: String,
+    /// The table has every revocation with this number or a higher one.
+    pub low: i64,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -91,6 +91,11 @@ id! {
     GrantId
 }
 
+id! {
+    /// The id of a user's identity at another provider.
+    FederatedIdentityId
+}
+
 /// The id of an owner of API tokens: a user or a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PrincipalId {

@@ -24,6 +24,8 @@ pub struct Model {
     pub surname: Option<String>,
     /// The address of the web page that the account gets.
     pub website: Option<String>,
+    /// The language of the mail and of the account, as a tag (BCP 47).
+    pub language: Option<String>,
     /// The scopes that the account gets, separated by spaces.
     pub scopes: String,
     /// `true` if the account becomes a superuser's.

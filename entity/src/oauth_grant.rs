@@ -53,6 +53,12 @@ pub struct Model {
     pub ended_at: Option<i64>,
     /// The reason why it ended.
     pub ended_why: Option<String>,
+    /// The time when it ends at the latest, if a provider that proved its session bounds that. It is set only if the grant
+    /// does not end with its session.
+    pub ends_at: Option<i64>,
+    /// The identities at other providers that proved its session, separated by spaces. They are set only if the grant does
+    /// not end with its session.
+    pub proven_by: Option<String>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

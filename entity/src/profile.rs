@@ -20,6 +20,8 @@ pub struct Model {
     pub website: Option<String>,
     /// Their scopes, separated by spaces. If there are none here, the user has the default scopes.
     pub scopes: Option<String>,
+    /// The language of their mails and pages, as a tag (BCP 47).
+    pub language: Option<String>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -11,6 +11,9 @@ pub const SESSION: &str = "sid";
 /// The kind for every access token that a user got up to a certain time. The subject is their `sub`.
 pub const USER: &str = "sub";
 
+/// The kind for every token that a signing key signed. The subject is its `kid`.
+pub const KEY: &str = "key";
+
 /// The kind for the end of another revocation. The subject is the kind and the subject of that one, joined by a colon.
 pub const LIFT: &str = "lift";
 
@@ -22,11 +25,11 @@ pub struct Model {
     /// The number of the revocation, in the order of the commits.
     #[sea_orm(primary_key)]
     pub seq: i64,
-    /// The kind of `subject`: [`TOKEN`], [`SESSION`], [`USER`] or [`LIFT`]. A newer release can have further kinds.
+    /// The kind of `subject`: [`TOKEN`], [`SESSION`], [`USER`], [`KEY`] or [`LIFT`]. A newer release can have further kinds.
     pub kind: String,
     /// The id of a token, a session or a user.
     pub subject: String,
-    /// The time when the last token that it covers has expired.
+    /// The time when the last token that it covers has expired; 0 once the revocation was lifted.
     pub until: i64,
     /// The reason.
     pub why: String,

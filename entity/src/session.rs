@@ -4,7 +4,7 @@ use std::fmt;
 
 use sea_orm::entity::prelude::*;
 
-use crate::{SessionId, UserId};
+use crate::{FederatedIdentityId, SessionId, UserId};
 
 /// A session of a user.
 #[sea_orm::model]
@@ -18,9 +18,9 @@ pub struct Model {
     pub user_id: UserId,
     /// The time when it began.
     pub created_at: i64,
-    /// The time when its user last gave the password.
+    /// The time when its user last proved who they are.
     pub auth_time: i64,
-    /// The time when its refresh token expires.
+    /// The time when its refresh token expires. [`Model::expiry`] says when the session does.
     pub expires_at: i64,
     /// The number of its current refresh token, counted from 0.
     pub generation: i64,
@@ -46,14 +46,33 @@ pub struct Model {
     /// The number of times that its access tokens up to an instant were revoked while it went on. A statement that waited
     /// for the row sees by this that what it read of the user before may be old.
     pub cuts: i64,
+    /// The methods by which its user proved who they are (RFC 8176), separated by spaces.
+    pub amr: String,
+    /// The time of the last proof at the second level, if there was one.
+    pub second_at: Option<i64>,
+    /// The identity at another provider that proved it first, if one did. That identity may be unlinked since. The table
+    /// `session_identity` has those that proved it later.
+    pub federated_identity_id: Option<FederatedIdentityId>,
+    /// The name of the session at that provider.
+    pub upstream_sid: Option<String>,
+    /// The time when it ends at the latest, because the proof is worth no more.
+    pub ends_at: Option<i64>,
+    /// The time when its user last gave the password for the forms of their account, in this browser.
+    pub proved_at: Option<i64>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}
 
 impl Model {
-    /// Returns true if its refresh token has expired at this time.
+    /// Returns the time when it expires: the earlier one of the time when its refresh token does, and of its end. A
+    /// release that knows no end may have written a later time for the token.
+    pub fn expiry(&self) -> i64 {
+        self.ends_at.map_or(self.expires_at, |ends| ends.min(self.expires_at))
+    }
+
+    /// Returns true if it has expired at this time.
     pub fn has_expired(&self, now: i64) -> bool {
-        now >= self.expires_at
+        now >= self.expiry()
     }
 }
 

@@ -37,6 +37,16 @@ mod m20261129_000023_user_search;
 mod m20261129_000026_replica_algorithm;
 mod m20261129_000027_invitation;
 mod m20261129_000028_provider;
+mod m20261129_000029_user_language;
+mod m20261129_000030_federated_identity;
+mod m20261129_000031_feed;
+mod m20261129_000032_imported_user;
+mod m20261129_000033_installation;
+mod m20261129_000035_session_identity;
+mod m20261129_000036_session_proof;
+mod m20261129_000037_code_session;
+mod m20261129_000038_grant_proof;
+pub mod release;
 
 struct Migrator;
 
@@ -69,6 +79,15 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000026_replica_algorithm::Migration),
             Box::new(m20261129_000027_invitation::Migration),
             Box::new(m20261129_000028_provider::Migration),
+            Box::new(m20261129_000029_user_language::Migration),
+            Box::new(m20261129_000030_federated_identity::Migration),
+            Box::new(m20261129_000031_feed::Migration),
+            Box::new(m20261129_000032_imported_user::Migration),
+            Box::new(m20261129_000033_installation::Migration),
+            Box::new(m20261129_000035_session_identity::Migration),
+            Box::new(m20261129_000036_session_proof::Migration),
+            Box::new(m20261129_000037_code_session::Migration),
+            Box::new(m20261129_000038_grant_proof::Migration),
         ]
     }
 }
@@ -109,7 +128,14 @@ pub async fn up(transaction: &DatabaseTransaction) -> Result<(), DbErr> {
             row.insert(transaction).await?;
         }
     }
-    Ok(())
+    release::note(transaction).await
+}
+
+/// Returns the name of the first of these migrations that this release does not know, if there is one.
+pub fn unknown(applied: &[String]) -> Option<&String> {
+    let known: BTreeSet<_> =
+        Migrator::migrations().iter().map(|known| known.name().to_owned()).collect();
+    applied.iter().find(|name| !known.contains(*name))
 }
 
 async fn applied<C: ConnectionTrait>(connection: &C) -> Result<BTreeSet<String>, DbErr> {

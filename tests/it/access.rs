@@ -18,7 +18,7 @@ fn plain(request: Request) -> Request {
 
 /// An id in a path is the id of another user's session. A superuser's token gives no more access to such sessions than
 /// a user's token.
-static TABLE: [Row; 72] = [
+static TABLE: [Row; 85] = [
     ("POST", "/auth/register", |r| r.json(&json!({ "email": "x", "password": "x" })), [422; 4]),
     ("POST", "/auth/jwt/login", |r| r.form(&[("username", "x"), ("password", "x")]), [400; 4]),
     ("POST", "/auth/jwt/refresh", plain, [401, 200, 401, 401]),
@@ -52,6 +52,14 @@ static TABLE: [Row; 72] = [
         |r| r.json(&json!({ "token": "x", "password": "x" })),
         [400; 4],
     ),
+    ("GET", "/auth/{provider}/authorize", plain, [404; 4]),
+    ("GET", "/auth/{provider}/callback", plain, [404; 4]),
+    ("GET", "/auth/associate/{provider}/authorize", plain, [401, 401, 404, 404]),
+    ("GET", "/auth/associate/{provider}/callback", plain, [401, 401, 404, 404]),
+    ("POST", "/auth/{provider}/backchannel-logout", |r| r.form(&[("logout_token", "x")]), [404; 4]),
+    ("GET", "/admin/upstreams", plain, [401, 401, 403, 200]),
+    ("POST", "/admin/upstreams/{name}/check", plain, [401, 401, 403, 404]),
+    ("GET", "/admin/upstream-refusals", plain, [401, 401, 403, 200]),
     ("POST", "/auth/revoke", |r| r.form(&[("token", "x")]), OPEN),
     (
         "POST",
@@ -62,6 +70,12 @@ static TABLE: [Row; 72] = [
     ("POST", "/admin/tokens/explain", |r| r.json(&json!({ "token": "x" })), [401, 401, 403, 200]),
     ("GET", "/admin/revocations", plain, [401, 401, 403, 200]),
     ("DELETE", "/admin/revocations/{seq}", plain, [401, 401, 403, 404]),
+    // Only API tokens can read the feed.
+    ("GET", "/auth/revocations", plain, [401; 4]),
+    ("GET", "/auth/revocations/stream", plain, [401; 4]),
+    ("GET", "/auth/revocations/snapshot", plain, [401; 4]),
+    ("GET", "/admin/feed", plain, [401, 401, 403, 200]),
+    ("POST", "/admin/feed/reset", plain, [401, 401, 403, 200]),
     ("POST", "/auth/tokens", |r| r.json(&json!({})), [401, 401, 201, 201]),
     ("GET", "/auth/tokens", plain, [401, 401, 200, 200]),
     ("DELETE", "/auth/tokens", plain, [401, 401, 400, 400]),

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
+use crate::grants::{tokens, trusted};
+use crate::provider::{basic, exchange, request};
 use crate::support::{Answer, Browser, PASSWORD, Person, Request, Server, claims_of, operations};
 
 /// A server with rate limits, behind a trusted proxy.
@@ -352,6 +354,89 @@ async fn renewals_of_a_cookie_have_a_limit() {
     assert!((10..15).contains(&renewed), "{renewed}");
 }
 
+#[tokio::test]
+async fn codes_for_other_hosts_have_a_limit_for_each_user_and_take_from_no_other() {
+    let server = Server::setup().set("RATE_LIMIT", "on").set("FORWARD_HOSTS", "app.example.com");
+    let server = server.start().await;
+    let (person, other) = (server.person("first").await, server.person("other").await);
+    let mut browser = Browser::of(&server);
+    browser.sign_in(&person.email, PASSWORD).await;
+    let begins = "/forward?to=https://app.example.com/";
+    let page = format!("{begins}&state={}", "A".repeat(43));
+    let mut code = String::new();
+    let (granted, refused) = until_refused(600, async |_| {
+        let answer = browser.open(&page).await;
+        code = answer.header("location");
+        answer
+    })
+    .await;
+    assert!(granted >= 60, "{granted}");
+    assert!(!code.contains("code="), "{code}");
+    expect_wait(refused, 1);
+    // Another browser of the same user gets none either, and another user does.
+    let mut second = Browser::of(&server);
+    second.sign_in(&person.email, PASSWORD).await;
+    let (granted, _) = until_refused(60, async |_| second.open(&page).await).await;
+    assert!(granted < 30, "{granted} more");
+    let mut others = Browser::of(&server);
+    others.sign_in(&other.email, PASSWORD).await;
+    assert!(others.open(&page).await.expect_status(303).header("location").contains("code="));
+    // Pages of other sites can cause this, so nothing else is refused.
+    server.change_me(&person.access, &json!({ "name": "Ada" })).await.expect_status(200);
+}
+
+#[tokio::test]
+async fn codes_for_applications_have_a_limit_for_each_user_and_take_from_no_other() {
+    let server = limiting().await;
+    trusted("app").insert(&server.database).await;
+    let (person, other) = (server.person("first").await, server.person("other").await);
+    let mut browser = Browser::of(&server);
+    browser.sign_in(&person.email, PASSWORD).await;
+    let page = request(&[("prompt", "none")]);
+    let (granted, refused) = until_refused(600, async |_| browser.open(&page).await).await;
+    assert!(granted >= 60, "{granted}");
+    assert_eq!(refused.header("retry-after"), "1");
+    let codes = server.database.count("authorization_code").await;
+    assert_eq!(usize::try_from(codes).unwrap(), granted);
+    let mut second = Browser::of(&server);
+    second.sign_in(&person.email, PASSWORD).await;
+    let (granted, _) = until_refused(60, async |_| second.open(&page).await).await;
+    assert!(granted < 30, "{granted} more");
+    let mut others = Browser::of(&server);
+    others.sign_in(&other.email, PASSWORD).await;
+    assert!(others.open(&page).await.expect_status(303).header("location").contains("code="));
+    server.change_me(&person.access, &json!({ "name": "Ada" })).await.expect_status(200);
+}
+
+#[tokio::test]
+async fn access_tokens_that_applications_revoke_alone_have_a_limit() {
+    let server = limiting().await;
+    for id in ["app", "other"] {
+        trusted(id).insert(&server.database).await;
+    }
+    let own = [("grant_type", "client_credentials")];
+    let turn = async |client: &str| {
+        let token = exchange(&server, client, &own).await.expect_status(200).text("access_token");
+        let revoke = server.post("/oauth2/revoke").header("authorization", &basic(client));
+        revoke.form(&[("token", &token)]).send().await
+    };
+    let (granted, refused) = until_refused(600, async |_| turn("app").await).await;
+    assert!(granted >= 60, "{granted}");
+    assert_eq!(refused.header("retry-after"), "1");
+    let rows = server.database.count("revocation").await;
+    assert_eq!(usize::try_from(rows).unwrap(), granted);
+    // Neither another application nor a user is refused.
+    turn("other").await.expect_status(200);
+    server.register("ada@user.com", PASSWORD).await.expect_status(201);
+    let mut browser = Browser::of(&server);
+    browser.sign_in("ada@user.com", PASSWORD).await;
+    let tokens = tokens(&server, &mut browser, "app", &[]).await;
+    for name in ["access_token", "refresh_token"] {
+        let revoke = server.post("/oauth2/revoke").header("authorization", &basic("app"));
+        revoke.form(&[("token", &tokens.text(name))]).send().await.expect_status(200);
+    }
+}
+
 /// The operations that change something and have no limit, with the reason why they are bounded.
 const UNLIMITED: [(&str, &str, &str); 15] = [
     ("POST", "/auth/jwt/refresh", "changes the row of its session, and adds none"),
@@ -373,7 +458,7 @@ const UNLIMITED: [(&str, &str, &str); 15] = [
 
 /// The operations that change something and have a limit. The document alone does not show it: every operation can
 /// answer 429 to a caller who sends wrong API tokens.
-const LIMITED: [(&str, &str); 36] = [
+const LIMITED: [(&str, &str); 39] = [
     ("POST", "/admin/clients"),
     ("POST", "/admin/clients-document"),
     ("DELETE", "/admin/clients/{client_id}"),
@@ -381,6 +466,7 @@ const LIMITED: [(&str, &str); 36] = [
     ("POST", "/admin/clients/{client_id}/secrets"),
     ("POST", "/admin/resources"),
     ("DELETE", "/admin/resources"),
+    ("POST", "/admin/feed/reset"),
     ("POST", "/admin/import"),
     ("DELETE", "/admin/invitations/{id}"),
     ("POST", "/admin/invitations/{id}/resend"),
@@ -391,6 +477,8 @@ const LIMITED: [(&str, &str); 36] = [
     ("POST", "/admin/services"),
     ("DELETE", "/admin/services/{name}"),
     ("POST", "/admin/sessions/end"),
+    ("POST", "/admin/upstreams/{name}/check"),
+    ("POST", "/auth/{provider}/backchannel-logout"),
     ("POST", "/auth/cookie/login"),
     ("POST", "/auth/forgot-password"),
     ("POST", "/auth/jwt/fresh"),

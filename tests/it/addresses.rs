@@ -197,3 +197,114 @@ async fn codes_are_understood_as_people_type_them() {
         refused.expect_refusal(400, "VERIFY_USER_BAD_TOKEN");
     }
 }
+
+/// Local parts beyond ASCII: with an accent, in another alphabet, and with a letter that looks like an ASCII one.
+const NOT_ASCII: [&str; 4] = [
+    "j\u{f6}rg@user.com",
+    "\u{438}\u{432}\u{430}\u{43d}@user.com",
+    "\u{430}da@user.com",
+    "zo\u{65}\u{308}@m\u{fc}ller.de",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_account_gets_an_address_that_the_field_of_browsers_refuses() {
+    let server = Server::start().await;
+    let root = server.superuser("root").await;
+    let person = server.person("first").await;
+    let hash = "$2b$04$EixZaYVK1fsbw1ZfbX3OXePaWxn96p36WQoeG6Lruj3vjPGga31lW";
+    let mut browser = Browser::of(&server);
+    browser.sign_in(&root.email, PASSWORD).await;
+    for email in NOT_ASCII {
+        let why = "only letters without accents";
+        let with_password = json!({ "email": email, "password": PASSWORD });
+        let path = format!("/users/{}", person.id);
+        for answer in [
+            server.register(email, PASSWORD).await,
+            server.create_user(&root.access, &with_password).await,
+            server.create_user(&root.access, &json!({ "email": email })).await,
+            server.change_me(&person.access, &json!({ "email": email })).await,
+            server.patch(&path).bearer(&root.access).json(&json!({ "email": email })).send().await,
+        ] {
+            assert!(answer.expect_status(422).body.contains(why), "{email}");
+        }
+        let users = json!({ "users": [{ "email": email, "hashed_password": hash }] });
+        let import = server.post("/admin/import").bearer(&root.access).json(&users).send().await;
+        assert!(import.expect_status(200).body.contains(why), "{email}");
+        let on_page = "without accented letters before the @";
+        browser.open("/admin/users").await.expect_status(200);
+        for fields in [
+            vec![("act", "invite"), ("email", email)],
+            vec![
+                ("act", "create-user"),
+                ("email", email),
+                ("password", PASSWORD),
+                ("current", PASSWORD),
+            ],
+        ] {
+            let page = browser.press("/admin/users", &fields).await.expect_status(422);
+            assert!(page.body.contains(on_page), "{email}: {}", page.body);
+        }
+        browser.open("/account").await.expect_status(200);
+        let page = browser
+            .press("/account", &[("act", "email"), ("email", email), ("current", PASSWORD)])
+            .await;
+        assert!(page.expect_status(422).body.contains(on_page), "{email}");
+        let mut stranger = Browser::of(&server);
+        stranger.open("/register").await.expect_status(200);
+        let page = stranger.press("/register", &[("email", email), ("password", PASSWORD)]).await;
+        assert!(page.expect_status(422).body.contains(on_page), "{email}");
+        for arguments in [["user", "create", email], ["user", "invite", email]] {
+            let output = server
+                .beside()
+                .args(arguments)
+                .stdin(std::process::Stdio::null())
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(!output.status.success() && said.contains(why), "{arguments:?}: {said}");
+        }
+    }
+    assert_eq!(server.database.count("\"user\"").await, 2);
+    assert_eq!(server.database.count("invitation").await, 0);
+}
+
+#[tokio::test]
+async fn an_account_of_an_earlier_version_keeps_an_address_that_is_refused_today() {
+    let server = Server::start().await;
+    let root = server.superuser("root").await;
+    for email in [NOT_ASCII[0], "a@b_c.co"] {
+        let person = server.person("first").await;
+        let sql = format!(
+            "update \"user\" set email = '{email}', is_verified = true where id = '{}'",
+            person.id
+        );
+        server.database.execute(&sql).await;
+        let (access, _) = server.sign_in(email, PASSWORD).await;
+        let mut browser = Browser::of(&server);
+        // Browsers check a field for addresses themselves, so a sign-in has none.
+        let page = browser.open("/login").await.expect_status(200);
+        assert!(!page.body.contains("type=\"email\""), "{}", page.body);
+        browser.sign_in(email, PASSWORD).await;
+        // Front ends send the whole user back.
+        let whole = server.me(&access).await.json;
+        let changed = server.change_me(&access, &whole).await.expect_status(200);
+        assert_eq!(
+            (changed.text("email"), &changed.json["is_verified"]),
+            (email.to_owned(), &json!(true))
+        );
+        let path = format!("/users/{}", person.id);
+        let changed = server.patch(&path).bearer(&root.access).json(&whole).send().await;
+        assert_eq!(changed.expect_status(200).text("email"), email);
+        let form = [("act", "profile"), ("was_email", email), ("email", email), ("name", "Ada")];
+        let mut admin = Browser::of(&server);
+        admin.sign_in(&root.email, PASSWORD).await;
+        let page = format!("/admin/users/{}", person.id);
+        admin.open(&page).await.expect_status(200);
+        admin.press_and_follow(&page, &form).await.expect_status(200);
+        admin.press_and_follow(&page, &[("act", "reset-mail")]).await.expect_status(200);
+        server.database.wait_until_no_job_is_left().await;
+        assert!(server.outbox().iter().any(|letter| letter.subject.contains(RESET)), "{email}");
+        let delete = server.request("DELETE", &path).bearer(&root.access).send().await;
+        delete.expect_status(204);
+    }
+}

@@ -261,7 +261,9 @@ async fn administration_pages_show_user_input_as_text() {
                 assert!(!seen.body.contains(bad), "{page}: {}", seen.body);
             }
             let policy = seen.header("content-security-policy").to_owned();
-            assert!(policy.starts_with("default-src 'none'; style-src 'self'; form-action 'self'"));
+            assert!(
+                policy.starts_with("default-src 'none'; style-src 'self'; script-src 'self'; ")
+            );
             assert!(!policy.contains("unsafe") && policy.contains("frame-ancestors 'none'"));
         }
     }
@@ -279,7 +281,7 @@ async fn pages_show_unknown_actions_by_name_and_long_lists_completely() {
     server.database.execute(&act).await;
     let mut browser = Browser::of(&server);
     browser.sign_in(&root.email, PASSWORD).await;
-    for page in ["/account", "/admin/events", &format!("/admin/users/{}", root.id)] {
+    for page in ["/account/events", "/admin/events", &format!("/admin/users/{}", root.id)] {
         let seen = browser.open(page).await.expect_status(200);
         assert!(seen.body.contains("act-of-next-release"), "{page}: {}", seen.body);
     }
@@ -361,7 +363,7 @@ async fn a_superuser_can_manage_sessions_tokens_services_and_revocations_on_the_
     browser.press_and_follow("/admin/api-tokens", &delete).await;
     browser.press("/admin/api-tokens", &delete).await.expect_status(404);
     let made = browser.open("/admin/events?act=service-create&subject=service:shop").await;
-    assert_eq!(made.expect_status(200).body.matches(">service:shop<").count(), 1);
+    assert_eq!(made.expect_status(200).body.matches(">Service shop<").count(), 1);
     let delete = [("act", "delete-service"), ("name", "shop")];
     browser.press_and_follow("/admin/api-tokens", &delete).await;
 
@@ -509,5 +511,11 @@ async fn administration_pages_show_counts_mails_keys_servers_and_settings() {
     assert!(settings.body.contains(">(secret)</td>"), "{}", settings.body);
     for secret in ["hunter2", crate::support::SECRET] {
         assert!(!settings.body.contains(secret), "{secret} is shown");
+    }
+    // The source of a value is in the reader's language.
+    browser.language = "de".to_owned();
+    let settings = browser.open("/admin/settings").await.expect_status(200);
+    for source in ["Umgebungsvariable", "Vorgabe", "nicht gesetzt"] {
+        assert!(settings.body.contains(&format!(">{source}<")), "{source}: {}", settings.body);
     }
 }

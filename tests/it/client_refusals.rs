@@ -1,5 +1,6 @@
 //! The authentication of clients, the records of refusals, and mapped claims of access tokens.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use base64::Engine;
@@ -86,7 +87,7 @@ async fn a_client_authenticates_in_one_way_and_a_refusal_does_not_tell_why() {
         (None, vec![("client_id", "robot")], "client_secret.missing"),
         (Some(basic("robot:")), vec![], "client_secret.missing"),
     ];
-    let mut sentences = Vec::new();
+    let (mut sentences, mut shown_references) = (Vec::new(), Vec::new());
     for (authorization, fields, name) in bad {
         let shown = format!("{authorization:?} {fields:?}");
         let has_challenge = authorization.is_some();
@@ -97,16 +98,25 @@ async fn a_client_authenticates_in_one_way_and_a_refusal_does_not_tell_why() {
             "{shown}"
         );
         let sentence = answer.text("error_description");
-        let (sentence, reference) = sentence.split_once("request ").unwrap();
+        let (sentence, references) = sentence.split_once("reference ").unwrap();
         sentences.push(sentence.to_owned());
-        // The operator finds the reason by the reference.
-        let path = format!("/admin/refusals?reference={}", reference.trim_end_matches(')'));
-        let found = server.get(&path).bearer(&root.access).send().await.expect_status(200);
-        assert_eq!(found.json["items"][0]["name"], name, "{shown}: {}", found.body);
-        assert!(!found.body.contains(OWN) && !found.body.contains("0f9c1d2b"), "{}", found.body);
+        // The operator finds the reason by the reference, and by the id of the request.
+        let (reference, request) = references.split_once(", request ").unwrap();
+        for reference in [reference, request.trim_end_matches(')')] {
+            let path = format!("/admin/refusals?reference={reference}");
+            let found = server.get(&path).bearer(&root.access).send().await.expect_status(200);
+            assert_eq!(found.json["items"][0]["name"], name, "{shown}: {}", found.body);
+            assert!(!found.body.contains(OWN), "{}", found.body);
+            assert!(!found.body.contains("0f9c1d2b"), "{}", found.body);
+        }
+        shown_references.push(reference.to_owned());
     }
     sentences.dedup();
     assert_eq!(sentences.len(), 1, "{sentences:?}");
+    // Equal refusals show another reference each time, so nobody learns from it that they are equal.
+    let lengths: BTreeSet<_> = shown_references.iter().map(String::len).collect();
+    let different: BTreeSet<_> = shown_references.iter().collect();
+    assert_eq!((lengths.len(), different.len()), (1, shown_references.len()));
     let both = token(Some(basic(&format!("robot:{OWN}"))), vec![("client_secret", OWN)]).await;
     both.expect_refusal(400, "invalid_request");
     let two = token(Some(basic(&format!("robot:{OWN}"))), vec![("client_id", "other")]).await;
@@ -152,21 +162,67 @@ async fn refusals_are_counted_bounded_and_explained_at_the_terminal() {
         server.database.column::<String>(known).await == ["3"]
     })
     .await;
-    assert!(server.database.count("refusal").await <= 101);
+    eventually("the oldest refusals are deleted", async || {
+        server.database.count("refusal").await <= 101
+    })
+    .await;
+    // The reference of each answer is known to the command, also after equal and many other requests.
+    let explained = |reference: &str| {
+        let mut command = server.beside();
+        command.env("APP_SECRET", crate::support::SECRET);
+        out(&command.args(["client", "explain", reference]).output().unwrap())
+    };
+    let form =
+        [("grant_type", "client_credentials"), ("client_id", "robot"), ("client_secret", "y")];
+    let answer = server.post("/oauth2/token").form(&form).send().await;
+    let sentence = answer.text("error_description");
+    let (_, reference) = sentence.split_once("reference ").unwrap();
+    let reference = reference.split(',').next().unwrap();
+    let floods = (0..400).map(|number| {
+        let id = format!("flood{number}");
+        let server = &server;
+        async move {
+            let form =
+                [("grant_type", "client_credentials"), ("client_id", &id), ("client_secret", "x")];
+            server.post("/oauth2/token").form(&form).send().await.text("error_description")
+        }
+    });
+    futures_util::future::join_all(floods).await;
+    server.post("/oauth2/token").form(&form).send().await.expect_status(401);
+    // The server writes its refusals behind the answers.
+    eventually("the reference is known to the command", async || {
+        explained(reference).contains("client_secret.wrong")
+    })
+    .await;
+    // The last one of a flood is explained too, with its value or as one of many.
+    let form =
+        [("grant_type", "client_credentials"), ("client_id", "the-last"), ("client_secret", "x")];
+    let last = server.post("/oauth2/token").form(&form).send().await.text("error_description");
+    let (_, reference) = last.split_once("reference ").unwrap();
+    let reference = reference.split(',').next().unwrap();
+    eventually("the reference of the last one is known to the command", async || {
+        explained(reference).contains("client.unknown")
+    })
+    .await;
+    // The refusals are written behind the answers.
+    eventually("all refusals of the robot are counted", async || {
+        out(&tessera(&server, &["client", "explain", "robot"])).contains("count: 5")
+    })
+    .await;
     let told = out(&tessera(&server, &["client", "explain", "robot"]));
     assert!(told.contains("client_secret.wrong (invalid_client, token)"), "{told}");
-    assert!(
-        told.contains("count: 3") && told.contains("tessera client rotate-secret robot"),
-        "{told}"
-    );
+    assert!(told.contains("tessera client rotate-secret robot"), "{told}");
     let told = out(&tessera(&server, &["client", "explain"]));
-    assert!(told.contains("client.unknown") && told.contains("nobody"), "{told}");
+    assert!(told.contains("client.unknown") && told.contains("flood"), "{told}");
     // The checks of a request, without effect.
     let body = json!({ "client_id": "app", "redirect_uris": ["https://app.example.com/cb"] });
     create(&server, &root, &body).await;
     let url = "http://localhost:8000/oauth2/authorize?client_id=app&response_type=code&redirect_uri=https%3A%2F%2Fapp.example.com%2Fcb%2F";
     let told = out(&tessera(&server, &["client", "explain", "--request", url]));
-    assert!(told.starts_with("parameters: ok\nclient: ok\nredirect_uri: "), "{told}");
+    assert!(
+        told.contains("parameters: ok\nclient: ok (the request is from app (app))\nredirect_uri: "),
+        "{told}"
+    );
     assert!(
         told.contains("redirect_uri.not_registered")
             && told.contains("came: https://app.example.com/cb/"),

@@ -93,7 +93,7 @@ async fn a_faulty_definition_is_refused_with_the_field_and_its_value() {
         (json!({ "redirect_uris": [] }), "redirect_uris", "at least one"),
         (json!({ "redirect_uris": ["http://app.example.com/cb"] }), "redirect_uris", "https://"),
         (json!({ "redirect_uris": ["https://app.example.com/*"] }), "redirect_uris", "asterisk"),
-        (json!({ "redirect_uris": "https://app.example.com" }), "redirect_uris", "sequence"),
+        (json!({ "redirect_uris": "https://app.example.com" }), "redirect_uris", "must be a list"),
         (json!({ "application_type": "mobile" }), "application_type", "mobile"),
         (json!({ "auth_method": "password" }), "auth_method", "password"),
         (json!({ "grant_types": ["password"] }), "grant_types", "password"),
@@ -113,8 +113,8 @@ async fn a_faulty_definition_is_refused_with_the_field_and_its_value() {
         (json!({ "access_token_claims": { "scope": "'x'" } }), "access_token_claims", "protocol"),
         (json!({ "claims": { "name": "emial" } }), "claims", "emial"),
         (json!({ "secret": "short" }), "secret", "32"),
-        (json!({ "is_superuser": true }), "is_superuser", "unknown field"),
-        (json!({ "origin": "file" }), "origin", "unknown field"),
+        (json!({ "is_superuser": true }), "is_superuser", "is no setting"),
+        (json!({ "origin": "file" }), "origin", "is no setting"),
     ];
     for (change, field, word) in rows {
         let mut body = good.clone();
@@ -247,7 +247,7 @@ async fn operators_can_manage_clients_at_the_terminal() {
         (
             "mod_auth_openidc",
             "https://app.example.com/oidc/callback",
-            ["OIDCProviderMetadataURL", "OIDCClientSecret tsr_cs_"],
+            ["OIDCProviderMetadataURL", "OIDCClientSecret \"tsr_cs_"],
         ),
     ] {
         let id = preset.replace('_', "-");

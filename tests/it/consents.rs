@@ -16,7 +16,10 @@ async fn resource(server: &Server, uri: &str) {
 }
 
 /// Asks without a page. Returns the code, or the error.
-async fn silently(browser: &mut Browser<'_>, changes: &[(&str, &str)]) -> Result<String, String> {
+pub(crate) async fn silently(
+    browser: &mut Browser<'_>,
+    changes: &[(&str, &str)],
+) -> Result<String, String> {
     let changes = [&[("prompt", "none")], changes].concat();
     let answer = browser.open(&request(&changes)).await.expect_status(303);
     let pairs = reply(&answer);

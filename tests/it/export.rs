@@ -174,7 +174,7 @@ async fn expired_api_tokens_do_not_hide_valid_ones_on_the_account_page() {
     server.database.execute("update api_token set expires_at = 1 where name = 'short-lived'").await;
     let mut browser = Browser::of(&server);
     browser.sign_in(&person.email, PASSWORD).await;
-    let page = browser.open("/account").await.expect_status(200);
+    let page = browser.open("/account/tokens").await.expect_status(200);
     assert!(page.body.contains("the first"));
     assert!(!page.body.contains("short-lived"));
 }

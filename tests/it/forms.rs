@@ -101,7 +101,7 @@ async fn only_one_of_two_password_changes_with_the_same_old_password_succeeds() 
         let second =
             [("act", "password"), ("password", thiefs.as_str()), ("current", old.as_str())];
         let is_done = |answer: &Answer| {
-            answer.header("location") == "./account#password-title" && answer.status == 303
+            answer.header("location") == "./account/password#password-title" && answer.status == 303
         };
         let (a, b) = futures_util::future::join(
             one.press("/account", &first),
@@ -161,7 +161,7 @@ async fn a_form_that_is_sent_twice_makes_one_api_token() {
     let (person, other) = (server.person("first").await, server.person("second").await);
     let mut browser = Browser::of(&server);
     browser.sign_in(&person.email, PASSWORD).await;
-    let page = browser.open("/account").await.expect_status(200);
+    let page = browser.open("/account/tokens").await.expect_status(200);
     let once =
         page.body.split("value=\"create-token\"><input type=\"hidden\" name=\"id\" value=\"");
     let once = once.last().unwrap().split('"').next().unwrap().to_owned();

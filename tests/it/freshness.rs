@@ -249,7 +249,9 @@ async fn the_terminal_says_what_to_do_if_the_password_of_a_session_is_too_old() 
 impl Server {
     /// Moves the time at which each session's password was given an hour back.
     async fn age_passwords_by_an_hour(&self) {
-        self.database.execute("update session set auth_time = auth_time - 3600000").await;
+        let age =
+            "update session set auth_time = auth_time - 3600000, proved_at = proved_at - 3600000";
+        self.database.execute(age).await;
     }
 }
 
@@ -345,7 +347,9 @@ async fn a_password_on_a_page_permits_further_actions_for_a_limited_time() {
     let told = "audit where act = 'freshen'";
     assert_eq!(server.database.count(told).await, 1);
     // A time that is ahead of the clock proves nothing.
-    server.database.execute("update session set auth_time = auth_time + 7200000").await;
+    let ahead =
+        "update session set auth_time = auth_time + 7200000, proved_at = proved_at + 7200000";
+    server.database.execute(ahead).await;
     browser.press("/admin/api-tokens", &make("three")).await.expect_status(403);
     // A password that was given in another session proves nothing either.
     server.age_passwords_by_an_hour().await;
@@ -393,7 +397,7 @@ async fn losing_a_scope_revokes_the_access_tokens_that_carry_it_and_no_session()
         let (access, refresh) = server.sign_in(&person.email, PASSWORD).await;
         assert_eq!(
             claims_of(&access)["scope"],
-            "authenticated billing super tokens:check tokens:introspect"
+            "authenticated billing revocations:read super tokens:check tokens:introspect"
         );
         let secret = server.api_token(&access, &json!({})).await;
         other.me(&access).await.expect_status(200);
@@ -440,7 +444,7 @@ async fn losing_a_scope_revokes_the_access_tokens_that_carry_it_and_no_session()
         }
         let next = server.refresh(&refresh).await.expect_status(200).text("access_token");
         let scopes = match interface {
-            "scopes" => "authenticated more super tokens:check tokens:introspect",
+            "scopes" => "authenticated more revocations:read super tokens:check tokens:introspect",
             _ => "authenticated billing more",
         };
         assert_eq!(claims_of(&next)["scope"], scopes, "{interface}");

@@ -1,10 +1,13 @@
 //! A front end that was written for FastAPI Users makes its calls, with the settings of the guide. Other tests compare
 //! the answers with recorded ones.
 
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+
 use serde_json::{Value, json};
 
-use crate::once::block;
 use crate::once::start::refused;
+use crate::once::{block, read};
 use crate::recovery::{RESET, VERIFY};
 use crate::support::{Answer, PASSWORD, Request, Server};
 
@@ -18,19 +21,37 @@ async fn configured(name: &str, value: &str) -> Server {
     setup.start().await
 }
 
+/// The calls that front ends made, each with its method and its path. Ids are written as `{id}`.
+type Calls = Mutex<BTreeSet<String>>;
+
+/// The calls in the table of the guide.
+fn calls_of_guide() -> BTreeSet<String> {
+    let page = read("docs/guide/fastapi-users.md");
+    let (_, table) = page.split_once("| router | calls |").unwrap();
+    let (table, _) = table.split_once("\n\n").unwrap();
+    let codes = table.split('`').skip(1).step_by(2);
+    let calls = codes.filter(|code| code.contains(" /"));
+    // Those of the OAuth routers need a provider: `federation::fastapi` makes them.
+    calls.filter(|call| !call.contains("{provider}")).map(str::to_owned).collect()
+}
+
 /// The front end: it knows a prefix, and keeps an access token or a cookie.
 struct FrontEnd<'a> {
     server: &'a Server,
+    calls: &'a Calls,
     bearer: Option<String>,
     cookie: Option<String>,
 }
 
 impl<'a> FrontEnd<'a> {
-    fn of(server: &'a Server) -> Self {
-        Self { server, bearer: None, cookie: None }
+    fn of(server: &'a Server, calls: &'a Calls) -> Self {
+        Self { server, calls, bearer: None, cookie: None }
     }
 
     async fn send(&mut self, method: &str, path: &str, body: Option<Value>) -> Answer {
+        let id = path.strip_prefix("/users/").filter(|id| *id != "me");
+        let named = if id.is_some() { "/users/{id}" } else { path };
+        self.calls.lock().unwrap().insert(format!("{method} {named}"));
         let request = self.server.request(method, &format!("/api{path}"));
         let request = match &body {
             Some(body) if path.ends_with("/login") => request.form(&[
@@ -68,17 +89,18 @@ impl<'a> FrontEnd<'a> {
 
 #[tokio::test]
 async fn a_front_end_for_fastapi_users_makes_its_calls_with_the_settings_of_the_guide() {
-    let server = configured("REPLICA_NAME", "front").await;
+    let server = configured("CORS_ORIGINS", "https://app.example.com").await;
+    let calls = Calls::default();
     let root = server.superuser("root").await;
     let (email, first, second) = ("first@user.com", "blurp", "blurp2");
     let credentials = |password: &str| Some(json!({ "username": email, "password": password }));
-    let mut page = FrontEnd::of(&server);
+    let mut page = FrontEnd::of(&server, &calls);
     let account = Some(json!({ "email": email, "password": first }));
     let user = page.send("POST", "/auth/register", account).await.expect_status(201).text("id");
     page.send("POST", "/auth/jwt/login", credentials(first)).await.expect_status(200);
     assert_eq!(page.send("GET", "/users/me", None).await.expect_status(200).text("id"), user);
     // The page stays signed in after a new password, with the token that it has. Others do not.
-    let mut other = FrontEnd::of(&server);
+    let mut other = FrontEnd::of(&server, &calls);
     other.send("POST", "/auth/jwt/login", credentials(first)).await.expect_status(200);
     let change = Some(json!({ "password": second }));
     page.send("PATCH", "/users/me", change).await.expect_status(200);
@@ -87,7 +109,7 @@ async fn a_front_end_for_fastapi_users_makes_its_calls_with_the_settings_of_the_
     page.send("PATCH", "/users/me", Some(json!({ "name": "A" }))).await.expect_status(200);
     page.send("POST", "/auth/jwt/logout", None).await.expect_status(204);
 
-    let mut page = FrontEnd::of(&server);
+    let mut page = FrontEnd::of(&server, &calls);
     page.send("POST", "/auth/cookie/login", credentials(second)).await.expect_status(204);
     page.send("GET", "/users/me", None).await.expect_status(200);
     let change = Some(json!({ "password": first }));
@@ -106,7 +128,7 @@ async fn a_front_end_for_fastapi_users_makes_its_calls_with_the_settings_of_the_
     let reset = Some(json!({ "token": token, "password": second }));
     page.send("POST", "/auth/reset-password", reset).await.expect_status(200);
 
-    let mut page = FrontEnd::of(&server);
+    let mut page = FrontEnd::of(&server, &calls);
     let of_root = json!({ "username": root.email, "password": PASSWORD });
     page.send("POST", "/auth/jwt/login", Some(of_root)).await.expect_status(200);
     let path = format!("/users/{user}");
@@ -115,6 +137,27 @@ async fn a_front_end_for_fastapi_users_makes_its_calls_with_the_settings_of_the_
     assert_eq!(page.send("PATCH", &path, change).await.expect_status(200).json["is_active"], false);
     page.send("DELETE", &path, None).await.expect_status(204);
     page.send("GET", &path, None).await.expect_status(404);
+
+    let document = page.send("GET", "/openapi.json", None).await.expect_status(200);
+    assert!(document.json["paths"]["/users/me"]["patch"].is_object());
+    let docs = page.send("GET", "/docs", None).await.expect_status(200);
+    assert!(docs.header("content-type").starts_with("text/html"));
+    preflight(&server, &calls).await;
+    assert_eq!(*calls.lock().unwrap(), calls_of_guide());
+    assert_eq!(calls.lock().unwrap().len(), 17);
+}
+
+/// Asks what a browser asks before a page of another origin changes its user.
+async fn preflight(server: &Server, calls: &Calls) {
+    calls.lock().unwrap().insert("OPTIONS /users/me".to_owned());
+    let asked = server
+        .request("OPTIONS", "/api/users/me")
+        .header("origin", "https://app.example.com")
+        .header("access-control-request-method", "PATCH")
+        .header("access-control-request-headers", "authorization,content-type");
+    let allowed = asked.send().await.expect_status(204);
+    assert_eq!(allowed.header("access-control-allow-origin"), "https://app.example.com");
+    assert!(allowed.header("access-control-allow-methods").contains("PATCH"));
 }
 
 /// Without the settings, or for somebody who attacks, nothing of this is weaker.

@@ -3,6 +3,8 @@
 
 use serde_json::json;
 
+use crate::consents::silently;
+use crate::provider;
 use crate::recovery::{NEW_PASSWORD, RESET, VERIFY};
 use crate::support::{Answer, Browser, PASSWORD, Person, Request, Server};
 
@@ -393,4 +395,59 @@ async fn an_owner_can_cancel_the_link_with_its_token_or_from_an_old_session() {
     let done = browser.press_and_follow("/account", &filled).await;
     assert!(done.body.contains("The link is cancelled"), "{}", done.body);
     server.restore(&letter.token()).await.expect_refusal(400, "RESTORE_EMAIL_BAD_TOKEN");
+}
+
+/// A person who knows the password lets an application in. It must not learn anything of the owner who comes later.
+#[tokio::test]
+async fn what_somebody_else_permitted_an_application_is_forgotten_when_the_owner_takes_the_account()
+{
+    let server = provider::server().await;
+    let confirm = "confirm by the operation";
+    let orders: [&[&str]; 5] = [
+        &["set a password on the page"],
+        &["reset by the operation"],
+        &["reset on the page"],
+        &[confirm, "reset by the operation"],
+        &[confirm, "reset on the page"],
+    ];
+    for (number, order) in orders.into_iter().enumerate() {
+        let person = server.person(&format!("victim{number}")).await;
+        let mut held = Held::by(&server, person).await;
+        provider::code(&mut held.browser, &[]).await;
+        assert_eq!(server.database.count("consent").await, 1, "{order:?}");
+        for name in order {
+            step(&server, name, &mut held).await;
+        }
+        assert_eq!(server.database.count("consent").await, 0, "{order:?}");
+        let mut owner = Browser::of(&server);
+        owner.sign_in(&held.person.email, NEW_PASSWORD).await;
+        let silent = silently(&mut owner, &[]).await;
+        assert_eq!(silent, Err("consent_required".to_owned()), "{order:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_owner_forgets_permissions_only_with_an_account_that_somebody_else_may_have_used() {
+    let server = provider::server().await;
+    let person = server.person("claimed").await;
+    let token = server.letter(&person.email, VERIFY, 1).await.token();
+    let mut browser = Browser::of(&server);
+    browser.sign_in(&person.email, PASSWORD).await;
+    browser.open(&format!("/verify?token={token}")).await.expect_status(200);
+    browser.press("/verify", &[("token", &token)]).await.expect_status(200);
+    provider::code(&mut browser, &[]).await;
+    for (mails, ends, kept) in [(1, false, 1), (2, true, 0)] {
+        let token = server.reset_letter(&person.email, mails).await.token();
+        let body = json!({ "token": token, "password": PASSWORD, "delete_api_tokens": ends });
+        server.post("/auth/reset-password").json(&body).send().await.expect_status(200);
+        assert_eq!(server.database.count("consent").await, kept, "{ends}");
+    }
+    // A thief who changed the address let an application in. The owner takes the account back.
+    browser.sign_in(&person.email, PASSWORD).await;
+    provider::code(&mut browser, &[]).await;
+    let (access, refresh) = server.sign_in(&person.email, PASSWORD).await;
+    let thief = Person { access, refresh, ..person };
+    let letter = server.change_address(&thief, "thief@user.com").await;
+    server.restore(&letter.token()).await.expect_status(200);
+    assert_eq!(server.database.count("consent").await, 0);
 }

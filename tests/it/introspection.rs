@@ -165,11 +165,12 @@ async fn a_service_can_introspect_with_its_name_and_api_token_in_http_basic() {
         (&person.email, "correct horse battery"),
     ] {
         let refused = ask("/auth/introspect", "Basic", &format!("{name}:{secret}")).await;
-        refused.expect_status(401);
+        let refused = refused.expect_refusal(401, "invalid_client");
+        assert_eq!(refused.header("www-authenticate"), "Basic realm=\"tessera\"");
     }
     for header in ["Basic", "Basic ", "Basic !", "Basic YQ==", &format!("Basic {secret}")] {
         let request = server.post("/auth/introspect").header("authorization", header);
-        request.form(&[("token", "x")]).send().await.expect_refusal(401, "Unauthorized");
+        request.form(&[("token", "x")]).send().await.expect_refusal(401, "invalid_client");
     }
     // No other operation takes a password of HTTP Basic: a browser would remember it.
     let pair = STANDARD.encode(format!("billing:{secret}"));

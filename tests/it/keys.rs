@@ -286,6 +286,7 @@ async fn listing_keys_makes_none_and_the_key_that_signs_cannot_be_retired() {
         });
         let listed = listed.await;
         assert!(listed.contains(" active "), "{algorithm}: {listed}");
+        assert!(!listed.contains("ERROR") && !listed.contains("no key can sign"), "{listed}");
     }
     let wrong = SECRET.replace('0', "f");
     let (_, listed) = tessera(&wrong, "ES256", &["keys", "list"]);

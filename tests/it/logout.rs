@@ -1,5 +1,8 @@
 //! `POST /auth/jwt/logout` and `/auth/jwt/logout-all`, and the tokens after that.
 
+use std::time::Duration;
+
+use futures_util::future::join_all;
 use serde_json::Value;
 
 use crate::support::{Kind, PASSWORD, Server, claims_of, eventually};
@@ -30,6 +33,34 @@ async fn a_refresh_token_can_sign_out() {
     server.logout(&person.refresh).await.expect_status(204);
     server.me(&person.access).await.expect_reason("token_revoked");
     server.refresh(&person.refresh).await.expect_refusal(401, "SESSION_ENDED");
+}
+
+/// On SQLite they share commits.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_of_many_sign_outs_at_once_ends_its_session_and_is_recorded() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    let mut sessions = Vec::new();
+    for _ in 0..24 {
+        sessions.push(server.sign_in(&person.email, PASSWORD).await.0);
+    }
+    let at_once = sessions.iter().map(|access| server.logout(access));
+    for answer in join_all(at_once).await {
+        let answer = answer.expect_status(204);
+        assert!(answer.headers.contains_key("tessera-revocation-seq"));
+    }
+    for access in &sessions {
+        server.me(access).await.expect_reason("token_revoked");
+    }
+    let database = server.kill();
+    let server = Server::setup().on(database).start().await;
+    for access in &sessions {
+        server.me(access).await.expect_reason("token_revoked");
+    }
+    server.me(&person.access).await.expect_status(200);
+    let recorded = "(select 1 from audit where act = 'logout' \
+                    union all select 1 from audit_pending where act = 'logout') as recorded";
+    assert_eq!(server.database.count(recorded).await, 24);
 }
 
 #[tokio::test]
@@ -193,8 +224,9 @@ async fn a_purge_deletes_only_revocations_that_expired_more_than_a_day_ago() {
         );
         server.database.execute(&sql).await;
     }
-    // A start purges.
+    // A server purges a minute after its start.
     let server = Server::setup().on(server.kill()).start().await;
+    server.advance(Duration::from_secs(61)).await;
     eventually("the old one is purged", async || {
         let left = server.database.column::<String>("select subject from revocation").await;
         assert!(left.contains(&"young".to_owned()), "{left:?}");
@@ -202,6 +234,35 @@ async fn a_purge_deletes_only_revocations_that_expired_more_than_a_day_ago() {
     })
     .await;
     server.me(&person.access).await.expect_reason("token_revoked");
+}
+
+/// Another server that has not read the second row yet has its place at the first one.
+#[tokio::test]
+async fn a_purge_keeps_a_row_before_one_that_is_younger_than_a_minute() {
+    let server = Server::start().await;
+    let (first, second) = (server.person("first").await, server.person("second").await);
+    server.logout(&first.access).await.expect_status(204);
+    server.logout(&second.access).await.expect_status(204);
+    let sid = claims_of(&first.access)["sid"].as_str().unwrap().to_owned();
+    let database = server.kill();
+    // It expired more than a day ago. The other one has just come.
+    let old = format!("update revocation set until = 1, at = 1 where subject = '{sid}'");
+    assert_eq!(database.execute(&old).await, 1);
+    let sample = "insert into sample (hour, sessions, api_tokens) values (0, 0, 0)";
+    database.execute(sample).await;
+    let server = Server::setup().on(database).start().await;
+    let has_row = async || {
+        let left = server.database.column::<String>("select subject from revocation").await;
+        left.contains(&sid)
+    };
+    // Rows of other tables are purged at the start.
+    eventually("the sample is purged", async || {
+        server.database.count("sample where hour = 0").await == 0
+    })
+    .await;
+    assert!(has_row().await);
+    server.advance(Duration::from_secs(61)).await;
+    eventually("the row is purged", async || !has_row().await).await;
 }
 
 /// Servers find their place in the table by its last row. A purge of this row would look like a restored backup, and
@@ -221,8 +282,9 @@ async fn a_purge_keeps_the_last_revocation() {
         );
         server.database.execute(&sql).await;
     }
-    // A start purges.
+    // A server purges a minute after its start.
     let server = Server::setup().on(server.kill()).start().await;
+    server.advance(Duration::from_secs(61)).await;
     let purged = |line: &Value| line["purge.what"] == "revocations";
     assert_eq!(server.log.wait_for_line("a purge", purged).await["purge.rows"], 1);
     let left = server.database.column::<String>("select subject from revocation").await;

@@ -219,6 +219,45 @@ async fn production_without_a_mail_server_writes_no_mail_and_says_so_at_start() 
 }
 
 #[tokio::test]
+async fn pages_that_wait_for_a_mail_say_so_if_none_is_sent() {
+    let setup = || Server::setup().production().set("PUBLIC_URL", "https://id.example.com");
+    let server = setup().set("REQUIRE_VERIFICATION", "true").start().await;
+    let passphrase = "a passphrase nobody guesses";
+    for (language, words) in [("en", "sends no e-mails"), ("de", "versendet zurzeit keine E-Mails")]
+    {
+        for path in ["/verify", "/reset-password", "/forgot-password", "/request-verify-token"] {
+            let page = server.get(path).header("accept-language", language).send().await;
+            let page = page.expect_status(403);
+            assert!(page.body.contains(words) && !page.body.contains("<button"), "{path}");
+        }
+        let page = server.get("/register").header("accept-language", language).send().await;
+        assert!(page.expect_status(200).body.contains(words), "{language}");
+    }
+    let mut browser = Browser::of(&server);
+    browser.open("/register").await.expect_status(200);
+    let form = [("email", "first@user.com"), ("password", passphrase)];
+    let done = browser.press("/register", &form).await.expect_status(201);
+    assert!(done.body.contains("ask an administrator to verify your address"), "{}", done.body);
+    browser.open("/login").await.expect_status(200);
+    let refused = browser.press("/login", &form).await.expect_status(400);
+    assert!(refused.body.contains("Ask an administrator to verify it"), "{}", refused.body);
+    assert!(!refused.body.contains("forgot-password") && !refused.body.contains("Open the link"));
+
+    // Without the requirement, nobody waits for a mail to register and to sign in.
+    let server = setup().start().await;
+    let mut browser = Browser::of(&server);
+    let page = browser.open("/register").await.expect_status(200);
+    assert!(!page.body.contains("sends no e-mails"), "{}", page.body);
+    browser.press("/register", &form).await.expect_status(201);
+    browser.open("/login").await.expect_status(200);
+    browser.press("/login", &form).await.expect_status(303);
+    for path in ["/", "/account/email"] {
+        let page = browser.open(path).await.expect_status(200);
+        assert!(page.body.contains("Ask an administrator to verify it"), "{path}: {}", page.body);
+    }
+}
+
+#[tokio::test]
 async fn templates_of_an_operator_replace_the_built_in_ones() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("verify")).unwrap();
@@ -230,6 +269,28 @@ async fn templates_of_an_operator_replace_the_built_in_ones() {
     let letter = server.letter("first@user.com", "Willkommen", 1).await;
     assert_eq!(letter.subject, "Willkommen, first@user.com!");
     assert!(letter.text.contains(&letter.link()) && !letter.code().is_empty());
+}
+
+#[tokio::test]
+async fn a_text_of_an_operator_replaces_its_translation_and_can_have_another() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in [("verify", "Own"), ("fr/verify", "Propre")] {
+        std::fs::create_dir_all(folder.path().join(name)).unwrap();
+        std::fs::write(folder.path().join(name).join("subject.txt"), text).unwrap();
+    }
+    let setup = Server::setup().set("MAIL_TEMPLATES", folder.path().display());
+    let server = setup.start().await;
+    for (language, subject) in [("de", "Own"), ("fr", "Propre"), ("fr-CA", "Propre")] {
+        let email = format!("{}@user.com", language.to_lowercase());
+        let user = json!({ "email": email, "password": PASSWORD, "language": language });
+        server.post("/auth/register").json(&user).send().await.expect_status(201);
+        assert_eq!(server.letter(&email, "", 1).await.subject, subject, "{language}");
+    }
+    // A mail that the operator did not write is in the language of the user.
+    server.database.execute("update \"user\" set is_verified = true").await;
+    server.post("/auth/forgot-password").json(&json!({ "email": "de@user.com" })).send().await;
+    let letter = server.letter("de@user.com", "Passwort", 1).await;
+    assert_eq!(letter.subject, "Wählen Sie ein neues Passwort");
 }
 
 /// Servers, proxies and people see the source of a mail, and copy links from it.

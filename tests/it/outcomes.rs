@@ -105,7 +105,7 @@ async fn a_form_of_a_signed_out_user_changes_nothing_and_says_so() {
     assert!(page.body.contains("Sign in to continue."), "{}", page.body);
     assert_eq!(server.database.count("profile").await, 0);
     let export = browser.press("/account/export", &[]).await.expect_status(303);
-    assert_eq!(export.header("location"), "../login?next=/account");
+    assert_eq!(export.header("location"), "../login?next=/account/data");
 }
 
 #[tokio::test]

@@ -28,6 +28,10 @@ async fn a_user_can_register_sign_in_and_sign_out_without_scripts() {
     browser.open("/").await.expect_status(200);
     let out = browser.press("/logout", &[]).await.expect_status(303);
     assert_eq!(out.header("location"), "./login");
+    // The page says so, once.
+    let said = "role=\"status\">You are signed out.";
+    assert!(browser.open("/login").await.body.contains(said));
+    assert!(!browser.open("/login").await.body.contains(said));
     browser.open("/").await.expect_status(303);
 }
 
@@ -235,7 +239,7 @@ async fn users_can_manage_their_account_on_the_account_page() {
     let page = browser.press("/account", &token).await.expect_status(201);
     let secret = page.body.split("<code>").nth(1).unwrap().split('<').next().unwrap().to_owned();
     assert_eq!(server.me(&secret).await.expect_status(200).text("id"), person.id);
-    let page = browser.open("/account").await;
+    let page = browser.open("/account/tokens").await;
     assert!(!page.body.contains(&secret) && page.body.contains(&secret[..8]), "{}", page.body);
     let id = server.database.column::<String>("select id from api_token").await.remove(0);
     browser.press_and_follow("/account", &[("act", "delete-token"), ("id", &id)]).await;
@@ -256,7 +260,7 @@ async fn users_can_manage_their_account_on_the_account_page() {
     browser.open("/account").await.expect_status(200);
 
     other.sign_in(&person.email, new).await;
-    let list = browser.open("/account").await;
+    let list = browser.open("/account/sessions").await;
     assert!(list.body.contains("this session") && list.body.contains("End all other sessions"));
     browser.press_and_follow("/account", &[("act", "end-others")]).await;
     other.open("/account").await.expect_status(303);
@@ -264,7 +268,7 @@ async fn users_can_manage_their_account_on_the_account_page() {
     let export = export.expect_status(200);
     assert_eq!(export.json["user"]["email"], person.email.as_str());
     assert!(export.header("content-disposition").starts_with("attachment"));
-    assert!(browser.open("/account").await.body.contains("Password changed"));
+    assert!(browser.open("/account/events").await.body.contains("Password changed"));
     browser.press("/account", &[("act", "nonsense")]).await.expect_status(422);
     let gone = browser.press("/account", &[("act", "delete"), ("current", new)]).await;
     assert!(gone.expect_status(200).body.contains("Your account and all its data are deleted"));
@@ -279,7 +283,7 @@ async fn a_user_can_end_a_sign_in_of_somebody_else_and_is_asked_for_a_new_passwo
     let (mut browser, mut thief) = (Browser::of(&server), Browser::of(&server));
     thief.sign_in(&person.email, PASSWORD).await;
     browser.sign_in(&person.email, PASSWORD).await;
-    let page = browser.open("/account").await.expect_status(200);
+    let page = browser.open("/account/events").await.expect_status(200);
     // The two other sessions have the button, and the current one does not.
     assert_eq!(page.body.matches("value=\"not-me\"").count(), 2, "{}", page.body);
     let act = "value=\"not-me\"><input type=\"hidden\" name=\"id\" value=\"";
@@ -290,7 +294,7 @@ async fn a_user_can_end_a_sign_in_of_somebody_else_and_is_asked_for_a_new_passwo
     thief.open("/account").await.expect_status(303);
     // The answer is the same if the session has already ended.
     browser.press_and_follow("/account", &form).await;
-    assert!(!browser.open("/account").await.body.contains(&format!("value=\"{id}\"")));
+    assert!(!browser.open("/account/events").await.body.contains(&format!("value=\"{id}\"")));
     // The session of another user cannot be ended in this way.
     let other = server.person("other").await;
     let mut others = Browser::of(&server);
@@ -299,7 +303,7 @@ async fn a_user_can_end_a_sign_in_of_somebody_else_and_is_asked_for_a_new_passwo
     let session = server.get("/auth/sessions").bearer(&person.access).send().await;
     let session = session.json["items"][0]["id"].as_str().unwrap().to_owned();
     others.press("/account", &[("act", "not-me"), ("id", session.as_str())]).await;
-    browser.open("/account").await.expect_status(200);
+    browser.open("/account/events").await.expect_status(200);
     server.me(&person.access).await.expect_status(200);
 }
 
@@ -309,7 +313,7 @@ async fn password_managers_find_the_page_and_no_page_shows_an_internal_cause() {
     let person = server.person("first").await;
     let mut browser = Browser::of(&server);
     let led = browser.open("/.well-known/change-password").await.expect_status(303);
-    assert_eq!(led.header("location"), "../account#password-title");
+    assert_eq!(led.header("location"), "../account/password");
     browser.sign_in(&person.email, PASSWORD).await;
     browser.open("/account").await.expect_status(200);
     server.database.execute("drop table browser_session").await;
@@ -379,6 +383,64 @@ async fn the_account_page_cannot_end_sessions_of_others_and_shows_user_agents_as
     let evil = "<script>alert(1)</script>";
     let login = server.post("/auth/jwt/login").header("user-agent", evil).form(&form);
     login.send().await.expect_status(200);
-    let page = browser.open("/account").await.expect_status(200);
+    let page = browser.open("/account/sessions").await.expect_status(200);
     assert!(!page.body.contains(evil) && page.body.contains("&lt;script&gt;"), "{}", page.body);
+}
+
+#[tokio::test]
+async fn times_are_in_utc_for_people_and_for_the_script_that_shows_them_in_words() {
+    let server = Server::start().await;
+    let person = server.person("first").await;
+    let mut browser = Browser::of(&server);
+    browser.sign_in(&person.email, PASSWORD).await;
+    for language in ["en", "de"] {
+        browser.language = language.to_owned();
+        for page in ["/account/sessions", "/account/events"] {
+            let page = browser.open(page).await.expect_status(200);
+            let (_, time) = page.body.split_once("<time datetime=\"").unwrap();
+            let (machine, rest) = time.split_once("\">").unwrap();
+            let (shown, _) = rest.split_once("</time>").unwrap();
+            let known = chrono::DateTime::parse_from_rfc3339(machine).unwrap();
+            assert_eq!(shown, known.format("%Y-%m-%d %H:%M UTC").to_string());
+            // A text around a time is a text, and no element of the page is in an attribute.
+            assert!(!page.body.contains("&lt;time") && !page.body.contains("=\"<time"));
+            assert!(page.body.contains("<script src=\"../times.js\" defer></script>"));
+            assert!(page.header("content-security-policy").contains("script-src 'self';"));
+        }
+    }
+    for script in ["/times.js", "/reveal.js", "/strength.js", "/send.js"] {
+        let script = server.get(script).send().await.expect_status(200);
+        assert!(script.header("content-type").starts_with("text/javascript"));
+    }
+}
+
+#[tokio::test]
+async fn the_first_page_and_errors_say_where_one_can_go() {
+    let server = Server::start().await;
+    let (root, person) = (server.superuser("root").await, server.person("first").await);
+    let mut browser = Browser::of(&server);
+    // In development, everybody is led to the operations.
+    assert!(browser.open("/login").await.body.contains("href=\"./docs\""));
+    let page = server.get("/nowhere").header("accept", "text/html").send().await;
+    let page = page.expect_status(404);
+    assert!(page.body.contains("href=\"./login\"") && page.body.contains("href=\"./\""));
+    assert!(!page.body.contains("href=\"./account\""), "{}", page.body);
+    for (email, is_admin) in [(&person.email, false), (&root.email, true)] {
+        let mut browser = Browser::of(&server);
+        browser.sign_in(email, PASSWORD).await;
+        let home = browser.open("/").await.expect_status(200);
+        for place in ["account", "account/sessions", "account/apps", "docs"] {
+            assert!(home.body.contains(&format!("href=\"./{place}\"")), "{place}: {}", home.body);
+        }
+        assert_eq!(home.body.contains("<strong>Administration"), is_admin, "{}", home.body);
+        let cookie = format!("tessera-browser={}", browser.id());
+        let lost = server.get("/a/b").header("cookie", &cookie).header("accept", "text/html");
+        let lost = lost.send().await.expect_status(404);
+        let main = lost.body.split_once("<main").unwrap().1;
+        assert!(main.contains("href=\"../account\"") && main.contains("href=\"../\""), "{main}");
+        assert_eq!(main.contains("href=\"../admin\""), is_admin, "{main}");
+    }
+    let production = Server::setup().production().start().await;
+    let page = production.get("/login").send().await.expect_status(200);
+    assert!(!page.body.contains("docs"), "{}", page.body);
 }

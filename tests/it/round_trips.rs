@@ -31,6 +31,21 @@ async fn each_operation_needs_no_more_round_trips_than_its_budget() {
         least(&proxy, async |_| drop(server.me(&person.access).await.expect_status(200))).await;
     found.push(("GET /users/me of a known user", me, 0));
 
+    let ask = async |request: crate::support::Request| {
+        request.send().await.expect_status(200);
+    };
+    let asked =
+        least(&proxy, async |_| ask(server.get("/auth/forward").bearer(&person.access)).await)
+            .await;
+    found.push(("GET /auth/forward with a token of a known user", asked, 0));
+    let mut browser = crate::support::Browser::of(&server);
+    browser.sign_in(&person.email, PASSWORD).await;
+    let cookie = format!("tessera-browser={}", browser.id());
+    let asked = least(&proxy, async |_| {
+        ask(server.get("/auth/forward").header("cookie", &cookie)).await;
+    });
+    found.push(("GET /auth/forward with the cookie of a known browser", asked.await, 0));
+
     let mut refresh = person.refresh.clone();
     let warm = least(&proxy, async |_| {
         let answer = server.refresh(&refresh).await.expect_status(200);
@@ -51,7 +66,7 @@ async fn each_operation_needs_no_more_round_trips_than_its_budget() {
     let logout = least(&proxy, async |turn: usize| {
         server.logout(&sessions[turn].0).await.expect_status(204);
     });
-    found.push(("POST /auth/jwt/logout", logout.await, 6));
+    found.push(("POST /auth/jwt/logout", logout.await, 2));
 
     let sign_in = least(&proxy, async |_| {
         server.login(&person.email, PASSWORD).await.expect_status(200);
@@ -73,6 +88,15 @@ async fn each_operation_needs_no_more_round_trips_than_its_budget() {
     let api_token = created.expect_status(201).text("token");
     let used = least(&proxy, async |_| drop(server.me(&api_token).await.expect_status(200))).await;
     found.push(("GET /users/me by a known API token", used, 0));
+
+    let root = server.superuser("root").await;
+    let service = server.service(&root, "billing", &["tokens:introspect"]).await;
+    let introspected = least(&proxy, async |_| {
+        let request = server.post("/auth/introspect").bearer(&service);
+        let answer = request.form(&[("token", &*person.access)]).send().await.expect_status(200);
+        assert_eq!(answer.json["active"], true);
+    });
+    found.push(("introspection of an access token of a known session", introspected.await, 0));
 
     let over: Vec<_> = found.iter().filter(|(_, needed, budget)| needed > budget).collect();
     assert!(over.is_empty(), "more round trips than the budget: {over:?}, of all: {found:?}");

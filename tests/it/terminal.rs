@@ -4,7 +4,7 @@ use std::process::Output;
 
 use serde_json::{Value, json};
 
-use crate::support::{Person, Server, command};
+use crate::support::{PASSWORD, Person, Server, command};
 
 /// Runs a command on the database of a server, without its secret, which these commands do not need.
 pub(crate) fn tessera(server: &Server, arguments: &[&str]) -> Output {
@@ -384,6 +384,67 @@ async fn operators_can_manage_users_on_the_database_and_on_a_server() {
     let deleted = remotely(&server, &strong, &["user", "delete", "first@user.com", "--yes"]);
     assert!(out(&deleted).starts_with("first@user.com was deleted"), "{}", fault(&deleted));
     server.me(&access).await.expect_status(401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_list_of_users_at_the_terminal_has_dates_filters_and_a_table_without_formulas() {
+    let server = Server::start().await;
+    let (_, strong) = strong_token(&server).await;
+    for (email, name) in [("=cmd@user.com", "=1+1"), ("plain@user.com", "King, \"Ada\"")] {
+        let body = json!({ "email": email, "name": name, "password": PASSWORD });
+        server.post("/auth/register").json(&body).send().await.expect_status(201);
+    }
+    server.login("plain@user.com", PASSWORD).await.expect_status(200);
+    let set = "update \"user\" set is_active = false where email = '=cmd@user.com'";
+    server.database.execute(set).await;
+    server.database.execute("update \"user\" set is_verified = true where is_superuser").await;
+    let list = |arguments: &[&str]| tessera(&server, &[&["user", "list"], arguments].concat());
+    let listed = out(&list(&[]));
+    let line = |email: &str| listed.lines().find(|line| line.contains(email)).unwrap().to_owned();
+    assert!(listed.contains("created") && listed.contains("last sign-in"), "{listed}");
+    assert!(line("=cmd@").contains("inactive not-verified") && line("=cmd@").contains("never"));
+    assert_eq!(line("plain@").matches(" UTC").count(), 2, "{listed}");
+    assert!(line("root@").contains("active superuser verified"), "{listed}");
+    for (states, found) in [
+        ("active", vec!["plain", "root"]),
+        ("inactive", vec!["=cmd"]),
+        ("superuser", vec!["root"]),
+        ("ordinary", vec!["=cmd", "plain"]),
+        ("verified", vec!["root"]),
+        ("not-verified,active", vec!["plain"]),
+        ("ordinary,verified", vec![]),
+    ] {
+        for remote in [false, true] {
+            let arguments = ["user", "list", "--state", states, "--output", "json"];
+            let output = match remote {
+                true => remotely(&server, &strong, &arguments),
+                false => tessera(&server, &arguments),
+            };
+            let names: Vec<_> = json_of(&output)
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|user| user["email"].as_str().unwrap().split('@').next().unwrap().to_owned())
+                .collect();
+            assert_eq!(names, found, "{states}");
+        }
+    }
+    for wrong in ["active,inactive", "sleeping"] {
+        let refused = list(&["--state", wrong]);
+        assert!(
+            !refused.status.success() && fault(&refused).contains("state"),
+            "{}",
+            fault(&refused)
+        );
+    }
+    // The terminal writes the same table as the operation.
+    let (root, _) = server.sign_in("root@user.com", PASSWORD).await;
+    let table = server.post("/users/export?is_superuser=false").bearer(&root).send().await;
+    let written = list(&["--state", "ordinary", "--output", "csv"]);
+    assert_eq!(out(&written), table.expect_status(200).body);
+    assert!(out(&written).contains(",'=cmd@user.com,'=1+1,"), "{}", out(&written));
+    let shown = out(&tessera(&server, &["user", "show", "plain@user.com"]));
+    assert_eq!(shown.matches(" UTC").count(), 2, "{shown}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

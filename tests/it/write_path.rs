@@ -3,7 +3,8 @@
 use sea_orm::{ConnectionTrait, TransactionTrait};
 use serde_json::json;
 
-use crate::support::{Kind, Server, TestDatabase, claims_of, eventually};
+use crate::provider::{Client, code, exchange, userinfo, with_code};
+use crate::support::{Browser, Kind, PASSWORD, Server, TestDatabase, claims_of, eventually};
 
 /// Waits until this many statements on a PostgreSQL database wait for a lock.
 async fn wait_for_blocked_statements(database: &TestDatabase, number: i64) {
@@ -46,6 +47,62 @@ async fn a_refresh_that_waited_for_a_change_of_scopes_signs_the_new_scopes() {
     server.me(&before.text("access_token")).await.expect_reason("token_revoked");
 }
 
+/// A sign-out that needs no careful path waits for the row of its session. Meanwhile the session gets a grant of an
+/// application, or a token that is ahead of the clock.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_out_that_waited_for_a_grant_or_a_token_ends_these_too() {
+    let database = TestDatabase::create(Kind::Postgres).await;
+    let server = Server::setup().set("BCRYPT_COST", 4).on(database).start().await;
+    Client::default().insert(&server.database).await;
+    server.register("ada@user.com", PASSWORD).await.expect_status(201);
+    let mut browser = Browser::of(&server);
+    browser.sign_in("ada@user.com", PASSWORD).await;
+    let given = code(&mut browser, &[]).await;
+    let tokens = exchange(&server, "app", &with_code(&given)).await.expect_status(200);
+    // The grant is hidden, and appears while the sign-out waits.
+    server.database.execute("update oauth_grant set ended_at = 1").await;
+    browser.open("/account").await.expect_status(200);
+
+    let connection = server.database.connect().await;
+    let held = connection.begin().await.unwrap();
+    for sql in ["update session set cuts = cuts + 1", "update oauth_grant set ended_at = null"] {
+        held.execute_unprepared(sql).await.unwrap();
+    }
+    let signed_out = async {
+        browser.press("/logout", &[]).await.expect_status(303);
+    };
+    let appears = async {
+        wait_for_blocked_statements(&server.database, 1).await;
+        held.commit().await.unwrap();
+    };
+    tokio::join!(signed_out, appears);
+    assert_eq!(server.database.count("oauth_grant where ended_at is null").await, 0);
+    userinfo(&server, &tokens.text("access_token")).await.expect_status(401);
+
+    let person = server.person("first").await;
+    let ahead = 3_600_000;
+    let held = connection.begin().await.unwrap();
+    let sql = format!(
+        "update session set issued_at = issued_at + {ahead} where user_id = '{}'",
+        person.id
+    );
+    held.execute_unprepared(&sql).await.unwrap();
+    let signed_out = async {
+        server.logout(&person.access).await.expect_status(204);
+    };
+    let appears = async {
+        wait_for_blocked_statements(&server.database, 1).await;
+        held.commit().await.unwrap();
+    };
+    tokio::join!(signed_out, appears);
+    let longer = format!(
+        "(select 1 from revocation join session on session.id = revocation.subject \
+         where revocation.until > session.issued_at + 900000 and user_id = '{}') as longer",
+        person.id
+    );
+    assert_eq!(server.database.count(&longer).await, 1);
+}
+
 #[tokio::test]
 async fn an_entry_of_the_audit_is_listed_at_once_and_sealed_within_a_second() {
     let server = Server::start().await;
@@ -80,7 +137,7 @@ async fn actions_go_on_while_the_audit_cannot_be_sealed() {
         ready.status == 200 && ready.json["audit"] == "behind"
     };
     eventually("the server says that the audit is behind", behind).await;
-    server.login(&person.email, crate::support::PASSWORD).await.expect_status(200);
+    server.login(&person.email, PASSWORD).await.expect_status(200);
     held.rollback().await.unwrap();
     let sealed = async || server.get("/health/ready").send().await.json["audit"] == "ok";
     eventually("the audit is sealed again", sealed).await;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use quick_cache::sync::Cache as Rows;
 
 use crate::base::clock::Stopwatch;
+use crate::base::metrics::Counter;
 
 const KNOWN_FOR: Duration = Duration::from_millis(800);
 const MAX_KNOWN: usize = 50_000;
@@ -19,6 +20,8 @@ const MAX_KNOWN: usize = 50_000;
 pub struct Cache<K, V> {
     rows: Rows<K, (Stopwatch, V)>,
     version: AtomicU64,
+    hits: Counter,
+    misses: Counter,
 }
 
 /// The start of a read: the time, and the version of the cache at that time.
@@ -27,14 +30,26 @@ pub(crate) struct Since(u64, Stopwatch);
 
 impl<K: Copy + Eq + Hash, V: Clone> Default for Cache<K, V> {
     fn default() -> Self {
-        Self { rows: Rows::new(MAX_KNOWN), version: AtomicU64::new(0) }
+        Self {
+            rows: Rows::new(MAX_KNOWN),
+            version: AtomicU64::new(0),
+            hits: Counter::default(),
+            misses: Counter::default(),
+        }
     }
 }
 
 impl<K: Copy + Eq + Hash, V: Clone> Cache<K, V> {
     pub(crate) fn get(&self, key: K) -> Option<V> {
-        let (since, row) = self.rows.get(&key)?;
-        (since.elapsed() < KNOWN_FOR).then_some(row)
+        let known = self.rows.get(&key).filter(|(since, _)| since.elapsed() < KNOWN_FOR);
+        let counter = if known.is_some() { &self.hits } else { &self.misses };
+        counter.count();
+        known.map(|(_, row)| row)
+    }
+
+    /// The numbers of look-ups that found a row, and that found none.
+    pub(crate) fn looked_up(&self) -> [u64; 2] {
+        [self.hits.get(), self.misses.get()]
     }
 
     /// Marks the start of a read. Call this before you read a row.

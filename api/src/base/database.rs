@@ -1,15 +1,23 @@
 //! The database: connections, transactions and migrations.
 
 mod about;
+mod dump;
+pub mod file;
 mod group_commit;
+mod insert;
+pub(crate) mod listener;
+mod name_lock;
 mod pooler;
 mod reader;
+pub mod release;
 pub(crate) mod rows;
+mod schema;
 mod url;
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sea_orm::sea_query::IntoCondition;
@@ -24,12 +32,14 @@ use sea_orm::{
 };
 
 pub use self::about::{About, OLDEST_POSTGRES};
-use self::group_commit::GroupCommit;
+use self::group_commit::{GroupCommit, Write};
+pub(crate) use self::insert::Insert;
+pub use self::name_lock::NameLock;
 pub(crate) use self::pooler::advice;
 pub use self::reader::Reader;
 pub use self::url::{DatabaseUrl, PostgresUrl};
 
-use crate::base::config::{self, Migrate};
+use crate::base::config::{self, Config, Migrate};
 use crate::base::error::away;
 
 /// The maximum time to wait for a connection. Together with the time for a statement it is less than the time for a
@@ -63,6 +73,7 @@ const READ_ONLY_FOR: Duration = Duration::from_secs(2);
 const MIGRATION_LOCK: i64 = 0x7465_7373_0001;
 const AUDIT_LOCK: i64 = 0x7465_7373_0003;
 const KEY_LOCK: i64 = 0x7465_7373_0004;
+const NAME_LOCK: i64 = 0x7465_7373_0005;
 
 /// The connections to a database.
 #[derive(Debug, Clone)]
@@ -73,22 +84,23 @@ pub struct Database {
     exporter: Reader,
     /// `true` if a pooler gives each transaction another connection.
     behind_pooler: bool,
-    /// On SQLite, single statements share a commit.
+    /// On SQLite, writes that wait share a commit.
     group: Option<GroupCommit>,
+    /// On SQLite, no restore gives the name to another file as long as this is open.
+    _name: Option<Arc<NameLock>>,
 }
 
 impl Database {
-    /// Connects to a database. A SQLite file is created if it does not exist.
+    /// Connects to a database, of whose name the caller has the lock. A SQLite file is created if it does not exist.
     ///
     /// # Errors
     ///
     /// If the database does not answer within a few seconds.
-    pub async fn connect(
-        url: &DatabaseUrl,
-        synchronous: config::SqliteSynchronous,
-    ) -> Result<Self, DbErr> {
-        match url {
+    pub async fn connect(config: &Config, name: Option<NameLock>) -> Result<Self, DbErr> {
+        let name = name.map(Arc::new);
+        match &config.database_url {
             DatabaseUrl::Sqlite(path) => {
+                let synchronous = config.sqlite_synchronous;
                 make_private(path);
                 // SQLite has one writer at a time. In a pool of one connection, writers wait for each other in
                 // order. With several connections they would fail with "database is locked".
@@ -99,16 +111,18 @@ impl Database {
                 let exporter = sea_orm::Database::connect(exporter).await?;
                 let group = Some(GroupCommit::start(writer.clone()));
                 let (reader, exporter) = (Reader::new(reader, false), Reader::new(exporter, false));
-                Ok(Self { reader, writer, exporter, behind_pooler: false, group })
+                Ok(Self { reader, writer, exporter, behind_pooler: false, group, _name: name })
             }
             DatabaseUrl::Postgres(server) => {
                 let behind_pooler = server.behind_pooler;
-                let writer = sea_orm::Database::connect(postgres(server)).await?;
+                let connections = config.database_connections.unwrap_or_else(default_connections);
+                let writer = postgres(server).max_connections(connections).to_owned();
+                let writer = sea_orm::Database::connect(writer).await?;
                 let exporter = for_exports(postgres(server)).max_connections(EXPORTERS).to_owned();
                 let exporter = sea_orm::Database::connect(exporter).await?;
                 let reader = Reader::new(writer.clone(), behind_pooler);
                 let exporter = Reader::new(exporter, behind_pooler);
-                Ok(Self { reader, writer, exporter, behind_pooler, group: None })
+                Ok(Self { reader, writer, exporter, behind_pooler, group: None, _name: name })
             }
         }
     }
@@ -126,14 +140,38 @@ impl Database {
     /// If the database refuses: then nothing of the statement remains.
     pub(crate) async fn run(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
         match &self.group {
-            Some(group) => group.run(statement).await,
+            Some(group) => group.run(Write { statement, then: Vec::new() }).await,
             None => self.reader.query_one_raw(statement).await,
         }
+    }
+
+    /// Changes a row, and inserts others if the change returned one, in one transaction without a round trip in between.
+    /// Returns false if there was nothing to change. Then nothing is written.
+    ///
+    /// # Errors
+    ///
+    /// If the database refuses: then nothing remains.
+    pub(crate) async fn change_and_insert(
+        &self,
+        change: Statement,
+        inserts: Vec<Insert>,
+    ) -> Result<bool, DbErr> {
+        let Some(group) = &self.group else {
+            let statement = insert::after_change(change, inserts);
+            return Ok(self.reader.query_one_raw(statement).await?.is_some());
+        };
+        let then = inserts.into_iter().map(Insert::alone).collect();
+        Ok(group.run(Write { statement: change, then }).await?.is_some())
     }
 
     /// The kind of database.
     pub(crate) fn backend(&self) -> DbBackend {
         self.writer.get_database_backend()
+    }
+
+    /// Returns true for PostgreSQL.
+    pub(crate) fn is_postgres(&self) -> bool {
+        self.backend() == DbBackend::Postgres
     }
 
     /// The connections for reading many rows. They are separate, so that single look-ups do not wait for them.
@@ -203,15 +241,8 @@ impl Database {
     /// If the database refuses.
     pub async fn migrate(&self) -> Result<(), DbErr> {
         let transaction = self.begin().await?;
-        if transaction.get_database_backend() == DbBackend::Postgres {
-            // A migration can take longer than the usual limits, and so can waiting for another replica that migrates.
-            transaction
-                .execute_unprepared(
-                    "set local statement_timeout = 0; set local lock_timeout = 0; \
-                     set local idle_in_transaction_session_timeout = 0",
-                )
-                .await?;
-        }
+        // A migration can take longer than the usual limits, and so can waiting for another replica that migrates.
+        allow_long(&transaction).await?;
         lock(&transaction, MIGRATION_LOCK).await?;
         migration::up(&transaction).await?;
         transaction.commit().await
@@ -230,6 +261,27 @@ impl Database {
         Ok(statuses)
     }
 
+    /// The sizes of the pools of connections.
+    pub(crate) fn pools(&self) -> Vec<PoolSize> {
+        let writer = match self.backend() {
+            DbBackend::Postgres => "all",
+            _ => "writer",
+        };
+        let mut pools = vec![(writer, &self.writer), ("export", self.exporter.pool())];
+        if self.backend() != DbBackend::Postgres {
+            pools.push(("reader", self.reader.pool()));
+        }
+        pools.into_iter().map(|(name, pool)| PoolSize::of(name, pool)).collect()
+    }
+
+    /// Closes all connections.
+    pub(crate) async fn close(&self) {
+        for pool in [self.reader.pool(), &self.writer, self.exporter.pool()] {
+            // A pool that is closed already is closed.
+            let _ = pool.close_by_ref().await;
+        }
+    }
+
     /// Applies or checks the migrations, as the setting `MIGRATE` requires.
     ///
     /// # Errors
@@ -238,7 +290,8 @@ impl Database {
     pub async fn prepare(&self, when: Migrate) -> Result<(), String> {
         match when {
             Migrate::Auto => self.migrate().await.map_err(|error| {
-                format!("the migrations of the database could not be applied: {error}")
+                let advice = schema::advice_for_migration(&error);
+                format!("the migrations of the database could not be applied: {error}{advice}")
             }),
             Migrate::Check => {
                 let migrations = self.migrations().await.map_err(|error| {
@@ -253,6 +306,32 @@ impl Database {
             }
             Migrate::Off => Ok(()),
         }
+    }
+}
+
+/// The numbers of connections of a pool.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PoolSize {
+    pub(crate) name: &'static str,
+    pub(crate) used: usize,
+    pub(crate) idle: usize,
+    pub(crate) most: u32,
+}
+
+impl PoolSize {
+    fn of(name: &'static str, pool: &DatabaseConnection) -> Self {
+        let (size, idle, most) = match pool.get_database_backend() {
+            DbBackend::Postgres => {
+                let pool = pool.get_postgres_connection_pool();
+                (pool.size(), pool.num_idle(), pool.options().get_max_connections())
+            }
+            _ => {
+                let pool = pool.get_sqlite_connection_pool();
+                (pool.size(), pool.num_idle(), pool.options().get_max_connections())
+            }
+        };
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        Self { name, used: size.saturating_sub(idle), idle, most }
     }
 }
 
@@ -279,6 +358,20 @@ pub(crate) async fn delete_some<E: EntityTrait>(
     Ok(deleted.rows_affected)
 }
 
+/// Lets a transaction take longer than the usual limits.
+///
+/// # Errors
+///
+/// If the database refuses.
+pub(crate) async fn allow_long(transaction: &DatabaseTransaction) -> Result<(), DbErr> {
+    if transaction.get_database_backend() != DbBackend::Postgres {
+        return Ok(());
+    }
+    let limits = "set local statement_timeout = 0; set local lock_timeout = 0; \
+                  set local idle_in_transaction_session_timeout = 0";
+    transaction.execute_unprepared(limits).await.map(drop)
+}
+
 /// Lets one transaction at a time change the signing keys, or the longest life of tokens.
 ///
 /// # Errors
@@ -286,6 +379,15 @@ pub(crate) async fn delete_some<E: EntityTrait>(
 /// If the database refuses.
 pub(crate) async fn lock_keys(transaction: &DatabaseTransaction) -> Result<(), DbErr> {
     lock(transaction, KEY_LOCK).await
+}
+
+/// Lets one transaction at a time give names to clients, services and audiences.
+///
+/// # Errors
+///
+/// If the database refuses.
+pub(crate) async fn lock_names(transaction: &DatabaseTransaction) -> Result<(), DbErr> {
+    lock(transaction, NAME_LOCK).await
 }
 
 /// Lets one transaction at a time seal the audit. Returns false, without waiting, if another transaction has the lock.
@@ -392,7 +494,6 @@ fn postgres(server: &PostgresUrl) -> ConnectOptions {
     let given = server.options.clone();
     let mut options = ConnectOptions::new("postgres://options-are-set-below");
     options
-        .max_connections(u32::try_from(parallelism() * 4).unwrap_or(8).max(8))
         .connect_timeout(ACQUIRE_TIMEOUT)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .map_sqlx_postgres_opts(move |_| {
@@ -426,6 +527,12 @@ async fn can_write(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
 fn for_exports(mut options: ConnectOptions) -> ConnectOptions {
     options.connect_lazy(true).min_connections(0).idle_timeout(Duration::from_secs(60));
     options
+}
+
+/// The number of connections to PostgreSQL. A connection waits for a distant database most of the time, so more of them
+/// than there are cores are worth having (docs/performance.md).
+fn default_connections() -> u32 {
+    u32::try_from(parallelism() * 4).unwrap_or(16).max(16)
 }
 
 fn parallelism() -> usize {

@@ -6,7 +6,9 @@ use std::fmt;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
 use aws_lc_rs::hmac;
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::base::config::{Config, Secret};
 use crate::base::hex::hex;
@@ -32,17 +34,23 @@ impl Seal {
 
     /// Encrypts content and binds it to a name.
     pub fn seal(&self, name: &str, content: Vec<u8>) -> String {
-        let mut sealed = content;
-        let nonce = self
-            .0
-            .seal_in_place_append_tag(Aad::from(name.as_bytes()), &mut sealed)
-            .expect("some kilobytes are not too long");
-        STANDARD.encode([&nonce.as_ref()[..], &sealed].concat())
+        STANDARD.encode(self.encrypt(name, content))
     }
 
     /// Decrypts content that was sealed under this name with the same secret and for the same purpose.
     pub fn open(&self, name: &str, sealed: &str) -> Option<Vec<u8>> {
-        let mut sealed = STANDARD.decode(sealed).ok()?;
+        self.decrypt(name, STANDARD.decode(sealed).ok()?)
+    }
+
+    fn encrypt(&self, name: &str, mut content: Vec<u8>) -> Vec<u8> {
+        let nonce = self
+            .0
+            .seal_in_place_append_tag(Aad::from(name.as_bytes()), &mut content)
+            .expect("some kilobytes are not too long");
+        [&nonce.as_ref()[..], &content].concat()
+    }
+
+    fn decrypt(&self, name: &str, mut sealed: Vec<u8>) -> Option<Vec<u8>> {
         let nonce = Nonce::try_assume_unique_for_key(sealed.get(..12)?).ok()?;
         let content =
             self.0.open_in_place(nonce, Aad::from(name.as_bytes()), sealed.get_mut(12..)?).ok()?;
@@ -70,6 +78,23 @@ fn derive(secret: &Secret, purpose: &[&[u8]]) -> [u8; 32] {
 pub(crate) fn seals_of(secret: &Secret, config: &Config, purpose: &str) -> Vec<Seal> {
     let secrets = std::iter::once(secret).chain(&config.app_secret_previous);
     secrets.map(|secret| Seal::of(secret, purpose)).collect()
+}
+
+/// Seals content under a name with the current secret, in the alphabet of URLs. `None` if it cannot be written as JSON.
+pub(crate) fn seal_for_url(seals: &[Seal], name: &str, content: &impl Serialize) -> Option<String> {
+    let content = serde_json::to_vec(content).ok()?;
+    Some(URL_SAFE_NO_PAD.encode(seals.first()?.encrypt(name, content)))
+}
+
+/// Opens content that [`seal_for_url`] sealed under the same name, with the current secret or a previous one.
+pub(crate) fn open_from_url<T: DeserializeOwned>(
+    seals: &[Seal],
+    name: &str,
+    sealed: &str,
+) -> Option<T> {
+    let sealed = URL_SAFE_NO_PAD.decode(sealed).ok()?;
+    let content = seals.iter().find_map(|seal| seal.decrypt(name, sealed.clone()))?;
+    serde_json::from_slice(&content).ok()
 }
 
 #[cfg(test)]

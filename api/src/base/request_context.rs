@@ -3,7 +3,7 @@
 //! The rules between the server and the audit do not need it, so they do not pass it on.
 
 use std::net::IpAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::task_local;
 use uuid::Uuid;
@@ -28,8 +28,27 @@ pub(crate) struct CallerIds {
     pub(crate) token: Option<Uuid>,
 }
 
-/// The place where the caller's ids are noted for the log line.
-pub(crate) type CallerNote = Arc<OnceLock<CallerIds>>;
+/// Notes about a request that is being answered.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    caller: OnceLock<CallerIds>,
+    ended: Mutex<Option<String>>,
+}
+
+impl Notes {
+    /// The ids of the caller, if the caller is known.
+    pub(crate) fn caller(&self) -> Option<CallerIds> {
+        self.caller.get().copied()
+    }
+
+    /// The place in the sequence of revocations up to which a service must have read to know what the request ended.
+    pub(crate) fn ended(&self) -> Option<String> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The place where notes about a request are kept.
+pub(crate) type CallerNote = Arc<Notes>;
 
 task_local! {
     static CONTEXT: RequestContext;
@@ -49,7 +68,19 @@ pub(crate) async fn noting<T>(caller: CallerNote, work: impl Future<Output = T>)
 /// Notes the caller's ids for the log line. Only the first note counts. Outside of a request this does nothing.
 pub(crate) fn note_caller(ids: CallerIds) {
     // An error means that a caller was noted before, or that no request is being answered.
-    let _ = CALLER.try_with(|caller| caller.set(ids));
+    let _ = CALLER.try_with(|notes| notes.caller.set(ids));
+}
+
+/// Returns true if a request is being answered.
+pub(crate) fn is_answering() -> bool {
+    CALLER.try_with(|_| ()).is_ok()
+}
+
+/// Notes the place in the sequence of revocations for the answer. The last note counts.
+pub(crate) fn note_ended(place: String) {
+    let _ = CALLER.try_with(|notes| {
+        *notes.ended.lock().unwrap_or_else(PoisonError::into_inner) = Some(place);
+    });
 }
 
 /// The request that is being answered. Outside of a request, the result is empty.

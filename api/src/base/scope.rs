@@ -25,6 +25,11 @@ impl Scope {
     pub const CHECK: &'static str = "tokens:check";
     /// Introspection: asking what a token says (RFC 7662).
     pub const INTROSPECT: &'static str = "tokens:introspect";
+    /// Reading the revocation feed.
+    pub const REVOCATIONS: &'static str = "revocations:read";
+    /// The scopes that every superuser has.
+    pub(crate) const OF_SUPERUSERS: [&'static str; 4] =
+        [Self::SUPER, Self::CHECK, Self::INTROSPECT, Self::REVOCATIONS];
     /// The scopes that only users can have, and no service.
     const OF_PEOPLE: [&'static str; 3] = [Self::AUTHENTICATED, Self::ADMIN, Self::SUPER];
 

@@ -216,6 +216,19 @@ impl Fields {
         }
     }
 
+    /// An instant in seconds since the epoch, at most in the year 9999, that can be missing or null.
+    pub(crate) fn time(&mut self, name: &str) -> Option<Option<i64>> {
+        match self.take(name) {
+            Value::Null => Some(None),
+            Value::Number(number)
+                if number.as_i64().is_some_and(|at| (0..=253_402_300_799).contains(&at)) =>
+            {
+                Some(number.as_i64())
+            }
+            _ => self.problem("int_type", name, "Input should be seconds since the epoch"),
+        }
+    }
+
     /// A flag. If it is missing or null, it is false.
     pub(crate) fn flag(&mut self, name: &str) -> Option<bool> {
         match self.take(name) {

@@ -43,7 +43,8 @@ fn flashed(id: &str, page: &str, message: &str) -> Vec<u8> {
 /// The page that contains a form, from the path that the form was sent to.
 pub(crate) fn page_of_form(place: &str) -> &str {
     match place {
-        "logout" | "account/export" => "account",
+        "logout" => "account",
+        "account/export" => "account/data",
         place => place,
     }
 }
@@ -114,6 +115,11 @@ impl BrowserRequest {
     /// Makes the page part of a flow.
     pub(crate) fn join(&mut self, flow: &Flow) {
         self.frame.join(flow);
+    }
+
+    /// Lets the forms of the page lead to this place too.
+    pub(crate) fn lead_to(&mut self, target: String) {
+        self.frame.lead_to(target);
     }
 
     /// Chooses the first of these languages that the pages have.

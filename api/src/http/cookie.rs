@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::headers::CSRF_TOKEN;
 use super::own_page;
 use crate::app::App;
-use crate::base::config::{Config, ConfigError, CsrfCheck};
+use crate::base::config::{Config, ConfigError, CsrfCheck, Origin};
 use crate::base::derived_key;
 use crate::base::error::{Code, Result};
 
@@ -67,7 +67,15 @@ pub(crate) fn token<'a>(app: &App, headers: &'a HeaderMap) -> Option<&'a str> {
 
 /// The value of the cookie with this name, if there is exactly one.
 pub(crate) fn value<'a>(app: &App, headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let name = full_name(app, name);
+    named(headers, &full_name(app, name))
+}
+
+/// The value of a cookie that this server keeps for another host, if there is exactly one.
+pub(crate) fn value_at<'a>(headers: &'a HeaderMap, at: &Origin, name: &str) -> Option<&'a str> {
+    named(headers, &prefixed(at.is_https(), name))
+}
+
+fn named<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let mut found = headers
         .get_all(header::COOKIE)
         .iter()
@@ -131,6 +139,18 @@ impl Cookies {
         self.set(app, name, value, seconds, "; HttpOnly");
     }
 
+    /// Sets a cookie at another host, for which this answer is passed on. Without a number of seconds, the browser keeps
+    /// it until it is closed. With 0 seconds, the browser deletes it.
+    pub(crate) fn set_at(&self, at: &Origin, name: &str, value: &str, seconds: Option<u64>) {
+        let name = prefixed(at.is_https(), name);
+        let age = seconds.map(|seconds| format!("; Max-Age={seconds}")).unwrap_or_default();
+        let secure = if at.is_https() { "; Secure" } else { "" };
+        self.push_cookie(
+            &name,
+            &format!("{name}={value}{age}; Path=/; SameSite=Lax{secure}; HttpOnly"),
+        );
+    }
+
     /// Returns the headers for the answer.
     pub(crate) fn take(&self) -> Vec<(HeaderName, HeaderValue)> {
         std::mem::take(&mut self.lock())
@@ -181,7 +201,12 @@ fn full_name(app: &App, name: &str) -> String {
     if let (NAME, Some(own)) = (name, &app.config.front_end.cookie_name) {
         return own.as_str().to_owned();
     }
-    if is_secure(app) { format!("__Host-{name}") } else { name.to_owned() }
+    prefixed(is_secure(app), name)
+}
+
+/// The name of a cookie with the prefix that only hosts with https can set.
+fn prefixed(secure: bool, name: &str) -> String {
+    if secure { format!("__Host-{name}") } else { name.to_owned() }
 }
 
 fn is_secure(app: &App) -> bool {

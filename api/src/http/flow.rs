@@ -4,14 +4,12 @@
 //! not disturb each other, and a page that was open overnight still leads home. The sealed text authorises nothing: it
 //! is the request again, and everything is checked again.
 
-use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::app::App;
 use crate::base::config::{Config, ConfigError};
-use crate::base::derived_key::{Seal, seals_of};
+use crate::base::derived_key::{Seal, open_from_url, seal_for_url, seals_of};
 
 /// The path, relative to the first page, of the page that flows lead back to.
 pub(crate) const PLACE: &str = "oauth2/authorize";
@@ -65,9 +63,7 @@ impl Flow {
     }
 
     fn seal(&self, app: &App) -> Option<String> {
-        let text = serde_json::to_vec(self).ok()?;
-        let sealed = app.flow.0.first()?.seal(NAME, text);
-        Some(URL_SAFE_NO_PAD.encode(STANDARD.decode(sealed).ok()?))
+        seal_for_url(&app.flow.0, NAME, self)
     }
 
     /// Opens a sealed text. `None` if this server did not seal it, or sealed it with a secret that is not known any
@@ -76,9 +72,7 @@ impl Flow {
         if sealed.len() > MAX_LENGTH {
             return None;
         }
-        let sealed = STANDARD.encode(URL_SAFE_NO_PAD.decode(sealed).ok()?);
-        let text = app.flow.0.iter().find_map(|seal| seal.open(NAME, &sealed))?;
-        serde_json::from_slice(&text).ok()
+        open_from_url(&app.flow.0, NAME, sealed)
     }
 
     /// The flow that a place leads back to, if it leads to one. The place is relative to the first page, with or

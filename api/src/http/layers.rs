@@ -16,16 +16,18 @@ use tokio::time::timeout;
 use uuid::fmt::Hyphenated;
 
 use super::cookie::Cookies;
-use super::headers::REQUEST_ID;
+use super::headers::{REQUEST_ID, REVOCATION_SEQ};
 use super::host;
+use super::metrics::UNKNOWN;
 use super::page::{self, Frame};
 use super::paths::Paths;
 use super::peer::peer_address;
 use super::server::Arrival;
 use super::slash;
+use super::trace::Traced;
 use crate::app::App;
 use crate::base::config::AllowedHeader;
-use crate::base::error::{Cause, Code, Error, Problem, Result};
+use crate::base::error::{Cause, Code, Error, Face, Problem, Result};
 use crate::base::request_context::{self, CallerNote, RequestContext};
 use crate::base::{config, random};
 
@@ -37,6 +39,10 @@ const BODY_WITHIN: Duration = Duration::from_secs(10);
 
 /// The time limit for an answer after the body has arrived.
 const ANSWER_WITHIN: Duration = Duration::from_secs(9);
+
+/// The operations whose answer can wait for something to happen, and the time limit for it.
+const WAITING: [&str; 2] = ["/auth/revocations", "/auth/revocations/snapshot"];
+const WAITING_WITHIN: Duration = Duration::from_secs(40);
 
 /// The headers of an answer whose handler does not set them: nobody may cache tokens and users, and the answer is not a
 /// page.
@@ -73,6 +79,9 @@ impl<E: Endpoint + 'static> Layers<E> {
         let cors_headers = cors_headers(&config.network.cors_allow_headers);
         let https = config.public_url.is_https();
         let routes = Arc::new(routes);
+        if config.monitor.metrics_listen.is_some() {
+            app.requests.count_routes(paths.patterns());
+        }
         Self { app, routes, paths, recognise, cors_origins, cors_headers, https }
     }
 
@@ -92,7 +101,8 @@ impl<E: Endpoint + 'static> Layers<E> {
             request_id: id.to_str().ok().map(ToOwned::to_owned),
         };
         // Boxed, because each layer around a future copies the whole of it.
-        let call = Box::pin(async move { timeout(ANSWER_WITHIN, routes.call(request)).await });
+        let within = if WAITING.contains(&&*path) { WAITING_WITHIN } else { ANSWER_WITHIN };
+        let call = Box::pin(async move { timeout(within, routes.call(request)).await });
         let call = request_context::within(context, request_context::noting(caller, call));
         // If a caller disconnects, a write must not stop between its commit and the update of memory.
         let called = if reads {
@@ -134,6 +144,16 @@ impl<E: Endpoint + 'static> Layers<E> {
         }
     }
 
+    /// The frame of a page that shows a refusal, if a browser reads the answer.
+    fn frame(&self, request: &Request, path: &str) -> Option<(Frame, HeaderMap)> {
+        let is_of_programs = self.paths.is_of_operations(path)
+            || self.paths.speaks_oauth(path)
+            || self.paths.takes_any_method(path);
+        let reads_pages = page::is_wanted(request) && !is_of_programs;
+        let frame = reads_pages.then(|| Frame::at(&self.app, request)).and_then(Result::ok);
+        frame.map(|frame| (frame, request.headers().clone()))
+    }
+
     /// The answer to a request that is refused: a page for a browser, and the error's own answer for a program.
     async fn refused(
         &self,
@@ -150,8 +170,9 @@ impl<E: Endpoint + 'static> Layers<E> {
                     _ => "did-not-work",
                 };
                 let (title, text) = (frame.text(title), frame.message(error));
-                frame.refusal_with(&title, &text, "account", error)
+                frame.refusal_with(&title, &text, "", error)
             }
+            None if self.paths.speaks_oauth(path) => error.response_with(Face::Oauth),
             None => error.response(),
         };
         let methods = self.paths.allowed(path);
@@ -182,25 +203,40 @@ impl<E: Endpoint + 'static> Layers<E> {
         self.cors_origins.iter().any(|allowed| allowed.is(text)).then(|| origin.clone())
     }
 
-    /// Writes the log line of a request that was answered.
+    /// The trace of a request, if it belongs to one.
+    fn traced(&self, request: &Request) -> Option<Traced> {
+        self.app.spans.begin(request.headers())
+    }
+
+    /// Counts a request that was answered, ends its span, and writes its log line.
     fn log(
         &self,
         method: &Method,
         path: &str,
         response: &Response,
         id: &HeaderValue,
-        began: Instant,
+        (began, traced): (Instant, Option<Traced>),
         caller: &CallerNote,
     ) {
+        log_cause(response, id, traced);
+        let (took, place) = (began.elapsed(), self.paths.place(path));
+        self.app.requests.observe(place, method, response.status(), took);
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let route = place.map(|place| self.paths.at(place));
+        if let Some(traced) = traced {
+            self.app.spans.end(traced, route, method, response.status(), micros);
+        }
         // A path that does not exist can be any text, even a token.
-        let path = self.paths.pattern(path).unwrap_or("(unknown)");
-        let caller = caller.get().copied().unwrap_or_default();
+        let path = route.unwrap_or(UNKNOWN);
+        let caller = caller.caller().unwrap_or_default();
         tracing::info!(
             http.method = method.as_str(),
             http.path = path,
             http.status = response.status().as_u16(),
-            http.micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
+            http.micros = micros,
             request.id = id.to_str().unwrap_or_default(),
+            trace.id = traced.map(|traced| display(traced.trace)),
+            span.id = traced.map(|traced| display(traced.span)),
             user.id = caller.user.map(display),
             session.id = caller.session.map(display),
             token.id = caller.token.map(display),
@@ -239,7 +275,8 @@ impl<E: Endpoint + 'static> Layers<E> {
             headers.insert(
                 header::ACCESS_CONTROL_EXPOSE_HEADERS,
                 HeaderValue::from_static(
-                    "WWW-Authenticate, Retry-After, X-Request-Id, X-CSRF-Token, X-Code-Binding",
+                    "WWW-Authenticate, Retry-After, X-Request-Id, X-CSRF-Token, X-Code-Binding, \
+                     Tessera-Revocation-Seq",
                 ),
             );
         }
@@ -251,7 +288,8 @@ impl<E: Endpoint + 'static> Endpoint for Layers<E> {
     type Output = Response;
 
     async fn call(&self, mut request: Request) -> poem::Result<Response> {
-        let began = Instant::now();
+        let began = (Instant::now(), self.traced(&request));
+        let _running = self.app.requests.begin();
         self.take_prefix(&mut request);
         let id = request_id(request.headers());
         let origin = self.allowed_origin(request.headers());
@@ -259,20 +297,18 @@ impl<E: Endpoint + 'static> Endpoint for Layers<E> {
         let method = request.method().clone();
         let redirect = slash::remove(&mut request, &self.paths);
         let path = request.uri().path().to_owned();
-        let reads_pages = page::is_wanted(&request) && !self.paths.is_of_operations(&path);
-        let frame = reads_pages.then(|| Frame::at(&self.app, &request)).and_then(Result::ok);
-        let mut frame = frame.map(|frame| (frame, request.headers().clone()));
+        let mut frame = self.frame(&request, &path);
 
         let cookies = Cookies::default();
         request.extensions_mut().insert(cookies.clone());
 
+        // A gateway that asks about a preflight must not take the answer to it for a permission.
+        let asks = is_preflight(&request) && !self.paths.takes_any_method(&path);
         let caller = CallerNote::default();
         let answered = match (host::check(&request), redirect) {
             (Err(error), _) => Err(error.into()),
-            (Ok(()), _) if is_open && is_preflight(&request) => Ok(open_preflight(&request)),
-            (Ok(()), _) if origin.is_some() && is_preflight(&request) => {
-                Ok(preflight(&self.cors_headers))
-            }
+            (Ok(()), _) if is_open && asks => Ok(open_preflight(&request)),
+            (Ok(()), _) if origin.is_some() && asks => Ok(preflight(&self.cors_headers)),
             (Ok(()), Some(redirect)) => Ok(redirect),
             (Ok(()), None) => self.answer(request, &id, Arc::clone(&caller)).await,
         };
@@ -282,22 +318,34 @@ impl<E: Endpoint + 'static> Endpoint for Layers<E> {
             Err(error) => Box::pin(self.refused(&error, &path, frame.take())).await,
         };
         response.headers_mut().extend(cookies.take());
+        response.headers_mut().extend(ended(&caller));
         self.decorate(&mut response, id.clone(), origin.filter(|_| !is_open));
         if is_open {
             open_to_all(&mut response);
         }
 
-        if let Some(Cause(cause)) = response.extensions().get() {
-            tracing::error!(
-                request.id = id.to_str().unwrap_or_default(),
-                http.status = response.status().as_u16(),
-                error.cause = %cause,
-                "a request failed"
-            );
-        }
         self.log(&method, &path, &response, &id, began, &caller);
         Ok(response)
     }
+}
+
+/// Writes the log line with the cause of a request that failed.
+fn log_cause(response: &Response, id: &HeaderValue, traced: Option<Traced>) {
+    if let Some(Cause(cause)) = response.extensions().get() {
+        tracing::error!(
+            request.id = id.to_str().unwrap_or_default(),
+            trace.id = traced.map(|traced| display(traced.trace)),
+            http.status = response.status().as_u16(),
+            error.cause = %cause,
+            "a request failed"
+        );
+    }
+}
+
+/// The header that says up to which revocation a service must have read to know what a request ended.
+fn ended(caller: &CallerNote) -> Option<(HeaderName, HeaderValue)> {
+    let place = HeaderValue::try_from(caller.ended()?).ok()?;
+    Some((REVOCATION_SEQ, place))
 }
 
 /// Reads the body before anything else is done, so that a slow or endless body occupies only its connection.

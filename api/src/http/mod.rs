@@ -5,6 +5,7 @@ pub(crate) mod asset;
 pub(crate) mod body;
 pub(crate) mod browser_request;
 pub(crate) mod cookie;
+pub(crate) mod destination;
 pub(crate) mod docs;
 pub(crate) mod flow;
 pub(crate) mod form;
@@ -12,6 +13,8 @@ mod forwarded;
 pub(crate) mod headers;
 mod host;
 pub(crate) mod layers;
+mod listener;
+pub(crate) mod metrics;
 pub(crate) mod null;
 pub(crate) mod openapi;
 pub(crate) mod own_page;
@@ -21,11 +24,20 @@ pub(crate) mod peer;
 mod places;
 pub(crate) mod server;
 mod slash;
+mod stream;
+mod tls;
+mod trace;
 
 pub use cookie::CsrfKeys;
 pub use flow::FlowSeals;
+pub use listener::Bound;
+pub use metrics::{MetricsListener, Requests};
 pub use page::Pages;
-pub use server::Bound;
+pub use tls::Tls;
+pub use trace::Spans;
+
+pub(crate) use tls::check as check_tls;
+pub(crate) use trace::Span;
 
 use poem::Request;
 use poem_openapi::Tags;

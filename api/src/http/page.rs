@@ -2,20 +2,17 @@
 
 mod brand;
 mod place;
+mod template;
 pub(crate) mod text;
 
-use std::path::Path;
 use std::sync::Arc;
 
-use chrono::DateTime;
 use fluent_bundle::FluentValue;
-use minijinja::value::{Kwargs, ValueKind};
-use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value, context};
+use minijinja::{Environment, Value, context};
 use poem::error::NotFoundError;
 use poem::http::{HeaderValue, StatusCode, header};
 use poem::{FromRequest, Request, RequestBody, Response, handler};
 
-use self::place::Places;
 use self::text::Texts;
 use super::asset::Asset;
 use super::flow::Flow;
@@ -29,48 +26,16 @@ use crate::base::error::{Code, Error, Result};
 /// The built-in stylesheet of pages.
 const STYLE: &str = include_str!("page/style.css");
 
-/// The script that shows how hard a password is to guess while the user types it.
-const STRENGTH: &str = include_str!("page/strength.js");
-
-macro_rules! embedded {
-    ($($name:literal),* $(,)?) => { [$(($name, include_str!(concat!("page/", $name)))),*] };
-}
-
-/// The script that sends a form which asks nothing.
-const SEND: &str = include_str!("page/send.js");
-
-/// The built-in templates.
-const TEMPLATES: [(&str, &str); 30] = embedded![
-    "layout.html",
-    "macros.html",
-    "account.html",
-    "apps.html",
-    "ask.html",
-    "consent.html",
-    "form.html",
-    "form_post.html",
-    "home.html",
-    "invitation.html",
-    "login.html",
-    "not_for_user.html",
-    "refused.html",
-    "register.html",
-    "said.html",
-    "verify.html",
-    "admin/layout.html",
-    "admin/confirm.html",
-    "admin/events.html",
-    "admin/keys.html",
-    "admin/mail.html",
-    "admin/overview.html",
-    "admin/revocations.html",
-    "admin/apps.html",
-    "admin/servers.html",
-    "admin/sessions.html",
-    "admin/settings.html",
-    "admin/tokens.html",
-    "admin/user.html",
-    "admin/users.html",
+/// The scripts of pages. Every page works without them.
+const SCRIPTS: [&str; 4] = [
+    // Shows how hard a password is to guess while the user types it.
+    include_str!("page/strength.js"),
+    // Sends a form that asks nothing.
+    include_str!("page/send.js"),
+    // Shows times in the reader's language and time zone.
+    include_str!("page/times.js"),
+    // Shows a password that was typed.
+    include_str!("page/reveal.js"),
 ];
 
 /// The templates, texts and assets of pages.
@@ -80,8 +45,8 @@ pub struct Pages {
     templates: Vec<(String, Environment<'static>)>,
     texts: Arc<Texts>,
     style: Asset,
-    strength: Asset,
-    send: Asset,
+    /// In the order of [`SCRIPTS`].
+    scripts: [Asset; 4],
     logo: Option<Asset>,
 }
 
@@ -94,140 +59,22 @@ impl Pages {
     pub(crate) fn read(settings: &PageSettings) -> Result<Self, ConfigError> {
         let folder = settings.page_templates.as_deref();
         if let Some(folder) = folder {
-            check(folder)?;
+            template::check(folder)?;
         }
         let texts = Arc::new(Texts::read(folder)?);
-        let mut environment = Environment::new();
-        environment.set_undefined_behavior(UndefinedBehavior::Strict);
-        environment.add_filter("time", time);
-        environment.add_filter("day", day);
-        for (name, source) in TEMPLATES {
-            let own = own(folder, name)?;
-            if let Some(own) = &own {
-                check_names(name, own, &texts)?;
-            }
-            environment
-                .add_template_owned(name, own.unwrap_or_else(|| source.to_owned()))
-                .map_err(|error| refused(name, &error.to_string()))?;
-        }
-        let places =
-            settings.geoip_database.as_deref().map(Places::read).transpose()?.map(Arc::new);
-        let templates = texts.languages().map(|language| {
-            let (tag, texts) = (language.to_owned(), Arc::clone(&texts));
-            let mut environment = environment.clone();
-            environment.add_function("text", move |name: &str, values: Kwargs| {
-                text_of(&texts, &tag, name, &values)
-            });
-            let (tag, places) = (language.to_owned(), places.clone());
-            environment.add_filter("place", move |address: &str| match &places {
-                Some(places) => places.name(address, &tag),
-                None => address.to_owned(),
-            });
-            (language.to_owned(), environment)
-        });
-        let templates = templates.collect();
-        let style = own(folder, "style.css")?.unwrap_or_else(|| STYLE.to_owned());
-        let extra = own(folder, "extra.css")?.unwrap_or_default();
+        let templates = template::read(settings, &texts)?;
+        let style = template::own(folder, "style.css")?.unwrap_or_else(|| STYLE.to_owned());
+        let extra = template::own(folder, "extra.css")?.unwrap_or_default();
         let style = style + &brand::variables(settings.brand_color) + &extra;
         let logo = settings.brand_logo.as_deref().map(brand::logo).transpose()?;
         Ok(Self {
             templates,
             texts,
             style: Asset::new("text/css; charset=utf-8", style),
-            strength: Asset::new("text/javascript; charset=utf-8", STRENGTH),
-            send: Asset::new("text/javascript; charset=utf-8", SEND),
+            scripts: SCRIPTS.map(|source| Asset::new("text/javascript; charset=utf-8", source)),
             logo,
         })
     }
-}
-
-/// The file in a folder that replaces a built-in one, if there is one.
-fn own(folder: Option<&Path>, name: &str) -> Result<Option<String>, ConfigError> {
-    let Some(folder) = folder else { return Ok(None) };
-    match std::fs::read_to_string(folder.join(name)) {
-        Ok(source) => Ok(Some(source)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(refused(name, &error.to_string())),
-    }
-}
-
-/// Refuses a folder that contains a file with an unknown name. Otherwise the built-in page would stay, and nobody would
-/// notice the mistyped name.
-fn check(folder: &Path) -> Result<(), ConfigError> {
-    let place = folder.display().to_string();
-    if !folder.is_dir() {
-        return Err(refused(&place, "there is no such folder"));
-    }
-    for (inside, prefix) in [(folder.to_owned(), ""), (folder.join("admin"), "admin/")] {
-        let entries = match std::fs::read_dir(&inside) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(refused(&place, &error.to_string())),
-        };
-        for entry in entries {
-            let entry = entry.map_err(|error| refused(&place, &error.to_string()))?;
-            let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
-            let is_text = prefix.is_empty() && name.ends_with(".ftl");
-            let known = TEMPLATES.iter().any(|(known, _)| *known == name)
-                || is_text
-                || ["style.css", "extra.css", "admin"].contains(&name.as_str());
-            let is_kept_by_an_editor =
-                name.ends_with('~') || name.contains("/.") || name.starts_with('.');
-            if !known && !is_kept_by_an_editor {
-                let names: Vec<_> = TEMPLATES.iter().map(|(name, _)| *name).collect();
-                let names = names.join(", ");
-                let fault = format!(
-                    "no page has this name. Use one of {names}, style.css, extra.css, or a language such as de.ftl"
-                );
-                return Err(refused(&name, &fault));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Refuses a template that extends an unknown template, because its page would always fail. Warns of a template that
-/// uses an unknown text, because its page may fail.
-fn check_names(name: &str, source: &str, texts: &Texts) -> Result<(), ConfigError> {
-    let named = |word: &str| -> Vec<String> {
-        let rests = source.split(word).skip(1);
-        rests.filter_map(|rest| rest.split('"').next().map(ToOwned::to_owned)).collect()
-    };
-    let is_known = |name: &&String| TEMPLATES.iter().any(|(known, _)| known == name);
-    if let Some(unknown) = named("{% extends \"").iter().find(|name| !is_known(name)) {
-        return Err(refused(name, &format!("there is no template {unknown}")));
-    }
-    for text in named(" text(\"").iter().filter(|text| !text.ends_with('-') && !texts.have(text)) {
-        tracing::warn!(template = name, text, "PAGE_TEMPLATES: there is no text with this name");
-    }
-    Ok(())
-}
-
-fn refused(name: &str, fault: &str) -> ConfigError {
-    ConfigError::new(&format!("PAGE_TEMPLATES: {name}: {fault}"))
-}
-
-/// Implements `text("name", value=…)` for templates: the text of this name in the page's language.
-fn text_of(
-    texts: &Texts,
-    language: &str,
-    name: &str,
-    values: &Kwargs,
-) -> Result<String, minijinja::Error> {
-    let mut given = Vec::new();
-    for key in values.args() {
-        let value: Value = values.get(key)?;
-        let value = match value.kind() {
-            ValueKind::Number => FluentValue::from(f64::try_from(value)?),
-            _ => FluentValue::from(value.to_string()),
-        };
-        given.push((key, value));
-    }
-    // An action of another release has no text here, so its name is shown.
-    let unknown = || name.strip_prefix("act-").map(ToOwned::to_owned);
-    texts.say(language, name, &given).or_else(unknown).ok_or_else(|| {
-        minijinja::Error::new(ErrorKind::InvalidOperation, format!("there is no text {name}"))
-    })
 }
 
 /// Returns true if a browser sent the request, so that a page is the right answer. Browsers prefer HTML in `Accept`.
@@ -237,18 +84,6 @@ pub(crate) fn is_wanted(request: &Request) -> bool {
     let is_html = first.next().is_some_and(|kind| kind.eq_ignore_ascii_case("text/html"));
     let weight = |parameter: &str| parameter.strip_prefix("q=")?.parse().ok();
     is_html && first.find_map(weight) != Some(0.0)
-}
-
-/// Formats an instant, given in seconds since the epoch.
-fn time(seconds: i64) -> String {
-    let instant = DateTime::from_timestamp(seconds, 0);
-    instant.map_or_else(String::new, |at| at.format("%Y-%m-%d %H:%M UTC").to_string())
-}
-
-/// Formats the day of an instant, given in seconds since the epoch.
-fn day(seconds: i64) -> String {
-    let instant = DateTime::from_timestamp(seconds, 0);
-    instant.map_or_else(String::new, |at| at.format("%Y-%m-%d").to_string())
 }
 
 /// The frame of a page: its reader, language and address, which every template shows.
@@ -338,6 +173,20 @@ impl Frame {
         }
     }
 
+    /// The language of the page, unless it is the one that readers get who ask for none.
+    pub(crate) fn chosen_language(&self) -> Option<&str> {
+        Some(self.language.as_str()).filter(|language| *language != text::EMBEDDED[0].0)
+    }
+
+    /// The languages that a form offers, with the one that was chosen before.
+    pub(crate) fn languages(&self, chosen: Option<&str>) -> Vec<Value> {
+        let pages = self.app.pages().ok();
+        let known: Vec<_> = pages.iter().flat_map(|pages| pages.texts.named()).collect();
+        let other = chosen.filter(|chosen| known.iter().all(|(tag, _)| tag != chosen));
+        let other = other.map(|tag| (tag, tag.to_owned()));
+        known.into_iter().chain(other).map(|(tag, name)| context! { tag, name }).collect()
+    }
+
     /// The path and query of the page, relative to the first page.
     pub(crate) fn place(&self) -> &str {
         &self.place
@@ -416,7 +265,7 @@ impl Frame {
         };
         // Most pages do not show the result of a form.
         let missing = context! { done => "", fault => "", faulty => "", field => "", section => "", onward => "" };
-        let policy = self.policy(&values, pages.logo.is_some());
+        let policy = self.policy(pages.logo.is_some());
         let values = context! { ..frame, ..values, ..self.said.clone(), ..missing };
         let known = pages.templates.iter().find(|(tag, _)| *tag == self.language);
         let (_, environment) = known.ok_or(Code::InternalServerError)?;
@@ -441,15 +290,11 @@ impl Frame {
 
     /// The Content-Security-Policy of a page. Pages load only files of this server, and their forms are sent only to this
     /// server. In a flow, the answer to a form can redirect to the application.
-    fn policy(&self, values: &Value, has_logo: bool) -> String {
-        // If the user chooses a password, a script shows how good it is. Another one sends a form that has no question.
-        let is_set = |name: &str| values.get_attr(name).is_ok_and(|value| value.is_true());
-        let scripts = is_set("strength") || is_set("sends_itself");
-        let scripts = if scripts { "script-src 'self'; " } else { "" };
+    fn policy(&self, has_logo: bool) -> String {
         let target = self.target.as_ref().map(|target| format!(" {target}")).unwrap_or_default();
         let images = if has_logo { "img-src 'self'; " } else { "" };
         format!(
-            "default-src 'none'; style-src 'self'; {images}{scripts}form-action 'self'{target}; \
+            "default-src 'none'; style-src 'self'; {images}script-src 'self'; form-action 'self'{target}; \
              base-uri 'none'; frame-ancestors 'none'"
         )
     }
@@ -501,7 +346,7 @@ impl<'a> FromRequest<'a> for Frame {
     }
 }
 
-fn pages_of(app: &App) -> Result<&Pages> {
+fn pages_of(app: &App) -> Result<Arc<Pages>> {
     app.pages().map_err(|fault| Error::because(Code::InternalServerError, fault))
 }
 
@@ -511,6 +356,8 @@ pub(crate) fn pages() -> Vec<PageRoute> {
         PageRoute::get("/style.css", serve_style),
         PageRoute::get("/strength.js", serve_strength),
         PageRoute::get("/send.js", serve_send),
+        PageRoute::get("/times.js", serve_times),
+        PageRoute::get("/reveal.js", serve_reveal),
         PageRoute::get("/logo", serve_logo),
     ]
 }
@@ -522,16 +369,26 @@ fn serve_style(request: &Request, frame: Frame) -> Result<Response> {
 
 #[handler]
 fn serve_strength(request: &Request, frame: Frame) -> Result<Response> {
-    Ok(pages_of(&frame.app)?.strength.answer(request))
+    Ok(pages_of(&frame.app)?.scripts[0].answer(request))
 }
 
 #[handler]
 fn serve_send(request: &Request, frame: Frame) -> Result<Response> {
-    Ok(pages_of(&frame.app)?.send.answer(request))
+    Ok(pages_of(&frame.app)?.scripts[1].answer(request))
+}
+
+#[handler]
+fn serve_times(request: &Request, frame: Frame) -> Result<Response> {
+    Ok(pages_of(&frame.app)?.scripts[2].answer(request))
+}
+
+#[handler]
+fn serve_reveal(request: &Request, frame: Frame) -> Result<Response> {
+    Ok(pages_of(&frame.app)?.scripts[3].answer(request))
 }
 
 #[handler]
 fn serve_logo(request: &Request, frame: Frame) -> poem::Result<Response> {
-    let logo = pages_of(&frame.app)?.logo.as_ref().ok_or(NotFoundError)?;
-    Ok(logo.answer(request))
+    let pages = pages_of(&frame.app)?;
+    Ok(pages.logo.as_ref().ok_or(NotFoundError)?.answer(request))
 }

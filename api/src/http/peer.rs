@@ -2,13 +2,12 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use ipnet::IpNet;
 use poem::http::HeaderMap;
 use poem::web::RemoteAddr;
 use poem::{FromRequest, Request, RequestBody};
 
 use super::{app, forwarded};
-use crate::base::config::{Config, ForwardedHeader};
+use crate::base::config::{Config, ForwardedHeader, Peer};
 use crate::base::log_limit::{OnceAMinute, shown};
 
 /// The address that the request came from.
@@ -20,25 +19,43 @@ impl<'a> FromRequest<'a> for PeerAddress {
     }
 }
 
+/// The word with which the address of a connection says that it came through a Unix socket.
+pub(super) const UNIX: &str = "unix";
+
+/// Returns true if the connection comes from a proxy in `TRUSTED_PROXIES`, so that its headers about the original request
+/// count.
+pub(crate) fn is_from_proxy(request: &Request, config: &Config) -> bool {
+    peer_of(request).is_some_and(|peer| peer.is_of(&config.trusted_proxies))
+}
+
+/// The other end of the connection. Commands call operations without a connection.
+fn peer_of(request: &Request) -> Option<Peer> {
+    match request.remote_addr() {
+        RemoteAddr(poem::Addr::SocketAddr(peer)) => Some(Peer::Address(peer.ip().to_canonical())),
+        RemoteAddr(poem::Addr::Custom(UNIX, _)) => Some(Peer::Unix),
+        RemoteAddr(_) => None,
+    }
+}
+
 /// The address that the request came from. If the connection comes from a trusted proxy, this is the last address in
 /// `FORWARDED_HEADER` that is not a trusted proxy. The entries before it are not reliable: anybody can write them.
 pub(crate) fn peer_address(request: &Request, config: &Config) -> Option<IpAddr> {
-    let RemoteAddr(poem::Addr::SocketAddr(peer)) = request.remote_addr() else { return None };
-    let (peer, header) = (peer.ip().to_canonical(), config.network.forwarded_header);
-    let is_proxy = |address: &IpAddr| is_of(address, &config.trusted_proxies);
-    if !is_proxy(&peer) {
-        if config.trusted_proxies.is_empty() {
-            warn_of_unknown_proxy(request.headers(), header);
+    let peer = peer_of(request)?;
+    let header = config.network.forwarded_header;
+    let mut is_proxy = peer.is_of(&config.trusted_proxies);
+    if !is_proxy {
+        if config.trusted_proxies.is_empty() || peer == Peer::Unix {
+            warn_of_unknown_proxy(request.headers(), header, peer);
         }
-        return Some(peer);
+        return Some(peer.address());
     }
     let hops = hops(request.headers(), header);
     if hops.is_empty() {
         warn_of_other_header(request.headers(), header);
     }
-    let mut address = peer;
+    let mut address = peer.address();
     for hop in hops.into_iter().rev() {
-        if !is_proxy(&address) {
+        if !is_proxy {
             break;
         }
         // An entry that is not an address ends the search: entries before it are not reliable either.
@@ -49,12 +66,9 @@ pub(crate) fn peer_address(request: &Request, config: &Config) -> Option<IpAddr>
                 break;
             }
         }
+        is_proxy = Peer::Address(address).is_of(&config.trusted_proxies);
     }
     Some(address)
-}
-
-fn is_of(address: &IpAddr, networks: &[IpNet]) -> bool {
-    networks.iter().any(|network| network.contains(address))
 }
 
 /// An address that a proxy wrote, or its entry if that is not an address.
@@ -121,14 +135,21 @@ fn is_port(text: &str) -> bool {
     digits || text.strip_prefix('_').is_some_and(|name| name.bytes().all(hidden))
 }
 
-fn warn_of_unknown_proxy(headers: &HeaderMap, header: ForwardedHeader) {
+fn warn_of_unknown_proxy(headers: &HeaderMap, header: ForwardedHeader, peer: Peer) {
     static WARNED: OnceAMinute = OnceAMinute::new();
-    if headers.contains_key(header.name()) && WARNED.is_due() {
-        tracing::warn!(
-            "a request has {}, but TRUSTED_PROXIES is not set: if there is a proxy, name it in \
-             TRUSTED_PROXIES; otherwise all callers seem to come from its address",
-            header.name()
-        );
+    if !headers.contains_key(header.name()) || !WARNED.is_due() {
+        return;
+    }
+    let name = header.name();
+    match peer {
+        Peer::Address(_) => tracing::warn!(
+            "a request has {name}, but TRUSTED_PROXIES is not set: if there is a proxy, name it in TRUSTED_PROXIES; \
+             otherwise all callers seem to come from its address"
+        ),
+        Peer::Unix => tracing::warn!(
+            "a request through a Unix socket has {name}, but TRUSTED_PROXIES does not contain unix: if only proxies \
+             can connect to the socket, add unix; otherwise all callers seem to come from 127.0.0.1"
+        ),
     }
 }
 

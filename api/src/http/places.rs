@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ipnet::IpNet;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::base::clock::Stopwatch;
+use crate::base::config::{Peer, TrustedProxy};
 
 /// The time for which a connection may wait for its client, even if others need its place.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
@@ -112,6 +112,11 @@ impl Progress {
         }
     }
 
+    /// Notes that the client has a connection with TLS. Now it can send a request.
+    pub(super) fn greeted(&self) {
+        self.step(|state| (state == State::Head).then(|| self.word_of(State::Idle)));
+    }
+
     /// Notes that the client took bytes of an answer.
     pub(super) fn sent(&self) {
         self.step(|state| {
@@ -181,6 +186,11 @@ impl Progress {
         }
     }
 
+    /// Tells the connection to leave.
+    pub(super) fn hang_up(&self) {
+        self.give_way();
+    }
+
     /// Tells the connection to leave, unless its request has just arrived. Returns false then.
     fn give_way(&self) -> bool {
         let leaves = self.step(|state| {
@@ -202,8 +212,8 @@ fn millis(duration: Duration) -> u64 {
 #[derive(Debug)]
 pub(super) struct Places {
     capacity: usize,
-    /// The networks of proxies, which may have all places: they connect for many clients.
-    proxies: Vec<IpNet>,
+    /// The proxies, which may have all places: they connect for many clients.
+    proxies: Vec<TrustedProxy>,
     began: Stopwatch,
     taken: Mutex<Taken>,
     freed: Notify,
@@ -216,11 +226,11 @@ struct Taken {
     open: usize,
     next: u64,
     /// The connections that were not told to leave, by their client.
-    clients: HashMap<IpAddr, HashMap<u64, Arc<Progress>>>,
+    clients: HashMap<Peer, HashMap<u64, Arc<Progress>>>,
 }
 
 impl Taken {
-    fn remove(&mut self, client: IpAddr, number: u64) {
+    fn remove(&mut self, client: Peer, number: u64) {
         if let Some(connections) = self.clients.get_mut(&client) {
             connections.remove(&number);
             if connections.is_empty() {
@@ -229,13 +239,13 @@ impl Taken {
         }
     }
 
-    fn of(&self, client: IpAddr) -> usize {
+    fn of(&self, client: Peer) -> usize {
         self.clients.get(&client).map_or(0, HashMap::len)
     }
 
     /// Tells connections to leave: those of the client with the most connections in the earliest turn, the longest
     /// waiting first. With `client`, only its own. Returns their number.
-    fn displace(&mut self, client: Option<IpAddr>, now: u64, patience: u64, max: usize) -> usize {
+    fn displace(&mut self, client: Option<Peer>, now: u64, patience: u64, max: usize) -> usize {
         let candidates =
             self.clients.iter().filter(|(known, _)| client.is_none_or(|one| one == **known));
         let first = candidates.filter_map(|(known, connections)| {
@@ -274,7 +284,7 @@ enum Asked {
 }
 
 impl Places {
-    pub(super) fn new(capacity: usize, proxies: Vec<IpNet>) -> Arc<Self> {
+    pub(super) fn new(capacity: usize, proxies: Vec<TrustedProxy>) -> Arc<Self> {
         Arc::new(Self {
             capacity,
             proxies,
@@ -290,9 +300,9 @@ impl Places {
 
     /// Waits for a place for a new connection. Returns `None` if its client has its share of the places and all of them
     /// are busy.
-    pub(super) async fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+    pub(super) async fn admit(self: &Arc<Self>, peer: Peer) -> Option<Place> {
         loop {
-            match self.ask(address, millis(self.began.elapsed())) {
+            match self.ask(peer, millis(self.began.elapsed())) {
                 Asked::Admitted(place) => return Some(place),
                 Asked::Refused => return None,
                 Asked::Full => {}
@@ -303,10 +313,9 @@ impl Places {
     }
 
     /// A client may have half of the places. Beyond that, a new connection takes the place of its longest waiting one.
-    fn ask(self: &Arc<Self>, address: IpAddr, now: u64) -> Asked {
-        let client = client_of(address);
-        let address = address.to_canonical();
-        let is_proxy = self.proxies.iter().any(|network| network.contains(&address));
+    fn ask(self: &Arc<Self>, peer: Peer, now: u64) -> Asked {
+        let client = client_of(peer);
+        let is_proxy = peer.is_of(&self.proxies);
         let at_once = self.capacity / FREED_AT_ONCE + 1;
         let mut taken = self.taken();
         let share = (self.capacity / 2).max(1);
@@ -335,7 +344,7 @@ impl Places {
 #[derive(Debug)]
 pub(super) struct Place {
     places: Arc<Places>,
-    client: IpAddr,
+    client: Peer,
     number: u64,
     progress: Arc<Progress>,
 }
@@ -356,11 +365,17 @@ impl Drop for Place {
     }
 }
 
-/// The part of an address that identifies one client: an IPv4 address, or a network of 64 bits with IPv6.
-fn client_of(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from(u128::from(address) >> 64 << 64).into(),
-        address => address,
+/// The part of an address that identifies one client: an IPv4 address, or a network of 64 bits with IPv6. All programs
+/// at Unix sockets are one client.
+fn client_of(peer: Peer) -> Peer {
+    match peer {
+        Peer::Address(_) => match peer.address() {
+            IpAddr::V6(address) => {
+                Peer::Address(Ipv6Addr::from(u128::from(address) >> 64 << 64).into())
+            }
+            address => Peer::Address(address),
+        },
+        Peer::Unix => Peer::Unix,
     }
 }
 
@@ -368,8 +383,8 @@ fn client_of(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    fn address(text: &str) -> IpAddr {
-        text.parse().unwrap()
+    fn address(text: &str) -> Peer {
+        if text == "unix" { Peer::Unix } else { Peer::Address(text.parse().unwrap()) }
     }
 
     fn place(places: &Arc<Places>, from: &str) -> Place {
@@ -459,6 +474,9 @@ mod tests {
             (["192.0.2.1", "::ffff:192.0.2.1"], "192.0.2.0/24", 10),
             (["192.0.2.1", "192.0.2.2"], "", 10),
             (["2001:db8::1", "2001:db8:0:1::1"], "", 10),
+            (["unix", "unix"], "127.0.0.1", 5),
+            (["unix", "127.0.0.1"], "", 10),
+            (["unix", "unix"], "unix", 10),
         ] {
             let places = places(10, proxies);
             let taken: Vec<_> = (0..10).map(|at| place(&places, client[at % 2])).collect();

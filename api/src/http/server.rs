@@ -3,9 +3,8 @@
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
-use std::io::{self, IoSlice};
-use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -15,24 +14,23 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use ipnet::IpNet;
 use poem::http::uri::Scheme;
 use poem::http::{HeaderValue, header};
 use poem::web::{LocalAddr, RemoteAddr};
 use poem::{Endpoint, Response};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use tokio_io_timeout::TimeoutStream;
 
+use super::listener::{Accepted, Bound, Listener};
 use super::places::{PATIENCE, Place, Places, Progress};
+use super::stream::{Either, Socket, Watched, Wire, timed};
+use super::tls::Tls;
+use crate::base::config::TrustedProxy;
 
-/// The time limit for the head of a request, and for an idle connection.
+/// The time limit for the head of a request, for an idle connection, and for the handshake of TLS.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
-
-/// The time limit for a pause in which the client reads nothing of an answer.
-const WRITE_WITHIN: Duration = Duration::from_secs(30);
 
 /// The maximum size of the head of a request, in bytes.
 const MAX_HEAD: usize = 16 * 1024;
@@ -46,57 +44,41 @@ const MAX_DISCARDED: usize = 4 * 1024 * 1024;
 /// The time that the server waits for running requests when it stops.
 const DRAIN_WITHIN: Duration = Duration::from_secs(15);
 
-/// A listener, and the maximum number of its connections.
-#[derive(Debug)]
-pub struct Bound {
-    listener: TcpListener,
-    connections: usize,
-}
+/// The first byte of a client that speaks TLS (RFC 8446, section 5.1: a handshake).
+const HANDSHAKE: u8 = 22;
 
-impl Bound {
-    /// Listens on an address. At most `connections` are open at once; further ones wait.
-    ///
-    /// # Errors
-    ///
-    /// If the address is in use or does not belong to this machine.
-    pub async fn listen(address: SocketAddr, connections: usize) -> io::Result<Self> {
-        Ok(Self { listener: TcpListener::bind(address).await?, connections })
-    }
-
-    /// The address that it listens on.
-    ///
-    /// # Errors
-    ///
-    /// If the operating system does not return it.
-    pub fn address(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-}
+/// The answer to a client that does not speak TLS on a port that does.
+const NOT_TLS: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 68\r\n\
+    Connection: close\r\n\r\nThis port speaks TLS only: use a URL that begins with https:// here.";
 
 /// Serves until `shutdown` resolves, and then finishes the running requests. Connections from `proxies` carry the
 /// requests of many clients.
 pub(crate) async fn serve(
     service: impl Endpoint<Output = Response> + 'static,
     bound: Bound,
-    proxies: Vec<IpNet>,
+    proxies: Vec<TrustedProxy>,
     shutdown: impl Future<Output = ()>,
 ) {
     let service = Arc::new(service);
     let (stop, stopping) = watch::channel(());
-    let places = Places::new(bound.connections, proxies);
-    {
-        let mut shutdown = pin!(shutdown);
-        loop {
-            tokio::select! {
-                () = &mut shutdown => break,
-                (stream, peer, place) = accept(&bound.listener, &places) => {
-                    let service = Arc::clone(&service);
-                    tokio::spawn(connection(stream, peer, place, service, stopping.clone()));
-                }
+    let places = Places::new(bound.connections(), proxies);
+    let mut loops = JoinSet::new();
+    for listener in bound.listeners {
+        let tls = matches!(listener, Listener::Tcp(_)).then(|| bound.tls.clone()).flatten();
+        let (service, places) = (Arc::clone(&service), Arc::clone(&places));
+        let stopping = stopping.clone();
+        loops.spawn(async move {
+            loop {
+                let (accepted, place) = accept(&listener, &places).await;
+                let (service, tls) = (Arc::clone(&service), tls.clone());
+                tokio::spawn(connection(accepted, tls, place, service, stopping.clone()));
             }
-        }
+        });
     }
-    drop(bound.listener);
+    shutdown.await;
+    // The listeners end with the loops.
+    loops.shutdown().await;
     drop(stopping);
     let _ = stop.send(());
     if timeout(DRAIN_WITHIN, stop.closed()).await.is_err() {
@@ -106,12 +88,12 @@ pub(crate) async fn serve(
 
 /// Accepts the next connection that gets a place. If file descriptors run out, this waits for a moment before it tries
 /// again.
-async fn accept(listener: &TcpListener, places: &Arc<Places>) -> (TcpStream, SocketAddr, Place) {
+async fn accept(listener: &Listener, places: &Arc<Places>) -> (Accepted, Place) {
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => {
-                if let Some(place) = places.admit(peer.ip()).await {
-                    return (stream, peer, place);
+            Ok(accepted) => {
+                if let Some(place) = places.admit(accepted.peer).await {
+                    return (accepted, place);
                 }
             }
             Err(error) => {
@@ -123,25 +105,25 @@ async fn accept(listener: &TcpListener, places: &Arc<Places>) -> (TcpStream, Soc
 }
 
 async fn connection(
-    stream: TcpStream,
-    peer: SocketAddr,
+    accepted: Accepted,
+    tls: Option<Arc<Tls>>,
     place: Place,
     service: Arc<impl Endpoint<Output = Response> + 'static>,
     mut stopping: watch::Receiver<()>,
 ) {
-    let _ = stream.set_nodelay(true);
-    let Ok(local) = stream.local_addr() else { return };
+    let Accepted { socket, local, remote, .. } = accepted;
     let progress = place.progress();
+    let has_tls = tls.is_some();
+    let Some(wire) = begin(socket, tls, progress, &mut stopping).await else { return };
     let noted = Arc::clone(progress);
     let answer = service_fn(move |request| {
         let (service, progress) = (Arc::clone(&service), Arc::clone(&noted));
-        let local = LocalAddr(poem::Addr::SocketAddr(local));
-        let remote = RemoteAddr(poem::Addr::SocketAddr(peer));
+        let (local, remote) = (LocalAddr(local.clone()), RemoteAddr(remote.clone()));
         let request = with_arrival(request, &progress);
+        let scheme = if has_tls { Scheme::HTTPS } else { Scheme::HTTP };
         // Boxed, because hyper would copy the whole future.
         Box::pin(async move {
-            let request = (request, local, remote, Scheme::HTTP).into();
-            let response = service.get_response(request).await;
+            let response = service.get_response((request, local, remote, scheme).into()).await;
             Ok::<_, Infallible>(answering(response, progress))
         })
     });
@@ -149,7 +131,7 @@ async fn connection(
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_WITHIN)
         .max_buf_size(MAX_HEAD)
-        .serve_connection(TokioIo::new(Watched::new(stream, Arc::clone(progress))), answer);
+        .serve_connection(TokioIo::new(Watched::new(wire, Arc::clone(progress))), answer);
     let first = tokio::select! {
         ended = poll_fn(|context| connection.poll_without_shutdown(context)) => Some(ended),
         () = progress.left() => return,
@@ -164,11 +146,65 @@ async fn connection(
     };
     let Some(ended) = ended else { return };
     // An error is the client's: a head that cannot be read, which was answered, or a broken connection.
-    if progress.is_unread() && !ended.is_err_and(|error| error.is_timeout()) {
-        let stream = connection.into_parts().io.into_inner();
-        tokio::select! {
-            _ = timeout(DISCARD_WITHIN, discard(stream)) => {}
-            () = progress.left() => {}
+    let is_unread = progress.is_unread() && !ended.is_err_and(|error| error.is_timeout());
+    let stream = connection.into_parts().io.into_inner();
+    tokio::select! {
+        () = leave(stream, is_unread, has_tls) => {}
+        () = progress.left() => {}
+    }
+}
+
+/// Ends the server's side of a connection after its last answer.
+async fn leave(mut stream: Watched, is_unread: bool, has_tls: bool) {
+    if is_unread {
+        let _ = timeout(DISCARD_WITHIN, discard(stream)).await;
+    } else if has_tls {
+        // The client must be able to tell the end from an attack that cuts the connection (RFC 8446, section 6.1).
+        let _ = timeout(DISCARD_WITHIN, stream.shutdown()).await;
+    }
+}
+
+/// Makes a connection ready for requests. Returns `None` if the handshake of TLS fails or takes too long, or if the
+/// connection must leave its place.
+async fn begin(
+    socket: Socket,
+    tls: Option<Arc<Tls>>,
+    progress: &Arc<Progress>,
+    stopping: &mut watch::Receiver<()>,
+) -> Option<Wire> {
+    let Some(tls) = tls else { return Some(Either::Left(timed(socket))) };
+    progress.received();
+    // Boxed, so that connections do not need the memory for it after the handshake.
+    let greeted = Box::pin(timeout(HEAD_WITHIN, greet(socket, &tls, progress)));
+    let wire = tokio::select! {
+        greeted = greeted => greeted.ok()??,
+        () = progress.left() => return None,
+        _ = stopping.changed() => return None,
+    };
+    progress.greeted();
+    Some(wire)
+}
+
+/// Does the handshake of TLS. Returns `None` if it fails, and tells a client that does not speak TLS so.
+async fn greet(socket: Socket, tls: &Tls, progress: &Arc<Progress>) -> Option<Wire> {
+    let mut first = [0];
+    if let Either::Left(stream) = &socket
+        && stream.peek(&mut first).await.ok()? == 0
+    {
+        return None;
+    }
+    if first[0] != HANDSHAKE {
+        let mut stream = timed(socket);
+        stream.write_all(NOT_TLS).await.ok()?;
+        let watched = Watched::new(Either::Left(stream), Arc::clone(progress));
+        let _ = timeout(DISCARD_WITHIN, discard(watched)).await;
+        return None;
+    }
+    match tls.acceptor().accept(timed(socket)).await {
+        Ok(stream) => Some(Either::Right(Box::new(stream))),
+        Err(error) => {
+            tracing::debug!(error.cause = %error, "a handshake of TLS failed");
+            None
         }
     }
 }
@@ -185,11 +221,12 @@ async fn finished<T>(mut run: impl Future<Output = T> + Unpin, progress: &Progre
     }
 }
 
-/// Notes that the head of a request has arrived. If a body follows, its reader must note that it has arrived too.
+/// Notes that the head of a request has arrived, and gives the request its connection. If a body follows, its reader must note that it has arrived too.
 fn with_arrival(
     mut request: hyper::Request<Incoming>,
     progress: &Arc<Progress>,
 ) -> hyper::Request<Incoming> {
+    request.extensions_mut().insert(Line(Arc::clone(progress)));
     if request.body().is_end_stream() {
         progress.arrived();
     } else {
@@ -241,6 +278,17 @@ impl Arrival {
     }
 }
 
+/// In the extensions of every request: its connection, which an endless answer can close.
+#[derive(Clone)]
+pub(crate) struct Line(Arc<Progress>);
+
+impl Line {
+    /// Closes the connection, because its client takes nothing of an answer.
+    pub(crate) fn hang_up(&self) {
+        self.0.hang_up();
+    }
+}
+
 /// The body of an answer, which notes its end.
 struct Answer<B> {
     body: B,
@@ -270,73 +318,5 @@ impl<B: Body + Unpin> Body for Answer<B> {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
-    }
-}
-
-/// A connection that notes when bytes arrive and when the client takes some.
-struct Watched {
-    stream: Pin<Box<TimeoutStream<TcpStream>>>,
-    progress: Arc<Progress>,
-}
-
-impl Watched {
-    fn new(stream: TcpStream, progress: Arc<Progress>) -> Self {
-        let mut stream = TimeoutStream::new(stream);
-        stream.set_write_timeout(Some(WRITE_WITHIN));
-        Self { stream: Box::pin(stream), progress }
-    }
-
-    fn note(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if matches!(written, Poll::Ready(Ok(1..))) {
-            self.progress.sent();
-        }
-        written
-    }
-}
-
-impl AsyncRead for Watched {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let read = self.stream.as_mut().poll_read(context, buffer);
-        if buffer.filled().len() > before {
-            self.progress.received();
-        }
-        read
-    }
-}
-
-impl AsyncWrite for Watched {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let written = self.stream.as_mut().poll_write(context, bytes);
-        self.note(written)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream.as_mut().poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream.as_mut().poll_shutdown(context)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        parts: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = self.stream.as_mut().poll_write_vectored(context, parts);
-        self.note(written)
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! A rule collects the consequences of an operation: revocations, notices to other replicas, audit entries, cache
 //! entries to forget, jobs to wake. `UnitOfWork::commit` writes them in the right order and then applies them to
-//! memory, so no rule can forget a part. The only other ways to commit are `record`, for a single audit entry, and
-//! `statement`, for a single statement that causes nothing else.
+//! memory, so no rule can forget a part. The only other ways to commit are `record`, for a single audit entry,
+//! `statement`, for a single statement that causes nothing else, and `revoke_at_once`, for the end of one session.
 
 use std::ops::Deref;
 
@@ -14,6 +14,7 @@ use tessera_verify::Revocation;
 use crate::app::App;
 use crate::base::clock::Timestamp;
 use crate::base::error::Result;
+use crate::base::request_context;
 use crate::platform::audit::{self, Entry};
 use crate::platform::notice::{self, Kind};
 use crate::platform::revocation::{self, Reason};
@@ -24,6 +25,8 @@ pub struct UnitOfWork<'a> {
     app: &'a App,
     transaction: DatabaseTransaction,
     revocations: Vec<Revoked>,
+    /// `true` if the operation wrote other rows of the sequence itself.
+    appends: bool,
     notices: Vec<Kind>,
     entries: Vec<Entry>,
     users: Vec<UserId>,
@@ -59,6 +62,7 @@ impl<'a> UnitOfWork<'a> {
             app,
             transaction: app.database.begin().await?,
             revocations: Vec::new(),
+            appends: false,
             notices: Vec::new(),
             entries: Vec::new(),
             users: Vec::new(),
@@ -87,6 +91,11 @@ impl<'a> UnitOfWork<'a> {
     ) {
         let (entries, reason) = (vec![entry], reason.clone());
         self.revocations.push(Revoked { entries, session: Some(session), reason, at });
+    }
+
+    /// Notes that the operation wrote rows of the sequence of revocations itself, such as a lift.
+    pub(crate) fn appends(&mut self) {
+        self.appends = true;
     }
 
     /// Makes every replica, also this one, handle a notice.
@@ -126,7 +135,8 @@ impl<'a> UnitOfWork<'a> {
     ///
     /// If the database returns an error. Then nothing of the operation remains.
     pub(crate) async fn commit(self) -> Result<()> {
-        let Self { app, transaction, revocations, notices, entries, users, wakes_jobs } = self;
+        let Self { app, transaction, revocations, appends, notices, entries, users, wakes_jobs } =
+            self;
         for Revoked { entries, session, reason, at } in &revocations {
             revocation::write(&transaction, entries, *session, reason, *at).await?;
         }
@@ -134,6 +144,7 @@ impl<'a> UnitOfWork<'a> {
             notice::write(&transaction, &notices).await?;
         }
         let records = !entries.is_empty();
+        let revokes = !revocations.is_empty() || appends;
         audit::write(&transaction, entries).await?;
         tracing::debug!(
             revocations = revocations.iter().map(|revoked| revoked.entries.len()).sum::<usize>(),
@@ -141,6 +152,9 @@ impl<'a> UnitOfWork<'a> {
             "a unit of work was committed"
         );
         transaction.commit().await?;
+        if revokes || !notices.is_empty() {
+            app.revocation.note_written();
+        }
         app.revocation.apply(revocations.into_iter().flat_map(|revoked| revoked.entries));
         users.into_iter().for_each(|user| app.user.cache.forget(user));
         if wakes_jobs {
@@ -153,6 +167,9 @@ impl<'a> UnitOfWork<'a> {
         // second.
         if let Err(error) = notice::act(app, &notices).await {
             tracing::warn!(error.cause = %error, "a notice could not be handled yet");
+        }
+        if revokes {
+            note_ended(app).await;
         }
         Ok(())
     }
@@ -173,6 +190,19 @@ impl<'a> UnitOfWork<'a> {
     /// If the database does not answer.
     pub(crate) async fn rollback(self) -> Result<()> {
         Ok(self.transaction.rollback().await?)
+    }
+}
+
+/// Notes for the answer up to which number a service must follow the revocations to know of this one.
+async fn note_ended(app: &App) {
+    let epoch = app.revocation.feed.epoch();
+    if epoch.is_empty() || !request_context::is_answering() {
+        return;
+    }
+    // The operation is committed in any case. Only the number is missing from the answer.
+    match revocation::last_seq(app).await {
+        Ok(seq) => request_context::note_ended(format!("{epoch}.{seq}")),
+        Err(error) => tracing::debug!(error.cause = %error, "the last number could not be read"),
     }
 }
 
@@ -223,6 +253,32 @@ pub(crate) async fn record(app: &App, entry: Entry) -> Result<()> {
     audit::write_alone(&app.database, entry).await?;
     app.audit.wake();
     Ok(())
+}
+
+/// Makes a change by one statement. If the statement returns a row, the same transaction revokes an entry and records the
+/// operation, without a round trip in between. On SQLite, operations that wait at the same time share a commit. Returns
+/// false if there was nothing to change: then nothing is done. A test lists the callers.
+///
+/// # Errors
+///
+/// If the database refuses: then nothing of the operation remains.
+pub(crate) async fn revoke_at_once(
+    app: &App,
+    change: Statement,
+    revocation: Revocation,
+    reason: &Reason,
+    at: Timestamp,
+    entry: Entry,
+) -> Result<bool> {
+    let inserts = vec![revocation::insert_of(&revocation, reason, at)?, audit::insert_of(entry)];
+    if !app.database.change_and_insert(change, inserts).await? {
+        return Ok(false);
+    }
+    app.revocation.note_written();
+    app.revocation.apply([revocation]);
+    app.audit.wake();
+    note_ended(app).await;
+    Ok(true)
 }
 
 /// Runs one statement that causes nothing else. Returns its first row. A test lists the callers.

@@ -1,6 +1,7 @@
 //! A service that accepts Tessera's tokens: the examples of fastapi-jwt-auth, in poem.
 //!
-//! Start `tessera serve --dev`, and then in the same folder `cargo run --package poem-service`.
+//! Start `tessera serve --dev`, and then in the same folder `cargo run --package poem-service`. With `examples/run poem`
+//! it also follows the revocations: then its settings are in the variables that begin with `TESSERA_`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,13 +9,13 @@ use std::time::Duration;
 
 use clap::Parser;
 use poem::listener::TcpListener;
-use poem::web::Json;
+use poem::web::{Data, Json};
 use poem::{EndpointExt, Route, Server, get, handler};
 use serde_json::{Value, json};
 use tessera_verify::poem::{
     FreshJwtRequired, JwtOptional, JwtRefreshTokenRequired, JwtRequired, JwtWithScope, Scope,
 };
-use tessera_verify::{Guard, Key, KeySet, Verifier};
+use tessera_verify::{Guard, Key, KeySet, Tessera, Verifier};
 
 /// The interval at which published keys are read. New keys are published ten minutes before they sign.
 const READ_EVERY: Duration = Duration::from_secs(300);
@@ -41,6 +42,9 @@ struct Arguments {
     /// A file with the secret, which a development server creates
     #[arg(long, env = "APP_SECRET_FILE", default_value = "tessera.secret")]
     secret_file: PathBuf,
+    /// The issuer whose revocations are followed. If it is set, the other settings are read as every service reads them
+    #[arg(long, env = "TESSERA_ISSUER")]
+    followed: Option<String>,
 }
 
 #[handler]
@@ -84,9 +88,40 @@ fn reports(jwt: JwtWithScope<Reports>) -> Json<Value> {
     Json(json!({ "user": jwt.0.claims.sub }))
 }
 
+#[handler]
+fn metrics(tessera: Data<&Option<Tessera>>) -> String {
+    tessera.0.as_ref().map(Tessera::metrics).unwrap_or_default()
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments = Arguments::parse();
+    let listen = arguments.listen.clone();
+    let tessera = match &arguments.followed {
+        Some(_) => Some(Tessera::from_env()?.start().await),
+        None => None,
+    };
+    let guard = match &tessera {
+        Some(tessera) => tessera.guard(),
+        None => Guard::new(verifier(arguments).await?),
+    };
+    let routes = Route::new()
+        .at("/protected", get(protected))
+        .at("/partially-protected", get(partially_protected))
+        .at("/protected-fresh", get(protected_fresh))
+        .at("/get-raw-jwt", get(get_raw_jwt))
+        .at("/get-jti", get(get_jti))
+        .at("/refresh-token", get(of_refresh_token))
+        .at("/reports", get(reports))
+        .at("/metrics", get(metrics))
+        .data(guard)
+        .data(tessera);
+    println!("listening on http://{listen}");
+    Ok(Server::new(TcpListener::bind(listen)).run(routes).await?)
+}
+
+/// Returns a verifier that follows no revocations.
+async fn verifier(arguments: Arguments) -> Result<Arc<Verifier>, Box<dyn std::error::Error>> {
     let secret = arguments
         .secret
         .clone()
@@ -106,17 +141,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     if secret.is_none() {
         tokio::spawn(keep_reading(arguments.tessera, Arc::clone(&verifier)));
     }
-    let routes = Route::new()
-        .at("/protected", get(protected))
-        .at("/partially-protected", get(partially_protected))
-        .at("/protected-fresh", get(protected_fresh))
-        .at("/get-raw-jwt", get(get_raw_jwt))
-        .at("/get-jti", get(get_jti))
-        .at("/refresh-token", get(of_refresh_token))
-        .at("/reports", get(reports))
-        .data(Guard::new(verifier));
-    println!("listening on http://{}", arguments.listen);
-    Ok(Server::new(TcpListener::bind(arguments.listen)).run(routes).await?)
+    Ok(verifier)
 }
 
 /// Requests the keys that Tessera publishes.

@@ -56,8 +56,12 @@ async fn generated_clients_do_the_walk_through() {
     std::fs::write(folder.join("openapi.json"), document).unwrap();
     succeed(python_tool("openapi-spec-validator", folder).arg("openapi.json"));
 
+    // This generator must be told that the snapshot of revocations is binary.
+    let binary = "content_type_overrides:\n  application/vnd.tessera.revocations: application/octet-stream\n";
+    std::fs::write(folder.join("generator.yaml"), binary).unwrap();
     let mut generator = python_tool("openapi-python-client", folder);
     generator.args(["generate", "--path=openapi.json", "--meta=none", "--fail-on-warning"]);
+    generator.arg("--config=generator.yaml");
     succeed(generator.arg("--output-path=tessera_client"));
     let mut walk = python_tool("python", folder);
     walk.arg(project().join("tests/tools/walk_through.py")).arg(server.url(""));

@@ -10,7 +10,7 @@ use crate::once::{block, project, tool};
 use crate::support::{Forgery, SECRET, Server, claims_of, eventually, free_port, kid_of};
 
 /// A service that runs on a port of this machine.
-struct Service {
+pub(super) struct Service {
     child: Child,
     url: String,
     client: reqwest::Client,
@@ -24,7 +24,7 @@ impl Drop for Service {
 }
 
 impl Service {
-    async fn start(command: &mut Command, port: u16) -> Self {
+    pub(super) async fn start(command: &mut Command, port: u16) -> Self {
         let child = command.stdout(Stdio::null()).stdin(Stdio::null()).spawn().unwrap();
         let url = format!("http://127.0.0.1:{port}");
         let mut service = Self { child, url, client: reqwest::Client::new() };
@@ -39,7 +39,7 @@ impl Service {
     }
 
     /// Sends a request with a token. Returns the status, the body and the challenge.
-    async fn ask(&self, path: &str, token: Option<&str>) -> (u16, Value, String) {
+    pub(super) async fn ask(&self, path: &str, token: Option<&str>) -> (u16, Value, String) {
         let mut request = self.client.get(format!("{}{path}", self.url));
         if let Some(token) = token {
             request = request.bearer_auth(token);
@@ -51,30 +51,57 @@ impl Service {
         (status, answer.json().await.unwrap_or_default(), challenge.unwrap_or_default())
     }
 
-    async fn status(&self, path: &str, token: Option<&str>) -> u16 {
+    /// Stops the process (SIGSTOP), or continues it (SIGCONT).
+    pub(super) fn signal(&self, signal: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+    }
+
+    pub(super) async fn text(&self, path: &str) -> String {
+        let answer = self.client.get(format!("{}{path}", self.url)).send().await.unwrap();
+        answer.text().await.unwrap()
+    }
+
+    pub(super) async fn status(&self, path: &str, token: Option<&str>) -> u16 {
         self.ask(path, token).await.0
+    }
+
+    /// The status of an answer, if there is one. A service that stood still can close connections.
+    pub(super) async fn status_if_any(&self, path: &str, token: &str) -> Option<u16> {
+        let request = self.client.get(format!("{}{path}", self.url)).bearer_auth(token);
+        Some(request.send().await.ok()?.status().as_u16())
     }
 }
 
 async fn example(folder: &Path, arguments: &[&str]) -> Service {
-    // Builds it first, because a build can take long: its dependencies have fewer features than those of the tests.
-    let made = cargo("build").output().unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    build("poem-service");
     let port = free_port();
-    let mut command = cargo("run");
-    command.arg("--").arg(format!("--listen=127.0.0.1:{port}")).args(arguments);
+    // Not by `cargo run`: it would wait for other tests that build something.
+    let mut command = Command::new(built().join("poem-service"));
+    command.arg(format!("--listen=127.0.0.1:{port}")).args(arguments);
     Service::start(command.current_dir(folder), port).await
 }
 
-fn cargo(subcommand: &str) -> Command {
+/// Builds an example, because that can take long: its dependencies have fewer features than those of the tests.
+pub(super) fn build(package: &str) {
+    let made = cargo(package).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+}
+
+/// The folder of the programs that were built.
+pub(super) fn built() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_tessera")).parent().unwrap()
+}
+
+fn cargo(package: &str) -> Command {
     let mut command = Command::new(env!("CARGO"));
-    command.args([subcommand, "--quiet", "--package", "poem-service", "--manifest-path"]);
+    command.args(["build", "--quiet", "--package", package, "--manifest-path"]);
     command.arg(project().join("Cargo.toml"));
     command
 }
 
 /// Tokens that no service may accept as access tokens.
-fn attacks(access: &str, refresh: &str) -> Vec<String> {
+pub(super) fn attacks(access: &str, refresh: &str) -> Vec<String> {
     let forgery = Forgery::of(access);
     let past = claims_of(access)["iat"].as_u64().unwrap() - 1000;
     vec![

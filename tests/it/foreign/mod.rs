@@ -1,15 +1,25 @@
-//! Third-party programs: a browser, PgBouncer, PostgreSQL servers of a test's own, libraries that verify tokens, frameworks,
-//! applications that sign people in, and the commands of the README.
+//! Third-party programs: a browser, proxies, gateways, systemd, a builder of images, PgBouncer, PostgreSQL servers of a
+//! test's own, libraries that verify tokens, frameworks, also with the SDKs, applications that sign people in, and the
+//! commands of the README and the guide.
 //! `scripts/test --all` installs them and runs these tests once.
 
 mod browser;
 mod clients;
+mod deployment;
 mod dotenv;
+mod forwarded;
+mod gateways;
 mod guards;
+pub(crate) mod guide;
+mod openssl;
 mod pgbouncer;
 mod postgres;
+mod previous_release;
+mod providers;
 mod readme;
 mod relying_parties;
+mod reverse_proxies;
+mod sdk;
 mod verifiers;
 
 use std::path::PathBuf;

@@ -188,3 +188,32 @@ async fn statements_that_a_pooler_mixes_up_are_logged_with_what_to_do() {
     })
     .await;
 }
+
+/// The pooler passes no notifications on, but the second URL leads past it.
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_behind_pgbouncer_hear_of_each_other_on_a_connection_past_it() {
+    let database = TestDatabase::create(Kind::Postgres).await;
+    let pooler = PgBouncer::before(&database, "pool_mode = transaction").await;
+    let url = pooler.url(&database) + "?pgbouncer=true";
+    let start = || {
+        let setup = Server::setup().on(database.clone()).reach_database_at(url.clone());
+        let setup = setup.set("DATABASE_LISTEN_URL", database.url());
+        setup.set("RUST_LOG", "info,api::platform=debug").start()
+    };
+    let (one, two) = tokio::join!(start(), start());
+    for server in [&one, &two] {
+        server.log.wait_for("listening for notifications").await;
+    }
+    let mut turn = 0;
+    eventually("the second server was notified by the first", async || {
+        turn += 1;
+        let person = one.person(&format!("person{turn}")).await;
+        one.logout(&person.access).await.expect_status(204);
+        two.wait_until_refused(&person.access).await.expect_reason("token_revoked");
+        two.log_so_far().await.contains("a server notified this one")
+    })
+    .await;
+    // Each has one connection that does not come through the pooler, which is that of the listener.
+    let listening = "pg_stat_activity where datname = current_database() and query ilike 'LISTEN%'";
+    assert_eq!(database.count(listening).await, 2);
+}

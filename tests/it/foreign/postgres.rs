@@ -5,13 +5,16 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
+use sea_orm::{
+    ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement, TransactionTrait,
+};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use super::{free_port, is_root};
-use crate::once::run;
 use crate::once::start::refused;
-use crate::support::{Answer, Kind, PASSWORD, Server, TestDatabase, eventually};
+use crate::once::{block, run, text, tool};
+use crate::support::{Answer, Kind, PASSWORD, SECRET, Server, TestDatabase, eventually};
 
 /// A PostgreSQL server in a folder of its own.
 struct Postgres {
@@ -52,6 +55,18 @@ impl Postgres {
     /// Ends the server at once, as a crash does.
     fn crash(&self) {
         self.control(&["--mode=immediate", "--wait", "stop"]);
+    }
+
+    /// Makes it a standby without a primary: it answers queries, and its rows do not change any more.
+    fn become_standby(&self) {
+        self.control(&["--mode=fast", "--wait", "stop"]);
+        let signal = self.path().join("data/standby.signal");
+        std::fs::write(&signal, "").unwrap();
+        if is_root() {
+            let owned = Command::new("chown").arg("postgres").arg(&signal).status();
+            assert!(owned.unwrap().success());
+        }
+        self.begin();
     }
 
     fn control(&self, arguments: &[&str]) {
@@ -240,4 +255,94 @@ async fn an_immediate_shutdown_of_postgresql_under_load_loses_nothing_that_was_a
     for refresh in &acknowledged.signed_out {
         server.refresh(refresh).await.expect_status(401);
     }
+}
+
+/// A pooler or a name that leads to a standby answers reads, but tells of no revocation that the primary commits.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_reaches_only_a_standby_claims_no_knowledge_and_recovers_after_its_promotion()
+{
+    let postgres = Postgres::start(tempfile::tempdir().unwrap(), "");
+    let own = TestDatabase::create(Kind::Sqlite).await;
+    let setup = Server::setup().on(own).reach_database_at(postgres.url("127.0.0.1"));
+    let server = setup.start().await;
+    let person = server.person("first").await;
+    let body = serde_json::json!({ "scopes": ["authenticated"] });
+    let token = server.api_token(&person.access, &body).await;
+    server.get("/auth/forward").bearer(&person.access).send().await.expect_status(200);
+    postgres.become_standby();
+    eventually("no token is accepted", async || {
+        let answer = server.me(&person.access).await;
+        assert!([200, 503].contains(&answer.status), "{}", answer.body);
+        answer.status == 503
+    })
+    .await;
+    // It answers reads, so what needs no revocations still works.
+    eventually("the standby answers", async || server.me(&token).await.status == 200).await;
+    for _ in 0..5 {
+        server.me(&person.access).await.expect_refusal(503, "SERVICE_UNAVAILABLE");
+        let asked = server.get("/auth/forward").bearer(&person.access);
+        asked.send().await.expect_refusal(503, "SERVICE_UNAVAILABLE");
+        assert_eq!(server.get("/health/ready").send().await.status, 503);
+    }
+    postgres.control(&["--wait", "promote"]);
+    server.wait_until_ready().await;
+    server.me(&person.access).await.expect_status(200);
+}
+
+/// The claims of an access token, as PyJWT reads them with the secret and the code of the guide.
+fn read_by_pyjwt(token: &str) -> String {
+    let code = block("docs/guide/applications.md", "claims");
+    let script = format!(
+        "import jwt, json, os\ntoken, app_secret = os.environ['TOKEN'], os.environ['APP_SECRET']\n\
+         {code}\nprint(json.dumps(claims))"
+    );
+    let mut python = Command::new(tool("python"));
+    let output = run(python.args(["-c", &script]).env("TOKEN", token).env("APP_SECRET", SECRET));
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// The notes that a transaction with a role and claims can read, as PostgREST sets them.
+async fn notes(database: &DatabaseConnection, claims: Option<&str>) -> Vec<String> {
+    let transaction = database.begin().await.unwrap();
+    let claims = claims.map(|claims| claims.replace('\'', "''"));
+    let claims = claims.map_or(String::new(), |claims| {
+        format!("select set_config('request.jwt.claims', '{claims}', true);")
+    });
+    let role = "set local role authenticated;";
+    transaction.execute_unprepared(&format!("{role} {claims}")).await.unwrap();
+    let read = Statement::from_string(DbBackend::Postgres, "select content from note order by 1");
+    let rows = transaction.query_all_raw(read).await.unwrap();
+    transaction.rollback().await.unwrap();
+    rows.iter().map(|row| row.try_get_by_index(0).unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_level_security_shows_each_user_the_rows_of_the_claims_of_their_token() {
+    let postgres = Postgres::start(tempfile::tempdir().unwrap(), "");
+    let mapping = "email,username=email,role=authenticated";
+    let own = TestDatabase::create(Kind::Sqlite).await;
+    let server = Server::setup().on(own).set("ACCESS_TOKEN_CLAIMS", mapping).start().await;
+    let database = Database::connect(postgres.url("127.0.0.1")).await.unwrap();
+    let policy = block("docs/guide/applications.md", "policy");
+    database.execute_unprepared(&policy).await.unwrap();
+    let mut tokens = Vec::new();
+    for name in ["ada", "bob"] {
+        let person = server.verified(name).await;
+        let (access, _) = server.sign_in(&person.email, PASSWORD).await;
+        let sql = format!("insert into note values ('{}', 'of {name}')", person.id);
+        database.execute_unprepared(&sql).await.unwrap();
+        tokens.push((name, access));
+    }
+    for (name, access) in tokens {
+        let read = read_by_pyjwt(&access);
+        let (first, claims) = read.trim().split_once('\n').unwrap();
+        assert_eq!(first, format!("{name}@user.com authenticated"));
+        let parsed: serde_json::Value = serde_json::from_str(claims).unwrap();
+        assert_eq!(parsed["email"], format!("{name}@user.com"));
+        assert_eq!(notes(&database, Some(claims)).await, [format!("of {name}")]);
+    }
+    assert_eq!(notes(&database, Some("{}")).await, [""; 0]);
+    assert_eq!(notes(&database, None).await, [""; 0]);
+    database.close().await.unwrap();
 }

@@ -3,15 +3,23 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::once::{run, text, tool, tools};
 use crate::support::command;
 
 /// A development server on the port that the README uses.
-struct DevServer(Child);
+pub(super) struct DevServer {
+    child: Child,
+    _port: MutexGuard<'static, ()>,
+}
+
+/// Held while a test uses the port of the README.
+static PORT: Mutex<()> = Mutex::new(());
 
 impl DevServer {
-    fn start(folder: &Path) -> Self {
+    pub(super) fn start(folder: &Path) -> Self {
+        let port = PORT.lock().unwrap_or_else(PoisonError::into_inner);
         let mut child = command(folder)
             .args(["serve", "--dev", "--log-format=json"])
             .stdout(Stdio::piped())
@@ -20,7 +28,7 @@ impl DevServer {
             .unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let listens = lines.any(|line| line.unwrap().contains("\"listening\""));
-        let server = Self(child);
+        let server = Self { child, _port: port };
         assert!(listens, "the walk-through needs port 8000, but another program uses it");
         std::thread::spawn(move || lines.for_each(drop));
         server
@@ -29,8 +37,8 @@ impl DevServer {
 
 impl Drop for DevServer {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -39,10 +47,12 @@ fn block(name: &str) -> String {
 }
 
 /// Types a block into a terminal, and returns the output.
-fn type_in(folder: &Path, block: &str) -> String {
+pub(super) fn type_in(folder: &Path, block: &str) -> String {
     let script = folder.join("typed.sh");
     std::fs::write(&script, format!("set -e\n{block}")).unwrap();
-    let path = format!("{}:/usr/bin:/bin", tools().display());
+    // `cargo install` puts the command into the path.
+    let binary = Path::new(env!("CARGO_BIN_EXE_tessera")).parent().unwrap();
+    let path = format!("{}:{}:/usr/bin:/bin", tools().display(), binary.display());
     let typed = run(Command::new("script")
         .args(["-qec", "bash typed.sh", "/dev/null"])
         .current_dir(folder)
@@ -73,6 +83,13 @@ fn the_walk_through_of_the_readme_works() {
     tool("http");
     let server = DevServer::start(folder.path());
 
+    let printed = type_in(folder.path(), &block("first token"));
+    assert!(printed.contains("me@example.com") && printed.contains("access_token"), "{printed}");
+    // The database is elsewhere, so the server is not started.
+    let production = block("production").replace("tessera serve", "tessera config check");
+    let printed = type_in(folder.path(), &production);
+    assert!(printed.contains("The settings are valid"), "{printed}");
+
     let contract = "http POST :8000/auth/register email=first@user.com password=blurp
 http --form POST :8000/auth/jwt/login username=first@user.com password=blurp
 token=$(http --form POST :8000/auth/jwt/login username=first@user.com password=blurp | jq --raw-output '.access_token')
@@ -97,10 +114,7 @@ http :8000/users/me --auth-type=jwt --auth=$token
         type_in(folder.path(), &("token=$(cat token)\n".to_owned() + &block("superuser")));
     assert!(printed.contains("\"is_superuser\": true"), "{printed}");
 
-    // `cargo install` puts the command into the path.
-    let binary = std::path::Path::new(env!("CARGO_BIN_EXE_tessera")).parent().unwrap();
-    let terminal = format!("PATH={}:$PATH\n{}", binary.display(), block("terminal"));
-    let printed = type_in(folder.path(), &terminal);
+    let printed = type_in(folder.path(), &block("terminal"));
     for expected in ["tsr_", "last used", "refreshed", "--username*"] {
         assert!(printed.contains(expected), "{expected}: {printed}");
     }

@@ -11,7 +11,7 @@ use crate::support::{PASSWORD, Server, command, eventually};
 use crate::terminal::{json_of, out, tessera};
 
 /// An application that runs on a port of this machine.
-struct App(Child);
+pub(super) struct App(Child);
 
 impl Drop for App {
     fn drop(&mut self) {
@@ -21,7 +21,7 @@ impl Drop for App {
 }
 
 impl App {
-    async fn start(mut command: Command, port: u16) -> Self {
+    pub(super) async fn start(mut command: Command, port: u16) -> Self {
         let mut app = Self(command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap());
         eventually(&format!("{command:?} answers"), async || {
             if let Some(status) = app.0.try_wait().unwrap() {
@@ -103,7 +103,8 @@ async fn the_first_application_of_the_guide_signs_people_in_after_three_commands
     let arguments: Vec<_> = create.split(' ').skip(1).chain(["--output", "json"]).collect();
     let made = json_of(&tessera(&server, &arguments));
     let folder = tempfile::tempdir().unwrap();
-    let app = block(GUIDE, "shop").replace("http://localhost:8000", &issuer(&server));
+    let app = block("docs/guide/applications.md", "shop")
+        .replace("http://localhost:8000", &issuer(&server));
     std::fs::write(folder.path().join("shop.py"), app).unwrap();
     let run = run.strip_prefix("CLIENT_SECRET=\u{2026} flask ").unwrap();
     let mut command = Command::new(tool("flask"));
@@ -141,8 +142,6 @@ async fn apache_with_mod_auth_openidc_signs_people_in_with_the_configuration_of_
     let create = create.env("PUBLIC_URL", issuer(&server));
     let printed = out(&run(create));
     let (_, preset) = printed.split_once("# Apache\n").unwrap_or_else(|| panic!("{printed}"));
-    let preset =
-        preset.replace("OIDCCryptoPassphrase \"\"", "OIDCCryptoPassphrase 0123456789abcdef");
     let folder = tempfile::tempdir().unwrap();
     let site = folder.path().join("site");
     std::fs::create_dir(&site).unwrap();
@@ -155,7 +154,7 @@ async fn apache_with_mod_auth_openidc_signs_people_in_with_the_configuration_of_
         open_to_all(open);
     }
     let file = folder.path().join("apache.conf");
-    std::fs::write(&file, apache(folder.path(), &site, port) + &preset).unwrap();
+    std::fs::write(&file, apache(folder.path(), &site, port) + preset).unwrap();
     let mut command = Command::new("/usr/sbin/apache2");
     command.arg("-f").arg(&file).arg("-DFOREGROUND");
     let _app = App::start(command, port).await;

@@ -5,7 +5,8 @@ use std::process::Command;
 
 use super::node_folder;
 use crate::once::{block, project, read, run, text, tool};
-use crate::support::{Forgery, PASSWORD, SECRET, Server, claims_of};
+use crate::provider::Client;
+use crate::support::{Browser, Forgery, PASSWORD, SECRET, Server, claims_of};
 
 fn python(script: &str, environment: &[(&str, &str)]) -> String {
     let output =
@@ -18,15 +19,13 @@ fn python(script: &str, environment: &[(&str, &str)]) -> String {
 async fn pyjwt_accepts_an_access_token_with_app_secret() {
     let server = Server::start().await;
     let person = server.person("first").await;
-    let script = "
-import jwt, os
-claims = jwt.decode(os.environ['TOKEN'], os.environ['APP_SECRET'], algorithms=['HS256'],
-                    audience='tessera', issuer='http://localhost:8000',
-                    options={'require': ['exp', 'iat', 'nbf', 'sub', 'jti']})
-print(claims['sub'])
-";
+    let decode = block("docs/guide/verifying.md", "decode");
+    assert!(decode.contains("https://id.example.com"), "{decode}");
+    let decode = decode.replace("https://id.example.com", "http://localhost:8000");
+    let script =
+        format!("import jwt, os\ntoken = os.environ['TOKEN']\n{decode}\nprint(claims['sub'])\n");
     let environment = [("TOKEN", person.access.as_str()), ("APP_SECRET", SECRET)];
-    assert_eq!(python(script, &environment), person.id);
+    assert_eq!(python(&script, &environment), person.id);
     let wrong = "
 import jwt, os
 try:
@@ -103,6 +102,54 @@ async fn libraries_check_iat_and_nbf_as_the_table_of_the_guide_says() {
         told.insert(cells[1].clone(), row.map(ToOwned::to_owned).to_vec());
     }
     assert_eq!(told, expected);
+}
+
+/// The ID token and the access token of each algorithm, with the published key and the hash that binds them together.
+#[tokio::test]
+async fn pyjwt_accepts_id_tokens_of_each_algorithm_with_the_hash_of_their_access_token() {
+    let script = "
+import base64, hashlib, jwt, os
+keys = jwt.PyJWKClient(os.environ['KEYS'])
+algorithm, issuer = os.environ['ALGORITHM'], os.environ['ISSUER']
+def decoded(token, audience):
+    key = keys.get_signing_key_from_jwt(token).key
+    return jwt.decode(token, key, algorithms=[algorithm], audience=audience, issuer=issuer,
+                      options={'require': ['exp', 'iat', 'sub']})
+claims = decoded(os.environ['ID_TOKEN'], os.environ['CLIENT'])
+access = decoded(os.environ['ACCESS'], issuer)
+hashed = (hashlib.sha512 if algorithm == 'EdDSA' else hashlib.sha256)(os.environ['ACCESS'].encode())
+half = hashed.digest()[:hashed.digest_size // 2]
+assert claims['at_hash'] == base64.urlsafe_b64encode(half).rstrip(b'=').decode(), claims
+assert claims['sub'] == access['sub'] and claims['nonce'] == 'n-1', claims
+parts = os.environ['ID_TOKEN'].split('.')
+parts[2] = ('B' if parts[2][0] == 'A' else 'A') + parts[2][1:]
+try:
+    decoded('.'.join(parts), os.environ['CLIENT'])
+except jwt.InvalidSignatureError:
+    print(claims['email'])
+";
+    let server = crate::provider::server().await;
+    for (id, algorithm) in [("rs", "RS256"), ("es", "ES256"), ("ed", "EdDSA")] {
+        let settings = serde_json::json!({
+            "trusted": true, "id_token_alg": algorithm, "access_token_alg": algorithm,
+        });
+        Client { id, settings, ..Client::default() }.insert(&server.database).await;
+        let mut browser = Browser::of(&server);
+        browser.sign_in("ada@user.com", PASSWORD).await;
+        let tokens = crate::grants::tokens(&server, &mut browser, id, &[]).await;
+        let (access, id_token) = (tokens.text("access_token"), tokens.text("id_token"));
+        let issuer = claims_of(&access)["iss"].as_str().unwrap().to_owned();
+        let keys = server.url("/.well-known/jwks.json");
+        let environment = [
+            ("KEYS", keys.as_str()),
+            ("ALGORITHM", algorithm),
+            ("ISSUER", issuer.as_str()),
+            ("CLIENT", id),
+            ("ID_TOKEN", id_token.as_str()),
+            ("ACCESS", access.as_str()),
+        ];
+        assert_eq!(python(script, &environment), "ada@user.com", "{algorithm}");
+    }
 }
 
 /// Every algorithm, with two libraries in Python and one in JavaScript, with the secret and with published keys.

@@ -130,7 +130,7 @@ async fn pages_show_the_place_of_an_ip_address_in_the_preferred_language() {
     }
     let mut browser = Browser::of(&server);
     browser.sign_in("first@user.com", PASSWORD).await;
-    let page = browser.open("/account").await.expect_status(200);
+    let page = browser.open("/account/sessions").await.expect_status(200);
     let shown = [
         "from Zurich, Switzerland (192.0.2.7)",
         "from &lt;b&gt;Nowhere (2001:db8::1)",
@@ -140,7 +140,7 @@ async fn pages_show_the_place_of_an_ip_address_in_the_preferred_language() {
         assert!(page.body.contains(shown), "{shown}: {}", page.body);
     }
     browser.language = "de".to_owned();
-    let page = browser.open("/account").await.expect_status(200);
+    let page = browser.open("/account/sessions").await.expect_status(200);
     assert!(page.body.contains("von Zürich, Schweiz (192.0.2.7)"), "{}", page.body);
 }
 
@@ -163,6 +163,17 @@ fn a_start_names_invalid_files_and_settings_of_pages() {
         ("logn.html", "", "logn.html: no page has this name"),
         ("login.html", "{% if %}", "PAGE_TEMPLATES: login.html: syntax error"),
         ("login.html", "{% extends \"base.html\" %}", "login.html: there is no template base.html"),
+        ("account.html", "", "account.html: no page has this name"),
+        (
+            "macros.html",
+            "{% macro marked(act, name) %}{% endmacro %}",
+            "macros.html: it has no macro menu, which account/layout.html uses",
+        ),
+        (
+            "layout.html",
+            "<main>{% block content %}{% endblock %}</main>",
+            "layout.html: it has no block aside, which account/layout.html fills",
+        ),
         ("french.ftl", "a = b", "french: its name is not a language"),
         ("de.ftl", "a = b\n= nothing", "de: line 2: "),
         ("de.ftl", "= nothing", "PAGE_TEMPLATES: de: "),

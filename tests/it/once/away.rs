@@ -18,7 +18,8 @@ pub(crate) async fn behind_a_proxy() -> (Server, Proxy) {
     (server, proxy)
 }
 
-fn address_of(url: &str) -> &str {
+/// The address in the URL of a database.
+pub(crate) fn address_of(url: &str) -> &str {
     url.rsplit('@').next().unwrap().split('/').next().unwrap()
 }
 

@@ -228,7 +228,7 @@ fn the_page_of_settings_names_every_setting_once_and_in_a_group() {
     let folder = tempfile::tempdir().unwrap();
     let page = text(&tessera(folder.path(), &["help", "settings"]).stdout);
     let groups = page.lines().filter(|line| line.ends_with(':') && !line.starts_with(' '));
-    assert_eq!(groups.count(), 12, "{page}");
+    assert_eq!(groups.count(), 13, "{page}");
     let definitions = api::base::config::definitions();
     for setting in definitions.get_arguments().filter(|setting| !setting.is_hide_set()) {
         let Some(variable) = setting.get_env() else { continue };

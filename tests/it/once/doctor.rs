@@ -134,3 +134,67 @@ async fn faults_are_found_before_the_first_start() {
     assert!(status == Some(1) && said.contains("fault    the database of DATABASE_URL"), "{said}");
     assert!(!said.contains("hush"), "{said}");
 }
+
+/// PostgreSQL passes over a schema that does not exist. The tables would be in another one, or the first statement fails.
+#[tokio::test]
+async fn a_schema_that_does_not_exist_is_named_with_the_statement_that_creates_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = TestDatabase::create(Kind::Postgres).await;
+    for (query, name, quoted) in [
+        ("schema=tenant_a", "tenant_a", "tenant_a"),
+        ("currentSchema=tenant_a", "tenant_a", "tenant_a"),
+        ("search_path=tenant_a,public", "tenant_a", "tenant_a"),
+        ("schema=%22Tenant-B%22", "Tenant-B", "\"Tenant-B\""),
+        ("options=-csearch_path%3Dtenant_a", "tenant_a", "tenant_a"),
+    ] {
+        let url = format!("{}?{query}", database.url());
+        let settings = [("APP_SECRET", SECRET), ("DATABASE_URL", url.as_str())];
+        let (status, said) = doctor(folder.path(), &["--dev"], &settings);
+        let created = format!("CREATE SCHEMA {quoted} AUTHORIZATION postgres;");
+        assert_eq!(status, Some(1), "{query}: {said}");
+        for words in [&format!("fault    the database has no schema {name},"), &created] {
+            assert!(said.contains(words.as_str()), "{query}: {said}");
+        }
+        for arguments in [&["serve", "--dev", "--port", "0"][..], &["migrate", "up"]] {
+            let output = run(command(folder.path()).args(arguments).envs(settings));
+            let error = text(&output.stderr) + &text(&output.stdout);
+            assert!(!output.status.success() && error.contains(&created), "{query}: {error}");
+        }
+    }
+    // Nothing was made in another schema, and the statement helps.
+    assert_eq!(database.count("information_schema.tables where table_name = 'user'").await, 0);
+    database.execute("create schema tenant_a authorization postgres").await;
+    database.execute("create schema \"Tenant-B\" authorization postgres").await;
+    for query in ["search_path=tenant_a,public", "schema=%22Tenant-B%22"] {
+        let url = format!("{}?{query}", database.url());
+        let settings = [("APP_SECRET", SECRET), ("DATABASE_URL", url.as_str())];
+        let output = run(command(folder.path()).args(["migrate", "up"]).envs(settings));
+        assert!(output.status.success(), "{query}: {}", text(&output.stderr));
+    }
+    let tables = "select table_schema::text from information_schema.tables where table_name = 'user' order by 1";
+    assert_eq!(database.column::<String>(tables).await, ["Tenant-B", "tenant_a"]);
+}
+
+/// Since PostgreSQL 15, ordinary users may create nothing in the schema `public`.
+#[tokio::test]
+async fn a_user_who_may_not_use_a_schema_is_told_which_right_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = TestDatabase::create(Kind::Postgres).await;
+    let user = format!("u{}", database.name());
+    database.execute("create schema closed").await;
+    database.execute("revoke create on schema public from public").await;
+    database.execute(&format!("create role {user} login")).await;
+    let own = database.url().replace("//postgres@", &format!("//{user}@"));
+    for (query, words) in [
+        ("schema=closed", format!("GRANT USAGE, CREATE ON SCHEMA closed TO {user};")),
+        ("sslmode=prefer", "GRANT USAGE, CREATE ON SCHEMA public TO".to_owned()),
+    ] {
+        let url = format!("{own}?{query}");
+        let settings = [("APP_SECRET", SECRET), ("DATABASE_URL", url.as_str())];
+        let output =
+            run(command(folder.path()).args(["serve", "--dev", "--port", "0"]).envs(settings));
+        let said = text(&output.stderr) + &text(&output.stdout);
+        assert!(!output.status.success() && said.contains(&words), "{query}: {said}");
+    }
+    database.execute(&format!("drop role {user}")).await;
+}

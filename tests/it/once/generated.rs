@@ -82,6 +82,21 @@ fn the_guide_has_every_error_code() {
 }
 
 #[test]
+fn the_page_about_problems_has_a_row_for_every_error_code() {
+    let page = read("docs/guide/troubleshooting.md");
+    let (_, rows) = page.split_once("## By error code").unwrap();
+    let cells = rows.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
+    let told: Vec<_> = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    for &code in Code::ALL {
+        let count = told.iter().filter(|told| **told == code.name()).count();
+        assert!(count == 1, "{} is in {count} rows", code.name());
+    }
+    for told in &told {
+        assert!(Code::ALL.iter().any(|code| code.name() == *told), "there is no code {told}");
+    }
+}
+
+#[test]
 fn the_guide_has_every_command() {
     let mut page = "# Commands\n\nThis page has the `--help` of every command. Exit status: 0 for \
                     success, 1 for a failure, 2 for a command line that Tessera does not understand. \

@@ -2,10 +2,12 @@
 
 mod appearance;
 pub(crate) mod away;
+mod blocks;
 mod command;
 mod doctor;
 mod generated;
 mod hidden;
+mod refusals;
 mod schema;
 pub(crate) mod settings;
 mod source;
@@ -15,6 +17,8 @@ mod words;
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
+
+pub(crate) use tidy::sources;
 
 /// The folder of the project.
 pub(crate) fn project() -> PathBuf {

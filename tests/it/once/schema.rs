@@ -4,9 +4,9 @@
 use entity::{
     ApiTokenId, ClientId, ClientSecretId, GrantId, InvitationId, JobId, ReplicaId, ResourceId,
     ServiceId, SessionId, UserId, api_token, attempt, audit, audit_pending, authorization_code,
-    browser_session, client, client_secret, confirmation, consent, feed, former_email, invitation,
-    job, notice, oauth_grant, pending_email, profile, refusal, replica, resource, revocation,
-    sample, service, session, signing_key, unclaimed, user,
+    browser_session, client, client_secret, confirmation, consent, feed, former_email,
+    installation, invitation, job, notice, oauth_grant, pending_email, profile, refusal, replica,
+    resource, revocation, sample, service, session, session_identity, signing_key, unclaimed, user,
 };
 use sea_orm::{ActiveModelTrait, EntityTrait, IntoActiveModel, NotSet, Set};
 use uuid::Uuid;
@@ -15,7 +15,9 @@ use crate::support::{Kind, Server};
 
 async fn every_entity_is_readable(kind: Kind) {
     let server = Server::setup().on(crate::support::TestDatabase::create(kind).await).start().await;
-    let connection = server.database.connect().await;
+    // A server that runs would seal and delete some of the rows.
+    let database = server.kill();
+    let connection = database.connect().await;
     let user = user::Model {
         id: UserId(Uuid::from_u128(1)),
         email: "first@user.com".to_owned(),
@@ -44,12 +46,25 @@ async fn every_entity_is_readable(kind: Kind) {
         issued_at: i64::MAX,
         secret: session::Secret(vec![7; 32]),
         cuts: i64::MAX,
+        amr: "x".repeat(64),
+        second_at: Some(i64::MAX),
+        federated_identity_id: Some(entity::FederatedIdentityId(Uuid::from_u128(9))),
+        upstream_sid: Some("x".repeat(255)),
+        ends_at: Some(i64::MAX),
+        proved_at: Some(i64::MAX),
     };
     let session_id = session.id;
     session.clone().into_active_model().reset_all().insert(&connection).await.unwrap();
     let row = browser_session::Model { digest: "x".repeat(64), session_id: session.id };
     row.clone().into_active_model().reset_all().insert(&connection).await.unwrap();
     assert_eq!(browser_session::Entity::find().one(&connection).await.unwrap(), Some(row));
+    let row = session_identity::Model {
+        session_id,
+        federated_identity_id: entity::FederatedIdentityId(Uuid::from_u128(9)),
+        upstream_sid: Some("x".repeat(255)),
+    };
+    row.clone().into_active_model().reset_all().insert(&connection).await.unwrap();
+    assert_eq!(session_identity::Entity::find().one(&connection).await.unwrap(), Some(row));
     assert_eq!(session::Entity::find().one(&connection).await.unwrap(), Some(session));
 
     let row = sample::Model { hour: i64::MAX, sessions: i64::MAX, api_tokens: 0 };
@@ -91,11 +106,28 @@ async fn every_entity_is_readable(kind: Kind) {
     row.clone().into_active_model().reset_all().insert(&connection).await.unwrap();
     assert_eq!(audit_pending::Entity::find().one(&connection).await.unwrap(), Some(row));
 
-    let row = feed::Model { id: feed::ONLY, longest: i64::MAX, longest_until: 0 };
+    let row = feed::Model {
+        id: feed::ONLY,
+        longest: i64::MAX,
+        longest_until: 0,
+        epoch: "x".repeat(32),
+        low: i64::MAX,
+    };
     let put = row.clone().into_active_model().reset_all();
     feed::Entity::delete_many().exec(&connection).await.unwrap();
     put.insert(&connection).await.unwrap();
     assert_eq!(feed::Entity::find().one(&connection).await.unwrap(), Some(row));
+
+    let row = installation::Model {
+        id: installation::ONLY,
+        release: "x".repeat(32),
+        oldest: "x".repeat(32),
+        secret_check: "x".repeat(255).into(),
+    };
+    let put = row.clone().into_active_model().reset_all();
+    installation::Entity::delete_many().exec(&connection).await.unwrap();
+    put.insert(&connection).await.unwrap();
+    assert_eq!(installation::Entity::find().one(&connection).await.unwrap(), Some(row));
 
     let service = service::Model {
         id: ServiceId(Uuid::from_u128(3)),
@@ -130,6 +162,7 @@ async fn every_entity_is_readable(kind: Kind) {
         surname: Some("ü".repeat(100)),
         website: Some("x".repeat(256)),
         scopes: Some("x".repeat(4096)),
+        language: Some("x".repeat(35)),
     };
     row.clone().into_active_model().reset_all().insert(&connection).await.unwrap();
     assert_eq!(profile::Entity::find().one(&connection).await.unwrap(), Some(row));
@@ -208,6 +241,7 @@ async fn every_entity_is_readable(kind: Kind) {
         name: Some("ü".repeat(100)),
         surname: Some("ü".repeat(100)),
         website: Some("x".repeat(256)),
+        language: Some("x".repeat(35)),
         scopes: "x".repeat(5000),
         is_superuser: true,
         inviter_id: Some(user.id),
@@ -261,10 +295,11 @@ async fn every_entity_is_readable(kind: Kind) {
     connection.close().await.unwrap();
 
     // Deleting a user deletes their rows in other tables.
-    server.database.execute("delete from \"user\"").await;
+    database.execute("delete from \"user\"").await;
     for table in [
         "session",
         "browser_session",
+        "session_identity",
         "job",
         "confirmation",
         "former_email",
@@ -274,15 +309,15 @@ async fn every_entity_is_readable(kind: Kind) {
         "oauth_grant",
         "authorization_code",
     ] {
-        assert_eq!(server.database.count(table).await, 0, "{table}");
+        assert_eq!(database.count(table).await, 0, "{table}");
     }
-    assert_eq!(server.database.count("api_token").await, 1);
-    server.database.execute("delete from service").await;
-    assert_eq!(server.database.count("api_token").await, 0);
+    assert_eq!(database.count("api_token").await, 1);
+    database.execute("delete from service").await;
+    assert_eq!(database.count("api_token").await, 0);
     // Deleting a client deletes its secrets and its refusals.
-    server.database.execute("delete from client").await;
+    database.execute("delete from client").await;
     for table in ["client_secret", "refusal"] {
-        assert_eq!(server.database.count(table).await, 0, "{table}");
+        assert_eq!(database.count(table).await, 0, "{table}");
     }
 }
 
@@ -379,6 +414,8 @@ async fn every_row_of_the_provider_is_readable(
             expires_at: i64::MAX,
             ended_at: None,
             ended_why: Some("x".repeat(32)),
+            ends_at: Some(i64::MAX),
+            proven_by: Some("x".repeat(10_000)),
         }
     );
     round_trip!(
@@ -447,6 +484,32 @@ async fn the_table_user_has_the_documented_columns_in_order() {
             }
         };
         assert_eq!(server.database.column::<String>(sql).await, expected);
+    }
+}
+
+/// Without such an index, each deletion of a row that others refer to reads their whole table.
+#[tokio::test]
+async fn each_foreign_key_has_an_index_that_begins_with_its_column() {
+    for kind in [Kind::Sqlite, Kind::Postgres] {
+        let database = crate::support::TestDatabase::create(kind).await;
+        let server = Server::setup().on(database).start().await;
+        let (all, without_index) = match kind {
+            Kind::Sqlite => (
+                "select m.name || '.' || f.\"from\" from sqlite_master m, pragma_foreign_key_list(m.name) f \
+                 where m.type = 'table'",
+                "and not exists (select 1 from pragma_index_list(m.name) i, pragma_index_info(i.name) c \
+                 where c.seqno = 0 and c.name = f.\"from\" and i.partial = 0)",
+            ),
+            Kind::Postgres => (
+                "select k.conrelid::regclass::text || '.' || k.conkey[1]::text from pg_constraint k \
+                 where k.contype = 'f' and k.connamespace = 'public'::regnamespace",
+                "and not exists (select 1 from pg_index i where i.indrelid = k.conrelid \
+                 and i.indkey[0] = k.conkey[1] and i.indpred is null)",
+            ),
+        };
+        assert!(server.database.column::<String>(all).await.len() > 20, "{kind:?}");
+        let found = server.database.column::<String>(&format!("{all} {without_index}")).await;
+        assert_eq!(found, [""; 0], "{kind:?}");
     }
 }
 

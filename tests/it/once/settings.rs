@@ -144,6 +144,24 @@ fn the_settings_of_the_guide_are_those_that_a_server_takes() {
 }
 
 #[test]
+fn a_secret_that_a_file_contains_has_the_file_as_its_source_and_is_not_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("secret");
+    std::fs::write(&file, SECRET).unwrap();
+    let variables = [("APP_SECRET_FILE", file.to_str().unwrap()), ("APP_SECRET", "")];
+    let output = settings_of(folder.path(), &["config", "print", "--origin"], &variables);
+    let printed = text(&output.stdout);
+    let line = |name: &str| {
+        let mut lines = printed.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        lines.find(|words| words[0] == name).unwrap_or_else(|| panic!("{name}: {printed}"))
+    };
+    assert_eq!(line("APP_SECRET"), ["APP_SECRET", "file", "(secret)"]);
+    assert_eq!(line("APP_SECRET_FILE")[1], "environment");
+    assert_eq!(line("DATABASE_URL")[1], "default");
+    assert!(!printed.contains(SECRET), "{printed}");
+}
+
+#[test]
 fn all_faults_of_settings_are_listed_at_once() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(
@@ -212,11 +230,52 @@ fn all_faults_of_settings_are_listed_at_once() {
 }
 
 #[test]
+fn each_fault_is_listed_once_and_shows_an_example_of_its_own_kind() {
+    let folder = tempfile::tempdir().unwrap();
+    for (variables, said, not_said) in [
+        // A fault of MAIL_URL does not wait for MAIL_FROM.
+        (
+            vec![("MAIL_URL", "http://mail.example.com")],
+            vec!["MAIL_URL is not a URL", "MAIL_FROM is not"],
+            "",
+        ),
+        (
+            vec![("MAIL_URL", "smtp://mail.example.com?tls=never")],
+            vec!["MAIL_URL is not a URL", "?tls=none", "MAIL_FROM is not"],
+            "",
+        ),
+        (vec![("DATABASE_URL", "postgres:/x")], vec!["postgres://user:password@host"], "sqlite"),
+        (vec![("DATABASE_URL", "postgresql://u:p@h:port/d")], vec!["postgres://"], "sqlite"),
+        (vec![("DATABASE_URL", "\"postgres://h/d\"")], vec!["must not be in quotation marks"], ""),
+        (
+            vec![("MAIL_FROM", "Example"), ("MAIL_URL", "smtp://h?tls=none")],
+            vec!["MAIL_FROM is \"Example\""],
+            "MAIL_FROM is not",
+        ),
+        (vec![("DATABASE_URL", "mysql://h/d")], vec!["sqlite:///./tessera.db"], ""),
+        (
+            vec![("COOKIE_NAME", "__Host-tessera"), ("TESSERA_DEV", "true")],
+            vec!["COOKIE_NAME is \"__Host-tessera\""],
+            "",
+        ),
+    ] {
+        let output = settings_of(folder.path(), &["config", "check"], &variables);
+        let listed = text(&output.stdout) + &text(&output.stderr);
+        assert!(!output.status.success(), "{variables:?}: {listed}");
+        for said in said {
+            assert_eq!(listed.matches(said).count(), 1, "{said}: {listed}");
+        }
+        assert!(not_said.is_empty() || !listed.contains(not_said), "{variables:?}: {listed}");
+    }
+}
+
+#[test]
 fn values_are_accepted_in_the_spellings_that_people_use() {
     let folder = tempfile::tempdir().unwrap();
     for (name, value, flag) in [
         ("HOST", "localhost", "--host=localhost"),
         ("HOST", "[::]", "--host=[::]"),
+        ("TRUSTED_PROXIES", "[::1],10.0.0.0/8", "--trusted-proxies=[2001:db8::1]"),
         ("ACCESS_TOKEN_EXPIRES", "15m", "--access-token-expires=15m"),
         ("REFRESH_TOKEN_EXPIRES", "30d", "--refresh-token-expires=30d"),
         ("SESSION_EXPIRES", "52w", "--session-expires=52w"),
@@ -227,6 +286,14 @@ fn values_are_accepted_in_the_spellings_that_people_use() {
             "--port=1",
         ),
         ("RATE_LIMIT", "off", "--rate-limit=no"),
+        ("RATE_LIMIT", "TRUE", "--rate-limit=On"),
+        ("REGISTRATION", "Open", "--registration=INVITE"),
+        ("MIGRATE", "AUTO", "--migrate=Check"),
+        ("LOG_FORMAT", "JSON", "--log-format=Pretty"),
+        ("SQLITE_SYNCHRONOUS", "FULL", "--sqlite-synchronous=Normal"),
+        ("JWT_ALGORITHM", "hs256", "--jwt-algorithm=EDDSA"),
+        ("JWT_ALGORITHM", "es256", "--jwt-algorithm=Rs256"),
+        ("CSRF_CHECK", "Origin", "--csrf-check=TOKEN"),
     ] {
         let output =
             settings_of(folder.path(), &["config", "check", "--dev", flag], &[(name, value)]);
@@ -254,6 +321,15 @@ fn the_error_for_a_sqlite_file_has_the_path_that_was_tried() {
     let tried = |url: &str| {
         text(&settings_of(folder.path(), &["migrate", "up"], &[("DATABASE_URL", url)]).stderr)
     };
+    // A command that only looks creates no database, and explains the slashes too.
+    let looked =
+        settings_of(folder.path(), &["user", "list"], &[("DATABASE_URL", "sqlite:///tmp/x.db")]);
+    let looked = text(&looked.stderr);
+    let file = folder.path().join("tmp/x.db");
+    assert!(
+        looked.contains(file.to_str().unwrap()) && looked.contains("sqlite:////tmp/x.db"),
+        "{looked}"
+    );
     let relative = tried("sqlite:///tmp/x.db");
     let path = folder.path().join("tmp/x.db");
     assert!(relative.contains(path.to_str().unwrap()), "{relative}");
@@ -276,6 +352,32 @@ fn a_list_of_another_kind_makes_no_filter_of_stolen_passwords() {
     assert_eq!(built.status.code(), Some(1), "{said}");
     assert!(said.contains("NTLM") && said.contains("SHA-1") && said.contains("ntlm.txt"), "{said}");
     assert!(!folder.path().join("breach.filter").exists());
+
+    let utf_16 = |mark: &[u8], text: &str| {
+        let pairs = text.encode_utf16().flat_map(u16::to_le_bytes);
+        mark.iter().copied().chain(pairs).collect::<Vec<_>>()
+    };
+    let lines = |line: &str| format!("{line}\n").repeat(40).into_bytes();
+    for (content, words) in [
+        (lines("W6ph5Mm5Pz8GgiULbPgzG37mj9g="), "SHA-1 digests in base64"),
+        (lines("{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g="), "LDAP"),
+        (lines("*2470C0C06DEE42FD1618BB99005ADCA2EC9D1E19"), "MySQL"),
+        (lines("ada@user.com:correct horse"), "leave only the passwords"),
+        (utf_16(b"\xff\xfe", "password\r\nletmein\r\n"), "iconv"),
+        (utf_16(b"", &"password\r\nletmein\r\n".repeat(9)), "iconv"),
+        (b"\x1f\x8b\x08\0".to_vec(), "gzip"),
+        (b"PK\x03\x04".to_vec(), "zip archive"),
+        (b"<!DOCTYPE html>\n<html>\n".to_vec(), "web page"),
+        (Vec::new(), "contains no password"),
+    ] {
+        std::fs::write(&list, content).unwrap();
+        let built = run(Command::new(env!("CARGO_BIN_EXE_tessera"))
+            .current_dir(folder.path())
+            .args(["breach", "build", "ntlm.txt"]));
+        let said = text(&built.stderr);
+        assert!(built.status.code() == Some(1) && said.contains(words), "{words}: {said}");
+        assert!(!folder.path().join("breach.filter").exists());
+    }
 }
 
 /// The client for a mail server needs a runtime, which a command that only reads settings may not have.

@@ -359,7 +359,7 @@ async fn a_start_waits_for_another_migration_and_can_be_stopped() {
 async fn only_the_owner_can_read_a_database_file() {
     let server = Server::setup().on(TestDatabase::create(Kind::Sqlite).await).start().await;
     server.person("first").await;
-    for suffix in ["", "-wal", "-shm"] {
+    for suffix in ["", "-wal", "-shm", "-lock"] {
         let file = format!("{}{suffix}", server.database.file().display());
         let mode = std::fs::metadata(&file).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{file}");

@@ -217,3 +217,30 @@ async fn one_address_has_at_most_half_of_the_places() {
         assert!(arrived(&elsewhere).is_some(), "a connection from elsewhere was closed");
     }
 }
+
+/// There are more callers who begin a handshake of TLS and send nothing more than there are places. They give way like
+/// slow requests, and those that stay are disconnected at the deadline.
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_handshakes_give_way_and_end_at_the_deadline() {
+    let folder = crate::once::project().join("tests/it/support/tls");
+    let setup = Server::setup().with_shell_limits("ulimit -n 300");
+    let setup = setup.set("TLS_CERT", folder.join("first.crt").display());
+    let server = setup.set("TLS_KEY", folder.join("first.key").display()).start().await;
+    for begin in [&[][..], &[22, 3, 1, 0, 200, 1, 0]] {
+        let mut streams = Vec::new();
+        for last in (1..=3).cycle().take(240) {
+            let Some(mut stream) = connect_from(last, server.address).await else { break };
+            let _ = stream.write_all(begin);
+            streams.push(stream);
+        }
+        for _ in 0..3 {
+            let live = server.get("/health/live").header("connection", "close").send();
+            let live = tokio::time::timeout(Duration::from_secs(20), live).await;
+            live.expect("silent handshakes lock others out").expect_status(200);
+        }
+        eventually("every handshake ends", async || {
+            streams.iter().all(|stream| arrived(stream).is_none())
+        })
+        .await;
+    }
+}

@@ -1,5 +1,6 @@
 //! Load tests and long races. `scripts/test --all` runs them on both databases.
 
+mod behind;
 mod commits;
 mod connections;
 mod crash;
@@ -10,3 +11,5 @@ mod once;
 mod races;
 mod replicas;
 mod sign_ins;
+mod slow_readers;
+mod snapshots;

@@ -24,7 +24,7 @@ impl Server {
             }
         }
         let (cheapest, dearest) = (costs.iter().min().unwrap(), costs.iter().max().unwrap());
-        assert!(*cheapest > 10, "the hashing is too cheap to measure: {costs:?}");
+        assert!(*cheapest > 4, "the hashing is too cheap to measure: {costs:?}");
         assert!(dearest * 2 < cheapest * 3, "{costs:?}");
     }
 }

@@ -6,8 +6,10 @@ mod contract;
 mod database;
 mod mail;
 mod proxy;
+mod relay;
 mod server;
 mod token;
+pub(crate) mod upstream;
 mod wait;
 
 pub(crate) use answer::{Answer, Request};
@@ -16,6 +18,7 @@ pub(crate) use contract::operations;
 pub(crate) use database::{Kind, TestDatabase};
 pub(crate) use mail::{Letter, MailServer, free_port};
 pub(crate) use proxy::Proxy;
+pub(crate) use relay::{Keys, Relay};
 pub(crate) use server::{Clock, Server, Setup, command};
 pub(crate) use token::{Forgery, SECRET, claims_of, header_of, kid_of, refresh_key};
 pub(crate) use wait::{awaited, eventually};

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,8 +15,12 @@ use super::wait::Waiting;
 use super::{Kind, Request, TestDatabase, awaited};
 
 /// Returns the binary as a command in a folder, without the environment of this process.
-pub(crate) fn command(folder: &std::path::Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tessera"));
+pub(crate) fn command(folder: &Path) -> Command {
+    command_of(env!("CARGO_BIN_EXE_tessera").as_ref(), folder)
+}
+
+fn command_of(binary: &Path, folder: &Path) -> Command {
+    let mut command = Command::new(binary);
     command.current_dir(folder).env_clear().env("PATH", "/usr/bin:/bin").stdin(Stdio::null());
     command
 }
@@ -28,6 +33,8 @@ pub(crate) struct Setup {
     dev: bool,
     limits: Option<&'static str>,
     clock: Option<Clock>,
+    binary: PathBuf,
+    files: Vec<(String, String)>,
 }
 
 /// The clock of servers, which a test can move while they run.
@@ -56,13 +63,16 @@ impl Clock {
 impl Clock {
     /// Moves the clock forward.
     pub(crate) fn advance(&self, time: Duration) {
-        let ahead = std::fs::read_to_string(self.path()).unwrap();
-        let millis = i64::try_from(time.as_millis()).unwrap();
-        self.set(ahead.parse::<i64>().unwrap() + millis);
+        self.set(self.ahead() + i64::try_from(time.as_millis()).unwrap());
+    }
+
+    /// The number of milliseconds by which this clock is ahead of the true time.
+    pub(crate) fn ahead(&self) -> i64 {
+        std::fs::read_to_string(self.path()).unwrap().parse().unwrap()
     }
 
     /// The file that a development server reads (`TESSERA_CLOCK_FILE`).
-    pub(crate) fn path(&self) -> &std::path::Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 }
@@ -70,6 +80,12 @@ impl Clock {
 impl Setup {
     pub(crate) fn set(mut self, name: &str, value: impl ToString) -> Self {
         self.settings.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    /// Writes a file into the folder in which the server starts.
+    pub(crate) fn file(mut self, name: &str, text: impl ToString) -> Self {
+        self.files.push((name.to_owned(), text.to_string()));
         self
     }
 
@@ -97,6 +113,12 @@ impl Setup {
         self
     }
 
+    /// Starts another binary, such as another release.
+    pub(crate) fn binary(mut self, binary: PathBuf) -> Self {
+        self.binary = binary;
+        self
+    }
+
     /// A shell runs this first, for example `ulimit`.
     pub(crate) fn with_shell_limits(mut self, limits: &'static str) -> Self {
         self.limits = Some(limits);
@@ -105,6 +127,9 @@ impl Setup {
 
     pub(crate) async fn start(self) -> Server {
         let folder = tempfile::tempdir().unwrap();
+        for (name, text) in &self.files {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
         let database = match self.database {
             Some(database) => database,
             None => TestDatabase::prepared(Kind::from_environment()).await,
@@ -114,17 +139,17 @@ impl Setup {
                 let mut limited = Command::new("/bin/sh");
                 limited
                     .args(["-c", &format!("{limits}; exec \"$0\" \"$@\"")])
-                    .arg(env!("CARGO_BIN_EXE_tessera"))
+                    .arg(&self.binary)
                     .current_dir(folder.path())
                     .env_clear()
                     .env("PATH", "/usr/bin:/bin")
                     .stdin(Stdio::null());
                 limited
             }
-            None => command(folder.path()),
+            None => command_of(&self.binary, folder.path()),
         };
         command.arg("serve");
-        if !self.settings.iter().any(|(name, _)| name == "PORT") {
+        if !self.settings.iter().any(|(name, _)| ["PORT", "LISTEN"].contains(&name.as_str())) {
             command.arg("--port=0");
         }
         let clock = self.clock.unwrap_or_else(|| database.clock().clone());
@@ -134,6 +159,8 @@ impl Setup {
         command
             // Tests make more attempts than users do. Tests of limits turn this on.
             .env("RATE_LIMIT", "off")
+            // Several tests share a PostgreSQL server, which allows 100 connections.
+            .env("DATABASE_CONNECTIONS", "8")
             .env("APP_SECRET", SECRET)
             .env("DATABASE_URL", self.url.as_deref().unwrap_or(database.url()))
             .envs(self.settings)
@@ -149,9 +176,9 @@ impl Setup {
             }
         });
         let waiting = Waiting::begin();
-        let address = loop {
-            if let Some(line) = log.objects().iter().find(|line| line["message"] == "listening") {
-                break line["address"].as_str().unwrap().parse().unwrap();
+        let (address, has_tls) = loop {
+            if let Some(listening) = log.objects().iter().find_map(listening) {
+                break listening;
             }
             if let Some(status) = child.try_wait().unwrap() {
                 // Its last line has the reason.
@@ -163,16 +190,25 @@ impl Setup {
         let client = reqwest::Client::builder()
             .timeout(Duration::from_secs(60))
             .redirect(reqwest::redirect::Policy::none())
+            // Tests of certificates have clients of their own.
+            .tls_danger_accept_invalid_certs(has_tls)
             .build()
             .unwrap();
-        Server { child, address, client, database, log, folder, clock, dev: self.dev }
+        Server { child, address, has_tls, client, database, log, folder, clock, dev: self.dev }
     }
+}
+
+/// The address in a log line that says that the server listens on a port, and whether the port speaks TLS.
+fn listening(line: &Value) -> Option<(SocketAddr, bool)> {
+    (line["message"] == "listening").then_some(())?;
+    Some((line["address"].as_str()?.parse().ok()?, line["tls"] == true))
 }
 
 /// A running server. It is killed at the end of its test.
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
+    has_tls: bool,
     client: reqwest::Client,
     pub(crate) database: TestDatabase,
     pub(crate) log: Log,
@@ -190,6 +226,8 @@ impl Server {
             dev: true,
             limits: None,
             clock: None,
+            binary: env!("CARGO_BIN_EXE_tessera").into(),
+            files: Vec::new(),
         }
     }
 
@@ -198,7 +236,7 @@ impl Server {
         Self::setup().start().await
     }
 
-    pub(crate) fn folder(&self) -> &std::path::Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
@@ -219,6 +257,15 @@ impl Server {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         self.database.clone()
+    }
+
+    /// Sends SIGHUP, and waits until the server has read its files again.
+    pub(crate) async fn hang_up(&self) {
+        let read = "certificates, templates and the log filter were read again";
+        let before = self.log.text().matches(read).count();
+        self.signal("-HUP");
+        let is_done = async || self.log.text().matches(read).count() > before;
+        super::eventually("the server has read its files again", is_done).await;
     }
 
     /// Sends SIGTERM.
@@ -270,7 +317,8 @@ impl Server {
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        let scheme = if self.has_tls { "https" } else { "http" };
+        format!("{scheme}://{}{path}", self.address)
     }
 
     pub(crate) fn request(&self, method: &str, path: &str) -> Request {

@@ -10,13 +10,16 @@ mod store;
 pub(crate) use guess::Guesses;
 pub(crate) use store::{Selection, lock, owner};
 
-pub use secret::{Digest, Presented, Secret};
+pub(crate) use secret::CLIENT_SECRET;
+pub use secret::{Digest, OfClient, Presented, Secret};
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use entity::api_token::Model;
 use entity::{ApiTokenId, PrincipalId, UserId};
 use sea_orm::{ConnectionTrait, SqlErr};
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use self::jobs::Uses;
@@ -108,6 +111,20 @@ pub struct State {
     cache: Cache<Digest, Arc<ApiToken>>,
     guesses: Guesses,
     uses: Uses,
+    /// Counts the changes of tokens and services that this replica knows of.
+    changes: watch::Sender<u64>,
+}
+
+impl State {
+    /// See [`Cache::looked_up`].
+    pub(crate) fn looked_up(&self) -> [u64; 2] {
+        self.cache.looked_up()
+    }
+
+    /// Returns the signal that a token or a service was changed.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
 }
 
 /// Returns the API token of a secret and its owner, if the token is accepted now. Refuses an address that sent too many
@@ -369,6 +386,20 @@ pub(crate) async fn some_of(
     Ok((rows.into_iter().map(ApiToken::try_from).collect::<Result<_>>()?, next))
 }
 
+/// Returns the owners of some API tokens, and the names or the beginnings by which people recognise the tokens. Deleted ones
+/// are left out.
+///
+/// # Errors
+///
+/// If the database does not answer.
+pub async fn labels(
+    app: &App,
+    ids: Vec<ApiTokenId>,
+) -> Result<HashMap<ApiTokenId, (PrincipalId, String)>> {
+    let found = store::labels(app.database.reader(), ids).await?;
+    Ok(found.into_iter().map(|(id, owner, label)| (id, (owner, label))).collect())
+}
+
 /// Clears the cache of API tokens, because some were changed.
 ///
 /// # Errors
@@ -376,6 +407,7 @@ pub(crate) async fn some_of(
 /// This never fails.
 pub(crate) async fn forget(app: &App) -> Result<()> {
     app.api_token.cache.forget_all();
+    app.api_token.changes.send_modify(|changes| *changes += 1);
     Ok(())
 }
 

@@ -9,12 +9,18 @@ use std::str::FromStr;
 
 use aws_lc_rs::digest::{SHA256, digest};
 
+use crate::access::grant;
 use crate::base::config::secret::guessable;
+use crate::base::error::TokenRefusal;
 use crate::base::hex::hex;
 use crate::base::random;
 
 const PREFIX: &str = "tsr_";
 const BODY: usize = 43;
+
+/// The beginning of the secret of a client.
+pub(crate) const CLIENT_SECRET: &str = "tsr_cs_";
+
 const CHECKSUM: usize = 6;
 
 /// The allowed lengths of a secret that was made elsewhere, in characters.
@@ -27,12 +33,45 @@ pub enum Presented<'a> {
     ApiToken(&'a str),
     /// A JWT.
     Jwt(&'a str),
+    /// Something that belongs to a client of the provider, which no operation of users and services accepts.
+    OfClient(OfClient),
+}
+
+/// A secret or a token of a client, recognised by its beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OfClient {
+    /// The secret of a client.
+    Secret,
+    /// The refresh token of a client.
+    RefreshToken,
+}
+
+impl OfClient {
+    /// The beginnings. Those of API tokens are different, because letters and digits follow `tsr_` there.
+    pub const PREFIXES: [(&'static str, Self); 2] =
+        [(CLIENT_SECRET, Self::Secret), (grant::client::PREFIX, Self::RefreshToken)];
+
+    fn of(token: &str) -> Option<Self> {
+        let mut kinds = Self::PREFIXES.into_iter();
+        kinds.find_map(|(prefix, kind)| token.starts_with(prefix).then_some(kind))
+    }
+
+    /// The reason why it is refused wherever a token of a user or a service is expected.
+    pub fn refusal(self) -> TokenRefusal {
+        match self {
+            Self::Secret => TokenRefusal::CLIENT_SECRET,
+            Self::RefreshToken => TokenRefusal::CLIENT_REFRESH_TOKEN,
+        }
+    }
 }
 
 impl<'a> Presented<'a> {
-    /// Classifies a token: an API token begins with `tsr_` or has no dot. Anything else is treated as a JWT.
+    /// Classifies a token. What belongs to a client begins with `tsr_cs_` or `tsr_gr_`. An API token begins with
+    /// `tsr_` or has no dot. Anything else is treated as a JWT.
     pub fn of(token: &'a str) -> Self {
-        if token.starts_with(PREFIX) || !token.contains('.') {
+        if let Some(kind) = OfClient::of(token) {
+            Self::OfClient(kind)
+        } else if token.starts_with(PREFIX) || !token.contains('.') {
             Self::ApiToken(token)
         } else {
             Self::Jwt(token)
@@ -129,7 +168,24 @@ fn checksum(body: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::Secret;
+    use super::{OfClient, Presented, Secret};
+
+    #[test]
+    fn what_belongs_to_a_client_is_no_api_token() {
+        for (prefix, kind) in OfClient::PREFIXES {
+            for rest in ["", "x", "a.b.c", &"a".repeat(49)] {
+                let text = format!("{prefix}{rest}");
+                assert!(
+                    matches!(Presented::of(&text), Presented::OfClient(found) if found == kind)
+                );
+                assert!(text.parse::<Secret>().is_err(), "{text}");
+            }
+        }
+        let made = Secret::make();
+        assert!(matches!(Presented::of(made.expose()), Presented::ApiToken(_)));
+        assert!(matches!(Presented::of("a.b.c"), Presented::Jwt(_)));
+        assert!(matches!(Presented::of("tsr_cs"), Presented::ApiToken(_)));
+    }
 
     #[test]
     fn a_secret_is_parsed_and_one_with_a_typing_error_is_refused() {

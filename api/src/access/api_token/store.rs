@@ -63,6 +63,20 @@ pub(crate) async fn owner(
     Ok(rows::one(selection.find(), connection).await?.as_ref().and_then(owner_of))
 }
 
+/// The owners of some API tokens, and how people recognise the tokens: by their names, or by the beginnings of their
+/// secrets.
+pub(super) async fn labels(
+    connection: &impl ConnectionTrait,
+    ids: Vec<ApiTokenId>,
+) -> Result<Vec<(ApiTokenId, PrincipalId, String)>, DbErr> {
+    let rows = rows::all(Entity::find().filter(Column::Id.is_in(ids)), connection).await?;
+    let label = |row: Model| {
+        let owner = owner_of(&row)?;
+        Some((row.id, owner, row.name.unwrap_or_else(|| format!("{}…", row.prefix))))
+    };
+    Ok(rows.into_iter().filter_map(label).collect())
+}
+
 fn owner_of(row: &Model) -> Option<PrincipalId> {
     let service = row.service_id.map(PrincipalId::Service);
     row.user_id.map(PrincipalId::User).or(service)

@@ -5,19 +5,19 @@ use std::borrow::Cow;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use percent_encoding::percent_decode_str;
-use poem::http::{HeaderMap, HeaderName, header};
+use poem::http::{HeaderMap, HeaderName, HeaderValue, header};
 use poem::{FromRequest, Request, RequestBody};
 use poem_openapi::registry::{MetaOAuthFlow, MetaOAuthFlows, MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use tessera_verify::poem::bearer;
 use tessera_verify::{Claims, Refusal, TokenKind};
 
-use crate::access::api_token::{self, Presented};
+use crate::access::api_token::{self, OfClient, Presented};
 use crate::access::caller::{Caller, Superuser, UserCaller, Viewer};
 use crate::access::session::{self, Device};
 use crate::app::App;
 use crate::base::claims::{session_of, user_of};
-use crate::base::error::{Code, Error, Result, TokenRefusal};
+use crate::base::error::{Code, Error, Face, Result};
 use crate::base::request_context::{CallerIds, note_caller};
 use crate::http::app;
 use crate::http::cookie::{self, Cookies};
@@ -41,27 +41,37 @@ const API_TOKEN_HEADERS: [HeaderName; 2] =
 pub(crate) struct Operator;
 
 /// The credential in a request.
-enum Credential<'a> {
+pub(crate) enum Credential<'a> {
+    /// A JWT in a header.
     Jwt(&'a str),
+    /// The secret of an API token.
     ApiToken(&'a str),
+    /// A credential of an application, which is not accepted as a token.
+    OfClient(OfClient),
+    /// A JWT in a cookie.
     Cookie(&'a str),
 }
 
 impl<'a> Credential<'a> {
     /// Returns the credential. A header takes precedence over cookies, because browsers add those by themselves.
-    fn of(app: &App, request: &'a Request) -> Option<Self> {
+    pub(crate) fn of(app: &App, request: &'a Request) -> Option<Self> {
         let headers = request.headers();
         if headers.contains_key(header::AUTHORIZATION) {
             let token = bearer(request.headers())?;
             return Some(match Presented::of(token) {
                 Presented::ApiToken(secret) => Credential::ApiToken(secret),
                 Presented::Jwt(token) => Credential::Jwt(token),
+                Presented::OfClient(kind) => Credential::OfClient(kind),
             });
         }
         if let Some(name) = API_TOKEN_HEADERS.iter().find(|name| headers.contains_key(*name)) {
             let mut values = headers.get_all(name).iter();
             let (value, None) = (values.next()?, values.next()) else { return None };
-            return value.to_str().ok().map(|value| Credential::ApiToken(value.trim()));
+            let value = value.to_str().ok()?.trim();
+            return Some(match Presented::of(value) {
+                Presented::OfClient(kind) => Credential::OfClient(kind),
+                Presented::ApiToken(_) | Presented::Jwt(_) => Credential::ApiToken(value),
+            });
         }
         cookie::token(app, headers).map(Credential::Cookie)
     }
@@ -75,6 +85,9 @@ impl Caller {
         }
         let (token, in_cookie) = match Credential::of(app, request).ok_or(Code::Unauthorized)? {
             Credential::ApiToken(secret) => return of_api_token(app, secret).await,
+            Credential::OfClient(kind) => {
+                return Err(Error::token(Code::Unauthorized, kind.refusal()));
+            }
             Credential::Jwt(token) => (token, false),
             Credential::Cookie(token) => (token, true),
         };
@@ -90,7 +103,12 @@ impl Caller {
     }
 }
 
-async fn of_api_token(app: &App, secret: &str) -> Result<Caller> {
+/// The caller with an API token.
+///
+/// # Errors
+///
+/// Like [`api_token::authenticate`].
+pub(crate) async fn of_api_token(app: &App, secret: &str) -> Result<Caller> {
     let (token, principal) = api_token::authenticate(app, secret).await?;
     let (user, token_id) = (Some(principal.id().uuid()), Some(token.id.0));
     note_caller(CallerIds { user, session: None, token: token_id });
@@ -103,15 +121,30 @@ pub(crate) struct OauthCaller(pub(crate) Caller);
 
 impl OauthCaller {
     async fn from_request(request: &Request) -> Result<Self> {
-        let Some((name, secret)) = basic(request.headers()) else {
+        if !uses_basic(request.headers()) {
             return Caller::from_request(request).await.map(Self);
-        };
-        let caller = of_api_token(app(request)?, &secret).await?;
-        match &caller {
-            Caller::ApiToken { principal, .. } if principal.name() == name => Ok(Self(caller)),
-            _ => Err(Error::token(Code::Unauthorized, TokenRefusal::API_TOKEN_UNKNOWN)),
+        }
+        let refused = || Error::from(Code::InvalidClient).with_face(Face::Oauth);
+        let Some((name, secret)) = basic(request.headers()) else { return Err(refused()) };
+        match of_api_token(app(request)?, &secret).await {
+            Ok(caller) if caller.principal().is_some_and(|owner| owner.name() == name) => {
+                Ok(Self(caller))
+            }
+            Ok(_) => Err(refused()),
+            Err(error) if error.code() == Code::Unauthorized => Err(refused()),
+            Err(error) => Err(error),
         }
     }
+}
+
+/// Returns true if a header `Authorization` has the scheme Basic, whatever follows it.
+fn uses_basic(headers: &HeaderMap) -> bool {
+    let is_basic = |value: &HeaderValue| {
+        let value = value.as_bytes();
+        value.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"basic"))
+            && value.get(5).is_none_or(|byte| *byte == b' ')
+    };
+    headers.get_all(header::AUTHORIZATION).iter().any(is_basic)
 }
 
 /// The name and the secret in the header `Authorization`, if its scheme is Basic. Clients may encode both for a URL
@@ -127,6 +160,30 @@ fn basic(headers: &HeaderMap) -> Option<(String, String)> {
     let (name, secret) = pair.split_once(':')?;
     let decoded = |text| percent_decode_str(text).decode_utf8().ok().map(Cow::into_owned);
     Some((decoded(name)?, decoded(secret)?))
+}
+
+/// The holder of an API token, for operations that check the token again while they answer. Other credentials are
+/// refused.
+pub(crate) struct ApiTokenHolder {
+    /// The caller.
+    pub(crate) caller: Caller,
+    /// The secret of the token.
+    pub(crate) secret: String,
+}
+
+impl ApiTokenHolder {
+    async fn from_request(request: &Request) -> Result<Self> {
+        let app = app(request)?;
+        match Credential::of(app, request) {
+            Some(Credential::ApiToken(secret)) => {
+                Ok(Self { caller: of_api_token(app, secret).await?, secret: secret.to_owned() })
+            }
+            Some(Credential::Jwt(_)) => {
+                Err(Error::token(Code::Unauthorized, Refusal::TypeMismatch))
+            }
+            _ => Err(Code::Unauthorized.into()),
+        }
+    }
 }
 
 impl UserCaller {
@@ -276,6 +333,7 @@ secured!(UserCaller, EVERY_SCHEME);
 secured!(Superuser, EVERY_SCHEME);
 secured!(Viewer, EVERY_SCHEME);
 secured!(SessionCaller, [PASSWORD_SCHEME, BEARER_SCHEME, COOKIE_SCHEME]);
+secured!(ApiTokenHolder, [BEARER_SCHEME, API_KEY_SCHEME]);
 secured!(CookieHolder, [COOKIE_SCHEME]);
 secured!(TokenHolder, [PASSWORD_SCHEME, BEARER_SCHEME]);
 

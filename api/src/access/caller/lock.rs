@@ -118,7 +118,7 @@ impl Caller {
     pub(crate) async fn move_on(&self, transaction: &DatabaseTransaction) -> Result<()> {
         match self {
             Self::Browser { session, next_id: Some(next), .. } => {
-                session::browser::rename(transaction, *session, next).await
+                session::browser::move_on(transaction, *session, next).await
             }
             _ => Ok(()),
         }

@@ -70,6 +70,11 @@ impl UserCaller {
         self.caller.session()
     }
 
+    /// Returns true for a browser on the pages.
+    pub fn is_browser(&self) -> bool {
+        matches!(self.caller, Caller::Browser { .. })
+    }
+
     /// The claims of the access token, if it was in a cookie.
     pub fn claims_in_cookie(&self) -> Option<&Claims> {
         match &self.caller {

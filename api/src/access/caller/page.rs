@@ -17,6 +17,7 @@ use crate::base::scope::Scope;
 use crate::http::browser_request::{
     BrowserRequest, check_form, in_query, known_id, page_of_form, refuse,
 };
+use crate::http::destination::Destination;
 use crate::http::flow::Flow;
 use crate::http::page::Frame;
 
@@ -56,10 +57,20 @@ impl PageRequest {
         if is_new {
             browser.change_id(&id);
         }
-        browser.take_flash(request.headers());
         let mut page = Self { signed_in, browser };
+        page.speak_to_reader();
+        page.browser.take_flash(request.headers());
         page.show();
         Ok(page)
+    }
+
+    /// Chooses the language of the user who is signed in, if they have one.
+    fn speak_to_reader(&mut self) {
+        let language =
+            self.signed_in.as_ref().and_then(|known| known.user.profile.language.clone());
+        if let Some(language) = language {
+            self.speak(language.as_str());
+        }
     }
 
     /// Lets pages show the user who is signed in.
@@ -85,6 +96,18 @@ impl PageRequest {
     /// Makes the page part of a flow.
     pub(crate) fn join(&mut self, flow: &Flow) {
         self.browser.join(flow);
+    }
+
+    /// Makes the page part of what its forms lead to in the end: the request of an application, or an application behind
+    /// a gateway. Returns the address that the application expects.
+    pub(crate) fn join_next(&mut self, next: Option<&str>) -> Option<String> {
+        let app = self.app.clone();
+        if let Some(destination) = Destination::of_place(&app, next) {
+            self.browser.lead_to(destination.origin.as_str().to_owned());
+        }
+        let flow = Flow::of_place(&app, next)?;
+        self.browser.join(&flow);
+        flow.login_hint
     }
 
     /// Chooses the first of these languages that the pages have.
@@ -150,6 +173,7 @@ pub(crate) async fn recognise(frame: Frame, headers: &HeaderMap, error: &Error) 
         return frame;
     };
     let mut page = PageRequest { signed_in, browser: BrowserRequest::refused(frame, id) };
+    page.speak_to_reader();
     page.show();
     page.browser.into_frame()
 }

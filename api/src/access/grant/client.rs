@@ -1,21 +1,43 @@
 //! Grants of clients. Each is a row of its own, which a client got for a code, and which lives as a session does.
 
+use std::collections::BTreeSet;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use entity::oauth_grant::Model;
-use entity::{ClientId, GrantId, SessionId, UserId};
+use entity::{ClientId, FederatedIdentityId, GrantId, SessionId, UserId};
 use sea_orm::DatabaseTransaction;
 use tessera_verify::{MAX_LEEWAY, Revocation};
 use uuid::Uuid;
 
-use super::store::{self, Ending};
+use super::store::{self, Ended, Ending};
 use super::{Grant, Issuer, RefreshToken, Worth, worth};
 use crate::app::App;
 use crate::base::clock::Timestamp;
 use crate::base::error::Result;
-use crate::platform::key::MAX_CLIENT_LIFE;
-use crate::platform::revocation::Reason;
+use crate::base::scope::Scopes;
+use crate::platform::audit::{Act, Actor, Entry};
+use crate::platform::revocation::{GRACE, MAX_CLIENT_LIFE, Reason};
 use crate::platform::unit_of_work::UnitOfWork;
+
+/// The maximum number of live grants of a user for one client.
+const MAX_LIVE: usize = 50;
+
+/// The maximum number of these that began in one session. So the thief of a session ends few grants of others.
+const MAX_OF_SESSION: usize = 20;
+
+/// The maximum number of grants that are read to find those that are too many. A release without a maximum may have left
+/// more.
+const MAX_READ: u64 = 200;
+
+/// The maximum number of clients, with the scopes of their grants, that a user sees.
+const MAX_LISTED: u64 = 1000;
+
+/// The maximum number of grants that end at once and are revoked one by one.
+const MAX_ALONE: usize = 1000;
+
+/// The number of sessions that one statement names. Databases limit the number of parameters.
+const AT_ONCE: usize = 1000;
 
 /// The beginning of a client's refresh token, by which secret scanners recognise it.
 pub(crate) const PREFIX: &str = "tsr_gr_";
@@ -98,8 +120,24 @@ pub(crate) async fn open(transaction: &DatabaseTransaction, row: Model) -> Resul
     Ok(store::insert_of_client(transaction, row).await?)
 }
 
-/// Decides about a refresh token of a client, by the same rules as that of a session. The second value is the grant's
-/// row.
+/// Locks the row of a grant until the transaction ends, if it exists.
+///
+/// # Errors
+///
+/// If the database does not answer.
+pub(crate) async fn lock(
+    transaction: &DatabaseTransaction,
+    grant: GrantId,
+) -> Result<Option<Model>> {
+    Ok(store::lock_of_client(transaction, grant).await?)
+}
+
+/// Decides about a refresh token of a client from the row of its grant, by the same rules as that of a session.
+pub(crate) fn judge(app: &App, row: &Model, token: &ClientToken, now: Timestamp) -> Worth {
+    worth(&Grant::from(row), &token.within(row), now, app.config.refresh_reuse_leeway)
+}
+
+/// Like [`judge`], with the locked row of the grant. The second value is the row.
 ///
 /// # Errors
 ///
@@ -110,9 +148,8 @@ pub(crate) async fn present(
     token: &ClientToken,
     now: Timestamp,
 ) -> Result<Option<(Worth, Model)>> {
-    let Some(row) = store::lock_of_client(&**work, token.grant).await? else { return Ok(None) };
-    let leeway = app.config.refresh_reuse_leeway;
-    Ok(Some((worth(&Grant::from(&row), &token.within(&row), now, leeway), row)))
+    let Some(row) = lock(work, token.grant).await? else { return Ok(None) };
+    Ok(Some((judge(app, &row, token, now), row)))
 }
 
 /// Moves a locked grant to the next generation. `issued` is the time in the id of its next access token, and `expires`
@@ -150,7 +187,7 @@ fn later(row: &Model, issued: Timestamp) -> Timestamp {
     issued.max(Timestamp::from_millis(row.issued_at.saturating_add(1)))
 }
 
-/// Ends a grant. Returns its row, or `None` if it had ended.
+/// Ends a grant. Returns false if it had ended.
 ///
 /// # Errors
 ///
@@ -160,8 +197,43 @@ pub(crate) async fn end(
     grant: GrantId,
     reason: &Reason,
     now: Timestamp,
-) -> Result<Option<Model>> {
-    Ok(end_some(work, Ending::One(grant), reason, now).await?.pop())
+) -> Result<bool> {
+    Ok(end_some(work, Ending::These(vec![grant]), reason, None, now).await? > 0)
+}
+
+/// Ends the grants of a user for a client that are too many beside a new one. The user is locked. Returns the grants that
+/// ended.
+///
+/// # Errors
+///
+/// If the database refuses.
+pub(crate) async fn end_surplus(
+    work: &mut UnitOfWork<'_>,
+    new: &Model,
+    now: Timestamp,
+) -> Result<Vec<GrantId>> {
+    let others = store::beside(&**work, new, now, MAX_READ).await?;
+    let surplus = surplus(new.session_id, &others);
+    if !surplus.is_empty() {
+        end_some(work, Ending::These(surplus.clone()), &Reason::Surplus, None, now).await?;
+    }
+    Ok(surplus)
+}
+
+/// The grants that are too many beside a new one of a session. `others` begins with those that were used last.
+fn surplus(session: Option<SessionId>, others: &[(GrantId, Option<SessionId>)]) -> Vec<GrantId> {
+    let (mut kept, mut of_session) = (1, 1);
+    let mut surplus = Vec::new();
+    for (grant, its) in others {
+        let is_same = session.is_some() && *its == session;
+        if kept >= MAX_LIVE || is_same && of_session >= MAX_OF_SESSION {
+            surplus.push(*grant);
+            continue;
+        }
+        kept += 1;
+        of_session += usize::from(is_same);
+    }
+    surplus
 }
 
 /// Ends the grants that end with these sessions: all but those that a client got for the time when nobody is signed in.
@@ -175,13 +247,14 @@ pub(crate) async fn end_of_sessions(
     reason: &Reason,
     now: Timestamp,
 ) -> Result<()> {
-    if sessions.is_empty() {
-        return Ok(());
+    for some in sessions.chunks(AT_ONCE) {
+        end_some(work, Ending::OfSessions(some.to_vec()), reason, None, now).await?;
     }
-    end_some(work, Ending::OfSessions(sessions), reason, now).await.map(drop)
+    Ok(())
 }
 
-/// Ends every grant of a user, except those of the session `kept`.
+/// Ends every grant of a user, except those of the session `kept`. `cut_off` is the time up to which the act revokes all
+/// access tokens of the user anyway, if it does.
 ///
 /// # Errors
 ///
@@ -190,10 +263,11 @@ pub(crate) async fn end_of_user(
     work: &mut UnitOfWork<'_>,
     user: UserId,
     kept: Option<SessionId>,
+    cut_off: Option<Timestamp>,
     reason: &Reason,
     now: Timestamp,
 ) -> Result<()> {
-    end_some(work, Ending::OfUser(user, kept), reason, now).await.map(drop)
+    end_some(work, Ending::OfUser(user, kept), reason, cut_off, now).await.map(drop)
 }
 
 /// Ends every grant that a user gave a client. Returns their number.
@@ -208,43 +282,144 @@ pub(crate) async fn end_of_client(
     reason: &Reason,
     now: Timestamp,
 ) -> Result<usize> {
-    Ok(end_some(work, Ending::OfClient(user, client), reason, now).await?.len())
+    end_some(work, Ending::OfClient(user, client), reason, None, now).await
 }
 
-/// The live grants of a user.
+/// Ends the grants of a user that an identity at another provider proved, and that do not end with their session.
+///
+/// # Errors
+///
+/// If the database refuses.
+pub(crate) async fn end_proven_by(
+    work: &mut UnitOfWork<'_>,
+    user: UserId,
+    identity: FederatedIdentityId,
+    reason: &Reason,
+    now: Timestamp,
+) -> Result<()> {
+    end_some(work, Ending::ProvenBy(user, identity), reason, None, now).await.map(drop)
+}
+
+/// Forgets everything that was permitted to clients in the name of a user, because somebody else may have permitted it.
+/// Then a client that asks without a page gets nothing of an account that its owner has taken back.
+///
+/// # Errors
+///
+/// If the database refuses.
+pub(crate) async fn forget_consents(work: &mut UnitOfWork<'_>, user: UserId) -> Result<()> {
+    let forgotten = store::delete_consents(&**work, user).await?;
+    if forgotten > 0 {
+        let entry = Entry::new(Act::ConsentEnd, Actor::anybody()).on_user(user);
+        work.record(entry.with("clients", forgotten));
+    }
+    Ok(())
+}
+
+/// The clients with a live grant of a user, and the scopes of these grants, each with the time of the last use.
 ///
 /// # Errors
 ///
 /// If the database does not answer.
-pub(crate) async fn live_of(app: &App, user: UserId, now: Timestamp) -> Result<Vec<Model>> {
-    Ok(store::live_of_clients(app.database.reader(), user, now).await?)
+pub(crate) async fn live_of(
+    app: &App,
+    user: UserId,
+    now: Timestamp,
+) -> Result<Vec<(ClientId, Scopes, i64)>> {
+    let rows = store::live_of_clients(app.database.reader(), user, now, MAX_LISTED).await?;
+    let parsed = |(client, scopes, used): (_, String, _)| (client, Scopes::parse(&scopes), used);
+    Ok(rows.into_iter().map(parsed).collect())
 }
 
-/// Ends grants, and revokes their access tokens on every replica.
+/// Ends grants, and revokes their access tokens on every replica. Those up to `cut_off` are revoked in another way. Returns
+/// the number of grants that ended.
 async fn end_some(
     work: &mut UnitOfWork<'_>,
     ending: Ending,
     reason: &Reason,
+    cut_off: Option<Timestamp>,
     now: Timestamp,
-) -> Result<Vec<Model>> {
+) -> Result<usize> {
     let ended = store::end_of_clients(&**work, ending, reason, now).await?;
-    let entries: Vec<_> = ended.iter().map(|row| revocation(row, now)).collect();
+    let count = ended.len();
+    let entries = revocations(ended, cut_off, now);
     if !entries.is_empty() {
         work.revoke(entries, reason, now);
     }
-    Ok(ended)
+    Ok(count)
 }
 
-/// The revocation of a grant's access tokens. Verifiers find it by the claim `grant_id`, in the list of sessions.
-fn revocation(row: &Model, now: Timestamp) -> Revocation {
-    let last = now.max(Timestamp::from_millis(row.issued_at));
-    let until = last.plus_seconds(MAX_CLIENT_LIFE + MAX_LEEWAY);
-    Revocation::session(row.id.0, until.seconds())
+/// The revocations of grants that ended. If there are too many, one cut-off for all access tokens of the user replaces
+/// them. So nobody can have so many grants that their end takes too long.
+fn revocations(ended: Vec<Ended>, cut_off: Option<Timestamp>, now: Timestamp) -> Vec<Revocation> {
+    let is_covered = |issued| cut_off.is_some_and(|cut_off| issued <= cut_off);
+    let mut ended: Vec<_> = ended.into_iter().filter(|ended| !is_covered(ended.issued)).collect();
+    let mut entries = Vec::new();
+    if ended.len() > MAX_ALONE {
+        let users: BTreeSet<_> = ended.iter().map(|ended| ended.user.0).collect();
+        let until = now.plus_seconds(MAX_CLIENT_LIFE + MAX_LEEWAY).seconds();
+        let of_user = |user| Revocation::user(user, now.millis().unsigned_abs(), until);
+        entries.extend(users.into_iter().map(of_user));
+        ended.retain(|ended| ended.issued > now);
+    }
+    entries.extend(ended.iter().filter_map(|ended| revocation(ended.id, ended.issued, now)));
+    entries
+}
+
+/// The revocation of a grant's access tokens, of which the newest was issued at a time. Verifiers find it by the claim
+/// `grant_id`, in the list of sessions. `None` if all of them expired more than a day ago.
+pub(crate) fn revocation(grant: GrantId, issued: Timestamp, now: Timestamp) -> Option<Revocation> {
+    let can_be_valid = issued > now.minus_seconds(MAX_CLIENT_LIFE + MAX_LEEWAY + GRACE);
+    let until = now.max(issued).plus_seconds(MAX_CLIENT_LIFE + MAX_LEEWAY);
+    can_be_valid.then(|| Revocation::session(grant.0, until.seconds()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn grants_are_too_many_in_one_session_before_they_are_in_all() {
+        let session = |number: u128| Some(SessionId(Uuid::from_u128(number)));
+        let grants = |count: u128, of: Option<SessionId>| {
+            (0..count).map(move |number| (GrantId(Uuid::from_u128(number)), of))
+        };
+        let found = |of: Option<SessionId>, others: Vec<_>| {
+            surplus(of, &others).into_iter().map(|id| id.0.as_u128()).collect::<Vec<_>>()
+        };
+        assert_eq!(found(session(1), grants(19, session(1)).collect()), [0; 0]);
+        assert_eq!(found(session(1), grants(22, session(1)).collect()), [19, 20, 21]);
+        assert_eq!(found(session(1), grants(49, session(2)).collect()), [0; 0]);
+        assert_eq!(found(session(1), grants(51, session(2)).collect()), [49, 50]);
+        // Grants without a session have none in common.
+        assert_eq!(found(None, grants(50, None).collect()), [49]);
+        // Many new ones of a session leave room for those of others, although these were used earlier.
+        let flood: Vec<_> = grants(40, session(1)).chain(grants(30, session(2))).collect();
+        assert_eq!(found(session(1), flood), (19..40).collect::<Vec<_>>());
+        let both: Vec<_> = grants(40, session(1)).chain(grants(31, session(2))).collect();
+        assert_eq!(found(session(1), both).last(), Some(&30));
+    }
+
+    #[test]
+    fn one_cut_off_replaces_the_revocations_of_very_many_grants() {
+        let now = Timestamp::from_millis(1_000_000_000_000);
+        let grants = |count: u128, issued: Timestamp| {
+            let (user, id) = (UserId(Uuid::from_u128(1)), Uuid::from_u128);
+            (0..count).map(move |number| Ended { id: GrantId(id(number)), user, issued })
+        };
+        let found = |ended: Vec<Ended>, cut_off| {
+            let entries = revocations(ended, cut_off, now);
+            let is_user = |entry: &&Revocation| matches!(entry, Revocation::User { .. });
+            (entries.iter().filter(is_user).count(), entries.len())
+        };
+        assert_eq!(found(grants(1000, now).collect(), None), (0, 1000));
+        assert_eq!(found(grants(1001, now).collect(), None), (1, 1));
+        assert_eq!(found(grants(1001, now).collect(), Some(now)), (0, 0));
+        // Tokens of a clock that was ahead are not covered by a cut-off, and old ones need nothing.
+        let (ahead, old) = (now.plus_seconds(60), now.minus_seconds(200_000));
+        assert_eq!(found(grants(2000, now).chain(grants(3, ahead)).collect(), None), (1, 4));
+        assert_eq!(found(grants(3, ahead).collect(), Some(now)), (0, 3));
+        assert_eq!(found(grants(9, old).collect(), None), (0, 0));
+    }
 
     #[test]
     fn a_token_has_one_spelling() {

@@ -79,7 +79,7 @@ impl<'a> From<&'a Model> for Grant<'a> {
             issuer: Issuer::from(row),
             generation: row.generation.cast_unsigned(),
             rotated_at: Timestamp::from_millis(row.rotated_at),
-            expires_at: Timestamp::from_millis(row.expires_at),
+            expires_at: Timestamp::from_millis(row.expiry()),
             ended_at: row.ended_at.map(Timestamp::from_millis),
         }
     }

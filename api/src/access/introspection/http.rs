@@ -37,6 +37,7 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
 pub(crate) const NOTES: &[(&str, Note)] = &[
     ("revoke_token", Note::RefusesAsOauth(Code::InvalidRequest)),
     ("introspect_token", Note::RefusesAsOauth(Code::InvalidRequest)),
+    ("introspect_token", Note::RefusesAsOauth(Code::InvalidClient)),
 ];
 
 /// The beginning of an API token, as an example in the OpenAPI document.

@@ -46,6 +46,8 @@ pub async fn introspect(app: &App, caller: &Caller, token: &str) -> Result<Optio
     match Presented::of(token) {
         Presented::ApiToken(secret) => of_api_token(app, secret).await,
         Presented::Jwt(token) => of_jwt(app, caller, token).await,
+        // Applications ask at /oauth2/introspect.
+        Presented::OfClient(_) => Ok(None),
     }
 }
 
@@ -120,5 +122,6 @@ pub async fn revoke(app: &App, token: &str, device: Device) -> Result<()> {
     match Presented::of(token) {
         Presented::ApiToken(secret) => api_token::give_up(app, secret).await,
         Presented::Jwt(token) => session::revoke(app, token, device).await,
+        Presented::OfClient(_) => Ok(()),
     }
 }

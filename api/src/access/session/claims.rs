@@ -7,6 +7,7 @@ use entity::session::Model;
 use serde_json::{Map, Value};
 use tessera_verify::{Claims, TokenKind, TokenType};
 
+use super::refresh::known_grant;
 use super::{Tokens, store};
 use crate::access::grant::{Issuer, RefreshToken};
 use crate::app::App;
@@ -15,6 +16,7 @@ use crate::base::clock::{self, Timestamp};
 use crate::base::error::{Code, Error, Result};
 use crate::base::random;
 use crate::base::scope::Scopes;
+use crate::identity::factor::class_of;
 use crate::identity::user;
 use crate::identity::user::source::put_all;
 use crate::platform::revocation;
@@ -126,7 +128,7 @@ pub(super) async fn access_claims(
     let recently = now <= given.plus_seconds(app.config.fresh_token_expires);
     let kind = TokenKind::access(fresh && recently, given.seconds(), scopes.to_string());
     // No token outlives its session.
-    let end = Timestamp::from_millis(row.expires_at).seconds();
+    let end = Timestamp::from_millis(row.expiry()).seconds();
     let exp = now.plus_seconds(app.config.access_token_expires).seconds().min(end);
     // The row keeps the order of its tokens, so that a cut-off covers all earlier ones even if clocks differ.
     let id = random::id_at(Timestamp::from_millis(row.issued_at));
@@ -135,6 +137,8 @@ pub(super) async fn access_claims(
         .with_nbf(now.minus_seconds(VALID_BEFORE).seconds())
         .with_exp(exp)
         .with_sid(row.id.0);
+    let amr: Vec<Value> = row.amr.split(' ').map(Value::from).collect();
+    let claims = claims.with_extra("amr", amr).with_extra("acr", class_of(&row.amr));
     let mapped = mapped_claims(app, row.user_id).await?;
     Ok(mapped.into_iter().fold(claims, |claims, (name, value)| claims.with_extra(name, value)))
 }
@@ -161,28 +165,24 @@ fn refresh_claims(app: &App, row: &Model) -> Result<Claims> {
     Ok(Claims::new(TokenKind::refresh(generation), issuer, row.user_id.0, issuer, id)
         .with_iat(issued)
         .with_nbf(issued)
-        .with_exp(Timestamp::from_millis(row.expires_at).seconds())
+        .with_exp(Timestamp::from_millis(row.expiry()).seconds())
         .with_sid(row.id.0))
 }
 
-/// Returns true if a token belongs to the user of this session. The session must also issue it, now or later, if it is
-/// a refresh token.
-fn is_of(row: &Model, claims: &Claims) -> bool {
-    match RefreshToken::of(claims) {
-        Some(token) => Issuer::from(row).gives(&token),
-        None => row.user_id == user_of(claims),
-    }
-}
-
-/// Returns true if the session in a token exists and the token belongs to it. See [`is_of`].
+/// Returns true if the session in a token exists and the token belongs to it. An access token belongs to the session of
+/// its user; memory can know whose it is. A refresh token belongs to the session that issues it, now or later.
 ///
 /// # Errors
 ///
 /// If the database does not answer.
 pub(crate) async fn is_of_session(app: &App, claims: &Claims) -> Result<bool> {
+    let Some(token) = RefreshToken::of(claims) else {
+        let known = known_grant(app, session_of(claims)).await?;
+        return Ok(known.is_some_and(|known| known.0 == user_of(claims)));
+    };
     let row = store::find(app.database.reader(), session_of(claims)).await?;
-    let is_of = row.as_ref().is_some_and(|row| is_of(row, claims));
-    if row.is_some() && !is_of && claims.token_type() == TokenType::Refresh {
+    let is_of = row.as_ref().is_some_and(|row| Issuer::from(row).gives(&token));
+    if row.is_some() && !is_of {
         warn_of_forgery(claims);
     }
     Ok(is_of)

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use entity::{SessionId, UserId};
+use entity::{FederatedIdentityId, SessionId, UserId};
 use tessera_verify::{Claims, Refusal, Revocation, SigningAlgorithm};
 use uuid::Uuid;
 
@@ -17,7 +17,7 @@ use crate::identity::user;
 use crate::platform::audit::{Act, Entry};
 use crate::platform::rate_limit;
 use crate::platform::revocation::{self, Life, Reason};
-use crate::platform::unit_of_work::UnitOfWork;
+use crate::platform::unit_of_work::{UnitOfWork, revoke_at_once};
 
 /// The number of access tokens of a session that can be revoked alone before the session ends instead. So one sign-in
 /// cannot fill the table or the memory of the servers.
@@ -108,6 +108,29 @@ pub(crate) async fn end_by_id(
     Ok(true)
 }
 
+/// Ends the sessions that identities at another provider proved, and revokes their tokens. With `sid`, only those of that
+/// session there. Returns the sessions that ended, with their users.
+///
+/// # Errors
+///
+/// If the database refuses.
+pub(crate) async fn end_proven_by(
+    app: &App,
+    work: &mut UnitOfWork<'_>,
+    identities: &[FederatedIdentityId],
+    sid: Option<&str>,
+    reason: &Reason,
+) -> Result<Vec<(SessionId, UserId)>> {
+    let now = clock::now();
+    let mut ended = Vec::new();
+    for row in store::of_identities(&**work, identities, sid).await? {
+        if end_by_id(app, work, row.id, reason, None, now).await? {
+            ended.push((row.id, row.user_id));
+        }
+    }
+    Ok(ended)
+}
+
 /// Ends every session of a user, except one if `kept` names it.
 ///
 /// # Errors
@@ -137,7 +160,30 @@ pub(crate) async fn end_others(
 }
 
 /// Ends a session of a user. Returns false if there was none to end.
+///
+/// # Errors
+///
+/// If the database refuses. Then the session continues.
 pub(crate) async fn end(
+    app: &App,
+    user: UserId,
+    session: SessionId,
+    reason: &Reason,
+    device: Device,
+) -> Result<bool> {
+    if end_at_once(app, user, session, reason, device.ip).await? {
+        return Ok(true);
+    }
+    let work = UnitOfWork::begin(app).await?;
+    end_within(app, work, user, session, reason, device).await
+}
+
+/// Like [`end`], in the unit of work of an operation.
+///
+/// # Errors
+///
+/// If the database refuses.
+pub(crate) async fn end_within(
     app: &App,
     mut work: UnitOfWork<'_>,
     user: UserId,
@@ -153,15 +199,34 @@ pub(crate) async fn end(
     let life = Life::read(app, &*work).await?;
     let entries = [life.of_session(session, Timestamp::from_millis(row.issued_at), now)];
     work.revoke(entries, reason, now);
+    work.record(record_of(user, session, reason));
+    work.commit().await?;
+    Ok(true)
+}
+
+/// Ends a session in the usual case, without a round trip in between: no application has a grant of it, its youngest access
+/// token is not ahead of the clock, and no token lives longer than this server knows. Returns false otherwise, or if there
+/// is no such session.
+async fn end_at_once(
+    app: &App,
+    user: UserId,
+    session: SessionId,
+    reason: &Reason,
+    ip: Option<IpAddr>,
+) -> Result<bool> {
+    let (now, life) = (clock::now(), Life::known(app));
+    let change = store::ending(app.database.backend(), session, user, reason, ip, life, now);
+    let revocation = life.of_session(session, now, now);
+    revoke_at_once(app, change, revocation, reason, now, record_of(user, session, reason)).await
+}
+
+fn record_of(user: UserId, session: SessionId, reason: &Reason) -> Entry {
     let act = match reason {
         Reason::Logout => Act::Logout,
         Reason::Revoked => Act::Revoke,
         _ => Act::SessionEnd,
     };
-    let entry = Entry::own(act, user).with("session", session.to_string());
-    work.record(entry);
-    work.commit().await?;
-    Ok(true)
+    Entry::own(act, user).with("session", session.to_string())
 }
 
 /// Ends every session of a token's user.
@@ -211,12 +276,12 @@ pub(crate) async fn end_all(
     let cut_off = kept.as_ref().map_or(now, |row| Timestamp::from_millis(row.issued_at));
     let kept = kept.map(|row| row.id);
     let ended = store::end_all(&**work, user, kept, reason, ip, now).await?;
-    grant::client::end_of_user(work, user, kept, reason, now).await?;
+    let keeps_tokens = kept.is_some() && app.config.front_end.password_change_keeps_tokens;
+    let cut_off = (!keeps_tokens).then_some(cut_off);
+    grant::client::end_of_user(work, user, kept, cut_off, reason, now).await?;
     let life = Life::read(app, &**work).await?;
     let mut entries = life.of_sessions(ended, now);
-    if kept.is_none() || !app.config.front_end.password_change_keeps_tokens {
-        entries.push(life.of_user(user, cut_off));
-    }
+    entries.extend(cut_off.map(|cut_off| life.of_user(user, cut_off)));
     work.revoke(entries, reason, now);
     Ok(())
 }

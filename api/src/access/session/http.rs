@@ -24,6 +24,7 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
         &[
             Code::LoginBadCredentials,
             Code::LoginUserNotVerified,
+            Code::LoginWithProvider,
             Code::UnsupportedMediaType,
             Code::UnprocessableContent,
             Code::TooManyAttempts,
@@ -45,6 +46,7 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
         "confirm_password",
         &[
             Code::LoginBadCredentials,
+            Code::LoginWithProvider,
             Code::Unauthorized,
             Code::UnsupportedMediaType,
             Code::UnprocessableContent,
@@ -57,6 +59,7 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
         &[
             Code::LoginBadCredentials,
             Code::LoginUserNotVerified,
+            Code::LoginWithProvider,
             Code::CsrfTokenMismatch,
             Code::UnsupportedMediaType,
             Code::UnprocessableContent,
@@ -145,7 +148,7 @@ impl Input for RefreshRequest {
 /// The tokens of a session.
 #[derive(Object)]
 #[oai(rename = "Tokens", example)]
-struct TokenResponse {
+pub(crate) struct TokenResponse {
     /// The access token. Send it to protected operations as `Authorization: Bearer …`.
     access_token: String,
     /// Always `bearer`.

@@ -15,7 +15,7 @@ pub(crate) fn start(app: &App, background: &mut Background) {
     background.start(keep_purging(app.clone()));
 }
 
-/// Deletes expired sessions once an hour, for as long as it is polled.
+/// Deletes expired sessions without a live grant once an hour, for as long as it is polled.
 async fn keep_purging(app: App) {
     purge::hourly(&app, "sessions", async |_, connection, max| {
         let before = clock::now().minus_seconds(KEPT_FOR);

@@ -144,12 +144,13 @@ pub async fn count(app: &App) -> Result<u64> {
 }
 
 fn seen_from(current: Option<SessionId>, row: Model) -> Session {
+    let expires = row.expiry();
     let Model {
         id,
         user_id: _,
         created_at,
         auth_time: _,
-        expires_at,
+        expires_at: _,
         generation,
         rotated_at: _,
         ended_at,
@@ -161,13 +162,19 @@ fn seen_from(current: Option<SessionId>, row: Model) -> Session {
         issued_at: _,
         secret: _,
         cuts: _,
+        amr: _,
+        second_at: _,
+        federated_identity_id: _,
+        upstream_sid: _,
+        ends_at: _,
+        proved_at: _,
     } = row;
     let seconds = |millis| Timestamp::from_millis(millis).seconds();
     Session {
         id,
         created: seconds(created_at),
         last_used: seconds(last_used_at),
-        expires: seconds(expires_at),
+        expires: seconds(expires),
         generation,
         ip,
         user_agent,

@@ -3,8 +3,8 @@
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use entity::session::Secret;
-use entity::{SessionId, UserId};
+use entity::session::{Model, Secret};
+use entity::{FederatedIdentityId, SessionId, UserId};
 use sea_orm::DatabaseTransaction;
 
 use super::{browser, store};
@@ -20,18 +20,32 @@ pub(crate) async fn is_live(
     session: SessionId,
     user: UserId,
 ) -> Result<bool> {
+    Ok(live_row(transaction, session, user).await?.is_some())
+}
+
+/// The row of a session, if it belongs to this user and lives. Locks it.
+pub(super) async fn live_row(
+    transaction: &DatabaseTransaction,
+    session: SessionId,
+    user: UserId,
+) -> Result<Option<Model>> {
     let row = store::find_and_lock(transaction, session).await?;
     let now = clock::now().millis();
-    Ok(row
-        .is_some_and(|row| row.user_id == user && row.ended_at.is_none() && !row.has_expired(now)))
+    let lives =
+        |row: &Model| row.user_id == user && row.ended_at.is_none() && !row.has_expired(now);
+    Ok(row.filter(lives))
 }
 
 /// A live session of a browser, for what an application gets in it.
 pub(crate) struct Standing {
-    /// The time when its user last gave the password.
+    /// The time when its user last proved who they are.
     pub(crate) auth_time: Timestamp,
+    /// The methods by which they did, separated by spaces.
+    pub(crate) amr: String,
     /// The time when it ends at the latest, however often it is used.
     pub(crate) until: Timestamp,
+    /// The time when its proof by a provider ends, if the entry of the provider bounds that.
+    pub(crate) proof_ends: Option<Timestamp>,
     secret: Secret,
 }
 
@@ -51,16 +65,21 @@ pub(crate) async fn standing(
     session: SessionId,
     user: UserId,
 ) -> Result<Option<Standing>> {
-    let now = clock::now().millis();
-    let row = store::find_and_lock(transaction, session)
-        .await?
-        .filter(|row| row.user_id == user && row.ended_at.is_none() && !row.has_expired(now));
-    let absolute = browser::limits(app).absolute;
+    let row = live_row(transaction, session, user).await?;
     Ok(row.map(|row| Standing {
         auth_time: Timestamp::from_millis(row.auth_time),
-        until: Timestamp::from_millis(row.created_at).plus_seconds(absolute),
+        until: end_of(app, &row),
+        proof_ends: row.ends_at.map(Timestamp::from_millis),
+        amr: row.amr,
         secret: row.secret,
     }))
+}
+
+/// The time when a browser's session ends at the latest, however often it is used.
+fn end_of(app: &App, row: &Model) -> Timestamp {
+    let absolute = browser::limits(app).absolute;
+    let absolute = Timestamp::from_millis(row.created_at).plus_seconds(absolute);
+    row.ends_at.map_or(absolute, |ends| absolute.min(Timestamp::from_millis(ends)))
 }
 
 /// Returns the time when a browser's session ends at the latest, if its row exists and it was not ended. An idle
@@ -71,8 +90,20 @@ pub(crate) async fn until(
     session: SessionId,
 ) -> Result<Option<Timestamp>> {
     let row = store::find(transaction, session).await?.filter(|row| row.ended_at.is_none());
-    let absolute = browser::limits(app).absolute;
-    Ok(row.map(|row| Timestamp::from_millis(row.created_at).plus_seconds(absolute)))
+    Ok(row.map(|row| end_of(app, &row)))
+}
+
+/// The identities at other providers that proved a session, first or later.
+pub(crate) async fn proven_by(
+    transaction: &DatabaseTransaction,
+    session: SessionId,
+) -> Result<Vec<FederatedIdentityId>> {
+    let row = store::find(transaction, session).await?;
+    let Some(first) = row.and_then(|row| row.federated_identity_id) else { return Ok(Vec::new()) };
+    let mut all = store::later_identities(transaction, session).await?;
+    all.retain(|later| *later != first);
+    all.insert(0, first);
+    Ok(all)
 }
 
 /// The time at which a session began.

@@ -18,10 +18,12 @@ mod store;
 pub(crate) use claims::is_of_session;
 pub use claims::{Audience, expired_token, holder};
 pub use end::logout_all;
-pub(crate) use end::{end, end_all, end_by_id, end_others, revoke_access};
+pub(crate) use end::{
+    end, end_all, end_by_id, end_others, end_proven_by, end_within, revoke_access,
+};
 pub(crate) use list::{Cursor, some_of};
 pub use list::{Ended, Filter, Session, count, list, list_all};
-pub(crate) use live::{Standing, began, is_live, standing, stands, until};
+pub(crate) use live::{Standing, began, is_live, proven_by, standing, stands, until};
 pub(crate) use open::require_ready;
 pub use open::{login, login_with_cookie};
 pub use refresh::{explain_refresh, refresh};
@@ -39,14 +41,15 @@ use tessera_verify::{Claims, MAX_LEEWAY, Refusal, Revocation, TokenKind};
 use self::claims::access_claims;
 use crate::access::grant::Limits;
 use crate::app::App;
+use crate::base::cache::Cache as Recent;
 use crate::base::claims::{session_of, user_of};
 use crate::base::clock::{self, Timestamp};
 use crate::base::config::{Config, ConfigError};
 use crate::base::error::{Code, Error, Result};
-use crate::identity::factor::Authentication;
+use crate::identity::factor::{Authentication, federated};
 use crate::identity::user::source::{self, Source};
 use crate::identity::user::{self, User};
-use crate::platform::audit::{Act, Entry};
+use crate::platform::audit::Act;
 use crate::platform::revocation::{self, Reason};
 use crate::platform::unit_of_work::UnitOfWork;
 
@@ -58,6 +61,10 @@ const MAX_REMEMBERED: usize = 20_000;
 pub struct State {
     /// The time at which it last wrote that a browser's session is in use.
     noted: Cache<SessionId, Timestamp>,
+    /// The sessions of browsers that were read within the last second, by the digest of the cookie.
+    in_browsers: Recent<[u8; 32], Arc<Model>>,
+    /// The same, by their ids.
+    recent: Recent<SessionId, Arc<Model>>,
     /// The users and secrets of grants, which never change.
     grants: Cache<SessionId, Arc<(UserId, Secret)>>,
     /// The claims of access tokens that a setting maps.
@@ -74,7 +81,8 @@ impl State {
         let mapping = source::mapping(&config.provider.access_token_claims)
             .map_err(|fault| ConfigError::new(&format!("ACCESS_TOKEN_CLAIMS: {fault}")))?;
         let (noted, grants) = (Cache::new(MAX_REMEMBERED), Cache::new(MAX_REMEMBERED));
-        Ok(Self { noted, grants, mapping })
+        let (in_browsers, recent) = (Recent::default(), Recent::default());
+        Ok(Self { noted, in_browsers, recent, grants, mapping })
     }
 }
 
@@ -127,23 +135,24 @@ pub async fn freshen(
     let mut work = UnitOfWork::begin(app).await?;
     // As at a sign-in, the password may have been changed or the session ended in the meantime.
     let locked = user::lock(&*work, user).await?.ok_or_else(gone)?;
-    if !locked.user.may_act(&app.config) || !is_live(&work, session, user).await? {
-        return Err(gone());
-    }
+    let row = live::live_row(&work, session, user).await?;
+    let row = row.filter(|_| locked.user.may_act(&app.config)).ok_or_else(gone)?;
     if revocation::is_revoked(app, &*work, claims).await? {
         return Err(gone());
     }
-    if !authentication.holds_for(&locked) {
+    if !authentication.holds_for(&locked) || !authentication.is_linked(&*work, &locked).await? {
         // A sign-in has renewed the hash. A change of the password would have ended the session.
         return Err(Code::ServiceBusy.into());
     }
-    let at = authentication.at();
-    store::authenticate(&*work, session, at).await?;
+    federated::require_no_other(app, &*work, &locked.user, authentication).await?;
+    let at = authentication.made();
+    let proved = open::Proved::of(authentication);
+    let times = (authentication.at(), at);
+    store::authenticate(&*work, &row, &limits(app), times, proved).await?;
     let row = store::find(&*work, session).await?.ok_or_else(gone)?;
     // Made before the commit, so that a later cut-off covers it.
     let access = access_token(app, &row, at, true, &locked.user).await?;
-    let entry = Entry::own(Act::Freshen, user).with("session", session.to_string());
-    work.record(entry);
+    work.record(open::entry_of(Act::Freshen, &row, &authentication.amr()));
     work.commit().await?;
     Ok(access)
 }
@@ -240,9 +249,8 @@ pub(crate) async fn active_user(app: &App, claims: &Claims) -> Result<Option<Arc
 ///
 /// [`Code::Unauthorized`] if it has ended already. If the database does not answer, nothing ends.
 pub async fn logout(app: &App, claims: &Claims, device: Device) -> Result<()> {
-    let work = UnitOfWork::begin(app).await?;
     let (user, session) = (user_of(claims), session_of(claims));
-    if end(app, work, user, session, &Reason::Logout, device).await? {
+    if end(app, user, session, &Reason::Logout, device).await? {
         Ok(())
     } else {
         Err(Error::token(Code::Unauthorized, Refusal::Revoked))
@@ -264,9 +272,8 @@ pub async fn revoke(app: &App, token: &str, device: Device) -> Result<()> {
         if !is_of_session(app, &claims).await? {
             return Ok(());
         }
-        let work = UnitOfWork::begin(app).await?;
         let (user, session) = (user_of(&claims), session_of(&claims));
-        end(app, work, user, session, &Reason::Revoked, device).await?;
+        end(app, user, session, &Reason::Revoked, device).await?;
         return Ok(());
     }
     let until = claims.exp.saturating_add(MAX_LEEWAY);

@@ -1,7 +1,7 @@
 //! Opening a session after a proof of identity, by any method.
 
-use entity::SessionId;
 use entity::session::Model;
+use entity::{FederatedIdentityId, SessionId};
 
 use super::claims::{Audience, tokens};
 use super::{AccessToken, Device, Tokens, access_token, browser, limits, store};
@@ -11,7 +11,7 @@ use crate::base::clock::Timestamp;
 use crate::base::error::{Code, Result};
 use crate::base::random;
 use crate::base::request_context::{CallerIds, note_caller};
-use crate::identity::factor::{self, Authentication};
+use crate::identity::factor::{self, Authentication, federated};
 use crate::identity::user::{self, User};
 use crate::platform::audit::{Act, Entry};
 use crate::platform::revocation;
@@ -95,10 +95,20 @@ pub(super) async fn open(
             authentication = authentication.renew(app, locked).await?;
             continue;
         }
-        if !locked.user.may_act(&app.config) {
+        // An identity at another provider was unlinked in the meantime, so it proves nothing here.
+        if !authentication.is_linked(&*work, &locked).await? {
+            return Err(Code::LoginBadCredentials.into());
+        }
+        let user = &locked.user;
+        let allowed = federated::require_no_other(app, &*work, user, &authentication).await;
+        let code = match allowed {
+            _ if !user.may_act(&app.config) => Some(Code::LoginUserNotVerified),
+            Err(error) => Some(error.code()),
+            Ok(()) => None,
+        };
+        if let Some(code) = code {
             work.rollback().await?;
-            let user = Some(locked.user.id);
-            return Err(factor::refuse(app, user, Code::LoginUserNotVerified).await);
+            return Err(factor::refuse(app, Some(user.id), code).await);
         }
         return insert(app, work, locked.user, &authentication, device, kind).await;
     }
@@ -117,38 +127,47 @@ async fn insert(
         SessionKind::Tokens => limits(app),
         SessionKind::Browser(_) => browser::limits(app),
     };
-    // The session begins with the proof: `auth_time` and the `iat` of its first tokens are the same time.
-    let at = authentication.at();
+    // The session begins when its proof is accepted: that is the `iat` of its first tokens.
+    let at = authentication.made();
     // Later than every cut-off of the user, even if the clock that wrote one was ahead of this one.
     let issued_at = revocation::next_issue(app, &work, user.id, at).await?;
-    let row = new_row(&user, device, at, issued_at, limits);
+    let row = new_row(&user, device, authentication, issued_at, limits);
     let row = store::open(&*work, row).await?;
     if let SessionKind::Browser(digest) = kind {
         store::open_in_browser(&*work, digest, row.id).await?;
     }
-    let entry = Entry::own(Act::Login, user.id).with("session", row.id.to_string());
-    work.record(entry);
-    work.commit().await?;
-    note_caller(CallerIds { user: Some(user.id.0), session: Some(row.id.0), token: None });
     let amr = authentication.amr();
+    work.record(entry_of(Act::Login, &row, &amr));
+    work.commit().await?;
+    app.factor.count_accepted(authentication);
+    note_caller(CallerIds { user: Some(user.id.0), session: Some(row.id.0), token: None });
     tracing::debug!(user.id = %user.id, session.id = %row.id, amr, "a session was opened");
     Ok(Opened { row, user, at })
+}
+
+/// The audit entry of a proof that opened a session, or made it fresh. Without `amr`, it was a password.
+pub(super) fn entry_of(act: Act, row: &Model, amr: &str) -> Entry {
+    let entry = Entry::own(act, row.user_id).with("session", row.id.to_string());
+    if amr == "pwd" { entry } else { entry.with("amr", amr) }
 }
 
 fn new_row(
     user: &User,
     device: Device,
-    at: Timestamp,
+    authentication: &Authentication,
     issued_at: Timestamp,
     limits: Limits,
 ) -> Model {
     let Limits { idle, absolute } = limits;
+    let at = authentication.made();
+    let proved = Proved::of(authentication);
+    let expires = at.plus_seconds(idle.min(absolute)).millis();
     Model {
         id: SessionId(random::id()),
         user_id: user.id,
         created_at: at.millis(),
-        auth_time: at.millis(),
-        expires_at: at.plus_seconds(idle.min(absolute)).millis(),
+        auth_time: authentication.at().millis(),
+        expires_at: proved.ends_at.map_or(expires, |ends| expires.min(ends)),
         generation: 0,
         rotated_at: at.millis(),
         ended_at: None,
@@ -160,5 +179,35 @@ fn new_row(
         issued_at: issued_at.millis(),
         secret: entity::session::Secret(random::bytes::<SECRET_LENGTH>().to_vec()),
         cuts: 0,
+        amr: proved.amr,
+        second_at: proved.second_at,
+        federated_identity_id: proved.identity,
+        upstream_sid: proved.sid,
+        ends_at: proved.ends_at,
+        proved_at: None,
+    }
+}
+
+/// The part of a proof that the row of a session keeps.
+pub(super) struct Proved {
+    pub(super) amr: String,
+    pub(super) second_at: Option<i64>,
+    pub(super) identity: Option<FederatedIdentityId>,
+    pub(super) sid: Option<String>,
+    pub(super) ends_at: Option<i64>,
+}
+
+impl Proved {
+    pub(super) fn of(authentication: &Authentication) -> Self {
+        let provider = authentication.of_provider();
+        let worth = provider.and_then(|proof| proof.worth);
+        let is_second = provider.is_some_and(|proof| proof.is_second);
+        Self {
+            amr: authentication.amr(),
+            second_at: is_second.then(|| authentication.at().millis()),
+            identity: authentication.identity(),
+            sid: provider.and_then(|proof| proof.sid.clone()),
+            ends_at: worth.map(|worth| authentication.made().plus_seconds(worth).millis()),
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The pages for signing in and out.
 
-use minijinja::context;
+use minijinja::{Value, context};
 use poem::http::StatusCode;
 use poem::{Response, handler};
 use serde::Deserialize;
@@ -12,7 +12,6 @@ use crate::app::App;
 use crate::base::config::Registration;
 use crate::base::error::{Code, Error, Result};
 use crate::http::browser_request::{PageQuery, in_query, next_place};
-use crate::http::flow::Flow;
 use crate::http::page::Frame;
 use crate::http::paths::PageRoute;
 use crate::identity::factor::Password;
@@ -60,15 +59,8 @@ fn login_form(mut request: PageRequest, PageQuery(query): PageQuery<LoginQuery>)
     if request.signed_in.is_some() && again.is_none() {
         return request.redirect(next_place(next.as_deref()));
     }
-    let hint = join(&mut request, next.as_deref()).unwrap_or_default();
+    let hint = request.join_next(next.as_deref()).unwrap_or_default();
     form(&request, Typed { email: &hint, next: next.as_deref(), again: again.is_some() }, None)
-}
-
-/// Makes the page part of the flow that it leads back to, if it does. Returns the address that the application expects.
-fn join(request: &mut PageRequest, next: Option<&str>) -> Option<String> {
-    let flow = Flow::of_place(&request.app, next)?;
-    request.join(&flow);
-    flow.login_hint
 }
 
 /// The fields of the form, as they are shown again.
@@ -82,7 +74,7 @@ struct Typed<'a> {
 async fn login(device: Device, sent: Form<SignIn>) -> Response {
     let Form { form: SignIn { email, password, next, again }, mut request, stale } = sent;
     let next = next.as_deref();
-    join(&mut request, next);
+    request.join_next(next);
     let typed = Typed { email: &email, next, again: again.is_some() };
     if let Some(error) = stale {
         // The user has signed in in another window.
@@ -135,7 +127,8 @@ fn form(request: &PageRequest, typed: Typed<'_>, error: Option<&Error>) -> Respo
     let app = &request.app;
     let not_verified = error.is_some_and(|error| error.code() == Code::LoginUserNotVerified);
     let fault = error.map(|error| match error.code() {
-        Code::LoginUserNotVerified => request.text("sign-in-not-verified"),
+        Code::LoginUserNotVerified if app.mail.sends() => request.text("sign-in-not-verified"),
+        Code::LoginUserNotVerified => request.text("not-verified-no-mail"),
         _ => request.message(error),
     });
     let values = context! {
@@ -147,8 +140,27 @@ fn form(request: &PageRequest, typed: Typed<'_>, error: Option<&Error>) -> Respo
         registration => app.config.registration == Registration::Open,
         mails => app.mail.sends(),
         not_verified,
+        providers => providers(app),
+        dev => app.config.dev,
+        ways => onward_with(next, again),
     };
     request.form("login.html", values, error)
+}
+
+/// The other providers, for their buttons.
+pub(crate) fn providers(app: &App) -> Vec<Value> {
+    let upstreams = app.config.federation.upstreams.iter();
+    upstreams
+        .map(|upstream| context! { name => &upstream.name, label => &upstream.label })
+        .collect()
+}
+
+/// The query of the link to a provider, which leads on to the same place.
+pub(crate) fn onward_with(next: Option<&str>, again: bool) -> String {
+    let again = again.then(|| "again=1".to_owned());
+    let next = next.map(|next| format!("next={}", in_query(next)));
+    let parts: Vec<_> = again.into_iter().chain(next).collect();
+    if parts.is_empty() { String::new() } else { format!("?{}", parts.join("&")) }
 }
 
 #[handler]
@@ -160,15 +172,27 @@ async fn logout(device: Device, posted: CheckedForm<SignOut>) -> Response {
         return request.refusal(&request.text("sign-out"), error);
     }
     // Forms that this browser opened before do not work any more.
+    let there = match &request.signed_in {
+        Some(signed_in) => browser::ends_at(&request.app, signed_in).await,
+        None => None,
+    };
     request.change_id(&browser::new_id());
-    request.redirect("login")
+    match there {
+        Some(name) => request.redirect(&format!("logout/with/{name}")),
+        None => request.redirect_with_flash("login", "", "signed-out"),
+    }
 }
 
 #[handler]
 fn home(request: PageRequest) -> poem::Result<Response> {
     let signed_in = request.signed_in()?;
     let mails = request.app.mail.sends();
-    let values = context! { is_verified => signed_in.user.is_verified, mails };
+    let profile = &signed_in.user.profile;
+    let values = context! {
+        is_verified => signed_in.user.is_verified,
+        mails,
+        name => profile.name.as_deref().unwrap_or_default(),
+    };
     Ok(request.page(StatusCode::OK, "home.html", values))
 }
 

@@ -68,8 +68,11 @@ pub async fn refresh(
 }
 
 /// The user and the secret of a session's grant, which never change. A replica remembers those of sessions that it
-/// refreshed, so that a refresh needs one statement.
-async fn known_grant(app: &App, session: SessionId) -> Result<Option<Arc<(UserId, Secret)>>> {
+/// refreshed or introspected, so that a refresh needs one statement and an introspection none.
+pub(super) async fn known_grant(
+    app: &App,
+    session: SessionId,
+) -> Result<Option<Arc<(UserId, Secret)>>> {
     if let Some(known) = app.session.grants.get(&session) {
         return Ok(Some(known));
     }

@@ -1,21 +1,25 @@
 //! The table `session`.
 
+use std::cmp;
 use std::net::IpAddr;
 
 use entity::session::{ActiveModel, Column, Entity, Model};
-use entity::{SessionId, UserId, browser_session};
-use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait, Query};
+use entity::{
+    FederatedIdentityId, SessionId, UserId, browser_session, oauth_grant, session_identity,
+};
+use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait, OnConflict, Query};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IdenStatic,
-    IntoActiveModel, JoinType, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
-    Select, UpdateMany,
+    ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, DbBackend, DbErr, EntityTrait,
+    IdenStatic, IntoActiveModel, JoinType, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+    QueryTrait, Select, Statement, UpdateMany, Value,
 };
 
 use super::Device;
+use super::open::Proved;
 use crate::access::grant::{Limits, next_issue};
 use crate::base::clock::{SKEW, Timestamp};
 use crate::base::database::{delete_some, rows};
-use crate::platform::revocation::Reason;
+use crate::platform::revocation::{Life, Reason};
 
 pub(super) async fn open(connection: &impl ConnectionTrait, row: Model) -> Result<Model, DbErr> {
     row.into_active_model().reset_all().insert(connection).await
@@ -59,8 +63,15 @@ pub(super) async fn of_browser(
         .join(JoinType::InnerJoin, beside)
         .filter(browser_session::Column::Digest.eq(digest))
         .filter(Column::EndedAt.is_null())
-        .filter(Column::ExpiresAt.gt(now.millis()));
+        .filter(has_not_expired(now));
     rows::one(session, connection).await
+}
+
+/// The condition of [`Model::has_expired`], the other way round.
+fn has_not_expired(now: Timestamp) -> Condition {
+    Condition::all()
+        .add(Column::ExpiresAt.gt(now.millis()))
+        .add(Column::EndsAt.is_null().or(Column::EndsAt.gt(now.millis())))
 }
 
 pub(super) async fn find_and_lock(
@@ -86,7 +97,7 @@ pub(super) async fn extend(
         .col_expr(Column::Ip, Expr::value(device.ip.map(|ip| ip.to_string())))
         .col_expr(Column::UserAgent, Expr::value(device.user_agent))
         .filter(Column::Id.eq(id))
-        .filter(Column::ExpiresAt.gt(now.millis()))
+        .filter(has_not_expired(now))
         .exec_with_returning(connection)
         .await?;
     Ok(rows.into_iter().next())
@@ -142,6 +153,41 @@ pub(super) async fn end(
         .exec_with_returning(connection)
         .await?;
     Ok(rows.into_iter().next())
+}
+
+/// Ends a session if no application has a grant that ends with it, its youngest access token is not ahead of the clock, and
+/// no longer lifetime of such tokens is noted.
+///
+/// On PostgreSQL, a statement can wait for a row and then change its newest version, while it reads other rows as they were
+/// when it began. Whatever gives the session a token changes `issued_at`, and whatever gives it a grant changes `cuts`. So
+/// if either changed since the statement began, it does nothing.
+const END: &str = "update session set ended_at = $1, ended_why = $2, ended_ip = $3 \
+    where id = $4 and user_id = $5 and ended_at is null and issued_at <= $1 \
+    and not exists (select 1 from oauth_grant where session_id = $4 and ended_at is null and is_offline = false) \
+    and not exists (select 1 from feed where longest > $6) \
+    and issued_at = (select before.issued_at from session before where before.id = session.id) \
+    and cuts = (select before.cuts from session before where before.id = session.id) \
+    returning id";
+
+/// The statement [`END`].
+pub(super) fn ending(
+    backend: DbBackend,
+    id: SessionId,
+    user: UserId,
+    reason: &Reason,
+    ip: Option<IpAddr>,
+    life: Life,
+    now: Timestamp,
+) -> Statement {
+    let values: [Value; 6] = [
+        now.millis().into(),
+        reason.name().into(),
+        ip.map(|ip| ip.to_string()).into(),
+        id.into(),
+        user.into(),
+        life.seconds().cast_signed().into(),
+    ];
+    Statement::from_sql_and_values(backend, END, values)
 }
 
 /// Locks the sessions of a user that have not ended, in the order of their ids, until the transaction ends. Returns the
@@ -253,7 +299,7 @@ pub(super) async fn count(connection: &impl ConnectionTrait, now: Timestamp) -> 
 }
 
 fn alive(now: Timestamp) -> Select<Entity> {
-    Entity::find().filter(Column::EndedAt.is_null()).filter(Column::ExpiresAt.gt(now.millis()))
+    Entity::find().filter(Column::EndedAt.is_null()).filter(has_not_expired(now))
 }
 
 /// Adds the order, newest first, and the cursor to a query.
@@ -293,29 +339,137 @@ pub(super) async fn find(
     rows::one(Entity::find_by_id(id), connection).await
 }
 
-/// Records that the user of a session gave their password, and gets an access token for it.
+/// Records that the user of a locked session proved again who they are, and gets an access token for it.
+///
+/// A session that a provider proved depends on it from then on: a logout there ends the session. Another provider that
+/// proves it later is noted beside it. The end that the settings of the first one give is not moved by another one.
 pub(super) async fn authenticate(
     connection: &impl ConnectionTrait,
-    id: SessionId,
-    now: Timestamp,
+    row: &Model,
+    limits: &Limits,
+    (at, now): (Timestamp, Timestamp),
+    proved: Proved,
 ) -> Result<(), DbErr> {
-    Entity::update_many()
-        .col_expr(Column::AuthTime, Expr::value(now.millis()))
+    let Proved { amr, second_at, identity, sid, ends_at } = proved;
+    let mut update = Entity::update_many()
+        .col_expr(Column::AuthTime, Expr::value(at.millis()))
         .col_expr(Column::IssuedAt, next_issue(now))
         .col_expr(Column::LastUsedAt, Expr::value(now.millis()))
+        .col_expr(Column::Amr, Expr::value(amr))
+        .col_expr(Column::SecondAt, Expr::value(second_at));
+    if let Some(identity) = identity {
+        let is_first = row.federated_identity_id.is_none_or(|known| known == identity);
+        let ends_at = match (row.ends_at, ends_at) {
+            (Some(before), Some(ends)) if !is_first => Some(cmp::min(before, ends)),
+            (before, None) if !is_first => before,
+            (_, ends) => ends,
+        };
+        let expires_at = limits.expires_at(row.created_at, ends_at, now);
+        update = update
+            .col_expr(Column::EndsAt, Expr::value(ends_at))
+            .col_expr(Column::ExpiresAt, Expr::value(expires_at.millis()));
+        if row.federated_identity_id.is_none() {
+            update = update
+                .col_expr(Column::FederatedIdentityId, Expr::value(identity))
+                .col_expr(Column::UpstreamSid, Expr::value(sid));
+        } else {
+            note_identity(connection, row.id, identity, sid).await?;
+        }
+    }
+    update.filter(Column::Id.eq(row.id)).exec(connection).await.map(drop)
+}
+
+/// Stores the time when the user of a locked session gave the password for the forms of their account. `None` ends that
+/// proof.
+pub(super) async fn prove(
+    connection: &impl ConnectionTrait,
+    id: SessionId,
+    at: Option<Timestamp>,
+) -> Result<(), DbErr> {
+    Entity::update_many()
+        .col_expr(Column::ProvedAt, Expr::value(at.map(Timestamp::millis)))
         .filter(Column::Id.eq(id))
         .exec(connection)
         .await
         .map(drop)
 }
 
-/// Deletes some rows that expired before a time. Returns their number.
+/// Notes that an identity proved a session again. Of each identity, the table keeps the latest session at its provider.
+async fn note_identity(
+    connection: &impl ConnectionTrait,
+    session_id: SessionId,
+    federated_identity_id: FederatedIdentityId,
+    upstream_sid: Option<String>,
+) -> Result<(), DbErr> {
+    use session_identity::Column as C;
+    let row = session_identity::Model { session_id, federated_identity_id, upstream_sid };
+    let latest = OnConflict::columns([C::SessionId, C::FederatedIdentityId])
+        .update_column(C::UpstreamSid)
+        .to_owned();
+    session_identity::Entity::insert(row.into_active_model().reset_all())
+        .on_conflict(latest)
+        .exec_without_returning(connection)
+        .await
+        .map(drop)
+}
+
+/// The sessions that have not ended and that identities at another provider proved, first or later. With `sid`, only
+/// those of that session there.
+pub(super) async fn of_identities(
+    connection: &impl ConnectionTrait,
+    identities: &[FederatedIdentityId],
+    sid: Option<&str>,
+) -> Result<Vec<Model>, DbErr> {
+    use session_identity::Column as C;
+    let identities = || identities.iter().copied();
+    let mut first = Condition::all().add(Column::FederatedIdentityId.is_in(identities()));
+    let mut later = Condition::all().add(C::FederatedIdentityId.is_in(identities()));
+    if let Some(sid) = sid {
+        // A session whose ID token named none is of every session there.
+        first = first.add(Column::UpstreamSid.eq(sid).or(Column::UpstreamSid.is_null()));
+        later = later.add(C::UpstreamSid.eq(sid).or(C::UpstreamSid.is_null()));
+    }
+    let later = Query::select()
+        .column(C::SessionId)
+        .from(session_identity::Entity)
+        .cond_where(later)
+        .to_owned();
+    let query = Entity::find()
+        .filter(Condition::any().add(first).add(Column::Id.in_subquery(later)))
+        .filter(Column::EndedAt.is_null());
+    rows::all(query.order_by_asc(Column::Id), connection).await
+}
+
+/// The identities that proved a session after it began.
+pub(super) async fn later_identities(
+    connection: &impl ConnectionTrait,
+    session: SessionId,
+) -> Result<Vec<FederatedIdentityId>, DbErr> {
+    use session_identity::Column as C;
+    let rows = session_identity::Entity::find().filter(C::SessionId.eq(session));
+    let rows = rows.order_by_asc(C::FederatedIdentityId).all(connection).await?;
+    Ok(rows.into_iter().map(|row| row.federated_identity_id).collect())
+}
+
+/// Deletes some rows that expired before a time. Returns their number. A row with a grant that ends with it stays until
+/// the grant has expired too: an idle browser ends no grant.
 pub(super) async fn delete_expired_before(
     connection: &impl ConnectionTrait,
     time: Timestamp,
     max: u64,
 ) -> Result<u64, DbErr> {
-    delete_some::<Entity>(connection, Column::Id, Column::ExpiresAt.lt(time.millis()), max).await
+    use oauth_grant::Column as G;
+    let grants = Query::select()
+        .column((oauth_grant::Entity, G::Id))
+        .from(oauth_grant::Entity)
+        .and_where(Expr::col((oauth_grant::Entity, G::SessionId)).equals((Entity, Column::Id)))
+        .and_where(G::IsOffline.eq(false))
+        .and_where(G::EndedAt.is_null())
+        .and_where(G::ExpiresAt.gte(time.millis()))
+        .to_owned();
+    let expired =
+        Condition::all().add(Column::ExpiresAt.lt(time.millis())).add(Expr::exists(grants).not());
+    delete_some::<Entity>(connection, Column::Id, expired, max).await
 }
 
 fn live(update: UpdateMany<Entity>, user: UserId) -> UpdateMany<Entity> {

@@ -118,6 +118,7 @@ impl Api {
             actor: actor.0,
             subject: subject.0,
             since: since.0,
+            before: None,
             oldest_first: oldest.0.unwrap_or(false),
             after: after.0,
             limit: limit.0.unwrap_or(20),

@@ -14,7 +14,7 @@ use crate::platform::unit_of_work::UnitOfWork;
 use crate::provider::client::definition::{Definition, Fault};
 use crate::provider::client::document::{self, List, Misfit, Sources};
 use crate::provider::client::resource::{self, Resource};
-use crate::provider::client::{self, Client, ClientSecret, Origin, write};
+use crate::provider::client::{self, Client, ClientSecret, Origin, apart, write};
 
 /// The number of times that a start tries to apply its document, because several servers may start at once.
 const TRIES: usize = 3;
@@ -57,6 +57,7 @@ pub async fn apply(
     superuser.count_act(app)?;
     let mut work = UnitOfWork::begin(app).await?;
     superuser.lock(app, &work, [], Requires::FreshProof).await?;
+    apart::lock(&work).await?;
     let mut applying = Applying { app, superuser, now: clock::now(), outcome: Outcome::default() };
     applying.resources(&mut work, &declared.resources).await?;
     applying.clients(&mut work, &declared.clients).await?;
@@ -154,6 +155,16 @@ async fn locked(work: &UnitOfWork<'_>, id: &str) -> Result<Option<Client>> {
     }
 }
 
+/// The fault of a definition whose client or resource an operator made. A document never takes it over, because that
+/// would undo what the operator set.
+fn of_operator(kind: &str, field: &str, id: &str) -> Fault {
+    let sentence = format!(
+        "The {kind} {id:?} exists already: an operator made it with a command. Leave it out here, or delete it first: \
+         tessera {kind} delete {id}"
+    );
+    Fault::new(field, sentence)
+}
+
 /// The definitions of a document.
 struct Definitions {
     clients: Vec<Definition>,
@@ -180,13 +191,13 @@ impl Definitions {
             }
         }
         for (place, item) in items(List::Resources) {
-            match serde_json::from_value(item.clone()) {
+            match resource::Definition::read(item) {
                 Ok(definition) => resources.push(definition),
-                Err(error) => {
-                    let fault =
-                        Fault { field: String::new(), item: None, sentence: error.to_string() };
-                    faults.push(Misfit { list: List::Resources, place, fault });
-                }
+                Err(found) => faults.extend(found.into_iter().map(|fault| Misfit {
+                    list: List::Resources,
+                    place,
+                    fault,
+                })),
             }
         }
         if faults.is_empty() { Ok(Self { clients, resources }) } else { Err(faults) }
@@ -217,7 +228,17 @@ impl Applying<'_> {
         declared: &[resource::Definition],
     ) -> Result<()> {
         for (place, definition) in declared.iter().enumerate() {
-            let known = resource::find_in(work, &definition.uri).await?;
+            let uri = &definition.uri;
+            if declared[..place].iter().any(|other| other.uri == *uri) {
+                let sentence = format!("The resource {uri:?} is declared twice: leave one out");
+                self.fault(List::Resources, place, [Fault::new("uri", sentence)]);
+                continue;
+            }
+            let known = resource::find_in(work, uri).await?;
+            if known.as_ref().is_some_and(|known| known.origin == Origin::Operator) {
+                self.fault(List::Resources, place, [of_operator("resource", "uri", uri)]);
+                continue;
+            }
             let (config, now) = (&self.app.config, self.now);
             let made = match definition.resource(config, known.as_ref(), Origin::File, now) {
                 Ok(made) => made,
@@ -253,17 +274,22 @@ impl Applying<'_> {
     }
 
     async fn clients(&mut self, work: &mut UnitOfWork<'_>, declared: &[Definition]) -> Result<()> {
+        let mut made = Vec::new();
         for (place, definition) in declared.iter().enumerate() {
             let id = definition.client_id.clone().unwrap_or_default();
             let is_twice =
                 declared[..place].iter().any(|other| other.client_id == definition.client_id);
             if is_twice {
-                let sentence = format!("The client {id:?} is declared twice");
-                let field = "client_id".to_owned();
-                self.fault(List::Clients, place, [Fault { field, item: None, sentence }]);
+                let sentence = format!("The client {id:?} is declared twice: leave one out");
+                self.fault(List::Clients, place, [Fault::new("client_id", sentence)]);
                 continue;
             }
-            self.client(work, place, definition, &id).await?;
+            made.extend(self.client(work, place, definition, &id).await?.map(|made| (place, made)));
+        }
+        // The names of the whole document are compared with each other and with those that exist.
+        for (place, client) in made {
+            let fault = apart::fault_of(work, &client).await?;
+            self.fault(List::Clients, place, fault);
         }
         for client in client::of_origin(self.app, Origin::File).await? {
             let is_declared = declared
@@ -285,7 +311,7 @@ impl Applying<'_> {
         place: usize,
         definition: &Definition,
         id: &str,
-    ) -> Result<()> {
+    ) -> Result<Option<Client>> {
         let known = locked(work, id).await?;
         // The definition is the whole client, so nothing of the known one remains but its ids.
         let made = definition.client(&self.app.config, None, Origin::File, self.now);
@@ -293,18 +319,18 @@ impl Applying<'_> {
             Ok(made) => made,
             Err(faults) => {
                 self.fault(List::Clients, place, faults);
-                return Ok(());
+                return Ok(None);
             }
         };
         if !made.is_public() && definition.secret.is_none() {
             let sentence = "The client must have one of secret_file, secret_env and secret, or auth_method: none";
             let (field, sentence) = (String::new(), sentence.to_owned());
             self.fault(List::Clients, place, [Fault { field, item: None, sentence }]);
-            return Ok(());
+            return Ok(None);
         }
-        if let Some(fault) = super::fault_of_names(self.app, &made).await? {
-            self.fault(List::Clients, place, [fault]);
-            return Ok(());
+        if known.as_ref().is_some_and(|known| known.origin == Origin::Operator) {
+            self.fault(List::Clients, place, [of_operator("client", "client_id", id)]);
+            return Ok(None);
         }
         match known {
             None => {
@@ -322,10 +348,10 @@ impl Applying<'_> {
                 }
             }
         }
-        match &definition.secret {
-            Some(secret) => self.secret(work, place, &made, secret).await,
-            None => Ok(()),
+        if let Some(secret) = &definition.secret {
+            self.secret(work, place, &made, secret).await?;
         }
+        Ok(Some(made))
     }
 
     async fn secret(

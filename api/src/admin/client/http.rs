@@ -3,9 +3,11 @@
 use poem::web::Data;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
-use poem_openapi::types::Example;
-use poem_openapi::{ApiResponse, Object, OpenApi};
+use poem_openapi::{ApiResponse, OpenApi};
 
+use super::explained::{
+    CheckClientsRequest, CheckResponse, ChecksResponse, RefusalResponse, RefusalsResponse,
+};
 use super::wire::{
     ClaimsResponse, ClientRequest, ClientResponse, ClientsResponse, DetailsResponse,
     DocumentRequest, NewClientResponse, NewSecretResponse, OutcomeResponse, ResourceRequest,
@@ -15,11 +17,11 @@ use crate::access::caller::{Superuser, Viewer};
 use crate::app::App;
 use crate::base::error::{Code, Result};
 use crate::http::Tag;
-use crate::http::body::{Accepts, Body, Fields, Input};
+use crate::http::body::Body;
 use crate::identity::service::{Principal, principal_named};
-use crate::provider::authorization::{self, Answer};
+use crate::provider::authorization;
 use crate::provider::client::claims::{self, Kind};
-use crate::provider::client::recorded::{self, Record, Selection};
+use crate::provider::client::recorded::{self, Selection};
 use crate::provider::client::resource;
 use crate::provider::client::{self, Client};
 
@@ -108,163 +110,6 @@ pub(crate) const REFUSALS: &[(&str, &[Code])] = &[
     ("list_resources", READS),
     ("delete_resource", CHANGES),
 ];
-
-/// Refusals of one check, for one client and one value. Times are seconds since the epoch.
-#[derive(Object)]
-#[oai(rename = "ClientRefusal", example)]
-struct RefusalResponse {
-    /// The stable name of the check and of its outcome.
-    name: String,
-    /// The error code that the application got.
-    error: String,
-    /// The endpoint that refused.
-    endpoint: String,
-    /// The value that was expected.
-    expected: Option<String>,
-    /// The value that came.
-    came: Option<String>,
-    /// The next step: a sentence or a command.
-    remedy: String,
-    /// The id of the latest request that was refused.
-    reference: String,
-    /// The number of refusals.
-    count: u64,
-    /// The time of the first refusal.
-    first: u64,
-    /// The time of the last refusal.
-    last: u64,
-}
-
-impl Example for RefusalResponse {
-    fn example() -> Self {
-        Self {
-            name: "client_secret.retired".to_owned(),
-            error: "invalid_client".to_owned(),
-            endpoint: "token".to_owned(),
-            expected: None,
-            came: Some("a secret that retired on 3 May 2026, 09:12 UTC".to_owned()),
-            remedy: "tessera client rotate-secret grafana".to_owned(),
-            reference: "5b0d5b3e-1d1a-4b0e-8f60-3c8e2f6f0f1d".to_owned(),
-            count: 12,
-            first: 1_795_306_672,
-            last: 1_795_310_272,
-        }
-    }
-}
-
-impl From<Record> for RefusalResponse {
-    fn from(record: Record) -> Self {
-        let Record { name, error, endpoint, expected, came, remedy, reference, count, first, last } =
-            record;
-        let (first, last) = (first.seconds(), last.seconds());
-        Self { name, error, endpoint, expected, came, remedy, reference, count, first, last }
-    }
-}
-
-/// The latest refusals.
-#[derive(Object)]
-#[oai(rename = "ClientRefusals", example)]
-struct RefusalsResponse {
-    /// The refusals, the latest first.
-    items: Vec<RefusalResponse>,
-}
-
-impl Example for RefusalsResponse {
-    fn example() -> Self {
-        Self { items: vec![RefusalResponse::example()] }
-    }
-}
-
-/// A URL of the authorization endpoint.
-#[derive(Object)]
-#[oai(example)]
-struct CheckClientsRequest {
-    /// The URL that the application sends browsers to, or its query.
-    url: String,
-}
-
-impl Example for CheckClientsRequest {
-    fn example() -> Self {
-        let url = "https://id.example.com/oauth2/authorize?client_id=grafana&response_type=code";
-        Self { url: url.to_owned() }
-    }
-}
-
-impl Input for CheckClientsRequest {
-    type Parsed = String;
-    const ACCEPTS: Accepts = Accepts::Json;
-
-    fn read(fields: &mut Fields) -> Option<Self::Parsed> {
-        let url = fields.required("url")?;
-        Some(url.split_once('?').map_or(url.as_str(), |(_, query)| query).to_owned())
-    }
-}
-
-/// A check of an authorization request.
-#[derive(Object)]
-#[oai(rename = "AuthorizationCheck", example, skip_serializing_if_is_none)]
-struct CheckResponse {
-    /// The name of the check.
-    check: String,
-    /// `true` if the request passes it.
-    passes: bool,
-    /// The stable name of the refusal.
-    refusal: Option<String>,
-    /// The sentence of the refusal.
-    sentence: Option<String>,
-    /// The value that was expected.
-    expected: Option<String>,
-    /// The value that came.
-    came: Option<String>,
-    /// The next step: a sentence or a command.
-    remedy: Option<String>,
-}
-
-impl Example for CheckResponse {
-    fn example() -> Self {
-        Self {
-            check: "client".to_owned(),
-            passes: true,
-            refusal: None,
-            sentence: None,
-            expected: None,
-            came: None,
-            remedy: None,
-        }
-    }
-}
-
-impl From<Answer> for CheckResponse {
-    fn from(answer: Answer) -> Self {
-        let Answer { check, refusal } = answer;
-        let passes = refusal.is_none();
-        let (name, sentence, remedy) = match &refusal {
-            Some(refusal) => {
-                let name = refusal.name.to_owned();
-                (Some(name), Some(refusal.sentence.to_string()), Some(refusal.remedy.to_string()))
-            }
-            None => (None, None, None),
-        };
-        let (expected, came) =
-            refusal.map_or((None, None), |refusal| (refusal.expected, refusal.came));
-        let (expected, came) = (expected.map(String::from), came.map(String::from));
-        Self { check: check.to_owned(), passes, refusal: name, sentence, expected, came, remedy }
-    }
-}
-
-/// The checks of an authorization request, in their order.
-#[derive(Object)]
-#[oai(rename = "AuthorizationChecks", example)]
-struct ChecksResponse {
-    /// The checks, up to the first refusal.
-    items: Vec<CheckResponse>,
-}
-
-impl Example for ChecksResponse {
-    fn example() -> Self {
-        Self { items: vec![CheckResponse::example()] }
-    }
-}
 
 #[derive(ApiResponse)]
 enum CreatedClientResponse {
@@ -487,7 +332,7 @@ impl Api {
         _viewer: Viewer,
         /// The `client_id`.
         client_id: Query<Option<String>>,
-        /// The id of a refused request: the reference that the application or the page shows.
+        /// The reference that the page or the answer shows, or the id of the latest request that was refused.
         reference: Query<Option<String>>,
     ) -> Result<Json<RefusalsResponse>> {
         let records = match (&client_id.0, &reference.0) {
@@ -504,8 +349,8 @@ impl Api {
 
     /// Check an authorization request
     ///
-    /// Runs the checks of the authorization endpoint for the query of a URL, without effect and as if nobody was signed
-    /// in. Returns each check up to the first refusal. Requires the scope `admin` or `super`.
+    /// Runs all checks of the authorization endpoint for a URL, without effect and as if nobody was signed in. Returns
+    /// each check with its refusal or its effect. Requires the scope `admin` or `super`.
     #[oai(
         path = "/admin/authorization-checks",
         method = "post",

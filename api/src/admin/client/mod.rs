@@ -1,27 +1,23 @@
 //! Actions of superusers on clients and resources.
 
 mod apply;
+mod explained;
 pub(crate) mod http;
 mod wire;
 
 pub use apply::{Change, Outcome, apply, check_declared, declare};
 
-use tessera_verify::Revocation;
-
 use crate::access::caller::{Requires, Superuser};
 use crate::app::App;
 use crate::base::clock::{self, Timestamp};
 use crate::base::error::{Code, Error, Problem, Result};
-use crate::identity::service::principal_named;
+use crate::identity::service;
 use crate::platform::audit::{Act, Actor, Entry};
 use crate::platform::revocation::Reason;
 use crate::platform::unit_of_work::UnitOfWork;
 use crate::provider::client::definition::{Definition, Fault};
 use crate::provider::client::resource::{self, Resource};
-use crate::provider::client::{self, Client, ClientSecret, Origin, write};
-
-/// The time for which access tokens of a deleted client stay revoked, in seconds: as long as the longest can live.
-const REVOKED_FOR: u64 = 86_400;
+use crate::provider::client::{Client, ClientSecret, Origin, apart, write};
 
 /// The longest time for which two secrets of a client are accepted, in seconds.
 const MAX_OVERLAP: u64 = 90 * 86_400;
@@ -40,13 +36,14 @@ pub async fn create(
     let now = clock::now();
     let made =
         definition.client(&app.config, None, Origin::Operator, now).map_err(unprocessable)?;
-    if principal_named(app, &made.client_id).await?.is_some() {
-        return Err(Code::ClientAlreadyExists.into());
-    }
-    require_apart(app, &made).await?;
     superuser.count_act(app)?;
     let mut work = UnitOfWork::begin(app).await?;
     superuser.lock(app, &work, [], Requires::FreshProof).await?;
+    apart::lock(&work).await?;
+    if service::is_named(&*work, &made.client_id).await? {
+        return Err(Code::ClientAlreadyExists.into());
+    }
+    require_apart(&work, &made).await?;
     write::insert(&mut work, &made).await?;
     let secret = (!made.is_public()).then(|| definition.secret.unwrap_or_else(ClientSecret::make));
     if let Some(secret) = &secret {
@@ -58,41 +55,12 @@ pub async fn create(
     Ok((made, secret))
 }
 
-/// Fails if a client could be taken for something else: if a service has its name, because `sub` of a client's own tokens
-/// is its `client_id`; if another client's tokens have its name as their audience; or if its own have another client's.
-async fn require_apart(app: &App, made: &Client) -> Result<()> {
-    match fault_of_names(app, made).await? {
+/// Fails if a client could be taken for something else.
+async fn require_apart(work: &UnitOfWork<'_>, made: &Client) -> Result<()> {
+    match apart::fault_of(work, made).await? {
         Some(fault) => Err(unprocessable(vec![fault])),
         None => Ok(()),
     }
-}
-
-/// Returns the fault that [`require_apart`] fails with.
-async fn fault_of_names(app: &App, made: &Client) -> Result<Option<Fault>> {
-    let id = &made.client_id;
-    if principal_named(app, id).await?.is_some() {
-        let sentence = format!("A service is named {id:?}: choose another id for the client");
-        return Ok(Some(Fault::new("client_id", sentence)));
-    }
-    if resource::find(app, id).await?.is_some() || client::is_audience(app, made).await? {
-        let sentence = format!(
-            "The client id {id:?} is an audience of another client's tokens: choose another one"
-        );
-        return Ok(Some(Fault::new("client_id", sentence)));
-    }
-    for text in &made.settings.audience {
-        let is_taken = text == id
-            || client::find(app, text).await?.is_some()
-            || principal_named(app, text).await?.is_some();
-        if is_taken {
-            let sentence = format!(
-                "The audience {text:?} is the name of a client or a service: use the URI of an API, such as \
-                 https://api.example.com"
-            );
-            return Ok(Some(Fault::new("audience", sentence)));
-        }
-    }
-    Ok(None)
 }
 
 /// Changes a client.
@@ -110,6 +78,7 @@ pub async fn update(
     superuser.count_act(app)?;
     let mut work = UnitOfWork::begin(app).await?;
     superuser.lock(app, &work, [], Requires::FreshProof).await?;
+    apart::lock(&work).await?;
     let known = of_operators(write::lock(&work, client_id).await?)?;
     if definition.secret.is_some() {
         let sentence = "A change sets no secret: use POST /admin/clients/{client_id}/secrets, or \
@@ -119,7 +88,7 @@ pub async fn update(
     let now = clock::now();
     let changed = definition.client(&app.config, Some(&known), Origin::Operator, now);
     let changed = changed.map_err(unprocessable)?;
-    require_apart(app, &changed).await?;
+    require_apart(&work, &changed).await?;
     write::update(&mut work, &changed).await?;
     work.record(entry(Act::ClientUpdate, superuser, &changed));
     work.commit().await?;
@@ -172,21 +141,25 @@ pub async fn rotate_secret(
 /// [`Code::NotFound`]; [`Code::DeclaredInFile`]; [`Code::FreshProofRequired`]; [`Code::TooManyAttempts`].
 pub async fn delete(app: &App, superuser: &Superuser, client_id: &str) -> Result<()> {
     superuser.count_act(app)?;
-    let mut work = UnitOfWork::begin(app).await?;
-    superuser.lock(app, &work, [], Requires::FreshProof).await?;
-    let client = write::lock(&work, client_id).await?;
-    // A declared client that left the file is disabled, and can be deleted.
-    let client = if client.is_active { of_operators(client)? } else { client };
-    let now = clock::now();
-    let until = now.plus_seconds(REVOKED_FOR).seconds();
-    let grants = write::delete(&mut work, &client).await?;
-    let revoked = grants.into_iter().map(|grant| Revocation::session(grant.0, until));
     let reason = Reason::Admin("the application was deleted".to_owned());
-    work.revoke(revoked, &reason, now);
-    work.record(entry(Act::ClientDelete, superuser, &client));
-    work.commit().await?;
-    tracing::info!(client.id = %client.client_id, "a client was deleted");
-    Ok(())
+    loop {
+        let mut work = UnitOfWork::begin(app).await?;
+        superuser.lock(app, &work, [], Requires::FreshProof).await?;
+        let client = write::lock(&work, client_id).await?;
+        // A declared client that left the file is disabled, and can be deleted.
+        let client = if client.is_active { of_operators(client)? } else { client };
+        let now = clock::now();
+        // If this is interrupted, the next attempt goes on with the rest.
+        if write::delete_grants(&mut work, &client, &reason, now).await? {
+            work.commit().await?;
+            continue;
+        }
+        write::delete(&mut work, &client, &reason, now).await?;
+        work.record(entry(Act::ClientDelete, superuser, &client));
+        work.commit().await?;
+        tracing::info!(client.id = %client.client_id, "a client was deleted");
+        return Ok(());
+    }
 }
 
 /// Creates a resource.

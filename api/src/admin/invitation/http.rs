@@ -61,6 +61,9 @@ pub(crate) struct InvitationResponse {
     /// The web page that the account gets, if there is one.
     #[oai(skip_serializing_if_is_none)]
     website: Option<String>,
+    /// The language of the mail and of the account, if one was chosen.
+    #[oai(skip_serializing_if_is_none)]
+    language: Option<String>,
     /// The scopes that the account gets.
     scopes: Vec<String>,
     /// `true` if the account becomes a superuser's.
@@ -84,6 +87,7 @@ impl Example for InvitationResponse {
             name: None,
             surname: None,
             website: None,
+            language: None,
             scopes: vec!["authenticated".to_owned()],
             is_superuser: false,
             invited_by: "first@user.com".to_owned(),
@@ -100,7 +104,7 @@ impl From<&Listed> for InvitationResponse {
         let Invitation {
             id,
             email,
-            profile: Profile { name, surname, website },
+            profile: Profile { name, surname, website, language },
             granted,
             is_superuser,
             inviter: _,
@@ -116,6 +120,7 @@ impl From<&Listed> for InvitationResponse {
             name: name.clone(),
             surname: surname.clone(),
             website: website.as_ref().map(|website| website.as_str().to_owned()),
+            language: language.clone().map(String::from),
             scopes: granted.words(),
             is_superuser: *is_superuser,
             invited_by: by.clone(),

@@ -1,4 +1,5 @@
-//! The page on which a superuser confirms an action with the password, if they gave it too long ago.
+//! The page on which a superuser confirms an action with the password, if they gave it too long ago. A superuser without
+//! a password signs in at a provider again, and then acts.
 //!
 //! The page keeps the input in hidden fields and sends it to the same path again. So every form and every button of the
 //! administration is confirmed in the same way and without scripts.
@@ -80,6 +81,10 @@ async fn freshen(
 
 /// The page that asks for the password, with the input of the form. After a wrong password, it has the message.
 pub(super) async fn page(request: &PageRequest, form: &FilledForm, error: &Error) -> Response {
+    let proof = match super::proof(request).await {
+        Ok(proof) => proof,
+        Err(error) => return refused(request, error),
+    };
     let about = match about(request, form).await {
         Ok(about) => about,
         Err(error) => return refused(request, error),
@@ -105,6 +110,7 @@ pub(super) async fn page(request: &PageRequest, form: &FilledForm, error: &Error
         place => request.place(),
         told => "",
         next => "",
+        ..proof
     };
     head.onto(request.page(head.status(), "admin/confirm.html", values))
 }

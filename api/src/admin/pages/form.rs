@@ -11,8 +11,8 @@ use crate::base::scope::{MAX_SCOPES, Scope, Scopes};
 use crate::http::body::is_line;
 use crate::http::form::Field;
 use crate::identity::user::{Changes, Email, Website};
-use crate::self_service::account::pages::line;
-use crate::self_service::registration::pages::invalid;
+use crate::self_service::account::pages::form::line;
+use crate::self_service::registration::pages::{invalid, invalid_email, language};
 
 /// The maximum number of characters of a name.
 pub(super) const MAX_NAME: usize = 100;
@@ -82,10 +82,12 @@ pub(super) struct PersonForm {
     was_name: String,
     was_surname: String,
     was_website: String,
+    was_language: String,
     email: Field<Email>,
     name: String,
     surname: String,
     website: String,
+    language: String,
 }
 
 impl PersonForm {
@@ -93,9 +95,7 @@ impl PersonForm {
     pub(super) fn update(self) -> Result<UserUpdate> {
         let email = match self.email.text.trim() == self.was_email.trim() {
             true => None,
-            false => {
-                Some(self.email.value.map_err(|fault| invalid("email", "email-wrong", fault))?)
-            }
+            false => Some(self.email.value.map_err(invalid_email)?.into()),
         };
         let website = changed("website", &self.was_website, &self.website, MAX_WEBSITE)?;
         let website = match website {
@@ -107,13 +107,16 @@ impl PersonForm {
             }
         };
         let changes = Changes {
-            email,
             name: changed("name", &self.was_name, &self.name, MAX_NAME)?,
             surname: changed("surname", &self.was_surname, &self.surname, MAX_NAME)?,
             website,
+            language: match self.language == self.was_language {
+                true => Change::Keep,
+                false => language(&self.language)?.into(),
+            },
             ..Changes::default()
         };
-        Ok(UserUpdate { changes, ..UserUpdate::default() })
+        Ok(UserUpdate { email, changes, ..UserUpdate::default() })
     }
 }
 

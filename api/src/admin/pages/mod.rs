@@ -2,6 +2,7 @@
 
 mod apps;
 mod confirm;
+mod events;
 mod form;
 mod newcomers;
 mod people;
@@ -9,6 +10,7 @@ mod records;
 mod system;
 mod tokens;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use minijinja::{Value, context};
@@ -18,7 +20,7 @@ use serde::Deserialize;
 
 use crate::access::caller::page::PageRequest;
 use crate::access::caller::{Caller, Superuser};
-use crate::access::session::browser::SignedIn;
+use crate::access::session::browser::{self, SignedIn};
 use crate::admin::overview::{Day, overview};
 use crate::base::error::page::Head;
 use crate::base::error::{Code, Error, Result};
@@ -26,15 +28,21 @@ use crate::base::scope::Scope;
 use crate::http::form::FilledForm;
 use crate::http::paths::PageRoute;
 use crate::http::peer::PeerAddress;
+use crate::identity::factor::Password;
+use crate::identity::factor::password_check::{self, Account};
 use crate::identity::user;
 use crate::platform::replica;
 use crate::self_service::account::pages::message;
+use crate::self_service::account::ways;
 
 /// The number of rows on a page.
 const ROWS: u64 = 50;
 
 /// The number of days that the charts show.
 const DAYS: u16 = 30;
+
+/// The number that fills a chart at least. Otherwise a single sign-in would look like many.
+const FEW: i64 = 4;
 
 /// The result of a form that was not refused.
 enum Outcome {
@@ -87,7 +95,11 @@ impl<'a> Administrator<'a> {
                 let proved = confirm::prove(request, &signed_in, form, proof, peer.0).await;
                 Some(proved.map_err(poem::Error::from_response)?)
             }
-            None => None,
+            // The user proved a moment ago who they are, with the password or at their provider.
+            None => {
+                let recent = browser::standing_proof(&request.app, &signed_in).await;
+                recent.map_err(|error| poem::Error::from_response(refused(request, error)))?
+            }
         };
         let caller = Caller::browser(&signed_in, authentication);
         Ok(Self { request, signed_in, caller })
@@ -96,6 +108,18 @@ impl<'a> Administrator<'a> {
     /// The caller as a superuser.
     fn superuser(&self) -> Result<Superuser> {
         self.caller.clone().try_into()
+    }
+
+    /// Returns the caller of a form that has a field for the password. A user without a password must have proved a moment
+    /// ago who they are.
+    async fn proved(&self, current: String, ip: Option<IpAddr>) -> Result<Caller> {
+        if current.is_empty() {
+            self.caller.require_fresh(&self.request.app)?;
+            return Ok(self.caller.clone());
+        }
+        let (app, account) = (&self.request.app, Account::User(self.signed_in.user.id));
+        let proof = password_check::prove(app, account, Password::new(current), ip).await?;
+        Ok(Caller::browser(&self.signed_in, Some(proof)))
     }
 }
 
@@ -167,6 +191,14 @@ async fn shown(
     }
 }
 
+/// The values for forms that ask for a proof: its kind, and the providers that can give it.
+async fn proof(request: &PageRequest) -> Result<Value> {
+    match &request.signed_in {
+        Some(signed_in) => ways::values(&request.app, signed_in).await,
+        None => Ok(context! {}),
+    }
+}
+
 /// The query of the link to the next rows.
 fn next(after: Option<String>, filter: &[(&str, Option<&str>)]) -> String {
     let Some(after) = after else { return String::new() };
@@ -180,6 +212,7 @@ pub(crate) fn pages() -> Vec<PageRoute> {
     let overview = PageRoute::get("/admin", show_overview);
     let others = [
         apps::pages(),
+        events::pages(),
         newcomers::pages(),
         people::pages(),
         records::pages(),
@@ -205,7 +238,7 @@ async fn overview_values(request: &PageRequest) -> Result<Value> {
             .enumerate()
             .map(|(place, day)| {
                 // The height in percent of the highest bar. A number above zero is always visible.
-                let height = (of(day) * 100).div_euclid(max.max(1)).max(i64::from(of(day) > 0));
+                let height = (of(day) * 100).div_euclid(max.max(FEW)).max(i64::from(of(day) > 0));
                 context! { x => place * 10, y => 100 - height, height, day => day.began, count => of(day) }
             })
             .collect();

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::form::{MAX_NAME, Posted, ScopeList, scopes_wrong};
 use super::people::{UsersQuery, filter_of, users_values};
-use super::{Administrator, Outcome, after, page};
+use super::{Administrator, Outcome, after, page, proof};
+use crate::access::caller::Superuser;
 use crate::access::caller::page::{CheckedForm, PageRequest};
-use crate::access::caller::{Caller, Superuser};
 use crate::admin;
 use crate::admin::invitation::Listed;
 use crate::admin::user::http::TableResponse;
@@ -22,11 +22,10 @@ use crate::http::form::{Checkbox, Field, FilledForm, PageForm, Placement, placed
 use crate::http::paths::PageRoute;
 use crate::http::peer::PeerAddress;
 use crate::identity::factor::Password;
-use crate::identity::factor::password_check::{self, Account};
 use crate::identity::invitation::Prepared;
 use crate::identity::user::{Email, Filter, Profile, User};
-use crate::self_service::account::pages::line;
-use crate::self_service::registration::pages::{invalid, strength};
+use crate::self_service::account::pages::form::line;
+use crate::self_service::registration::pages::{invalid, invalid_email, language, strength};
 
 /// The maximum number of invitations that the page shows.
 const SHOWN: u64 = 100;
@@ -54,10 +53,11 @@ async fn values(request: &PageRequest, sought: UsersQuery) -> Result<Value> {
         invitations,
         more_invitations,
         mails => app.mail.sends(),
+        languages => request.languages(None),
         // Not `strength`: pages with that value load a script, and the pages of the administration load none.
         password_rules => strength(request),
     };
-    Ok(context! { ..here, ..users })
+    Ok(context! { ..here, ..users, ..proof(request).await? })
 }
 
 fn seen(listed: &Listed) -> Value {
@@ -84,7 +84,7 @@ enum NewcomerForm {
         newcomer: Newcomer,
         #[serde(default, skip_serializing)]
         password: String,
-        /// The password of the superuser who sends the form.
+        /// The password of the superuser who sends the form, if they have one.
         #[serde(default, skip_serializing)]
         current: String,
     },
@@ -110,6 +110,8 @@ struct Newcomer {
     #[serde(default)]
     surname: String,
     #[serde(default)]
+    language: String,
+    #[serde(default)]
     scopes: Field<ScopeList>,
     #[serde(default)]
     is_superuser: Checkbox,
@@ -128,12 +130,12 @@ impl PageForm for NewcomerForm {
     fn placement(&self) -> Placement {
         match self {
             NewcomerForm::Invite(_) => {
-                placed("invite", "invite", &["email", "name", "surname", "scopes"])
+                placed("invite", "invite", &["email", "name", "surname", "language", "scopes"])
             }
             NewcomerForm::CreateUser { .. } => placed(
                 "create-user",
                 "create",
-                &["email", "name", "surname", "scopes", "password", "current"],
+                &["email", "name", "surname", "language", "scopes", "password", "current"],
             ),
             NewcomerForm::ResendInvitation(_) => placed("resend-invitation", "invitations", &[]),
             NewcomerForm::WithdrawInvitation(_) => {
@@ -148,12 +150,13 @@ impl PageForm for NewcomerForm {
 impl Newcomer {
     /// The account that the form describes.
     fn prepared(self) -> Result<Prepared> {
-        let email = self.email.value.map_err(|fault| invalid("email", "email-wrong", fault))?;
+        let email = self.email.value.map_err(invalid_email)?;
         let name = line("name", self.name.trim().to_owned(), MAX_NAME)?;
         let surname = line("surname", self.surname.trim().to_owned(), MAX_NAME)?;
+        let language = language(&self.language)?;
         Ok(Prepared {
             email,
-            profile: Profile { name, surname, website: None },
+            profile: Profile { name, surname, website: None, language },
             granted: granted(self.scopes.value?.0)?,
             is_superuser: self.is_superuser.0,
         })
@@ -213,10 +216,7 @@ async fn changed(
         }
         NewcomerForm::CreateUser { newcomer, password, current } => {
             let (prepared, password) = (newcomer.prepared()?, Password::new(password));
-            let account = Account::User(administrator.signed_in.user.id);
-            let current = Password::new(current);
-            let authentication = password_check::prove(app, account, current, ip).await?;
-            let caller = Caller::browser(&administrator.signed_in, Some(authentication));
+            let caller = administrator.proved(current, ip).await?;
             let new = NewUser { prepared, password, is_verified: true };
             admin::user::create(app, &Superuser::try_from(caller)?, new).await?;
             Ok(Outcome::Flash("user-made"))

@@ -28,7 +28,7 @@ use crate::http::browser_request::PageQuery;
 use crate::http::form::{Checkbox, Field, FilledForm, PageForm, Placement, placed};
 use crate::http::paths::PageRoute;
 use crate::http::peer::PeerAddress;
-use crate::identity::user::{Changes, Filter, User};
+use crate::identity::user::{Changes, Filter, Language, User};
 use crate::identity::verification::Purpose;
 use crate::platform::audit::{self, Actor};
 use crate::self_service::recovery;
@@ -58,12 +58,12 @@ pub(super) async fn users_values(request: &PageRequest, sought: UsersQuery) -> R
     let state = state.unwrap_or_default();
     let filter = filter_of(q.clone(), &state);
     let users = admin::user::list(&request.app, filter, after.as_deref(), ROWS).await?;
-    let last = users.next(|(last, _)| last.email.clone());
+    let last = users.next(|last| last.user.email.clone());
     let next = next(last, &[("q", q.as_deref()), ("state", Some(&state))]);
     let users: Vec<_> = users
         .items
         .iter()
-        .map(|(user, dates)| {
+        .map(|admin::user::Listed { user, dates, external_id: _ }| {
             context! {
                 created => dates.created.map(Timestamp::seconds),
                 last_sign_in => dates.last_sign_in.map(Timestamp::seconds),
@@ -95,6 +95,7 @@ fn seen(user: &User) -> Value {
         surname => user.profile.surname.as_deref().unwrap_or_default(),
         full_name => full_name.join(" "),
         website => user.profile.website.as_ref().map(|website| website.as_str()),
+        language => user.profile.language.as_ref().map(Language::as_str),
         is_active => user.is_active,
         is_superuser => user.is_superuser,
         is_verified => user.is_verified,
@@ -119,12 +120,15 @@ async fn user_values(request: &PageRequest, id: &str) -> Result<Value> {
     let subject = Some(format!("user:{}", user.id));
     let filter = audit::Filter { subject, limit: 20, ..audit::Filter::default() };
     let events = audit::list(app, filter).await?.items;
+    let external_id = admin::user::external_id(app, user.id).await?;
     Ok(context! {
         user => seen(&user),
+        external_id,
+        languages => request.languages(user.profile.language.as_ref().map(Language::as_str)),
         sessions => sessions.iter().map(|session| seen_session(session, None)).collect::<Vec<_>>(),
         more_sessions,
         tokens,
-        events => super::records::seen(app, events).await?,
+        events => super::events::seen(request, events).await?,
         mails => app.mail.sends(),
     })
 }
@@ -180,7 +184,7 @@ impl PageForm for UserForm {
         match self {
             UserForm::Change(_) => placed("change", "rights", &["scopes"]),
             UserForm::Profile(_) => {
-                placed("profile", "profile", &["email", "name", "surname", "website"])
+                placed("profile", "profile", &["email", "name", "surname", "website", "language"])
             }
             UserForm::ResetMail => placed("reset-mail", "acts", &[]),
             UserForm::EndSession { .. } => placed("end-session", "sessions", &[]),

@@ -239,7 +239,8 @@ async fn setting_values(request: &PageRequest) -> Result<Value> {
             context! {
                 name => &setting.name,
                 value => &setting.value,
-                origin => setting.origin,
+                // A text cannot have a dot in its name.
+                origin => if setting.origin == ".env" { "dotenv" } else { setting.origin },
             }
         })
         .collect();

@@ -9,10 +9,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::form::{Posted, ScopeList};
-use super::{Administrator, Outcome, ROWS, RowsQuery, after, next, page};
+use super::{Administrator, Outcome, ROWS, RowsQuery, after, next, page, proof};
 use crate::access;
 use crate::access::api_token::ApiToken;
-use crate::access::caller::Caller;
 use crate::access::caller::page::{CheckedForm, PageRequest};
 use crate::admin;
 use crate::base::error::{Code, Result};
@@ -23,10 +22,8 @@ use crate::http::browser_request::PageQuery;
 use crate::http::form::{Field, FilledForm, PageForm, Placement, placed};
 use crate::http::paths::PageRoute;
 use crate::http::peer::PeerAddress;
-use crate::identity::factor::Password;
-use crate::identity::factor::password_check::{self, Account};
 use crate::identity::service::{self, ServiceName};
-use crate::self_service::account::pages::{Days, line, once};
+use crate::self_service::account::pages::form::{Days, line, once};
 use crate::self_service::api_token::{self, NewApiToken, Selection};
 use crate::self_service::registration::pages::invalid;
 
@@ -66,6 +63,7 @@ async fn values(request: &PageRequest, rows: RowsQuery) -> Result<Value> {
         from => rows.query(),
         once => random::id().to_string(),
         next => next(last, &[]),
+        ..proof(request).await?
     })
 }
 
@@ -121,7 +119,7 @@ struct NewToken {
     days: Field<Days>,
     #[serde(default)]
     scopes: Field<ScopeList>,
-    /// The password of the superuser who sends the form.
+    /// The password of the superuser who sends the form, if they have one.
     #[serde(default, skip_serializing)]
     current: String,
 }
@@ -188,7 +186,7 @@ pub(super) async fn delete_token(administrator: &Administrator<'_>, id: String) 
     Ok(Outcome::Flash("token-deleted"))
 }
 
-/// Creates an API token for a user or a service. The form itself asks for the password.
+/// Creates an API token for a user or a service. The form has a field for the password.
 async fn create_token(
     administrator: &Administrator<'_>,
     new: NewToken,
@@ -196,9 +194,7 @@ async fn create_token(
 ) -> Result<Outcome> {
     let app = &administrator.request.app;
     let NewToken { id, username, name, days, scopes, current } = new;
-    let account = Account::User(administrator.signed_in.user.id);
-    let authentication = password_check::prove(app, account, Password::new(current), ip).await?;
-    let caller = Caller::browser(&administrator.signed_in, Some(authentication));
+    let caller = administrator.proved(current, ip).await?;
     let new = NewApiToken {
         id: once(id)?,
         username,

@@ -167,6 +167,11 @@ pub async fn explain(app: &App, token: &str) -> Result<Explained> {
     match Presented::of(&token_in(token)) {
         Presented::ApiToken(secret) => explain_api_token(app, secret).await,
         Presented::Jwt(token) => explain_jwt(app, token).await,
+        Presented::OfClient(kind) => {
+            let TokenRefusal { reason, sentence } = kind.refusal();
+            let sentence = format!("refused ({reason}): {sentence}");
+            Ok(Explained { accepted: false, reason: Some(reason), sentence, claims: None })
+        }
     }
 }
 
@@ -269,6 +274,7 @@ pub async fn lift(app: &App, superuser: &Superuser, seq: i64) -> Result<()> {
     let mut work = UnitOfWork::begin(app).await?;
     superuser.lock(app, &work, [], Requires::FreshProof).await?;
     let lifted = revocation::lift(&work, seq).await?;
+    work.appends();
     let entry = Entry::new(Act::AdminLift, Actor::of(superuser));
     work.record(entry.on(&lifted.kind, &lifted.subject));
     // This replica's memory learns of it like the others, in the order of the sequence.

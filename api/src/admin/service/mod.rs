@@ -9,7 +9,7 @@ use crate::base::scope::Scopes;
 use crate::identity::service::{self, Service, ServiceName};
 use crate::platform::audit::{Act, Actor, Entry};
 use crate::platform::unit_of_work::UnitOfWork;
-use crate::provider::client;
+use crate::provider::client::apart;
 
 /// Creates a service.
 ///
@@ -24,13 +24,14 @@ pub async fn create(
     scopes: Scopes,
 ) -> Result<Service> {
     service::require_scopes_of_services(&scopes)?;
-    // `sub` of a client's own tokens is its id.
-    if client::find(app, name.as_str()).await?.is_some() {
-        return Err(Code::ServiceAlreadyExists.into());
-    }
     superuser.count_act(app)?;
     let mut work = UnitOfWork::begin(app).await?;
     superuser.lock(app, &work, [], Requires::FreshProof).await?;
+    // `sub` of a client's own tokens is its id.
+    apart::lock(&work).await?;
+    if apart::is_taken(&work, name.as_str()).await? {
+        return Err(Code::ServiceAlreadyExists.into());
+    }
     let made = service::create(&*work, name, &scopes).await?;
     let entry = Entry::new(Act::ServiceCreate, Actor::of(superuser)).on("service", made.id);
     work.record(entry.with("scopes", scopes.to_string()));

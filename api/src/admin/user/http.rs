@@ -11,7 +11,7 @@ use poem_openapi::registry::{
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 
-use super::{NewUser, UserUpdate, UsersTable};
+use super::{Listed, NewUser, UserUpdate, UsersTable};
 use crate::access::caller::Superuser;
 use crate::admin::invitation;
 use crate::admin::invitation::http::InvitationResponse;
@@ -22,7 +22,7 @@ use crate::http::body::{Accepts, Body, Fields, Input};
 use crate::identity::factor::Password;
 use crate::identity::invitation::Prepared;
 use crate::identity::user::http::UserResponse;
-use crate::identity::user::{Changes, Email, Filter, Profile, User, Website};
+use crate::identity::user::{Changes, Email, Filter, Language, Profile, User, Website};
 use crate::self_service::account::download::{Download, Writer, written};
 
 /// The errors of each operation, for the OpenAPI document.
@@ -126,6 +126,9 @@ struct CreateUserRequest {
     /// The web page: a URL of up to 256 characters.
     #[oai(skip_serializing_if_is_none)]
     website: Option<String>,
+    /// The language of mails and pages: a tag, such as `de` or `pt-BR`.
+    #[oai(skip_serializing_if_is_none)]
+    language: Option<String>,
 }
 
 impl Example for CreateUserRequest {
@@ -139,6 +142,7 @@ impl Example for CreateUserRequest {
             name: None,
             surname: None,
             website: None,
+            language: None,
         }
     }
 }
@@ -155,8 +159,13 @@ impl Input for CreateUserRequest {
         let scopes = fields.scopes("scopes");
         let (name, surname) = (fields.person("name"), fields.person("surname"));
         let website = fields.maybe_parsed::<Website>("website");
-        let profile =
-            Profile { name: name?.value(), surname: surname?.value(), website: website?.value() };
+        let language = fields.maybe_parsed::<Language>("language");
+        let profile = Profile {
+            name: name?.value(),
+            surname: surname?.value(),
+            website: website?.value(),
+            language: language?.value(),
+        };
         let prepared = Prepared {
             email: email?,
             profile,
@@ -198,6 +207,9 @@ struct UpdateUserRequest {
     /// The web page: a URL of up to 256 characters. `null` or an empty text removes it.
     #[oai(skip_serializing_if_is_none)]
     website: Option<String>,
+    /// The language of mails and pages: a tag, such as `de` or `pt-BR`. `null` or an empty text removes it.
+    #[oai(skip_serializing_if_is_none)]
+    language: Option<String>,
 }
 
 impl Example for UpdateUserRequest {
@@ -212,16 +224,17 @@ impl Example for UpdateUserRequest {
             name: None,
             surname: None,
             website: None,
+            language: None,
         }
     }
 }
 
 impl Input for UpdateUserRequest {
-    type Parsed = (Changes, Option<Password>);
+    type Parsed = UserUpdate;
     const ACCEPTS: Accepts = Accepts::Json;
 
     fn read(fields: &mut Fields) -> Option<Self::Parsed> {
-        let email = fields.optional("email").map(|text| fields.email::<Email>("email", &text));
+        let email = fields.optional("email").map(|text| fields.email("email", &text));
         let password = fields.optional("password").map(Password::new);
         let (active, superuser) =
             (fields.optional_flag("is_active"), fields.optional_flag("is_superuser"));
@@ -229,22 +242,24 @@ impl Input for UpdateUserRequest {
         let scopes = fields.scopes("scopes");
         let (name, surname) = (fields.person("name"), fields.person("surname"));
         let website = fields.maybe_parsed("website");
+        let language = fields.maybe_parsed("language");
         let email = match email {
             Some(email) => Some(email?),
             None => None,
         };
         let changes = Changes {
-            email,
+            email: None,
             hash: None,
             name: name?,
             surname: surname?,
             website: website?,
+            language: language?,
             is_active: active?,
             is_superuser: superuser?,
             is_verified: verified?,
             granted: scopes?,
         };
-        Some((changes, password))
+        Some(UserUpdate { email, changes, password, regrant: None })
     }
 }
 
@@ -324,14 +339,14 @@ impl Api {
     /// List users
     ///
     /// Returns users, ordered by e-mail address. `q` finds a part of the address, name or surname, in upper or lower
-    /// case. The three flags are filters. Requires the scope `super`.
+    /// case, and users who had this id in the system that they were imported from. The three flags are filters. Requires the scope `super`.
     #[oai(path = "/users", method = "get", operation_id = "list_users")]
     #[expect(clippy::too_many_arguments, reason = "each is a parameter of the operation")]
     async fn list(
         &self,
         app: Data<&App>,
         _superuser: Superuser,
-        /// A part of the e-mail address, name or surname.
+        /// A part of the e-mail address, name or surname, or the id that a user had elsewhere.
         q: Query<Option<String>>,
         /// The maximum number of items, from 1 to 100. Default: 20. Other values are replaced by the nearest of these.
         limit: Query<Option<u64>>,
@@ -352,8 +367,10 @@ impl Api {
             is_verified: is_verified.0,
         };
         let users = super::list(&app, filter, after, limit).await?;
-        let next = users.next(|(last, _)| last.email.clone());
-        let items = users.items.iter().map(|(user, dates)| UserResponse::with_dates(user, *dates));
+        let next = users.next(|last| last.user.email.clone());
+        let items = users.items.into_iter().map(|Listed { user, dates, external_id }| {
+            UserResponse::with_dates(&user, dates).with_external_id(external_id)
+        });
         Ok(Json(UsersResponse { items: items.collect(), next }))
     }
 
@@ -369,7 +386,7 @@ impl Api {
         &self,
         app: Data<&App>,
         superuser: Superuser,
-        /// A part of the e-mail address, name or surname.
+        /// A part of the e-mail address, name or surname, or the id that a user had elsewhere.
         q: Query<Option<String>>,
         /// `true` for users who may sign in, `false` for those who may not. Default: both.
         is_active: Query<Option<bool>>,
@@ -428,7 +445,9 @@ impl Api {
         /// The id of the user.
         id: Path<String>,
     ) -> Result<Json<UserResponse>> {
-        Ok(Json(UserResponse::from(&super::read(&app, &id).await?)))
+        let user = super::read(&app, &id).await?;
+        let external_id = super::external_id(&app, user.id).await?;
+        Ok(Json(UserResponse::from(&user).with_external_id(external_id)))
     }
 
     /// Export a user
@@ -467,9 +486,7 @@ impl Api {
         id: Path<String>,
         body: Body<UpdateUserRequest>,
     ) -> Result<Json<UserResponse>> {
-        let (changes, password) = body.0;
-        let update = UserUpdate { changes, password, ..UserUpdate::default() };
-        let user = super::change(&app, &superuser, &id, update).await?;
+        let user = super::change(&app, &superuser, &id, body.0).await?;
         Ok(Json(UserResponse::from(&user)))
     }
 

@@ -3,7 +3,7 @@
 pub(crate) mod http;
 mod table;
 
-pub use table::UsersTable;
+pub use table::{COLUMNS, UsersTable};
 
 use entity::{PrincipalId, UserId};
 use sea_orm::DatabaseTransaction;
@@ -20,12 +20,24 @@ use crate::identity::alert;
 use crate::identity::factor::password_check::Account;
 use crate::identity::factor::{self, Password};
 use crate::identity::invitation::{self, Prepared};
-use crate::identity::user::{self, Changes, Credentials, Filter, User};
+use crate::identity::user::imported::{self, Origin};
+use crate::identity::user::{self, Changes, Credentials, Filter, SoughtEmail, User};
 use crate::identity::verification::{self, Purpose};
 use crate::platform::audit::{self, Act, Actor, Dates, Entry};
 use crate::platform::rate_limit::{self, mail::MailReason};
 use crate::platform::unit_of_work::UnitOfWork;
 use crate::self_service::account::{self, ChangeContext, Export};
+
+/// A user in a list.
+#[derive(Debug)]
+pub struct Listed {
+    /// The user.
+    pub user: User,
+    /// The dates of the account. An imported one was made when it was made elsewhere.
+    pub dates: Dates,
+    /// The id that the user had in the system that they were imported from.
+    pub external_id: Option<String>,
+}
 
 /// A page of users with the dates of their accounts, ordered by address.
 ///
@@ -37,14 +49,27 @@ pub async fn list(
     filter: Filter,
     after: Option<&str>,
     limit: u64,
-) -> Result<Page<(User, Dates)>> {
+) -> Result<Page<Listed>> {
     let users = user::list(&app.database, filter, after, limit).await?;
     let ids: Vec<_> = users.items.iter().map(|user| user.id).collect();
     let dates = audit::dates_of(app, &ids).await?;
+    let mut origins = imported::origins_of(app.database.reader(), ids).await?;
     Ok(users.map(|user| {
         let known = dates.get(&user.id.to_string()).copied().unwrap_or_default();
-        (user, known)
+        let Origin { source: _, external_id, created } =
+            origins.remove(&user.id).unwrap_or_default();
+        Listed { user, dates: Dates { created: created.or(known.created), ..known }, external_id }
     }))
+}
+
+/// Returns the id that a user had in the system that they were imported from.
+///
+/// # Errors
+///
+/// If the database does not answer.
+pub async fn external_id(app: &App, user: UserId) -> Result<Option<String>> {
+    let mut origins = imported::origins_of(app.database.reader(), vec![user]).await?;
+    Ok(origins.remove(&user).and_then(|origin| origin.external_id))
 }
 
 /// Begins a table of all users that a filter finds, for spreadsheets.
@@ -161,6 +186,8 @@ pub async fn create(app: &App, superuser: &Superuser, new: NewUser) -> Result<Us
 /// Changes that a superuser makes to a user.
 #[derive(Default)]
 pub struct UserUpdate {
+    /// A new address, or the present one.
+    pub email: Option<SoughtEmail>,
     /// The new values.
     pub changes: Changes,
     /// A new password.
@@ -206,9 +233,9 @@ pub async fn change(
     id: &str,
     update: UserUpdate,
 ) -> Result<User> {
-    let UserUpdate { changes, password, regrant } = update;
+    let UserUpdate { email, changes, password, regrant } = update;
     let id = parsed(id)?;
-    if changes.email.is_some() || password.is_some() {
+    if email.is_some() || password.is_some() {
         superuser.require_proof_for_own(app, id)?;
     }
     superuser.require_fresh_claims(app)?;
@@ -216,6 +243,8 @@ pub async fn change(
         require_grantable(granted)?;
     }
     superuser.count_act(app)?;
+    let email = account::other_address(app, id, email, Code::NotFound).await?;
+    let changes = Changes { email, ..changes };
     let hash = match password {
         Some(password) => Some(account::hash_of(app, id, changes.email.as_ref(), password).await?),
         None => None,

@@ -2,29 +2,32 @@
 
 use chrono::{DateTime, SecondsFormat};
 
+use super::Listed;
 use crate::app::App;
 use crate::base::clock::Timestamp;
+use crate::base::csv::line_of;
 use crate::base::error::Result;
 use crate::identity::user::{Filter, User};
-use crate::platform::audit::Dates;
 use crate::self_service::account::export::Ready;
 
 /// The number of users that are read at once.
 const AT_ONCE: u64 = 100;
 
 /// The names of the columns.
-const COLUMNS: [&str; 11] = [
+pub const COLUMNS: [&str; 13] = [
     "id",
     "email",
     "name",
     "surname",
     "website",
+    "language",
     "is_active",
     "is_superuser",
     "is_verified",
     "scopes",
     "created",
     "last_sign_in",
+    "external_id",
 ];
 
 /// The part of a table that is read next.
@@ -65,14 +68,15 @@ impl UsersTable {
         };
         let filter = self.filter.clone();
         let users = super::list(&self.app, filter, after.as_deref(), AT_ONCE).await?;
-        if let Some(last) = users.next(|(last, _)| last.email.clone()) {
+        if let Some(last) = users.next(|last| last.user.email.clone()) {
             self.next = Next::After(Some(last));
         }
-        Ok(Some(users.items.iter().map(|(user, dates)| line_of(&cells(user, *dates))).collect()))
+        Ok(Some(users.items.iter().map(|listed| line_of(&cells(listed))).collect()))
     }
 }
 
-fn cells(user: &User, dates: Dates) -> [String; 11] {
+fn cells(listed: &Listed) -> [String; 13] {
+    let Listed { user, dates, external_id } = listed;
     let User { id, email, is_active, is_superuser, is_verified, profile, granted } = user;
     let website = profile.website.as_ref().map(|website| website.as_str().to_owned());
     [
@@ -81,59 +85,18 @@ fn cells(user: &User, dates: Dates) -> [String; 11] {
         profile.name.clone().unwrap_or_default(),
         profile.surname.clone().unwrap_or_default(),
         website.unwrap_or_default(),
+        profile.language.clone().map(String::from).unwrap_or_default(),
         is_active.to_string(),
         is_superuser.to_string(),
         is_verified.to_string(),
         granted.to_string(),
         time(dates.created),
         time(dates.last_sign_in),
+        external_id.clone().unwrap_or_default(),
     ]
 }
 
 fn time(at: Option<Timestamp>) -> String {
     let at = at.and_then(|at| DateTime::from_timestamp_millis(at.millis()));
     at.map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true)).unwrap_or_default()
-}
-
-fn line_of(cells: &[String]) -> String {
-    let cells: Vec<_> = cells.iter().map(|text| cell(text)).collect();
-    format!("{}\r\n", cells.join(","))
-}
-
-/// Writes a cell. A spreadsheet would calculate a text that begins like a formula, and users choose their names. So such
-/// a text gets an apostrophe, which spreadsheets take for the mark of a text.
-fn cell(text: &str) -> String {
-    let begins = text.trim_start().chars().next().or(text.chars().next());
-    let is_formula = begins.is_some_and(|first| "=+-@\t\r\n＝＋－＠".contains(first));
-    let text = if is_formula { format!("'{text}") } else { text.to_owned() };
-    if text.contains(['"', ',', '\r', '\n', ';']) || text != text.trim() {
-        return format!("\"{}\"", text.replace('"', "\"\""));
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::cell;
-
-    #[test]
-    fn a_cell_is_never_a_formula_and_never_ends_early() {
-        for (text, written) in [
-            ("Ada", "Ada"),
-            ("", ""),
-            ("=1+1", "'=1+1"),
-            ("+49", "'+49"),
-            ("-x@user.com", "'-x@user.com"),
-            ("@SUM(A1)", "'@SUM(A1)"),
-            ("＝1", "'＝1"),
-            (" =1", "' =1"),
-            ("\t=1", "'\t=1"),
-            ("=\"a\",b", "\"'=\"\"a\"\",b\""),
-            ("King, Ada", "\"King, Ada\""),
-            ("a;=1", "\"a;=1\""),
-            ("a-b", "a-b"),
-        ] {
-            assert_eq!(cell(text), written, "{text:?}");
-        }
-    }
 }

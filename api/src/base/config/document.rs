@@ -13,13 +13,21 @@ pub struct Setting {
     pub name: String,
     /// The value. For a secret it is `(secret)`.
     pub value: String,
-    /// The origin of the value: `flag`, `environment`, `.env`, `default` or `unset`.
+    /// The origin of the value: `flag`, `environment`, `.env`, `default` or `unset`; `file` if another setting names the
+    /// file that contains it.
     pub origin: &'static str,
 }
 
 /// The ids of the settings that contain secrets.
-pub(super) const SECRETS: [&str; 5] =
-    ["app_secret", "app_secret_previous", "clients", "database_url", "mail_url"];
+pub(super) const SECRETS: [&str; 7] = [
+    "app_secret",
+    "app_secret_previous",
+    "clients",
+    "database_url",
+    "database_listen_url",
+    "mail_url",
+    "otlp_headers",
+];
 
 /// The settings that `matches` contains, in the order of their definition. `from_file` contains the names of the
 /// environment variables that `.env` set.
@@ -33,7 +41,12 @@ pub fn settings(matches: &ArgMatches, from_file: &[String]) -> Vec<Setting> {
             let values = matches.get_raw(id).map(|values| {
                 values.map(|value| value.to_string_lossy()).collect::<Vec<_>>().join(",")
             });
+            let is_in_file = |id: &str| {
+                let raw = matches.try_get_raw(&format!("{id}_file"));
+                raw.is_ok_and(|raw| raw.is_some_and(|mut values| values.next().is_some()))
+            };
             let origin = match matches.value_source(id) {
+                None | Some(ValueSource::DefaultValue) if is_in_file(id) => "file",
                 Some(ValueSource::CommandLine) => "flag",
                 Some(ValueSource::EnvVariable) if from_file.contains(&name) => ".env",
                 Some(ValueSource::EnvVariable) => "environment",
@@ -41,7 +54,8 @@ pub fn settings(matches: &ArgMatches, from_file: &[String]) -> Vec<Setting> {
                 None => "unset",
             };
             let value = match values {
-                Some(url) if id == "database_url" => {
+                _ if origin == "file" => "(secret)".to_owned(),
+                Some(url) if ["database_url", "database_listen_url"].contains(&id) => {
                     url.parse::<DatabaseUrl>().map_or("(secret)".to_owned(), |url| url.to_string())
                 }
                 Some(value) if SECRETS.contains(&id) && !value.is_empty() => "(secret)".to_owned(),
@@ -62,14 +76,21 @@ fn followed_url(matches: &ArgMatches) -> Option<String> {
 }
 
 impl Config {
-    /// In development, makes the default of PUBLIC_URL lead to the port of the server.
+    /// Notes which of HOST and PORT were given. In development, makes the default of PUBLIC_URL lead to the first port
+    /// of the server.
     pub fn follow_port(&mut self, matches: &ArgMatches) {
-        let is_default = matches.value_source("public_url") == Some(ValueSource::DefaultValue);
+        let is_default = |id: &str| matches.value_source(id) == Some(ValueSource::DefaultValue);
+        self.listening.given = (
+            Some(self.host).filter(|_| !is_default("host")),
+            Some(self.port).filter(|_| !is_default("port")),
+        );
         // With port 0, the port is known only later, and other servers on the database have others.
-        if !is_default || !self.dev || self.port == 0 {
+        let Some(port) = self.first_port().filter(|port| *port != 0) else { return };
+        if !is_default("public_url") || !self.dev {
             return;
         }
-        if let Ok(url) = format!("http://localhost:{}", self.port).parse() {
+        let scheme = if self.listening.has_tls() { "https" } else { "http" };
+        if let Ok(url) = format!("{scheme}://localhost:{port}").parse() {
             self.public_url = url;
         }
     }

@@ -17,6 +17,33 @@ pub struct EnvFile {
     pub faulty_lines: Vec<usize>,
 }
 
+/// Reads `.env` in the current folder. Returns `None` if it does not exist.
+fn read_env_file() -> Result<Option<String>, ConfigError> {
+    match std::fs::read_to_string(".env") {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            Err(ConfigError::new(".env is not UTF-8 text: save it in this encoding"))
+        }
+        Err(error) => {
+            let fault = format!(".env cannot be read ({error}): check its permissions");
+            Err(ConfigError::new(&fault))
+        }
+    }
+}
+
+/// Returns the value that `.env` has for a name now, unless it is empty. The environment of the process stays as it is.
+///
+/// # Errors
+///
+/// If the file cannot be read.
+pub fn value_in_env_file(name: &str) -> Result<Option<String>, ConfigError> {
+    let Some(text) = read_env_file()? else { return Ok(None) };
+    let pairs = dotenv::resolve(dotenv::read(&text).pairs, variable);
+    let last = pairs.into_iter().rev().find(|(known, _)| known == name);
+    Ok(last.and_then(|(_, value)| value).filter(|value| !value.is_empty()))
+}
+
 /// Reads `.env` in the current folder as python-dotenv does, and sets the environment variables that are not set yet or
 /// are empty. The result is empty if the file does not exist.
 ///
@@ -24,17 +51,7 @@ pub struct EnvFile {
 ///
 /// If the file cannot be read, or if a value cannot be the value of a variable.
 pub fn load_env_file() -> Result<EnvFile, ConfigError> {
-    let text = match std::fs::read_to_string(".env") {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(EnvFile::default()),
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-            return Err(ConfigError::new(".env is not UTF-8 text: save it in this encoding"));
-        }
-        Err(error) => {
-            let fault = format!(".env cannot be read ({error}): check its permissions");
-            return Err(ConfigError::new(&fault));
-        }
-    };
+    let Some(text) = read_env_file()? else { return Ok(EnvFile::default()) };
     let content = dotenv::read(&text);
     let mut file = EnvFile { faulty_lines: content.faulty_lines, ..EnvFile::default() };
     let pairs = dotenv::resolve(content.pairs, variable);

@@ -83,7 +83,9 @@ fn requirement(argument: &Arg, error: &clap::Error) -> String {
         reason => format!("must have another value ({reason})"),
     };
     let default = argument.get_default_values().first().and_then(|value| value.to_str());
-    match default.filter(|_| must.starts_with("must be ") && !must.contains("such as")) {
+    // A form is an example itself, and the default can have another one.
+    let has_example = must.contains("such as") || must.contains("of the form");
+    match default.filter(|_| must.starts_with("must be ") && !has_example) {
         Some(default) => format!("{must}, such as {default}"),
         None => must,
     }

@@ -27,6 +27,7 @@ pub struct FrontEndSettings {
         env = "CSRF_CHECK",
         global = true,
         value_enum,
+        ignore_case = true,
         value_name = "CHECK",
         default_value = "token"
     )]
@@ -111,9 +112,9 @@ impl FromStr for CookieName {
         let is_name = (1..=64).contains(&text.len()) && text.bytes().all(plain);
         let bare = text.strip_prefix("__Host-").unwrap_or(text);
         // The other cookies of this server have such names.
-        if !is_name || bare.starts_with("tessera-") {
+        if !is_name || ["tessera-", "tessera_"].iter().any(|own| bare.starts_with(own)) {
             return Err(
-                "must be 1 to 64 letters, digits and -_. and not begin with tessera-, such as fastapiusersauth",
+                "must be 1 to 64 letters, digits and -_. and not begin with tessera- or tessera_, such as fastapiusersauth",
             );
         }
         Ok(Self(text.to_owned()))

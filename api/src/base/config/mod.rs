@@ -4,37 +4,47 @@ mod document;
 mod dotenv;
 mod environment;
 mod fault;
+mod feed;
+mod forward;
 mod front_end;
+mod listen;
 mod mail;
+mod monitor;
 mod network;
 mod origin;
 mod page;
 mod provider;
 pub(crate) mod secret;
 mod signing;
+mod upstream;
 mod value;
+mod yaml;
 
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 pub use document::{Setting, definitions, example, settings};
 pub use environment::{
     EnvFile, foreign_names, is_empty, load_env_file, misspelt, not_text, server_is_named,
-    state_folder, variable,
+    state_folder, value_in_env_file, variable,
 };
 pub use fault::{ConfigError, SettingFault};
+pub use feed::FeedSettings;
+pub use forward::{ForwardHost, ForwardSettings};
 pub use front_end::{CookieName, CsrfCheck, FrontEndSettings, PathPrefix};
+pub use listen::{ListenAddress, ListenSettings, Peer, TrustedProxy};
 pub use mail::MailSettings;
+pub use monitor::MonitorSettings;
 pub use network::{AllowedHeader, ForwardedHeader, NetworkSettings};
 pub use origin::{Origin, PublicUrl};
 pub use page::{Color, Contact, PageSettings};
 pub use provider::{Declared, ProviderSettings};
+pub use upstream::{FederationSettings, OwnEndpoints, Preset, UpstreamSettings};
 pub use value::{LogFormat, Migrate, Registration, Secret, SqliteSynchronous};
 
 use clap::Args;
 use clap::builder::BoolishValueParser;
-use ipnet::IpNet;
 use tessera_verify::SigningAlgorithm;
 
 use crate::base::database::DatabaseUrl;
@@ -70,6 +80,10 @@ pub struct Config {
           value_parser = value::number(0..=65_535_u16))]
     pub port: u16,
 
+    /// The settings of listeners.
+    #[command(flatten)]
+    pub listening: ListenSettings,
+
     /// The URL under which browsers and services reach Tessera, for example `https://id.example.com`. It is the
     /// issuer of tokens and the beginning of links. Tessera puts scheme and host into lower case, and removes a
     /// default port and slashes at the end. In development, the default has the port of PORT
@@ -97,6 +111,12 @@ pub struct Config {
     #[arg(long, env = "DATABASE_URL_FILE", global = true, value_name = "FILE")]
     pub database_url_file: Option<PathBuf>,
 
+    /// PostgreSQL only: maximum number of connections of this server to the database (2 to 1000). All servers together
+    /// must have fewer than PostgreSQL's `max_connections`. The default is four for each core, and at least 16
+    #[arg(long, env = "DATABASE_CONNECTIONS", global = true, value_name = "NUMBER",
+          value_parser = value::number(2..=1000_u32))]
+    pub database_connections: Option<u32>,
+
     /// When to apply migrations: at start (auto); never, and refuse to start if some are missing (check); or never,
     /// without checking (off)
     #[arg(
@@ -104,6 +124,7 @@ pub struct Config {
         env = "MIGRATE",
         global = true,
         value_enum,
+        ignore_case = true,
         value_name = "WHEN",
         default_value = "auto"
     )]
@@ -116,6 +137,7 @@ pub struct Config {
         env = "SQLITE_SYNCHRONOUS",
         global = true,
         value_enum,
+        ignore_case = true,
         value_name = "HOW",
         default_value = "full"
     )]
@@ -206,7 +228,8 @@ pub struct Config {
     pub browser_session_idle_expires: u64,
 
     /// Maximum lifetime of what an application got for a sign-in, however often it is refreshed, in seconds
-    /// (60 to 315360000). A sign-out ends it earlier, unless the application asked for `offline_access`
+    /// (60 to 315360000). Without `offline_access`, it ends with the session of the browser, at the latest after
+    /// BROWSER_SESSION_EXPIRES
     #[arg(long, env = "GRANT_EXPIRES", global = true, value_name = "TIME",
           default_value = "31536000", value_parser = value::seconds(60..=315_360_000))]
     pub grant_expires: u64,
@@ -275,14 +298,27 @@ pub struct Config {
     pub rate_limit: bool,
 
     /// Proxies from which Tessera accepts the client's address in FORWARDED_HEADER: IP addresses and networks,
-    /// separated by commas, for example `10.0.0.0/8,::1`
-    #[arg(long, env = "TRUSTED_PROXIES", global = true, value_name = "NETWORKS",
-          value_delimiter = ',', value_parser = value::parse_network)]
-    pub trusted_proxies: Vec<IpNet>,
+    /// separated by commas, for example `10.0.0.0/8,::1`, and `unix` for proxies that use a Unix socket
+    #[arg(
+        long,
+        env = "TRUSTED_PROXIES",
+        global = true,
+        value_name = "NETWORKS",
+        value_delimiter = ','
+    )]
+    pub trusted_proxies: Vec<TrustedProxy>,
 
     /// The settings of requests that come through proxies or from pages of other origins.
     #[command(flatten)]
     pub network: NetworkSettings,
+
+    /// The settings of the revocation feed.
+    #[command(flatten)]
+    pub feed: FeedSettings,
+
+    /// The settings of gateways.
+    #[command(flatten)]
+    pub forward: ForwardSettings,
 
     /// The settings of mail.
     #[command(flatten)]
@@ -296,6 +332,10 @@ pub struct Config {
     #[command(flatten)]
     pub provider: ProviderSettings,
 
+    /// The settings of other providers.
+    #[command(flatten)]
+    pub federation: FederationSettings,
+
     /// The settings for front ends.
     #[command(flatten)]
     pub front_end: FrontEndSettings,
@@ -307,6 +347,7 @@ pub struct Config {
         env = "REGISTRATION",
         global = true,
         value_enum,
+        ignore_case = true,
         value_name = "WHO",
         default_value = "open"
     )]
@@ -345,6 +386,7 @@ pub struct Config {
         env = "LOG_FORMAT",
         global = true,
         value_enum,
+        ignore_case = true,
         value_name = "FORMAT",
         default_value = "auto"
     )]
@@ -354,6 +396,10 @@ pub struct Config {
     /// `info,api::platform=debug`
     #[arg(long, env = "RUST_LOG", global = true, value_name = "FILTER", default_value = "info")]
     pub rust_log: String,
+
+    /// The settings of monitoring.
+    #[command(flatten)]
+    pub monitor: MonitorSettings,
 
     /// The settings as pages and commands show them, each with its origin. Empty if nothing shows them.
     #[arg(skip)]
@@ -376,7 +422,13 @@ impl Config {
         let mut faults = Vec::new();
         let mut note = |outcome: Result<(), ConfigError>| faults.extend(outcome.err());
         note(self.read_secrets());
+        note(self.listening.complete());
+        note(self.listeners().map(drop));
         note(self.mail.complete());
+        note(self.feed.complete());
+        note(self.monitor.complete());
+        note(self.forward.check(self.dev));
+        self.federation.complete(self.registration).into_iter().for_each(|fault| note(Err(fault)));
         self.pages.complete();
         self.app_secret = self.app_secret.take().filter(|secret| !secret.expose().is_empty());
         self.app_secret_previous.retain(|secret| !secret.expose().is_empty());
@@ -393,14 +445,14 @@ impl Config {
             !self.dev && self.clock_file.is_some(),
             "TESSERA_CLOCK_FILE is set, but it is only for tests: unset it",
         );
-        refuse(!self.dev && self.bcrypt_cost < 10, "BCRYPT_COST is below 10: set it to 12");
-        let is_secure = !self.dev || self.public_url.is_https();
-        let cookie_name = self.front_end.cookie_name.as_ref();
+        let public = SocketAddr::new(self.host, self.port);
         refuse(
-            !is_secure && cookie_name.is_some_and(CookieName::requires_https),
-            "COOKIE_NAME begins with __Host- or __Secure-: browsers accept such a name only over https. Set another \
-             name, or PUBLIC_URL with https",
+            self.monitor
+                .metrics_listen
+                .is_some_and(|address| address == public && address.port() != 0),
+            "METRICS_LISTEN is the address of HOST and PORT, but metrics are not for the public: choose another port",
         );
+        refuse(!self.dev && self.bcrypt_cost < 10, "BCRYPT_COST is below 10: set it to 12");
         faults
     }
 

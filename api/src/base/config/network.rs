@@ -16,6 +16,7 @@ pub struct NetworkSettings {
         global = true,
         value_enum,
         ignore_case = true,
+        ignore_case = true,
         value_name = "HEADER",
         default_value = "x-forwarded-for"
     )]

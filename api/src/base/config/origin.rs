@@ -40,6 +40,24 @@ impl Origin {
     pub fn is(&self, header: &str) -> bool {
         self.text == header
     }
+
+    /// Returns true if callers use TLS.
+    pub fn is_https(&self) -> bool {
+        self.https
+    }
+
+    /// The host, and the port unless it is the default.
+    pub fn host(&self) -> &str {
+        self.text.split_once("://").map_or(&self.text, |(_, host)| host)
+    }
+
+    /// Returns true if a `Host` header names the host of this origin, with or without the default port.
+    pub fn has_host(&self, header: &str) -> bool {
+        let (host, usual) = (self.host(), if self.https { ":443" } else { ":80" });
+        let has_port = !host.ends_with(']') && host.contains(':');
+        let plain = header.strip_suffix(usual).filter(|_| !has_port).unwrap_or(header);
+        plain.eq_ignore_ascii_case(host)
+    }
 }
 
 impl FromStr for Origin {
@@ -73,6 +91,11 @@ impl PublicUrl {
         &self.text
     }
 
+    /// The origin.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
     /// The host.
     pub fn host(&self) -> Host {
         let host =
@@ -93,6 +116,11 @@ impl PublicUrl {
     /// Returns true if callers use TLS.
     pub fn is_https(&self) -> bool {
         self.origin.https
+    }
+
+    /// The scheme that callers use: `https` or `http`.
+    pub fn scheme(&self) -> &'static str {
+        if self.is_https() { "https" } else { "http" }
     }
 
     /// Returns true if only programs on this machine can use this URL.

@@ -68,7 +68,13 @@ impl Config {
     /// The settings, other than secrets, that are accepted but not good for production.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
-        if !self.dev && self.public_url.is_loopback() {
+        if self.listening.has_tls() && !self.public_url.is_https() {
+            warnings.push(format!(
+                "PUBLIC_URL is {}, but TLS_CERT is set, so callers need https://: set PUBLIC_URL to a URL that begins \
+                 with it",
+                self.public_url.as_str()
+            ));
+        } else if !self.dev && self.public_url.is_loopback() {
             warnings
                 .push("PUBLIC_URL is on localhost: set it to the URL that callers use".to_owned());
         } else if !self.dev && !self.public_url.is_https() {

@@ -1,8 +1,8 @@
-//! Group commit on SQLite: single statements that wait for the writer share one transaction.
+//! Group commit on SQLite: writes that wait for the writer share one transaction.
 //!
-//! SQLite has one writer, and each commit waits for the disk. While one batch is written to the disk, further
-//! statements wait in a queue. The next batch commits all of them together. No caller gets a result before the commit
-//! of its batch. This also applies to a statement that changed nothing, because it may have read what the batch wrote.
+//! SQLite has one writer, and each commit waits for the disk. While one batch is written to the disk, further writes
+//! wait in a queue. The next batch commits all of them together. No caller gets a result before the commit of its
+//! batch. This also applies to a statement that changed nothing, because it may have read what the batch wrote.
 
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, QueryResult, RuntimeErr,
@@ -13,18 +13,37 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::base::error::away;
 
-/// The maximum number of statements in one transaction.
+/// The maximum number of writes in one transaction.
 const MAX_BATCH: usize = 256;
 
 type Outcome = Result<Option<QueryResult>, DbErr>;
 
-/// A waiting statement, and the caller that waits for its result.
+/// A statement that writes, with those that follow from it.
+pub(super) struct Write {
+    pub(super) statement: Statement,
+    /// They run if the statement returns a row.
+    pub(super) then: Vec<Statement>,
+}
+
+impl Write {
+    async fn run(&self, transaction: &DatabaseTransaction) -> Outcome {
+        let row = transaction.query_one_raw(self.statement.clone()).await?;
+        if row.is_some() {
+            for statement in &self.then {
+                transaction.execute_raw(statement.clone()).await?;
+            }
+        }
+        Ok(row)
+    }
+}
+
+/// A write that waits, and the caller that waits for its result.
 struct Waiting {
-    statement: Statement,
+    write: Write,
     reply: oneshot::Sender<Outcome>,
 }
 
-/// The queue of statements that wait for the writer.
+/// The queue of writes that wait for the writer.
 #[derive(Debug, Clone)]
 pub(super) struct GroupCommit(mpsc::UnboundedSender<Waiting>);
 
@@ -36,22 +55,22 @@ impl GroupCommit {
         Self(queue)
     }
 
-    /// Runs a statement in the next batch. Returns its first row after the commit.
+    /// Runs a write in the next batch. Returns the first row of its first statement after the commit.
     ///
     /// # Errors
     ///
-    /// If the statement or the commit of its batch fails: then nothing of the statement remains.
-    pub(super) async fn run(&self, statement: Statement) -> Outcome {
+    /// If a statement or the commit of its batch fails: then nothing of the write remains.
+    pub(super) async fn run(&self, write: Write) -> Outcome {
         let (reply, outcome) = oneshot::channel();
         let gone = || DbErr::Conn(RuntimeErr::Internal("the writer has stopped".to_owned()));
-        self.0.send(Waiting { statement, reply }).map_err(|_| gone())?;
+        self.0.send(Waiting { write, reply }).map_err(|_| gone())?;
         outcome.await.map_err(|_| gone())?
     }
 }
 
 async fn run(writer: DatabaseConnection, mut queue: mpsc::UnboundedReceiver<Waiting>) {
     while let Some(first) = queue.recv().await {
-        // Further statements gather while this waits for the writer.
+        // Further writes gather while this waits for the writer.
         let begun = begin(&writer).await;
         let batch = gather(first, &mut queue);
         match begun {
@@ -61,8 +80,8 @@ async fn run(writer: DatabaseConnection, mut queue: mpsc::UnboundedReceiver<Wait
     }
 }
 
-/// Takes the statements that are waiting now and whose callers still wait for them. A statement of a caller who was
-/// answered already must not run: the caller was told that nothing happened.
+/// Takes the writes that are waiting now and whose callers still wait for them. A write of a caller who was answered
+/// already must not run: the caller was told that nothing happened.
 fn gather(first: Waiting, queue: &mut mpsc::UnboundedReceiver<Waiting>) -> Vec<Waiting> {
     let mut batch = vec![first];
     while batch.len() < MAX_BATCH
@@ -81,10 +100,10 @@ fn refuse(batch: Vec<Waiting>, error: &DbErr) {
     }
 }
 
-/// Runs statements in one transaction.
+/// Runs writes in one transaction.
 ///
 /// SQLite undoes only the statement that fails, or the whole transaction, depending on the fault. So the batch is rolled
-/// back if a statement fails, and each statement runs again in a transaction of its own.
+/// back if a statement fails, and each write runs again in a transaction of its own.
 async fn run_batch(
     writer: &DatabaseConnection,
     transaction: DatabaseTransaction,
@@ -92,7 +111,7 @@ async fn run_batch(
 ) {
     let mut rows = Vec::with_capacity(batch.len());
     for waiting in &batch {
-        match transaction.query_one_raw(waiting.statement.clone()).await {
+        match waiting.write.run(&transaction).await {
             Ok(row) => rows.push(row),
             Err(_) => break,
         }
@@ -109,16 +128,16 @@ async fn run_batch(
     if let Err(error) = transaction.rollback().await {
         return refuse(batch, &error);
     }
-    for Waiting { statement, reply } in batch {
+    for Waiting { write, reply } in batch {
         if !reply.is_closed() {
-            let _ = reply.send(run_alone(writer, statement).await);
+            let _ = reply.send(run_alone(writer, &write).await);
         }
     }
 }
 
-async fn run_alone(writer: &DatabaseConnection, statement: Statement) -> Outcome {
+async fn run_alone(writer: &DatabaseConnection, write: &Write) -> Outcome {
     let transaction = begin(writer).await?;
-    let row = transaction.query_one_raw(statement).await?;
+    let row = write.run(&transaction).await?;
     transaction.commit().await?;
     Ok(row)
 }

@@ -76,16 +76,19 @@ pub(super) fn advice_for_file(path: &Path) -> String {
     } else {
         format!("the folder {} does not exist", folder.display())
     };
-    let slashes = if path.is_relative() {
-        format!(
-            ". In DATABASE_URL, three slashes begin a path in the current folder, and four an \
-             absolute path, such as sqlite:////{}",
-            path.strip_prefix("./").unwrap_or(path).display()
-        )
-    } else {
-        String::new()
-    };
-    format!("the file is {}, and {cause}{slashes}", tried.display())
+    format!("the file is {}, and {cause}{}", tried.display(), slashes(path))
+}
+
+/// A sentence about the slashes of a URL, if its path is relative. It begins with a period.
+pub(super) fn slashes(path: &Path) -> String {
+    if !path.is_relative() {
+        return String::new();
+    }
+    format!(
+        ". In DATABASE_URL, three slashes begin a path in the current folder, and four an absolute path, such as \
+         sqlite:////{}",
+        path.strip_prefix("./").unwrap_or(path).display()
+    )
 }
 
 /// Returns the options without what PgBouncer refuses in its default configuration. PostgreSQL's own value of

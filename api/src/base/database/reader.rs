@@ -23,6 +23,10 @@ impl Reader {
         Self { connection, behind_pooler }
     }
 
+    pub(super) fn pool(&self) -> &DatabaseConnection {
+        &self.connection
+    }
+
     /// Begins a transaction if statements need one.
     async fn begin(&self) -> Result<Option<DatabaseTransaction>, DbErr> {
         match self.behind_pooler {

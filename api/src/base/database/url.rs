@@ -10,7 +10,7 @@ use std::str::FromStr;
 use sea_orm::sqlx::postgres::{PgConnectOptions, PgSslMode};
 use url::{Host, Url};
 
-use super::pooler::advice_for_file;
+use super::pooler::{advice_for_file, slashes};
 
 /// A parsed `DATABASE_URL`. Several spellings are accepted.
 #[derive(Clone)]
@@ -29,8 +29,17 @@ pub struct PostgresUrl {
     pub(super) authority: Option<String>,
     /// `true` with the parameter `pgbouncer=true`: a pooler gives each transaction another connection.
     pub(super) behind_pooler: bool,
+    /// The schema that the URL names, unless it is the usual one.
+    pub(super) schema: Option<String>,
     /// The parameters that have no effect, each as a sentence.
     notes: Vec<String>,
+}
+
+impl PostgresUrl {
+    /// Returns true if the URL leads to a pooler that gives each transaction another connection.
+    pub fn is_behind_pooler(&self) -> bool {
+        self.behind_pooler
+    }
 }
 
 impl DatabaseUrl {
@@ -45,8 +54,9 @@ impl DatabaseUrl {
             Self::Sqlite(path) if !path.exists() => {
                 let tried = std::path::absolute(path).unwrap_or_else(|_| path.clone());
                 Err(format!(
-                    "there is no database {}: set DATABASE_URL as for the server, or run this in the server's folder",
-                    tried.display()
+                    "there is no database {}: set DATABASE_URL as for the server, or run this in the server's folder{}",
+                    tried.display(),
+                    slashes(path)
                 ))
             }
             _ => Ok(()),
@@ -91,6 +101,12 @@ impl FromStr for DatabaseUrl {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let form =
             "must be of the form sqlite:///./file.db or postgres://user:password@host/database";
+        if text.trim().starts_with(['"', '\'']) {
+            return Err(
+                "must not be in quotation marks: `docker run --env-file` and others keep them"
+                    .into(),
+            );
+        }
         let (scheme, rest) = text.trim().split_once(':').ok_or(form)?;
         // URLs of SQLAlchemy also name a driver: `sqlite+aiosqlite`, `postgresql+asyncpg`.
         match scheme.split('+').next().unwrap_or_default() {
@@ -257,10 +273,11 @@ fn parse_postgres(rest: &str) -> Result<DatabaseUrl, String> {
     if let Some(address) = bracketed(&url) {
         options = options.host(&address);
     }
-    if let Some(schema) = schema {
+    if let Some(schema) = &schema {
         options = options.options([("search_path", schema)]);
     }
-    Ok(DatabaseUrl::Postgres(Box::new(PostgresUrl { options, authority, behind_pooler, notes })))
+    let server = PostgresUrl { options, authority, behind_pooler, schema, notes };
+    Ok(DatabaseUrl::Postgres(Box::new(server)))
 }
 
 /// The parameters of a URL.

@@ -23,10 +23,32 @@ pub enum Code {
     InvitationBadToken,
     /// The address has an invitation.
     InvitationAlreadyExists,
+    /// The text is no cursor of the revocation feed.
+    RevocationCursorInvalid,
+    /// The revocation feed does not continue after a cursor.
+    RevocationCursorGone,
     /// The user is unknown or inactive, or the password is wrong.
     LoginBadCredentials,
     /// The password is right, but the user's address is not verified.
     LoginUserNotVerified,
+    /// The user must sign in with the provider that they are linked to.
+    LoginWithProvider,
+    /// The state of a sign-in with a provider belongs to something else.
+    OauthInvalidState,
+    /// The state of a sign-in with a provider cannot be read.
+    AccessTokenDecodeError,
+    /// The state of a sign-in with a provider has expired.
+    AccessTokenAlreadyExpired,
+    /// The person declined at the provider.
+    OauthAccessDenied,
+    /// The provider says no address.
+    OauthNotAvailableEmail,
+    /// An account that is not linked has the address, or the identity is linked to another account.
+    OauthUserAlreadyExists,
+    /// The provider does not answer, or its answer cannot be used.
+    OauthUpstreamError,
+    /// The user could not sign in any more.
+    LastWayIn,
     /// The token or code of a mail does not verify the address.
     VerifyUserBadToken,
     /// The address is already verified.
@@ -87,8 +109,12 @@ pub enum Code {
     CsrfTokenMismatch,
     /// The request is not valid in OAuth (RFC 6749, section 5.2).
     InvalidRequest,
+    /// The service did not authenticate with HTTP Basic (RFC 6749, section 5.2).
+    InvalidClient,
     /// The request does not name exactly one host.
     HostInvalid,
+    /// The headers about the request that a gateway asks about cannot be read.
+    ForwardedRequestInvalid,
     /// There is nothing at this path or with this id.
     NotFound,
     /// The path exists, but not for this method.
@@ -158,6 +184,19 @@ impl Code {
                 "This e-mail address already has an invitation. Send it again with \
                  `POST /admin/invitations/{id}/resend`, or withdraw it first.",
             ),
+            Code::RevocationCursorInvalid => (
+                S::BAD_REQUEST,
+                "REVOCATION_CURSOR_INVALID",
+                "The value of `after` or `Last-Event-ID` is no cursor of the revocation feed. Send a cursor of an \
+                 earlier answer as it is, or take a snapshot at `/auth/revocations/snapshot`.",
+            ),
+            Code::RevocationCursorGone => (
+                S::GONE,
+                "REVOCATION_CURSOR_GONE",
+                "The revocation feed does not continue after this cursor: its rows were deleted, or the database \
+                 was restored. Keep all revocations that you know, and take a snapshot at \
+                 `/auth/revocations/snapshot`.",
+            ),
             Code::LoginBadCredentials => (
                 S::BAD_REQUEST,
                 "LOGIN_BAD_CREDENTIALS",
@@ -169,6 +208,56 @@ impl Code {
                 "LOGIN_USER_NOT_VERIFIED",
                 "The password is right, but the e-mail address is not verified. Verify it with the mail, or \
                  request another one at `/auth/request-verify-token`.",
+            ),
+            Code::LoginWithProvider => (
+                S::BAD_REQUEST,
+                "LOGIN_WITH_PROVIDER",
+                "The account belongs to a provider, and its user signs in there alone. Use \
+                 `/auth/{provider}/authorize`, or the button on the sign-in page.",
+            ),
+            Code::OauthInvalidState => (
+                S::BAD_REQUEST,
+                "OAUTH_INVALID_STATE",
+                "The state belongs to another browser, to another purpose or to a sign-in that was completed. \
+                 Begin again at `/auth/{provider}/authorize`.",
+            ),
+            Code::AccessTokenDecodeError => (
+                S::BAD_REQUEST,
+                "ACCESS_TOKEN_DECODE_ERROR",
+                "The state is missing or cannot be read. Begin again at `/auth/{provider}/authorize`.",
+            ),
+            Code::AccessTokenAlreadyExpired => (
+                S::BAD_REQUEST,
+                "ACCESS_TOKEN_ALREADY_EXPIRED",
+                "The sign-in began more than an hour ago. Begin again at `/auth/{provider}/authorize`.",
+            ),
+            Code::OauthAccessDenied => (
+                S::BAD_REQUEST,
+                "OAUTH_ACCESS_DENIED",
+                "The person declined at the provider. They can begin again, or sign in otherwise.",
+            ),
+            Code::OauthNotAvailableEmail => (
+                S::BAD_REQUEST,
+                "OAUTH_NOT_AVAILABLE_EMAIL",
+                "The provider says no e-mail address of the person. Add one there, or use the sign-in page, which \
+                 asks for one.",
+            ),
+            Code::OauthUserAlreadyExists => (
+                S::BAD_REQUEST,
+                "OAUTH_USER_ALREADY_EXISTS",
+                "An account with this e-mail address exists and is not linked, or the identity is linked to another \
+                 account. Sign in as before, and link it with `/auth/associate/{provider}/authorize`.",
+            ),
+            Code::OauthUpstreamError => (
+                S::BAD_GATEWAY,
+                "OAUTH_UPSTREAM_ERROR",
+                "The provider does not answer, or its answer cannot be used. An operator finds the reason with \
+                 `tessera upstream explain` and the `X-Request-Id`.",
+            ),
+            Code::LastWayIn => (
+                S::CONFLICT,
+                "LAST_WAY_IN",
+                "This is the only way to sign in to the account. Add another one first, for example a password.",
             ),
             Code::VerifyUserBadToken => (
                 S::BAD_REQUEST,
@@ -341,11 +430,23 @@ impl Code {
                 "This is not a valid OAuth request: a parameter is missing, given twice or of the wrong type. \
                  Correct the parameters.",
             ),
+            Code::InvalidClient => (
+                S::UNAUTHORIZED,
+                "invalid_client",
+                "The user name and the password of HTTP Basic are not the name of a service and its API token. Send \
+                 both in this way, or the API token as a bearer token.",
+            ),
             Code::HostInvalid => (
                 S::BAD_REQUEST,
                 "HOST_INVALID",
                 "The request does not name exactly one host. Send one `Host` header with a host and an \
                  optional port. If the request target names a host, it must be the same.",
+            ),
+            Code::ForwardedRequestInvalid => (
+                S::BAD_REQUEST,
+                "FORWARDED_REQUEST_INVALID",
+                "The headers of the gateway about the original request cannot be read, or say different things; `reason` \
+                 says which. Let the gateway set each header once, instead of passing on that of its caller.",
             ),
             Code::NotFound => {
                 (S::NOT_FOUND, "Not Found", "There is nothing at this path or with this id.")
@@ -385,8 +486,8 @@ impl Code {
             Code::ServiceBusy => (
                 S::SERVICE_UNAVAILABLE,
                 "SERVICE_BUSY",
-                "Too many passwords wait to be checked, too many exports run, or the password was changed at the \
-                 same time. Try again after `Retry-After` seconds.",
+                "Too many passwords wait to be checked, too many exports run, too many services wait for \
+                 revocations, or the password was changed at the same time. Try again after `Retry-After` seconds.",
             ),
             Code::ServiceUnavailable => (
                 S::SERVICE_UNAVAILABLE,

@@ -11,7 +11,9 @@ pub mod redirect;
 mod rest;
 
 pub use code::Code;
+pub(crate) use oauth::described;
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
@@ -84,7 +86,7 @@ enum Detail {
     Reason(Vec<LocalizedMessage>),
     Problems(Vec<Problem>),
     Token(TokenRefusal),
-    Scope(&'static str),
+    Scope(Cow<'static, str>),
     MaxAge(u64),
     Wait(Duration),
 }
@@ -117,12 +119,24 @@ impl TokenRefusal {
         reason: "user_not_verified",
         sentence: "the e-mail address of the user is not verified, and this server requires that",
     };
+    /// The secret of a client, where a token is expected.
+    pub const CLIENT_SECRET: Self = Self {
+        reason: "client_secret",
+        sentence: "this is the secret of an application (tsr_cs_), not a token: the application sends it only to /oauth2/token",
+    };
+    /// The refresh token of a client, where an access token or an API token is expected.
+    pub const CLIENT_REFRESH_TOKEN: Self = Self {
+        reason: "client_refresh_token",
+        sentence: "this is the refresh token of an application (tsr_gr_): the application sends it only to /oauth2/token",
+    };
     /// The refusals of API tokens and of users. The refusals of JWTs are in [`Refusal::ALL`].
-    pub const OF_API_TOKENS: [Self; 4] = [
+    pub const OF_API_TOKENS: [Self; 6] = [
         Self::API_TOKEN_MALFORMED,
         Self::API_TOKEN_UNKNOWN,
         Self::API_TOKEN_EXPIRED,
         Self::USER_NOT_VERIFIED,
+        Self::CLIENT_SECRET,
+        Self::CLIENT_REFRESH_TOKEN,
     ];
 }
 
@@ -186,8 +200,13 @@ impl Error {
     }
 
     /// Makes the refusal of a token that lacks a scope which its owner has.
-    pub fn scope(scope: &'static str) -> Self {
-        Self { detail: Detail::Scope(scope), ..Code::InsufficientScope.into() }
+    pub fn scope(scope: impl Into<Cow<'static, str>>) -> Self {
+        Self { detail: Detail::Scope(scope.into()), ..Code::InsufficientScope.into() }
+    }
+
+    /// Makes the refusal of a caller who proved who they are more than `max_age` seconds ago.
+    pub fn not_fresh(max_age: u64) -> Self {
+        Self { detail: Detail::MaxAge(max_age), ..Code::FreshTokenRequired.into() }
     }
 
     /// Makes the refusal of a session that can act on other accounts only within `max_age` seconds after its password
@@ -234,6 +253,11 @@ impl Error {
         Self { detail: Detail::Wait(wait), ..Code::TooManyAttempts.into() }
     }
 
+    /// Makes the refusal of a server that has no room now.
+    pub fn busy(wait: Duration) -> Self {
+        Self { detail: Detail::Wait(wait), ..Code::ServiceBusy.into() }
+    }
+
     /// Makes an error with a cause that is only written to the log.
     pub fn because(code: Code, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self { cause: Some(cause.into()), ..code.into() }
@@ -241,7 +265,12 @@ impl Error {
 
     /// The answer to a program.
     pub(crate) fn response(&self) -> Response {
-        match self.face {
+        self.response_with(self.face)
+    }
+
+    /// The answer to a program, with this face.
+    pub(crate) fn response_with(&self, face: Face) -> Response {
+        match face {
             Face::Rest => rest::response(self),
             Face::Oauth => oauth::response(self),
         }

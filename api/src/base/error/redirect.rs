@@ -4,6 +4,7 @@
 use poem::http::StatusCode;
 use url::Url;
 
+use super::oauth::described;
 use super::{Code, Error};
 
 /// The address to which the browser is redirected, with the error in the query. The address must be one that the
@@ -14,7 +15,7 @@ pub fn location(error: &Error, redirect_uri: &Url, state: Option<&str>, issuer: 
     location
         .query_pairs_mut()
         .append_pair("error", name(error.code))
-        .append_pair("error_description", &description(error.code))
+        .append_pair("error_description", &described(error.code.sentence()))
         .extend_pairs(state.map(|state| ("state", state)))
         .append_pair("iss", issuer);
     location
@@ -30,12 +31,6 @@ fn name(code: Code) -> &'static str {
         status if status.is_server_error() => "server_error",
         _ => "invalid_request",
     }
-}
-
-/// The description of the error. It must not contain quotation marks, backslashes or characters beyond ASCII.
-fn description(code: Code) -> String {
-    let fits = |char: &char| matches!(char, ' '..='~') && !matches!(char, '"' | '\\');
-    code.sentence().chars().filter(fits).collect()
 }
 
 #[cfg(test)]
@@ -82,7 +77,7 @@ mod tests {
         let known = ["invalid_request", "access_denied", "server_error", "temporarily_unavailable"];
         for &code in Code::ALL {
             assert!(known.contains(&name(code)), "{code:?}");
-            let description = description(code);
+            let description = described(code.sentence());
             let allowed = |byte: u8| matches!(byte, 0x20..=0x21 | 0x23..=0x5b | 0x5d..=0x7e);
             assert!(description.bytes().all(allowed), "{code:?}");
             assert!(!description.is_empty(), "{code:?}");

@@ -70,6 +70,9 @@ pub(super) fn body(error: &Error) -> Value {
 
 /// The challenge. It has no `error` if the request had no token (RFC 6750, section 3).
 fn challenge(refusal: &Error) -> HeaderValue {
+    if refusal.code == Code::InvalidClient {
+        return HeaderValue::from_static("Basic realm=\"tessera\"");
+    }
     let (error, description, reason) = match &refusal.detail {
         Detail::Token(TokenRefusal { reason, sentence }) => {
             ("invalid_token", (*sentence).to_owned(), Some(*reason))

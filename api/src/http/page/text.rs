@@ -83,6 +83,14 @@ impl Texts {
         found.map_or(EMBEDDED[0].0, |language| &language.tag)
     }
 
+    /// The tags of all languages, each with its name in itself. A language without a name has its tag.
+    pub(super) fn named(&self) -> impl Iterator<Item = (&str, String)> {
+        self.0.iter().map(|language| {
+            let name = language.say("language-name", &[]);
+            (language.tag.as_str(), name.unwrap_or_else(|| language.tag.clone()))
+        })
+    }
+
     /// Returns true if at least one language has this text.
     pub(super) fn have(&self, name: &str) -> bool {
         self.0.iter().any(|language| language.bundle.has_message(name))
@@ -225,7 +233,8 @@ mod tests {
     #[test]
     fn every_text_that_a_template_uses_exists() {
         let english = names(EMBEDDED[0].1);
-        let sources: Vec<_> = super::super::TEMPLATES.iter().map(|(_, source)| *source).collect();
+        let sources: Vec<_> =
+            super::super::template::TEMPLATES.iter().map(|(_, source)| *source).collect();
         let templates = sources.concat();
         let asked = templates.split("text(\"").skip(1).filter_map(|rest| {
             let (name, rest) = rest.split_once('"')?;

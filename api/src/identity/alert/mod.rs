@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::base::error::Result;
 use crate::base::request_context;
 use crate::identity::user::{self, User};
-use crate::platform::mail::{self, Facts, Letter, Template};
+use crate::platform::mail::{self, Facts, Letter, Recipient, Template};
 use crate::platform::rate_limit::mail::{Event, may_tell};
 
 /// The name of an operator in a notice.
@@ -84,11 +84,12 @@ async fn tell_superusers(
         Event::SuperuserPassword => Template::SuperuserPassword,
         _ => Template::SuperuserAdded,
     };
-    for (id, email) in user::superusers(transaction).await? {
+    for superuser in user::superusers(transaction).await? {
+        let id = superuser.id;
         if Some(id) == except || !may_tell(app, transaction, id, event).await? {
             continue;
         }
-        let letter = Letter::telling(email, template, path, facts.clone());
+        let letter = Letter::telling(superuser.recipient(), template, path, facts.clone());
         mail::put(app, transaction, id, &letter).await?;
     }
     Ok(())
@@ -134,9 +135,40 @@ pub(crate) async fn api_token_created(
         ("expires", expires.map(|at| at.format("%Y-%m-%d %H:%M UTC").to_string())),
         ("own", own.then(|| "yes".to_owned())),
     ]);
-    let (template, path) = (Template::ApiTokenCreated, "/account#tokens-title");
-    let letter = Letter::telling(owner.email.clone(), template, path, facts);
+    let (template, path) = (Template::ApiTokenCreated, "/account/tokens");
+    let letter = Letter::telling(owner.recipient(), template, path, facts);
     mail::put(app, transaction, owner.id, &letter).await
+}
+
+/// Tells the owner of an account that an identity at another provider was linked or unlinked. The provider has the name
+/// that people read, and the identity an address or a subject there. `path` leads to the page where the owner undoes
+/// it; an identity that was unlinked has none.
+///
+/// # Errors
+///
+/// If the database returns an error.
+pub(crate) async fn identity_changed(
+    app: &App,
+    transaction: &DatabaseTransaction,
+    (owner, recipient): (UserId, Recipient),
+    (provider, there): (&str, &str),
+    path: Option<(String, u64)>,
+) -> Result<()> {
+    let (event, template) = match path {
+        Some(_) => (Event::IdentityLinked, Template::IdentityLinked),
+        None => (Event::IdentityUnlinked, Template::IdentityUnlinked),
+    };
+    if !app.mail.sends() || !may_tell(app, transaction, owner, event).await? {
+        return Ok(());
+    }
+    let (provider, there) = (Some(plain(provider)), Some(plain(there)));
+    let facts = facts(&[("provider", provider), ("there", there)]);
+    let (path, lives) = path
+        .map_or(("/account/password#ways-title".to_owned(), None), |(path, lives)| {
+            (path, Some(lives))
+        });
+    let letter = Letter { lives, ..Letter::telling(recipient, template, &path, facts) };
+    mail::put(app, transaction, owner, &letter).await
 }
 
 /// Replaces the characters of a name that a mail program could turn into a link.

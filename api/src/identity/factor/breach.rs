@@ -65,23 +65,47 @@ impl Filter {
 /// The number of lines after which a list of another kind is recognised.
 const SAMPLE: usize = 1000;
 
+/// The mark at the beginning of a text in UTF-8. It is no part of the first password.
+const MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Beginnings of files that are not lists of lines.
-const NOT_LINES: [(&[u8], &str); 7] = [
+const NOT_LINES: [(&[u8], &str); 16] = [
     (&[0x1f, 0x8b], "compressed with gzip: unpack it first"),
     (b"PK\x03\x04", "a zip archive: unpack it first"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive: unpack it first"),
     (b"BZh", "compressed with bzip2: unpack it first"),
     (&[0xfd, b'7', b'z', b'X', b'Z'], "compressed with xz: unpack it first"),
     (&[0x28, 0xb5, 0x2f, 0xfd], "compressed with zstd: unpack it first"),
+    (&[0x04, 0x22, 0x4d, 0x18], "compressed with lz4: unpack it first"),
+    (b"Rar!\x1a\x07", "a rar archive: unpack it first"),
     (b"tessera breach filter", "a filter already: set BREACH_FILTER to it"),
+    (b"\xff\xfe", "in UTF-16: convert it with `iconv -f UTF-16 -t UTF-8`"),
+    (b"\xfe\xff", "in UTF-16: convert it with `iconv -f UTF-16 -t UTF-8`"),
+    (b"SQLite format 3\0", "a SQLite database: export the passwords as lines of text"),
+    (b"%PDF-", "a PDF document: Tessera needs lines of text"),
+    (b"<!doctype", "a web page: the download failed, or needs another address"),
+    (b"<html", "a web page: the download failed, or needs another address"),
+    (b"<?xml", "an XML document: Tessera needs lines of text"),
 ];
+
+/// The advice for digests of another kind.
+const DIGESTS: &str = "Tessera can use passwords, or SHA-1 digests (40 hexadecimal digits), which Have I Been Pwned \
+    offers beside NTLM digests";
+
+/// The advice for lines that have more than a password.
+const PAIRS: &str = "leave only the passwords, one on each line. Only after a SHA-1 digest (40 hexadecimal digits), a \
+    colon and a number can follow";
+
+/// The advice for a file that has bytes of the value 0.
+const BINARY: &str =
+    "Tessera needs lines of text, such as passwords or SHA-1 digests (40 hexadecimal digits)";
 
 /// Makes a filter from a list.
 #[derive(Debug, Default)]
 pub struct Builder {
     keys: Vec<u64>,
     /// The number of lines of each kind that Tessera cannot compare passwords with.
-    others: BTreeMap<&'static str, usize>,
+    others: BTreeMap<(&'static str, &'static str), usize>,
 }
 
 impl Builder {
@@ -92,11 +116,12 @@ impl Builder {
     ///
     /// A sentence for the operator, if the list is of another kind: no password would ever match it.
     pub fn take(&mut self, line: &[u8]) -> Result<(), String> {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if self.keys.is_empty()
-            && let Some((_, what)) = NOT_LINES.iter().find(|(begin, _)| line.starts_with(begin))
-        {
-            return Err(format!("the list is {what}"));
+        let mut line = line.strip_suffix(b"\r").unwrap_or(line);
+        if self.keys.is_empty() {
+            line = line.strip_prefix(MARK).unwrap_or(line);
+            if let Some((_, what)) = NOT_LINES.iter().find(|(begin, _)| begins(line, begin)) {
+                return Err(format!("the list is {what}"));
+            }
         }
         if line.is_empty() {
             return Ok(());
@@ -115,10 +140,9 @@ impl Builder {
     /// A sentence for the operator, if most lines are digests of another kind.
     pub fn require_known_kind(&self) -> Result<(), String> {
         match self.others.iter().max_by_key(|(_, count)| **count) {
-            Some((kind, count)) if *count * 2 > self.keys.len() => Err(format!(
-                "the list contains {kind}: Tessera can use passwords, or SHA-1 digests (40 hexadecimal digits), \
-                 which Have I Been Pwned offers beside NTLM digests"
-            )),
+            Some(((kind, advice), count)) if *count * 2 > self.keys.len() => {
+                Err(format!("the list contains {kind}: {advice}"))
+            }
             _ => Ok(()),
         }
     }
@@ -153,24 +177,104 @@ impl Builder {
     }
 }
 
-/// Returns what a line is, if it is a digest that Tessera cannot compare passwords with.
-fn other_kind(line: &[u8]) -> Option<&'static str> {
+/// Returns true if a line begins with these bytes, whatever the case of ASCII letters.
+fn begins(line: &[u8], begin: &[u8]) -> bool {
+    line.get(..begin.len()).is_some_and(|line| line.eq_ignore_ascii_case(begin))
+}
+
+/// Returns what a line is and what to do, if it has a password or a digest that Tessera cannot compare with passwords.
+fn other_kind(line: &[u8]) -> Option<(&'static str, &'static str)> {
+    if line.contains(&0) {
+        let zeros = line.iter().filter(|byte| **byte == 0).count();
+        let is_utf_16 = zeros * 5 > line.len() * 2;
+        let kind = if is_utf_16 { "text in UTF-16" } else { "binary data" };
+        let advice =
+            if is_utf_16 { "convert it with `iconv -f UTF-16LE -t UTF-8`" } else { BINARY };
+        return Some((kind, advice));
+    }
+    if let Some(kind) = other_digest(line) {
+        return Some((kind, DIGESTS));
+    }
+    if listed(line).is_none() && is_pair(line) {
+        return Some(("passwords with something else beside them, such as names or counts", PAIRS));
+    }
+    None
+}
+
+/// Returns the kind of a digest that is not SHA-1 in hexadecimal.
+fn other_digest(line: &[u8]) -> Option<&'static str> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let rest = &line[digits..];
     let is_counted = rest
         .strip_prefix(b":")
         .is_some_and(|count| !count.is_empty() && count.iter().all(u8::is_ascii_digit));
-    match digits {
-        _ if line.starts_with(b"$2") || line.starts_with(b"$argon2") => Some("password hashes"),
-        _ if !rest.is_empty() && !is_counted => None,
-        32 => Some("NTLM or MD5 digests (32 hexadecimal digits)"),
-        35 if is_counted => {
-            Some("ends of SHA-1 digests (35 hexadecimal digits, as the range API answers)")
+    let is_scheme = line.starts_with(b"{")
+        && line.iter().position(|byte| *byte == b'}').is_some_and(|end| {
+            let known =
+                [&b"{sha"[..], b"{ssha", b"{md5", b"{smd5", b"{crypt", b"{pbkdf2", b"{argon2"];
+            end < 16 && known.iter().any(|scheme| begins(line, scheme))
+        });
+    let is_base64 =
+        |text: &[u8]| text.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+/".contains(byte));
+    match line {
+        _ if is_hash(line) => Some("password hashes"),
+        _ if is_scheme => Some("digests as LDAP has them, such as {SHA}"),
+        [b'*', hex @ ..] if hex.len() == 40 && hex.iter().all(u8::is_ascii_hexdigit) => {
+            Some("digests of MySQL (an asterisk and 40 hexadecimal digits)")
         }
-        56 | 64 => Some("SHA-256 digests"),
-        96 | 128 => Some("SHA-512 digests"),
-        _ => None,
+        [text @ .., b'='] if text.len() == 27 && is_base64(text) => Some("SHA-1 digests in base64"),
+        [text @ .., b'='] if text.len() == 43 && is_base64(text) => {
+            Some("SHA-256 digests in base64")
+        }
+        [text @ .., b'=', b'='] if text.len() == 22 && is_base64(text) => {
+            Some("MD5 digests in base64")
+        }
+        [text @ .., b'=', b'='] if text.len() == 86 && is_base64(text) => {
+            Some("SHA-512 digests in base64")
+        }
+        _ if !rest.is_empty() && !is_counted => None,
+        _ => match digits {
+            32 => Some("NTLM or MD5 digests (32 hexadecimal digits)"),
+            35 if is_counted => {
+                Some("ends of SHA-1 digests (35 hexadecimal digits, as the range API answers)")
+            }
+            56 | 64 => Some("SHA-256 digests"),
+            96 | 128 => Some("SHA-512 digests"),
+            _ => None,
+        },
     }
+}
+
+/// Returns true for a hash with its method in front: `$2b$…`, `$argon2id$…`, `$6$…`, `pbkdf2_sha256$…`.
+fn is_hash(line: &[u8]) -> bool {
+    let mut parts = line.split(|byte| *byte == b'$');
+    let first = parts.next().unwrap_or_default();
+    let method = if first.is_empty() { parts.next().unwrap_or_default() } else { first };
+    let known =
+        ["1", "2", "2a", "2b", "2x", "2y", "5", "6", "7", "y", "P", "H", "apr1", "md5", "sha1"];
+    let begins_known = ["argon2", "pbkdf2", "scrypt", "bcrypt"].map(str::as_bytes);
+    let is_known = known.iter().any(|known| known.as_bytes() == method)
+        || begins_known.iter().any(|known| method.starts_with(known));
+    is_known && parts.next().is_some_and(|rest| !rest.is_empty()) && line.len() > 15
+}
+
+/// Returns true if a line has a password and something else: `name:password`, `a@user.com;password`, `password<tab>7`,
+/// or a number in front, in a column of numbers.
+fn is_pair(line: &[u8]) -> bool {
+    let is_split_by = |separator: u8| {
+        let place = line.iter().position(|byte| *byte == separator);
+        place.is_some_and(|place| place > 0 && place + 1 < line.len())
+    };
+    let has_address = || {
+        let name = line.iter().position(|byte| b":;,| \t".contains(byte));
+        name.is_some_and(|end| end + 1 < line.len() && line[..end].contains(&b'@'))
+    };
+    let is_counted_in_front = || {
+        let text = line.trim_ascii_start();
+        let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        text.len() < line.len() && digits > 0 && text.get(digits) == Some(&b' ')
+    };
+    is_split_by(b':') || is_split_by(b'\t') || has_address() || is_counted_in_front()
 }
 
 /// Returns the digest in a line, if the line is one.
@@ -269,8 +373,70 @@ mod tests {
         assert_eq!(build(&[b'a'; 32], 1), Ok(()));
         assert_eq!(build(&[b'a'; 40], 5000), Ok(()));
         assert_eq!(build(b"$ecret", 5000), Ok(()));
-        for begin in [&[0x1f, 0x8b, 8][..], b"PK\x03\x04", MAGIC] {
+        for (begin, _) in NOT_LINES {
             assert!(Builder::default().take(begin).is_err());
         }
+        assert!(Builder::default().take(MAGIC).is_err());
+        assert!(Builder::default().take(b"<!DOCTYPE html>").is_err());
+        assert!(Builder::default().take(b"\xef\xbb\xbf<html>").is_err());
+    }
+
+    /// Takes lines again and again.
+    fn build(lines: &[&[u8]]) -> Result<(), String> {
+        let mut builder = Builder::default();
+        (0..20).flat_map(|_| lines).try_for_each(|line| builder.take(line))?;
+        builder.require_known_kind()
+    }
+
+    #[test]
+    fn lists_of_all_foreign_kinds_are_refused() {
+        for (line, said) in [
+            (&b"W6ph5Mm5Pz8GgiULbPgzG37mj9g="[..], "SHA-1 digests in base64"),
+            (b"{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=", "LDAP"),
+            (b"{ssha}W6ph5Mm5Pz8GgiULbPgzG37mj9gAAAA", "LDAP"),
+            (b"*2470C0C06DEE42FD1618BB99005ADCA2EC9D1E19", "MySQL"),
+            (b"X03MO1qnZdYdgyfeuILPmQ==", "MD5 digests in base64"),
+            (b"$6$salt$IxDD3jeSOb5eB1CX5LBsqZFVkJdido3OUILO5Ifz5iwMuTS4XMS130MTSuDDl3aCI6WouIL9AjRbLCelDCy.g.", "password hashes"),
+            (b"$P$B55D6LjfHDkINU5wF.v2BuuzO0/XPk/", "password hashes"),
+            (b"pbkdf2_sha256$1000$salt$0123456789abcdef", "password hashes"),
+            (b"ada:password", "beside them"),
+            (b"ada@user.com:password", "beside them"),
+            (b"ada@user.com;password", "beside them"),
+            (b"ada@user.com password", "beside them"),
+            (b"password\t17", "beside them"),
+            (b"password:17", "beside them"),
+            (b"  290729 123456", "beside them"),
+            (b"\0p\0a\0s\0s\0w\0o\0r\0d\0\r\0", "UTF-16"),
+            (b"\0\x01\x02\x03abcdefgh", "binary data"),
+        ] {
+            let fault = build(&[b"a password", line, line]).unwrap_err();
+            assert!(fault.contains(said), "{fault}");
+        }
+    }
+
+    #[test]
+    fn lists_of_passwords_are_taken_whatever_is_in_them() {
+        for line in [
+            &b"a password"[..],
+            b"p@ssw0rd",
+            b"me@home",
+            b"ada@user.com",
+            b"$ecret$1",
+            b"a=b==",
+            b":colon",
+            b"12345 6789",
+            b"F3BBBD66A63D4BF1747940578EC3D0103530E21D",
+            b"F3BBBD66A63D4BF1747940578EC3D0103530E21D:17",
+            b"\xe9t\xe9",
+        ] {
+            // A password can have a colon.
+            let lines: &[&[u8]] = &[line, b"a:b", line];
+            assert_eq!(build(lines), Ok(()), "{}", String::from_utf8_lossy(line));
+        }
+        // The mark of UTF-8 is no part of the first password.
+        let mut builder = Builder::default();
+        assert_eq!(builder.take(b"\xef\xbb\xbfpassword"), Ok(()));
+        assert_eq!(builder.take(b"password"), Ok(()));
+        assert_eq!(builder.keys[0], builder.keys[1]);
     }
 }

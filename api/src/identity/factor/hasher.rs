@@ -8,15 +8,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{sleep, timeout};
 
-use super::foreign::Foreign;
+use super::foreign::{Foreign, MAX_BYTES_BY_LENGTH};
 use super::pace::{OWN, Pace};
 use super::password::{self, Password};
 use super::queue::{Job, Origin, Outcome, Queue};
 use crate::base::clock::Stopwatch;
 use crate::base::error::{Code, Error, LocalizedMessage, Result};
+use crate::base::metrics::{Counter, HASH, Histogram};
 use crate::base::random;
 use crate::identity::user::PasswordHash;
 
@@ -26,6 +27,12 @@ use crate::identity::user::PasswordHash;
 /// It is a little more than [`WAIT`](super::schedule::WAIT). A request has nine seconds: the rest is for the hash, and
 /// for the database before and after it.
 const BEGIN_WITHIN: Duration = Duration::from_millis(7500);
+
+/// The time that a refusal waits. Otherwise clients that try again at once would use the cores for refusals.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// The maximum number of refusals that wait. Each holds its connection, so the others are answered at once.
+const MAX_PAUSES: usize = 512;
 
 /// The kind of jobs that hash a new password.
 const NEW: &str = "new";
@@ -38,6 +45,19 @@ pub(super) struct Hasher {
     dummy: PasswordHash,
     dearest: Arc<AtomicU32>,
     pace: Pace,
+    pauses: Semaphore,
+    numbers: Arc<Numbers>,
+}
+
+/// The numbers of the queue, for monitoring.
+#[derive(Debug)]
+pub(super) struct Numbers {
+    /// The time from the queue to the beginning of a hash.
+    pub(super) waited: Histogram,
+    /// The time of a hash.
+    pub(super) took: Histogram,
+    /// The hashes that were refused, because the queue was full or because they waited for too long.
+    pub(super) refused: Counter,
 }
 
 impl Hasher {
@@ -47,17 +67,35 @@ impl Hasher {
         let queue = Queue::start(workers, guess(cost));
         let dummy = PasswordHash::new(format!("$2b${cost:02}${}", ".".repeat(53)));
         let dearest = Arc::new(AtomicU32::new(cost));
-        Self { queue, cost, dummy, dearest, pace: Pace::default() }
+        let pauses = Semaphore::new(MAX_PAUSES);
+        let numbers = Arc::new(Numbers {
+            waited: Histogram::new(HASH),
+            took: Histogram::new(HASH),
+            refused: Counter::default(),
+        });
+        Self { queue, cost, dummy, dearest, pace: Pace::default(), pauses, numbers }
     }
 
-    /// Fails if the queue would refuse a job at once. It reserves nothing. It comes before the database is asked, so that
-    /// a refused request costs almost nothing.
+    /// The numbers of the queue, and the number of hashes that wait.
+    pub(super) fn numbers(&self) -> (&Numbers, usize) {
+        (&self.numbers, self.queue.length())
+    }
+
+    /// Fails after a pause if the queue would refuse a job at once. It reserves nothing. It comes before the database is
+    /// asked, so that a refused request costs almost nothing.
     ///
     /// # Errors
     ///
     /// [`Code::ServiceBusy`] if the queue is full.
-    pub(super) fn require_room(&self, origin: &Origin) -> Result<()> {
-        if self.queue.would_refuse(origin) { Err(Code::ServiceBusy.into()) } else { Ok(()) }
+    pub(super) async fn require_room(&self, origin: &Origin) -> Result<()> {
+        if !self.queue.would_refuse(origin) {
+            return Ok(());
+        }
+        self.numbers.refused.count();
+        if let Ok(_place) = self.pauses.try_acquire() {
+            sleep(PAUSE).await;
+        }
+        Err(Code::ServiceBusy.into())
     }
 
     /// Hashes a new password. If it is too easy to guess for somebody who knows these words of its owner, returns messages
@@ -83,9 +121,9 @@ impl Hasher {
         .await
     }
 
-    /// A hash that belongs to no password. Checking it takes as long as checking any other.
-    pub(super) fn dummy_hash(&self) -> &PasswordHash {
-        &self.dummy
+    /// The cost of new hashes.
+    pub(super) fn cost(&self) -> u32 {
+        self.cost
     }
 
     /// Hashes a password that is already in use, while its request has time. `since` is the beginning of the request.
@@ -110,9 +148,11 @@ impl Hasher {
         timeout(left, hash).await.unwrap_or_else(|_| Err(Code::ServiceBusy.into()))
     }
 
-    /// Returns true if passwords can be tried on a hash at a lower cost than on new hashes.
+    /// Returns true if passwords can be tried on a hash at a lower cost than on new hashes, or if another program made
+    /// it in a way that a later release may not read.
     pub(super) fn is_outdated(&self, hash: &PasswordHash) -> bool {
-        hash.cost().is_none_or(|cost| cost < self.cost)
+        let is_old = hash.expose().starts_with("$2x$");
+        is_old || hash.cost().is_none_or(|cost| cost < self.cost)
     }
 
     /// Returns true if `hash` is the hash of the password. Without a hash, because the user does not exist, the answer is
@@ -143,13 +183,15 @@ impl Hasher {
     ///
     /// [`Code::ServiceBusy`]; if the hashing threads have stopped.
     pub(super) async fn learn(&self, hash: PasswordHash) -> Result<()> {
-        let kind = self.kind_of(&hash);
-        if kind == OWN || self.pace.knows(&kind) {
-            return Ok(());
+        // Tessera's own kind too, because users without an account get its time.
+        for hash in [hash, self.dummy.clone()] {
+            let kind = self.kind_of(&hash);
+            if !self.pace.knows(&kind) {
+                let longest = Password::new("x".repeat(MAX_BYTES_BY_LENGTH));
+                let (_, took) = self.check(&Origin::internal(), longest, hash).await?;
+                self.pace.learn(&kind, took);
+            }
         }
-        let (origin, password) = (Origin::internal(), Password::new(String::new()));
-        let (_, took) = self.check(&origin, password, hash).await?;
-        self.pace.note(&kind, took);
         Ok(())
     }
 
@@ -198,6 +240,7 @@ impl Hasher {
         let begin_within = BEGIN_WITHIN.saturating_sub(self.pace.longest());
         let (reply, mut answer) = oneshot::channel();
         let waits = Stopwatch::start();
+        let numbers = Arc::clone(&self.numbers);
         let job: Job = Box::new(move |outcome| {
             // The caller has run out of time, so the result is not needed any more.
             if reply.is_closed() {
@@ -208,14 +251,20 @@ impl Hasher {
                 let _ = reply.send(None);
                 return None;
             }
+            numbers.waited.observe(waits.elapsed());
             let began = Instant::now();
             let done = work();
-            let weight = weigh(&done, began.elapsed());
+            let took = began.elapsed();
+            numbers.took.observe(took);
+            let weight = weigh(&done, took);
             let _ = reply.send(Some(done));
             weight
         });
         let gone = |_| Error::because(Code::InternalServerError, "a hashing thread gave up");
-        let busy = || Error::from(Code::ServiceBusy);
+        let busy = || {
+            self.numbers.refused.count();
+            Error::from(Code::ServiceBusy)
+        };
         // A caller who gives up drops this, and the job leaves the queue.
         let queued = self.queue.push(origin, kind, job);
         let answered = match timeout(begin_within, &mut answer).await {

@@ -7,13 +7,13 @@ use tokio::time::sleep;
 use crate::app::App;
 use crate::base::background::Background;
 use crate::base::error::Result;
-use crate::identity::user;
+use crate::identity::user::imported;
 use crate::platform::audit::{self, Act};
 
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
-/// The maximum number of hashes that are measured. They are of a few kinds.
-const MAX_HASHES: u64 = 2000;
+/// The number of hashes that are read at once.
+const AT_ONCE: u64 = 2000;
 
 /// Starts the background work.
 pub(crate) fn start(app: &App, background: &mut Background) {
@@ -39,10 +39,14 @@ async fn learn(app: &App, known: Option<i64>) -> Result<Option<i64>> {
     if last == known {
         return Ok(known);
     }
-    for hash in
-        user::hashes_of_other_costs(&app.database, app.config.bcrypt_cost, MAX_HASHES).await?
-    {
-        app.factor.hasher.learn(hash).await?;
+    let (database, cost) = (&app.database, app.config.bcrypt_cost);
+    let mut after = None;
+    loop {
+        let hashes = imported::hashes_of_other_costs(database, cost, after, AT_ONCE).await?;
+        let Some((user, _)) = hashes.last() else { return Ok(last) };
+        after = Some(*user);
+        for (_, hash) in hashes {
+            app.factor.hasher.learn(hash).await?;
+        }
     }
-    Ok(last)
 }

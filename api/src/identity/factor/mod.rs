@@ -1,11 +1,14 @@
-//! The ways in which users prove their identity. So far this is the password.
+//! The ways in which users prove their identity: the password, and other providers.
 //!
 //! Each kind of proof is a file here. It counts the attempts, checks them, records refused ones in the audit, and
 //! returns an [`Authentication`].
 
 mod authentication;
 mod breach;
+mod crypt;
+pub(crate) mod federated;
 mod foreign;
+mod hash_kind;
 mod hasher;
 pub(crate) mod jobs;
 mod pace;
@@ -13,11 +16,14 @@ mod password;
 pub mod password_check;
 mod queue;
 mod schedule;
+mod store;
 mod strength;
 
 pub(crate) use authentication::refuse;
-pub use authentication::{Authentication, Method};
+pub use authentication::{Authentication, Method, class_of, classes};
 pub use breach::{Builder, Filter};
+pub use federated::Federated;
+pub use hash_kind::{HashKind, kind_of};
 pub use password::Password;
 
 use std::path::Path;
@@ -30,6 +36,7 @@ use self::queue::Origin;
 use crate::app::App;
 use crate::base::config::{Config, ConfigError};
 use crate::base::error::{Code, Error, LocalizedMessage, Result};
+use crate::base::metrics::{Exposition, Tally};
 use crate::base::request_context;
 use crate::identity::user::{PasswordHash, Profile};
 
@@ -42,17 +49,63 @@ const LONGEST_HASH: usize = 1024;
 /// The maximum number of characters of a password.
 const MAX_PASSWORD_LENGTH: usize = 1024;
 
+/// The methods, as the metrics name them.
+const PASSWORD: &str = "password";
+const PROVIDER: &str = "provider";
+
 /// The threads that hash passwords, and the list of refused passwords.
 #[derive(Debug)]
 pub struct State {
     hasher: Hasher,
     breach_filter: OnceLock<Filter>,
+    /// Sign-ins: the method, the outcome, and the reason of a refusal.
+    sign_ins: Tally,
 }
 
 impl State {
     /// Starts the hashing threads.
     pub(crate) fn start(config: &Config) -> Self {
-        Self { hasher: Hasher::start(config.bcrypt_cost), breach_filter: OnceLock::new() }
+        let hasher = Hasher::start(config.bcrypt_cost);
+        Self { hasher, breach_filter: OnceLock::new(), sign_ins: Tally::default() }
+    }
+
+    /// Counts a sign-in by this method that was accepted.
+    pub(crate) fn count_accepted(&self, authentication: &Authentication) {
+        let is_password = authentication.methods().contains(&Method::Password);
+        let method = if is_password { PASSWORD } else { PROVIDER };
+        self.sign_ins.count([method, "accepted", ""]);
+    }
+
+    /// Counts a sign-in with a password that was refused.
+    fn count_refused(&self, code: Code) {
+        self.sign_ins.count([PASSWORD, "refused", code.name()]);
+    }
+
+    /// Counts a sign-in with another provider that was refused by the check with this name.
+    pub(crate) fn count_refused_provider(&self, check: &'static str) {
+        self.sign_ins.count([PROVIDER, "refused", check]);
+    }
+
+    /// Writes the numbers of sign-ins and of hashes.
+    pub(crate) fn write_metrics(&self, text: &mut Exposition) {
+        let name = "tessera_sign_ins_total";
+        text.begin(name, "counter", "Sign-ins, and passwords that users gave again.");
+        for ([method, outcome, reason], count) in self.sign_ins.get() {
+            let labels = [("method", method), ("outcome", outcome), ("reason", reason)];
+            text.sample(name, &labels, count);
+        }
+        let (numbers, waiting) = self.hasher.numbers();
+        let help = "The passwords that wait for a hashing thread.";
+        text.single("tessera_password_hash_waiting", "gauge", help, waiting);
+        let name = "tessera_password_hash_wait_seconds";
+        text.begin(name, "histogram", "The time that passwords waited for a hashing thread.");
+        text.histogram(name, &[], &numbers.waited);
+        let name = "tessera_password_hash_duration_seconds";
+        text.begin(name, "histogram", "The time that hashing took.");
+        text.histogram(name, &[], &numbers.took);
+        let help = "The passwords that were not hashed, because too many waited (503).";
+        let name = "tessera_password_hash_refused_total";
+        text.single(name, "counter", help, numbers.refused.get());
     }
 
     /// Returns the list of refused passwords, if `BREACH_FILTER` is set. A server reads the list when it starts. The
@@ -70,10 +123,10 @@ impl State {
         Ok(Some(self.breach_filter.get_or_init(|| filter)))
     }
 
-    /// Returns a hash that matches no password and has the cost of new ones. Checking it takes as long as checking a
-    /// real one.
-    pub(crate) fn dummy_hash(&self) -> &PasswordHash {
-        self.hasher.dummy_hash()
+    /// Returns the hash of an account without a password. No password matches it, and checking it takes as long as
+    /// checking any other.
+    pub(crate) fn no_password(&self) -> PasswordHash {
+        PasswordHash::none(self.hasher.cost())
     }
 }
 
@@ -97,9 +150,9 @@ fn read_breach_filter(path: &Path) -> Result<Filter, ConfigError> {
 /// # Errors
 ///
 /// [`Code::ServiceBusy`].
-pub(crate) fn require_room(app: &App, account: Account<'_>) -> Result<()> {
+pub(crate) async fn require_room(app: &App, account: Account<'_>) -> Result<()> {
     let origin = Origin::new(account, request_context::current().ip);
-    app.factor.hasher.require_room(&origin)
+    app.factor.hasher.require_room(&origin).await
 }
 
 /// Hashes a password that a user chose, if the rules accept it. `words` are words of its owner, which anybody would try
@@ -170,7 +223,7 @@ pub fn is_readable(hash: &PasswordHash) -> bool {
 
 /// Returns the words that somebody who knows a user would try first.
 pub fn words_of(email: &str, profile: &Profile) -> Vec<String> {
-    let Profile { name, surname, website } = profile;
+    let Profile { name, surname, website, language: _ } = profile;
     let website = website.as_ref().map(|website| website.as_str().to_owned());
     let profile_words = [name.clone(), surname.clone(), website].into_iter().flatten();
     std::iter::once(email.to_owned()).chain(profile_words).collect()

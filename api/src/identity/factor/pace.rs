@@ -8,6 +8,8 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use super::foreign::BY_LENGTH;
+
 /// The kind of hashes that Tessera makes.
 pub(super) const OWN: &str = "own";
 
@@ -27,10 +29,21 @@ impl Pace {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(kind)
     }
 
-    /// Learns from a check, and returns how much longer its response must wait.
+    /// Learns the time of a kind with the longest password.
+    pub(super) fn learn(&self, kind: &str, took: Duration) {
+        let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kinds.len() < MAX_KINDS {
+            kinds.entry(kind.to_owned()).or_insert(took);
+        }
+    }
+
+    /// Learns from a check, and returns how much longer its response must wait. A kind whose time depends on the password
+    /// keeps the time that was learned, because the caller chooses the password.
     pub(super) fn note(&self, kind: &str, took: Duration) -> Duration {
         let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(usual) = kinds.get_mut(kind) {
+        if kind.starts_with(BY_LENGTH) {
+            // The job of imported hashes learns it.
+        } else if let Some(usual) = kinds.get_mut(kind) {
             *usual = (*usual * 7 + took) / 8;
         } else if kinds.len() < MAX_KINDS {
             kinds.insert(kind.to_owned(), took);
@@ -68,6 +81,13 @@ mod tests {
         for (kind, took) in [(OWN, 50), ("quick", 10), ("slow", 100)] {
             assert_eq!(pace.note(kind, millis(took)) + millis(took), millis(120));
         }
+        // Short passwords do not hide how long the longest takes.
+        let by_length = format!("{BY_LENGTH}x");
+        pace.learn(&by_length, millis(500));
+        for _ in 0..100 {
+            pace.note(&by_length, millis(1));
+        }
+        assert_eq!(pace.longest(), millis(600));
         pace.note("endless", millis(60_000));
         assert!(pace.note(OWN, millis(50)) < millis(2400));
     }

@@ -97,18 +97,19 @@ impl fmt::Debug for Password {
 /// Returns true if a hash that has a cost is complete.
 pub(super) fn is_well_formed(hash: &PasswordHash) -> bool {
     let hash = hash.expose();
-    let plain = |hash: &str| {
-        ["$2a$", "$2b$", "$2x$", "$2y$"].iter().any(|prefix| hash.starts_with(prefix))
-            && hash.is_ascii()
-            && hash.len() == 60
-    };
     match hash.strip_prefix(LONG_PREFIX) {
         Some(rest) => {
             let lengths: Vec<_> = rest.split('$').map(str::len).collect();
             hash.is_ascii() && lengths.len() == 3 && lengths[1..] == [22, 31]
         }
-        None => plain(hash),
+        None => is_plain(hash),
     }
+}
+
+/// Returns true if a text has the form of bcrypt.
+pub(super) fn is_plain(hash: &str) -> bool {
+    let is_named = ["$2a$", "$2b$", "$2x$", "$2y$"].iter().any(|prefix| hash.starts_with(prefix));
+    is_named && hash.is_ascii() && hash.len() == 60
 }
 
 /// Does the work of checking a hash of this cost, without a result.

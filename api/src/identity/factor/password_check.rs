@@ -76,7 +76,7 @@ pub async fn prove(
 ) -> Result<Authentication> {
     let is_sign_in = matches!(account, Account::Address(_));
     let (origin, began) = (Origin::new(account, ip), Stopwatch::start());
-    app.factor.hasher.require_room(&origin)?;
+    app.factor.hasher.require_room(&origin).await?;
     let (attempt, found) = match account {
         Account::Address(address) => {
             let attempt = Attempt::count(app, address, ip).await?;
@@ -119,7 +119,7 @@ impl Attempt {
     /// Counts an attempt to give a password.
     async fn count(app: &App, name: &str, ip: Option<IpAddr>) -> Result<Self> {
         let counted = rate_limit::sign_in(app, name, ip).await;
-        counted.map(Self).inspect_err(|error| log_refusal(error.code()))
+        counted.map(Self).inspect_err(|error| log_refusal(app, error.code()))
     }
 
     /// Returns true if there is a hash and the password matches it. If the password could not be checked, takes back

@@ -85,6 +85,11 @@ impl Queue {
         self.state().schedule.would_refuse(origin)
     }
 
+    /// The number of jobs that wait.
+    pub(super) fn length(&self) -> usize {
+        self.state().schedule.length()
+    }
+
     /// Ends the threads. Jobs that still wait are dropped with the queue.
     pub(super) fn end(&self) {
         self.state().has_ended = true;

@@ -247,6 +247,11 @@ pub(super) struct Schedule<T> {
 }
 
 impl<T> Schedule<T> {
+    /// The number of waiting jobs.
+    pub(super) fn length(&self) -> usize {
+        self.lines.length()
+    }
+
     /// An empty queue for so many threads. A job takes about `guess`, until that is measured.
     pub(super) fn new(workers: usize, guess: Duration) -> Self {
         let own = Kind { name: OWN.to_owned(), queued: 0, average: guess };

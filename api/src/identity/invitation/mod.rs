@@ -24,7 +24,7 @@ use crate::base::mail_address::folded;
 use crate::base::random;
 use crate::base::scope::Scopes;
 use crate::identity::user::{self, Email, Profile};
-use crate::platform::mail::{self, Facts, Letter, Template};
+use crate::platform::mail::{self, Facts, Letter, Recipient, Template};
 
 /// The time for which a link works, in seconds: one week.
 pub const LIVES: u64 = 7 * 86_400;
@@ -91,6 +91,7 @@ impl From<Model> for Invitation {
             name,
             surname,
             website,
+            language,
             scopes,
             is_superuser,
             inviter_id,
@@ -100,10 +101,11 @@ impl From<Model> for Invitation {
             expires_at,
         } = row;
         let website = website.and_then(|website| website.parse().ok());
+        let language = language.and_then(|language| language.parse().ok());
         Self {
             id,
             email,
-            profile: Profile { name, surname, website },
+            profile: Profile { name, surname, website, language },
             granted: Scopes::parse(&scopes),
             is_superuser,
             inviter: inviter_id,
@@ -137,6 +139,7 @@ pub async fn create(
         name: profile.name,
         surname: profile.surname,
         website: profile.website.map(String::from),
+        language: profile.language.map(String::from),
         scopes: granted.to_string(),
         is_superuser,
         inviter_id: inviter.user,
@@ -195,15 +198,11 @@ async fn send(
     let site = app.config.pages.brand_name.clone();
     let by = inviter.email.clone().map(|email| ("by".to_owned(), email));
     let facts: Facts = [("site".to_owned(), site)].into_iter().chain(by).collect();
-    let letter = Letter {
-        to: invitation.email.clone(),
-        template: Template::Invitation,
-        path: format!("/accept-invitation?token={token}"),
-        code: None,
-        lives: Some(LIVES),
-        moved: false,
-        facts,
-    };
+    let language = invitation.profile.language.clone().map(String::from);
+    let to = Recipient { address: invitation.email.clone(), language };
+    let path = format!("/accept-invitation?token={token}");
+    let letter =
+        Letter { lives: Some(LIVES), ..Letter::telling(to, Template::Invitation, &path, facts) };
     mail::put_to_anybody(app, connection, &letter).await
 }
 

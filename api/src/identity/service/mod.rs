@@ -181,6 +181,18 @@ pub async fn principal_named(app: &App, name: &str) -> Result<Option<Principal>>
     Ok(found.map(|found| Principal::User(Arc::new(found.user))))
 }
 
+/// Returns true if a service has this name.
+///
+/// # Errors
+///
+/// If the database does not answer.
+pub(crate) async fn is_named(connection: &impl ConnectionTrait, name: &str) -> Result<bool> {
+    match name.parse::<ServiceName>() {
+        Ok(name) => Ok(store::find_by_name(connection, name.as_str()).await?.is_some()),
+        Err(_) => Ok(false),
+    }
+}
+
 /// Returns the names of some users and services.
 ///
 /// # Errors
@@ -208,6 +220,13 @@ pub async fn names(
 #[derive(Debug, Default)]
 pub struct State {
     cache: Cache<ServiceId, Arc<Service>>,
+}
+
+impl State {
+    /// See [`Cache::looked_up`].
+    pub(crate) fn looked_up(&self) -> [u64; 2] {
+        self.cache.looked_up()
+    }
 }
 
 async fn current(app: &App, id: ServiceId) -> Result<Option<Arc<Service>>> {

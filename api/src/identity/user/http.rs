@@ -33,9 +33,15 @@ pub(crate) struct UserResponse {
     /// The web page of the user, if there is one.
     #[oai(skip_serializing_if_is_none)]
     website: Option<String>,
+    /// The language of the user's mails and pages, if one was chosen: a tag, such as `de` or `pt-BR`.
+    #[oai(skip_serializing_if_is_none)]
+    language: Option<String>,
     /// The scopes of the user, if they are not just `authenticated`.
     #[oai(skip_serializing_if_is_none)]
     scopes: Option<Vec<String>>,
+    /// The id that the user had in the system that they were imported from, if it is not `id`. Only superusers get it.
+    #[oai(skip_serializing_if_is_none)]
+    external_id: Option<String>,
     /// The time when the account was made, in seconds since the epoch. Only superusers get it, if it is known.
     #[oai(skip_serializing_if_is_none)]
     created: Option<u64>,
@@ -56,7 +62,9 @@ impl Example for UserResponse {
             name: None,
             surname: None,
             website: None,
+            language: None,
             scopes: None,
+            external_id: None,
             created: None,
             last_sign_in: None,
         }
@@ -67,6 +75,11 @@ impl UserResponse {
     /// Creates a response with the user's pending address, if there is one.
     pub(crate) fn with_pending(user: &User, pending_email: Option<String>) -> Self {
         Self { pending_email, ..Self::from(user) }
+    }
+
+    /// Adds the id that the user had elsewhere.
+    pub(crate) fn with_external_id(self, external_id: Option<String>) -> Self {
+        Self { external_id, ..self }
     }
 
     /// Creates a response for a superuser, with the dates of the account.
@@ -83,7 +96,7 @@ impl UserResponse {
 impl From<&User> for UserResponse {
     fn from(user: &User) -> Self {
         let User { id, email, is_active, is_superuser, is_verified, profile, granted } = user;
-        let Profile { name, surname, website } = profile;
+        let Profile { name, surname, website, language } = profile;
         let words = granted.iter().map(|scope| scope.as_str().to_owned()).collect();
         Self {
             id: id.to_string(),
@@ -95,7 +108,9 @@ impl From<&User> for UserResponse {
             name: name.clone(),
             surname: surname.clone(),
             website: website.as_ref().map(|website| website.as_str().to_owned()),
+            language: language.clone().map(String::from),
             scopes: Some(words).filter(|_| *granted != User::default_scopes()),
+            external_id: None,
             created: None,
             last_sign_in: None,
         }

@@ -3,22 +3,27 @@
 pub mod claim;
 mod email;
 pub(crate) mod http;
+pub mod imported;
 pub(crate) mod jobs;
+mod language;
+mod password_hash;
 pub mod pending;
 pub mod previous_email;
+mod profile;
 mod search;
 pub mod source;
 mod store;
 mod website;
 
 pub use email::{Email, SoughtEmail};
+pub use language::Language;
+pub use password_hash::PasswordHash;
+pub use profile::Profile;
 pub use website::Website;
 
-use std::fmt;
 use std::sync::Arc;
 
 use entity::UserId;
-use entity::profile;
 use entity::user::Model;
 use sea_orm::{ConnectionTrait, SqlErr};
 
@@ -51,17 +56,6 @@ pub struct User {
     pub profile: Profile,
     /// The scopes of the user, without those that superusers have.
     pub granted: Scopes,
-}
-
-/// The profile that a user writes about themselves.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Profile {
-    /// The name.
-    pub name: Option<String>,
-    /// The surname.
-    pub surname: Option<String>,
-    /// The web page.
-    pub website: Option<Website>,
 }
 
 impl User {
@@ -101,7 +95,7 @@ pub(crate) fn scopes(is_superuser: bool, granted: Option<&str>) -> Scopes {
 
 /// Returns the granted scopes, and for superusers also the scopes of superusers.
 fn with_implied(is_superuser: bool, granted: &Scopes) -> Scopes {
-    let superuser = Scopes::of(&[Scope::SUPER, Scope::CHECK, Scope::INTROSPECT]);
+    let superuser = Scopes::of(&Scope::OF_SUPERUSERS);
     let implied = if is_superuser { superuser } else { Scopes::default() };
     granted.iter().chain(implied.iter()).cloned().collect()
 }
@@ -119,9 +113,17 @@ impl From<Row> for Credentials {
     fn from((row, profile): Row) -> Self {
         let Model { id, email, hashed_password, is_active, is_superuser, is_verified } = row;
         let (profile, scopes) = match profile {
-            Some(profile::Model { user_id: _, name, surname, website, scopes }) => {
+            Some(entity::profile::Model {
+                user_id: _,
+                name,
+                surname,
+                website,
+                scopes,
+                language,
+            }) => {
                 let website = website.and_then(|website| website.parse().ok());
-                (Profile { name, surname, website }, scopes)
+                let language = language.and_then(|language| language.parse().ok());
+                (Profile { name, surname, website, language }, scopes)
             }
             None => (Profile::default(), None),
         };
@@ -131,41 +133,8 @@ impl From<Row> for Credentials {
     }
 }
 
-/// A password's hash in modular crypt format. It is never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct PasswordHash(String);
-
-impl PasswordHash {
-    /// Takes a hash from the database.
-    pub fn new(text: String) -> Self {
-        Self(text)
-    }
-
-    /// Returns the text that is stored.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-
-    /// Returns the cost, as a power of two, if this is a bcrypt hash: `$2b$12$…` or `…,r=12$…`.
-    pub fn cost(&self) -> Option<u32> {
-        let cost = match self.0.split_once(",r=") {
-            Some((_, rest)) => rest.split('$').next(),
-            // Exactly as long as a bcrypt hash: checking a hash that cannot be read takes no time.
-            None if self.0.len() == 60 => self.0.split('$').nth(2),
-            None => None,
-        };
-        cost?.parse().ok().filter(|cost| (4..=31).contains(cost))
-    }
-}
-
-impl fmt::Debug for PasswordHash {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("PasswordHash(…)")
-    }
-}
-
 /// A user's row and profile.
-type Row = (Model, Option<profile::Model>);
+type Row = (Model, Option<entity::profile::Model>);
 
 /// Makes a user with a parsed address, in a transaction. If several callers use one address, only one succeeds. None
 /// succeeds while a previous address can still be taken back by its owner.
@@ -197,37 +166,6 @@ pub async fn create(
     Ok(made)
 }
 
-/// Makes a user, unless there is one with this address or id, or another user can still take the address back. Returns
-/// true if it made the user.
-///
-/// # Errors
-///
-/// If the database returns an error.
-pub async fn import(
-    connection: &impl ConnectionTrait,
-    user: User,
-    hash: PasswordHash,
-) -> Result<bool> {
-    let made = user.clone();
-    let User { id, email, is_active, is_superuser, is_verified, profile, granted } = user;
-    let hashed_password = hash.0.into();
-    let (email, wanted) = (email.clone(), email);
-    let row = Model { id, email, hashed_password, is_active, is_superuser, is_verified };
-    if !store::insert_unless_there(connection, row).await? {
-        return Ok(false);
-    }
-    // After the insert, which waited for a transaction that gives up this address.
-    if is_taken_otherwise(connection, &wanted, id).await? {
-        store::delete(connection, id).await?;
-        return Ok(false);
-    }
-    if profile != Profile::default() || granted != User::default_scopes() {
-        put_profile(connection, id, profile, granted).await?;
-    }
-    search::keep(connection, &made).await?;
-    Ok(true)
-}
-
 /// Writes a user's profile, if it has any content.
 async fn put_profile(
     connection: &impl ConnectionTrait,
@@ -235,30 +173,20 @@ async fn put_profile(
     profile: Profile,
     granted: Scopes,
 ) -> Result<()> {
-    let Profile { name, surname, website } = profile;
+    Ok(store::put_profile(connection, profile_row(id, profile, granted)).await?)
+}
+
+fn profile_row(id: UserId, profile: Profile, granted: Scopes) -> entity::profile::Model {
+    let Profile { name, surname, website, language } = profile;
     let scopes = Some(granted).filter(|granted| *granted != User::default_scopes());
-    let row = profile::Model {
+    entity::profile::Model {
         user_id: id,
         name,
         surname,
         website: website.map(String::from),
         scopes: scopes.map(|scopes| scopes.to_string()),
-    };
-    Ok(store::put_profile(connection, row).await?)
-}
-
-/// Returns the hashes of some users that do not have this cost.
-///
-/// # Errors
-///
-/// If the database does not answer.
-pub async fn hashes_of_other_costs(
-    database: &Database,
-    cost: u32,
-    max: u64,
-) -> Result<Vec<PasswordHash>> {
-    let hashes = store::hashes_of_other_costs(database.reader(), cost, max).await?;
-    Ok(hashes.into_iter().map(PasswordHash::new).collect())
+        language: language.map(String::from),
+    }
 }
 
 /// Returns the user with this address, in any spelling, and their password's hash.
@@ -362,6 +290,8 @@ pub struct Changes {
     pub surname: Change<String>,
     /// A new web page, or none.
     pub website: Change<Website>,
+    /// A new language, or none.
+    pub language: Change<Language>,
     /// `true` if the user can sign in from now on.
     pub is_active: Option<bool>,
     /// `true` if the user is a superuser from now on.
@@ -381,6 +311,7 @@ impl Changes {
             name,
             surname,
             website,
+            language,
             is_active,
             is_superuser,
             is_verified,
@@ -391,6 +322,7 @@ impl Changes {
             && name.is_keep()
             && surname.is_keep()
             && website.is_keep()
+            && language.is_keep()
             && is_active.is_none()
             && is_superuser.is_none()
             && is_verified.is_none()
@@ -422,6 +354,7 @@ pub async fn change(
         name,
         surname,
         website,
+        language,
         is_active,
         is_superuser,
         is_verified,
@@ -439,6 +372,7 @@ pub async fn change(
             name: name.apply(user.profile.name),
             surname: surname.apply(user.profile.surname),
             website: website.apply(user.profile.website),
+            language: language.apply(user.profile.language),
         },
         granted: granted.unwrap_or(user.granted),
     };
@@ -523,19 +457,21 @@ pub async fn require_another_superuser(
     }
 }
 
-/// Returns the superusers who can sign in, with their addresses, in the order of their ids.
+/// Returns the superusers who can sign in, in the order of their ids.
 ///
 /// # Errors
 ///
 /// If the database does not answer.
-pub async fn superusers(connection: &impl ConnectionTrait) -> Result<Vec<(UserId, String)>> {
-    Ok(store::find_superusers(connection).await?)
+pub async fn superusers(connection: &impl ConnectionTrait) -> Result<Vec<User>> {
+    let rows = store::find_superusers(connection).await?;
+    Ok(rows.into_iter().map(|row| Credentials::from(row).user).collect())
 }
 
 /// The users to list.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
-    /// Only users whose address, name or surname contains this text, compared without case.
+    /// Only users whose address, name or surname contains this text, compared without case, or who had this id in the
+    /// system that they were imported from.
     pub contains: Option<String>,
     /// Only users who can sign in, or only those who cannot.
     pub is_active: Option<bool>,

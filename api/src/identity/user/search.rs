@@ -2,6 +2,7 @@
 
 use sea_orm::ConnectionTrait;
 
+use super::imported::store::put_searches;
 use super::{User, store};
 use crate::base::error::Result;
 use crate::base::mail_address;
@@ -36,6 +37,15 @@ pub(super) async fn keep(connection: &impl ConnectionTrait, user: &User) -> Resu
         Some(text) => Ok(store::put_search(connection, user.id, text).await?),
         None => Ok(()),
     }
+}
+
+/// Writes the texts of some users, as [`keep`] does.
+pub(super) async fn keep_all(
+    connection: &impl ConnectionTrait,
+    users: impl Iterator<Item = &User>,
+) -> Result<()> {
+    let texts = users.filter_map(|user| Some((user.id, text_beyond_ascii(user)?)));
+    Ok(put_searches(connection, texts.collect()).await?)
 }
 
 /// Returns the text of a user that a search finds, if the triggers of the database write another one. They fold only

@@ -283,6 +283,7 @@ mod tests {
                 name: Some("Ada".to_owned()),
                 surname: Some("Lovelace".to_owned()),
                 website: None,
+                language: None,
             },
             granted: Scopes::parse("authenticated group:staff group:ops report:read"),
         }

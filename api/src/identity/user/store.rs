@@ -9,6 +9,7 @@ use sea_orm::{
     Unchanged,
 };
 
+use super::imported::store::those_with_id;
 use super::{Filter, PasswordHash, User, search};
 use crate::base::clock::Timestamp;
 use crate::base::database::{delete_some, rows};
@@ -27,30 +28,18 @@ pub(super) async fn insert(connection: &impl ConnectionTrait, row: Model) -> Res
     row.into_active_model().reset_all().insert(connection).await.map(drop)
 }
 
-/// Inserts a row, unless there is one with this address or id.
-pub(super) async fn insert_unless_there(
-    connection: &impl ConnectionTrait,
-    row: Model,
-) -> Result<bool, DbErr> {
-    let inserted = Entity::insert(row.into_active_model().reset_all())
-        .on_conflict(OnConflict::new().do_nothing().to_owned())
-        .exec_without_returning(connection)
-        .await?;
-    Ok(inserted == 1)
-}
-
 /// Inserts the profile of a user or overwrites it. Deletes it if it would be empty.
 pub(super) async fn put_profile(
     connection: &impl ConnectionTrait,
     row: profile::Model,
 ) -> Result<(), DbErr> {
-    let profile::Model { user_id, name, surname, website, scopes } = &row;
-    if name.is_none() && surname.is_none() && website.is_none() && scopes.is_none() {
+    let profile::Model { user_id, name, surname, website, scopes, language } = &row;
+    if [name, surname, website, scopes, language].iter().all(|column| column.is_none()) {
         return profile::Entity::delete_by_id(*user_id).exec(connection).await.map(drop);
     }
     use profile::Column as P;
     let known = OnConflict::column(P::UserId)
-        .update_columns([P::Name, P::Surname, P::Website, P::Scopes])
+        .update_columns([P::Name, P::Surname, P::Website, P::Scopes, P::Language])
         .to_owned();
     profile::Entity::insert(row.into_active_model().reset_all())
         .on_conflict(known)
@@ -90,16 +79,13 @@ pub(super) async fn find_and_lock(
     Ok((!is_odd).then_some((user, found)))
 }
 
-/// Returns the superusers who can sign in, with their addresses.
-pub(super) async fn find_superusers(
-    connection: &impl ConnectionTrait,
-) -> Result<Vec<(UserId, String)>, DbErr> {
+/// Returns the superusers who can sign in.
+pub(super) async fn find_superusers(connection: &impl ConnectionTrait) -> Result<Vec<Row>, DbErr> {
     let superusers = Entity::find()
         .filter(Column::IsSuperuser.eq(true))
         .filter(Column::IsActive.eq(true))
         .order_by_asc(Column::Id);
-    let found = rows::all(superusers, connection).await?;
-    Ok(found.into_iter().map(|row| (row.id, row.email)).collect())
+    rows::all(with_profile(superusers), connection).await
 }
 
 /// Returns the superusers who can sign in, and locks them in the order of their ids until the transaction ends.
@@ -153,7 +139,7 @@ pub(super) async fn list(
         return rows::first(in_order(backend, listed), limit, connection).await;
     };
     let texts = search::spellings(text);
-    let found = with_one_of(backend, listed, &texts);
+    let found = with_one_of(backend, listed, &texts, text);
     let end = next_address(connection, after, LOOKED_AT_FIRST).await?;
     let near = end.clone().map(|end| found.clone().filter(folded_email(backend).lte(end)));
     let near = in_order(backend, near.unwrap_or_else(|| found.clone()));
@@ -161,7 +147,7 @@ pub(super) async fn list(
     if end.is_none() || u64::try_from(users.len()).is_ok_and(|count| count >= limit) {
         return Ok(users);
     }
-    let all = by_index(backend, found.clone(), &texts);
+    let all = by_index(backend, found.clone(), &texts, text);
     rows::first(all.unwrap_or_else(|| in_order(backend, found)), limit, connection).await
 }
 
@@ -182,8 +168,14 @@ fn listed(backend: DbBackend, filter: &Filter, after: Option<&str>) -> Select<En
     }
 }
 
-/// Only those of some users who have one of these folded texts in their address, name or surname.
-fn with_one_of(backend: DbBackend, users: Select<Entity>, texts: &[String]) -> Select<Entity> {
+/// Only those of some users who have one of these folded texts in their address, name or surname, or who had this id
+/// elsewhere.
+fn with_one_of(
+    backend: DbBackend,
+    users: Select<Entity>,
+    texts: &[String],
+    id: &str,
+) -> Select<Entity> {
     let beside = Entity::belongs_to(user_search::Entity)
         .from(Column::Id)
         .to(user_search::Column::UserId)
@@ -194,19 +186,22 @@ fn with_one_of(backend: DbBackend, users: Select<Entity>, texts: &[String]) -> S
         _ => r#"instr("user_search"."text", ?) > 0"#,
     };
     let one_of = texts.iter().map(|text| Expr::cust_with_values(has, [text.clone()]));
-    users.join(JoinType::InnerJoin, beside).filter(one_of.fold(Condition::any(), Condition::add))
+    let had_id = Column::Id.in_subquery(those_with_id(id));
+    let found = one_of.fold(Condition::any(), Condition::add).add(had_id);
+    users.join(JoinType::InnerJoin, beside).filter(found)
 }
 
 fn in_order(backend: DbBackend, users: Select<Entity>) -> SelectTwo<Entity, profile::Entity> {
     QueryOrder::order_by(with_profile(users), folded_email(backend), Order::Asc)
 }
 
-/// Finds users with one of these folded texts by the index of parts of texts. Returns `None` if a text is shorter than a
-/// part.
+/// Finds users with one of these folded texts by the index of parts of texts, or with this id by the index of ids.
+/// Returns `None` if a text is shorter than a part.
 fn by_index(
     backend: DbBackend,
     users: Select<Entity>,
     texts: &[String],
+    id: &str,
 ) -> Option<SelectTwo<Entity, profile::Entity>> {
     let mut candidates = Condition::any();
     for text in texts {
@@ -223,6 +218,19 @@ fn by_index(
             }
         });
     }
+    candidates = candidates.add(match backend {
+        // The list is made once, so that PostgreSQL can use both indexes.
+        DbBackend::Postgres => {
+            let had_id = r#""user_search"."user_id" = any (array(
+                select user_id from imported_user where external_id = $1))"#;
+            Expr::cust_with_values(had_id, [id])
+        }
+        _ => {
+            let had_id = r#""user_search"."number" in (select number from user_search
+                where user_id in (select user_id from imported_user where external_id = ?))"#;
+            Expr::cust_with_values(had_id, [id])
+        }
+    });
     // No index has this order. So the database looks up the users that it finds, and does not read all in order.
     let order = match backend {
         DbBackend::Postgres => r#"lower("user"."email" collate "C") || ''"#,
@@ -252,7 +260,7 @@ pub(super) async fn count(connection: &impl ConnectionTrait) -> Result<u64, DbEr
 }
 
 /// Returns the address as the unique index contains it.
-fn folded_email(backend: DbBackend) -> SimpleExpr {
+pub(super) fn folded_email(backend: DbBackend) -> SimpleExpr {
     match backend {
         DbBackend::Postgres => Expr::cust(r#"lower("user"."email" collate "C")"#),
         _ => Func::lower(Expr::col((Entity, Column::Email))).into(),
@@ -379,22 +387,6 @@ pub(super) async fn has_former(
         .one(connection)
         .await?;
     Ok(found.is_some())
-}
-
-/// Returns the hashes of some users that do not have this cost.
-pub(super) async fn hashes_of_other_costs(
-    connection: &impl ConnectionTrait,
-    cost: u32,
-    max: u64,
-) -> Result<Vec<String>, DbErr> {
-    Entity::find()
-        .select_only()
-        .column(Column::HashedPassword)
-        .filter(Column::HashedPassword.not_like(format!("$2b${cost:02}$%")))
-        .limit(max)
-        .into_tuple()
-        .all(connection)
-        .await
 }
 
 pub(super) async fn forget_formers(
@@ -580,12 +572,12 @@ mod tests {
             assert!(!plan.contains("TEMP B-TREE") && !plan.contains("SCAN"), "{plan}");
         }
         let texts = ["müller".to_owned()];
-        let found = with_one_of(backend, listed(backend, &Filter::default(), None), &texts);
+        let found = with_one_of(backend, listed(backend, &Filter::default(), None), &texts, "17");
         let near = in_order(backend, found.clone().filter(folded_email(backend).lte("z")));
         let near = plan(&transaction, &near.limit(9)).await;
         assert!(near.starts_with("SEARCH user USING INDEX ix_user_email "), "{near}");
         assert!(!near.contains("SCAN"), "{near}");
-        let found = by_index(backend, found, &texts).unwrap();
+        let found = by_index(backend, found, &texts, "17").unwrap();
         let found = plan(&transaction, &found.limit(9)).await;
         assert!(found.contains("SEARCH user_search USING INTEGER PRIMARY KEY"), "{found}");
         assert!(found.contains("VIRTUAL TABLE INDEX") && !found.contains("SCAN user;"), "{found}");

@@ -196,12 +196,40 @@ pub async fn send(
     purpose: Purpose,
     client: Option<&Binding>,
 ) -> Result<()> {
+    let (lives, template) = (purpose.lives(&app.config), purpose.template());
+    send_as(app, connection, known, (purpose, template, lives), client).await
+}
+
+/// The lifetime of a link with which an imported user chooses a password, in seconds: a week, as that of an invitation.
+const CHOICE_LIVES: u64 = 7 * 86_400;
+
+/// Sends a mail to a user who was imported without a password, with a link on whose page they choose one. The caller
+/// calls `UnitOfWork::wake_jobs`.
+///
+/// # Errors
+///
+/// If the database returns an error.
+pub async fn ask_for_password(
+    app: &App,
+    connection: &impl ConnectionTrait,
+    known: &Credentials,
+) -> Result<()> {
+    let mail = (Purpose::ResetPassword, Template::ChoosePassword, CHOICE_LIVES);
+    send_as(app, connection, known, mail, None).await
+}
+
+async fn send_as(
+    app: &App,
+    connection: &impl ConnectionTrait,
+    known: &Credentials,
+    (purpose, template, lives): (Purpose, Template, u64),
+    client: Option<&Binding>,
+) -> Result<()> {
     if !app.mail.sends() {
         return Ok(());
     }
     let id = known.user.id;
     let (token, code) = (random::letters_and_digits(TOKEN_LENGTH), random::digits());
-    let lives = purpose.lives(&app.config);
     let row = Model {
         digest: digest_of(&token),
         user_id: id,
@@ -214,14 +242,12 @@ pub async fn send(
         tries: 0,
     };
     store::replace(connection, row).await?;
+    let (to, path) = (known.user.recipient(), format!("/{}?token={token}", purpose.name()));
     let letter = Letter {
-        to: known.user.email.clone(),
-        template: purpose.template(),
-        path: format!("/{}?token={token}", purpose.name()),
         code: client.map(|_| code),
         lives: Some(lives),
         moved: previous_email::is_there(connection, id).await?,
-        facts: Facts::new(),
+        ..Letter::telling(to, template, &path, Facts::new())
     };
     mail::put(app, connection, id, &letter).await
 }
@@ -250,15 +276,13 @@ pub async fn send_to_new(
         expires: clock::now().plus_seconds(lives),
     };
     pending::put(connection, new, digest_of(&token)).await?;
-    let letter = |to: &str, template, path, lives| {
-        let to = to.to_owned();
-        Letter { to, template, path, code: None, lives, moved: false, facts: Facts::new() }
-    };
     let path = format!("/verify?token={token}");
-    let request = letter(email.as_str(), Template::NewEmail, path, Some(lives));
+    let to = known.user.recipient_at(email.as_str().to_owned());
+    let request = Letter::telling(to, Template::NewEmail, &path, Facts::new());
+    let request = Letter { lives: Some(lives), ..request };
     mail::put(app, connection, id, &request).await?;
-    let path = "/forgot-password".to_owned();
-    let notice = letter(&known.user.email, Template::EmailChangeAsked, path, None);
+    let (to, path) = (known.user.recipient(), "/forgot-password");
+    let notice = Letter::telling(to, Template::EmailChangeAsked, path, Facts::new());
     mail::put(app, connection, id, &notice).await
 }
 
@@ -295,17 +319,11 @@ pub async fn spend_new(
 pub async fn tell_cancelled(
     app: &App,
     connection: &impl ConnectionTrait,
+    user: &User,
     former: &previous_email::PreviousEmail,
 ) -> Result<()> {
-    let letter = Letter {
-        to: former.email.clone(),
-        template: Template::RestoreCancelled,
-        path: "/".to_owned(),
-        code: None,
-        lives: None,
-        moved: false,
-        facts: Facts::new(),
-    };
+    let to = user.recipient_at(former.email.clone());
+    let letter = Letter::telling(to, Template::RestoreCancelled, "/", Facts::new());
     mail::put(app, connection, former.user, &letter).await
 }
 
@@ -336,7 +354,7 @@ pub async fn send_to_former(
     } else {
         (String::new(), None)
     };
-    let (to, template) = (user.email.clone(), Template::EmailChanged);
+    let (to, template) = (user.recipient(), Template::EmailChanged);
     let letter = Letter { lives, ..Letter::telling(to, template, &path, Facts::new()) };
     mail::put(app, connection, user.id, &letter).await
 }

@@ -8,10 +8,9 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-use super::{PENDING_AT_ONCE, chain, store};
+use super::{PENDING_AT_ONCE, chain, lag, store};
 use crate::app::App;
 use crate::base::background::Background;
-use crate::base::clock;
 use crate::base::error::{Code, Error, Result};
 use crate::platform::unit_of_work::UnitOfWork;
 
@@ -64,13 +63,6 @@ async fn keep_sealing(app: App) {
         was_behind = is_behind;
         app.audit.note_lag(is_behind);
     }
-}
-
-/// The age of the oldest pending entry, in milliseconds; 0 if none is pending.
-async fn lag(app: &App) -> Result<u64> {
-    let oldest = store::oldest_pending(app.database.reader()).await?;
-    let age = |at: i64| clock::now().millis().saturating_sub(at).max(0).unsigned_abs();
-    Ok(oldest.map_or(0, age))
 }
 
 /// Seals every entry that is pending now. Callers of one replica take turns before they take a connection, and a caller

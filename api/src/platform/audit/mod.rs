@@ -22,7 +22,7 @@ use tokio::sync::Notify;
 
 use crate::app::App;
 use crate::base::clock::{self, Timestamp};
-use crate::base::database::Database;
+use crate::base::database::{Database, Insert};
 use crate::base::error::Result;
 use crate::base::listing::{Limit, Page};
 use crate::base::request_context::{self, RequestContext};
@@ -107,6 +107,10 @@ pub enum Act {
     ServiceCreate,
     /// A service was deleted.
     ServiceDelete,
+    /// The revocation feed began a new epoch.
+    FeedReset,
+    /// A backup was restored.
+    Restore,
     /// A client was made.
     ClientCreate,
     /// A client was changed.
@@ -131,6 +135,12 @@ pub enum Act {
     GrantEnd,
     /// A code of an application was used again after it had been exchanged. Its grant ended.
     CodeReuse,
+    /// An identity at another provider was linked.
+    IdentityLink,
+    /// An identity at another provider was unlinked.
+    IdentityUnlink,
+    /// A sign-in with another provider was refused.
+    UpstreamRefused,
     /// A signing key was made.
     KeyCreate,
     /// A signing key was retired.
@@ -257,21 +267,40 @@ pub(super) async fn write_alone(database: &Database, entry: Entry) -> Result<()>
     Ok(database.run(statement).await.map(drop)?)
 }
 
+/// The row of an entry, for a statement that writes others too.
+pub(super) fn insert_of(entry: Entry) -> Insert {
+    Insert::of(&pending_row(&request_context::current(), clock::now().millis(), entry))
+}
+
 /// The rows of entries, as of now and of the request that is served.
 fn pending(entries: Vec<Entry>) -> Vec<audit_pending::ActiveModel> {
-    let RequestContext { ip, request_id } = request_context::current();
-    let at = clock::now().millis();
-    let row = |Entry { act, actor, subject, detail }| audit_pending::ActiveModel {
+    let (context, at) = (request_context::current(), clock::now().millis());
+    entries.into_iter().map(|entry| pending_row(&context, at, entry)).collect()
+}
+
+fn pending_row(context: &RequestContext, at: i64, entry: Entry) -> audit_pending::ActiveModel {
+    let Entry { act, actor, subject, detail } = entry;
+    audit_pending::ActiveModel {
         id: NotSet,
         at: Set(at),
         act: Set(act.name().to_owned()),
         actor: Set(actor.0),
         subject: Set(subject),
-        ip: Set(ip.map(|ip| ip.to_string())),
-        request: Set(request_id.clone()),
+        ip: Set(context.ip.map(|ip| ip.to_string())),
+        request: Set(context.request_id.clone()),
         detail: Set(detail.to_string()),
-    };
-    entries.into_iter().map(row).collect()
+    }
+}
+
+/// The age of the oldest pending entry, in milliseconds; 0 if none is pending.
+///
+/// # Errors
+///
+/// If the database does not answer.
+pub(crate) async fn lag(app: &App) -> Result<u64> {
+    let oldest = store::oldest_pending(app.database.reader()).await?;
+    let age = |at: i64| clock::now().millis().saturating_sub(at).max(0).unsigned_abs();
+    Ok(oldest.map_or(0, age))
 }
 
 /// Seals the pending entries, so that a reader sees every action that was committed before. If that fails, for example
@@ -293,6 +322,8 @@ pub struct Filter {
     pub subject: Option<String>,
     /// Only rows at this instant or after it, in milliseconds since the epoch.
     pub since: Option<i64>,
+    /// Only rows before this instant.
+    pub before: Option<i64>,
     /// `true` to list the oldest rows first.
     pub oldest_first: bool,
     /// The number of the last row that the caller already has.

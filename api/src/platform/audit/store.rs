@@ -120,7 +120,7 @@ pub(super) async fn list(
     filter: &Filter,
     limit: u64,
 ) -> Result<Vec<Model>, DbErr> {
-    let Filter { act, actor, subject, since, oldest_first, after, limit: _ } = filter;
+    let Filter { act, actor, subject, since, before, oldest_first, after, limit: _ } = filter;
     let mut query = Entity::find();
     for (column, wanted) in [(Column::Act, act), (Column::Actor, actor), (Column::Subject, subject)]
     {
@@ -130,6 +130,9 @@ pub(super) async fn list(
     }
     if let Some(since) = since {
         query = query.filter(Column::At.gte(*since));
+    }
+    if let Some(before) = before {
+        query = query.filter(Column::At.lt(*before));
     }
     query = match (after, oldest_first) {
         (Some(after), true) => query.filter(Column::Seq.gt(*after)),

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use sea_orm::{DatabaseTransaction, DbErr};
-use tokio::time::{interval, sleep};
+use tokio::time::sleep;
 
 use crate::app::App;
 use crate::base::error::Result;
@@ -22,7 +22,15 @@ pub(crate) async fn hourly<F>(app: &App, name: &'static str, delete: F)
 where
     F: AsyncFn(&App, &DatabaseTransaction, u64) -> Result<u64, DbErr>,
 {
-    let mut ticks = interval(PURGE_EVERY);
+    every(app, PURGE_EVERY, name, delete).await;
+}
+
+/// Like [`hourly`], with another interval.
+pub(crate) async fn every<F>(app: &App, interval: Duration, name: &'static str, delete: F)
+where
+    F: AsyncFn(&App, &DatabaseTransaction, u64) -> Result<u64, DbErr>,
+{
+    let mut ticks = tokio::time::interval(interval);
     loop {
         ticks.tick().await;
         match all(app, &delete).await {

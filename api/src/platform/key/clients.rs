@@ -13,10 +13,8 @@ use crate::base::config::Config;
 use crate::base::database::lock_keys;
 use crate::base::derived_key::Seal;
 use crate::base::error::{Code, Error, Result};
+use crate::platform::revocation::MAX_CLIENT_LIFE;
 use crate::platform::unit_of_work::UnitOfWork;
-
-/// The longest lifetime that an access token of a client can have, in seconds.
-pub(crate) const MAX_LIFE: u64 = 86_400;
 
 /// The algorithms that tokens of clients can be signed with. HS256 is none: a client that can verify could then also sign.
 pub(crate) const ALGORITHMS: [SigningAlgorithm; 3] =
@@ -36,7 +34,7 @@ impl ClientKeys {
         let issuer = config.public_url.as_str();
         let verifier = Verifier::new(KeySet::default(), issuer, issuer)
             .leeway(config.jwt_leeway)
-            .max_access_lifetime(MAX_LIFE);
+            .max_access_lifetime(MAX_CLIENT_LIFE);
         let verifier =
             if config.blacklist_enabled { verifier.revocations(revoked) } else { verifier };
         Self { verifier: Arc::new(verifier), signing: RwLock::default() }
@@ -55,7 +53,7 @@ pub(super) async fn read(app: &App, seals: &[Seal], now: Timestamp) -> Result<()
     for algorithm in ALGORITHMS {
         let own = algorithm.name();
         let rows = rows.iter().filter(|row| row.algorithm == own).cloned().collect();
-        for (row, phase) in states_of(app, &[algorithm], seals, rows, now, MAX_LIFE) {
+        for (row, phase) in states_of(app, &[algorithm], seals, rows, now, MAX_CLIENT_LIFE) {
             let key = opened(seals, &row).map(|key| key.for_clients());
             let Some(Ok(key)) = key else { continue };
             let key = Arc::new(key);
@@ -100,7 +98,7 @@ async fn provide(app: &App, algorithm: SigningAlgorithm) -> Result<()> {
     let own = algorithm.name();
     let rows = store::of_purpose(&*work, CLIENTS).await?;
     let rows = rows.into_iter().filter(|row| row.algorithm == own).collect();
-    let states = states_of(app, &[algorithm], &seals, rows, now, MAX_LIFE);
+    let states = states_of(app, &[algorithm], &seals, rows, now, MAX_CLIENT_LIFE);
     if states.iter().any(|(_, phase)| *phase == Phase::Active) {
         return Ok(());
     }

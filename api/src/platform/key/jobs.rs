@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::{load, note_signing};
+use super::{load, note_signing, report_unsigned};
 use crate::app::App;
 use crate::base::background::Background;
 use crate::base::clock::Stopwatch;
@@ -43,5 +43,6 @@ async fn keep_loading(app: App) {
 /// Reads the keys, and records which of them signs on this server.
 async fn turn(app: &App) -> Result<()> {
     load(app).await?;
+    report_unsigned(app);
     note_signing(app).await
 }

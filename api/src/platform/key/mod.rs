@@ -8,12 +8,13 @@
 mod clients;
 pub(crate) mod http;
 pub(crate) mod jobs;
+mod secret;
 mod store;
 
 pub use clients::ClientKeys;
-pub(crate) use clients::{
-    ALGORITHMS as CLIENT_ALGORITHMS, MAX_LIFE as MAX_CLIENT_LIFE, signing_for_clients,
-};
+pub(crate) use clients::{ALGORITHMS as CLIENT_ALGORITHMS, signing_for_clients};
+pub(crate) use secret::note_secret;
+pub use secret::{Fit, fit_of_secret};
 
 use std::sync::Arc;
 
@@ -30,6 +31,7 @@ use crate::base::error::{Code, Error, Result};
 use crate::base::random;
 use crate::platform::audit::{Act, Actor, Entry};
 use crate::platform::notice::Kind;
+use crate::platform::revocation::{self, Life};
 use crate::platform::unit_of_work::{UnitOfWork, statement};
 
 /// The time for which a key is published before it signs, in seconds: twice as long as services can cache the keys.
@@ -179,12 +181,6 @@ pub(crate) async fn load(app: &App) -> Result<()> {
             _ => keys,
         };
     }
-    if keys.access(&app.config.jwt_audience).is_none() {
-        tracing::error!(
-            "no key can sign: the keys in the database are retired, or were encrypted with another \
-             APP_SECRET"
-        );
-    }
     app.key.verifier.replace_keys(keys);
     clients::read(app, &seals, now).await
 }
@@ -192,6 +188,17 @@ pub(crate) async fn load(app: &App) -> Result<()> {
 /// Returns true if there is a key that signs access tokens.
 pub fn signs(app: &App) -> bool {
     app.key.verifier.keys().access(&app.config.jwt_audience).is_some()
+}
+
+/// Logs an error if this server has no key to sign with. A command signs nothing, and its settings can have another
+/// algorithm than the servers.
+fn report_unsigned(app: &App) {
+    if !signs(app) {
+        tracing::error!(
+            "no key can sign: the keys in the database are retired, or were encrypted with another \
+             APP_SECRET"
+        );
+    }
 }
 
 /// Records, once every [`NOTED_EVERY`] seconds, which key of the database this server signs with. So every server knows
@@ -495,6 +502,9 @@ pub(crate) async fn retire(
         _ => {}
     }
     store::retire(&**work, kid, now).await?;
+    let until = Life::read(app, &**work).await?.of_key(now);
+    revocation::write_key(work, kid, now, until).await?;
+    work.appends();
     work.notify(CHANGED);
     Ok(())
 }

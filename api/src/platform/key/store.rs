@@ -1,5 +1,6 @@
 //! The table `signing_key`.
 
+use entity::installation;
 use entity::signing_key::{ACCESS, Column, Entity, Model};
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
@@ -84,4 +85,23 @@ pub(super) fn noting(kid: &str, now: Timestamp, since: Timestamp) -> UpdateMany<
         .col_expr(Column::LastSignedAt, Expr::value(now.millis()))
         .filter(Column::Kid.eq(kid))
         .filter(is_due)
+}
+
+/// Returns the text that only the right secret opens; empty if no server has written it.
+pub(super) async fn secret_check(connection: &impl ConnectionTrait) -> Result<String, DbErr> {
+    let row = installation::Entity::find_by_id(installation::ONLY).one(connection).await?;
+    Ok(row.map(|row| row.secret_check.into()).unwrap_or_default())
+}
+
+/// Replaces the text that only the right secret opens.
+pub(super) async fn put_secret_check(
+    connection: &impl ConnectionTrait,
+    sealed: String,
+) -> Result<(), DbErr> {
+    installation::Entity::update_many()
+        .col_expr(installation::Column::SecretCheck, Expr::value(sealed))
+        .filter(installation::Column::Id.eq(installation::ONLY))
+        .exec(connection)
+        .await
+        .map(drop)
 }

@@ -18,7 +18,7 @@ async fn keep_delivering(app: App) {
 async fn deliver(app: &App, job: Job<Letter>) -> Result<(), Failure> {
     let letter = job.work;
     let link = format!("{}{}", app.config.public_url.as_str(), letter.path);
-    let words = app.mail.templates.render(&letter, &link).map_err(Failure::Again)?;
+    let words = app.mail.templates().render(&letter, &link).map_err(Failure::Again)?;
     app.mail.mailer.send(&job.id.to_string(), &letter, words, &link).await?;
     tracing::info!(job.id = %job.id, mail.template = letter.template.name(), "a mail was sent");
     Ok(())

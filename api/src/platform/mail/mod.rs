@@ -9,6 +9,7 @@ mod template;
 mod transport;
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use entity::{JobId, UserId};
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
@@ -32,7 +33,7 @@ const NOTICE_EXPIRES: u64 = 3 * 86_400;
 #[derive(Debug)]
 pub struct State {
     mailer: Mailer,
-    templates: Templates,
+    templates: RwLock<Arc<Templates>>,
 }
 
 impl State {
@@ -42,8 +43,23 @@ impl State {
     ///
     /// [`ConfigError`] if the mail server or a template cannot be used.
     pub(crate) fn new(config: &Config) -> Result<Self, ConfigError> {
-        let templates = Templates::read(config.mail.mail_templates.as_deref())?;
-        Ok(Self { mailer: Mailer::of(config)?, templates })
+        let templates = Arc::new(Templates::read(config.mail.mail_templates.as_deref())?);
+        Ok(Self { mailer: Mailer::of(config)?, templates: RwLock::new(templates) })
+    }
+
+    fn templates(&self) -> Arc<Templates> {
+        Arc::clone(&self.templates.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Reads the templates again.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if a template cannot be used. Then the templates stay as they are.
+    pub(crate) fn read_templates(&self, config: &Config) -> Result<(), ConfigError> {
+        let templates = Arc::new(Templates::read(config.mail.mail_templates.as_deref())?);
+        *self.templates.write().unwrap_or_else(PoisonError::into_inner) = templates;
+        Ok(())
     }
 
     /// Returns true if this server sends mails.
@@ -76,7 +92,8 @@ pub async fn send_test(config: &Config, to: &str) -> Result<(), String> {
         html: format!("<p>{}</p>\n", text.trim_end()),
         text,
     };
-    let letter = Letter::telling(to.to_owned(), Template::Verify, "", Facts::new());
+    let to = Recipient { address: to.to_owned(), language: None };
+    let letter = Letter::telling(to, Template::Verify, "", Facts::new());
     let sent = mailer.send(&random::id().to_string(), &letter, words, url).await;
     sent.map_err(|failure| failure.cause().to_owned())
 }
@@ -110,6 +127,12 @@ pub enum Template {
     ApiTokenCreated,
     /// An invitation to make an account.
     Invitation,
+    /// A request to a user of another system, whose account moved here, to choose a password.
+    ChoosePassword,
+    /// A notice that an identity at another provider was linked.
+    IdentityLinked,
+    /// A notice that an identity at another provider was unlinked.
+    IdentityUnlinked,
 }
 
 impl Template {
@@ -122,11 +145,23 @@ impl Template {
     }
 }
 
+/// The recipient of a mail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recipient {
+    /// The address.
+    pub address: String,
+    /// The language, if it is known: a tag (BCP 47).
+    pub language: Option<String>,
+}
+
 /// A mail to one address.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Letter {
     /// The address, as the database has it.
     pub to: String,
+    /// The language of the recipient, if it is known: a tag (BCP 47).
+    #[serde(default)]
+    pub language: Option<String>,
     /// The template.
     pub template: Template,
     /// The path of its link, below `PUBLIC_URL`.
@@ -147,9 +182,9 @@ pub type Facts = BTreeMap<String, String>;
 
 impl Letter {
     /// Creates a mail that only informs, with a link to a page if `path` has one.
-    pub fn telling(to: String, template: Template, path: &str, facts: Facts) -> Self {
-        let path = path.to_owned();
-        Self { to, template, path, code: None, lives: None, moved: false, facts }
+    pub fn telling(to: Recipient, template: Template, path: &str, facts: Facts) -> Self {
+        let (Recipient { address: to, language }, path) = (to, path.to_owned());
+        Self { to, language, template, path, code: None, lives: None, moved: false, facts }
     }
 }
 

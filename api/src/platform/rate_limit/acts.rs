@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use entity::{PrincipalId, SessionId, UserId};
 use quick_cache::sync::Cache;
+use uuid::Uuid;
 
 use crate::app::App;
 use crate::base::clock::Stopwatch;
@@ -48,6 +49,16 @@ const SIGN_IN: Allowance = Allowance { what: "sign-in", at_once: 60, every: 1000
 
 /// Renewals of a session's cookie, because browsers send many requests at once.
 const RENEWAL: Allowance = Allowance { what: "renewal", at_once: 10, every: 10_000 };
+
+/// Codes of sign-ins at other hosts. Pages of other sites can cause them, so they must not use up another allowance.
+const LEAD_ON: Allowance = Allowance { what: "lead-on", at_once: 60, every: 1000 };
+
+/// Codes for applications. Each brings a grant, and pages of other sites can cause them.
+const CODE: Allowance = Allowance { what: "code", at_once: 60, every: 1000 };
+
+/// Access tokens of applications that are revoked alone: of one user, or of one application that acts for itself.
+const GRANT_REVOCATION: Allowance =
+    Allowance { what: "grant-revocation", at_once: 60, every: 1000 };
 
 /// The maximum number of allowances that are remembered. The least recently used ones are forgotten, and are then full
 /// again.
@@ -135,6 +146,34 @@ pub fn revocation(app: &App, user: UserId) -> Result<()> {
 /// [`Code::TooManyAttempts`](crate::base::error::Code::TooManyAttempts), with the time to wait.
 pub fn password(app: &App, user: UserId) -> Result<()> {
     count(app, PASSWORD, user)
+}
+
+/// Counts a code with which a user is about to sign in at another host.
+///
+/// # Errors
+///
+/// [`Code::TooManyAttempts`](crate::base::error::Code::TooManyAttempts), with the time to wait.
+pub fn lead_on(app: &App, user: UserId) -> Result<()> {
+    count(app, LEAD_ON, user)
+}
+
+/// Counts a code that a user is about to give an application.
+///
+/// # Errors
+///
+/// [`Code::TooManyAttempts`](crate::base::error::Code::TooManyAttempts), with the time to wait.
+pub fn code(app: &App, user: UserId) -> Result<()> {
+    count(app, CODE, user)
+}
+
+/// Counts an access token of an application that is about to be revoked alone. `of` is the user that it is about, or the
+/// application itself.
+///
+/// # Errors
+///
+/// [`Code::TooManyAttempts`](crate::base::error::Code::TooManyAttempts), with the time to wait.
+pub fn grant_revocation(app: &App, of: Uuid) -> Result<()> {
+    count(app, GRANT_REVOCATION, of)
 }
 
 /// Returns true if a session's cookie can be renewed now. Otherwise it is renewed later.

@@ -65,6 +65,10 @@ pub enum Event {
     SuperuserPassword,
     /// An API token was made for the account.
     ApiTokenCreated,
+    /// An identity at another provider was linked.
+    IdentityLinked,
+    /// An identity at another provider was unlinked.
+    IdentityUnlinked,
 }
 
 impl Event {
@@ -74,6 +78,8 @@ impl Event {
             Self::SuperuserAdded => "superuser-added",
             Self::SuperuserPassword => "superuser-password",
             Self::ApiTokenCreated => "api-token-created",
+            Self::IdentityLinked => "identity-linked",
+            Self::IdentityUnlinked => "identity-unlinked",
         }
     }
 }
@@ -124,6 +130,24 @@ pub async fn invitation(app: &App, by: PrincipalId) -> Result<()> {
     }
     let key = key(app, INVITATION.what, &[&by.to_string()]);
     count(app, &mut [(key, INVITATION)]).await
+}
+
+/// Counts an invitation that an account is about to send, in a transaction. Returns `false` if the limit is reached and
+/// the invitation must be left out.
+///
+/// # Errors
+///
+/// If the database returns an error.
+pub async fn may_invite(
+    app: &App,
+    transaction: &DatabaseTransaction,
+    by: PrincipalId,
+) -> Result<bool> {
+    if !app.config.rate_limit {
+        return Ok(true);
+    }
+    let key = key(app, INVITATION.what, &[&by.to_string()]);
+    count_in(transaction, &key, INVITATION).await
 }
 
 /// Does the same as [`may_write`] for a mail without which the action is of no use.

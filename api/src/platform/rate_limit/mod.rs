@@ -14,7 +14,7 @@ pub(crate) mod jobs;
 pub mod mail;
 mod store;
 
-pub use acts::{act, may_renew, password, revocation};
+pub use acts::{act, code, grant_revocation, lead_on, may_renew, password, revocation};
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
@@ -64,6 +64,9 @@ const PAIR: Budget = Budget::new("pair", 5, 2);
 const ACCOUNT: Budget = Budget::new("account", 50, 10);
 const ADDRESS: Budget = Budget::new("address", 100, 2);
 const REGISTRATION: Budget = Budget::new("registration", 30, 60);
+
+/// Answers of providers: each can make this server ask the provider.
+const UPSTREAM: Budget = Budget::new("upstream", 60, 10);
 
 /// The answer to a new address reveals whether it is taken, so one account can ask six times an hour. This also limits
 /// the mails that changes of an account's address cause.
@@ -199,6 +202,21 @@ pub async fn registration(app: &App, ip: Option<IpAddr>) -> Result<()> {
     }
     let key = key(app, REGISTRATION.what, &[&place(ip)]);
     count(app, &mut [(key, REGISTRATION)]).await
+}
+
+/// Counts an answer of a provider that a browser brings, before anybody is asked about it. The caller takes the count
+/// back if the answer is good, so that an office behind one address is not locked out.
+///
+/// # Errors
+///
+/// [`Code::TooManyAttempts`](crate::base::error::Code::TooManyAttempts), with the time to wait.
+pub async fn upstream(app: &App, ip: Option<IpAddr>) -> Result<Option<Attempt>> {
+    if !app.config.rate_limit {
+        return Ok(None);
+    }
+    let key = key(app, UPSTREAM.what, &[&place(ip)]);
+    count(app, &mut [(key.clone(), UPSTREAM)]).await?;
+    Ok(Some(Attempt { keys: vec![key], pair: String::new(), known: String::new() }))
 }
 
 /// Counts an attempt of a user to change their address, before the address is looked up: by user, and by IP address.

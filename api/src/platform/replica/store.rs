@@ -4,12 +4,13 @@ use entity::ReplicaId;
 use entity::replica::{Column, Entity, Model};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, IntoActiveModel,
     QueryFilter, QueryOrder, Statement,
 };
 
 use crate::base::clock::Timestamp;
 use crate::base::database::delete_some;
+use crate::base::database::listener::CHANNEL;
 
 /// Inserts a row, or overwrites the existing one.
 pub(super) async fn put(connection: &impl ConnectionTrait, row: Model) -> Result<(), DbErr> {
@@ -54,4 +55,11 @@ pub(super) async fn delete_seen_before(
     max: u64,
 ) -> Result<u64, DbErr> {
     delete_some::<Entity>(connection, Column::Id, Column::SeenAt.lt(time.millis()), max).await
+}
+
+/// Tells all servers on the database that there is something new. It must not be a part of a transaction that writes:
+/// with a notification, PostgreSQL takes one lock for the whole server until the commit has ended.
+pub(super) async fn notify(connection: &impl ConnectionTrait) -> Result<(), DbErr> {
+    let sql = format!("select pg_notify('{CHANNEL}', '')");
+    connection.query_one_raw(Statement::from_string(DbBackend::Postgres, sql)).await.map(drop)
 }

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::life::next_note;
-use super::{GRACE, store};
+use super::place::SETTLED_AFTER;
+use super::{GRACE, begin_epoch, store};
 use crate::app::App;
 use crate::base::background::Background;
 use crate::base::clock::{self, Stopwatch};
@@ -39,10 +40,18 @@ async fn keep_noting_life(app: App) {
     }
 }
 
-/// Deletes expired rows once an hour, until the server stops.
+/// Deletes expired rows once an hour, until the server stops. It begins a minute after the start.
+///
+/// A server knows by the last row that it read how far it has come. If that row is gone, it looks like a restored backup:
+/// the server refuses all tokens until it has read everything again, and a new epoch of the feed begins. So the row that
+/// was the last one a minute ago stays. Servers that have not read for a minute refuse tokens anyway.
 async fn keep_purging(app: App) {
-    purge::hourly(&app, "revocations", async |_, connection, max| {
-        store::delete_until(connection, clock::now().minus_seconds(GRACE), max).await
+    while app.revocation.started.elapsed() <= SETTLED_AFTER {
+        sleep(LOOK_EVERY).await;
+    }
+    purge::hourly(&app, "revocations", async |app, connection, max| {
+        let past = (clock::now().minus_seconds(GRACE), app.revocation.settled());
+        store::delete_until(connection, past, max).await
     })
     .await;
 }
@@ -63,9 +72,26 @@ pub(crate) async fn note_life(app: &App) -> Result<()> {
     if known.as_ref() != Some(&noted) {
         store::put_feed(&*work, noted.clone()).await?;
     }
+    if noted.epoch.is_empty() {
+        begin_epoch(&work, None).await?;
+    }
     work.commit().await?;
     let longest = noted.longest.unsigned_abs().max(own);
     app.key.verifier.replace_max_access_lifetime(longest);
     app.revocation.noted(began, longest);
+    Ok(())
+}
+
+/// Begins a new epoch of the feed in place of one that ended, because the table has another history.
+///
+/// # Errors
+///
+/// If the database does not answer.
+pub(crate) async fn replace_epoch(app: &App) -> Result<()> {
+    let ended = app.revocation.feed.end_epoch();
+    let work = UnitOfWork::begin(app).await?;
+    let epoch = begin_epoch(&work, Some(&ended)).await?;
+    work.commit().await?;
+    tracing::warn!(feed.epoch = epoch, "the revocation feed continues in a new epoch");
     Ok(())
 }

@@ -25,6 +25,9 @@ const NOTED_FOR: u64 = 3600;
 /// The time after which a server stops signing if it could not renew its record. It is less than [`NOTED_FOR`].
 const SIGNS_FOR: Duration = Duration::from_secs(1800);
 
+/// The longest lifetime that an access token of a client can have, in seconds.
+pub const MAX_CLIENT_LIFE: u64 = 86_400;
+
 /// The longest lifetime of an access token that may still be valid, in seconds.
 #[derive(Debug, Clone, Copy)]
 pub struct Life(u64);
@@ -39,6 +42,16 @@ impl Life {
     pub(crate) async fn read(app: &App, connection: &impl ConnectionTrait) -> Result<Self> {
         let noted = store::feed(connection).await?.map_or(0, |row| row.longest.unsigned_abs());
         Ok(Self(noted.max(app.config.access_token_expires)))
+    }
+
+    /// The longest lifetime as this server knows it. Who uses it must check that the table has no longer one.
+    pub(crate) fn known(app: &App) -> Self {
+        Self(app.revocation.longest_life().max(app.config.access_token_expires))
+    }
+
+    /// The seconds.
+    pub(crate) fn seconds(self) -> u64 {
+        self.0
     }
 
     /// Returns a revocation of every token of a session. `issued` is the instant of its youngest access token.
@@ -59,9 +72,21 @@ impl Life {
         live.map(|(session, issued)| self.of_session(session, issued, now)).collect()
     }
 
-    /// Returns a revocation of every access token that a user got up to an instant.
+    /// Returns a revocation of every access token that a user got up to an instant. It covers those of clients too,
+    /// so it holds for as long as the longest of them can last.
     pub fn of_user(self, user: UserId, cut_off: Timestamp) -> Revocation {
-        Revocation::user(user.0, cut_off.millis().unsigned_abs(), self.last_expiry(cut_off))
+        Revocation::user(user.0, cut_off.millis().unsigned_abs(), self.of_cut_off(cut_off))
+    }
+
+    /// Returns the instant when every access token that was issued up to an instant has expired, in seconds since the
+    /// epoch.
+    pub(crate) fn of_cut_off(self, cut_off: Timestamp) -> u64 {
+        self.or_of_clients().last_expiry(cut_off)
+    }
+
+    /// The longest lifetime, if the token can be one of a client.
+    fn or_of_clients(self) -> Self {
+        Self(self.0.max(MAX_CLIENT_LIFE))
     }
 
     /// Returns a revocation of one token of which only the id is known. It holds for as long as the longest-lived token
@@ -72,8 +97,13 @@ impl Life {
         let made = made.map_or(0, |timestamp| timestamp.to_unix().0.saturating_mul(1000));
         let made = Timestamp::from_millis(i64::try_from(made).unwrap_or(i64::MAX));
         let last = made.clamp(now, now.plus_seconds(GRACE));
-        let longest = app.config.refresh_token_expires.max(self.0);
+        let longest = app.config.refresh_token_expires.max(self.or_of_clients().0);
         Revocation::token(jti, last.plus_seconds(longest + MAX_LEEWAY).seconds())
+    }
+
+    /// Returns the instant when the tokens that a key can have signed until now have expired, in seconds since the epoch.
+    pub(crate) fn of_key(self, now: Timestamp) -> u64 {
+        self.last_expiry(now)
     }
 
     /// Returns the instant when an access token that was issued at an instant has expired on every replica.
@@ -91,8 +121,17 @@ pub(super) fn next_note(known: Option<&Model>, own: u64, now: Timestamp) -> Mode
         Some(row) if row.longest == own => {
             Model { longest_until: row.longest_until.max(own_until), ..row.clone() }
         }
-        _ => Model { id: ONLY, longest: own, longest_until: own_until },
+        _ => Model {
+            longest: own,
+            longest_until: own_until,
+            ..known.cloned().unwrap_or_else(unknown)
+        },
     }
+}
+
+/// Returns the row before a server has written it.
+pub(super) fn unknown() -> Model {
+    Model { id: ONLY, longest: 0, longest_until: 0, epoch: String::new(), low: 0 }
 }
 
 /// Fails if this server has not been able to record the lifetime of its tokens for long. Then other servers may no
@@ -121,12 +160,14 @@ mod tests {
             id: ONLY,
             longest: longest.cast_signed(),
             longest_until: from.plus_seconds(longest + NOTED_FOR).millis(),
+            epoch: "an epoch".to_owned(),
+            low: 7,
         };
         let long_ago = now.minus_seconds(3600 + NOTED_FOR + 1);
         let just_so = now.minus_seconds(3600 + NOTED_FOR);
         let ahead = now.plus_seconds(7200);
         for (known, own, noted) in [
-            (None, 900, row(900, now)),
+            (None, 900, Model { epoch: String::new(), low: 0, ..row(900, now) }),
             // Raised at once.
             (Some(row(900, now)), 3600, row(3600, now)),
             (Some(row(900, ahead)), 3600, row(3600, now)),

@@ -5,13 +5,17 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use entity::revocation::{LIFT, SESSION, TOKEN, USER};
+use entity::revocation::{KEY, LIFT, SESSION, TOKEN, USER};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use sea_orm::{ConnectionTrait, DbErr};
+use tessera_verify::feed::Record;
 use tessera_verify::{Revocation, RevocationList};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use super::place::{Settled, leave_last_lift, new_rows};
+use super::ring::{self, Cursor, Feed, Read};
 use super::store::{self, Packed, Row};
 use crate::app::App;
 use crate::base::clock::{self, Stopwatch, Timestamp};
@@ -25,6 +29,9 @@ const BATCHES_AT_ONCE: usize = 4;
 
 /// Rows are read in the order of the sequence if at least one in this number is needed.
 const SPARSE: i64 = 4;
+
+/// The number of lifts among rows that are read again for a service. Each of them needs a query.
+const MAX_LIFTS: usize = 100;
 
 /// The time that a server waits for a batch, at its start and later.
 const START_WITHIN: Duration = Duration::from_secs(8);
@@ -50,8 +57,14 @@ pub struct State {
     dropped: Mutex<Option<Stopwatch>>,
     /// The instant when this server last recorded the lifetime of its tokens.
     noted: Mutex<Option<Stopwatch>>,
+    /// Rows before this number were read by every server that runs.
+    settled: Mutex<Settled>,
     longest_life: AtomicI64,
-    started: Stopwatch,
+    /// The newest part of the sequence, for services that follow it.
+    pub feed: Feed,
+    /// Counts the commits of this server that added rows to the sequences.
+    written: watch::Sender<u64>,
+    pub(super) started: Stopwatch,
     max_staleness: Duration,
 }
 
@@ -64,7 +77,10 @@ impl State {
             read: Mutex::default(),
             dropped: Mutex::default(),
             noted: Mutex::default(),
+            settled: Mutex::new(Settled::at(0)),
             longest_life: AtomicI64::new(0),
+            feed: Feed::default(),
+            written: watch::Sender::new(0),
             started: Stopwatch::start(),
             max_staleness: Duration::from_secs(max_staleness),
         }
@@ -102,6 +118,16 @@ impl State {
         entries.into_iter().for_each(|entry| self.list.add(entry));
     }
 
+    /// Notes that this server committed rows of revocations or notices.
+    pub(crate) fn note_written(&self) {
+        self.written.send_modify(|count| *count += 1);
+    }
+
+    /// Returns the signal that this server committed rows of revocations or notices.
+    pub(crate) fn written(&self) -> watch::Receiver<u64> {
+        self.written.subscribe()
+    }
+
     /// Returns the longest lifetime of an access token that may still be valid, in seconds, as far as this server
     /// knows.
     pub(crate) fn longest_life(&self) -> u64 {
@@ -119,10 +145,23 @@ impl State {
         set(&self.noted, Some(when));
     }
 
+    /// The clock of a database that has none: the smaller of this machine's clock and one that counts from the start and
+    /// cannot be set.
+    fn own_clock(&self) -> Timestamp {
+        clock::now().min(self.started.wall_by_monotonic())
+    }
+
     fn move_to(&self, place: Option<Row>) {
         let seq = place.as_ref().map_or(0, |row| row.seq);
         set(&self.place, place);
         self.last_seq.store(seq, Ordering::SeqCst);
+        self.settled.lock().unwrap_or_else(PoisonError::into_inner).pass(seq);
+    }
+
+    /// Returns the last number that this server read a minute ago or earlier. Every other server that runs has read it
+    /// too, so no server has its place before it.
+    pub(super) fn settled(&self) -> i64 {
+        self.settled.lock().unwrap_or_else(PoisonError::into_inner).get()
     }
 }
 
@@ -169,6 +208,7 @@ async fn load_within(app: &App, connection: &impl ConnectionTrait, within: Durat
         began = Stopwatch::start();
     }
     known.list.recall(since);
+    known.feed.restart(last.as_ref());
     known.move_to(last);
     catch_up(app, connection, within, began).await.map(drop)
 }
@@ -310,21 +350,33 @@ async fn catch_up(
     loop {
         let place = get(&known.place);
         let seq = place.as_ref().map_or(0, |row| row.seq);
+        let asked = Stopwatch::start();
+        let head = in_time(within, store::head(connection)).await?;
+        let read = Read { at: head.clock.unwrap_or_else(|| known.own_clock()), asked };
         let rows = in_time(within, store::from(connection, seq, BATCH)).await?;
         let is_full = u64::try_from(rows.len()).is_ok_and(|count| count == BATCH);
-        let Some(rows) = new_rows(place.as_ref(), rows) else {
+        let Some(mut rows) = new_rows(place.as_ref(), rows) else {
             tracing::warn!(
                 revocation.seq = seq,
                 "the table of revocations has another history, as after a backup was restored: \
                  they are read again"
             );
+            known.feed.end_epoch();
             Box::pin(load_within(app, connection, within)).await?;
             return Ok(true);
         };
-        let last = rows.last().cloned();
-        for row in rows {
-            apply_row(app, connection, within, row).await?;
+        if is_full {
+            leave_last_lift(&mut rows);
         }
+        let last = rows.last().cloned();
+        let mut hidden = Vec::new();
+        for row in &rows {
+            if !apply_row(app, connection, within, row.clone()).await? {
+                hidden.push(row.seq);
+            }
+        }
+        // Only after the last batch is everything in memory that was committed before the read.
+        known.feed.add(&head, (!is_full).then_some(read), (place.as_ref(), &rows), &hidden);
         if last.is_some() {
             // Only now: a reader that continues from here must find the rows before it in memory.
             known.move_to(last);
@@ -337,42 +389,44 @@ async fn catch_up(
     }
 }
 
-/// Returns the rows after `place`; `rows` begins at that place. Returns `None` if the table has another history: there
-/// is a different row at that place, or none although it was not lifted.
-fn new_rows(place: Option<&Row>, mut rows: Vec<Row>) -> Option<Vec<Row>> {
-    let Some(place) = place else { return Some(rows) };
-    match rows.first() {
-        Some(first) if first == place => {
-            rows.remove(0);
-            Some(rows)
-        }
-        Some(first) if first.seq == place.seq => None,
-        _ => {
-            let subject = format!("{}:{}", place.kind, place.subject);
-            let lifted = rows.iter().any(|row| row.kind == LIFT && row.subject == subject);
-            lifted.then_some(rows)
-        }
-    }
-}
-
+/// Applies a row. Returns false if services must not see it: a lift after which an earlier row for the same id still
+/// holds. Release 0.1.0 writes such lifts. Services know only the id, so they would lift that row too.
 async fn apply_row(
     app: &App,
     connection: &impl ConnectionTrait,
     within: Duration,
     row: Row,
-) -> Result<()> {
-    if row.kind == LIFT {
-        let Some(lifted) = lifted(row.clone()) else { return Ok(()) };
-        // Other revocations of the same id still hold. They are read first, so that memory keeps them if the database
-        // goes away here.
-        let subject = row.subject.split(':').next_back().unwrap_or_default().to_owned();
-        let rest = in_time(within, store::of(connection, 0, &[subject])).await?;
-        app.revocation.list.lift(lifted);
-        app.revocation.apply(rest.into_iter().map(Row::from).filter(covers).filter_map(entry));
-    } else {
+) -> Result<bool> {
+    if row.kind != LIFT {
         app.revocation.apply(entry(row));
+        return Ok(true);
     }
-    Ok(())
+    let Some(lifted) = lifted(row.clone()) else { return Ok(true) };
+    // Other revocations of the same id still hold. They are read first, so that memory keeps them if the database
+    // goes away here.
+    let rest = holding(connection, within, &row).await?;
+    let is_whole = !has_earlier(&row, &rest);
+    app.revocation.list.lift(lifted);
+    app.revocation.apply(rest.into_iter().filter_map(entry));
+    Ok(is_whole)
+}
+
+/// Reads the revocations of the id of a lift that still hold.
+async fn holding(
+    connection: &impl ConnectionTrait,
+    within: Duration,
+    lift: &Row,
+) -> Result<Vec<Row>> {
+    let (_, subject) = lift.subject.split_once(':').unwrap_or_default();
+    let rest = in_time(within, store::of(connection, 0, &[subject.to_owned()])).await?;
+    Ok(rest.into_iter().map(Row::from).filter(covers).collect())
+}
+
+/// Returns true if a row before a lift still holds for the same id. Services must not see such a lift, because nothing
+/// behind it says that the id is revoked.
+fn has_earlier(lift: &Row, rest: &[Row]) -> bool {
+    let (kind, _) = lift.subject.split_once(':').unwrap_or_default();
+    rest.iter().any(|other| other.kind == kind && other.seq < lift.seq)
 }
 
 /// Returns the instant, in seconds since the epoch, before which tokens expired so long ago that memory does not need
@@ -382,11 +436,9 @@ async fn apply_row(
 /// SQLite, a clock that counts from the start and cannot be set. So if one of them jumps ahead, nothing is dropped too
 /// early.
 async fn drop_time(app: &App, connection: &impl ConnectionTrait) -> Result<u64, DbErr> {
-    let steady = match store::clock(connection).await? {
-        Some(database) => database,
-        None => app.revocation.started.wall_by_monotonic(),
-    };
-    Ok(clock::now().min(steady).minus_seconds(KEPT_FOR).seconds())
+    let database = store::clock(connection).await?;
+    let steady = database.map_or_else(|| app.revocation.own_clock(), |own| own.min(clock::now()));
+    Ok(steady.minus_seconds(KEPT_FOR).seconds())
 }
 
 async fn in_time<T>(within: Duration, read: impl Future<Output = Result<T, DbErr>>) -> Result<T> {
@@ -405,14 +457,18 @@ fn lifted(row: Row) -> Option<Revocation> {
     entry(Row { kind: kind.to_owned(), subject: subject.to_owned(), ..row })
 }
 
-/// Returns true if a row may cover tokens.
+/// Returns true if a row may cover tokens. A row that was lifted does not.
 fn covers(row: &Row) -> bool {
-    row.kind != LIFT
+    row.kind != LIFT && row.until > 0
 }
 
 /// Converts a row to an entry of the list. It skips a row of a kind that only a newer release knows: if it failed
 /// instead, this server could read no further and would refuse every token.
 pub(super) fn entry(row: Row) -> Option<Revocation> {
+    if row.kind == KEY || row.until <= 0 {
+        // The keys themselves say which are retired.
+        return None;
+    }
     let Row { seq, kind, subject, until, at } = row;
     let until = Timestamp::from_millis(until).seconds();
     let known = [TOKEN, SESSION, USER].contains(&kind.as_str());
@@ -430,32 +486,57 @@ pub(super) fn entry(row: Row) -> Option<Revocation> {
     })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn row(seq: i64, kind: &str, subject: &str) -> Row {
-        Row { seq, kind: kind.to_owned(), subject: subject.to_owned(), until: 2, at: 1 }
+/// Reads rows of the table that the feed has dropped from memory, so that a service whose place is there can continue.
+/// Returns true if its place may be in memory now.
+///
+/// # Errors
+///
+/// If the database does not answer.
+pub(crate) async fn recall(app: &App, cursor: &Cursor) -> Result<bool> {
+    let (feed, seq) = (&app.revocation.feed, cursor.seq());
+    let Some((epoch, base)) = feed.recallable(seq, BATCH) else { return Ok(false) };
+    if seq >= base {
+        return Ok(true);
     }
-
-    #[test]
-    fn another_history_is_distinguished_from_rows_that_were_lifted() {
-        let place = row(5, SESSION, "a");
-        let (next, other) = (row(6, SESSION, "b"), row(5, SESSION, "c"));
-        let lift = row(7, LIFT, "sid:a");
-        let later = Row { at: 2, ..place.clone() };
-        for (what, rows, new) in [
-            ("nothing new", vec![place.clone()], Some(vec![])),
-            ("news", vec![place.clone(), next.clone()], Some(vec![next.clone()])),
-            ("lifted", vec![next.clone(), lift.clone()], Some(vec![next.clone(), lift.clone()])),
-            ("behind", vec![], None),
-            ("another row", vec![other, next.clone()], None),
-            ("the same thing at another time", vec![later], None),
-            ("gone", vec![next.clone()], None),
-            ("another lifted", vec![next.clone(), row(7, LIFT, "jti:a")], None),
-        ] {
-            assert_eq!(new_rows(Some(&place), rows), new, "{what}");
+    let head = in_time(FOLLOW_WITHIN, store::head(app.database.reader())).await?;
+    if seq + 1 < head.low {
+        return Ok(false);
+    }
+    let reading = store::between(app.database.reader(), seq, base);
+    let rows = in_time(FOLLOW_WITHIN, reading).await?;
+    // A cursor that nobody got from a server makes memory no larger.
+    if seq > 0 && !rows.first().is_some_and(|row| cursor.is_at(row)) {
+        return Ok(false);
+    }
+    let lifts: Vec<_> = rows.iter().filter(|row| row.kind == LIFT).collect();
+    if lifts.len() > MAX_LIFTS {
+        return Ok(false);
+    }
+    let mut hidden = Vec::new();
+    for row in lifts {
+        let rest = holding(app.database.reader(), FOLLOW_WITHIN, row).await?;
+        if has_earlier(row, &rest) {
+            hidden.push(row.seq);
         }
-        assert_eq!(new_rows(None, vec![next.clone()]), Some(vec![next]));
+    }
+    feed.add_before(&epoch, seq, &rows, &hidden);
+    Ok(true)
+}
+
+/// Reads the records of all revocations that may cover a token, in parts, and passes them on.
+///
+/// # Errors
+///
+/// If the database does not answer.
+pub(crate) async fn live_records(app: &App, mut take: impl FnMut(Record)) -> Result<()> {
+    let connection = app.database.exporter();
+    let since = in_time(START_WITHIN, drop_time(app, connection)).await?;
+    let mut after = (Timestamp::from_millis(0).plus_seconds(since).millis() - 1, i64::MAX);
+    loop {
+        let reading = store::lasting(connection, after, i64::MAX, BATCH);
+        let rows = in_time(START_WITHIN, reading).await?;
+        let Some(end) = rows.last().map(|row| (row.until, row.seq)) else { return Ok(()) };
+        after = end;
+        rows.iter().filter(|row| covers(row)).filter_map(ring::record).for_each(&mut take);
     }
 }

@@ -1,8 +1,8 @@
 //! The table `revocation`.
 
-use entity::revocation::{ActiveModel, Column, Entity, LIFT, Model, SESSION, TOKEN, USER};
+use entity::revocation::{ActiveModel, Column, Entity, KEY, LIFT, Model, SESSION, TOKEN, USER};
 use entity::{SessionId, feed};
-use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query};
+use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, DbBackend, DbErr, EntityTrait,
     FromQueryResult, IntoActiveModel, NotSet, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
@@ -11,7 +11,7 @@ use sea_orm::{
 use tessera_verify::Revocation;
 
 use crate::base::clock::Timestamp;
-use crate::base::database::delete_some;
+use crate::base::database::Insert;
 
 /// The number of rows that one statement inserts. Databases limit the number of parameters.
 const ROWS_AT_ONCE: usize = 1000;
@@ -23,32 +23,42 @@ pub(super) async fn insert(
     why: &str,
     now: Timestamp,
 ) -> Result<(), DbErr> {
-    let row = |entry: &Revocation| {
-        let (kind, subject, until, at) = match entry {
-            Revocation::Token { jti, until, .. } => (TOKEN, jti.to_string(), until, now.millis()),
-            Revocation::Session { sid, until, .. } => {
-                (SESSION, sid.to_string(), until, now.millis())
-            }
-            Revocation::User { sub, issued_by, until, .. } => {
-                (USER, sub.to_string(), until, issued_by.cast_signed())
-            }
-            _ => return Err(DbErr::Custom("this kind of revocation cannot be stored".to_owned())),
-        };
-        Ok(ActiveModel {
-            seq: NotSet,
-            kind: Set(kind.to_owned()),
-            subject: Set(subject),
-            until: Set(until.saturating_mul(1000).cast_signed()),
-            why: Set(why.to_owned()),
-            at: Set(at),
-            session_id: Set(session),
-        })
-    };
+    let row = |entry| row_of(entry, session, why, now);
     for entries in entries.chunks(ROWS_AT_ONCE) {
-        let rows = entries.iter().map(row).collect::<Result<Vec<_>, _>>()?;
+        let rows = entries.iter().map(row).collect::<Result<Vec<_>, DbErr>>()?;
         Entity::insert_many(rows).exec_without_returning(connection).await?;
     }
     Ok(())
+}
+
+/// The row of an entry, for a statement that inserts others too.
+pub(super) fn insert_of(entry: &Revocation, why: &str, now: Timestamp) -> Result<Insert, DbErr> {
+    Ok(Insert::of(&row_of(entry, None, why, now)?))
+}
+
+fn row_of(
+    entry: &Revocation,
+    session: Option<SessionId>,
+    why: &str,
+    now: Timestamp,
+) -> Result<ActiveModel, DbErr> {
+    let (kind, subject, until, at) = match entry {
+        Revocation::Token { jti, until, .. } => (TOKEN, jti.to_string(), until, now.millis()),
+        Revocation::Session { sid, until, .. } => (SESSION, sid.to_string(), until, now.millis()),
+        Revocation::User { sub, issued_by, until, .. } => {
+            (USER, sub.to_string(), until, issued_by.cast_signed())
+        }
+        _ => return Err(DbErr::Custom("this kind of revocation cannot be stored".to_owned())),
+    };
+    Ok(ActiveModel {
+        seq: NotSet,
+        kind: Set(kind.to_owned()),
+        subject: Set(subject),
+        until: Set(until.saturating_mul(1000).cast_signed()),
+        why: Set(why.to_owned()),
+        at: Set(at),
+        session_id: Set(session),
+    })
 }
 
 /// Returns rows, the latest first. With `kinds`, only those of these kinds.
@@ -62,6 +72,8 @@ pub(super) async fn before(
     if let Some(kinds) = kinds {
         query = query.filter(Column::Kind.is_in(kinds.iter().copied()));
     }
+    // A lifted row stays in its place for services that follow the sequence.
+    query = query.filter(Column::Until.gt(0));
     if let Some(seq) = seq {
         query = query.filter(Column::Seq.lt(seq));
     }
@@ -88,32 +100,39 @@ pub(super) async fn of(
         .await
 }
 
-/// Deletes a row. Returns false if somebody else did.
-pub(super) async fn delete(connection: &impl ConnectionTrait, seq: i64) -> Result<bool, DbErr> {
-    Entity::delete_by_id(seq).exec(connection).await.map(|deleted| deleted.rows_affected == 1)
+/// Marks a row as lifted. The row stays, because services keep its place. Returns false if somebody else did.
+pub(super) async fn end(connection: &impl ConnectionTrait, seq: i64) -> Result<bool, DbErr> {
+    let done = Entity::update_many()
+        .col_expr(Column::Until, Expr::value(0_i64))
+        .filter(Column::Seq.eq(seq))
+        .filter(Column::Until.gt(0))
+        .exec(connection)
+        .await?;
+    Ok(done.rows_affected == 1)
 }
 
-/// Inserts a row that lifts another.
-pub(super) async fn insert_lift(
+/// Returns the rows of a kind and an id that hold.
+pub(super) async fn holding(
     connection: &impl ConnectionTrait,
-    subject: String,
-    until: i64,
-    now: Timestamp,
-) -> Result<(), DbErr> {
-    let row = ActiveModel {
-        seq: NotSet,
-        kind: Set(LIFT.to_owned()),
-        subject: Set(subject),
-        until: Set(until),
-        why: Set("lifted".to_owned()),
-        at: Set(now.millis()),
-        session_id: Set(None),
-    };
+    kind: &str,
+    subject: &str,
+) -> Result<Vec<Model>, DbErr> {
+    Entity::find()
+        .filter(Column::Kind.eq(kind))
+        .filter(Column::Subject.eq(subject))
+        .filter(Column::Until.gt(0))
+        .order_by_asc(Column::Seq)
+        .all(connection)
+        .await
+}
+
+/// Inserts a copy of a row at the end of the sequence.
+pub(super) async fn append(connection: &impl ConnectionTrait, row: Model) -> Result<(), DbErr> {
+    let row = ActiveModel { seq: NotSet, ..row.into_active_model().reset_all() };
     Entity::insert(row).exec_without_returning(connection).await.map(drop)
 }
 
-/// The part of a row that memory needs. All fields together distinguish it from a row with the same number in another
-/// history of the table.
+/// The part of a row that memory needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Row {
     pub(super) seq: i64,
@@ -126,6 +145,13 @@ pub(super) struct Row {
 impl Row {
     const COLUMNS: [Column; 5] =
         [Column::Seq, Column::Kind, Column::Subject, Column::Until, Column::At];
+
+    /// Returns true if another row with the same number is the same row, and not one of another history of the table. A
+    /// lift changes `until`.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        (self.seq, &self.kind, &self.subject, self.at)
+            == (other.seq, &other.kind, &other.subject, other.at)
+    }
 
     fn of((seq, kind, subject, until, at): (i64, String, String, i64, i64)) -> Self {
         Self { seq, kind, subject, until, at }
@@ -151,6 +177,23 @@ pub(super) async fn from(
         .filter(Column::Seq.gte(seq))
         .order_by_asc(Column::Seq)
         .limit(limit)
+        .into_tuple()
+        .all(connection)
+        .await?;
+    Ok(rows.into_iter().map(Row::of).collect())
+}
+
+/// Returns the rows from one number to another, both included.
+pub(super) async fn between(
+    connection: &impl ConnectionTrait,
+    first: i64,
+    last: i64,
+) -> Result<Vec<Row>, DbErr> {
+    let rows = Entity::find()
+        .select_only()
+        .columns(Row::COLUMNS)
+        .filter(Column::Seq.between(first, last))
+        .order_by_asc(Column::Seq)
         .into_tuple()
         .all(connection)
         .await?;
@@ -216,7 +259,7 @@ pub(super) async fn packed(
          {joined}(subject, '') filter (where kind = '{SESSION}' and {is_id}) as sessions, \
          {joined}(subject || at, ',') filter (where kind = '{USER}' and {is_id}) as users, \
          max(until) filter (where kind in ('{TOKEN}', '{SESSION}', '{USER}')) as until, \
-         count(*) filter (where kind <> '{LIFT}' and \
+         count(*) filter (where kind not in ('{LIFT}', '{KEY}') and \
          not (kind in ('{TOKEN}', '{SESSION}', '{USER}') and {is_id})) as others \
          from revocation where seq between $1 and $2 and until >= $3"
     );
@@ -249,6 +292,61 @@ pub(super) async fn lasting(
     Ok(rows.into_iter().map(Row::of).collect())
 }
 
+/// The state of the sequence, which a server reads before the sequence itself.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Head {
+    /// The epoch; empty before a server has set one.
+    pub(super) epoch: String,
+    /// The table has every row from this number on.
+    pub(super) low: i64,
+    /// The time of the database's clock, if it has its own.
+    pub(super) clock: Option<Timestamp>,
+}
+
+/// Returns the head of the sequence. Its clock is read first: everything that was committed before this time is in the
+/// rows that are read later.
+///
+/// # Errors
+///
+/// Also if the server is a standby of PostgreSQL: its clock is that of now, but its rows can be old.
+pub(super) async fn head(connection: &impl ConnectionTrait) -> Result<Head, DbErr> {
+    let backend = connection.get_database_backend();
+    let clock = match backend {
+        DbBackend::Postgres => {
+            "cast(floor(extract(epoch from statement_timestamp()) * 1000) as bigint)"
+        }
+        _ => "null",
+    };
+    let standby = match backend {
+        DbBackend::Postgres => " where not pg_is_in_recovery()",
+        _ => "",
+    };
+    let sql = format!(
+        "select coalesce((select epoch from feed where id = 1), '') as epoch, \
+         cast(coalesce((select low from feed where id = 1), 0) as bigint) as low, {clock} as clock{standby}"
+    );
+    let row = connection.query_one_raw(Statement::from_string(backend, sql)).await?;
+    let Some(row) = row else {
+        return Err(DbErr::Custom("the database server is a standby".to_owned()));
+    };
+    let clock = match backend {
+        DbBackend::Postgres => Some(Timestamp::from_millis(row.try_get_by_index(2)?)),
+        _ => None,
+    };
+    Ok(Head { epoch: row.try_get_by_index(0)?, low: row.try_get_by_index(1)?, clock })
+}
+
+/// Returns the highest number in the sequence.
+pub(super) async fn last_seq(connection: &impl ConnectionTrait) -> Result<i64, DbErr> {
+    let last = Entity::find()
+        .select_only()
+        .expr(Expr::col(Column::Seq).max())
+        .into_tuple::<Option<i64>>()
+        .one(connection)
+        .await?;
+    Ok(last.flatten().unwrap_or_default())
+}
+
 /// Returns the time of the database's clock, if it has its own.
 pub(super) async fn clock(connection: &impl ConnectionTrait) -> Result<Option<Timestamp>, DbErr> {
     if connection.get_database_backend() != DbBackend::Postgres {
@@ -276,13 +374,13 @@ pub(super) async fn feed(connection: &impl ConnectionTrait) -> Result<Option<fee
     feed::Entity::find_by_id(feed::ONLY).one(connection).await
 }
 
-/// Inserts the row, or overwrites the existing one.
+/// Inserts the row, or overwrites the existing one. `low` stays: a purge at the same time may have raised it.
 pub(super) async fn put_feed(
     connection: &impl ConnectionTrait,
     row: feed::Model,
 ) -> Result<(), DbErr> {
     let known = OnConflict::column(feed::Column::Id)
-        .update_columns([feed::Column::Longest, feed::Column::LongestUntil])
+        .update_columns([feed::Column::Longest, feed::Column::LongestUntil, feed::Column::Epoch])
         .to_owned();
     feed::Entity::insert(row.into_active_model().reset_all())
         .on_conflict(known)
@@ -291,16 +389,33 @@ pub(super) async fn put_feed(
         .map(drop)
 }
 
-/// Deletes at most `max` rows that nothing has needed since an instant. Returns their number. The very last row stays,
-/// because servers know by it how far they have read.
+/// Deletes at most `max` rows before the number `place` that nothing has needed since an instant. Returns their number.
+/// Notes first from which number on the table has every row.
 pub(super) async fn delete_until(
     connection: &impl ConnectionTrait,
-    time: Timestamp,
+    (time, place): (Timestamp, i64),
     max: u64,
 ) -> Result<u64, DbErr> {
-    let last = Query::select().expr(Expr::col(Column::Seq).max()).from(Entity).to_owned();
     let past = Condition::all()
         .add(Column::Until.lt(time.millis()))
-        .add(Column::Seq.not_in_subquery(last));
-    delete_some::<Entity>(connection, Column::Seq, past, max).await
+        .add(Column::At.lt(time.millis()))
+        .add(Column::Seq.lt(place));
+    let some: Vec<i64> = Entity::find()
+        .select_only()
+        .column(Column::Seq)
+        .filter(past)
+        .order_by_asc(Column::Seq)
+        .limit(max)
+        .into_tuple()
+        .all(connection)
+        .await?;
+    let Some(last) = some.last() else { return Ok(0) };
+    feed::Entity::update_many()
+        .col_expr(feed::Column::Low, Expr::value(last + 1))
+        .filter(feed::Column::Low.lte(*last))
+        .exec(connection)
+        .await?;
+    let some = Column::Seq.is_in(some);
+    let deleted = Entity::delete_many().filter(some).exec(connection).await?;
+    Ok(deleted.rows_affected)
 }

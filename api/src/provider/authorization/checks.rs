@@ -14,9 +14,6 @@ use crate::provider::client::{
 use super::claims_request::ClaimsRequest;
 use super::draft::{Draft, Mode, Prompt, Proof, SignIn};
 
-/// The class of a proof by password, in `acr`.
-pub const ACR: &str = "urn:tessera:acr:password";
-
 /// A check with its name.
 pub(super) struct Check {
     /// The name. A refusal has the same name before its dot.
@@ -40,7 +37,8 @@ pub enum Stop {
 /// The outcome of a check.
 pub(super) type Outcome = Result<(), Stop>;
 
-/// The checks. Those up to `redirect_uri` decide whether the client may hear of a refusal.
+/// The checks. Those up to `redirect_uri` decide whether the client may hear of a refusal. The next one is `response_mode`,
+/// so that each refusal after it is sent in the way that the request asks for.
 ///
 /// A later release has `pushed` after `client`, and `dpop_jkt` before `authentication`.
 pub(super) const CHECKS: [Check; 16] = [
@@ -333,16 +331,13 @@ fn hint(draft: &mut Draft) -> Outcome {
 
 fn authentication(draft: &mut Draft) -> Outcome {
     let asks = |prompt: Prompt| draft.prompts.contains(&prompt);
-    if let Some(values) = draft.claims.as_ref().and_then(ClaimsRequest::essential_acr)
-        && !values.iter().any(|value| value == ACR)
-    {
-        let sentence = "Nobody can prove who they are here in the way that the request requires.";
-        let error = OauthError::UnmetAuthenticationRequirements;
-        let remedy = "Ask for the acr of the discovery document, or for none.";
-        let refusal = Refusal::new("authentication.acr", error, sentence, remedy);
-        return Err(refusal.expected(ACR).came(values.join(" ")).into());
+    let essential = draft.claims.as_ref().and_then(ClaimsRequest::essential_acr);
+    let essential = essential.unwrap_or_default();
+    let can_be = |class: &String| draft.classes.contains(&class.as_str());
+    if !essential.is_empty() && !essential.iter().any(can_be) {
+        return Err(unmet(draft, &essential).into());
     }
-    let Some(needed) = sign_in_needed(draft) else { return Ok(()) };
+    let Some(needed) = sign_in_needed(draft, &essential)? else { return Ok(()) };
     if asks(Prompt::None) {
         let sentence = "The user is not signed in, and the request has prompt=none.";
         let remedy = "The application must send the request again without prompt=none.";
@@ -352,15 +347,35 @@ fn authentication(draft: &mut Draft) -> Outcome {
     Err(Stop::SignIn(needed))
 }
 
-/// The sign-in that is needed, unless a session satisfies the request.
-fn sign_in_needed(draft: &Draft) -> Option<SignIn> {
+/// The refusal of a request that requires a proof in another way than the one that the user gave, or that exists.
+fn unmet(draft: &Draft, essential: &[String]) -> Refusal {
+    let sentence = "Nobody proved who they are in the way that the request requires.";
+    let error = OauthError::UnmetAuthenticationRequirements;
+    let remedy = "Ask for an acr of the discovery document, or for none.";
+    let refusal = Refusal::new("authentication.acr", error, sentence, remedy);
+    refusal.expected(draft.classes.join(" ")).came(essential.join(" "))
+}
+
+/// The refusal of a request that requires another user than the one who has just signed in for it (OpenID Connect Core,
+/// section 3.1.2.1).
+fn other_user() -> Refusal {
+    let sentence = "Another user signed in than the one whom the request requires.";
+    let remedy = "The user signs in with the account that the application knows, or the application forgets it.";
+    Refusal::new("authentication.other_user", OauthError::LoginRequired, sentence, remedy)
+}
+
+/// The sign-in that is needed, unless a session satisfies the request. It is asked for once: a user who has just signed in
+/// for the request, but as somebody else or in another way, is refused.
+fn sign_in_needed(draft: &Draft, essential: &[String]) -> Result<Option<SignIn>, Refusal> {
     let asks = |prompt: Prompt| draft.prompts.contains(&prompt);
-    let Some(Proof { user, auth_time, .. }) = &draft.proof else {
-        return Some(if asks(Prompt::Create) { SignIn::Register } else { SignIn::First });
+    let Some(Proof { user, began, auth_time, class, .. }) = &draft.proof else {
+        return Ok(Some(if asks(Prompt::Create) { SignIn::Register } else { SignIn::First }));
     };
     let is_after = *auth_time > draft.began;
-    let must_be_after =
-        [Prompt::Login, Prompt::SelectAccount, Prompt::Create].into_iter().any(asks);
+    let must_prove = asks(Prompt::Login) && !is_after;
+    // A user who signed in since has chosen an account, also if their provider says no time.
+    let has_chosen = is_after || *began > draft.began;
+    let must_choose = [Prompt::SelectAccount, Prompt::Create].into_iter().any(asks) && !has_chosen;
     // The user may sign in while the page is open. So an age is measured at the beginning, not now.
     let is_young = draft
         .max_age
@@ -369,10 +384,13 @@ fn sign_in_needed(draft: &Draft) -> Option<SignIn> {
     let hinted = draft.asked.hint.as_ref().map(|hint| hint.sub.as_str());
     let claimed = draft.claims.as_ref().and_then(ClaimsRequest::sub);
     let is_expected = [hinted, claimed].into_iter().flatten().all(|expected| expected == sub);
+    let is_met = essential.is_empty() || essential.iter().any(|known| known == class);
     match () {
-        () if must_be_after && !is_after || !is_young => Some(SignIn::Again),
-        () if !is_expected => Some(SignIn::Again),
-        () => None,
+        () if !is_expected && has_chosen => Err(other_user()),
+        () if !is_met && (has_chosen || asks(Prompt::None)) => Err(unmet(draft, essential)),
+        () if must_prove || must_choose || !is_young => Ok(Some(SignIn::Again)),
+        () if !is_expected || !is_met => Ok(Some(SignIn::Again)),
+        () => Ok(None),
     }
 }
 
@@ -441,4 +459,29 @@ pub(super) fn can_be_anybody(draft: &Draft) -> bool {
     let Some(client) = &draft.client else { return true };
     let uri = draft.asked.redirect_uri.as_deref().unwrap_or_default();
     client.application_type == ApplicationType::Native && !uri.starts_with("https://")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An order that differs sends a refusal to a place that was not checked, or in another way than the client expects.
+    #[test]
+    fn the_checks_run_in_this_order() {
+        let names: Vec<_> = CHECKS.iter().map(|check| check.name).collect();
+        let (on_page, to_client): (Vec<&str>, Vec<&str>) = names
+            .clone()
+            .into_iter()
+            .partition(|name| position(&names, name) <= position(&names, LAST_ON_PAGE));
+        assert_eq!(on_page, ["parameters", "client", "redirect_uri"]);
+        assert_eq!(
+            to_client.join(" "),
+            "response_mode unsupported response_type pkce scope resource prompt max_age claims hint \
+             authentication user consent"
+        );
+    }
+
+    fn position(names: &[&str], name: &str) -> Option<usize> {
+        names.iter().position(|known| *known == name)
+    }
 }

@@ -20,10 +20,10 @@ use crate::base::random;
 use crate::base::scope::Scopes;
 use crate::identity::user::{self, User};
 use crate::platform::audit::{Act, Actor, Entry};
-use crate::platform::key::MAX_CLIENT_LIFE;
-use crate::platform::revocation::{self, Reason};
+use crate::platform::rate_limit;
+use crate::platform::revocation::{self, MAX_CLIENT_LIFE, Reason};
 use crate::platform::unit_of_work::UnitOfWork;
-use crate::provider::client::{Checked, Client, OauthError, Refusal};
+use crate::provider::client::{self, Checked, Client, OauthError, Refusal};
 
 /// The length of a code in letters and digits: 256 bits.
 const LENGTH: usize = 43;
@@ -31,8 +31,9 @@ const LENGTH: usize = 43;
 /// The lifetime of a code, in seconds.
 const EXPIRES: u64 = 60;
 
-/// The only method by which users prove who they are (RFC 8176).
-pub const AMR: &str = "pwd";
+/// The time for which the row of a code is kept after the code expired, in seconds. Until then, a late exchange is told that
+/// it is late.
+const KEPT_FOR: u64 = 3600;
 
 /// The scope with which a grant outlives the session of its browser.
 pub(super) const OFFLINE: &str = "offline_access";
@@ -42,10 +43,11 @@ pub(super) const OFFLINE: &str = "offline_access";
 ///
 /// # Errors
 ///
-/// If the database does not answer.
+/// [`Code::TooManyAttempts`]; if the database does not answer.
 pub(super) async fn issue(app: &App, draft: &Draft) -> Result<Option<String>> {
     let (Some(client), Some(proof)) = (&draft.client, &draft.proof) else { return Ok(None) };
-    let Proof { session, user, auth_time: _ } = proof;
+    let Proof { session, user, .. } = proof;
+    rate_limit::code(app, user.id)?;
     let mut work = UnitOfWork::begin(app).await?;
     let locked = user::lock(&*work, user.id).await?;
     if !locked.is_some_and(|locked| locked.user.may_act(&app.config)) {
@@ -73,11 +75,11 @@ pub(super) async fn issue(app: &App, draft: &Draft) -> Result<Option<String>> {
             .map_err(|_| Code::InternalServerError)?,
         claims: draft.asked.claims.clone(),
         auth_time: standing.auth_time.millis(),
-        amr: AMR.to_owned(),
+        amr: standing.amr,
         jkt: None,
         created_at: now.millis(),
         expires_at: now.plus_seconds(EXPIRES).millis(),
-        kept_until: now.plus_seconds(EXPIRES + MAX_CLIENT_LIFE).millis(),
+        kept_until: now.plus_seconds(EXPIRES + KEPT_FOR).millis(),
         spent_at: None,
         grant_id: None,
     };
@@ -106,9 +108,14 @@ pub struct Opened {
     pub user: User,
     /// The `nonce` of the request.
     pub nonce: Option<String>,
+    /// The scopes of the access token: those of the grant that the client can still get.
+    pub scopes: Scopes,
+    /// The resources of the access token, likewise.
+    pub resources: Vec<String>,
 }
 
-/// Spends a code: one caller gets a grant for it. The bindings are compared first, and a mismatch spends nothing.
+/// Spends a code: one caller gets a grant for it. The bindings are compared first, and what the client can still get is
+/// looked up. A mismatch, or a client that can get nothing, spends nothing.
 ///
 /// # Errors
 ///
@@ -118,50 +125,109 @@ pub async fn spend(
     client: &Client,
     presented: &Presented<'_>,
 ) -> Result<Checked<Opened>> {
-    let mut work = UnitOfWork::begin(app).await?;
     let digest = digest_of(presented.code);
-    let Some(known) = store::find(&*work, &digest).await? else {
+    let Some(known) = store::find(app.database.reader(), &digest).await? else {
         return Ok(Err(unknown()));
     };
     if let Err(refusal) = check_bindings(&known, client, presented) {
         return Ok(Err(refusal));
     }
-    // In the order in which acts on accounts lock: the user, the session, the code.
-    let user = user::lock(&*work, known.user_id).await?;
-    let standing = match known.session_id {
-        Some(session) => session::standing(app, &work, session, known.user_id).await?,
-        None => None,
+    let resources = match presented.resources {
+        [] => resources_of(&known),
+        narrowed => narrowed.to_vec(),
     };
-    let Some(row) = store::lock(&*work, &digest).await? else { return Ok(Err(unknown())) };
+    let scopes = Scopes::parse(&known.scopes);
+    let allowed = client::still_allowed(app, client, scopes, resources).await?;
+    let mut work = UnitOfWork::begin(app).await?;
+    let (row, user, standing) = match lock(app, &work, &known).await? {
+        Ok(locked) => locked,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
     let now = clock::now();
     if let Some(spent) = row.spent_at {
         return punish(app, work, &row, Timestamp::from_millis(spent), now).await;
     }
-    if now.millis() >= row.expires_at {
-        let sentence = "The code has expired.";
-        let remedy = "The application must exchange a code within a minute.";
-        return Ok(Err(invalid("code.expired", sentence, remedy)));
-    }
-    let user = user.map(|user| user.user).filter(|user| user.may_act(&app.config));
-    let (Some(user), Some(standing)) = (user, standing) else {
-        let sentence = "The session in which the code was made has ended.";
-        return Ok(Err(invalid("code.session_ended", sentence, "The user must sign in again.")));
+    let (user, standing) = match checked(client, &row, user, standing, now) {
+        Ok(checked) => checked,
+        Err(refusal) => return Ok(Err(refusal)),
     };
-    if let Some(refusal) = checks::refusal_for(client, &user) {
-        return Ok(Err(Refusal { error: OauthError::InvalidGrant, ..refusal }));
-    }
+    let (scopes, resources) = match allowed {
+        Ok(allowed) => allowed,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
     let issued = revocation::next_issue(app, &work, user.id, now).await?;
     let grant = new_grant(app, &row, client, &standing, now, issued);
-    let grant = grant::client::open(&work, grant).await?;
-    if !store::spend(&*work, &digest, grant.id, now).await? {
+    let grant = grant::client::open(&work, with_identities(&work, grant).await?).await?;
+    // As long as an access token of the grant can be valid, a second use is noticed.
+    let kept_until = now.plus_seconds(MAX_CLIENT_LIFE);
+    if !store::spend(&*work, &digest, grant.id, now, kept_until).await? {
         // Another request spent it. Nothing of this one remains.
         work.rollback().await?;
         return Ok(Err(spent()));
     }
-    let entry = Entry::own(Act::GrantOpen, user.id).on("client", &client.client_id);
-    work.record(entry.with("grant", grant.id.to_string()).with("scopes", grant.scopes.clone()));
+    record(&mut work, client, &grant, now).await?;
     work.commit().await?;
-    Ok(Ok(Opened { grant, user, nonce: row.nonce }))
+    Ok(Ok(Opened { grant, user, nonce: row.nonce, scopes, resources }))
+}
+
+/// Records a new grant, and ends those of the user and the client that are too many beside it, with their codes.
+async fn record(
+    work: &mut UnitOfWork<'_>,
+    client: &Client,
+    new: &oauth_grant::Model,
+    now: Timestamp,
+) -> Result<()> {
+    let surplus = grant::client::end_surplus(work, new, now).await?;
+    let entry = Entry::own(Act::GrantOpen, new.user_id).on("client", &client.client_id);
+    let entry = entry.with("grant", new.id.to_string()).with("scopes", new.scopes.clone());
+    work.record(match surplus.len() {
+        0 => entry,
+        ended => entry.with("ended", ended),
+    });
+    Ok(store::delete_codes_of(&**work, surplus).await?)
+}
+
+/// Locks what a code belongs to, in the order in which acts on accounts lock: the user, the session, the code.
+async fn lock(
+    app: &App,
+    work: &UnitOfWork<'_>,
+    known: &Model,
+) -> Result<Checked<(Model, Option<User>, Option<Standing>)>> {
+    let user = user::lock(&**work, known.user_id).await?;
+    let standing = match known.session_id {
+        Some(session) => session::standing(app, work, session, known.user_id).await?,
+        None => None,
+    };
+    let Some(row) = store::lock(&**work, &known.digest).await? else { return Ok(Err(unknown())) };
+    let user = user.map(|user| user.user).filter(|user| user.may_act(&app.config));
+    Ok(Ok((row, user, standing)))
+}
+
+/// Fails if a code has expired, or if its user may not sign in any more.
+fn checked(
+    client: &Client,
+    row: &Model,
+    user: Option<User>,
+    standing: Option<Standing>,
+    now: Timestamp,
+) -> Checked<(User, Standing)> {
+    if now.millis() >= row.expires_at {
+        let sentence = "The code has expired.";
+        let remedy = "The application must exchange a code within a minute.";
+        return Err(invalid("code.expired", sentence, remedy));
+    }
+    let (Some(user), Some(standing)) = (user, standing) else {
+        let sentence = "The session in which the code was made has ended.";
+        return Err(invalid("code.session_ended", sentence, "The user must sign in again."));
+    };
+    match checks::refusal_for(client, &user) {
+        Some(refusal) => Err(Refusal { error: OauthError::InvalidGrant, ..refusal }),
+        None => Ok((user, standing)),
+    }
+}
+
+fn resources_of(row: &Model) -> Vec<String> {
+    serde_json::from_str(&row.resources).unwrap_or_default()
 }
 
 /// Refuses a code that was spent before. Within the leeway nothing else happens, because browsers send a request twice
@@ -176,7 +242,7 @@ async fn punish(
     let leeway = app.config.refresh_reuse_leeway;
     if now > spent_at.plus_seconds(leeway)
         && let Some(grant) = row.grant_id
-        && grant::client::end(&mut work, grant, &Reason::Reuse, now).await?.is_some()
+        && grant::client::end(&mut work, grant, &Reason::Reuse, now).await?
     {
         let entry = Entry::new(Act::CodeReuse, Actor::anybody()).on_user(row.user_id);
         work.record(entry.with("grant", grant.to_string()));
@@ -195,6 +261,8 @@ fn new_grant(
     issued: Timestamp,
 ) -> oauth_grant::Model {
     let is_offline = Scopes::parse(&row.scopes).contains(OFFLINE);
+    // A grant that outlives its session is worth no more than the proof of a provider.
+    let until = if is_offline { standing.proof_ends } else { Some(standing.until) };
     oauth_grant::Model {
         id: GrantId(random::id()),
         user_id: row.user_id,
@@ -214,14 +282,28 @@ fn new_grant(
         rotated_at: now.millis(),
         issued_at: issued.millis(),
         secret: Secret(random::bytes::<SECRET_LENGTH>().to_vec()),
-        expires_at: expiry(app, now, now, (!is_offline).then_some(standing.until)).millis(),
+        expires_at: expiry(app, now, now, until).millis(),
         ended_at: None,
         ended_why: None,
+        ends_at: until.filter(|_| is_offline).map(Timestamp::millis),
+        proven_by: None,
     }
 }
 
+/// Adds the identities that proved the session of a grant, if it outlives that session.
+async fn with_identities(
+    work: &UnitOfWork<'_>,
+    grant: oauth_grant::Model,
+) -> Result<oauth_grant::Model> {
+    let Some(session) = grant.session_id.filter(|_| grant.is_offline) else { return Ok(grant) };
+    let identities = session::proven_by(work, session).await?;
+    let names: Vec<_> = identities.iter().map(ToString::to_string).collect();
+    let proven_by = Some(names.join(" ")).filter(|names| !names.is_empty());
+    Ok(oauth_grant::Model { proven_by, ..grant })
+}
+
 /// The time when a grant that began at a time expires if it is used now: the earliest of its limits. `until` is the
-/// absolute end of the session that it ends with.
+/// absolute end of the session that it ends with, or the end of the proof that it was given for.
 pub fn expiry(app: &App, began: Timestamp, now: Timestamp, until: Option<Timestamp>) -> Timestamp {
     let idle = now.plus_seconds(app.config.refresh_token_expires);
     let absolute = began.plus_seconds(app.config.grant_expires);
@@ -256,7 +338,7 @@ fn check_bindings(row: &Model, client: &Client, presented: &Presented<'_>) -> Ch
             .expected(&row.redirect_uri)
             .came(presented.redirect_uri.unwrap_or("none")));
     }
-    let granted: Vec<String> = serde_json::from_str(&row.resources).unwrap_or_default();
+    let granted = resources_of(row);
     if !presented.resources.iter().all(|uri| granted.contains(uri)) {
         let sentence = "The resource was not granted.";
         let remedy = "The application must ask for resources when the user signs in.";

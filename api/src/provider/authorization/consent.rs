@@ -80,14 +80,13 @@ pub(super) async fn apps_of(app: &App, user: UserId) -> Result<Vec<Application>>
         let scopes = permitted.scopes.iter().chain(of_apis).cloned().collect();
         found.push((row.client_id, scopes, None, Some(row.created_at)));
     }
-    for row in grants {
-        let scopes = Scopes::parse(&row.scopes);
-        match found.iter_mut().find(|(client, ..)| *client == row.client_id) {
+    for (client, scopes, used) in grants {
+        match found.iter_mut().find(|(known, ..)| *known == client) {
             Some((_, known, last, _)) => {
                 *known = known.iter().chain(scopes.iter()).cloned().collect();
-                *last = (*last).max(Some(row.last_used_at));
+                *last = (*last).max(Some(used));
             }
-            None => found.push((row.client_id, scopes, Some(row.last_used_at), None)),
+            None => found.push((client, scopes, Some(used), None)),
         }
     }
     let seconds = |millis: i64| Timestamp::from_millis(millis).seconds();

@@ -15,6 +15,7 @@ use crate::app::App;
 use crate::base::clock::Timestamp;
 use crate::base::error::{Code, Result};
 use crate::base::scope::{Scope, Scopes};
+use crate::identity::factor::{class_of, classes};
 use crate::identity::user::User;
 use crate::provider::client::{self, Checked, Client, Resource, resource};
 
@@ -69,14 +70,19 @@ pub struct Proof {
     pub session: SessionId,
     /// The user.
     pub user: Arc<User>,
-    /// The time when the user last gave the password.
+    /// The time when the session began.
+    pub began: Timestamp,
+    /// The time when the user last proved who they are; the epoch if their provider does not say it.
     pub auth_time: Timestamp,
+    /// The class of that proof, in `acr`.
+    pub class: &'static str,
 }
 
 impl From<&SignedIn> for Proof {
     fn from(signed_in: &SignedIn) -> Self {
-        let SignedIn { session, user, auth_time, .. } = signed_in;
-        Self { session: *session, user: Arc::clone(user), auth_time: *auth_time }
+        let SignedIn { session, user, began, auth_time, amr, .. } = signed_in;
+        let (user, class) = (Arc::clone(user), class_of(amr));
+        Self { session: *session, user, began: *began, auth_time: *auth_time, class }
     }
 }
 
@@ -149,6 +155,8 @@ pub struct Draft {
     pub(super) proof: Option<Proof>,
     /// The consent that the user gave the client before.
     consented: Option<Permitted>,
+    /// The classes of proofs that this server has, in `acr`.
+    pub(super) classes: Vec<&'static str>,
     /// `true` if the user has just accepted.
     pub(super) decided: bool,
 
@@ -182,9 +190,13 @@ impl Draft {
             Some(id) => client::find(app, id).await?,
             None => None,
         };
+        // A request costs no query about what its client cannot ask for, so that strangers cannot make any.
         let mut resources = Vec::new();
-        for uri in asked.resource.iter().take(MAX_RESOURCES) {
-            resources.extend(resource::find(app, uri).await?);
+        if let Some(client) = &client {
+            let named = asked.resource.iter().filter(|uri| client.names(uri));
+            for uri in named.take(MAX_RESOURCES) {
+                resources.extend(resource::find(app, uri).await?);
+            }
         }
         let consented = match (&proof, &client) {
             (Some(proof), Some(client)) => {
@@ -203,6 +215,7 @@ impl Draft {
             resources,
             proof,
             consented: consented.as_ref().map(Permitted::from),
+            classes: classes(&app.config),
             decided: false,
             mode: Mode::default(),
             scopes: Scopes::default(),

@@ -1,26 +1,26 @@
 //! The pages of the authorization endpoint, and the page of a user's applications.
 
 use entity::ClientId;
-use minijinja::context;
+use minijinja::{Value, context};
 use poem::http::{HeaderValue, StatusCode, header};
 use poem::{Body, Request, Response, handler};
 use serde::Deserialize;
 
 use super::checks::{self, Stop};
 use super::draft::{Draft, Mode, OF_USERS, Proof, SignIn};
+use super::explain::{opened, unreadable};
 use super::parameters::{MAX_LENGTH, Parameters};
 use super::{code, consent};
 use crate::access::caller::page::{CheckedForm, Form, PageRequest};
-use crate::app::App;
 use crate::base::clock::{self, Timestamp};
-use crate::base::error::{Code, Error, Result};
+use crate::base::error::{Code, Error, Result, described};
 use crate::base::request_context;
 use crate::http::body::FORM;
 use crate::http::browser_request::{in_query, refuse};
 use crate::http::flow::{self, Flow};
 use crate::http::page::Frame;
 use crate::http::paths::PageRoute;
-use crate::provider::client::{self, Checked, OauthError, Refusal, recorded, redirect};
+use crate::provider::client::{Checked, OauthError, Refusal, recorded, redirect};
 
 /// The form of the consent page.
 #[derive(Deserialize)]
@@ -111,21 +111,12 @@ async fn decide(posted: Form<Decision>) -> poem::Result<Response> {
     if stale.is_none() && decision == "deny" {
         return Ok(match checks::run(&mut draft) {
             Some((name, Stop::Refused(refusal))) => refused(&request, &draft, name, &refusal),
-            Some((_, Stop::NotForUser(refusal))) => {
-                reply(&request, &draft, &Reply::Refused(&refusal))
-            }
-            _ => reply(&request, &draft, &Reply::Refused(&denied())),
+            Some((name, Stop::NotForUser(refusal))) => refused(&request, &draft, name, &refusal),
+            _ => refused(&request, &draft, "consent", &denied()),
         });
     }
     draft.decided = stale.is_none() && decision == "accept";
     proceed(&mut request, draft).await.map_err(|error| refuse(&request, error))
-}
-
-/// The parameters of a sealed request, and the time when it began.
-fn opened(app: &App, sealed: &str) -> Option<((Parameters, Checked), Timestamp)> {
-    let flow = Flow::open(app, sealed)?;
-    let asked = serde_json::from_value(flow.request).ok()?;
-    Some(((asked, Ok(())), Timestamp::from_millis(flow.began)))
 }
 
 async fn load(
@@ -200,13 +191,6 @@ fn redirect_within(frame: &Frame, place: &str) -> Response {
 
 /// The answer to a request that a check refused.
 fn refused(frame: &Frame, draft: &Draft, name: &str, refusal: &Refusal) -> Response {
-    tracing::info!(refusal.name = refusal.name, "an authorization request is refused");
-    // That somebody must sign in or consent first is no fault of an application.
-    let is_usual =
-        [OauthError::LoginRequired, OauthError::ConsentRequired, OauthError::AccessDenied];
-    if !is_usual.contains(&refusal.error) {
-        recorded::note(&frame.app, draft.client.as_deref(), "authorize", refusal);
-    }
     let place = |name: &str| checks::CHECKS.iter().position(|check| check.name == name);
     // A refusal that is not in the list comes after its checks, so the client may hear of it.
     if place(name).is_some_and(|place_of| Some(place_of) <= place(checks::LAST_ON_PAGE)) {
@@ -215,13 +199,25 @@ fn refused(frame: &Frame, draft: &Draft, name: &str, refusal: &Refusal) -> Respo
     reply(frame, draft, &Reply::Refused(refusal))
 }
 
+/// Records a refusal, and returns its reference.
+fn noted(frame: &Frame, draft: Option<&Draft>, refusal: &Refusal) -> String {
+    let client = draft.and_then(|draft| draft.client.as_deref());
+    let reference = recorded::note(&frame.app, client, "authorize", refusal);
+    tracing::info!(
+        refusal.name = refusal.name,
+        refusal.reference = reference,
+        "an authorization request is refused"
+    );
+    reference
+}
+
 /// Sends an answer to the client, through the browser (RFC 6749, section 4.1.2; RFC 9207).
 fn reply(frame: &Frame, draft: &Draft, reply: &Reply<'_>) -> Response {
     let mut pairs: Vec<(&str, String)> = match reply {
         Reply::Code(code) => vec![("code", (*code).to_owned())],
         Reply::Refused(refusal) => vec![
             ("error", refusal.error.name().to_owned()),
-            ("error_description", described(refusal)),
+            ("error_description", description(refusal, &noted(frame, Some(draft), refusal))),
         ],
     };
     pairs.extend(draft.asked.state.clone().map(|state| ("state", state)));
@@ -245,37 +241,69 @@ fn reply(frame: &Frame, draft: &Draft, reply: &Reply<'_>) -> Response {
     }
 }
 
-/// The sentence of a refusal with the id of the request.
-fn described(refusal: &Refusal) -> String {
-    client::described(&format!("{} ({}, request {})", refusal.sentence, refusal.name, reference()))
-}
-
-/// The reference that a page shows: the id of the request, which is also in the log.
-fn reference() -> String {
-    request_context::current().request_id.unwrap_or_default()
+/// The sentence of a refusal with its reference and the id of the request.
+fn description(refusal: &Refusal, reference: &str) -> String {
+    let id = request_context::current().request_id.unwrap_or_default();
+    let Refusal { sentence, name, .. } = refusal;
+    described(&format!("{sentence} ({name}, reference {reference}, request {id})"))
 }
 
 /// A page that shows why a request is refused. Only administrators see what came, because anybody can make such a
 /// request.
 fn refusal_page(frame: &Frame, draft: Option<&Draft>, refusal: &Refusal) -> Response {
+    let reference = noted(frame, draft, refusal);
     let shown = frame.app.config.dev || frame.is_read_by_admin();
-    let difference = draft.and_then(|draft| {
-        let (client, uri) = (draft.client.as_ref()?, draft.asked.redirect_uri.as_ref()?);
-        let (_, difference) = redirect::nearest(&client.redirect_uris, uri)?;
-        (refusal.name == "redirect_uri.not_registered").then(|| difference.into())
-    });
-    let difference: Option<&'static str> = difference;
+    let (marked, difference) = difference_of(draft, refusal).unzip();
+    let key = refusal.name.replace(['.', '_'], "-");
     let values = context! {
-        sentence => &*refusal.sentence,
+        key,
         name => refusal.name,
-        reference => reference(),
+        reference,
+        request => request_context::current().request_id.unwrap_or_default(),
         shown,
         expected => refusal.expected.as_deref(),
         came => refusal.came.as_deref(),
-        remedy => &*refusal.remedy,
+        marked,
+        remedy => frame.text(remedy_key(refusal)),
+        command => command_of(&refusal.remedy),
         difference,
     };
     frame.page(StatusCode::BAD_REQUEST, "refused.html", values)
+}
+
+/// The redirect URI that came and the nearest registered one, each in three parts of which the second differs, and the
+/// name of the difference.
+fn difference_of(draft: Option<&Draft>, refusal: &Refusal) -> Option<(Value, &'static str)> {
+    if refusal.name != "redirect_uri.not_registered" {
+        return None;
+    }
+    let came = refusal.came.as_deref()?;
+    let client = draft?.client.as_ref()?;
+    let (nearest, difference) = redirect::nearest(&client.redirect_uris, came)?;
+    let (came, expected) = redirect::marked(came, nearest.as_str());
+    let owned = |parts: [&str; 3]| parts.map(ToOwned::to_owned);
+    Some((context! { came => owned(came), expected => owned(expected) }, difference.into()))
+}
+
+/// The command at the end of a remedy, if it has one.
+fn command_of(remedy: &str) -> Option<&str> {
+    remedy.rfind("tessera client update").map(|at| &remedy[at..])
+}
+
+/// The name of the sentence that says what operators do about a refusal that a page shows.
+fn remedy_key(refusal: &Refusal) -> &'static str {
+    let is_declared = refusal.remedy.starts_with("CLIENTS_FILE");
+    match refusal.name {
+        _ if is_declared => "remedy-declared",
+        "client.missing" | "client.unknown" => "remedy-client",
+        "client.disabled" => "remedy-disabled",
+        "redirect_uri.not_registered" if command_of(&refusal.remedy).is_none() => {
+            "remedy-redirect-never"
+        }
+        "redirect_uri.not_registered" => "remedy-redirect",
+        "flow.unreadable" => "remedy-flow",
+        _ => "remedy-request",
+    }
 }
 
 fn consent_page(request: &PageRequest, draft: &Draft, place: &str) -> Response {
@@ -317,7 +345,7 @@ fn not_for_user_page(
         }),
         unverified => refusal.name == "user.not_verified",
         sealed => sealed_of(place),
-        reference => reference(),
+        reference => noted(request, Some(draft), refusal),
         again => format!("login?again=1&next={}", in_query(&format!("/{place}"))),
     };
     request.page(StatusCode::FORBIDDEN, "not_for_user.html", values)
@@ -336,13 +364,6 @@ fn host_of(draft: &Draft) -> String {
 
 fn invalid(name: &'static str, sentence: &str, remedy: &str) -> Refusal {
     Refusal::new(name, OauthError::InvalidRequest, sentence, remedy)
-}
-
-fn unreadable() -> Refusal {
-    let sentence = "This link cannot be read. Open the application again and sign in from there.";
-    let remedy =
-        "The link was cut off, or it was made with an APP_SECRET that is not known any more.";
-    invalid("flow.unreadable", sentence, remedy)
 }
 
 fn too_long() -> Refusal {

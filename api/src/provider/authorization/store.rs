@@ -35,15 +35,29 @@ pub(super) async fn spend(
     digest: &str,
     grant: GrantId,
     now: Timestamp,
+    kept_until: Timestamp,
 ) -> Result<bool, DbErr> {
     let spent = Entity::update_many()
         .col_expr(Column::SpentAt, Expr::value(now.millis()))
+        .col_expr(Column::KeptUntil, Expr::value(kept_until.millis()))
         .col_expr(Column::GrantId, Expr::value(grant))
         .filter(Column::Digest.eq(digest))
         .filter(Column::SpentAt.is_null())
         .exec(connection)
         .await?;
     Ok(spent.rows_affected == 1)
+}
+
+/// Deletes the codes that were exchanged for some grants.
+pub(super) async fn delete_codes_of(
+    connection: &impl ConnectionTrait,
+    grants: Vec<GrantId>,
+) -> Result<(), DbErr> {
+    if grants.is_empty() {
+        return Ok(());
+    }
+    let of_grants = Entity::delete_many().filter(Column::GrantId.is_in(grants));
+    of_grants.exec(connection).await.map(drop)
 }
 
 /// Deletes the codes of a user for a client that were not exchanged.

@@ -91,6 +91,47 @@ pub struct Definition {
     pub access_token_claims: Option<BTreeMap<String, Source>>,
 }
 
+/// The sentence about a member that cannot be read: what is there, and what it must be.
+pub(crate) fn in_words(name: &str, value: &Value, error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    if text.starts_with("unknown field") {
+        return format!("{name} is no setting: check its spelling");
+    }
+    // A secret is not shown.
+    let shown = match value {
+        _ if name.contains("secret") => String::new(),
+        Value::Object(_) | Value::Array(_) => {
+            let wrong =
+                text.strip_prefix("unknown variant `").and_then(|rest| rest.split('`').next());
+            wrong.map(|wrong| format!(" contains {wrong:?}, and each item")).unwrap_or_default()
+        }
+        other => format!(" is {other}, and it"),
+    };
+    let expected =
+        text.rsplit_once("expected ").map(|(_, expected)| expected.trim_end_matches('`'));
+    let must = match expected {
+        Some(kind) if kind.starts_with(['u', 'i']) && kind[1..].starts_with(char::is_numeric) => {
+            "a whole number, such as 900".to_owned()
+        }
+        Some(kind) if kind.starts_with("a bool") => "true or false".to_owned(),
+        Some(kind) if kind.starts_with("a string") && value.is_array() => {
+            "a list of texts".to_owned()
+        }
+        Some(kind) if kind.starts_with("a string") => "a text".to_owned(),
+        Some(kind) if kind.starts_with("a sequence") => "a list".to_owned(),
+        Some(kind) if kind.starts_with("a map") => "names with their values".to_owned(),
+        Some(kind) if text.contains("unknown variant") => kind
+            .trim_start_matches("one of ")
+            .replace('`', "")
+            .replace(" or ", ", ")
+            .split(", ")
+            .collect::<Vec<_>>()
+            .join(" or "),
+        _ => return format!("{name}: {text}"),
+    };
+    format!("{name}{shown} must be {must}")
+}
+
 /// A fault in a definition: the field, and a sentence that shows the value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
@@ -126,7 +167,7 @@ impl Definition {
             let alone = Map::from_iter([(name.clone(), value.clone())]);
             match serde_json::from_value::<Self>(alone.into()) {
                 Ok(_) => drop(good.insert(name.clone(), value.clone())),
-                Err(error) => faults.push(Fault::new(name, format!("{name}: {error}"))),
+                Err(error) => faults.push(Fault::new(name, in_words(name, value, &error))),
             }
         }
         match serde_json::from_value(good.into()) {

@@ -80,7 +80,9 @@ pub fn read(text: &str, sources: &Sources<'_>) -> Result<Map<String, Value>, Vec
     if text.len() > MAX_LENGTH {
         return Err(vec![format!("line 1: the document is larger than {MAX_LENGTH} bytes")]);
     }
-    let value: Value = serde_yaml::from_str(text)
+    // This kind of value refuses a member that is given twice.
+    let value: Value = serde_yaml::from_str::<serde_yaml::Value>(text)
+        .and_then(|_| serde_yaml::from_str(text))
         .map_err(|error| vec![format!("line {}: this is not valid YAML: {error}", line(&error))])?;
     let mut document = match value {
         Value::Object(document) => document,
@@ -247,6 +249,8 @@ mod tests {
         assert_eq!(document["clients"][1]["secret"], "from the file");
         let bad = [
             ("a: [", "line 2: this is not valid YAML"),
+            ("clients:\n- client_id: a\n  client_id: b", "line 2: this is not valid YAML"),
+            ("resources: []\nclients: []\nresources: []", "line 1: this is not valid YAML"),
             ("- a", "line 1: the document must"),
             ("\nclients: x", "line 2: clients must be a list"),
             ("clients:\nusers: []", "line 2: the member \"users\""),

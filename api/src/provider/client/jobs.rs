@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use entity::ClientSecretId;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::secret::StoredSecret;
 use super::{recorded, store};
@@ -15,10 +15,11 @@ use crate::base::background::Background;
 use crate::base::clock::{self, Timestamp};
 use crate::base::error::Result;
 use crate::platform::job::purge;
+use crate::platform::key::signing_for_clients;
 use crate::platform::unit_of_work::UnitOfWork;
 
 /// The time between two writes.
-const WRITE_EVERY: Duration = Duration::from_secs(2);
+const WRITE_EVERY: Duration = Duration::from_secs(1);
 
 /// The least time between two noted uses of a secret, in seconds.
 const NOTED_FOR: u64 = 60;
@@ -54,10 +55,42 @@ impl Uses {
 /// Starts the background work.
 pub(crate) fn start(app: &App, background: &mut Background) {
     background.start(keep_writing(app.clone()));
+    background.start(keep_providing(app.clone()));
     background.start(keep_purging(app.clone()));
     background.start(keep_purging_refusals(app.clone()));
     let app = app.clone();
     background.at_end(async move { write(&app).await });
+}
+
+/// Makes the keys that clients need, whenever clients were changed, for as long as it is polled. A server does this, and
+/// not the command that makes a client: the command need not have the secret that encrypts keys.
+async fn keep_providing(app: App) {
+    loop {
+        match provide_keys(&app).await {
+            Ok(()) => app.client.changed.notified().await,
+            Err(error) => {
+                tracing::warn!(error.cause = %error, "the keys of clients could not be made");
+                sleep(WRITE_EVERY).await;
+            }
+        }
+    }
+}
+
+/// Makes the keys for the algorithms of active clients, as far as there are none.
+async fn provide_keys(app: &App) -> Result<()> {
+    let mut after = None;
+    loop {
+        let page = super::list(app, after, 100).await?;
+        for client in page.items.iter().filter(|client| client.is_active) {
+            for algorithm in client.settings.algorithms() {
+                signing_for_clients(app, algorithm).await?;
+            }
+        }
+        after = page.next(|last| last.client_id.clone());
+        if after.is_none() {
+            return Ok(());
+        }
+    }
 }
 
 /// Writes what waits every few seconds, for as long as it is polled.

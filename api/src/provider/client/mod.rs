@@ -3,6 +3,8 @@
 //! This module defines them and finds them. A client as a whole is checked when it is written (`definition.rs`), so its
 //! readers can rely on it.
 
+pub mod allowed;
+pub(crate) mod apart;
 pub mod authenticate;
 pub mod claims;
 pub mod definition;
@@ -25,10 +27,12 @@ use entity::client::Model;
 use entity::{ClientId, GrantId};
 use serde::Deserialize;
 use strum::{EnumString, IntoStaticStr, VariantArray};
+use tokio::sync::Notify;
 
+pub use allowed::still_allowed;
 pub use authenticate::{Credentials, authenticate, shown_id, two_methods};
 pub use redirect::RedirectUri;
-pub use refusal::{Checked, OauthError, Refusal, described};
+pub use refusal::{Checked, OauthError, Refusal};
 pub use resource::Resource;
 pub use secret::{ClientSecret, StoredSecret};
 pub use settings::Settings;
@@ -39,6 +43,8 @@ use crate::access::api_token::Guesses;
 use crate::app::App;
 use crate::base::cache::Cache;
 use crate::base::clock::Timestamp;
+use crate::base::config::{Config, ConfigError};
+use crate::base::derived_key::{Seal, seals_of};
 use crate::base::error::{Code, Error, Result};
 use crate::base::listing::{Limit, Page};
 use crate::base::scope::Scopes;
@@ -193,8 +199,13 @@ impl Client {
 
     /// Returns true if it can get tokens for a resource: one of its settings names the resource.
     pub fn can_ask_for(&self, resource: &Resource) -> bool {
+        self.names(&resource.uri)
+    }
+
+    /// Returns true if one of its settings names a resource that it can get tokens for.
+    pub fn names(&self, uri: &str) -> bool {
         let Settings { resources, audience, .. } = &self.settings;
-        resources.iter().chain(audience).any(|uri| *uri == resource.uri)
+        resources.iter().chain(audience).any(|known| known == uri)
     }
 }
 
@@ -256,7 +267,7 @@ fn key(client_id: &str) -> Key {
 }
 
 /// The clients that this replica read within the last second, wrong secrets by address, and what waits to be written.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct State {
     /// Clients by `client_id`, also those that do not exist, so that a look-up costs the same for both.
     cache: Cache<Key, Option<Arc<Client>>>,
@@ -265,6 +276,34 @@ pub struct State {
     guesses: Guesses,
     uses: Uses,
     recorded: Recorded,
+    /// The keys that cover references.
+    seals: Vec<Seal>,
+    /// Wakes the job that makes the keys of clients.
+    changed: Notify,
+}
+
+impl State {
+    /// A state that knows no client.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if the secret cannot be used.
+    pub(crate) fn of(config: &Config) -> Result<Self, ConfigError> {
+        Ok(Self {
+            cache: Cache::default(),
+            resources: Cache::default(),
+            guesses: Guesses::default(),
+            uses: Uses::default(),
+            recorded: Recorded::default(),
+            seals: seals_of(&config.signing_secret()?, config, "tessera refusals of clients"),
+            changed: Notify::default(),
+        })
+    }
+
+    /// See [`Cache::looked_up`]: of clients, and of resources.
+    pub(crate) fn looked_up(&self) -> ([u64; 2], [u64; 2]) {
+        (self.cache.looked_up(), self.resources.looked_up())
+    }
 }
 
 /// Returns the client with a `client_id`, as the database had it within the last second. It may be disabled.
@@ -305,6 +344,7 @@ pub async fn by_id(app: &App, id: ClientId) -> Result<Option<Client>> {
 pub(crate) async fn forget(app: &App) -> Result<()> {
     app.client.cache.forget_all();
     app.client.resources.forget_all();
+    app.client.changed.notify_one();
     Ok(())
 }
 
@@ -317,29 +357,6 @@ pub async fn list(app: &App, after: Option<String>, limit: u64) -> Result<Page<C
     let limit = Limit::new(limit, 100);
     let rows = store::list(app.database.reader(), after, limit.rows()).await?;
     limit.page(rows).try_map(Client::try_from)
-}
-
-/// Returns true if the access tokens of another client have the id of this one as their audience.
-///
-/// # Errors
-///
-/// If the database does not answer.
-pub async fn is_audience(app: &App, client: &Client) -> Result<bool> {
-    let Client { client_id, .. } = client;
-    let names = |other: &Client| {
-        other.client_id != *client_id && other.settings.audience.contains(client_id)
-    };
-    let mut after = None;
-    loop {
-        let page = list(app, after, 100).await?;
-        if page.items.iter().any(names) {
-            return Ok(true);
-        }
-        after = page.next(|last| last.client_id.clone());
-        if after.is_none() {
-            return Ok(false);
-        }
-    }
 }
 
 /// Returns all clients with an origin.

@@ -1,6 +1,7 @@
 //! Redirect URIs. A registered one is parsed, so that nobody registers one that browsers read differently. A presented
 //! one is never parsed: it is compared with the registered ones byte for byte (RFC 9700, section 2.1).
 
+use std::cmp::Reverse;
 use std::fmt;
 
 use strum::IntoStaticStr;
@@ -103,17 +104,39 @@ impl RedirectUri {
     }
 }
 
-/// Returns the registered URI that is most like a presented one, with the first difference.
+/// Returns the registered URI that is most like a presented one, with the first difference. Of several with the same
+/// difference, it is the one that shares most of its beginning and its end, and of those the one that was registered
+/// first.
 pub fn nearest<'a>(
     registered: &'a [RedirectUri],
     presented: &str,
 ) -> Option<(&'a RedirectUri, Difference)> {
-    let shared = |uri: &RedirectUri| {
-        let bytes = uri.0.bytes().zip(presented.bytes());
-        bytes.take_while(|(one, other)| one.eq_ignore_ascii_case(other)).count()
-    };
     let differences = registered.iter().filter_map(|uri| Some((uri, uri.difference(presented)?)));
-    differences.max_by_key(|(uri, difference)| (*difference, shared(uri)))
+    differences.min_by_key(|(uri, difference)| {
+        let (begin, end) = shared(&uri.0, presented);
+        Reverse((*difference, begin + end))
+    })
+}
+
+/// The lengths of the beginning and of the end that two texts share, in bytes. They do not overlap.
+fn shared(one: &str, other: &str) -> (usize, usize) {
+    let same = |(one, other): &(char, char)| one == other;
+    let begin = one.chars().zip(other.chars()).take_while(same);
+    let begin = begin.map(|(one, _)| one.len_utf8()).sum();
+    let end = one[begin..].chars().rev().zip(other[begin..].chars().rev()).take_while(same);
+    (begin, end.map(|(one, _)| one.len_utf8()).sum())
+}
+
+/// Splits a presented and a registered URI, so that a page can mark the difference: the beginning that they share, the
+/// different part, and the end that they share.
+pub fn marked<'a>(presented: &'a str, registered: &'a str) -> ([&'a str; 3], [&'a str; 3]) {
+    let (begin, end) = shared(presented, registered);
+    let split = |text: &'a str| {
+        let (before, rest) = text.split_at(begin);
+        let (differs, after) = rest.split_at(rest.len() - end);
+        [before, differs, after]
+    };
+    (split(presented), split(registered))
 }
 
 /// The parts of a URI, without reading it as a browser would.
@@ -429,5 +452,44 @@ mod tests {
             assert_eq!(found, Some((&registered[place], difference)), "{presented}");
         }
         assert_eq!(nearest(&[], "https://app.example.com"), None);
+    }
+
+    #[test]
+    fn of_uris_with_the_same_difference_the_most_similar_and_then_the_first_is_the_nearest() {
+        let registered = [
+            uri("https://www.example.org/cb"),
+            uri("https://app.example.com/oauth2/callback"),
+            uri("https://api.example.com/oauth2/callback"),
+        ];
+        for (presented, place) in [
+            // The beginning is like that of the first one, but more of the second one is the same.
+            ("https://www.example.com/oauth2/callback", 1),
+            ("https://api.example.com/oauth2/other", 2),
+            ("https://www.example.org/callback", 0),
+            ("https://axx.example.com/oauth2/callback", 1),
+            ("https://apx.example.com/oauth2/callback", 1),
+        ] {
+            let (found, _) = nearest(&registered, presented).unwrap();
+            assert_eq!(found, &registered[place], "{presented}");
+        }
+    }
+
+    #[test]
+    fn the_difference_of_two_uris_is_marked_in_both() {
+        for (one, other, first, second) in [
+            ("http://a/cb/", "http://a/cb", ["http://a/cb", "/", ""], ["http://a/cb", "", ""]),
+            (
+                "http://a:1/cb",
+                "http://a:2/cb",
+                ["http://a:", "1", "/cb"],
+                ["http://a:", "2", "/cb"],
+            ),
+            ("http://a/Cb", "http://a/cb", ["http://a/", "C", "b"], ["http://a/", "c", "b"]),
+            ("aa", "aaa", ["aa", "", ""], ["aa", "a", ""]),
+            ("http://ä/", "http://ö/", ["http://", "ä", "/"], ["http://", "ö", "/"]),
+            ("", "x", ["", "", ""], ["", "x", ""]),
+        ] {
+            assert_eq!(marked(one, other), (first, second), "{one} {other}");
+        }
     }
 }

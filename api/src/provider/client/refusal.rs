@@ -53,13 +53,6 @@ impl OauthError {
     }
 }
 
-/// Returns a text with the characters that RFC 6749, section 5.2, allows in `error_description`.
-pub fn described(text: &str) -> String {
-    let allowed =
-        |character: &char| matches!(character, ' '..='~') && !['"', '\\'].contains(character);
-    text.chars().filter(allowed).collect()
-}
-
 /// A refusal by one check. Its texts never change, so they are boxed, which keeps the results of checks small.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use entity::ResourceId;
 use entity::resource::Model;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use super::definition::{self, Fault};
 use super::{Origin, key, store};
@@ -85,6 +86,29 @@ pub struct Definition {
 }
 
 impl Definition {
+    /// Reads a definition from an item of a document. Each faulty member is named.
+    ///
+    /// # Errors
+    ///
+    /// The faults.
+    pub fn read(item: &Value) -> Result<Self, Vec<Fault>> {
+        let Value::Object(members) = item else {
+            return Err(vec![Fault::new("", "A resource must have a uri")]);
+        };
+        let mut faults = Vec::new();
+        for (name, value) in members {
+            // Read alone, so that the error belongs to this member.
+            let alone = Map::from_iter([(name.clone(), value.clone())]);
+            if let Err(error) = serde_json::from_value::<Self>(alone.into()) {
+                faults.push(Fault::new(name, definition::in_words(name, value, &error)));
+            }
+        }
+        match serde_json::from_value(item.clone()) {
+            Ok(definition) if faults.is_empty() => Ok(definition),
+            _ => Err(faults),
+        }
+    }
+
     /// Makes the resource that this defines. The new one has the id of `known`, if there is one.
     ///
     /// # Errors

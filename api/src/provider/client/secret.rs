@@ -9,13 +9,13 @@ use entity::{ClientId, ClientSecretId};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
-use crate::access::api_token::Digest;
+use crate::access::api_token::{CLIENT_SECRET, Digest};
 use crate::base::clock::Timestamp;
 use crate::base::config::secret::guessable;
 use crate::base::random;
 
 /// The beginning of a secret that Tessera makes.
-pub const PREFIX: &str = "tsr_cs_";
+const PREFIX: &str = CLIENT_SECRET;
 const BODY: usize = 43;
 
 /// The allowed lengths of a secret that an operator chooses, in characters.

@@ -45,6 +45,13 @@ pub struct Settings {
     pub access_token_claims: BTreeMap<String, Source>,
 }
 
+impl Settings {
+    /// The algorithms that sign the tokens of the client.
+    pub fn algorithms(&self) -> [SigningAlgorithm; 2] {
+        [self.id_token_alg.into(), self.access_token_alg.into()]
+    }
+}
+
 /// The requests that must have a PKCE challenge (RFC 7636).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -101,6 +108,6 @@ pub enum Introspects {
     Own,
     /// Those, and access tokens for the resources that it is the API of.
     Served,
-    /// All tokens of clients.
+    /// All access tokens of clients, and its own refresh tokens.
     Any,
 }

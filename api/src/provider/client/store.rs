@@ -28,6 +28,14 @@ pub(super) async fn find_by_client_id(
     Entity::find().filter(Column::ClientId.eq(client_id)).one(connection).await
 }
 
+/// Returns the clients whose settings contain a text in quotes.
+pub(super) async fn with_setting(
+    connection: &impl ConnectionTrait,
+    text: &str,
+) -> Result<Vec<Model>, DbErr> {
+    Entity::find().filter(Column::Settings.contains(format!("\"{text}\""))).all(connection).await
+}
+
 pub(super) async fn find_secret(
     connection: &impl ConnectionTrait,
     digest: &str,
@@ -116,19 +124,29 @@ pub(super) async fn delete(connection: &impl ConnectionTrait, id: ClientId) -> R
     Entity::delete_by_id(id).exec(connection).await.map(drop)
 }
 
-/// Returns the grants of a client that have not ended.
+/// Returns some grants of a client, each with the time in the id of its newest access token, and the time when it ended.
 pub(super) async fn grants(
     connection: &impl ConnectionTrait,
     id: ClientId,
-) -> Result<Vec<GrantId>, DbErr> {
+    max: u64,
+) -> Result<Vec<(GrantId, i64, Option<i64>)>, DbErr> {
+    use oauth_grant::Column;
     oauth_grant::Entity::find()
         .select_only()
-        .column(oauth_grant::Column::Id)
-        .filter(oauth_grant::Column::ClientId.eq(id))
-        .filter(oauth_grant::Column::EndedAt.is_null())
+        .columns([Column::Id, Column::IssuedAt, Column::EndedAt])
+        .filter(Column::ClientId.eq(id))
+        .limit(max)
         .into_tuple()
         .all(connection)
         .await
+}
+
+pub(super) async fn delete_grants(
+    connection: &impl ConnectionTrait,
+    ids: Vec<GrantId>,
+) -> Result<(), DbErr> {
+    let these = oauth_grant::Column::Id.is_in(ids);
+    oauth_grant::Entity::delete_many().filter(these).exec(connection).await.map(drop)
 }
 
 /// Returns the secrets of a client, the newest first.
@@ -304,6 +322,18 @@ pub(super) async fn refusals(
     };
     let found = refusal::Entity::find().filter(selected).limit(limit);
     found.order_by_desc(Column::LastAt).order_by_desc(Column::Digest).all(connection).await
+}
+
+/// Returns the refusals whose digest begins with a text, or whose latest request has it as its id.
+pub(super) async fn refusals_by_digest(
+    connection: &impl ConnectionTrait,
+    begin: &str,
+    limit: u64,
+) -> Result<Vec<refusal::Model>, DbErr> {
+    use refusal::Column;
+    let begins = Column::Digest.gte(begin).and(Column::Digest.lt(format!("{begin}g")));
+    let found = refusal::Entity::find().filter(begins.or(Column::Reference.eq(begin)));
+    found.order_by_desc(Column::LastAt).limit(limit).all(connection).await
 }
 
 /// Deletes some refusals that were last seen before a time. Returns their number.

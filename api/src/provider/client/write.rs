@@ -1,18 +1,23 @@
 //! Changes of clients, their secrets and resources, in the transaction of their cause.
 
-use entity::{ClientSecretId, GrantId, client, client_secret};
+use entity::{ClientSecretId, client, client_secret};
 use sea_orm::SqlErr;
 
 use super::resource::Resource;
 use super::secret::{ClientSecret, StoredSecret};
 use super::{CHANGED, Client, redirect, store};
+use crate::access::grant::client as grant;
 use crate::base::clock::Timestamp;
 use crate::base::error::{Code, Error, Result};
 use crate::base::random;
+use crate::platform::revocation::Reason;
 use crate::platform::unit_of_work::UnitOfWork;
 
 /// The maximum number of secrets of a client that are accepted at the same time.
 const MAX_SECRETS: usize = 5;
+
+/// The number of grants that one transaction deletes.
+const GRANTS_AT_ONCE: u64 = 5000;
 
 impl TryFrom<&Client> for client::Model {
     type Error = Error;
@@ -82,17 +87,47 @@ pub(crate) async fn lock(work: &UnitOfWork<'_>, client_id: &str) -> Result<Clien
     row.try_into()
 }
 
-/// Deletes a client with its secrets, consents, codes and grants. Returns the grants whose access tokens may still be
-/// valid.
+/// Deletes some grants of a client, and revokes their access tokens that may still be valid. Returns true if there may be
+/// more grants. A client can have more than one transaction can delete.
 ///
 /// # Errors
 ///
 /// If the database refuses.
-pub(crate) async fn delete(work: &mut UnitOfWork<'_>, client: &Client) -> Result<Vec<GrantId>> {
-    let grants = store::grants(&**work, client.id).await?;
+pub(crate) async fn delete_grants(
+    work: &mut UnitOfWork<'_>,
+    client: &Client,
+    reason: &Reason,
+    now: Timestamp,
+) -> Result<bool> {
+    let grants = store::grants(&**work, client.id, GRANTS_AT_ONCE).await?;
+    let live = grants.iter().filter(|(_, _, ended)| ended.is_none());
+    let revoked: Vec<_> = live
+        .filter_map(|(id, issued, _)| grant::revocation(*id, Timestamp::from_millis(*issued), now))
+        .collect();
+    work.revoke(revoked, reason, now);
+    let ids: Vec<_> = grants.into_iter().map(|(id, ..)| id).collect();
+    let has_more = u64::try_from(ids.len()).is_ok_and(|count| count == GRANTS_AT_ONCE);
+    store::delete_grants(&**work, ids).await?;
+    Ok(has_more)
+}
+
+/// Deletes a client with its secrets, consents, codes and the rest of its grants. Revokes the access tokens that it got for
+/// itself.
+///
+/// # Errors
+///
+/// If the database refuses.
+pub(crate) async fn delete(
+    work: &mut UnitOfWork<'_>,
+    client: &Client,
+    reason: &Reason,
+    now: Timestamp,
+) -> Result<()> {
+    let own = client.own_grant.and_then(|own| grant::revocation(own, now, now));
+    work.revoke(own, reason, now);
     store::delete(&**work, client.id).await?;
     work.notify(CHANGED);
-    Ok(grants.into_iter().chain(client.own_grant).collect())
+    Ok(())
 }
 
 /// Adds a secret. The other secrets of the client retire at `others_until`, or keep their time if it is earlier.

@@ -5,7 +5,6 @@ use super::tokens::{self, Issued, Order};
 use crate::app::App;
 use crate::base::clock;
 use crate::base::error::Result;
-use crate::base::scope::Scopes;
 use crate::platform::revocation;
 use crate::provider::authorization::code::{self, Opened, Presented};
 use crate::provider::client::{Checked, Client};
@@ -29,15 +28,8 @@ pub(super) async fn exchange(
         resources: &fields.resources,
     };
     let opened = code::spend(app, client, &presented).await?;
-    let Opened { grant, user, nonce } = match opened {
+    let Opened { grant, user, nonce, scopes, resources } = match opened {
         Ok(opened) => opened,
-        Err(refusal) => return Ok(Err(refusal)),
-    };
-    let granted: Vec<String> = serde_json::from_str(&grant.resources).unwrap_or_default();
-    let resources = if fields.resources.is_empty() { granted } else { fields.resources.clone() };
-    let scopes = Scopes::parse(&grant.scopes);
-    let (scopes, resources) = match super::still_allowed(app, client, scopes, resources).await? {
-        Ok(allowed) => allowed,
         Err(refusal) => return Ok(Err(refusal)),
     };
     let order = Order { client, now: clock::now(), scopes: &scopes, resources: &resources };

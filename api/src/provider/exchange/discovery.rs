@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use strum::VariantArray;
 
 use crate::base::config::Config;
+use crate::identity::factor;
 use crate::platform::key::CLIENT_ALGORITHMS;
-use crate::provider::authorization::checks::ACR;
 use crate::provider::authorization::{Mode, prompts};
 use crate::provider::client::{GrantType, claims};
 
@@ -48,7 +48,7 @@ pub fn document(config: &Config) -> Value {
         "scopes_supported": SCOPES,
         "claims_supported": claims,
         "claim_types_supported": ["normal"],
-        "acr_values_supported": [ACR],
+        "acr_values_supported": factor::classes(config),
         "prompt_values_supported": prompts(),
         "ui_locales_supported": ["en", "de"],
         "claims_parameter_supported": true,

@@ -14,7 +14,7 @@ use super::{Fields, Issued, discovery, introspect, revoke, userinfo};
 use crate::access::api_token;
 use crate::access::caller::Caller;
 use crate::app::App;
-use crate::base::error::{Code, Error, Face, Result};
+use crate::base::error::{Code, Result, described};
 use crate::base::hex::hex;
 use crate::base::request_context;
 use crate::base::scope::Scope;
@@ -34,10 +34,10 @@ pub(crate) fn pages() -> Vec<PageRoute> {
     vec![
         PageRoute::get("/.well-known/openid-configuration", describe).open(),
         PageRoute::get("/.well-known/oauth-authorization-server", describe).open(),
-        PageRoute::post("/oauth2/token", exchange).open(),
-        PageRoute::form("/oauth2/userinfo", describe_user, describe_user).open(),
-        PageRoute::post("/oauth2/introspect", describe_token),
-        PageRoute::post("/oauth2/revoke", give_up).open(),
+        PageRoute::post("/oauth2/token", exchange).open().oauth(),
+        PageRoute::form("/oauth2/userinfo", describe_user, describe_user).open().oauth(),
+        PageRoute::post("/oauth2/introspect", describe_token).oauth(),
+        PageRoute::post("/oauth2/revoke", give_up).open().oauth(),
     ]
 }
 
@@ -55,16 +55,15 @@ fn describe(request: &Request) -> Result<Response> {
 }
 
 #[handler]
-async fn exchange(request: &Request, body: Body) -> poem::Result<Response> {
-    let exchanged = async {
-        let (fields, client) = match authenticated(request, body).await? {
-            Ok(authenticated) => authenticated,
-            Err(refused) => return Ok(refused),
-        };
-        let issued = super::exchange(app(request)?, &client, &fields).await?;
-        Ok(answer(request, &client, issued.map(|issued| body_of(&issued))))
+async fn exchange(request: &Request, body: Body) -> Result<Response> {
+    let (fields, client) = match authenticated(request, body).await? {
+        Ok(authenticated) => authenticated,
+        Err(refused) => return Ok(refused),
     };
-    exchanged.await.map_err(as_oauth)
+    Ok(match super::exchange(app(request)?, &client, &fields).await? {
+        Ok(issued) => json_answer(StatusCode::OK, &body_of(&issued)),
+        Err(refusal) => refused(request, Some(&client), &refusal),
+    })
 }
 
 fn body_of(issued: &Issued) -> Value {
@@ -84,48 +83,41 @@ fn body_of(issued: &Issued) -> Value {
 }
 
 #[handler]
-async fn describe_user(request: &Request) -> poem::Result<Response> {
+async fn describe_user(request: &Request) -> Result<Response> {
     // The token is accepted only in the header: in a query it would be in logs.
-    let token = bearer(request.headers());
-    let found = async {
-        let token = token.ok_or(Code::Unauthorized)?;
-        let claims = userinfo::of_token(app(request)?, token).await?;
-        Ok(json_answer(StatusCode::OK, &Value::Object(claims)))
-    };
-    found.await.map_err(as_oauth)
+    let token = bearer(request.headers()).ok_or(Code::Unauthorized)?;
+    let claims = userinfo::of_token(app(request)?, token).await?;
+    Ok(json_answer(StatusCode::OK, &Value::Object(claims)))
 }
 
 #[handler]
-async fn describe_token(request: &Request, body: Body) -> poem::Result<Response> {
-    let answered = async {
-        let app = app(request)?;
-        if let Some(secret) = bearer(request.headers()) {
-            let fields = match fields(request, body).await {
-                Ok(fields) => fields,
-                Err(refusal) => return Ok(refused(request, &refusal)),
-            };
-            if fields.get("client_secret").is_some() {
-                return Ok(refused(request, &client::two_methods()));
-            }
-            let (token, principal) = api_token::authenticate(app, secret).await?;
-            Caller::ApiToken { token, principal }.require(Scope::INTROSPECT)?;
-            return about(app, request, &Asker::ApiToken, &fields).await;
-        }
-        let (fields, client) = match authenticated(request, body).await? {
-            Ok(authenticated) => authenticated,
-            Err(refused) => return Ok(refused),
+async fn describe_token(request: &Request, body: Body) -> Result<Response> {
+    let app = app(request)?;
+    if let Some(secret) = bearer(request.headers()) {
+        let fields = match fields(request, body).await {
+            Ok(fields) => fields,
+            Err(refusal) => return Ok(refused(request, None, &refusal)),
         };
-        if client.is_public() {
-            let sentence = "A client without a secret cannot introspect tokens.";
-            let remedy =
-                "Use a client with a secret, or an API token with the scope tokens:introspect.";
-            let error = OauthError::InvalidClient;
-            let refusal = Refusal::new("introspection.public_client", error, sentence, remedy);
-            return Ok(refused(request, &refusal));
+        if fields.get("client_secret").is_some() {
+            return Ok(refused(request, None, &client::two_methods()));
         }
-        about(app, request, &Asker::Client(&client), &fields).await
+        let (token, principal) = api_token::authenticate(app, secret).await?;
+        Caller::ApiToken { token, principal }.require(Scope::INTROSPECT)?;
+        return about(app, request, &Asker::ApiToken, &fields).await;
+    }
+    let (fields, client) = match authenticated(request, body).await? {
+        Ok(authenticated) => authenticated,
+        Err(refused) => return Ok(refused),
     };
-    answered.await.map_err(as_oauth)
+    if client.is_public() {
+        let sentence = "A client without a secret cannot introspect tokens.";
+        let remedy =
+            "Use a client with a secret, or an API token with the scope tokens:introspect.";
+        let error = OauthError::InvalidClient;
+        let refusal = Refusal::new("introspection.public_client", error, sentence, remedy);
+        return Ok(refused(request, Some(&client), &refusal));
+    }
+    about(app, request, &Asker::Client(&client), &fields).await
 }
 
 async fn about(
@@ -136,27 +128,30 @@ async fn about(
 ) -> Result<Response> {
     let token = match fields.required("token") {
         Ok(token) => token,
-        Err(refusal) => return Ok(refused(request, &refusal)),
+        Err(refusal) => {
+            let client = match asker {
+                Asker::Client(client) => Some(*client),
+                Asker::ApiToken => None,
+            };
+            return Ok(refused(request, client, &refusal));
+        }
     };
     let answer = introspect::of_token(app, asker, token).await?;
     Ok(json_answer(StatusCode::OK, &answer))
 }
 
 #[handler]
-async fn give_up(request: &Request, body: Body) -> poem::Result<Response> {
-    let revoked = async {
-        let (fields, client) = match authenticated(request, body).await? {
-            Ok(authenticated) => authenticated,
-            Err(refused) => return Ok(refused),
-        };
-        let token = match fields.required("token") {
-            Ok(token) => token,
-            Err(refusal) => return Ok(refused(request, &refusal)),
-        };
-        revoke::revoke(app(request)?, &client, token).await?;
-        Ok(Response::builder().status(StatusCode::OK).finish())
+async fn give_up(request: &Request, body: Body) -> Result<Response> {
+    let (fields, client) = match authenticated(request, body).await? {
+        Ok(authenticated) => authenticated,
+        Err(refused) => return Ok(refused),
     };
-    revoked.await.map_err(as_oauth)
+    let token = match fields.required("token") {
+        Ok(token) => token,
+        Err(refusal) => return Ok(refused(request, Some(&client), &refusal)),
+    };
+    revoke::revoke(app(request)?, &client, token).await?;
+    Ok(Response::builder().status(StatusCode::OK).finish())
 }
 
 /// Reads the form of a request.
@@ -179,7 +174,7 @@ async fn authenticated(
 ) -> Result<Result<(Fields, Arc<Client>), Response>> {
     let fields = match fields(request, body).await {
         Ok(fields) => fields,
-        Err(refusal) => return Ok(Err(refused(request, &refusal))),
+        Err(refusal) => return Ok(Err(refused(request, None, &refusal))),
     };
     // Two headers, or an assertion beside a secret, are two ways to authenticate.
     if request.headers().get_all(header::AUTHORIZATION).iter().count() > 1
@@ -187,7 +182,7 @@ async fn authenticated(
             && (fields.get("client_secret").is_some()
                 || request.header(header::AUTHORIZATION).is_some()))
     {
-        return Ok(Err(refused(request, &client::two_methods())));
+        return Ok(Err(refused(request, None, &client::two_methods())));
     }
     let credentials = Credentials {
         authorization: request.header(header::AUTHORIZATION),
@@ -203,26 +198,7 @@ async fn authenticated(
         Some(named) => client::find(app, &named).await?,
         None => None,
     };
-    note(request, named.as_deref(), &refusal);
-    Ok(Err(refused(request, &refusal)))
-}
-
-fn answer(request: &Request, client: &Client, checked: Checked<Value>) -> Response {
-    match checked {
-        Ok(body) => json_answer(StatusCode::OK, &body),
-        Err(refusal) => {
-            note(request, Some(client), &refusal);
-            refused(request, &refusal)
-        }
-    }
-}
-
-/// Records a refusal for operators, with the last part of the path as the endpoint.
-fn note(request: &Request, client: Option<&Client>, refusal: &Refusal) {
-    let endpoint = request.uri().path().rsplit('/').next().unwrap_or_default();
-    if let Ok(app) = app(request) {
-        recorded::note(app, client, endpoint, refusal);
-    }
+    Ok(Err(refused(request, named.as_deref(), &refusal)))
 }
 
 fn json_answer(status: StatusCode, body: &Value) -> Response {
@@ -232,18 +208,36 @@ fn json_answer(status: StatusCode, body: &Value) -> Response {
 /// The name that answers show for every refusal to authenticate a client.
 const NOT_AUTHENTICATED: &str = "client.not_authenticated";
 
-/// The answer to a request that is refused (RFC 6749, section 5.2). It ends with the id of the request, under which an
-/// operator finds the reason.
-fn refused(request: &Request, refusal: &Refusal) -> Response {
-    tracing::info!(refusal.name = refusal.name, "a request of a client is refused");
+/// The answer to a request that is refused (RFC 6749, section 5.2). It ends with the id of the request. Operators find the
+/// reason under it, and under the reference.
+fn refused(request: &Request, client: Option<&Client>, refusal: &Refusal) -> Response {
+    // The endpoint is the last part of the path.
+    let endpoint = request.uri().path().rsplit('/').next().unwrap_or_default();
+    let reference = app(request).map(|app| recorded::note(app, client, endpoint, refusal));
+    let reference = reference.unwrap_or_default();
+    tracing::info!(
+        refusal.name = refusal.name,
+        refusal.reference = reference,
+        "a request of a client is refused"
+    );
     let id = request_context::current().request_id.unwrap_or_default();
     let Refusal { name, error, sentence, .. } = refusal;
     let is_client = *error == OauthError::InvalidClient;
-    // The name of the check would reveal if the client exists. Operators find it under the id of the request.
-    let name = if is_client { NOT_AUTHENTICATED } else { *name };
+    // The name of the check, and the reference that follows from it, would reveal if the client exists. So the name is one
+    // for all, and the reference is covered.
+    let place = match is_client {
+        true => {
+            let reference = app(request).map(|app| recorded::covered(app, &reference));
+            format!(
+                "{NOT_AUTHENTICATED}, reference {}, request {id}",
+                reference.unwrap_or_default()
+            )
+        }
+        false => format!("{name}, reference {reference}, request {id}"),
+    };
     let body = json!({
         "error": error.name(),
-        "error_description": client::described(&format!("{sentence} ({name}, request {id})")),
+        "error_description": described(&format!("{sentence} ({place})")),
     });
     let status = if is_client { StatusCode::UNAUTHORIZED } else { StatusCode::BAD_REQUEST };
     let mut response = json_answer(status, &body);
@@ -256,9 +250,4 @@ fn refused(request: &Request, refusal: &Refusal) -> Response {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
     }
     response
-}
-
-/// Shows an error of the server in the form of OAuth.
-fn as_oauth(error: Error) -> poem::Error {
-    error.with_face(Face::Oauth).into()
 }

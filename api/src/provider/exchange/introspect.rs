@@ -11,7 +11,6 @@ use crate::base::clock::{self, Timestamp};
 use crate::base::error::Result;
 use crate::identity::user;
 use crate::platform::revocation;
-use crate::platform::unit_of_work::UnitOfWork;
 use crate::provider::client::settings::Introspects;
 use crate::provider::client::{self, Client};
 
@@ -82,10 +81,8 @@ async fn of_refresh_token(
     asker: &Asker<'_>,
     token: &ClientToken,
 ) -> Result<Option<Value>> {
-    let work = UnitOfWork::begin(app).await?;
-    let now = clock::now();
-    let Some((worth, row)) = grant::present(app, &work, token, now).await? else { return Ok(None) };
-    work.rollback().await?;
+    let Some(row) = grant::find(app, token.grant).await? else { return Ok(None) };
+    let worth = grant::judge(app, &row, token, clock::now());
     let is_own = match asker {
         Asker::ApiToken => true,
         Asker::Client(client) => client.id == row.client_id,

@@ -1,6 +1,6 @@
 //! The grant type `client_credentials` (RFC 6749, section 4.4): a client acts for itself.
 
-use entity::GrantId;
+use entity::{ClientId, GrantId};
 
 use super::tokens::{self, Issued, Order};
 use super::{Fields, store};
@@ -64,8 +64,12 @@ async fn own_grant(app: &App, client: &Client) -> Result<GrantId> {
 }
 
 /// Gives the next tokens that a client gets for itself another `grant_id`, because those of this one are revoked.
-pub(super) async fn replace(work: &mut UnitOfWork<'_>, client: &Client) -> Result<()> {
-    store::set_own_grant(&**work, client.id, client.own_grant, GrantId(random::id())).await?;
+pub(super) async fn replace(
+    work: &mut UnitOfWork<'_>,
+    client: ClientId,
+    known: GrantId,
+) -> Result<()> {
+    store::set_own_grant(&**work, client, Some(known), GrantId(random::id())).await?;
     work.notify(client::CHANGED);
     Ok(())
 }

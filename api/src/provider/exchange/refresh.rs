@@ -17,7 +17,7 @@ use crate::platform::revocation::{self, Reason};
 use crate::platform::unit_of_work::UnitOfWork;
 use crate::provider::authorization::checks::refusal_for;
 use crate::provider::authorization::code::expiry;
-use crate::provider::client::{Checked, Client, OauthError, Refusal};
+use crate::provider::client::{self, Checked, Client, OauthError, Refusal};
 
 /// Exchanges a refresh token.
 pub(super) async fn exchange(
@@ -42,7 +42,7 @@ pub(super) async fn exchange(
         Ok(narrowed) => narrowed,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    let (scopes, resources) = match super::still_allowed(app, client, scopes, resources).await? {
+    let (scopes, resources) = match client::still_allowed(app, client, scopes, resources).await? {
         Ok(allowed) => allowed,
         Err(refusal) => return Ok(Err(refusal)),
     };
@@ -65,7 +65,8 @@ async fn settle(
 ) -> Result<Checked<(Model, User)>> {
     let work = UnitOfWork::begin(app).await?;
     let user = user::lock(&*work, known.user_id).await?;
-    let until = match known.session_id.filter(|_| !known.is_offline) {
+    let until = match known.session_id {
+        _ if known.is_offline => known.ends_at.map(Timestamp::from_millis),
         Some(session) => session::until(app, &work, session).await?,
         None => None,
     };

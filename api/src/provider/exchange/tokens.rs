@@ -13,11 +13,12 @@ use crate::base::clock::Timestamp;
 use crate::base::error::{Code, Result};
 use crate::base::random;
 use crate::base::scope::Scopes;
+use crate::identity::factor::class_of;
+use crate::identity::factor::federated::UNKNOWN;
 use crate::identity::user::User;
-use crate::platform::key::{MAX_CLIENT_LIFE, signing_for_clients};
-use crate::platform::revocation;
+use crate::platform::key::signing_for_clients;
+use crate::platform::revocation::{self, MAX_CLIENT_LIFE};
 use crate::provider::authorization::ClaimsRequest;
-use crate::provider::authorization::checks::ACR;
 use crate::provider::client::claims::{self, Kind};
 use crate::provider::client::settings::TokenAlgorithm;
 use crate::provider::client::{Client, GrantType};
@@ -71,7 +72,7 @@ pub(super) async fn of_grant(
     let amr: Vec<&str> = grant.amr.split(' ').collect();
     let issued = Timestamp::from_millis(grant.issued_at);
     let claims = access_claims(app, order, &user.id.to_string(), grant.id, issued, Some(end));
-    let mut claims = claims.with_proof(auth_time, ACR, &amr);
+    let mut claims = claims.with_proof(auth_time, class_of(&grant.amr), &amr);
     let mapped = claims::for_token(client, user, scopes, Kind::AccessToken);
     claims.extra.extend(mapped);
     let expires_in = claims.exp.saturating_sub(claims.iat);
@@ -159,8 +160,7 @@ async fn id_token(
         "aud": client.client_id,
         "exp": now.plus_seconds(life).seconds(),
         "iat": now.seconds(),
-        "auth_time": Timestamp::from_millis(grant.auth_time).seconds(),
-        "acr": ACR,
+        "acr": class_of(&grant.amr),
         "amr": amr,
         "at_hash": half_digest(client.settings.id_token_alg, access_token),
         "sid": grant.sid,
@@ -168,6 +168,9 @@ async fn id_token(
     // The claims of the protocol come last, so that no mapping can replace one.
     let Value::Object(own) = own else { return Err(Code::InternalServerError.into()) };
     claims.extend(own);
+    // Of a user whose provider does not say when they signed in, the time is not known.
+    let auth_time = Some(Timestamp::from_millis(grant.auth_time)).filter(|at| *at != UNKNOWN);
+    claims.extend(auth_time.map(|at| ("auth_time".to_owned(), json!(at.seconds()))));
     claims.extend(nonce.map(|nonce| ("nonce".to_owned(), json!(nonce))));
     let key = signing_for_clients(app, client.settings.id_token_alg.into()).await?;
     Ok(key.sign_id_token(&claims)?)

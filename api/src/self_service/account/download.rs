@@ -17,7 +17,7 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::time::timeout;
 
 use super::export::{Export, Part};
-use super::http::{ActResponse, ExportResponse};
+use super::http::{ActResponse, ExportResponse, IdentityResponse};
 use crate::base::request_context;
 use crate::identity::user::http::UserResponse;
 use crate::self_service::api_token::http::ApiTokenResponse;
@@ -101,11 +101,13 @@ impl Writer {
     /// Writes the whole document. Returns the cause if it breaks off.
     async fn write(mut self, mut export: Export) -> Result<(), String> {
         self.put("{\"user\":").await?;
-        let user = UserResponse::with_pending(&export.user, export.pending_email.take());
+        let user = UserResponse::with_pending(&export.user, export.pending_email.take())
+            .with_external_id(export.external_id.take());
         self.put(&user.to_json_string()).await?;
         let email = export.user.email.clone();
         // The lists of the document, in the order in which the export reads them.
-        let mut lists = ["sessions", "api_tokens", "former_emails", "audit"].into_iter();
+        let mut lists =
+            ["sessions", "api_tokens", "former_emails", "identities", "audit"].into_iter();
         let (mut open, mut is_first) = (None, true);
         while let Some(part) = export.read().await.map_err(|error| error.to_string())? {
             let (list, items) = items_of(part, &email);
@@ -167,6 +169,9 @@ fn items_of(part: Part, email: &str) -> (&'static str, Vec<String>) {
             ("api_tokens", texts(named.map(ApiTokenResponse::from)))
         }
         Part::FormerEmails(some) => ("former_emails", texts(some)),
+        Part::Identities(some) => {
+            ("identities", texts(some.into_iter().map(IdentityResponse::from)))
+        }
         Part::Audit(some) => ("audit", texts(some.into_iter().map(ActResponse::from))),
     }
 }

@@ -119,7 +119,7 @@ pub async fn cancel_links(app: &App, caller: &UserCaller, token: Option<String>)
     }
     for (digest, former) in &chosen {
         previous_email::forget(&*work, digest).await?;
-        verification::tell_cancelled(app, &*work, former).await?;
+        verification::tell_cancelled(app, &*work, &locked, former).await?;
     }
     let entry = Entry::own(Act::EmailRestoreCancel, id).with("links", chosen.len());
     work.record(entry.with("by_link", token.is_some()));

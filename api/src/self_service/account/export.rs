@@ -13,7 +13,8 @@ use crate::access::api_token::{self, ApiToken};
 use crate::access::session::{self, Session};
 use crate::app::App;
 use crate::base::error::{Code, Error, Result};
-use crate::identity::user::{User, pending, previous_email};
+use crate::federation::federated_identity::{self, Identity};
+use crate::identity::user::{User, imported, pending, previous_email};
 use crate::platform::audit;
 
 /// The number of audit rows that are read at once.
@@ -81,6 +82,8 @@ pub enum Part {
     ApiTokens(Vec<ApiToken>),
     /// Previous addresses that can still take the account back.
     FormerEmails(Vec<String>),
+    /// Identities at other providers.
+    Identities(Vec<Identity>),
     /// Audit entries by or about the user, oldest first.
     Audit(Vec<audit::Row>),
 }
@@ -91,6 +94,7 @@ enum Next {
     Sessions { ended: bool, after: Option<session::Cursor> },
     ApiTokens { after: Option<api_token::Cursor> },
     FormerEmails { after: Option<previous_email::Cursor> },
+    Identities,
     Audit { after: i64 },
     Nothing,
 }
@@ -103,6 +107,8 @@ pub struct Export {
     pub user: User,
     /// The pending address at the beginning.
     pub pending_email: Option<String>,
+    /// The id that the user had in the system that they were imported from.
+    pub external_id: Option<String>,
     current: Option<SessionId>,
     /// The last row of the audit at the beginning. Later rows are not exported.
     until: i64,
@@ -122,8 +128,11 @@ impl Export {
         let connection = app.database.exporter();
         let until = audit::end(connection).await?;
         let pending_email = pending::of(connection, user.id).await?;
+        let mut origins = imported::origins_of(connection, vec![user.id]).await?;
+        let external_id = origins.remove(&user.id).and_then(|origin| origin.external_id);
         let next = Next::Sessions { ended: false, after: None };
-        Ok(Self { app: app.clone(), user, pending_email, current, until, next, _slot: slot })
+        let app = app.clone();
+        Ok(Self { app, user, pending_email, external_id, current, until, next, _slot: slot })
     }
 
     /// Reads the next page. Returns `None` after the last one.
@@ -132,8 +141,8 @@ impl Export {
     ///
     /// If the database does not answer.
     pub async fn read(&mut self) -> Result<Option<Part>> {
-        let (connection, user) = (self.app.database.exporter(), self.user.id);
         // Each list ends with an empty page.
+        let (connection, user) = (self.app.database.exporter(), self.user.id);
         let (part, next) = match &self.next {
             Next::Sessions { ended, after } => {
                 let (ended, from) = (*ended, (*ended, *after));
@@ -156,14 +165,17 @@ impl Export {
                 (Part::ApiTokens(some), next)
             }
             Next::FormerEmails { after } => {
-                let after = after.clone();
                 let (some, last) =
-                    previous_email::some_of(connection, user, after, ROWS_AT_ONCE).await?;
+                    previous_email::some_of(connection, user, after.clone(), ROWS_AT_ONCE).await?;
                 let next = match last {
                     Some(last) => Next::FormerEmails { after: Some(last) },
-                    None => Next::Audit { after: 0 },
+                    None => Next::Identities,
                 };
                 (Part::FormerEmails(some), next)
+            }
+            Next::Identities => {
+                let all = federated_identity::of_user(&self.app, connection, user).await?;
+                (Part::Identities(all), Next::Audit { after: 0 })
             }
             Next::Audit { after } => {
                 let some = audit::about(connection, user, *after, self.until, ACTS_AT_ONCE).await?;

@@ -11,12 +11,13 @@ use crate::access::caller::UserCaller;
 use crate::access::session::{self, Device};
 use crate::app::App;
 use crate::base::error::{Code, Result};
+use crate::federation::federated_identity::Identity;
 use crate::http::Tag;
 use crate::http::body::{Accepts, Body, Fields, Input};
 use crate::http::cookie::Cookies;
 use crate::http::openapi::Note;
 use crate::identity::factor::Password;
-use crate::identity::user::Email;
+use crate::identity::user::SoughtEmail;
 use crate::identity::user::http::UserResponse;
 use crate::identity::verification::client::CodeClient;
 use crate::platform::audit;
@@ -99,6 +100,9 @@ struct UpdateMeRequest {
     /// The web page: a URL of up to 256 characters. `null` or an empty text removes it.
     #[oai(skip_serializing_if_is_none)]
     website: Option<String>,
+    /// The language of mails and pages: a tag, such as `de` or `pt-BR`. `null` or an empty text removes it.
+    #[oai(skip_serializing_if_is_none)]
+    language: Option<String>,
 }
 
 impl Example for UpdateMeRequest {
@@ -109,6 +113,7 @@ impl Example for UpdateMeRequest {
             name: None,
             surname: None,
             website: None,
+            language: None,
         }
     }
 }
@@ -118,16 +123,19 @@ impl Input for UpdateMeRequest {
     const ACCEPTS: Accepts = Accepts::Json;
 
     fn read(fields: &mut Fields) -> Option<ProfileUpdate> {
-        let email = fields.optional("email").map(|text| fields.email::<Email>("email", &text));
+        let email =
+            fields.optional("email").map(|text| fields.email::<SoughtEmail>("email", &text));
         let password = fields.optional("password").map(Password::new);
         let name = fields.person("name");
         let surname = fields.person("surname");
         let website = fields.maybe_parsed("website");
+        let language = fields.maybe_parsed("language");
         let email = match email {
             Some(email) => Some(email?),
             None => None,
         };
-        Some(ProfileUpdate { email, password, name: name?, surname: surname?, website: website? })
+        let (name, surname, website, language) = (name?, surname?, website?, language?);
+        Some(ProfileUpdate { email, password, name, surname, website, language })
     }
 }
 
@@ -196,6 +204,43 @@ impl From<audit::Row> for ActResponse {
     }
 }
 
+/// An identity of a user at another provider.
+#[derive(Object)]
+#[oai(rename = "Identity", example)]
+pub(crate) struct IdentityResponse {
+    /// The name of the provider.
+    provider: String,
+    /// The subject at the provider.
+    subject: String,
+    /// The address at the provider, if it says one.
+    #[oai(skip_serializing_if_is_none)]
+    email: Option<String>,
+    /// The time when it was linked, in seconds since the epoch.
+    created: u64,
+    /// The time of the last sign-in with it, in seconds since the epoch.
+    used: u64,
+}
+
+impl Example for IdentityResponse {
+    fn example() -> Self {
+        Self {
+            provider: "google".to_owned(),
+            subject: "110169484474386276334".to_owned(),
+            email: Some("first@user.com".to_owned()),
+            created: 1_795_000_000,
+            used: 1_795_003_600,
+        }
+    }
+}
+
+impl From<Identity> for IdentityResponse {
+    fn from(identity: Identity) -> Self {
+        let Identity { id: _, upstream, label: _, subject, email, created, used } = identity;
+        let (created, used) = (created.seconds(), used.seconds());
+        Self { provider: upstream, subject, email, created, used }
+    }
+}
+
 /// Everything that is stored about a user.
 #[derive(Object)]
 #[oai(rename = "Export", example)]
@@ -208,6 +253,8 @@ pub(crate) struct ExportResponse {
     api_tokens: Vec<ApiTokenResponse>,
     /// Previous e-mail addresses that can still take the account back.
     former_emails: Vec<String>,
+    /// The identities at other providers.
+    identities: Vec<IdentityResponse>,
     /// The audit entries by or about the user, oldest first.
     audit: Vec<ActResponse>,
 }
@@ -219,6 +266,7 @@ impl Example for ExportResponse {
             sessions: vec![SessionResponse::example()],
             api_tokens: vec![ApiTokenResponse::example()],
             former_emails: vec!["former@user.com".to_owned()],
+            identities: Vec::new(),
             audit: vec![ActResponse::example()],
         }
     }
@@ -246,7 +294,7 @@ impl Api {
 
     /// Change your account
     ///
-    /// Changes the name, surname, web page, e-mail address or password of the caller and returns the user. A new
+    /// Changes the name, surname, web page, language, e-mail address or password of the caller and returns the user. A new
     /// address or password requires a fresh token. A new address is not verified. A new password ends all other
     /// sessions and revokes all access tokens, including the one in this request. The current session continues with
     /// its refresh token.

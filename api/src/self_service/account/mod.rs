@@ -5,15 +5,16 @@ mod email;
 pub(crate) mod export;
 pub(crate) mod http;
 pub(crate) mod pages;
+pub(crate) mod ways;
 
 use std::net::IpAddr;
 
+pub(crate) use crate::access::removal::remove;
 pub use email::{cancel, cancel_links};
 pub use export::{Export, State};
 
 use entity::{PrincipalId, SessionId, UserId};
 
-use crate::access::api_token;
 use crate::access::caller::UserCaller;
 use crate::access::session::{self, Device};
 use crate::app::App;
@@ -23,7 +24,8 @@ use crate::base::error::{Code, Result};
 use crate::identity::factor::password_check::Account;
 use crate::identity::factor::{self, Password};
 use crate::identity::user::{
-    self, Changes, Email, PasswordHash, User, Website, pending, previous_email,
+    self, Changes, Email, Language, PasswordHash, SoughtEmail, User, Website, pending,
+    previous_email,
 };
 use crate::identity::verification::{self, Binding, Purpose};
 use crate::platform::audit::{Act, Actor, Entry};
@@ -36,8 +38,8 @@ use crate::platform::unit_of_work::UnitOfWork;
 /// Changes that a user makes to their own account. `None` keeps a value.
 #[derive(Debug, Default)]
 pub struct ProfileUpdate {
-    /// A new address, which is not verified.
-    pub email: Option<Email>,
+    /// A new address, which is not verified, or the present one.
+    pub email: Option<SoughtEmail>,
     /// A new password.
     pub password: Option<Password>,
     /// A new name, or its removal.
@@ -46,6 +48,8 @@ pub struct ProfileUpdate {
     pub surname: Change<String>,
     /// A new web page, or its removal.
     pub website: Change<Website>,
+    /// A new language, or its removal.
+    pub language: Change<Language>,
 }
 
 /// Changes the caller's account. A new address or password requires a fresh access token. A new address is not
@@ -64,12 +68,12 @@ pub async fn change(
     device: Device,
     client: Option<Binding>,
 ) -> Result<(User, Option<Email>)> {
-    let ProfileUpdate { email, password, name, surname, website } = update;
+    let ProfileUpdate { email, password, name, surname, website, language } = update;
     let id = caller.user_id();
     if email.is_some() || password.is_some() {
         caller.require_fresh(app)?;
     }
-    let email = other_address(app, id, email).await?;
+    let email = other_address(app, id, email, Code::Unauthorized).await?;
     if email.is_some() && app.config.require_verification {
         email::require_mail(app)?;
     }
@@ -84,7 +88,7 @@ pub async fn change(
     let email = email.filter(|email| !email.is(&locked.email));
     let waits = app.config.require_verification;
     let (email, new) = if waits { (None, email) } else { (email, None) };
-    let changes = Changes { email, hash, name, surname, website, ..Changes::default() };
+    let changes = Changes { email, hash, name, surname, website, language, ..Changes::default() };
     let kept = caller.session();
     let context = ChangeContext { own: true, kept, ip: device.ip, client };
     let mut acts = acts(&locked, &changes, &Actor::user(id));
@@ -127,10 +131,19 @@ async fn count_change(
 
 /// Returns the new address of a user. The address that they have is not new in another spelling: it stays verified and
 /// as it is stored, because only that spelling was proved.
-async fn other_address(app: &App, id: UserId, email: Option<Email>) -> Result<Option<Email>> {
+///
+/// # Errors
+///
+/// [`Code::UnprocessableContent`] if no account can get it today; `missing` if there is no such user.
+pub(crate) async fn other_address(
+    app: &App,
+    id: UserId,
+    email: Option<SoughtEmail>,
+    missing: Code,
+) -> Result<Option<Email>> {
     let Some(email) = email else { return Ok(None) };
-    let known = user::by_id(&app.database, id).await?.ok_or(Code::Unauthorized)?.user.email;
-    Ok(Some(email).filter(|email| !email.is(&known)))
+    let known = user::by_id(&app.database, id).await?.ok_or(missing)?.user.email;
+    if email.is(&known) { Ok(None) } else { email.for_account().map(Some) }
 }
 
 /// The audit entries for changes of a user.
@@ -223,7 +236,7 @@ pub(crate) async fn apply(
         && app.mail.sends()
         && rate_limit::mail::may_tell(app, work, user.id, Event::PasswordChanged).await?
     {
-        mail::put(app, &**work, user.id, &password_changed(former.email.clone())).await?;
+        mail::put(app, &**work, user.id, &password_changed(&former)).await?;
     }
     match reason {
         Some((reason, kept)) => {
@@ -272,8 +285,8 @@ async fn mail_new_address(
     Ok(())
 }
 
-fn password_changed(to: String) -> Letter {
-    Letter::telling(to, Template::PasswordChanged, "/forgot-password", Facts::new())
+fn password_changed(user: &User) -> Letter {
+    Letter::telling(user.recipient(), Template::PasswordChanged, "/forgot-password", Facts::new())
 }
 
 /// Deletes the caller's account with its sessions and API tokens. Requires a fresh access token.
@@ -302,23 +315,6 @@ pub async fn delete(app: &App, caller: &UserCaller, device: Device) -> Result<()
     remove(app, &mut work, locked, device.ip).await?;
     work.record(Entry::own(Act::UserDelete, id));
     work.commit().await
-}
-
-/// Deletes a locked user with all their data.
-pub(crate) async fn remove(
-    app: &App,
-    work: &mut UnitOfWork<'_>,
-    locked: User,
-    ip: Option<IpAddr>,
-) -> Result<()> {
-    // Services that verify tokens themselves may hold the user's tokens, so these are revoked first.
-    let now = clock::now();
-    api_token::delete_of(work, locked.id).await?;
-    let reason = Reason::Deleted;
-    session::end_all(app, work, locked.id, None, &reason, ip, now).await?;
-    user::delete(&**work, locked.id).await?;
-    work.forget_user(locked.id);
-    Ok(())
 }
 
 /// Begins an export of everything that is stored about the caller. Requires a fresh access token.

@@ -131,9 +131,9 @@ pub async fn accept(
 }
 
 fn named(profile: Profile, chosen: ChosenName) -> Profile {
-    let Profile { name, surname, website } = profile;
+    let (name, surname) = (profile.name, profile.surname);
     let (name, surname) = (chosen.name.apply(name), chosen.surname.apply(surname));
-    Profile { name, surname, website }
+    Profile { name, surname, ..profile }
 }
 
 /// Describes the inviter in the notice to superusers.
@@ -176,12 +176,13 @@ async fn take_over(
     let locked = known.user;
     recovery::end_for_new_password(work, &locked, Ends::ApiTokensToo).await?;
     let granted = locked.granted.iter().chain(invitation.granted.iter()).cloned().collect();
-    let Profile { name, surname, website } = profile;
+    let Profile { name, surname, website, language } = profile;
     let changes = Changes {
         hash: Some(hash),
         name: name.into(),
         surname: surname.into(),
         website: website.into(),
+        language: language.into(),
         is_verified: Some(true),
         is_superuser: invitation.is_superuser.then_some(true),
         granted: Some(granted),

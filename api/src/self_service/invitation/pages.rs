@@ -13,7 +13,7 @@ use crate::http::browser_request::PageQuery;
 use crate::http::paths::PageRoute;
 use crate::identity::factor::Password;
 use crate::identity::user::Profile;
-use crate::self_service::account::pages::line;
+use crate::self_service::account::pages::form::line;
 use crate::self_service::registration::pages::strength;
 
 /// The maximum number of characters of a name.

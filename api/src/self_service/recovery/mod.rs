@@ -14,12 +14,15 @@ use entity::{PrincipalId, SessionId, UserId};
 use sea_orm::DatabaseTransaction;
 use serde::{Deserialize, Serialize};
 
-use crate::access::api_token;
+use crate::access::api_token::{self, Selection};
+use crate::access::grant::client as grant;
 use crate::access::session::browser::SignedIn;
 use crate::access::session::{self, Device};
 use crate::app::App;
+use crate::base::clock::{self, Timestamp};
 use crate::base::error::{Code, Error, Result};
 use crate::base::random;
+use crate::federation::federated_identity;
 use crate::identity::alert;
 use crate::identity::factor::password_check::{self, Account};
 use crate::identity::factor::{self, Authentication, Password};
@@ -428,6 +431,16 @@ pub(crate) async fn end_for_new_password(
     let ends_tokens = !is_claimed || ends == Ends::ApiTokensToo;
     if ends_tokens {
         api_token::delete_of(work, locked.id).await?;
+        // Neither may an application know the account because somebody else permitted that.
+        grant::forget_consents(work, locked.id).await?;
+    }
+    if !is_claimed {
+        // The person who made the account may have an identity that still signs in to it.
+        federated_identity::remove_since(work, locked.id, Timestamp::from_millis(0)).await?;
+    } else if ends == Ends::ApiTokensToo {
+        // Somebody with the old password may have linked an identity of theirs.
+        let since = clock::now().minus_seconds(previous_email::RECLAIM_WINDOW);
+        federated_identity::remove_since(work, locked.id, since).await?;
     }
     claim::make(&**work, locked).await?;
     Ok(ends_tokens)
@@ -468,9 +481,10 @@ pub async fn restore_email(
     let email = Email::of_row(found.email.clone());
     previous_email::forget_since(&*work, &found).await?;
     // The reader of the mail has proved that the address is theirs.
+    let hash = app.factor.no_password();
     let changes = Changes {
         email: Some(email),
-        hash: Some(app.factor.dummy_hash().clone()),
+        hash: Some(hash.clone()),
         is_verified: Some(true),
         ..Changes::default()
     };
@@ -479,12 +493,13 @@ pub async fn restore_email(
         _ => error,
     };
     let user = user::change(&*work, locked.user, changes).await.map_err(taken)?;
-    api_token::delete_of(&mut work, user.id).await?;
-    pending::forget(&*work, user.id).await?;
-    let now = crate::base::clock::now();
+    // Somebody who changes the address may link an identity just before.
+    let since = found.replaced.minus_seconds(previous_email::RECLAIM_WINDOW);
+    forget_made_since(&mut work, user.id, since).await?;
+    let now = clock::now();
     let reason = Reason::EmailRestored;
     session::end_all(app, &mut work, user.id, None, &reason, device.ip, now).await?;
-    let known = Credentials { user, hash: app.factor.dummy_hash().clone() };
+    let known = Credentials { user, hash };
     verification::send(app, &*work, &known, Purpose::ResetPassword, client.as_ref()).await?;
     alert::superuser_password_set(app, &work, &known.user, None).await?;
     let entry = Entry::new(Act::EmailRestore, Actor::anybody()).on_user(known.user.id);
@@ -494,6 +509,20 @@ pub async fn restore_email(
     work.wake_jobs();
     work.commit().await?;
     Ok(known.user)
+}
+
+/// Ends what somebody else may have made in an account, besides sessions: its API tokens, consents, requests for another
+/// address, and the identities that were linked since a time.
+async fn forget_made_since(
+    work: &mut UnitOfWork<'_>,
+    user: UserId,
+    since: Timestamp,
+) -> Result<()> {
+    let tokens = Selection::Owner(PrincipalId::User(user));
+    api_token::delete(work, &tokens, &Actor::anybody()).await?;
+    federated_identity::remove_since(work, user, since).await?;
+    pending::forget(&**work, user).await?;
+    grant::forget_consents(work, user).await
 }
 
 /// Finds the confirmation for a token or a code. Codes are counted before they are checked.

@@ -314,6 +314,9 @@ fn is_own(request: &PageRequest, email: &str) -> bool {
 #[handler]
 async fn verify_form(request: PageRequest, PageQuery(link): PageQuery<Link>) -> Response {
     let Some(token) = &link.token else {
+        if let Err(refusal) = super::require_mail(&request.app) {
+            return request.refusal(&request.text("verify"), refusal);
+        }
         let own = own_address(&request);
         let more = context! { own => is_own(&request, &own) };
         return MailPage::Verify.opened(&request, link, Some(own), more);
@@ -398,6 +401,9 @@ fn tokens_of(found: &Addressee) -> Value {
 #[handler]
 async fn reset_password_form(request: PageRequest, PageQuery(link): PageQuery<Link>) -> Response {
     let Some(token) = &link.token else {
+        if let Err(refusal) = super::require_mail(&request.app) {
+            return request.refusal(&request.text("reset-password"), refusal);
+        }
         let own = own_address(&request);
         return MailPage::ResetPassword.opened(&request, link, Some(own), context! {});
     };
@@ -488,7 +494,7 @@ async fn cancel_link(
         account::cancel_links(&request.app, &caller, Some(token)).await
     };
     match cancelled.await {
-        Ok(()) => request.redirect_with_flash("account", "email", "link-cancelled"),
+        Ok(()) => request.redirect_with_flash("account/email", "email", "link-cancelled"),
         Err(error) => MailPage::RestoreEmail.refused(&error, &request, &form, more),
     }
 }

@@ -12,7 +12,7 @@ use crate::http::openapi::Note;
 use crate::http::peer::PeerAddress;
 use crate::identity::factor::Password;
 use crate::identity::user::http::UserResponse;
-use crate::identity::user::{Email, Profile, Website};
+use crate::identity::user::{Email, Language, Profile, Website};
 use crate::identity::verification::client::CodeClient;
 
 /// The errors of each operation, for the OpenAPI document.
@@ -50,6 +50,9 @@ struct RegisterRequest {
     /// The web page: a URL of up to 256 characters.
     #[oai(skip_serializing_if_is_none)]
     website: Option<String>,
+    /// The language of mails and pages: a tag, such as `de` or `pt-BR`.
+    #[oai(skip_serializing_if_is_none)]
+    language: Option<String>,
 }
 
 impl poem_openapi::types::Example for RegisterRequest {
@@ -60,6 +63,7 @@ impl poem_openapi::types::Example for RegisterRequest {
             name: None,
             surname: None,
             website: None,
+            language: None,
         }
     }
 }
@@ -74,9 +78,14 @@ impl Input for RegisterRequest {
         let name = fields.person("name");
         let surname = fields.person("surname");
         let website = fields.maybe_parsed::<Website>("website");
+        let language = fields.maybe_parsed::<Language>("language");
         let email = email.and_then(|email| fields.email("email", &email));
-        let profile =
-            Profile { name: name?.value(), surname: surname?.value(), website: website?.value() };
+        let profile = Profile {
+            name: name?.value(),
+            surname: surname?.value(),
+            website: website?.value(),
+            language: language?.value(),
+        };
         Some((email?, Password::new(password?), profile))
     }
 }

@@ -35,7 +35,7 @@ pub async fn register(
     client: Option<Binding>,
 ) -> Result<User> {
     require_open(app)?;
-    factor::require_room(app, Account::Address(email.as_str()))?;
+    factor::require_room(app, Account::Address(email.as_str())).await?;
     rate_limit::registration(app, ip).await?;
     create(app, email, password, profile, Maker::Themself, client).await
 }

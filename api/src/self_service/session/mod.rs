@@ -31,7 +31,7 @@ pub async fn end(app: &App, caller: &UserCaller, id: &str, device: Device) -> Re
     // A session that has ended may not end the others.
     caller.lock(app, &work).await?;
     let user = caller.user_id();
-    let ended = session::end(app, work, user, id, &Reason::Ended, device).await?;
+    let ended = session::end_within(app, work, user, id, &Reason::Ended, device).await?;
     if ended { Ok(()) } else { Err(Code::NotFound.into()) }
 }
 
