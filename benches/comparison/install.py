@@ -43,7 +43,7 @@ def peers():
         run(["npm", "ci", "--no-audit", "--no-fund"], node)
         shutil.copy(wanted, node / "installed")
     # Node looks for packages in the folder of the program.
-    for name in ("fastify", "better-auth"):
+    for name in ("fastify", "better-auth", "oidc-provider"):
         shutil.copy(PEERS / name / "server.mjs", node / f"{name}.mjs")
 
 

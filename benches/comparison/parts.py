@@ -11,6 +11,7 @@ import uuid
 
 from .base import COST, TOOLS, WORK, Failed, Load, ask, bearer, expected, memory
 from .base import printed_address, request, say, summary
+from . import provider as signing_in
 from .subjects import OPERATIONS, BetterAuth, Django, FastapiUsers, Fastify, Subject, Tessera
 
 # The reads a second beside sign-ins.
@@ -22,13 +23,13 @@ CORES = os.cpu_count() or 1
 class Form:
     """How much a run measures."""
 
-    def __init__(self, short, tiny=False):
+    def __init__(self, short, tiny=False, many=None):
         short = short or tiny
         self.short = short
         self.rounds = 1 if short else 3
         self.window = 0.8 if short else 2.0
         self.connections = [1, 32] if short else [1, 32, 256]
-        self.hash_window = 1.0 if short else 4.0
+        self.hash_window = 3.0 if short else 4.0
         self.users = 1000
         self.many = 100_000 if short else 1_000_000
         self.probe = 3.0 if short else 8.0
@@ -39,6 +40,7 @@ class Form:
         self.trial = 2 if short else 4
         if tiny:
             self.window, self.hash_window, self.probe, self.users, self.many = 0.3, 0.3, 1.0, 50, 2000
+        self.many = many or self.many
 
 
 class Run:
@@ -377,3 +379,8 @@ def clean():
 
 def body_of_me(subject):
     return expected(200, ask(subject.address, "GET", "/users/me", dict([bearer(subject.access[0])])))[1].decode()
+
+
+def provider(run):
+    """Signing people in to applications, beside npm's oidc-provider."""
+    return signing_in.measure(run, Load)

@@ -3,6 +3,7 @@
 import shutil
 
 from . import plot
+from . import provider as signing_in
 from .base import ROOT, say
 from .subjects import OPERATIONS
 
@@ -38,7 +39,7 @@ def sections(results):
     if "operations" in results:
         yield against_peers(results)
     for part, writes in (
-        ("isolation", isolation), ("replicas", replicas), ("pool", pool), ("growth", growth),
+        ("isolation", isolation), ("replicas", replicas), ("pool", pool), ("growth", growth), ("provider", provider),
     ):
         if part in results:
             yield writes(results)
@@ -228,7 +229,7 @@ def pool(results):
     return f"""## How many connections the database can use
 
 Transactions a second of PostgreSQL alone (`pgbench`), each of which changes one row, by the number of connections. It
-shows how large a pool is worth having: a server opens four connections for each core, and at least eight.
+shows how large a pool is worth having: a server opens four connections for each core, and at least 16.
 
 {table(['database', *(f'{count} connections' for count in clients)], rows)}"""
 
@@ -250,6 +251,37 @@ def growth(results):
 needed. Memory is measured then.
 
 {table(head, rows)}"""
+
+
+def provider(results):
+    figures, sizes = results["provider"]["figures"], results["provider"]["sizes"]
+    base = next(iter(figures))
+    rows = []
+    for operation, title in signing_in.OPERATIONS.items():
+        for name, of_system in figures.items():
+            one, first = of_system[operation], figures[base][operation]
+            rows.append([
+                title, name, figure(one["rate"]), ratio(one["rate"], first["rate"]), figure(one["p50"]), figure(one["p99"]),
+                figure(cpu(one)), ratio(cpu(one), cpu(first)),
+            ])
+    for name, of_system in figures.items():
+        steps = [of_system[operation] for operation in ("authorize", "exchange")]
+        rate, used = 1 / sum(1 / one["rate"] for one in steps), sum(cpu(one) for one in steps)
+        rows.append(["both: authorize, code, tokens", name, figure(rate), "", "", "", figure(used), ""])
+    kinds = list(sizes[base])
+    lengths = [[name, *(of_system[kind] for kind in kinds)] for name, of_system in sizes.items()]
+    head = ["operation, 32 connections", "system", "rate", f"of {base}", "p50 ms", "p99 ms", "CPU ms/1,000", f"of {base}"]
+    return f"""## Signing people in to applications
+
+Tessera as a provider of OpenID Connect, beside oidc-provider (npm) with an adapter on better-sqlite3. Both sign with RS256,
+both sync each commit, and in both nobody is asked for consent. An access token of oidc-provider for userinfo is a row,
+and Tessera's is a JWT. *Both* adds the two steps of a sign-in, one after the other.
+
+{table(head, rows)}
+
+The length of each token, in bytes:
+
+{table(["system", *kinds], lengths)}"""
 
 
 def every_figure(results):

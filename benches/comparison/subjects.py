@@ -176,6 +176,8 @@ class Tessera(Subject):
             "DATABASE_URL": self.url,
             "LOG_FORMAT": "json",
             "PORT": self.port,
+            # In development it follows the port. Tokens must stay valid when the server starts with other settings.
+            "PUBLIC_URL": "http://localhost:8000",
             "RATE_LIMIT": "false",
             "REPLICA_NAME": self.slug,
             "RUST_LOG": "warn",
