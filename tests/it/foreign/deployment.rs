@@ -104,7 +104,7 @@ async fn trace(folder: &Path) -> String {
     let children = format!("/proc/{0}/task/{0}/children", server.id());
     let child = std::fs::read_to_string(children).unwrap();
     let signal = |signal: &str| {
-        assert!(Command::new("kill").args([signal, child.trim()]).status().unwrap().success());
+        crate::support::process::signal(child.trim().parse().unwrap(), signal);
     };
     signal("-HUP");
     let reads = || std::fs::read_to_string(&trace).unwrap();

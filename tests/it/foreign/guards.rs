@@ -51,10 +51,9 @@ impl Service {
         (status, answer.json().await.unwrap_or_default(), challenge.unwrap_or_default())
     }
 
-    /// Stops the process (SIGSTOP), or continues it (SIGCONT).
-    pub(super) fn signal(&self, signal: &str) {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+    /// The number of the process.
+    pub(super) fn process(&self) -> u32 {
+        self.child.id()
     }
 
     pub(super) async fn text(&self, path: &str) -> String {

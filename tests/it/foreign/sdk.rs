@@ -10,7 +10,7 @@ use serde_json::json;
 use super::free_port;
 use super::guards::{Service, attacks, build, built};
 use crate::once::{block, project, run, text, tools};
-use crate::support::{SECRET, Server, eventually};
+use crate::support::{SECRET, Server, eventually, process};
 
 /// Each example, and the algorithm with which the server signs.
 const EXAMPLES: [(&str, &str); 6] = [
@@ -134,14 +134,14 @@ async fn the_first_answers_of_a_service_that_stood_still_are_503_or_right() {
         let service = example(name, algorithm, &server, &issuer).await;
         let person = server.person("first").await;
         assert_eq!(service.status("/protected", Some(&person.access)).await, 200, "{name}");
-        service.signal("-STOP");
+        process::freeze(service.process());
         server.post("/auth/jwt/logout").bearer(&person.access).send().await.expect_status(204);
         asked.push((name, server, service, person));
     }
     // Longer than `max_age`: nothing says when that is over.
     tokio::time::sleep(Duration::from_secs(6)).await;
     for (name, _server, service, person) in &asked {
-        service.signal("-CONT");
+        process::thaw(service.process());
         for _ in 0..20 {
             let status = service.status_if_any("/protected", &person.access).await;
             assert!([None, Some(401), Some(503)].contains(&status), "{name}: {status:?}");

@@ -5,6 +5,7 @@ mod browser;
 mod contract;
 mod database;
 mod mail;
+pub(crate) mod process;
 mod proxy;
 mod relay;
 mod server;

@@ -273,19 +273,18 @@ impl Server {
         self.signal("-TERM");
     }
 
-    /// Stops the process (SIGSTOP). It keeps its locks and connections.
+    /// Stops the process (SIGSTOP), and waits until it stands still. It keeps its locks and connections.
     pub(crate) fn freeze(&self) {
-        self.signal("-STOP");
+        super::process::freeze(self.child.id());
     }
 
     /// Continues the process (SIGCONT).
     pub(crate) fn thaw(&self) {
-        self.signal("-CONT");
+        super::process::thaw(self.child.id());
     }
 
     fn signal(&self, signal: &str) {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+        super::process::signal(self.child.id(), signal);
     }
 
     /// Waits until the process has ended, and returns its exit status.
