@@ -139,13 +139,16 @@ pub fn document() -> String {
 /// The endpoint of the whole server: every route, with the layers around them.
 pub(crate) fn service(app: App) -> impl Endpoint<Output = Response> {
     let operations = documented();
-    let mut document = openapi::document(&operations, &described());
-    openapi::put_below(&mut document, app.config.public_url.path());
-    let document = Arc::new(document);
+    let below = app.config.public_url.path().to_owned();
+    let document = move || {
+        let mut document = openapi::document(&documented(), &described());
+        openapi::put_below(&mut document, &below);
+        document
+    };
     let mut pages = pages();
     pages.extend(page::pages());
-    pages.extend(docs::pages(&document, || documented().swagger_ui_html()));
-    let paths = Paths::of(&document, &pages);
+    pages.extend(docs::pages(document, || documented().swagger_ui_html()));
+    let paths = Paths::of(openapi::outline(&operations), &pages);
     let (first, pages): (Vec<_>, Vec<_>) = pages.into_iter().partition(PageRoute::is_first);
     let routes = pages.into_iter().fold(Route::new(), |routes, page| page.add_to(routes));
     // The operations are nested at "/" and would take that path too, so the first page comes before them.

@@ -1,6 +1,6 @@
 //! Swagger UI, served from the binary. It loads nothing from other servers.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use poem::{Request, endpoint::make_sync};
 use serde_json::Value;
@@ -23,13 +23,16 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'u
 
 /// The routes of the OpenAPI document and of Swagger UI, which is taken from the page that the framework embeds. Each file
 /// is made when it is first asked for, so that a start does not wait for them.
-pub(crate) fn pages(document: &Arc<Value>, embedded: fn() -> String) -> Vec<PageRoute> {
-    let (json, yaml) = (Arc::clone(document), Arc::clone(document));
+pub(crate) fn pages(
+    document: impl Fn() -> Value + Clone + Send + 'static,
+    embedded: fn() -> String,
+) -> Vec<PageRoute> {
+    let (json, yaml) = (document.clone(), document);
     let (html, css) = ("text/html; charset=utf-8", "text/css; charset=utf-8");
     let javascript = "text/javascript; charset=utf-8";
     vec![
-        page("/openapi.json", "application/json", move || json.to_string()),
-        page("/openapi.yaml", "application/yaml", move || openapi::to_yaml(&yaml)),
+        page("/openapi.json", "application/json", move || json().to_string()),
+        page("/openapi.yaml", "application/yaml", move || openapi::to_yaml(&yaml())),
         page("/docs", html, || PAGE.to_owned()),
         page("/docs/start.js", javascript, || START.to_owned()),
         page("/docs/page.css", css, || STYLE.to_owned()),

@@ -2,9 +2,11 @@
 //!
 //! The descriptions of refusals come from the table in `error/code.rs`, so that the document agrees with the answers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use poem_openapi::{OpenApi, OpenApiService, Webhook};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
 use super::body::FORM;
@@ -62,6 +64,19 @@ impl Described {
 /// Writes the document as YAML, as `openapi.yaml` contains it.
 pub(crate) fn to_yaml(document: &Value) -> String {
     serde_yaml::to_string(document).expect("a JSON value is YAML")
+}
+
+/// The paths of operations, each with its methods in the spelling of the document: `get`.
+///
+/// A server needs only these when it starts. The whole document takes more memory than all users that it knows.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Outline {
+    pub(crate) paths: BTreeMap<String, BTreeMap<String, IgnoredAny>>,
+}
+
+/// Reads the paths and methods of these operations.
+pub(crate) fn outline<T: OpenApi, W: Webhook>(service: &OpenApiService<T, W>) -> Outline {
+    serde_json::from_str(&service.spec()).expect("the framework writes JSON")
 }
 
 /// Makes the document of these operations.

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use poem::endpoint::BoxEndpoint;
 use poem::http::HeaderValue;
 use poem::{EndpointExt, IntoEndpoint, Response, Route, RouteMethod, get, post};
-use serde_json::Value;
+
+use super::openapi::Outline;
 
 /// A route that is not an operation: a page, a file that pages load, or the target of a form.
 pub(crate) struct PageRoute {
@@ -114,15 +115,11 @@ pub(crate) struct Paths {
 }
 
 impl Paths {
-    pub(crate) fn of(document: &Value, pages: &[PageRoute]) -> Self {
-        let operations = document["paths"].as_object().into_iter().flatten().map(|(path, item)| {
-            let methods: Vec<_> = item
-                .as_object()
-                .into_iter()
-                .flatten()
-                .map(|(method, _)| method.to_ascii_uppercase())
-                .collect();
-            (path.clone(), HeaderValue::try_from(methods.join(", ")))
+    pub(crate) fn of(outline: Outline, pages: &[PageRoute]) -> Self {
+        let operations = outline.paths.into_iter().map(|(path, methods)| {
+            let methods: Vec<_> =
+                methods.keys().map(|method| method.to_ascii_uppercase()).collect();
+            (path, HeaderValue::try_from(methods.join(", ")))
         });
         let open = pages.iter().filter(|page| page.is_open).map(|page| page.path);
         let open = open.chain(OPEN_OPERATIONS).collect();
@@ -223,14 +220,15 @@ mod tests {
 
     #[test]
     fn a_path_without_a_variable_comes_first_and_segments_are_whole() {
-        let document = serde_json::json!({ "paths": {
+        let outline = serde_json::json!({ "paths": {
             "/": { "get": {} },
             "/users": { "get": {} },
             "/users/{id}": { "get": {}, "patch": {} },
             "/users/me": { "get": {} },
             "/users/{id}/tokens/{token}": { "delete": {} },
         } });
-        let paths = Paths::of(&document, &[]);
+        let outline = serde_json::from_value(outline).unwrap();
+        let paths = Paths::of(outline, &[]);
         for (path, pattern) in [
             ("/", Some("/")),
             ("/users", Some("/users")),
