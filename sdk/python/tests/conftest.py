@@ -11,8 +11,8 @@ from tessera_verify._feed import Moment
 from tessera_verify.testing import FakeIssuer
 
 
-def eventually(holds: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Waits until something holds."""
+def eventually(holds: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Waits until something holds. Only a test that fails waits for so long."""
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end, "it did not happen"
