@@ -1,10 +1,11 @@
 """A mail server that writes each mail to a file in a folder.
 
-usage: smtp.py FOLDER PORT [--delay SECONDS] [--refuse COUNT [--code CODE]] [--ascii] [--certificate FILE --key FILE [--encrypted]]
+usage: smtp.py FOLDER PORT [--delay SECONDS] [--hold] [--refuse COUNT [--code CODE]] [--ascii] [--certificate FILE --key FILE [--encrypted]]
 
 It prints its port once it listens. With a certificate it uses STARTTLS, or TLS from the beginning (--encrypted), and
 then requires a user name and a password. It writes each sign-in to FOLDER/signed-in, and the name with which a client
-introduced itself to FOLDER/hello. With --ascii, it does not accept 8BITMIME.
+introduced itself to FOLDER/hello. With --ascii, it does not accept 8BITMIME. With --hold, it answers to no mail until
+there is a file FOLDER/go.
 """
 
 import argparse
@@ -18,6 +19,7 @@ arguments = argparse.ArgumentParser()
 arguments.add_argument("folder", type=pathlib.Path)
 arguments.add_argument("port", type=int)
 arguments.add_argument("--delay", type=float, default=0)
+arguments.add_argument("--hold", action="store_true")
 arguments.add_argument("--refuse", type=int, default=0)
 arguments.add_argument("--code", type=int, default=451)
 arguments.add_argument("--ascii", action="store_true")
@@ -34,6 +36,8 @@ class Handler:
     async def handle_DATA(self, server, session, envelope):
         (arguments.folder / "hello").write_text(session.host_name)
         await asyncio.sleep(arguments.delay)
+        while arguments.hold and not (arguments.folder / "go").exists():
+            await asyncio.sleep(0.01)
         if self.refuse > 0:
             self.refuse -= 1
             return f"{arguments.code} not now, {envelope.rcpt_tos[0]}"

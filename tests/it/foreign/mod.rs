@@ -25,6 +25,7 @@ mod verifiers;
 use std::path::PathBuf;
 
 use crate::once::tools;
+use crate::support::free_port;
 
 /// The folder in which `scripts/test` installed the packages of Node.
 fn node_folder() -> PathBuf {
@@ -33,13 +34,15 @@ fn node_folder() -> PathBuf {
     folder
 }
 
+/// A program in the folder of Node's packages, where a module finds them. Each test has a copy of its own.
+fn node_program(text: &str) -> tempfile::NamedTempFile {
+    let file = tempfile::Builder::new().suffix(".mjs").tempfile_in(node_folder()).unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    file
+}
+
 /// Returns true if the tests run as root, as which some programs refuse to run.
 fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt;
     std::fs::metadata("/proc/self").unwrap().uid() == 0
-}
-
-/// A port on which nothing listens.
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

@@ -127,6 +127,11 @@ impl MailServer {
         Self { child, folder, port }
     }
 
+    /// Lets it answer, if it was started with `--hold`.
+    pub(crate) fn go_on(&self) {
+        std::fs::write(self.folder.path().join("go"), "").unwrap();
+    }
+
     /// Returns the mails that it received, the oldest first.
     pub(crate) fn letters(&self) -> Vec<Letter> {
         letters(self.folder.path())
@@ -161,9 +166,4 @@ impl Drop for MailServer {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// A port on which nothing listens.
-pub(crate) fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

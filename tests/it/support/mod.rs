@@ -5,6 +5,7 @@ mod browser;
 mod contract;
 mod database;
 mod mail;
+mod port;
 pub(crate) mod process;
 mod proxy;
 mod relay;
@@ -17,12 +18,13 @@ pub(crate) use answer::{Answer, Request};
 pub(crate) use browser::Browser;
 pub(crate) use contract::operations;
 pub(crate) use database::{Kind, TestDatabase};
-pub(crate) use mail::{Letter, MailServer, free_port};
+pub(crate) use mail::{Letter, MailServer};
+pub(crate) use port::free_port;
 pub(crate) use proxy::Proxy;
 pub(crate) use relay::{Keys, Relay};
 pub(crate) use server::{Clock, Server, Setup, command};
 pub(crate) use token::{Forgery, SECRET, claims_of, header_of, kid_of, refresh_key};
-pub(crate) use wait::{awaited, eventually};
+pub(crate) use wait::{PATIENCE, awaited, eventually};
 
 use serde_json::{Value, json};
 

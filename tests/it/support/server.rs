@@ -7,12 +7,13 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::token::SECRET;
 use super::wait::Waiting;
-use super::{Kind, Request, TestDatabase, awaited};
+use super::{Kind, PATIENCE, Request, TestDatabase, awaited};
 
 /// Returns the binary as a command in a folder, without the environment of this process.
 pub(crate) fn command(folder: &Path) -> Command {
@@ -188,7 +189,9 @@ impl Setup {
             waiting.pause("the server listens").await;
         };
         let client = reqwest::Client::builder()
-            .timeout(Duration::from_secs(60))
+            .timeout(PATIENCE)
+            // A server closes a connection that was idle for ten seconds. It could do so while a request is on its way.
+            .pool_idle_timeout(Duration::from_secs(4))
             .redirect(reqwest::redirect::Policy::none())
             // Tests of certificates have clients of their own.
             .tls_danger_accept_invalid_certs(has_tls)
@@ -259,6 +262,12 @@ impl Server {
         self.database.clone()
     }
 
+    /// Kills the server (`kill -9`) while others still use it, without the time in which another program starts.
+    pub(crate) fn kill_at_once(&self) {
+        let process = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).unwrap();
+        kill_process(process, Signal::KILL).unwrap();
+    }
+
     /// Sends SIGHUP, and waits until the server has read its files again.
     pub(crate) async fn hang_up(&self) {
         let read = "certificates, templates and the log filter were read again";
@@ -307,6 +316,16 @@ impl Server {
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);
         String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    /// A number of the metrics, which the server must serve (`METRICS_LISTEN`).
+    pub(crate) async fn metric(&self, name: &str) -> f64 {
+        let is_served = |line: &Value| line["message"] == "metrics are served";
+        let line = self.log.wait_for_line("where metrics are", is_served).await;
+        let url = format!("http://{}/metrics", line["address"].as_str().unwrap());
+        let text = reqwest::get(url).await.unwrap().text().await.unwrap();
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
     }
 
     /// Returns the log with all lines of earlier requests. A line that is not in it will not be written later.

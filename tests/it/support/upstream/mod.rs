@@ -20,7 +20,7 @@ use reqwest::Url;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::{Clock, Server};
+use super::{Clock, Server, free_port};
 use wire::Request;
 
 /// The id of Tessera at the provider.
@@ -140,7 +140,7 @@ fn is_client(header: &str) -> bool {
 impl Upstream {
     /// Starts a provider with a person who is signed in there.
     pub(crate) async fn start() -> Self {
-        Self::start_on(0).await
+        Self::start_on(free_port()).await
     }
 
     pub(crate) async fn start_on(port: u16) -> Self {
