@@ -209,12 +209,12 @@ async fn two_cookies_of_the_same_name_are_refused() {
 
 #[tokio::test]
 async fn a_browser_that_is_used_keeps_its_session() {
-    let server = Server::setup().set("ACCESS_TOKEN_EXPIRES", 6).start().await;
+    let server = Server::setup().set("ACCESS_TOKEN_EXPIRES", 600).start().await;
     server.person("first").await;
     let mut browser = Browser::sign_in(&server).await;
     let first = browser.clone();
     for _ in 0..2 {
-        server.advance(Duration::from_millis(4200)).await;
+        server.advance(Duration::from_secs(420)).await;
         let me = browser.with_cookies(server.get("/users/me")).send().await.expect_status(200);
         assert_eq!(set(&me).len(), 2, "the cookie was not renewed");
         let renewed = Browser::of(&me);
@@ -237,12 +237,12 @@ async fn a_browser_that_is_used_keeps_its_session() {
 
 #[tokio::test]
 async fn the_cookie_of_an_ended_session_is_not_renewed() {
-    let server = Server::setup().set("BLACKLIST_ENABLED", "false").set("ACCESS_TOKEN_EXPIRES", 6);
+    let server = Server::setup().set("BLACKLIST_ENABLED", "false").set("ACCESS_TOKEN_EXPIRES", 600);
     let server = server.start().await;
     server.person("first").await;
     let browser = Browser::sign_in(&server).await;
     server.logout(browser.token()).await.expect_status(204);
-    server.advance(Duration::from_millis(4200)).await;
+    server.advance(Duration::from_secs(420)).await;
     let me = browser.with_cookies(server.get("/users/me")).send().await;
     assert!(set(&me).is_empty());
 }
@@ -250,12 +250,12 @@ async fn the_cookie_of_an_ended_session_is_not_renewed() {
 /// A copy of a cookie ends with the cookie, also on a replica that has not read the revocation yet.
 #[tokio::test]
 async fn a_copy_of_a_cookie_is_not_renewed_after_a_new_password() {
-    let setup = || Server::setup().set("ACCESS_TOKEN_EXPIRES", 6);
+    let setup = || Server::setup().set("ACCESS_TOKEN_EXPIRES", 600);
     let server = setup().start().await;
     let other = setup().on(server.database.clone()).start().await;
     server.person("first").await;
     let browser = Browser::sign_in(&server).await;
-    server.advance(Duration::from_millis(4200)).await;
+    server.advance(Duration::from_secs(420)).await;
     let change = server.patch("/users/me").json(&json!({ "password": "a new one" }));
     let answer = browser.with_cookies_and_csrf(change).send().await.expect_status(200);
     eventually("the other replica refuses the copy", async || {
@@ -271,10 +271,10 @@ async fn a_copy_of_a_cookie_is_not_renewed_after_a_new_password() {
 
 #[tokio::test]
 async fn a_browser_can_give_the_password_again() {
-    let server = Server::setup().set("FRESH_TOKEN_EXPIRES", 1).start().await;
+    let server = Server::setup().set("FRESH_TOKEN_EXPIRES", 100).start().await;
     server.person("first").await;
     let browser = Browser::sign_in(&server).await;
-    server.advance(Duration::from_millis(2100)).await;
+    server.advance(Duration::from_secs(110)).await;
     let change = || server.patch("/users/me").json(&json!({ "email": "new@user.com" }));
     browser
         .with_cookies_and_csrf(change())
@@ -345,10 +345,10 @@ async fn a_cookie_sign_out_ends_the_session_of_the_cookie_and_removes_dead_cooki
 
 #[tokio::test]
 async fn a_refused_request_renews_the_cookie_too() {
-    let server = Server::setup().set("ACCESS_TOKEN_EXPIRES", 6).start().await;
+    let server = Server::setup().set("ACCESS_TOKEN_EXPIRES", 600).start().await;
     server.person("first").await;
     let browser = Browser::sign_in(&server).await;
-    server.advance(Duration::from_millis(4200)).await;
+    server.advance(Duration::from_secs(420)).await;
     let request = browser.with_cookies_and_csrf(server.request("DELETE", "/auth/sessions/x"));
     let answer = request.send().await.expect_refusal(404, "Not Found");
     assert_eq!(set(&answer).len(), 2);

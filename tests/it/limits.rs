@@ -17,7 +17,21 @@ async fn on(database: TestDatabase) -> Server {
     server.on(database).start().await
 }
 
+/// The time by which [`Server::prolong_delays`] prolongs the delays.
+const PROLONGED: Duration = Duration::from_secs(600);
+
 impl Server {
+    /// Prolongs the delays that have begun. The first ones last for two seconds, and a test can need more for all that it
+    /// tries in this time.
+    async fn prolong_delays(&self) {
+        let millis = PROLONGED.as_millis();
+        let prolong = format!(
+            "update attempt set blocked_until = blocked_until + {millis}, expires_at = expires_at + {millis} \
+             where blocked_until > 0"
+        );
+        assert!(self.database.execute(&prolong).await > 0, "nobody is delayed");
+    }
+
     async fn login_from(&self, from: &str, username: &str, password: &str) -> Answer {
         let form = [("username", username), ("password", password)];
         self.post("/auth/jwt/login").header("X-Forwarded-For", from).form(&form).send().await
@@ -46,6 +60,7 @@ async fn guesses_are_limited_alike_for_known_and_unknown_names() {
     let known = server.guess("192.0.2.1", "first@user.com").await;
     let unknown = server.guess("192.0.2.1", "nobody@user.com").await;
     assert_eq!((known, unknown), (6, 6));
+    server.prolong_delays().await;
     // The right password is not checked either, in any spelling of the name and on any route.
     for username in ["first@user.com", "FIRST@user.com", "First@User.com"] {
         server.login_from("192.0.2.1", username, PASSWORD).await.expect_status(429);
@@ -55,7 +70,7 @@ async fn guesses_are_limited_alike_for_known_and_unknown_names() {
     }
     // The owner can sign in from elsewhere, and from here after the delay.
     server.login_from("192.0.2.2", "first@user.com", PASSWORD).await.expect_status(200);
-    server.advance(Duration::from_millis(2100)).await;
+    server.advance(PROLONGED + Duration::from_millis(2100)).await;
     server.login_from("192.0.2.1", "first@user.com", PASSWORD).await.expect_status(200);
     // A successful sign-in resets the counter.
     assert_eq!(server.guess("192.0.2.1", "first@user.com").await, 6);
@@ -70,7 +85,8 @@ async fn the_delay_doubles_with_every_further_guess() {
     answer.expect_status(400);
     let refused =
         server.login_from("192.0.2.1", "first@user.com", "wrong").await.expect_status(429);
-    assert_eq!(refused.header("retry-after"), "4");
+    // Four seconds, of which this test can have used one.
+    assert!(["3", "4"].contains(&&*refused.header("retry-after")), "{refused:?}");
 }
 
 #[tokio::test]
@@ -78,6 +94,12 @@ async fn parallel_guesses_are_counted_before_the_passwords_are_checked() {
     let server = limiting().await;
     let other = on(server.database.clone()).await;
     server.register("first@user.com", PASSWORD).await.expect_status(201);
+    // After a few guesses in a row, a delay is longer than all requests together.
+    assert_eq!(server.guess("192.0.2.1", "first@user.com").await, 6);
+    let long = "update attempt set count = count + 8, blocked_until = 0 where blocked_until > 0";
+    assert!(server.database.execute(long).await > 0);
+    server.advance(Duration::from_millis(2100)).await;
+    other.wait_until_ready().await;
     let mut tasks = JoinSet::new();
     for turn in 0..40 {
         let server = if turn % 2 == 0 { &server } else { &other };
@@ -87,7 +109,7 @@ async fn parallel_guesses_are_counted_before_the_passwords_are_checked() {
     }
     let answers = tasks.join_all().await;
     let looked_at = answers.iter().filter(|answer| answer.status == 400).count();
-    assert!(looked_at <= 6, "{looked_at} guesses were checked");
+    assert!(looked_at <= 1, "{looked_at} guesses were checked");
     assert!(answers.iter().all(|answer| [400, 429, 503].contains(&answer.status)));
 }
 
@@ -159,6 +181,7 @@ async fn attempts_to_give_the_password_again_are_limited() {
     for _ in 0..6 {
         fresh("wrong").await.expect_refusal(400, "LOGIN_BAD_CREDENTIALS");
     }
+    server.prolong_delays().await;
     fresh(PASSWORD).await.expect_refusal(429, "TOO_MANY_ATTEMPTS");
     server.login("first@user.com", PASSWORD).await.expect_status(429);
     server.me(&person.access).await.expect_status(200);
@@ -190,6 +213,9 @@ async fn a_forwarded_header_from_the_caller_does_not_evade_limits() {
         let from = format!("192.0.2.{turn}");
         let answer = server.login_from(&from, "first@user.com", "wrong").await;
         looked_at += usize::from(answer.status == 400);
+        if turn == 5 {
+            server.prolong_delays().await;
+        }
     }
     assert_eq!(looked_at, 6);
     let log = server.log_so_far().await;
