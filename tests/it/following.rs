@@ -271,7 +271,8 @@ async fn a_service_that_fetches_on_demand_asks_once_for_all_requests_and_never_a
     let server = &scene.server;
     let (person, other) = (server.person("a").await, server.person("b").await);
     let settings = scene.settings().secret(SECRET.as_bytes()).pull();
-    let service = Service::start(settings.max_age(Duration::from_secs(2))).await;
+    // What was fetched must not become old between two lines of this test.
+    let service = Service::start(settings.max_age(Duration::from_secs(6))).await;
     service.guard.prepare().await;
     service.judge(&person.access).unwrap();
     service.becomes(FeedState::Stale).await;

@@ -71,7 +71,7 @@ async fn requests_do_not_wait_for_a_mail_server_that_is_away() {
 
 #[tokio::test]
 async fn requests_do_not_wait_for_a_slow_mail_server_and_refused_mails_are_retried() {
-    let mails = MailServer::start(&["--delay=2", "--refuse=3"]);
+    let mails = MailServer::start(&["--hold", "--refuse=3"]);
     let server = setup(mails.port).start().await;
     for turn in 0..5 {
         server.register(&format!("user{turn}@user.com"), PASSWORD).await.expect_status(201);
@@ -79,6 +79,7 @@ async fn requests_do_not_wait_for_a_slow_mail_server_and_refused_mails_are_retri
         server.post("/auth/forgot-password").json(&asked).send().await.expect_status(202);
     }
     assert!(mails.letters().is_empty(), "no mail was delivered yet");
+    mails.go_on();
     for turn in 0..5 {
         mails.letter(&format!("user{turn}@user.com")).await;
     }

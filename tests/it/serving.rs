@@ -4,7 +4,9 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use crate::support::{PASSWORD, Server};
+use sea_orm::{ConnectionTrait, TransactionTrait};
+
+use crate::support::{PASSWORD, Server, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn request_heads_are_limited_in_size_and_number() {
@@ -129,17 +131,22 @@ async fn only_listed_origins_may_call() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_waits_only_for_requests_in_progress() {
-    let mut server = Server::setup().set("BCRYPT_COST", 12).start().await;
-    server.register("first@user.com", PASSWORD).await.expect_status(201);
+    let mut server = Server::setup().set("METRICS_LISTEN", "127.0.0.1:0").start().await;
+    let person = server.person("first").await;
     let _idle: Vec<_> = (0..50).map(|_| TcpStream::connect(server.address).unwrap()).collect();
     let mut half = TcpStream::connect(server.address).unwrap();
     half.write_all(b"GET /health/live HTTP/1.1\r\nHo").unwrap();
-    let form = [("username", "first@user.com"), ("password", PASSWORD)];
-    let in_flight = tokio::spawn(server.post("/auth/jwt/login").form(&form).send());
-    // Waits until the server processes the request. Nothing reports this.
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    // The sign-out waits for those who write.
+    let connection = server.database.connect().await;
+    let held = connection.begin().await.unwrap();
+    held.execute_unprepared("update session set cuts = cuts + 1").await.unwrap();
+    let in_flight = tokio::spawn(server.post("/auth/jwt/logout").bearer(&person.access).send());
+    let is_in_flight = async || server.metric("http_server_active_requests").await > 0.0;
+    eventually("the server processes the request", is_in_flight).await;
     server.terminate();
-    in_flight.await.unwrap().expect_status(200);
+    server.log.wait_for("stopping").await;
+    held.rollback().await.unwrap();
+    in_flight.await.unwrap().expect_status(204);
     let ended = tokio::time::timeout(Duration::from_secs(20), server.ended()).await;
     assert!(ended.expect("the server waited for another connection").success());
     assert!(TcpStream::connect(server.address).is_err());

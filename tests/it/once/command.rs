@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 
 use super::{run, text};
-use crate::support::{SECRET, Server, command};
+use crate::support::{SECRET, Server, command, free_port};
 
 fn tessera(folder: &Path, arguments: &[&str]) -> Output {
     run(command(folder).args(arguments))
@@ -66,8 +66,9 @@ async fn an_operator_can_promote_a_user_whose_token_stays_valid() {
 
 #[tokio::test]
 async fn the_exit_status_of_health_shows_whether_a_server_can_answer() {
-    let server = Server::start().await;
-    let port = server.address.port().to_string();
+    // Nothing else listens there after the server has ended.
+    let port = free_port().to_string();
+    let server = Server::setup().set("PORT", &port).start().await;
     let ready = tessera(server.folder(), &["health", "--port", &port]);
     assert!(ready.status.success(), "{}", text(&ready.stderr));
     let folder = server.folder().to_owned();
