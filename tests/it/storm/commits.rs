@@ -22,7 +22,10 @@ async fn a_reader_of_revocations_sees_every_number_in_the_order_of_the_commits()
     let reader = tokio::spawn(read(one.database.connect().await, Arc::clone(&is_over)));
     let sign_outs = tokens.iter().enumerate().map(|(turn, token)| {
         let server = if turn % 2 == 0 { &one } else { &two };
-        async move { server.logout(token).await.expect_status(204) }
+        async move {
+            let logout = |server: &Server| server.post("/auth/jwt/logout").bearer(token);
+            server.beside_others(logout).await.expect_status(204)
+        }
     });
     futures_util::future::join_all(sign_outs).await;
     is_over.store(true, Ordering::SeqCst);

@@ -53,11 +53,7 @@ async fn kill_9_loses_nothing_that_was_acknowledged() {
         }
         let is_loaded = || acknowledged.lock().unwrap().registered.len() > 48;
         eventually("enough requests were acknowledged", async || is_loaded()).await;
-        let killed = std::process::Command::new("kill")
-            .args(["-9", &server.process().to_string()])
-            .status()
-            .unwrap();
-        assert!(killed.success());
+        server.kill_at_once();
         while workers.join_next().await.is_some() {}
         let server = Arc::into_inner(server).expect("no other reference to the server");
         let restarted =
