@@ -47,7 +47,7 @@ class Application(http.server.BaseHTTPRequestHandler):
 
 def link_to(address, kind, number=1):
     """Returns the link in the first mail of a kind to an address, or in a later one."""
-    for _ in range(300):
+    for _ in range(2400):
         files = sorted(pathlib.Path(outbox).glob(f"{kind}-*.eml"))
         mails = [email.message_from_bytes(file.read_bytes()) for file in files]
         mails = [mail for mail in mails if mail["To"] == address]

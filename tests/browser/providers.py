@@ -56,7 +56,7 @@ def at_provider(page, person):
 
 def link_to(address, kind_of_mail):
     """Returns the link in the first mail of a kind to an address."""
-    for _ in range(300):
+    for _ in range(2400):
         for file in sorted(pathlib.Path(outbox).glob(f"{kind_of_mail}-*.eml")):
             mail = email.message_from_bytes(file.read_bytes())
             if mail["To"] == address:

@@ -22,12 +22,12 @@ with sync_playwright() as playwright:
     page.get_by_role("button", name="Sign in").click()
     accept = page.get_by_role("button", name="Allow")
     signed_in = page.locator("#signed-in")
-    expect(accept.or_(signed_in)).to_be_visible(timeout=20_000)
+    expect(accept.or_(signed_in)).to_be_visible()
     asked = accept.is_visible()
     if asked:
         accept.click()
     try:
-        expect(signed_in).to_be_visible(timeout=20_000)
+        expect(signed_in).to_be_visible()
     except AssertionError:
         sys.exit(f"{page.url}: {page.content()} {faults}")
     print("asked" if asked else "not asked")

@@ -15,14 +15,14 @@ UP, TAB, CTRL_C, CTRL_D = "\x1b[A", "\t", "\x03", "\x04"
 
 
 def start():
-    shell = pexpect.spawn(tessera, ["shell"], env=environment, encoding="utf-8", timeout=30, dimensions=(40, 200))
+    shell = pexpect.spawn(tessera, ["shell"], env=environment, encoding="utf-8", timeout=120, dimensions=(40, 200))
     shell.expect("tessera> ")
     return shell
 
 
 def answer(shell, typed):
     shell.send(typed)
-    shell.expect("\r\n", timeout=30)
+    shell.expect("\r\n", timeout=120)
     shell.expect("tessera> ")
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shell.before)
 

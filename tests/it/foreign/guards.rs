@@ -2,10 +2,11 @@
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::node_folder;
+use super::node_program;
 use crate::once::{block, project, tool};
 use crate::support::{Forgery, SECRET, Server, claims_of, eventually, free_port, kid_of};
 
@@ -27,7 +28,9 @@ impl Service {
     pub(super) async fn start(command: &mut Command, port: u16) -> Self {
         let child = command.stdout(Stdio::null()).stdin(Stdio::null()).spawn().unwrap();
         let url = format!("http://127.0.0.1:{port}");
-        let mut service = Self { child, url, client: reqwest::Client::new() };
+        // Frameworks close connections that were idle for five seconds, also while a request is on its way.
+        let client = reqwest::Client::builder().pool_idle_timeout(Duration::from_secs(2));
+        let mut service = Self { child, url, client: client.build().unwrap() };
         eventually(&format!("{command:?} answers"), async || {
             if let Some(status) = service.child.try_wait().unwrap() {
                 panic!("{command:?} ended: {status}");
@@ -214,10 +217,10 @@ async fn the_fastapi_service_of_the_guide_accepts_only_valid_tokens() {
 async fn the_express_service_of_the_guide_accepts_only_valid_tokens() {
     let server = Server::start().await;
     let code = block("docs/guide/verifying.md", "express");
-    std::fs::write(node_folder().join("service.mjs"), code).unwrap();
+    let program = node_program(&code);
     let port = free_port();
     let mut command = Command::new("node");
-    command.arg("service.mjs").current_dir(node_folder());
+    command.arg(program.path());
     command.env("APP_SECRET", SECRET).env("PORT", port.to_string());
     guards_as_the_guide_says(&Service::start(&mut command, port).await, &server).await;
 }

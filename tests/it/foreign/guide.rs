@@ -202,7 +202,7 @@ fn choose_password(folder: &Path, lines: &str) {
     let asked = type_in(folder, ask);
     let (_, rest) = asked.split_once("x-code-binding: ").unwrap_or_else(|| panic!("{asked}"));
     let binding: String = rest.chars().take_while(char::is_ascii_alphanumeric).collect();
-    let code = (0..200).find_map(|_| {
+    let code = (0..2000).find_map(|_| {
         // A server looks the request up and writes the mail within a few seconds, and this test is not asynchronous.
         std::thread::sleep(Duration::from_millis(50));
         code_in(folder)

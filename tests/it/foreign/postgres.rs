@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use super::{free_port, is_root};
 use crate::once::start::refused;
 use crate::once::{block, run, text, tool};
-use crate::support::{Answer, Kind, PASSWORD, SECRET, Server, TestDatabase, eventually};
+use crate::support::{Answer, Kind, PASSWORD, PATIENCE, SECRET, Server, TestDatabase, eventually};
 
 /// A PostgreSQL server in a folder of its own.
 struct Postgres {
@@ -88,6 +88,7 @@ impl Postgres {
         let done = command
             .args(arguments)
             .current_dir(self.path())
+            .env("PGCTLTIMEOUT", PATIENCE.as_secs().to_string())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .status();

@@ -5,9 +5,9 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::relying_parties::App;
-use super::{free_port, node_folder};
+use super::{free_port, node_folder, node_program};
 use crate::federation::{self, guide};
-use crate::once::{block, project, run, text, tool};
+use crate::once::{block, project, read, run, text, tool};
 use crate::support::{PASSWORD, Server};
 use crate::terminal::{json_of, out, tessera};
 
@@ -50,7 +50,6 @@ fn walk(server: &Server, kind: &str) {
 
 /// Starts oidc-provider for a server that will be at a port.
 async fn oidc_provider(provider: u16, port: u16, file: &std::path::Path) -> App {
-    std::fs::copy(project().join("tests/relying_parties/oidc_provider.mjs"), file).unwrap();
     let mut command = Command::new("node");
     let url = url(port);
     command.arg(file).args([&provider.to_string(), "tessera", SECRET, &url, "corp"]);
@@ -60,8 +59,7 @@ async fn oidc_provider(provider: u16, port: u16, file: &std::path::Path) -> App 
 #[tokio::test(flavor = "multi_thread")]
 async fn people_sign_in_with_oidc_provider_in_a_browser() {
     let (provider, port) = (free_port(), free_port());
-    // A module finds its packages from the folder that it is in.
-    let file = tempfile::Builder::new().suffix(".mjs").tempfile_in(node_folder()).unwrap();
+    let file = node_program(&read("tests/relying_parties/oidc_provider.mjs"));
     let _app = oidc_provider(provider, port, file.path()).await;
     let server = server(port, provider, &json!({ "logout": "upstream" })).await;
     let checked = federation::tessera(&server, &["upstream", "check", "corp"]);

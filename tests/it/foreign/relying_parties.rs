@@ -5,8 +5,8 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
-use super::{free_port, is_root, node_folder};
-use crate::once::{block, project, run, text, tool};
+use super::{free_port, is_root, node_folder, node_program};
+use crate::once::{block, project, read, run, text, tool};
 use crate::support::{PASSWORD, Server, command, eventually};
 use crate::terminal::{json_of, out, tessera};
 
@@ -74,9 +74,7 @@ async fn an_application_with_openid_client_signs_people_in_and_refreshes_and_rev
     let secret =
         register(&server, "shop", &redirect, &["--scope", "openid,email,profile,offline_access"]);
     let mut command = Command::new("node");
-    // A module finds its packages from the folder that it is in.
-    let file = tempfile::Builder::new().suffix(".mjs").tempfile_in(node_folder()).unwrap();
-    std::fs::copy(project().join("tests/relying_parties/openid_client.mjs"), file.path()).unwrap();
+    let file = node_program(&read("tests/relying_parties/openid_client.mjs"));
     command.arg(file.path()).args([&issuer(&server), "shop", &secret, &port.to_string()]);
     let _app = App::start(command, port).await;
     let (asked, seen) = sign_in(port, "/sign-in");

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
-use super::node_folder;
+use super::node_program;
 use crate::once::{block, project, read, run, text, tool};
 use crate::provider::Client;
 use crate::support::{Browser, Forgery, PASSWORD, SECRET, Server, claims_of};
@@ -43,9 +43,9 @@ fn verify_with_libraries(token: &str, leeway: Option<u64>) -> BTreeMap<String, S
     let arguments = [token.to_owned(), SECRET.to_owned()];
     let arguments = || arguments.iter().cloned().chain(leeway.map(|leeway| leeway.to_string()));
     let scripts = project().join("tests/tools");
-    std::fs::copy(scripts.join("libraries.mjs"), node_folder().join("libraries.mjs")).unwrap();
+    let libraries = node_program(&read("tests/tools/libraries.mjs"));
     let mut node = Command::new("node");
-    node.current_dir(node_folder()).arg("libraries.mjs").args(arguments());
+    node.arg(libraries.path()).args(arguments());
     let mut python = Command::new(tool("python"));
     python.arg(scripts.join("libraries.py")).args(arguments());
     let mut judged = BTreeMap::new();
@@ -169,8 +169,7 @@ claims.validate()
 print(claims['sub'])
 ";
     let pyjwt = block("docs/guide/verifying.md", "jwks");
-    std::fs::copy(project().join("tests/tools/verify.mjs"), node_folder().join("verify.mjs"))
-        .unwrap();
+    let program = node_program(&read("tests/tools/verify.mjs"));
     for algorithm in ["HS256", "RS256", "ES256", "EdDSA"] {
         let server = Server::setup().set("JWT_ALGORITHM", algorithm).start().await;
         let person = server.person("first").await;
@@ -178,7 +177,7 @@ print(claims['sub'])
         let key = if algorithm == "HS256" { SECRET } else { jwks.as_str() };
         let jose = |token: &str, key: &str| {
             let mut node = Command::new("node");
-            node.current_dir(node_folder()).args(["verify.mjs", token, algorithm, key]);
+            node.arg(program.path()).args([token, algorithm, key]);
             run(&mut node)
         };
         let accepted = jose(&person.access, key);
@@ -243,12 +242,11 @@ print(bcrypt_sha256.using(rounds=5).hash('made elsewhere'))
 
 /// The results of each library for a token, by name.
 fn judged(token: &str, algorithm: &str, keys: &[&str]) -> Vec<(String, String)> {
-    let program = node_folder().join("verifiers.mjs");
-    std::fs::copy(project().join("tests/tools/verifiers.mjs"), &program).unwrap();
+    let program = node_program(&read("tests/tools/verifiers.mjs"));
     let mut python = Command::new(tool("python"));
     python.arg(project().join("tests/tools/verifiers.py"));
     let mut node = Command::new("node");
-    node.arg(program);
+    node.arg(program.path());
     let mut results = Vec::new();
     for command in [&mut python, &mut node] {
         let output = run(command.args([token, algorithm]).args(keys));
