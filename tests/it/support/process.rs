@@ -18,6 +18,7 @@ pub(crate) fn freeze(process: u32) {
     let end = Instant::now() + Duration::from_secs(60);
     while !is_frozen(process) {
         assert!(Instant::now() < end, "process {process} runs on");
+        // It runs on for as long as its threads wait for a processor.
         std::thread::sleep(Duration::from_millis(1));
     }
 }
