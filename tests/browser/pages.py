@@ -9,18 +9,17 @@ axe-core checks every page, and the HTML of every page is written to the folder.
 """
 
 import email
-import http.server
 import json
 import os
 import pathlib
 import re
 import subprocess
 import sys
-import threading
 import time
 import urllib.parse
 import urllib.request
 
+from applications import Applications
 from chromium import launch
 from playwright.sync_api import expect, sync_playwright
 
@@ -28,21 +27,7 @@ url, outbox, axe, html, superuser = sys.argv[1:6]
 screenshots = sys.argv[6] if len(sys.argv) > 6 else None
 axe = pathlib.Path(axe).read_text()
 password, changed = "correct horse battery", "battery staple correct"
-app_url = os.environ["APP_URL"]
 looked_at = 0
-
-
-class Application(http.server.BaseHTTPRequestHandler):
-    """The application that signs people in: it says that they have arrived."""
-
-    def do_GET(self):
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html")
-        self.end_headers()
-        self.wfile.write(b"<!doctype html><title>app</title><link rel=icon href=data:,><p>arrived</p>")
-
-    def log_message(self, *_):
-        pass
 
 
 def link_to(address, kind, number=1):
@@ -266,13 +251,6 @@ def german(browser):
     look(page, "admin-events-german")
     page.goto(url + "/admin")
     look(page, "admin-german")
-    page.goto(to_application())
-    expect(page.get_by_role("button", name="Erlauben")).to_be_visible()
-    look(page, "application-consent-german")
-    page.goto(to_application(redirect_uri=app_url + "/other"))
-    look(page, "application-refused-german")
-    page.goto(url + "/account/apps")
-    look(page, "account-apps-german")
 
 
 def hijacked(browser, scripts):
@@ -304,75 +282,6 @@ def hijacked(browser, scripts):
     page.get_by_label("New password").fill(password)
     page.get_by_role("button", name="Set password").click()
     expect(page.get_by_text("Your new password is set")).to_be_visible()
-
-
-def to_application(**changes):
-    """Returns the URL of a request of the application `app`."""
-    parameters = {
-        "client_id": "app", "redirect_uri": app_url + "/callback", "response_type": "code",
-        "scope": "openid email groups offline_access", "state": "s", "nonce": "n", "prompt": "consent",
-        "code_challenge": "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM", "code_challenge_method": "S256",
-    }
-    return f"{url}/oauth2/authorize?" + urllib.parse.urlencode(parameters | changes)
-
-
-def application(browser, scripts):
-    """A user signs in to an application with the keyboard alone, consents, and takes the consent back."""
-    address = f"shopper{int(scripts)}@user.com"
-    register(address)
-    context = browser.new_context(java_script_enabled=scripts)
-    page = context.new_page()
-    faults = []
-    page.on("console", lambda message: message.type == "error" and faults.append(message.text))
-
-    def seen(name):
-        if scripts:
-            look(page, name)
-
-    def press(button):
-        """Moves the focus to a button with the Tab key, and presses it."""
-        wanted = page.get_by_role("button", name=button)
-        page.locator("body").press("Tab")
-        for _ in range(30):
-            if wanted.evaluate("element => element === document.activeElement"):
-                return page.keyboard.press("Enter")
-            page.keyboard.press("Tab")
-        raise AssertionError(f"the Tab key does not reach {button}")
-
-    page.goto(to_application())
-    seen("application-login")
-    page.get_by_label("E-mail address").fill(address)
-    page.get_by_label("Password").fill(password)
-    page.keyboard.press("Enter")
-    expect(page.get_by_role("button", name="Allow")).to_be_visible()
-    seen("application-consent")
-    press("Deny")
-    page.wait_for_url(app_url + "/callback?*")
-    assert "error=access_denied" in page.url, page.url
-    page.goto(to_application())
-    press("Allow")
-    page.wait_for_url(app_url + "/callback?*")
-    assert "code=" in page.url, page.url
-    page.goto(url + "/account/apps")
-    expect(page.get_by_role("heading", name="The app")).to_be_visible()
-    seen("account-apps")
-    press("End the access of The app")
-    expect(page.get_by_role("status")).to_be_visible()
-    assert page.get_by_role("heading", name="The app").count() == 0
-    assert not faults, f"errors in the console: {faults}"
-    page.goto(to_application(redirect_uri=app_url + "/callback/"))
-    # A development server shows everybody what only administrators see on another.
-    expect(page.get_by_text("tessera client update")).to_be_visible()
-    seen("application-refused")
-    page = browser.new_context(java_script_enabled=scripts).new_page()
-    sign_in(page, superuser, password)
-    page.goto(url + "/admin/apps")
-    expect(page.get_by_text("The app").first).to_be_visible()
-    seen("admin-apps")
-    page.get_by_role("link", name="The app").first.click()
-    expect(page.get_by_role("heading", name="The app")).to_be_visible()
-    expect(page.get_by_text("redirect_uri.not_registered").first).to_be_visible()
-    seen("admin-app")
 
 
 def times(page, scripts):
@@ -596,8 +505,7 @@ def life(browser, scripts):
     assert not faults, f"errors in the console: {faults}"
 
 
-served = http.server.ThreadingHTTPServer(("127.0.0.1", urllib.parse.urlsplit(app_url).port), Application)
-threading.Thread(target=served.serve_forever, daemon=True).start()
+applications = Applications(url, look, register, sign_in, (superuser, password))
 with sync_playwright() as playwright:
     browser = launch(playwright)
     for scripts in [False, True]:
@@ -605,7 +513,8 @@ with sync_playwright() as playwright:
         hijacked(browser, scripts)
         administration(browser, scripts)
         confirmed(browser, scripts)
-        application(browser, scripts)
+        applications.life(browser, scripts)
     german(browser)
+    applications.german(browser)
     browser.close()
 print(f"{looked_at} pages were checked")

@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use serde_json::json;
+
 use super::node_folder;
 use crate::once::{project, run, text, tool};
 use crate::support::{PASSWORD, Server};
@@ -10,7 +12,7 @@ use crate::support::{PASSWORD, Server};
 async fn swagger_ui_can_authorize_with_a_password_an_access_token_and_an_api_token() {
     let server = Server::start().await;
     let person = server.person("first").await;
-    let token = server.api_token(&person.access, &serde_json::json!({})).await;
+    let token = server.api_token(&person.access, &json!({})).await;
     let output = run(Command::new(tool("python"))
         .arg(project().join("tests/browser/swagger.py"))
         .args([&server.url("/docs"), "first@user.com", PASSWORD, &person.access, &token]));
@@ -27,6 +29,10 @@ async fn the_pages_work_in_a_browser_with_and_without_scripts() {
     let redirect = format!("{app}/callback");
     let client = crate::provider::Client { redirect: &redirect, ..Default::default() };
     client.insert(&server.database).await;
+    for (id, settings) in [("staff", json!({ "only": ["staff"] })), ("proved", json!({ "verified_email": true }))] {
+        let client = crate::provider::Client { id, redirect: &redirect, settings, ..Default::default() };
+        client.insert(&server.database).await;
+    }
     // Another server on the same database, on which a password is fresh for one second.
     let stale = Server::setup().set("FRESH_TOKEN_EXPIRES", 1).on(server.database.clone());
     let stale = stale.start().await;

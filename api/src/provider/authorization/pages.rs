@@ -226,7 +226,7 @@ fn reply(frame: &Frame, draft: &Draft, reply: &Reply<'_>) -> Response {
     if draft.mode == Mode::FormPost {
         let mut frame = frame.clone();
         frame.lead_to(flow::target_of(uri));
-        let values = context! { action => uri, fields => pairs, sends_itself => true };
+        let values = context! { action => uri, fields => pairs };
         return frame.page(StatusCode::OK, "form_post.html", values);
     }
     let mut location = uri.to_owned();
@@ -344,6 +344,7 @@ fn not_for_user_page(
             _ => "app-not-allowed",
         }),
         unverified => refusal.name == "user.not_verified",
+        mails => request.app.mail.sends(),
         sealed => sealed_of(place),
         reference => noted(request, Some(draft), refusal),
         again => format!("login?again=1&next={}", in_query(&format!("/{place}"))),
