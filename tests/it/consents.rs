@@ -9,7 +9,8 @@ use crate::provider::{
 use crate::support::{Browser, PASSWORD, Server, eventually};
 use crate::terminal::{fault, json_of, out, tessera};
 
-async fn resource(server: &Server, uri: &str) {
+/// Registers an API.
+pub(crate) async fn resource(server: &Server, uri: &str) {
     let id = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_URL, uri.as_bytes());
     let made = tessera(server, &["resource", "create", uri]);
     assert!(made.status.success(), "{id} {}", fault(&made));

@@ -4,8 +4,13 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
 
+use crate::consents::resource;
 use crate::provider::{basic, code, exchange, request, sealed, server, userinfo, with_code};
 use crate::support::{Browser, Forgery, PASSWORD, Server, claims_of, eventually, header_of};
+use crate::terminal::tessera;
+
+/// The APIs that an application can ask for.
+const APIS: [&str; 2] = ["https://a.example.com", "https://b.example.com"];
 
 /// The kinds of tokens and secrets, by name.
 async fn kinds(server: &Server) -> Vec<(&'static str, String)> {
@@ -103,6 +108,40 @@ async fn a_token_opens_only_the_doors_of_its_kind() {
         // The refresh above has spent the refresh token of the grant, and the leeway still knows it.
         assert!(asked.json["active"] != true || is_own, "{kind}: {}", asked.body);
     }
+}
+
+/// The application can ask for both APIs, but the user permitted one of them.
+#[tokio::test]
+async fn a_token_for_one_api_opens_neither_another_api_nor_the_profile() {
+    let server = server().await;
+    for uri in APIS {
+        resource(&server, uri).await;
+    }
+    let both = APIS.join(",");
+    let allowed = ["client", "update", "app", "--resource", &both, "--scope", "openid,email"];
+    assert!(tessera(&server, &allowed).status.success());
+    let mut browser = Browser::of(&server);
+    browser.sign_in("ada@user.com", PASSWORD).await;
+    let asked = [("resource", APIS[0])];
+    let known = async || browser.open(&request(&asked)).await.status == 200;
+    eventually("the server knows the resources", known).await;
+    let permitted = code(&mut browser, &asked).await;
+    let other = ("resource", APIS[1]);
+    let wide = [&with_code(&permitted)[..], &[other]].concat();
+    exchange(&server, "app", &wide).await.expect_refusal(400, "invalid_target");
+    let tokens = exchange(&server, "app", &with_code(&permitted)).await.expect_status(200);
+    let access = tokens.text("access_token");
+    assert_eq!(claims_of(&access)["aud"], APIS[0]);
+    let refresh = tokens.text("refresh_token");
+    let wide = [("grant_type", "refresh_token"), ("refresh_token", refresh.as_str()), other];
+    exchange(&server, "app", &wide).await.expect_refusal(400, "invalid_target");
+    // The key is known, because a token for the issuer is accepted.
+    let own = code(&mut browser, &[]).await;
+    let own = exchange(&server, "app", &with_code(&own)).await.expect_status(200);
+    let own = own.text("access_token");
+    eventually("the key is known", async || userinfo(&server, &own).await.status == 200).await;
+    userinfo(&server, &access).await.expect_status(401);
+    server.me(&access).await.expect_status(401);
 }
 
 #[tokio::test]

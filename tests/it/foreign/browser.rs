@@ -29,8 +29,11 @@ async fn the_pages_work_in_a_browser_with_and_without_scripts() {
     let redirect = format!("{app}/callback");
     let client = crate::provider::Client { redirect: &redirect, ..Default::default() };
     client.insert(&server.database).await;
-    for (id, settings) in [("staff", json!({ "only": ["staff"] })), ("proved", json!({ "verified_email": true }))] {
-        let client = crate::provider::Client { id, redirect: &redirect, settings, ..Default::default() };
+    for (id, settings) in
+        [("staff", json!({ "only": ["staff"] })), ("proved", json!({ "verified_email": true }))]
+    {
+        let client =
+            crate::provider::Client { id, redirect: &redirect, settings, ..Default::default() };
         client.insert(&server.database).await;
     }
     // Another server on the same database, on which a password is fresh for one second.

@@ -1,6 +1,7 @@
 //! Tests that do not depend on `TEST_DATABASE`. `scripts/test` runs them once.
 
 mod appearance;
+mod attacks;
 pub(crate) mod away;
 mod blocks;
 mod command;
