@@ -1,7 +1,7 @@
 """Applications sign people in in a browser, with and without scripts: by the keyboard alone they consent, deny, get the
 answer in a form, and see why they cannot use an application.
 
-The clients are `app`, `staff`, which requires a scope that nobody has, and `proved`, which requires a verified address.
+The clients are `app`, `ledger`, which requires a scope that nobody has, and `archive`, which requires a verified address.
 All lead to APP_URL.
 """
 
@@ -138,8 +138,8 @@ class Applications:
     def not_for_user(self, page, address, scripts):
         """A user cannot use an application, sees why, and goes back to it or uses another account."""
         for client, name, why in [
-            ("staff", "application-not-allowed", "not allowed to use this application"),
-            ("proved", "application-not-verified", "requires a verified e-mail address"),
+            ("ledger", "application-not-allowed", "not allowed to use this application"),
+            ("archive", "application-not-verified", "requires a verified e-mail address"),
         ]:
             page.goto(self.request(client_id=client))
             expect(page.get_by_role("heading", name=f"You cannot use The {client}")).to_be_visible()
@@ -149,10 +149,10 @@ class Applications:
             press(page, "button", f"Back to The {client}")
             page.wait_for_url(APP_URL + "/callback?*")
             assert "error=access_denied" in page.url and "code=" not in page.url, page.url
-        page.goto(self.request(client_id="proved"))
+        page.goto(self.request(client_id="archive"))
         press(page, "link", "Send the verification e-mail again")
         expect(page.get_by_role("button", name="Send e-mail")).to_be_visible()
-        page.goto(self.request(client_id="staff"))
+        page.goto(self.request(client_id="ledger"))
         press(page, "link", "Use another account")
         expect(page.get_by_role("button", name="Sign in")).to_be_visible()
         # The other account leads to the same application.
@@ -161,7 +161,7 @@ class Applications:
         page.get_by_label("E-mail address").fill(address)
         page.get_by_label("Password").fill(self.superuser[1])
         page.keyboard.press("Enter")
-        expect(page.get_by_role("heading", name="You cannot use The staff")).to_be_visible()
+        expect(page.get_by_role("heading", name="You cannot use The ledger")).to_be_visible()
 
     def administration(self, browser, scripts):
         """A superuser sees the applications, and what was refused."""
@@ -193,7 +193,7 @@ class Applications:
         expect(page.get_by_role("heading", name="Weiter zur Anwendung")).to_be_visible()
         self.look(page, "application-form-german")
         for client, name in [
-            ("staff", "application-not-allowed-german"), ("proved", "application-not-verified-german"),
+            ("ledger", "application-not-allowed-german"), ("archive", "application-not-verified-german"),
         ]:
             page.goto(self.request(client_id=client))
             expect(page.get_by_role("heading", name=f"Sie können The {client} nicht nutzen")).to_be_visible()

@@ -30,7 +30,7 @@ async fn the_pages_work_in_a_browser_with_and_without_scripts() {
     let client = crate::provider::Client { redirect: &redirect, ..Default::default() };
     client.insert(&server.database).await;
     for (id, settings) in
-        [("staff", json!({ "only": ["staff"] })), ("proved", json!({ "verified_email": true }))]
+        [("ledger", json!({ "only": ["staff"] })), ("archive", json!({ "verified_email": true }))]
     {
         let client =
             crate::provider::Client { id, redirect: &redirect, settings, ..Default::default() };
