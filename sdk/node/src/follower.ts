@@ -39,6 +39,8 @@ export class Follower {
   private lastSaid = "";
   private exchangedAt: Moment | undefined;
   private isExchanging = false;
+  /** The time for which the server does not want to be asked. */
+  private pause = 0;
   private isReadingKeys = false;
 
   constructor(private readonly context: Context) {}
@@ -63,6 +65,8 @@ export class Follower {
       let wait = 0;
       try {
         await this.follow(feed);
+        // A stream that lasted has set this to zero.
+        this.failures += 1;
       } catch (error) {
         wait = error instanceof AnswerError ? (error.retryAfter ?? 0) * 1000 : 0;
         this.failed(error);
@@ -132,7 +136,9 @@ export class Follower {
         this.exchangedAt = sent;
       }
       if (feed.receive(event, moment)) keys.hurry();
-      [isFirst, this.failures, this.lastSaid] = [false, 0, ""];
+      // A connection that brings one event and ends is a failure too.
+      if (!isFirst) this.failures = 0;
+      [isFirst, this.lastSaid] = [false, ""];
       if (since(moment, dropped) > 60_000) {
         feed.dropExpired();
         dropped = moment;
@@ -147,7 +153,7 @@ export class Follower {
     const moment = clock();
     if (keys.isDue(moment) && !this.isReadingKeys) void this.readKeys(moment);
     if (feed === undefined || feed.cursor === undefined || this.isExchanging) return;
-    const wait = feed.state(moment) === "fresh" ? TIMES.exchangeEvery : TIMES.exchangeStale;
+    const wait = Math.max(feed.state(moment) === "fresh" ? TIMES.exchangeEvery : TIMES.exchangeStale, this.pause);
     if (this.exchangedAt !== undefined && since(moment, this.exchangedAt) >= wait) void this.exchange(feed, moment);
   }
 
@@ -165,12 +171,13 @@ export class Follower {
 
   private async exchange(feed: Feed, moment: Moment): Promise<void> {
     const { client } = this.context;
-    [this.isExchanging, this.exchangedAt] = [true, moment];
+    [this.isExchanging, this.exchangedAt, this.pause] = [true, moment, 0];
     try {
       const answer = await client.get(PAGE, { timeout: TIMES.timeout, isBackground: true });
       feed.exchanged(moment, parsePage(answer.body).now);
-    } catch {
+    } catch (error) {
       // The feed gets older, and the state tells of it.
+      if (error instanceof AnswerError) this.pause = Math.min((error.retryAfter ?? 0) * 1000, TIMES.longestRetry);
     }
     this.isExchanging = false;
   }

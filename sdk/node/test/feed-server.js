@@ -30,9 +30,16 @@ export class FeedServer {
   saysAfter = true;
   held = false;
   down = false;
+  /** The status and the header `Retry-After` of a server that wants to be asked later, and for which paths. */
+  busy = undefined;
+  busyPaths = ["/auth/revocations/stream"];
+  /** True if the server never goes on from a place, and if a stream ends after its first event. */
+  gone = false;
+  brief = false;
   truncated = false;
   jwksDelay = 0;
   requests = [];
+  times = [];
   streams = new Set();
 
   async start(port = 0) {
@@ -73,6 +80,11 @@ export class FeedServer {
     return this.requests.filter((request) => request === path).length;
   }
 
+  /** When requests for a path arrived, in milliseconds. */
+  timesOf(path) {
+    return this.times.filter((_, index) => this.requests[index] === path);
+  }
+
   cursor(place = this.records.length) {
     return `${this.epoch}.${place}.tag`;
   }
@@ -85,15 +97,19 @@ export class FeedServer {
   answer(request, response) {
     const url = new URL(request.url, "http://x");
     this.requests.push(url.pathname);
+    this.times.push(performance.now());
     if (this.down) return request.socket.destroy();
     const send = (status, body, headers = {}) =>
       response.writeHead(status, { "Content-Length": Buffer.byteLength(body), ...headers }).end(body);
+    if (this.busy !== undefined && this.busyPaths.includes(url.pathname)) {
+      return send(this.busy.status, '{"detail":"SERVICE_BUSY"}', { "Retry-After": this.busy.retryAfter });
+    }
     if (url.pathname === "/.well-known/jwks.json") return setTimeout(() => this.jwks(request, response, send), this.jwksDelay);
     if (request.headers.authorization !== `Bearer ${TOKEN}`) return send(401, '{"detail":"Unauthorized"}');
     if (url.pathname.endsWith("/snapshot")) return this.snapshot(send);
     const after = url.searchParams.get("after");
     const place = after === null ? this.records.length : this.place(after);
-    if (place === undefined) return send(410, '{"detail":"REVOCATION_CURSOR_GONE"}');
+    if (place === undefined || (this.gone && after !== null)) return send(410, '{"detail":"REVOCATION_CURSOR_GONE"}');
     if (url.pathname.endsWith("/stream")) return this.stream(response, place);
     this.page(send, place, Number(url.searchParams.get("limit") ?? 10_000));
   }
@@ -141,6 +157,7 @@ export class FeedServer {
       response.write(`id: ${data.cursor}\ndata: ${JSON.stringify(data)}\n\n`);
     };
     push();
+    if (this.brief) return response.end();
     const timer = setInterval(push, this.heartbeat);
     const stream = { push, destroy: () => response.destroy() };
     this.streams.add(stream);

@@ -38,9 +38,16 @@ class FeedServer:
         self.says_after = True
         self.held = False
         self.down = False
+        #: The status and the header `Retry-After` of a server that wants to be asked later, and for which paths.
+        self.busy: tuple[int, int] | None = None
+        self.busy_paths = ("/auth/revocations/stream",)
+        #: True if the server never goes on from a place, and if a stream ends after its first event.
+        self.gone = False
+        self.brief = False
         self.truncated = False
         self.jwks_delay = 0.0
         self.requests: list[str] = []
+        self.times: list[float] = []
         self.changed = threading.Condition()
         self.generation = 0
         self._server: ThreadingHTTPServer | None = None
@@ -105,6 +112,10 @@ class FeedServer:
     def asked(self, path: str) -> int:
         return sum(1 for request in self.requests if request == path)
 
+    def times_of(self, path: str) -> list[float]:
+        """When requests for a path arrived, in seconds."""
+        return [when for request, when in zip(self.requests, self.times) if request == path]
+
 
 class _Handler(BaseHTTPRequestHandler):
     server_feed: FeedServer
@@ -117,12 +128,16 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         feed, url = self.server_feed, urlsplit(self.path)
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
+        feed.times.append(time.monotonic())
         feed.requests.append(url.path)
         # A cut from now on also ends the answer to this request.
         self.generation = feed.generation
         if feed.down:
             self.close_connection = True
             return
+        if feed.busy is not None and url.path in feed.busy_paths:
+            status, seconds = feed.busy
+            return self._send(status, {"detail": "SERVICE_BUSY"}, {"Retry-After": str(seconds)})
         if url.path == "/.well-known/jwks.json":
             return self._jwks(feed)
         if self.headers.get("Authorization") != f"Bearer {TOKEN}":
@@ -130,7 +145,7 @@ class _Handler(BaseHTTPRequestHandler):
         if url.path == "/auth/revocations/snapshot":
             return self._snapshot(feed)
         place = feed.place(query["after"]) if "after" in query else len(feed.records)
-        if place is None:
+        if place is None or (feed.gone and "after" in query):
             return self._send(410, {"detail": "REVOCATION_CURSOR_GONE"})
         if url.path == "/auth/revocations/stream":
             return self._stream(feed, place)
@@ -187,6 +202,9 @@ class _Handler(BaseHTTPRequestHandler):
                     if not feed.held:
                         new, before, place = feed.records[place:], place, len(feed.records)
                         self._event(feed, before, place, b"".join(new))
+                    if feed.brief:
+                        self.wfile.write(b"0\r\n\r\n")
+                        return
                     feed.changed.wait_for(
                         lambda: len(feed.records) > place or generation != feed.generation, feed.heartbeat
                     )

@@ -48,6 +48,8 @@ class Control:
         self._connection: http.client.HTTPConnection | None = None
         self._pending: _Pending | None = None
         self._exchanged: Moment | None = None
+        #: The time for which the server does not want to be asked, in milliseconds.
+        self._pause = 0.0
 
     def close(self) -> None:
         """Closes the connection. What was asked is asked again."""
@@ -64,6 +66,8 @@ class Control:
                 self._begin()
         except FAULTS as error:
             log.warning("a request to Tessera failed: %s", error)
+            if isinstance(error, AnswerError):
+                self._pause = min(error.retry_after or 0.0, _LONGEST_RETRY) * 1000
             self.close()
 
     def exchanged(self, moment: Moment) -> None:
@@ -76,8 +80,8 @@ class Control:
             self._send(JWKS, moment, self._keys.began(moment))
             return
         wait = EXCHANGE_EVERY if self._feed.state(moment) is State.FRESH else EXCHANGE_STALE
-        if self._exchanged is None or moment.since(self._exchanged) >= wait:
-            self._exchanged = moment
+        if self._exchanged is None or moment.since(self._exchanged) >= max(wait, self._pause):
+            self._exchanged, self._pause = moment, 0.0
             self._send(_PAGE, moment, {})
 
     def _send(self, path: str, moment: Moment, headers: dict[str, str]) -> None:
@@ -152,6 +156,8 @@ class Follower:
                     self._stop.wait(1.0)
                     continue
                 self._follow(self._feed)
+                # A stream that lasted has set this to zero.
+                self._failures += 1
             except AnswerError as error:
                 wait = error.retry_after or 0.0
                 self._failed(error)
@@ -230,7 +236,10 @@ class Follower:
                 control.exchanged(sent)
             if feed.receive(event, moment):
                 self._keys.hurry()
-            is_first, self._failures, self._said = False, 0, ""
+            if not is_first:
+                # A connection that brings one event and ends is a failure too.
+                self._failures = 0
+            is_first, self._said = False, ""
             if moment.since(dropped) > 60_000:
                 feed.drop_expired()
                 dropped = moment
