@@ -13,18 +13,18 @@ use crate::support::{
     Keys, Kind, PASSWORD, Proxy, Relay, SECRET, Server, Setup, TestDatabase, eventually, free_port,
 };
 
-const JWKS: &str = "/.well-known/jwks.json";
-const STREAM: &str = "/auth/revocations/stream";
+pub(crate) const JWKS: &str = "/.well-known/jwks.json";
+pub(crate) const STREAM: &str = "/auth/revocations/stream";
 
 /// A server that services reach through a relay.
-struct Scene {
-    server: Server,
-    relay: Relay,
-    token: String,
+pub(crate) struct Scene {
+    pub(crate) server: Server,
+    pub(crate) relay: Relay,
+    pub(crate) token: String,
 }
 
 impl Scene {
-    async fn start(setup: Setup) -> Self {
+    pub(crate) async fn start(setup: Setup) -> Self {
         let port = free_port();
         let relay = Relay::to(format!("127.0.0.1:{port}")).await;
         let url = format!("http://{}", relay.address());
@@ -35,14 +35,14 @@ impl Scene {
     }
 
     /// The settings of a service that reads the public keys.
-    fn settings(&self) -> Settings {
+    pub(crate) fn settings(&self) -> Settings {
         let issuer = format!("http://{}", self.relay.address());
         let settings = Settings::new(issuer, "tessera").unwrap().feed_token(&*self.token);
         // Warnings are expected here, and do not belong into the output of a test.
         settings.on_warning(|_| {})
     }
 
-    async fn service(&self) -> Service {
+    pub(crate) async fn service(&self) -> Service {
         Service::start(self.settings().secret(SECRET.as_bytes())).await
     }
 
@@ -52,7 +52,7 @@ impl Scene {
         Server::setup().set("PORT", self.server.address.port()).set("PUBLIC_URL", url)
     }
 
-    fn stop(self) -> (Relay, TestDatabase) {
+    pub(crate) fn stop(self) -> (Relay, TestDatabase) {
         (self.relay, self.server.kill())
     }
 }

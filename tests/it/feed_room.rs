@@ -1,5 +1,6 @@
 //! The room for services that follow the revocations: a greedy one starves no other.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::feed::{Reader, Stream};
@@ -33,11 +34,13 @@ async fn stream(server: &Server, token: &str, from: &str) -> Option<Stream> {
     }
 }
 
+/// Checks a refusal. Returns the time after which the service can come again, in seconds.
 #[track_caller]
-fn expect_no_room(refused: Answer) {
+fn expect_no_room(refused: Answer) -> u64 {
     let wait: u64 = refused.header("retry-after").parse().unwrap();
     assert!((1..=10).contains(&wait), "{wait}");
     refused.expect_refusal(503, "SERVICE_BUSY");
+    wait
 }
 
 #[tokio::test]
@@ -81,6 +84,20 @@ async fn the_owner_of_tokens_has_half_of_the_places_and_the_others_find_room() {
         stream(&server, &tokens[0], "203.0.113.1").await.is_some()
     })
     .await;
+}
+
+#[tokio::test]
+async fn services_without_room_come_back_at_different_times() {
+    let server = setup(1).start().await;
+    let root = server.superuser("root").await;
+    let tokens = services(&server, &root, 2).await;
+    let _place = stream(&server, &tokens[0], "192.0.2.1").await.expect("there is room");
+    let other = Reader::of(&server, &tokens[1]);
+    let mut waits = BTreeSet::new();
+    for _ in 0..30 {
+        waits.insert(expect_no_room(other.get("/stream").await));
+    }
+    assert!(waits.len() > 2, "{waits:?}");
 }
 
 #[tokio::test]

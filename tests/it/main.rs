@@ -73,6 +73,7 @@ mod odd_rows;
 mod once;
 mod origins;
 mod outcomes;
+mod pacing;
 mod pages;
 mod provider;
 mod proxies;

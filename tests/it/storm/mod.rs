@@ -11,5 +11,6 @@ mod once;
 mod races;
 mod replicas;
 mod sign_ins;
-mod slow_readers;
+pub(crate) mod slow_readers;
 mod snapshots;
+mod waiters;

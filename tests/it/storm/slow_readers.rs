@@ -23,7 +23,7 @@ async fn asks(server: &Server, token: &str, path: &str) -> TcpStream {
 }
 
 /// Writes revocations of now, which stay in the memory of the server.
-async fn revoke(server: &Server, count: u32) {
+pub(crate) async fn revoke(server: &Server, count: u32) {
     let statement = match server.database.kind() {
         Kind::Postgres => format!(
             "insert into revocation (kind, subject, until, why, at) select 'jti', \

@@ -34,6 +34,8 @@ pub(crate) struct Faults {
     pub(crate) keys: Keys,
     /// `true` if requests wait for a server that is not there, so that each service asks once.
     pub(crate) waits: bool,
+    /// A path whose requests the relay answers itself, and the head of the answer.
+    pub(crate) refused: Option<(&'static str, &'static str)>,
 }
 
 /// A relay. It knows the requests that it passed on.
@@ -46,6 +48,8 @@ struct Shared {
     target: String,
     faults: Mutex<Faults>,
     seen: Mutex<Vec<(String, Instant)>>,
+    /// The paths and times of answers with `Retry-After`, and its value.
+    put_off: Mutex<Vec<(String, Instant, Duration)>>,
 }
 
 impl Relay {
@@ -53,8 +57,8 @@ impl Relay {
     pub(crate) async fn to(target: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let shared = Shared { target, faults: Mutex::default(), seen: Mutex::default() };
-        let shared = Arc::new(shared);
+        let (faults, seen, put_off) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let shared = Arc::new(Shared { target, faults, seen, put_off });
         let kept = Arc::clone(&shared);
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
@@ -79,6 +83,13 @@ impl Relay {
         let seen = self.shared.seen.lock().unwrap();
         seen.iter().filter(|(known, _)| known == path).map(|(_, when)| *when).collect()
     }
+
+    /// The times of the answers to a path that asked to come again later, and after which time.
+    pub(crate) fn put_off(&self, path: &str) -> Vec<(Instant, Duration)> {
+        let put_off = self.shared.put_off.lock().unwrap();
+        let of_path = put_off.iter().filter(|(known, ..)| known == path);
+        of_path.map(|(_, when, wait)| (*when, *wait)).collect()
+    }
 }
 
 type Done = Result<(), Box<dyn std::error::Error + Send + Sync>>;
@@ -94,6 +105,11 @@ impl Shared {
         let target = head.split(' ').nth(1).ok_or("no path")?.to_owned();
         let path = target.split('?').next().unwrap_or_default().to_owned();
         self.seen.lock().unwrap().push((path.clone(), Instant::now()));
+        let refused = self.faults.lock().unwrap().refused;
+        if let Some((_, head)) = refused.filter(|(refused, _)| *refused == path) {
+            let head = format!("HTTP/1.1 {head}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+            return Ok(near.write_all(head.as_bytes()).await?);
+        }
         let keys = self.faults.lock().unwrap().keys;
         match keys {
             _ if !path.ends_with("/jwks.json") => {}
@@ -119,12 +135,21 @@ impl Shared {
         loop {
             let again = request.try_clone().ok_or("the request has a body")?;
             match again.send().await {
-                Ok(answer) => return self.pass_on(answer, near).await,
+                Ok(answer) => {
+                    self.note_put_off(&path, &answer);
+                    return self.pass_on(answer, near).await;
+                }
                 Err(error) if !self.faults.lock().unwrap().waits => return Err(error.into()),
                 // The server starts meanwhile.
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             }
         }
+    }
+
+    fn note_put_off(&self, path: &str, answer: &reqwest::Response) {
+        let Some(seconds) = answer.headers().get("retry-after") else { return };
+        let wait = Duration::from_secs(seconds.to_str().unwrap().parse().unwrap());
+        self.put_off.lock().unwrap().push((path.to_owned(), Instant::now(), wait));
     }
 
     async fn pass_on(&self, mut answer: reqwest::Response, mut near: TcpStream) -> Done {

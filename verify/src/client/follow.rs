@@ -39,8 +39,8 @@ const MAX_SNAPSHOT: u64 = 1 << 30;
 /// The time without an event after which a connection is taken for lost. The server sends one every two seconds.
 const SILENT_FOR: Duration = Duration::from_secs(7);
 
-/// The shortest and the longest time before the next attempt. Attempts are spread evenly between zero and a time that
-/// doubles up to the longest.
+/// The shortest and the longest time before the next attempt. Attempts are spread evenly between the shortest and a time
+/// that doubles up to the longest.
 const SHORTEST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
@@ -140,23 +140,20 @@ impl Feed {
             // A connection that lasted was no failure.
             let lasted = local_time().since(&began) > LONGEST_WAIT;
             failures = if lasted { 0 } else { failures + 1 };
-            match ended {
-                Ended::Gone => {
-                    self.shared.counters.count(RESYNCS, "gone");
-                    self.set_cursor(None);
-                    sleep(spread(SHORTEST_WAIT)).await;
-                }
-                Ended::Later(wait, _) => sleep(wait.min(MAX_RETRY_AFTER)).await,
+            if matches!(ended, Ended::Gone) {
+                self.shared.counters.count(RESYNCS, "gone");
+                self.set_cursor(None);
+            }
+            let wait = match ended {
                 // Each client of a server that stops got another time.
                 Ended::Stops(wait) => {
                     failures = 0;
-                    sleep(SHORTEST_WAIT + wait.min(MAX_RETRY_AFTER)).await;
+                    SHORTEST_WAIT + wait.min(MAX_RETRY_AFTER)
                 }
-                Ended::Lost(_) => {
-                    let longest = SHORTEST_WAIT * 2_u32.saturating_pow(failures);
-                    sleep(SHORTEST_WAIT + spread(longest.min(LONGEST_WAIT - SHORTEST_WAIT))).await;
-                }
-            }
+                Ended::Later(wait, _) => wait.min(MAX_RETRY_AFTER) + backoff(failures),
+                Ended::Gone | Ended::Lost(_) => backoff(failures),
+            };
+            sleep(wait).await;
         }
     }
 
@@ -169,6 +166,9 @@ impl Feed {
                     self.shared.follower().exchanged(sent, now);
                     self.shared.has_learned();
                     self.until_exchange_is_due().await;
+                }
+                Ok(Err(Ended::Later(wait, _))) => {
+                    sleep(wait.min(MAX_RETRY_AFTER) + spread(LONGEST_WAIT)).await;
                 }
                 _ => sleep(SHORTEST_WAIT + spread(LONGEST_WAIT - SHORTEST_WAIT)).await,
             }
@@ -389,8 +389,31 @@ fn retry_after(answer: &Response) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
+/// Returns the time before the next attempt after some failures in turn.
+fn backoff(failures: u32) -> Duration {
+    let longest = SHORTEST_WAIT * 2_u32.saturating_pow(failures);
+    SHORTEST_WAIT + spread(longest.min(LONGEST_WAIT - SHORTEST_WAIT))
+}
+
 /// Returns a random time up to the longest one, so that many clients do not come together.
-fn spread(longest: Duration) -> Duration {
+pub(super) fn spread(longest: Duration) -> Duration {
     let random = RandomState::new().hash_one(0_u8) >> 48;
     longest.mul_f64(random as f64 / f64::from(u16::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attempts_are_spread_over_a_time_that_grows() {
+        for (failures, longest) in [(1, 300), (3, 900), (6, 5000), (100, 5000)] {
+            let drawn = Vec::from_iter((0..200).map(|_| backoff(failures).as_millis()));
+            assert!(drawn.iter().all(|wait| (100..=longest).contains(wait)), "{drawn:?}");
+            let width = longest - 100;
+            // Some are in the first third, and some in the last.
+            assert!(drawn.iter().any(|wait| *wait < 100 + width / 3), "{drawn:?}");
+            assert!(drawn.iter().any(|wait| *wait > longest - width / 3), "{drawn:?}");
+        }
+    }
 }

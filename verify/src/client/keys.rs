@@ -9,6 +9,7 @@ use reqwest::{Client, StatusCode};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
+use super::follow::spread;
 use super::warnings::{Work, causes};
 use super::{Shared, local_time};
 use crate::feed::LocalTime;
@@ -89,7 +90,8 @@ pub(super) async fn keep_reading(shared: Arc<Shared>) {
             READ_EVERY
         } else {
             wait = (wait * 2).min(TRY_AGAIN_AT_MOST);
-            wait
+            // At another time than other services whose reads failed together.
+            wait / 2 + spread(wait / 2)
         };
         tokio::select! {
             () = sleep(pause) => {}

@@ -50,9 +50,9 @@ impl State {
         Self { waiters, snapshots, recalls: Semaphore::new(1) }
     }
 
-    /// Leaves half of the server's connections to other requests.
+    /// Leaves two fifths of the server's connections to other requests.
     pub(crate) fn leave_room(&self, connections: usize) {
-        let (before, most) = (self.waiters.all(), (connections / 2).max(1));
+        let (before, most) = (self.waiters.all(), (connections * 3 / 5).max(1));
         self.waiters.shrink_to(most);
         if before > most {
             tracing::info!(

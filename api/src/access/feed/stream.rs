@@ -132,8 +132,9 @@ impl Waiter {
         loop {
             match course.wait().await {
                 Happened::News => {
-                    let gap = GAP.max(GAP_OF_EACH * u32::try_from(self.app.feed.count()).ok()?);
-                    self.spread(gap).await;
+                    let gap = gap_beside(self.app.feed.count());
+                    let [byte] = random::bytes::<1>();
+                    sleep(turn_within(gap, byte)).await;
                     self.catch_up(course, gap).await?;
                 }
                 Happened::Beat => {
@@ -201,14 +202,6 @@ impl Waiter {
         course.suspected = Some(Stopwatch::start());
         sleep(SETTLED).await;
         self.check(course).await
-    }
-
-    /// Makes the waiters of a crowded server write one after another.
-    async fn spread(&self, gap: Duration) {
-        if gap > GAP {
-            let [byte] = random::bytes::<1>();
-            sleep(gap * u32::from(byte) / 256).await;
-        }
     }
 
     /// Returns the event after this place. Waiters at the same place share it.
@@ -302,6 +295,16 @@ pub(crate) fn sent(snapshot: Snapshot, line: Option<Line>) -> Body {
     Body::from_bytes_stream(stream::unfold(receiver, next))
 }
 
+/// Returns the shortest time between two events of a stream, if this many services wait.
+fn gap_beside(waiters: usize) -> Duration {
+    GAP.max(GAP_OF_EACH.saturating_mul(u32::try_from(waiters).unwrap_or(u32::MAX)))
+}
+
+/// Returns the time for which a waiter lets others write first. On a crowded server, each draws another time.
+fn turn_within(gap: Duration, random: u8) -> Duration {
+    if gap > GAP { gap * u32::from(random) / 256 } else { Duration::ZERO }
+}
+
 /// Makes the event of a batch, which begins after a place.
 fn shared(after: &Cursor, batch: &Batch) -> SharedEvent {
     let Batch { cursor, times, records, is_last } = batch;
@@ -335,4 +338,20 @@ async fn next(
 ) -> Option<(Result<Bytes, std::io::Error>, Receiver<Bytes>)> {
     let bytes = receiver.recv().await?;
     Some((Ok(bytes), receiver))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_rarer_and_spread_over_longer_times_the_more_services_wait() {
+        let millis = |waiters| gap_beside(waiters).as_millis();
+        assert_eq!([0, 1, 1000, 1001, 2000, 10_000].map(millis), [20, 20, 20, 20, 40, 200]);
+        // A few write at once, and many one after another, over the whole gap.
+        let turns = |waiters| (0..=255).map(move |byte| turn_within(gap_beside(waiters), byte));
+        assert!(turns(1000).all(|turn| turn.is_zero()));
+        let (mut turns, step) = (turns(10_000), Duration::from_millis(200) / 256);
+        assert!((0..=255).all(|number| turns.next() == Some(step * number)));
+    }
 }

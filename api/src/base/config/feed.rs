@@ -11,7 +11,7 @@ use crate::base::database::DatabaseUrl;
 #[derive(Debug, Clone, Args)]
 pub struct FeedSettings {
     /// Maximum number of services that wait for revocations at this server at the same time (0 to 100000). At most
-    /// half of the connections can wait
+    /// three fifths of the connections can wait
     #[arg(long, env = "FEED_WAITERS", global = true, value_name = "NUMBER",
           default_value = "10000", value_parser = value::number(0..=100_000_u32))]
     pub feed_waiters: u32,
