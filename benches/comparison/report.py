@@ -9,6 +9,8 @@ from .subjects import OPERATIONS
 
 DOCS = ROOT / "docs"
 PICTURES = DOCS / "performance"
+#: The figures of another benchmark, `cargo bench --bench feed`.
+FEED = ROOT / "benches" / "feed" / "figures.md"
 
 
 def figure(value, digits=None):
@@ -43,6 +45,7 @@ def sections(results):
     ):
         if part in results:
             yield writes(results)
+    yield FEED.read_text()
     if results.get("failures"):
         rows = [[part, error.replace("|", "/").replace("\n", " ")[:200]] for part, error in results["failures"].items()]
         yield "## Parts that ended with an error\n\n" + table(["part", "error"], rows)
