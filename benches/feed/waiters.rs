@@ -42,7 +42,7 @@ const OTHER_FILES: u64 = 200;
 const FOLLOWED: usize = 20;
 const KNOWN_WITHIN: Duration = Duration::from_secs(60);
 
-/// What the waiting services have received.
+/// The progress of the waiting services.
 struct Waiting {
     bytes: AtomicU64,
     ended: AtomicUsize,

@@ -1,5 +1,5 @@
-//! How often the server writes to a service that follows the revocations, and how often services ask a server that is away,
-//! busy or broken.
+//! The pauses of the revocation feed: between events of a stream, and between requests of services to a server that is
+//! away, busy or broken.
 //!
 //! Each bound here is a pause that somebody makes between two events or requests. So it holds however busy this machine is.
 
