@@ -9,6 +9,7 @@ mod doctor;
 mod generated;
 mod hidden;
 mod refusals;
+mod releases;
 mod schema;
 pub(crate) mod settings;
 mod source;
