@@ -313,3 +313,21 @@ async fn a_request_target_with_another_host_than_the_header_is_refused() {
         assert!(answer.starts_with("HTTP/1.1 400"), "{head}: {answer}");
     }
 }
+
+#[tokio::test]
+async fn requests_run_before_hashes() {
+    let server = Server::start().await;
+    // A thread has set its priority when it has hashed.
+    server.register("first@user.com", PASSWORD).await.expect_status(201);
+    let mut found = std::collections::BTreeSet::new();
+    for thread in std::fs::read_dir(format!("/proc/{}/task", server.process())).unwrap() {
+        let stat = std::fs::read_to_string(thread.unwrap().path().join("stat")).unwrap_or_default();
+        let Some((name, fields)) = stat.rsplit_once(')') else { continue };
+        let nice = fields.split_whitespace().nth(16).unwrap().to_owned();
+        let kind = if name.ends_with("(hasher") { "hasher" } else { "other" };
+        found.insert((kind, nice));
+    }
+    let own = |kind| found.iter().filter(move |(its, _)| *its == kind).map(|(_, nice)| &**nice);
+    assert!(own("hasher").any(|nice| nice == "5"), "{found:?}");
+    assert!(own("other").eq(["0"]), "{found:?}");
+}

@@ -15,6 +15,10 @@ use super::schedule::{KindId, Schedule, Ticket};
 use crate::base::mail_address::folded;
 use crate::platform::rate_limit;
 
+/// The `nice` of the hashing threads. With it, requests need not wait beside sign-ins, and sign-ins are as many as before.
+#[cfg(target_os = "linux")]
+const NICE: i32 = 5;
+
 impl Origin {
     /// The origin of a job for an account: the IP address that the request came from. Commands at the terminal have no
     /// address; together they are one source.
@@ -97,6 +101,7 @@ impl Queue {
     }
 
     fn work(&self) {
+        give_way();
         while let Some((kind, job)) = self.next() {
             // If a hash makes the library panic, only its own request fails, not the thread.
             let took = catch_unwind(AssertUnwindSafe(|| job(Outcome::Begun)));
@@ -150,4 +155,14 @@ impl Drop for Queued {
     fn drop(&mut self) {
         self.leave();
     }
+}
+
+/// Lets the threads that serve requests run before this one. Otherwise a request waits until a hash has used up its slice of
+/// the processor.
+///
+/// On Linux, the value of `nice` belongs to a thread. Elsewhere it would be that of the whole process.
+fn give_way() {
+    // If the system refuses, requests wait a little longer.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::setpriority_process(None, NICE);
 }
