@@ -185,6 +185,9 @@ fn an_rsa_key_has_the_algorithm_that_it_names() {
         assert!(!reads(&without(&jwk, name)), "{name}");
     }
     assert!(!reads(&with(&jwk, "crv", "P-256")));
+    for kty in ["EC", "OKP", "rsa"] {
+        assert!(!reads(&with(&jwk, "kty", kty)), "{kty}");
+    }
     // A public key is not accepted as a secret, and a secret is not accepted as a public key.
     assert!(!reads(&with(&with(&jwk, "alg", "HS256"), "k", segment([7; 64]))));
     assert!(!reads(&with(&secret_of(64, "RS256"), "kty", "oct")));
