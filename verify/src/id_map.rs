@@ -214,6 +214,18 @@ mod tests {
     }
 
     #[test]
+    fn entries_before_and_after_all_others_lose_none() {
+        let low = || (0..20_000).map(|number| (Uuid::from_u128(number), 0));
+        let high = || low().map(|(id, value)| (Uuid::from_u128(u128::MAX - id.as_u128()), value));
+        let [first, second] = [IdMap::default(), IdMap::default()];
+        first.extend(low());
+        first.extend(high());
+        second.extend(high());
+        second.extend(low());
+        assert_eq!([first.len(), second.len()], [40_000, 40_000]);
+    }
+
+    #[test]
     fn entries_have_little_spare_room() {
         let map = IdMap::default();
         (0..200_000).for_each(|number| map.add(id(number), 0));
