@@ -55,32 +55,18 @@ impl Example for RefusalResponse {
 
 impl From<Record> for RefusalResponse {
     fn from(record: Record) -> Self {
-        let Record {
-            name,
-            error,
-            endpoint,
-            expected,
-            came,
-            remedy,
-            reference,
-            request,
-            count,
-            first,
-            last,
-        } = record;
-        let (first, last) = (first.seconds(), last.seconds());
         Self {
-            name,
-            error,
-            endpoint,
-            expected,
-            came,
-            remedy,
-            reference,
-            request,
-            count,
-            first,
-            last,
+            name: record.name,
+            error: record.error,
+            endpoint: record.endpoint,
+            expected: record.expected,
+            came: record.came,
+            remedy: record.remedy,
+            reference: record.reference,
+            request: record.request,
+            count: record.count,
+            first: record.first.seconds(),
+            last: record.last.seconds(),
         }
     }
 }
