@@ -323,11 +323,12 @@ async fn requests_run_before_hashes() {
     for thread in std::fs::read_dir(format!("/proc/{}/task", server.process())).unwrap() {
         let stat = std::fs::read_to_string(thread.unwrap().path().join("stat")).unwrap_or_default();
         let Some((name, fields)) = stat.rsplit_once(')') else { continue };
-        let nice = fields.split_whitespace().nth(16).unwrap().to_owned();
+        let nice: i32 = fields.split_whitespace().nth(16).unwrap().parse().unwrap();
         let kind = if name.ends_with("(hasher") { "hasher" } else { "other" };
         found.insert((kind, nice));
     }
-    let own = |kind| found.iter().filter(move |(its, _)| *its == kind).map(|(_, nice)| &**nice);
-    assert!(own("hasher").any(|nice| nice == "5"), "{found:?}");
-    assert!(own("other").eq(["0"]), "{found:?}");
+    let own = |kind| found.iter().filter(move |(its, _)| *its == kind).map(|(_, nice)| *nice);
+    // The tests can run with a priority of their own.
+    let [others] = Vec::from_iter(own("other"))[..] else { panic!("{found:?}") };
+    assert!(own("hasher").any(|nice| nice == (others + 5).min(19)), "{found:?}");
 }

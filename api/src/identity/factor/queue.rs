@@ -15,7 +15,7 @@ use super::schedule::{KindId, Schedule, Ticket};
 use crate::base::mail_address::folded;
 use crate::platform::rate_limit;
 
-/// The `nice` of the hashing threads. With it, requests need not wait beside sign-ins, and sign-ins are as many as before.
+/// The number that is added to the `nice` of the hashing threads (docs/decisions/0031).
 #[cfg(target_os = "linux")]
 const NICE: i32 = 5;
 
@@ -164,5 +164,5 @@ impl Drop for Queued {
 fn give_way() {
     // If the system refuses, requests wait a little longer.
     #[cfg(target_os = "linux")]
-    let _ = rustix::process::setpriority_process(None, NICE);
+    let _ = rustix::process::nice(NICE);
 }
