@@ -146,6 +146,8 @@ async fn a_session_can_act_on_others_only_soon_after_its_password_was_given() {
         Caller::Bearer(old),
         Caller::Cookie { token: old_cookie, csrf: csrf.clone() },
     ];
+    // The mails of the preparations are jobs too.
+    server.database.wait_until_no_job_is_left().await;
     let before = state(&server).await;
     for act in acts_on(&victims) {
         for caller in &stale {
