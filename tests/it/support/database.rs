@@ -35,11 +35,21 @@ fn postgres() -> String {
     variable("TEST_POSTGRES").unwrap_or("postgres://postgres@127.0.0.1:5432".to_owned())
 }
 
-/// Runs SQL on the PostgreSQL server, in no database of a test.
-async fn on_server(sql: &str) {
+/// Runs statements on the PostgreSQL server, in no database of a test.
+async fn on_server(statements: &[&str]) {
     let server = Database::connect(format!("{}/postgres", postgres())).await.unwrap();
-    server.execute_unprepared(sql).await.unwrap();
+    for statement in statements {
+        server.execute_unprepared(statement).await.unwrap();
+    }
     server.close().await.unwrap();
+}
+
+/// Makes a database on the PostgreSQL server. Its commits do not wait for the disk: no test stops the server of the
+/// database, and a disk that is busy with the other tests can take longer than a server waits for a statement.
+async fn create_on_server(name: &str, template: &str) {
+    let create = format!("create database {name} template {template}");
+    let relax = format!("alter database {name} set synchronous_commit = off");
+    on_server(&[&create, &relax]).await;
 }
 
 /// The name of a PostgreSQL database with all migrations, which the tests of this process copy. Each process
@@ -49,7 +59,7 @@ async fn template() -> &'static str {
     let made = TEMPLATE.get_or_init(|| async {
         delete_templates_of_ended_processes().await;
         let name = format!("{TEMPLATE_OF}{}", std::process::id());
-        on_server(&format!("create database {name}")).await;
+        create_on_server(&name, "template1").await;
         let folder = tempfile::tempdir().unwrap();
         let mut migrate = super::command(folder.path());
         migrate.args(["migrate", "up"]).env("APP_SECRET", super::SECRET);
@@ -72,7 +82,7 @@ async fn delete_templates_of_ended_processes() {
         let name: String = row.try_get_by_index(0).unwrap();
         let process = name.trim_start_matches(TEMPLATE_OF);
         if !std::path::Path::new("/proc").join(process).exists() {
-            on_server(&format!("drop database if exists {name} with (force)")).await;
+            on_server(&[&format!("drop database if exists {name} with (force)")]).await;
         }
     }
 }
@@ -113,7 +123,7 @@ impl TestDatabase {
         let url = match kind {
             Kind::Sqlite => format!("sqlite:///{}/test.db", folder.path().display()),
             Kind::Postgres => {
-                on_server(&format!("create database {name} template {template}")).await;
+                create_on_server(&name, template).await;
                 format!("{}/{name}", postgres())
             }
         };
