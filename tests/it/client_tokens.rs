@@ -162,8 +162,10 @@ async fn parallel_revocations_of_tokens_of_a_client_are_counted_one_by_one() {
     }
     let two = Server::setup().on(one.database.clone()).start().await;
     let ask = async |server: &Server, path: &str, token: &str| {
-        let request = server.post(path).header("authorization", &basic("app"));
-        request.form(&[("token", token)]).send().await.expect_status(200).json
+        let request = |server: &Server| {
+            server.post(path).header("authorization", &basic("app")).form(&[("token", token)])
+        };
+        server.beside_others(request).await.expect_status(200).json
     };
     for tokens in [of_user, of_client] {
         let before = one.database.count("revocation").await;

@@ -30,7 +30,7 @@ impl Server {
         if path == RESETTING {
             body["password"] = NEW_PASSWORD.into();
         }
-        self.post(path).header(BINDING, kept).json(&body).send().await
+        self.beside_others(|server| server.post(path).header(BINDING, kept).json(&body)).await
     }
 }
 

@@ -414,12 +414,11 @@ async fn parallel_revocations_of_tokens_are_counted_one_by_one() {
         tokens.push(answer.text("access_token"));
         refresh = answer.text("refresh_token");
     }
-    let mut tasks = tokio::task::JoinSet::new();
-    for (turn, token) in tokens.iter().enumerate() {
-        let server = [&one, &two][turn % 2];
-        tasks.spawn(server.post("/auth/revoke").form(&[("token", token)]).send());
-    }
-    for answer in tasks.join_all().await {
+    let revoked = tokens.iter().enumerate().map(|(turn, token)| {
+        [&one, &two][turn % 2]
+            .beside_others(move |server| server.post("/auth/revoke").form(&[("token", token)]))
+    });
+    for answer in futures_util::future::join_all(revoked).await {
         answer.expect_status(200);
     }
     let rows = one.database.column::<String>("select kind from revocation order by seq").await;
