@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep};
 use crate::print;
 
 /// The time within which a command waits for all replicas to apply a change.
-const APPLIED_WITHIN: Duration = Duration::from_secs(3);
+const APPLIED_WITHIN: Duration = Duration::from_secs(5);
 
 /// The time after which a command gives up if a server sends nothing. An export as a whole can take longer.
 const PATIENCE: Duration = Duration::from_secs(20);
