@@ -126,6 +126,8 @@ impl Writer {
             }
         }
         self.put("]}").await?;
+        // The caller can ask for the next export as soon as this one has ended.
+        drop(export);
         self.end().await
     }
 
