@@ -1,5 +1,7 @@
 //! The set-up of log lines, which go to standard error.
 
+mod json;
+
 use std::io::IsTerminal;
 use std::sync::OnceLock;
 
@@ -63,7 +65,7 @@ pub(crate) fn to_stderr(config: &Config) -> Result<(), String> {
         lines.init();
         Box::new(move |filter| handle.reload(filter).map_err(|error| error.to_string()))
     } else {
-        let lines = lines.json().flatten_event(true).with_filter_reloading();
+        let lines = lines.event_format(json::JsonLines).with_filter_reloading();
         let handle = lines.reload_handle();
         lines.init();
         Box::new(move |filter| handle.reload(filter).map_err(|error| error.to_string()))

@@ -1,7 +1,10 @@
 //! A strict parser for tokens in compact form (RFC 7515, section 7.1).
 
+use std::str::FromStr;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::Algorithm;
 use serde::de::{IgnoredAny, MapAccess};
 
 use crate::object::{Members, Strict};
@@ -40,7 +43,7 @@ pub const MAX_TOKEN_LENGTH: usize = 8 * 1024;
 
 /// The three segments of a token. `signed` is the text that the signature covers.
 pub(crate) struct Parts<'a> {
-    pub(crate) header: Vec<u8>,
+    pub(crate) header: &'a str,
     pub(crate) payload: Vec<u8>,
     pub(crate) signature: &'a str,
     pub(crate) signed: &'a str,
@@ -56,7 +59,7 @@ impl<'a> Parts<'a> {
         // The engine refuses padding, spaces and unused bits that are not zero, so each token has one spelling. With
         // a second spelling, a revoked token could pass a service that lists revoked tokens as text.
         decode(signature)?;
-        Ok(Self { header: decode(header)?, payload: decode(payload)?, signature, signed })
+        Ok(Self { header, payload: decode(payload)?, signature, signed })
     }
 }
 
@@ -65,15 +68,18 @@ fn decode(segment: &str) -> Result<Vec<u8>, Refusal> {
 }
 
 /// The members of a token's header that are used.
+#[derive(Clone)]
 pub(crate) struct TokenHeader {
     pub(crate) typ: Typ,
-    pub(crate) alg: String,
+    /// `None` if this library does not know the algorithm.
+    pub(crate) alg: Option<Algorithm>,
     pub(crate) kid: Option<String>,
 }
 
 impl TokenHeader {
-    pub(crate) fn parse(header: &[u8]) -> Result<Self, Refusal> {
-        let Strict(read) = serde_json::from_slice::<Strict<ReadHeader>>(header)
+    /// Reads the first segment of a token.
+    pub(crate) fn parse(segment: &str) -> Result<Self, Refusal> {
+        let Strict(read) = serde_json::from_slice::<Strict<ReadHeader>>(&decode(segment)?)
             .map_err(|_| Refusal::HeaderInvalid)?;
         if read.unsupported {
             return Err(Refusal::HeaderUnsupported);
@@ -82,7 +88,8 @@ impl TokenHeader {
             Some(typ) => Typ::of(&typ).ok_or(Refusal::HeaderUnsupported)?,
             None => Typ::Jwt,
         };
-        let alg = read.alg.ok_or(Refusal::HeaderInvalid)?;
+        // The name is case-sensitive (RFC 7515, section 4.1.1).
+        let alg = Algorithm::from_str(&read.alg.ok_or(Refusal::HeaderInvalid)?).ok();
         Ok(Self { typ, alg, kid: read.kid })
     }
 }

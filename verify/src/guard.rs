@@ -210,7 +210,7 @@ pub(crate) fn bearer_of(value: &str) -> Option<&str> {
 /// Returns the id of the key that a token names.
 fn key_of(token: &str) -> Option<String> {
     let parts = Parts::split(token).ok()?;
-    TokenHeader::parse(&parts.header).ok()?.kid
+    TokenHeader::parse(parts.header).ok()?.kid
 }
 
 impl Denied {

@@ -77,13 +77,28 @@ pub struct Jwk(jwk::Jwk);
 pub struct Key {
     id: String,
     header: Header,
-    /// The header as tokens of this key contain it.
-    head: String,
+    head: Head,
     decoding: DecodingKey,
     signer: Option<Signer>,
     public: Option<Jwk>,
     audience: Option<String>,
     purpose: Purpose,
+}
+
+/// The header of the tokens that a key signs.
+struct Head {
+    /// The first segment of these tokens.
+    segment: String,
+    /// The same, as it is read.
+    read: TokenHeader,
+}
+
+impl Head {
+    fn of(header: &Header) -> Self {
+        let segment = encoded(header);
+        let read = TokenHeader::parse(&segment).expect("a header of our own can be read");
+        Self { segment, read }
+    }
 }
 
 /// The tokens that a key is for.
@@ -141,7 +156,7 @@ impl Key {
         let mut key = Self::hs256(&derive(secret, &[REFRESH_TOKENS]));
         key.purpose = Purpose::Refresh;
         key.header.typ = Some(TokenType::Refresh.header().to_owned());
-        key.head = encoded(&key.header);
+        key.head = Head::of(&key.header);
         key
     }
 
@@ -204,7 +219,7 @@ impl Key {
     ) -> Self {
         let mut header = Header::new(algorithm);
         header.kid = Some(id.clone());
-        let (head, audience, purpose) = (encoded(&header), None, Purpose::Access);
+        let (head, audience, purpose) = (Head::of(&header), None, Purpose::Access);
         Self { id, header, head, decoding, signer, public, audience, purpose }
     }
 
@@ -258,7 +273,7 @@ impl Key {
         if purpose != self.purpose {
             return Err(KeyError);
         }
-        self.sign_as(&self.head, claims)
+        self.sign_as(&self.head.segment, claims)
     }
 
     /// Signs the claims of a grant's access token (RFC 9068), and returns the token in compact form.
@@ -306,7 +321,7 @@ impl Key {
     /// The [`Refusal`] of the first check that fails.
     pub fn verify(&self, token: &str) -> Result<Vec<u8>, Refusal> {
         let parts = Parts::split(token)?;
-        let header = TokenHeader::parse(&parts.header)?;
+        let header = TokenHeader::parse(parts.header)?;
         if header.kid.as_ref().is_some_and(|kid| *kid != self.id) {
             return Err(Refusal::KeyUnknown);
         }
@@ -319,9 +334,8 @@ impl Key {
         if !self.purpose.allows(header.typ) {
             return Err(Refusal::KeyUnknown);
         }
-        // RFC 7515, section 4.1.1: the name is case-sensitive.
         let algorithm = self.header.alg;
-        if !Algorithm::from_str(&header.alg).is_ok_and(|named| named == algorithm) {
+        if header.alg != Some(algorithm) {
             return Err(Refusal::AlgorithmMismatch);
         }
         let signed = parts.signed.as_bytes();
@@ -334,6 +348,11 @@ impl Key {
             Ok(true) => Ok(()),
             _ => Err(Refusal::SignatureInvalid),
         }
+    }
+
+    /// Returns the header of the tokens that this key signs, if this is their first segment.
+    pub(crate) fn header_in(&self, segment: &str) -> Option<&TokenHeader> {
+        (self.head.segment == segment).then_some(&self.head.read)
     }
 
     /// Returns the tokens that the key is for.

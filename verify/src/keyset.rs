@@ -83,7 +83,7 @@ impl KeySet {
     /// The [`Refusal`] of the first check that fails.
     pub fn read_id_token(&self, token: &str) -> Result<Map<String, Value>, Refusal> {
         let parts = Parts::split(token)?;
-        let header = TokenHeader::parse(&parts.header)?;
+        let header = self.header(parts.header)?;
         let key = self.find(header.kid.as_deref())?;
         if header.typ != Typ::Jwt {
             return Err(Refusal::TypeMismatch);
@@ -95,6 +95,15 @@ impl KeySet {
         let Strict(StrictObject(claims)) =
             serde_json::from_slice(&parts.payload).map_err(|_| Refusal::ClaimsInvalid)?;
         Ok(claims)
+    }
+
+    /// Reads the first segment of a token. Almost all tokens have one that a key of this set writes, which was read
+    /// before.
+    pub(crate) fn header(&self, segment: &str) -> Result<TokenHeader, Refusal> {
+        match self.keys.iter().find_map(|key| key.header_in(segment)) {
+            Some(header) => Ok(header.clone()),
+            None => TokenHeader::parse(segment),
+        }
     }
 
     pub(crate) fn find(&self, id: Option<&str>) -> Result<&Key, Refusal> {

@@ -64,6 +64,9 @@ impl<'de> Seen<'de> {
             return false;
         }
         if self.few.len() < FEW {
+            if self.few.is_empty() {
+                self.few.reserve_exact(FEW);
+            }
             self.few.push(name);
             return true;
         }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::claims::ClaimsForm;
-use crate::compact::{Parts, TokenHeader, Typ};
+use crate::compact::{Parts, Typ};
 use crate::key::Purpose;
 use crate::{Audiences, Claims, GrantClaims, KeySet, Refusal, RevocationList, TokenType};
 
@@ -216,9 +216,9 @@ impl Verifier {
     /// The [`Refusal`] of the first check that fails.
     pub fn read_grant(&self, token: &str) -> Result<GrantClaims, Refusal> {
         let parts = Parts::split(token)?;
-        let header = TokenHeader::parse(&parts.header)?;
-        require(header.typ == Typ::Grant, Refusal::TypeMismatch)?;
         let keys = self.keys();
+        let header = keys.header(parts.header)?;
+        require(header.typ == Typ::Grant, Refusal::TypeMismatch)?;
         let key = keys.find(header.kid.as_deref())?;
         let is_for_clients = matches!(key.purpose(), Purpose::Clients | Purpose::Published);
         require(is_for_clients, Refusal::KeyUnknown)?;
@@ -260,9 +260,9 @@ impl Verifier {
 
     fn verify_signed(&self, token: &str) -> Result<Claims, Refusal> {
         let parts = Parts::split(token)?;
-        let header = TokenHeader::parse(&parts.header)?;
-        require(header.typ != Typ::Grant, Refusal::HeaderUnsupported)?;
         let keys = self.keys();
+        let header = keys.header(parts.header)?;
+        require(header.typ != Typ::Grant, Refusal::HeaderUnsupported)?;
         let key = keys.find(header.kid.as_deref())?;
         require(key.purpose() != Purpose::Clients, Refusal::KeyUnknown)?;
         key.check(&header, &parts)?;

@@ -100,9 +100,10 @@ impl<E: Endpoint + 'static> Layers<E> {
             ip: peer_address(&request, &self.app.config),
             request_id: id.to_str().ok().map(ToOwned::to_owned),
         };
-        // Boxed, because each layer around a future copies the whole of it.
+        // Both are boxed, because each layer around a future copies the whole of it.
         let within = if WAITING.contains(&&*path) { WAITING_WITHIN } else { ANSWER_WITHIN };
-        let call = Box::pin(async move { timeout(within, routes.call(request)).await });
+        let call = async move { timeout(within, Box::pin(routes.call(request))).await };
+        let call = Box::pin(call);
         let call = request_context::within(context, request_context::noting(caller, call));
         // If a caller disconnects, a write must not stop between its commit and the update of memory.
         let called = if reads {
@@ -360,9 +361,11 @@ async fn take_body(request: &mut Request) -> Result<()> {
     }
     let has_body = announced.is_some_and(|length| length > 0)
         || request.headers().contains_key(header::TRANSFER_ENCODING);
-    if !has_body {
-        return Ok(());
-    }
+    // Boxed, so that requests without a body do not need the memory for it.
+    if has_body { Box::pin(read_body(request)).await } else { Ok(()) }
+}
+
+async fn read_body(request: &mut Request) -> Result<()> {
     let body = request.take_body();
     match timeout(BODY_WITHIN, body.into_bytes_limit(MAX_BODY)).await {
         Ok(Ok(bytes)) => {

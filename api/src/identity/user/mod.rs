@@ -95,8 +95,10 @@ pub(crate) fn scopes(is_superuser: bool, granted: Option<&str>) -> Scopes {
 
 /// Returns the granted scopes, and for superusers also the scopes of superusers.
 fn with_implied(is_superuser: bool, granted: &Scopes) -> Scopes {
-    let superuser = Scopes::of(&Scope::OF_SUPERUSERS);
-    let implied = if is_superuser { superuser } else { Scopes::default() };
+    if !is_superuser {
+        return granted.clone();
+    }
+    let implied = Scopes::of(&Scope::OF_SUPERUSERS);
     granted.iter().chain(implied.iter()).cloned().collect()
 }
 
