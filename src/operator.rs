@@ -1,7 +1,7 @@
 //! The calls of operators' commands. They go to the database of the settings or to a running server. Both execute the
 //! same operations, so a command does the same in both cases.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -302,7 +302,7 @@ impl Operator {
     /// See [`Operator::call`].
     pub(crate) async fn applied(&self) -> Result<BTreeMap<String, bool>, Refused> {
         let until = Instant::now() + APPLIED_WITHIN;
-        let mut required = None;
+        let (mut required, mut names) = (None, BTreeSet::new());
         loop {
             let answer = match self.call(Method::GET, "/admin/replicas", None).await {
                 // Only superusers may list the replicas. Other callers get no list.
@@ -316,6 +316,11 @@ impl Operator {
                 let has = replica["seq"].as_i64().is_some_and(|seq| seq >= required);
                 // If two replicas have the same name, both must have applied it.
                 applied.entry(name).and_modify(|all| *all &= has).or_insert(has);
+            }
+            // A replica that is no longer on line has not said that it applied the change.
+            names.extend(applied.keys().cloned());
+            for name in &names {
+                applied.entry(name.clone()).or_insert(false);
             }
             if applied.values().all(|has| *has) || Instant::now() >= until {
                 return Ok(applied);

@@ -55,7 +55,7 @@ fn write_line(line: &mut String, event: &Event<'_>) -> fmt::Result {
     line.push_str("\",\"level\":\"");
     line.push_str(metadata.level().as_str());
     line.push('"');
-    let mut fields = Fields { line, written: Ok(()) };
+    let mut fields = Fields { line, is_of_log: normalized.is_some(), written: Ok(()) };
     event.record(&mut fields);
     fields.written?;
     line.push_str(",\"target\":");
@@ -67,14 +67,17 @@ fn write_line(line: &mut String, event: &Event<'_>) -> fmt::Result {
 /// Writes the fields of an event as members of an object.
 struct Fields<'a> {
     line: &'a mut String,
+    /// `true` for an event that came through the crate `log`.
+    is_of_log: bool,
     written: fmt::Result,
 }
 
 impl Fields<'_> {
     /// Begins a member, and returns true if its value must follow.
     fn begin(&mut self, field: &Field) -> bool {
-        // The crate `log` puts its metadata into fields with this prefix.
-        if self.written.is_err() || field.name().starts_with("log.") {
+        // The metadata of a record of the crate `log` are in fields with this prefix.
+        let is_metadata = self.is_of_log && field.name().starts_with("log.");
+        if self.written.is_err() || is_metadata {
             return false;
         }
         self.line.push(',');
@@ -247,5 +250,20 @@ mod tests {
         tracing::subscriber::with_default(subscriber, write_all);
         assert_eq!(ours.read(), usual.read());
         assert_eq!(ours.read().len(), 7);
+    }
+
+    #[test]
+    fn a_record_of_the_crate_log_has_its_own_target_and_message() {
+        let lines = Lines::default();
+        let builder = tracing_subscriber::fmt().with_writer(lines.clone());
+        tracing::subscriber::with_default(builder.event_format(JsonLines).finish(), || {
+            let mut record = tracing_log::log::Record::builder();
+            record.level(tracing_log::log::Level::Warn).target("a::library").line(Some(7));
+            tracing_log::format_trace(&record.args(format_args!("a \"record\"")).build()).unwrap();
+        });
+        let expected = serde_json::json!({
+            "level": "WARN", "message": "a \"record\"", "target": "a::library",
+        });
+        assert_eq!(lines.read(), [expected]);
     }
 }

@@ -4,7 +4,7 @@ use std::process::Output;
 
 use serde_json::{Value, json};
 
-use crate::support::{PASSWORD, Person, Server, command};
+use crate::support::{PASSWORD, Person, Server, command, eventually};
 
 /// Runs a command on the database of a server, without its secret, which these commands do not need.
 pub(crate) fn tessera(server: &Server, arguments: &[&str]) -> Output {
@@ -207,9 +207,14 @@ async fn a_command_shows_which_replicas_have_applied_its_change() {
     two.me(&person.access).await.expect_reason("token_revoked");
 
     let person = one.person("second").await;
-    // A process that stops in a transaction would keep the file of the database.
+    // A process that stops in a transaction would keep the file of the database. So it stops after a report, when nothing is
+    // left to do.
     one.database.wait_until_no_job_is_left().await;
     one.database.count("audit").await;
+    let reported = "select seen_at from replica where name = 'replica-2'";
+    let before = one.database.column::<i64>(reported).await;
+    let has_reported = async || one.database.column::<i64>(reported).await != before;
+    eventually("the replica reports", has_reported).await;
     two.freeze();
     let ended = ["session", "end", "--username", "second@user.com", "--output", "json"];
     let ended = json_of(&tessera(&one, &ended));

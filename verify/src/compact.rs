@@ -63,7 +63,7 @@ impl<'a> Parts<'a> {
     }
 }
 
-fn decode(segment: &str) -> Result<Vec<u8>, Refusal> {
+pub(crate) fn decode(segment: &str) -> Result<Vec<u8>, Refusal> {
     URL_SAFE_NO_PAD.decode(segment).map_err(|_| Refusal::Malformed)
 }
 

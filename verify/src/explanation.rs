@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Deserialize;
 
-use crate::compact::Parts;
+use crate::compact::{Parts, decode};
 use crate::{Claims, Refusal, TokenType, Verifier};
 
 /// The longest name of an issuer that an explanation repeats, in bytes.
@@ -50,6 +50,7 @@ fn issuer_named_in(token: &str) -> Option<String> {
         iss: String,
     }
     let parts = Parts::split(token).ok()?;
+    decode(parts.header).ok()?;
     let Named { iss } = serde_json::from_slice(&parts.payload).ok()?;
     let is_plain = iss.chars().all(|char| char.is_ascii_graphic());
     Some(iss).filter(|iss| is_plain && (1..=MAX_ISSUER).contains(&iss.len()))

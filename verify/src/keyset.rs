@@ -97,7 +97,7 @@ impl KeySet {
         Ok(claims)
     }
 
-    /// Reads the first segment of a token. Almost all tokens have one that a key of this set writes, which was read
+    /// Reads the first segment of a token. Tokens of sessions have one that a key of this set writes, which was read
     /// before.
     pub(crate) fn header(&self, segment: &str) -> Result<TokenHeader, Refusal> {
         match self.keys.iter().find_map(|key| key.header_in(segment)) {

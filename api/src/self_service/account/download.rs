@@ -13,7 +13,7 @@ use poem_openapi::ApiResponse;
 use poem_openapi::payload::Json;
 use poem_openapi::registry::{MetaResponses, Registry};
 use poem_openapi::types::ToJSON;
-use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::sync::mpsc::{self, Permit, Receiver, Sender};
 use tokio::time::timeout;
 
 use super::export::{Export, Part};
@@ -126,9 +126,12 @@ impl Writer {
             }
         }
         self.put("]}").await?;
-        // The caller can ask for the next export as soon as this one has ended.
+        self.send().await?;
+        // The caller has taken almost all, and can ask for the next export as soon as this one has ended.
+        let last = self.room().await?;
         drop(export);
-        self.end().await
+        last.send(Piece::End);
+        Ok(())
     }
 
     /// Ends the document. A body without this end is not complete.
@@ -149,8 +152,14 @@ impl Writer {
     }
 
     async fn hand_over(&self, piece: Piece) -> Result<(), String> {
-        match timeout(TAKEN_WITHIN, self.sender.send(piece)).await {
-            Ok(Ok(())) => Ok(()),
+        self.room().await?.send(piece);
+        Ok(())
+    }
+
+    /// Waits until the connection has taken what was handed over before.
+    async fn room(&self) -> Result<Permit<'_, Piece>, String> {
+        match timeout(TAKEN_WITHIN, self.sender.reserve()).await {
+            Ok(Ok(room)) => Ok(room),
             Ok(Err(_)) => Err("the client closed the connection".to_owned()),
             Err(_) => {
                 Err(format!("the client read nothing for {} seconds", TAKEN_WITHIN.as_secs()))
