@@ -442,7 +442,8 @@ def test_an_event_loop_goes_on_while_a_request_waits(server, issuer, make):
             ticks += 1
         return ticks, waiting.result().iss
 
-    server.jwks_delay = 2.0
+    # Long enough for some ticks, and far below the two seconds in which the keys must arrive.
+    server.jwks_delay = 0.5
     tessera, token = make(), issuer.token()
     ticks, issued_by = asyncio.run(run())
     assert issued_by == server.url and ticks > 10
