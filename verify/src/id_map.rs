@@ -226,6 +226,19 @@ mod tests {
     }
 
     #[test]
+    fn many_entries_that_are_added_again_have_the_later_value_once() {
+        let map = IdMap::default();
+        let entries = |value| (0..20_000).map(move |number| (id(number), value));
+        for values in [[1, 3], [2, 1], [4, 4]] {
+            map.extend(values.into_iter().flat_map(entries));
+            assert_eq!(map.len(), 20_000, "{values:?}");
+        }
+        assert!((0..20_000).all(|number| map.get(&id(number)) == Some(4)));
+        map.extend(entries(1).chain(entries(2)));
+        assert!((0..20_000).all(|number| map.get(&id(number)) == Some(4)));
+    }
+
+    #[test]
     fn entries_have_little_spare_room() {
         let map = IdMap::default();
         (0..200_000).for_each(|number| map.add(id(number), 0));
@@ -236,5 +249,7 @@ mod tests {
             .map(|part| part.sorted.capacity() * 20 + part.recent.capacity() * 24)
             .sum();
         assert!(bytes < 200_000 * 28, "{bytes} bytes");
+        let unsorted: usize = map.parts.iter().map(|part| part.read().unwrap().recent.len()).sum();
+        assert!(unsorted <= PARTS * UNSORTED + 200_000 / 8, "{unsorted} entries are not sorted");
     }
 }

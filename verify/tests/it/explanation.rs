@@ -113,6 +113,23 @@ fn the_explanation_of_a_foreign_token_has_no_claims() {
     }
 }
 
+/// A token can contain any text. Terminals and log lines get none that could deceive their reader.
+#[test]
+fn an_explanation_names_only_an_issuer_that_is_a_short_plain_text() {
+    let named = |token: &str| verifier().explain(token, NOW).other_issuer;
+    let of = |issuer: &str| Forgery::access().with("iss", issuer).sign();
+    for issuer in ["elsewhere", "x", &"x".repeat(200)] {
+        assert_eq!(named(&of(issuer)).as_deref(), Some(issuer));
+    }
+    for issuer in ["", "two words", "a\u{1b}[2J", "a\n", "\u{202e}a", "é", &"x".repeat(201)] {
+        assert_eq!(named(&of(issuer)), None, "{issuer:?}");
+    }
+    // The rest of such a token cannot be read.
+    let token = of("elsewhere");
+    let (_, rest) = token.split_once('.').unwrap();
+    assert_eq!(named(&format!("!!!.{rest}")), None);
+}
+
 #[test]
 fn a_span_is_written_in_the_largest_unit_of_which_it_contains_two() {
     for (seconds, words) in [
