@@ -176,6 +176,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use serde_json::Value;
+    use tracing::field::{Empty, debug};
     use tracing_subscriber::fmt::MakeWriter;
 
     use super::*;
@@ -218,11 +219,7 @@ mod tests {
 
     /// Writes events with every kind of value.
     fn write_all() {
-        tracing::info!(
-            http.status = 200_u16,
-            user.id = tracing::field::Empty,
-            "answered a request"
-        );
+        tracing::info!(http.status = 200_u16, user.id = Empty, "answered a request");
         tracing::warn!(
             text = "\"quoted\" \\ \u{0}\u{1f}\r\n\t\u{7f} ü 🦀 \u{2028}",
             "a\nmessage \"{}\"",
@@ -230,7 +227,7 @@ mod tests {
         );
         tracing::error!(number = -3_i64, large = u64::MAX, huge = u128::MAX, least = i128::MIN);
         tracing::info!(yes = true, float = 0.1, whole = 1.0, small = 1e-300, none = f64::NAN);
-        tracing::info!(debug = ?Some("a \"b\""), display = %"c \"d\"", empty = "", "");
+        tracing::info!(debug = debug(Some("a \"b\"")), display = %"c \"d\"", empty = "", "");
         let error = io::Error::other("the \"disk\" is full");
         tracing::info!(
             error.cause = &error as &dyn std::error::Error,
