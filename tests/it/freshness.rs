@@ -299,6 +299,7 @@ async fn administration_pages_ask_for_the_password_and_keep_what_was_typed() {
         browser.language = language.to_owned();
         for (page, form) in forms_on(&victims) {
             server.age_passwords_by_an_hour().await;
+            server.database.wait_until_no_job_is_left().await;
             let before = state(&server).await;
             browser.open("/admin").await.expect_status(200);
             let fields: Vec<_> = form.iter().map(|(name, value)| (*name, value.as_str())).collect();
