@@ -176,7 +176,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use serde_json::Value;
-    use tracing::field::{Empty, debug};
+    use tracing::field::Empty;
     use tracing_subscriber::fmt::MakeWriter;
 
     use super::*;

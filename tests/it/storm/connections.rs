@@ -28,6 +28,22 @@ fn arrived(mut stream: &TcpStream) -> Option<Vec<u8>> {
     }
 }
 
+/// Asserts that the server answers new callers. On a machine so busy that the server reads a head only after a second, a caller
+/// can seem slow, lose the place, and call again.
+async fn answers_three_times(server: &Server, or_else: &str) {
+    let live = async || {
+        loop {
+            let live = server.get("/health/live").header("connection", "close").try_send();
+            if let Ok(answer) = live.await {
+                return answer.expect_status(200);
+            }
+        }
+    };
+    for _ in 0..3 {
+        tokio::time::timeout(Duration::from_secs(20), live()).await.expect(or_else);
+    }
+}
+
 /// Callers who send nothing, half a head, single bytes, or half a body, or who are idle after an answer: all of them
 /// at once. Meanwhile the server answers others.
 #[tokio::test(flavor = "multi_thread")]
@@ -119,11 +135,7 @@ async fn silent_callers_do_not_lock_out_others() {
     });
     eventually("silent callers use all connections", async || rounds.load(Ordering::Relaxed) > 3)
         .await;
-    for _ in 0..3 {
-        let live = server.get("/health/live").header("connection", "close").send();
-        let live = tokio::time::timeout(Duration::from_secs(20), live).await;
-        live.expect("silent callers lock others out").expect_status(200);
-    }
+    answers_three_times(&server, "silent callers lock others out").await;
     stop.store(true, Ordering::Relaxed);
     silence.join().unwrap();
 }
@@ -184,11 +196,7 @@ async fn requests_that_arrive_slowly_give_way_to_others() {
         });
         eventually("slow callers use all connections", async || rounds.load(Ordering::Relaxed) > 1)
             .await;
-        for _ in 0..3 {
-            let live = server.get("/health/live").header("connection", "close").send();
-            let live = tokio::time::timeout(Duration::from_secs(20), live).await;
-            live.expect("slow callers lock others out").expect_status(200);
-        }
+        answers_three_times(&server, "slow callers lock others out").await;
         let answers = answers.load(Ordering::Relaxed);
         assert_eq!(answers, 0, "others waited for the deadline of slow callers: {began:?}");
         stop.store(true, Ordering::Relaxed);
@@ -233,11 +241,7 @@ async fn silent_handshakes_give_way_and_end_at_the_deadline() {
             let _ = stream.write_all(begin);
             streams.push(stream);
         }
-        for _ in 0..3 {
-            let live = server.get("/health/live").header("connection", "close").send();
-            let live = tokio::time::timeout(Duration::from_secs(20), live).await;
-            live.expect("silent handshakes lock others out").expect_status(200);
-        }
+        answers_three_times(&server, "silent handshakes lock others out").await;
         eventually("every handshake ends", async || {
             streams.iter().all(|stream| arrived(stream).is_none())
         })
