@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::recovery::{CHANGED, NEW_PASSWORD, RESET, VERIFY};
-use crate::support::{Answer, Browser, Letter, PASSWORD, Server};
+use crate::support::{Answer, Browser, Letter, PASSWORD, Request, Server};
 
 const BINDING: &str = "x-code-binding";
 const VERIFYING: &str = "/auth/verify";
@@ -26,11 +26,15 @@ impl Server {
         email: &str,
         code: &str,
     ) -> Answer {
+        self.typing_code(path, kept, email, code).send().await
+    }
+
+    fn typing_code(&self, path: &str, kept: &str, email: &str, code: &str) -> Request {
         let mut body = json!({ "email": email, "code": code });
         if path == RESETTING {
             body["password"] = NEW_PASSWORD.into();
         }
-        self.post(path).header(BINDING, kept).json(&body).send().await
+        self.post(path).header(BINDING, kept).json(&body)
     }
 }
 
@@ -265,9 +269,9 @@ async fn parallel_codes_are_counted_before_they_are_checked() {
         let (kept, letter) = (&kept, &letter);
         async move {
             let code = wrong(letter, turn + 1);
-            let body = json!({ "email": "first@user.com", "code": code, "password": NEW_PASSWORD });
-            let guess = |server: &Server| server.post(RESETTING).header(BINDING, kept).json(&body);
-            server.beside_others(guess).await
+            let typed =
+                |server: &Server| server.typing_code(RESETTING, kept, "first@user.com", &code);
+            server.beside_others(typed).await
         }
     });
     let answers = join_all(guesses).await;
