@@ -85,7 +85,7 @@ pub struct Key {
     purpose: Purpose,
 }
 
-/// The header of the tokens that a key signs: those of sessions, and ID tokens. Access tokens of grants have another `typ`.
+/// The header that a key writes into tokens of sessions, or into ID tokens. Access tokens of grants have another `typ`.
 struct Head {
     /// The first segment of these tokens.
     segment: String,
@@ -350,7 +350,7 @@ impl Key {
         }
     }
 
-    /// Returns the header of the tokens of sessions that this key signs, if this is their first segment.
+    /// Returns the header, if this is the first segment that this key writes into its tokens.
     pub(crate) fn header_in(&self, segment: &str) -> Option<&TokenHeader> {
         (self.head.segment == segment).then_some(&self.head.read)
     }

@@ -97,8 +97,7 @@ impl KeySet {
         Ok(claims)
     }
 
-    /// Reads the first segment of a token. Tokens of sessions have one that a key of this set writes, which was read
-    /// before.
+    /// Reads the first segment of a token. A segment that a key of this set writes was read when the key was made.
     pub(crate) fn header(&self, segment: &str) -> Result<TokenHeader, Refusal> {
         match self.keys.iter().find_map(|key| key.header_in(segment)) {
             Some(header) => Ok(header.clone()),

@@ -64,6 +64,7 @@ impl<'de> Seen<'de> {
             return false;
         }
         if self.few.len() < FEW {
+            // One allocation instead of three: tokens of sessions have 13 members.
             if self.few.is_empty() {
                 self.few.reserve_exact(FEW);
             }

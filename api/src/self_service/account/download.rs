@@ -127,7 +127,7 @@ impl Writer {
         }
         self.put("]}").await?;
         self.send().await?;
-        // The caller has taken almost all, and can ask for the next export as soon as this one has ended.
+        // The connection has taken all but the end. When the caller sees the end, the next export must have room.
         let last = self.room().await?;
         drop(export);
         last.send(Piece::End);
