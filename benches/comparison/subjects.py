@@ -7,7 +7,7 @@ import time
 import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
 
-from .base import COST, FORM, JSON, PASSWORD, PEERS, PREPARING, SECRET, TOOLS, WORK, Process
+from .base import COST, FORM, JSON, PASSWORD, PEERS, PREPARING, SECRET, TOOLS, WORK, Failed, Process
 from .base import ask, bearer, expected, free_port, many, memory, request
 
 # The operations in the order of the tables, with their names there.
@@ -135,8 +135,15 @@ class Subject:
             list(pool.map(self.register, self.signers))
 
     def taken(self, tokens, count):
-        """Takes tokens that are used up. Those of the first sessions stay, because other loads use them."""
-        kept = max(self.kept, len(tokens) - count)
+        """Takes tokens that are used up. Those of the first sessions stay, because other loads use them.
+
+        A slow machine prepares fewer sessions than wanted. So a load takes at most half of those that it may take, and
+        the next one also has some.
+        """
+        spare = len(tokens) - self.kept
+        if spare < 1:
+            raise Failed(f"{self.name} has no session left that may end: prepare more of them")
+        kept = len(tokens) - min(count, (spare + 1) // 2)
         taken = tokens[kept:]
         del tokens[kept:]
         return taken
