@@ -1,8 +1,10 @@
 //! The administration pages: who can see them, who can act on them, and the results.
 
+use std::time::UNIX_EPOCH;
+
 use serde_json::json;
 
-use crate::support::{Browser, Kind, PASSWORD, Person, Server, awaited, eventually};
+use crate::support::{Browser, Clock, Kind, PASSWORD, Person, Server, awaited, eventually};
 
 const PAGES: [&str; 11] = [
     "/admin",
@@ -285,11 +287,11 @@ async fn pages_show_unknown_actions_by_name_and_long_lists_completely() {
         let seen = browser.open(page).await.expect_status(200);
         assert!(seen.body.contains("act-of-next-release"), "{page}: {}", seen.body);
     }
-    let make = (0..60).map(|number| {
+    for number in 0..60 {
         let service = json!({ "name": format!("service-{number}"), "scopes": [] });
-        server.post("/admin/services").bearer(&root.access).json(&service).send()
-    });
-    futures_util::future::join_all(make).await;
+        let make = server.post("/admin/services").bearer(&root.access).json(&service);
+        make.send().await.expect_status(201);
+    }
     for number in 0..55 {
         let token = json!({ "username": format!("service-{number}") });
         server.api_token(&root.access, &token).await;
@@ -445,7 +447,11 @@ async fn the_overview_shows_hourly_counts_which_are_kept_for_400_days() {
 
 #[tokio::test]
 async fn administration_pages_show_counts_mails_keys_servers_and_settings() {
+    // At noon, so that all of it happens today.
+    let day = 24 * 60 * 60 * 1000;
+    let time = i64::try_from(UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
     let server = Server::setup()
+        .clock(&Clock::ahead_by(day + day / 2 - time % day))
         .set("JWT_ALGORITHM", "ES256")
         .set("REPLICA_NAME", "replica-<1>")
         .set("MAIL_URL", "smtp://user:hunter2@127.0.0.1:1?tls=none")

@@ -407,7 +407,7 @@ async fn the_table_has_only_digests_of_api_tokens_and_the_log_has_nothing() {
     let person = server.person("first").await;
     let secret = server.api_token(&person.access, &json!({})).await;
     server.me(&secret).await.expect_status(200);
-    let mistyped = format!("{}x", &secret[..52]);
+    let mistyped = format!("{}{}", &secret[..52], if secret.ends_with('x') { 'y' } else { 'x' });
     server.me(&mistyped).await.expect_status(401);
     let digest = &server.database.column::<String>("select digest from api_token").await[0];
     let expected = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, secret.as_bytes());

@@ -262,3 +262,18 @@ async fn a_setting_maps_claims_into_access_tokens_of_sessions() {
         assert!(told.contains("ACCESS_TOKEN_CLAIMS") && told.contains(word), "{told}");
     }
 }
+
+/// A reference is random, and one of 64 begins with a hyphen.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reference_may_begin_with_a_hyphen() {
+    let server = Server::start().await;
+    for command in ["client", "upstream"] {
+        for reference in ["-x", "--x", "-hV_1", "-"] {
+            let done = tessera(&server, &[command, "explain", reference]);
+            assert!(done.status.success(), "{command} {reference}: {}", fault(&done));
+            assert!(out(&done).contains(&format!("reference {reference}")) || command == "client");
+        }
+        let options = tessera(&server, &[command, "explain", "--output", "json", "-x"]);
+        assert_eq!(out(&options).trim(), "[]", "{}", fault(&options));
+    }
+}

@@ -375,6 +375,7 @@ async fn passwords_on_administration_pages_count_as_sign_in_attempts() {
     let mut statuses = Vec::new();
     for _ in 0..8 {
         statuses.push(browser.press("/admin/api-tokens", &form).await.status);
+        server.prolong_delays().await;
     }
     assert!(statuses.starts_with(&[400; 5]) && statuses.ends_with(&[429]), "{statuses:?}");
     // Unknown input causes no internal error.

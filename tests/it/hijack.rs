@@ -230,6 +230,7 @@ async fn passwords_on_the_page_of_a_link_count_as_sign_in_attempts() {
     let wrong = [("token", token.as_str()), ("current", "a guess")];
     for _ in 0..6 {
         browser.press("/verify", &wrong).await.expect_status(400);
+        server.prolong_delays().await;
     }
     let refused = browser.press("/verify", &wrong).await.expect_status(429);
     assert!(refused.body.contains(&token), "{}", refused.body);

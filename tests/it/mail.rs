@@ -29,7 +29,7 @@ async fn a_registration_sends_a_mail_to_the_mail_server() {
     assert_eq!(letter.from, "accounts@example.com");
     assert!(letter.id.ends_with("@example.com"), "{letter:?}");
     assert!(letter.headers.contains("Auto-Submitted: auto-generated"), "{letter:?}");
-    assert!(!format!("{letter:?}").contains("evil"), "{letter:?}");
+    assert!(!format!("{letter:?}").contains("evil."), "{letter:?}");
     let mut browser = Browser::of(&server);
     let answer = browser.open(&letter.path()).await.expect_status(200);
     assert!(answer.body.contains("<button type="));
@@ -40,9 +40,12 @@ async fn a_registration_sends_a_mail_to_the_mail_server() {
     // The log has neither the address nor the token or code of the mail.
     server.log.wait_for("a mail was sent").await;
     let log = server.log_so_far().await;
-    for secret in [letter.token(), letter.code(), letter.to.clone()] {
+    for secret in [letter.token(), letter.to.clone()] {
         assert!(!log.contains(&secret), "{log}");
     }
+    // Times and ids of log lines have six such digits too, by chance.
+    let (code, parts) = (letter.code(), |sign: char| !sign.is_alphanumeric() && sign != '.');
+    assert!(!log.split(parts).any(|word| word.trim_matches('.') == code), "{log}");
     assert_eq!(mails.letters().len(), 1);
     assert!(server.outbox().is_empty());
 }

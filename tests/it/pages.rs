@@ -442,5 +442,5 @@ async fn the_first_page_and_errors_say_where_one_can_go() {
     }
     let production = Server::setup().production().start().await;
     let page = production.get("/login").send().await.expect_status(200);
-    assert!(!page.body.contains("docs"), "{}", page.body);
+    assert!(!page.body.contains("docs\""), "{}", page.body);
 }

@@ -52,6 +52,18 @@ pub fn bytes<const N: usize>() -> [u8; N] {
     bytes
 }
 
+/// Secrets that look random and are the same in each run: one in hexadecimal, as [`secret`] makes it, and one of 32
+/// letters and digits. A check that refuses one of a million random secrets always gives these the same result.
+#[cfg(test)]
+pub(crate) fn samples() -> impl Iterator<Item = (String, String)> {
+    use aws_lc_rs::digest::{SHA256, digest};
+    (0..2000_u32).map(|number| {
+        let bytes = digest(&SHA256, &number.to_be_bytes());
+        let letters = bytes.as_ref().iter().map(|byte| LETTERS_AND_DIGITS[usize::from(*byte) % 62]);
+        (hex(&bytes), letters.map(char::from).collect())
+    })
+}
+
 /// A secret of 32 random bytes in hexadecimal, as `openssl rand -hex 32` prints it.
 pub fn secret() -> String {
     hex(bytes::<32>())

@@ -251,12 +251,13 @@ async fn only_an_exclusive_provider_makes_the_sessions_of_its_people_fresh() {
 async fn a_time_with_a_fraction_is_a_time() {
     let (upstream, server) = corp(&json!({})).await;
     #[expect(clippy::cast_precision_loss, reason = "the time of a test")]
-    let time = json!(now() as f64 + 0.75);
-    upstream.make(claims(&[("auth_time", Some(time.clone())), ("iat", Some(time))]));
+    let time = || Some(json!(now() as f64 + 0.75));
+    upstream.make(claims(&[("auth_time", time()), ("iat", time())]));
     let tokens = fastapi::sign_in(&server, &upstream).await;
     assert_eq!(claims_of(&tokens.text("access_token"))["fresh"], true);
     let mut browser = Browser::of(&server);
     browser.sign_in_with(&upstream).await.expect_status(303);
+    upstream.make(claims(&[("auth_time", time()), ("iat", time())]));
     browser.prove_again("corp", &upstream).await.expect_status(303);
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use super::{ADA, check_of, check_with, corp, parameter, path_of, with};
@@ -218,8 +220,11 @@ async fn a_request_to_the_provider_is_bound_and_its_answer_opens_a_session() {
     }
     // The state is sealed.
     let state = parameter(&place, "state").unwrap();
-    for secret in ["corp", "account", &parameter(&place, "nonce").unwrap()] {
+    let sealed = URL_SAFE_NO_PAD.decode(&state).unwrap();
+    for secret in ["\"corp\"", "login/with/corp/callback", &parameter(&place, "nonce").unwrap()] {
+        let is_secret = |part: &[u8]| part == secret.as_bytes();
         assert!(!state.contains(secret), "{state}");
+        assert!(!sealed.windows(secret.len()).any(is_secret), "{state} has {secret}");
     }
     let arrived = browser.open(&path_of(&upstream.come_back(&place))).await.expect_status(303);
     assert!(arrived.header("location").ends_with("/account"), "{}", arrived.header("location"));

@@ -1,6 +1,7 @@
 //! A database of its own for every test.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement, TryGetable};
 use tempfile::TempDir;
@@ -116,10 +117,13 @@ impl TestDatabase {
 
     async fn create_from(kind: Kind, template: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        // The name of the folder is in small letters here, so two folders can have the same.
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("tessera_test_{}", folder.path().file_name().unwrap().display())
             .replace('.', "_")
             .to_ascii_lowercase()
-            + &std::process::id().to_string();
+            + &format!("_{}_{number}", std::process::id());
         let url = match kind {
             Kind::Sqlite => format!("sqlite:///{}/test.db", folder.path().display()),
             Kind::Postgres => {

@@ -162,6 +162,8 @@ impl Setup {
             .env("RATE_LIMIT", "off")
             // Several tests share a PostgreSQL server, which allows 100 connections.
             .env("DATABASE_CONNECTIONS", "8")
+            // A server refuses what waits four seconds for the disk. Tests end processes, but never the power.
+            .env("SQLITE_SYNCHRONOUS", "normal")
             .env("APP_SECRET", SECRET)
             .env("DATABASE_URL", self.url.as_deref().unwrap_or(database.url()))
             .envs(self.settings)

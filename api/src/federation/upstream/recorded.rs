@@ -25,11 +25,15 @@ const MAX_VALUE: usize = 500;
 
 /// Refusals that are not written yet.
 #[derive(Debug, Default)]
-pub(super) struct Recorded(Mutex<Vec<Model>>);
+pub(super) struct Recorded {
+    waiting: Mutex<Vec<Model>>,
+    /// Held while refusals are written, so that a reader waits for those that another caller has taken.
+    writing: tokio::sync::Mutex<()>,
+}
 
 impl Recorded {
     fn note(&self, row: Model) {
-        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let beside = waiting.iter().filter(|known| known.upstream == row.upstream).count();
         if beside < MAX_WAITING {
             waiting.push(row);
@@ -37,7 +41,7 @@ impl Recorded {
     }
 
     fn take(&self) -> Vec<Model> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -83,6 +87,7 @@ fn keep(app: &App, provider: Option<&str>, label: &str, refusal: &Refusal) {
 ///
 /// If the database does not answer. Then the refusals are lost.
 pub(super) async fn write(app: &App) -> Result<()> {
+    let _alone = app.upstream.recorded.writing.lock().await;
     let rows = app.upstream.recorded.take();
     if rows.is_empty() {
         return Ok(());

@@ -90,7 +90,8 @@ impl Authentication {
     /// Creates a proof by a password that was just checked.
     pub(super) fn by_password(user: UserId, password_check: PasswordCheck) -> Self {
         let evidence = Evidence::Password(password_check);
-        Self::new(user, vec![Method::Password], clock::now(), evidence)
+        let now = clock::now();
+        Self { user, methods: vec![Method::Password], at: now, made: now, evidence }
     }
 
     /// Returns the proof of a user whose session noted one a moment ago. It ends with the password that the user has now:

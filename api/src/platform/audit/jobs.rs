@@ -24,10 +24,10 @@ const GATHER_FOR: Duration = Duration::from_millis(50);
 const MAX_LAG: u64 = 5_000;
 
 /// The time that a caller waits for the others of this replica.
-const TURN_WITHIN: Duration = Duration::from_millis(500);
+const TURN_WITHIN: Duration = Duration::from_secs(2);
 
 /// The number of tries while another replica is sealing, and the time between them.
-const TRIES: usize = 10;
+const TRIES: usize = 40;
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
 /// Starts the background work.

@@ -39,15 +39,20 @@ const COVERED: &str = "reference";
 /// The value of a refusal whose own value is not kept, because too many others came at the same time.
 const OTHERS: &str = "one of many values at the same time";
 
-/// Refusals that are not written yet, by their clients and by the digests of their rows.
+/// Refusals that are not written yet.
 #[derive(Debug, Default)]
-pub(crate) struct Recorded(Mutex<HashMap<Option<ClientId>, HashMap<String, Model>>>);
+pub(crate) struct Recorded {
+    /// By their clients and by the digests of their rows.
+    waiting: Mutex<HashMap<Option<ClientId>, HashMap<String, Model>>>,
+    /// Held while refusals are written, so that a reader waits for those that another caller has taken.
+    writing: tokio::sync::Mutex<()>,
+}
 
 impl Recorded {
     /// Notes a refusal, and returns the digest of its row. If too many of the client wait, its value is not kept, so that it
     /// is always found: there is one such row for each check.
     fn note(&self, row: Model) -> String {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let waiting = all.entry(row.client_id).or_default();
         let has_room = waiting.len() < MAX_WAITING || waiting.contains_key(&row.digest);
         let row = if has_room { row } else { without_value(row) };
@@ -64,7 +69,8 @@ impl Recorded {
     }
 
     fn take(&self) -> Vec<Model> {
-        let taken = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let taken =
+            std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
         let mut rows: Vec<_> = taken.into_values().flat_map(HashMap::into_values).collect();
         // In the same order on every replica, so that two replicas do not deadlock.
         rows.sort_unstable_by(|one, other| one.digest.cmp(&other.digest));
@@ -133,6 +139,7 @@ fn uncovered(app: &App, text: &str) -> Option<String> {
 ///
 /// If the database does not answer. Then the refusals are lost.
 pub(super) async fn write(app: &App) -> Result<()> {
+    let _alone = app.client.recorded.writing.lock().await;
     let rows = app.client.recorded.take();
     if rows.is_empty() {
         return Ok(());
