@@ -287,6 +287,14 @@ fn a_token_is_revoked_alone_with_its_grant_or_with_its_user() {
 }
 
 #[test]
+fn a_token_that_expired_before_entries_were_dropped_counts_as_revoked() {
+    let list = RevocationList::new();
+    list.drop_before(NOW);
+    assert!(list.covers_grant(&claims().with_exp(NOW - 1)));
+    assert!(!list.covers_grant(&claims().with_exp(NOW)));
+}
+
+#[test]
 fn an_id_token_is_read_only_by_the_keys_for_clients() {
     let (clients, sessions) = key_pair();
     let claims = json!({"iss": ISSUER, "sub": user(), "aud": CLIENT, "exp": 1});

@@ -1,9 +1,14 @@
 //! Guards: the requests that they accept, and the answers to all others.
 
-use tessera_verify::{Denied, Guard, Refusal, Revocation, RevocationList, Verifier};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tessera_verify::{
+    Claims, Denied, Guard, Key, Prepared, Refusal, Revocation, RevocationList, Verifier, Watch,
+};
 
 use crate::support::{
-    AUDIENCE, Forgery, ISSUER, NOW, access_claims, access_token, keys, refresh_claims,
+    AUDIENCE, Forgery, ISSUER, NOW, SECRET, access_claims, access_token, keys, refresh_claims,
     refresh_token, session, verifier, verifier_with,
 };
 
@@ -154,4 +159,46 @@ fn each_denial_has_the_answer_that_tessera_gives() {
         assert_eq!(denied.retry_after(), wait);
         assert_eq!(denied.to_string(), sentence);
     }
+}
+
+/// A watch that accepts only tokens of one key, once it is prepared, a minute later than the clock says.
+#[derive(Debug)]
+struct Keeper {
+    kid: String,
+    is_prepared: AtomicBool,
+}
+
+impl Watch for Keeper {
+    fn prepare(&self) -> Option<Prepared<'_>> {
+        Some(Box::pin(async { self.is_prepared.store(true, Ordering::Relaxed) }))
+    }
+
+    fn time(&self, now: u64) -> u64 {
+        now + 60
+    }
+
+    fn judge(&self, kid: &str, claims: Claims) -> Result<Claims, Denied> {
+        let knows = kid == self.kid && self.is_prepared.load(Ordering::Relaxed);
+        if knows { Ok(claims.with_extra("watched", true)) } else { Err(Denied::Unavailable) }
+    }
+
+    fn refused(&self, _refusal: Refusal) -> Denied {
+        Denied::Unavailable
+    }
+}
+
+#[tokio::test]
+async fn a_watch_is_prepared_and_judges_each_token_with_its_key_and_its_time() {
+    let keeper = |kid: &str| Keeper { kid: kid.to_owned(), is_prepared: AtomicBool::new(false) };
+    let guard = guard().watch(Arc::new(keeper(Key::hs256(SECRET).id())));
+    let token = access_token();
+    assert_eq!(guard.required(Some(&token), NOW), Err(Denied::Unavailable));
+    guard.prepare().await;
+    assert_eq!(guard.required(Some(&token), NOW), Ok(access_claims().with_extra("watched", true)));
+    assert_eq!(guard.required(Some("x"), NOW), Err(Denied::Unavailable));
+    assert!(guard.required(Some(&token), NOW + 839).is_ok());
+    assert_eq!(guard.required(Some(&token), NOW + 840), Err(Denied::Unavailable));
+    let other = self::guard().watch(Arc::new(keeper("another")));
+    other.prepare().await;
+    assert_eq!(other.required(Some(&token), NOW), Err(Denied::Unavailable));
 }

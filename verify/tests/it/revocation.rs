@@ -80,6 +80,14 @@ fn a_token_is_revoked_by_its_id_its_session_or_its_user() {
 }
 
 #[test]
+fn a_list_tells_whether_a_session_is_revoked() {
+    let revoked = list([Revocation::session(session(), UNTIL)]);
+    assert!(revoked.has_session(&session()) && !revoked.has_session(&user()));
+    let others = [Revocation::token(session(), UNTIL), Revocation::user(session(), NOW, UNTIL)];
+    assert!(!list(others).has_session(&session()));
+}
+
+#[test]
 fn no_session_covers_a_token_without_a_session() {
     let mut claims = access_claims();
     claims.sid = None;
