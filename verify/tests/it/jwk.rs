@@ -185,7 +185,7 @@ fn an_rsa_key_has_the_algorithm_that_it_names() {
         assert!(!reads(&without(&jwk, name)), "{name}");
     }
     assert!(!reads(&with(&jwk, "crv", "P-256")));
-    for kty in ["EC", "OKP", "rsa"] {
+    for kty in ["EC", "OKP", "oct", "rsa"] {
         assert!(!reads(&with(&jwk, "kty", kty)), "{kty}");
     }
     // A public key is not accepted as a secret, and a secret is not accepted as a public key.
