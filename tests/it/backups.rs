@@ -119,7 +119,7 @@ async fn a_restore_brings_nothing_back_to_life_and_services_forget_nothing() {
     let change = json!({ "password": "another horse battery" });
     server.change_me(&changed.access, &change).await.expect_status(200);
     let late = server.person("late").await;
-    service.judge(&late.access).unwrap();
+    service.verdict(&late.access).await.unwrap();
     let setup = scene.setup_again();
     let (_proxy, database) = scene.stop();
     let printed = restore(&database, &file, &[]);
@@ -151,7 +151,7 @@ async fn a_restore_brings_nothing_back_to_life_and_services_forget_nothing() {
     server.login(&changed.email, "another horse battery").await.expect_status(400);
     let (access, _) = server.sign_in(&changed.email, PASSWORD).await;
     server.me(&access).await.expect_status(200);
-    service.judge(&access).unwrap();
+    service.verdict(&access).await.unwrap();
     service.knows(server.logout(&access).await).await;
     assert_eq!(service.judge(&access), Err(REVOKED));
     let acts = "select count(*) from audit where act = 'restore'";
@@ -181,7 +181,7 @@ async fn a_server_that_runs_during_a_restore_refuses_what_it_ended() {
     service.took_a_snapshot_again().await;
     assert_eq!(service.judge(&gone.access), Err(REVOKED));
     let (access, _) = server.sign_in(&kept.email, PASSWORD).await;
-    service.judge(&access).unwrap();
+    service.verdict(&access).await.unwrap();
     service.knows(server.logout(&access).await).await;
     assert_eq!(service.judge(&access), Err(REVOKED));
 }

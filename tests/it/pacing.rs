@@ -8,14 +8,13 @@ use std::time::{Duration, Instant};
 use tessera_verify::feed::FeedState;
 use tokio::task::JoinSet;
 
-use crate::bad_days::{JWKS, STREAM, Scene};
+use crate::bad_days::{JWKS, SNAPSHOT, STREAM, Scene};
 use crate::feed::{Reader, Stream, claim, hash};
 use crate::following::Service;
 use crate::storm::slow_readers::revoke;
 use crate::support::{PASSWORD, Relay, SECRET, Server, eventually};
 
 const PAGE: &str = "/auth/revocations";
-const SNAPSHOT: &str = "/auth/revocations/snapshot";
 
 /// The shortest time between two events of a stream, and the time after which an idle one gets a sign of life.
 const GAP: Duration = Duration::from_millis(20);
@@ -115,16 +114,16 @@ async fn a_stream_without_revocations_gets_an_event_every_two_seconds_whatever_e
     let server = Server::start().await;
     let root = server.superuser("root").await;
     let reader = server.reader(&root).await;
+    let since = Instant::now();
     let mut stream = reader.stream("", None).await;
     stream.data(false).await;
-    let since = Instant::now();
     for turn in 0..4 {
         // What changes tokens makes the server check that of the stream.
         server.service(&root, &format!("other{turn}"), &["revocations:read"]).await;
         stream.data(false).await;
     }
-    // The first of these four pauses began before the first event arrived here.
-    expect_pauses(4, HEARTBEAT, since);
+    // All of them can have waited here for a while, but none was sent before the stream was asked for.
+    expect_pauses(5, HEARTBEAT, since);
 }
 
 /// Waits for some requests for a path, and returns their times.
@@ -143,9 +142,8 @@ fn waits(attempts: &[Instant]) -> Vec<Duration> {
 fn expect_fewer_and_fewer(what: &str, attempts: &[Instant]) {
     let waits = waits(attempts);
     assert!(waits.iter().all(|wait| *wait >= SHORTEST_WAIT), "{what}: {waits:?}");
-    // Without the growth, none is longer than 300 ms. With it, eight are shorter together once in 50,000 runs.
-    let (all, count) = (waits.iter().sum::<Duration>(), u32::try_from(waits.len()).unwrap());
-    assert!(all > Duration::from_millis(300) * count, "{what}: {waits:?}");
+    // Without the growth, none is longer than 300 ms. With it, each of eight is shorter once in fifteen million runs.
+    assert!(waits.iter().any(|wait| *wait > Duration::from_millis(300)), "{what}: {waits:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

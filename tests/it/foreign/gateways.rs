@@ -144,6 +144,8 @@ pub(super) fn haproxy(folder: &Path, ports: &Ports) -> Command {
     let program = [
         ("127.0.0.1:8000", format!("127.0.0.1:{}", ports.server)),
         ("{ \"__Host-tessera\" }", "{ \"tessera\", \"site=\" }".to_owned()),
+        // A busy machine can answer later than a gateway should wait.
+        ("timeout = 2000", "timeout = 10000".to_owned()),
     ];
     std::fs::write(&script, adapted(&block(GUIDE, "haproxy.lua"), &program)).unwrap();
     let mut changes = ports.changes();

@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde_json::json;
 use tempfile::TempDir;
@@ -10,7 +11,7 @@ use tokio::task::JoinSet;
 
 use super::{free_port, is_root};
 use crate::once::start::refused;
-use crate::support::{Answer, Kind, PASSWORD, Request, Server, TestDatabase, eventually};
+use crate::support::{Answer, Kind, PASSWORD, PATIENCE, Request, Server, TestDatabase, eventually};
 
 /// A PgBouncer with its default configuration, in front of the PostgreSQL server of the tests.
 struct PgBouncer {
@@ -76,13 +77,16 @@ impl Drop for PgBouncer {
     }
 }
 
-/// Sends a request until the queue for hashing has room for it.
+/// Sends a request until the queue for hashing has room for it, and until it finds a connection in time.
 async fn answered(request: impl Fn() -> Request) -> Answer {
+    let began = Instant::now();
     loop {
         let answer = request().send().await;
-        if answer.status != 503 || answer.code() != "SERVICE_BUSY" {
+        let is_late = ["SERVICE_BUSY", "SERVICE_UNAVAILABLE"].contains(&&*answer.code());
+        if answer.status != 503 || !is_late {
             return answer;
         }
+        assert!(began.elapsed() < PATIENCE, "{}", answer.body);
     }
 }
 
@@ -95,10 +99,14 @@ async fn come_and_go(server: Arc<Server>, number: u32) {
     let form = [("username", email.as_str()), ("password", PASSWORD)];
     let login = || server.post("/auth/jwt/login").form(&form);
     let signed_in = answered(login).await.expect_status(200);
-    server.me(&signed_in.text("access_token")).await.expect_status(200);
-    let refreshed = server.refresh(&signed_in.text("refresh_token")).await.expect_status(200);
-    server.logout(&refreshed.text("access_token")).await.expect_status(204);
-    server.refresh(&refreshed.text("refresh_token")).await.expect_status(401);
+    let me = || server.get("/users/me").bearer(&signed_in.text("access_token"));
+    answered(me).await.expect_status(200);
+    let refresh =
+        |tokens: &Answer| server.post("/auth/jwt/refresh").bearer(&tokens.text("refresh_token"));
+    let refreshed = answered(|| refresh(&signed_in)).await.expect_status(200);
+    let logout = || server.post("/auth/jwt/logout").bearer(&refreshed.text("access_token"));
+    answered(logout).await.expect_status(204);
+    answered(|| refresh(&refreshed)).await.expect_status(401);
 }
 
 async fn forty_users_come_and_go(settings: &str, parameters: &str) {
@@ -114,7 +122,7 @@ async fn forty_users_come_and_go(settings: &str, parameters: &str) {
     while let Some(user) = users.join_next().await {
         user.unwrap();
     }
-    server.get("/health/ready").send().await.expect_status(200);
+    server.wait_until_ready().await;
     assert_eq!(server.database.count("\"user\"").await, 40);
     assert_eq!(server.database.count("audit where act = 'register'").await, 40);
 }

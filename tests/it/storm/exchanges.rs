@@ -14,7 +14,11 @@ async fn kill_9_around_an_exchange_loses_no_acknowledged_grant_and_no_code_gives
     Client::default().insert(&server.database).await;
     server.register("ada@user.com", PASSWORD).await.expect_status(201);
     let (mut acknowledged, mut unknown) = (0_usize, 0_usize);
-    for round in 0..4 {
+    for round in 0..40 {
+        // On a busy machine, all answers can be on their way when the server dies.
+        if round >= 4 && acknowledged > 0 && unknown > 0 {
+            break;
+        }
         let mut browser = Browser::of(&server);
         browser.sign_in("ada@user.com", PASSWORD).await;
         let mut codes = Vec::new();
@@ -24,7 +28,7 @@ async fn kill_9_around_an_exchange_loses_no_acknowledged_grant_and_no_code_gives
         drop(browser);
         // All are sent at once, and the server is killed after some answers. The start of another program would give it the
         // time to answer all of them.
-        let wanted = 1 + 4 * round;
+        let wanted = 1 + 4 * (round % 4);
         let answered = AtomicUsize::new(0);
         let sent = codes.iter().map(async |code| {
             let tokens = exchange(&server, code).await;

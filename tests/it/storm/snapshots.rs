@@ -6,14 +6,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::feed::Reader;
-use crate::support::{Kind, Server, eventually};
+use crate::support::{Kind, Server, awaited, eventually};
 
 /// The number of snapshots that are sent at the same time, and the part of them for one owner.
 const ALL: usize = 32;
 const OF_ONE: usize = ALL / 2;
 
-/// Asks for a snapshot with a small buffer, and reads only the status of the answer.
-async fn asks(server: &Server, token: &str) -> TcpStream {
+/// Asks for a snapshot with a small buffer, and reads only the status of the answer. Returns `None` if there is no place.
+async fn asks(server: &Server, token: &str) -> Option<TcpStream> {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let mut stream = socket.connect(server.address).await.unwrap();
@@ -23,8 +23,11 @@ async fn asks(server: &Server, token: &str) -> TcpStream {
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut status = [0; 12];
     stream.read_exact(&mut status).await.unwrap();
-    assert_eq!(&status, b"HTTP/1.1 200");
-    stream
+    match &status {
+        b"HTTP/1.1 200" => Some(stream),
+        b"HTTP/1.1 503" => None,
+        other => panic!("{}", String::from_utf8_lossy(other)),
+    }
 }
 
 /// A client that takes a few bytes each second would keep its place for ever.
@@ -54,11 +57,17 @@ async fn clients_that_take_a_snapshot_slowly_lose_their_places_and_others_find_r
     assert!(records.len() >= 900_000);
     drop(records);
 
-    let mut streams = Vec::new();
-    for _ in 0..OF_ONE {
-        streams.push(asks(&server, &slow).await);
-    }
-    greedy.get("/snapshot").await.expect_status(503);
+    // Each keeps its place for some seconds, and a busy machine can need longer to fill all of them.
+    let streams = awaited("one service takes all of its places", async || {
+        let mut streams = Vec::new();
+        for _ in 0..OF_ONE {
+            streams.push(asks(&server, &slow).await?);
+        }
+        let further = greedy.get("/snapshot").await;
+        assert!([200, 503].contains(&further.status), "{}", further.body);
+        (further.code() == "SERVICE_BUSY").then_some(streams)
+    })
+    .await;
     let mut drips = Vec::new();
     for mut stream in streams {
         drips.push(tokio::spawn(async move {

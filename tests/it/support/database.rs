@@ -1,7 +1,9 @@
 //! A database of its own for every test.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement, TryGetable};
 use tempfile::TempDir;
@@ -58,8 +60,10 @@ async fn create_on_server(name: &str, template: &str) {
 async fn template() -> &'static str {
     static TEMPLATE: OnceCell<String> = OnceCell::const_new();
     let made = TEMPLATE.get_or_init(|| async {
-        delete_templates_of_ended_processes().await;
+        delete_databases_of_ended_processes().await;
         let name = format!("{TEMPLATE_OF}{}", std::process::id());
+        // Of an ended process with the same number.
+        on_server(&[&format!("drop database if exists {name} with (force)")]).await;
         create_on_server(&name, "template1").await;
         let folder = tempfile::tempdir().unwrap();
         let mut migrate = super::command(folder.path());
@@ -72,16 +76,21 @@ async fn template() -> &'static str {
     made.await
 }
 
+/// The beginnings of the names of databases. The number of the process that made one follows.
 const TEMPLATE_OF: &str = "tessera_template_";
+const TEST_OF: &str = "tessera_test_";
 
-async fn delete_templates_of_ended_processes() {
+async fn delete_databases_of_ended_processes() {
     let server = Database::connect(format!("{}/postgres", postgres())).await.unwrap();
-    let sql = format!("select datname::text from pg_database where datname like '{TEMPLATE_OF}%'");
+    let sql = "select datname::text from pg_database";
     let rows = server.query_all_raw(Statement::from_string(DbBackend::Postgres, sql)).await;
     server.close().await.unwrap();
     for row in rows.unwrap() {
         let name: String = row.try_get_by_index(0).unwrap();
-        let process = name.trim_start_matches(TEMPLATE_OF);
+        let Some(rest) = name.strip_prefix(TEMPLATE_OF).or(name.strip_prefix(TEST_OF)) else {
+            continue;
+        };
+        let process = rest.split('_').next().unwrap_or_default();
         if !std::path::Path::new("/proc").join(process).exists() {
             on_server(&[&format!("drop database if exists {name} with (force)")]).await;
         }
@@ -117,13 +126,13 @@ impl TestDatabase {
 
     async fn create_from(kind: Kind, template: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        // The name of the folder is in small letters here, so two folders can have the same.
+        // The number tells two folders apart whose names differ only in capital letters.
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("tessera_test_{}", folder.path().file_name().unwrap().display())
+        let folder_name = folder.path().file_name().unwrap().display().to_string();
+        let name = format!("{TEST_OF}{}_{number}{folder_name}", std::process::id())
             .replace('.', "_")
-            .to_ascii_lowercase()
-            + &format!("_{}_{number}", std::process::id());
+            .to_ascii_lowercase();
         let url = match kind {
             Kind::Sqlite => format!("sqlite:///{}/test.db", folder.path().display()),
             Kind::Postgres => {
@@ -200,15 +209,34 @@ impl TestDatabase {
 impl Drop for Held {
     fn drop(&mut self) {
         if self.kind == Kind::Postgres {
-            let drop = format!("drop database if exists {} with (force)", self.name);
-            let server = format!("{}/postgres", postgres());
-            // A thread of its own: this one may be driving the test's runtime.
-            let dropped = std::thread::spawn(move || {
-                tokio::runtime::Runtime::new().unwrap().block_on(async {
-                    Database::connect(server).await.unwrap().execute_unprepared(&drop).await
-                })
-            });
-            let _ = dropped.join();
+            // If it has ended, the next process drops the database.
+            let _ = DROPPER.send(self.name.clone());
         }
     }
 }
+
+/// Takes the names of databases that no test needs any more, and drops several at the same time: PostgreSQL writes a
+/// checkpoint for each drop, which takes a second beside other tests, and drops that wait share one. The last names of
+/// a process may stay. The next process drops those databases.
+static DROPPER: LazyLock<Sender<String>> = LazyLock::new(|| {
+    let (sender, names) = channel::<String>();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        while let Ok(first) = names.recv() {
+            // Not an event to wait for: more names come meanwhile.
+            std::thread::sleep(Duration::from_secs(2));
+            let names: Vec<_> = std::iter::once(first).chain(names.try_iter()).collect();
+            let drops = names.chunks(names.len().div_ceil(4)).map(async |names| {
+                let url = format!("{}/postgres", postgres());
+                let Ok(server) = Database::connect(url).await else { return };
+                for name in names {
+                    let drop = format!("drop database if exists {name} with (force)");
+                    // The next process tries again.
+                    let _ = server.execute_unprepared(&drop).await;
+                }
+            });
+            runtime.block_on(futures_util::future::join_all(drops));
+        }
+    });
+    sender
+});
