@@ -132,8 +132,8 @@ test("the times of a stale service are asked once a second, and later if the ser
   // These are intervals between requests that are sent, which can arrive late. Three of them take three seconds.
   assert.ok((await waits(server, PAGE, 4)).reduce((sum, wait) => sum + wait) >= 2_000);
   [server.busy, server.busyPaths] = [{ status: 503, retryAfter: 3 }, [PAGE]];
-  // One request can be on its way.
-  assert.ok((await waits(server, PAGE, 3)).at(-1) >= 2_000);
+  // The second request is sent after the first one arrived, and the third one three seconds after the second was sent.
+  assert.ok((await waits(server, PAGE, 3)).reduce((sum, wait) => sum + wait) >= 2_900);
 });
 
 test("requests of a serverless function do not flood a server that is down", async (context) => {
@@ -142,7 +142,7 @@ test("requests of a serverless function do not flood a server that is down", asy
   const token = issuer.token();
   assert.equal(await judged(tessera, token), "accepted");
   server.down = true;
-  shift.monotonic += 6_000;
+  shift.monotonic += 61_000;
   const [asked, began] = [server.requests.length, performance.now()];
   for (let turn = 0; turn < 200; turn += 1) assert.equal(await judged(tessera, token), "unavailable");
   // One attempt in a second.

@@ -1,14 +1,29 @@
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 
+import { TIMES as FOLLOWER } from "../dist/follower.js";
 import { Refused, Tessera, Unavailable } from "../dist/index.js";
+import { KeyStore } from "../dist/key-store.js";
+import { TIMES as START } from "../dist/tessera.js";
 import { FakeIssuer } from "../dist/testing.js";
 import { FeedServer, TOKEN } from "./feed-server.js";
 
 export { sleep };
 
-/** The age at which knowledge is too old. A busy machine must need less time between two lines of a test. */
+/** The age at which knowledge is too old, in the tests that are about it. */
 export const MAX_AGE = 3;
+
+/**
+ * How long a verifier waits for the server, in milliseconds. It is longer than `eventually` waits, so a test notices a
+ * verifier that waits where it must not. On a busy machine nothing may happen for some seconds. A test that is about one of
+ * these times sets it.
+ */
+const PATIENCE = 120_000;
+FOLLOWER.silence = FOLLOWER.timeout = START.startWait = PATIENCE;
+const { fetch } = KeyStore.prototype;
+KeyStore.prototype.fetch = function (client, moment, _, isBackground) {
+  return fetch.call(this, client, moment, PATIENCE, isBackground);
+};
 
 /** Waits until something holds. Only a test that fails waits for so long. */
 export async function eventually(holds, milliseconds = 60_000) {
@@ -31,7 +46,7 @@ export async function world(context, options = {}) {
   const warn = (message) => warnings.push(message);
   const made = [];
   const make = (more = {}) => {
-    const own = { issuer: server.url, audience: "tessera", feedToken: TOKEN, clock, warn, ...options, ...more };
+    const own = { issuer: server.url, audience: "tessera", feedToken: TOKEN, maxAge: 60, clock, warn, ...options, ...more };
     made.push(new Tessera(own, {}));
     return made.at(-1);
   };
@@ -51,6 +66,13 @@ export async function judged(tessera, token) {
     if (error instanceof Unavailable) return "unavailable";
     throw error;
   }
+}
+
+/** Waits until the service is available, and judges. A busy machine can make it stale for a moment. */
+export async function judgedInTheEnd(tessera, token) {
+  let verdict;
+  await eventually(async () => (verdict = await judged(tessera, token)) !== "unavailable");
+  return verdict;
 }
 
 export function sidOf(token) {

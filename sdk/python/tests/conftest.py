@@ -8,7 +8,12 @@ from feed_server import TOKEN, FeedServer
 
 from tessera_verify import Tessera
 from tessera_verify._feed import Moment
+from tessera_verify._key_store import KeyStore
 from tessera_verify.testing import FakeIssuer
+
+#: How long a verifier waits for the server, in seconds. It is longer than `eventually` waits, so a test notices a verifier
+#: that waits where it must not.
+PATIENCE = 120.0
 
 
 def eventually(holds: Callable[[], bool], seconds: float = 60.0) -> None:
@@ -68,11 +73,20 @@ def publish(server: FeedServer, issuer: FakeIssuer) -> None:
 
 
 @pytest.fixture
-def make(server: FeedServer, issuer: FakeIssuer, clock: Clock) -> Iterator[Callable[..., Tessera]]:
+def make(
+    server: FeedServer, issuer: FakeIssuer, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Tessera]]:
+    """Makes verifiers of the server. They are patient, because on a busy machine nothing may happen for some seconds. A
+    test that is about one of these times sets it.
+    """
+    for name in ("_follower.SILENCE", "_follower.TIMEOUT", "_tessera.START_WAIT"):
+        monkeypatch.setattr(f"tessera_verify.{name}", PATIENCE)
+    fetch = KeyStore.fetch
+    monkeypatch.setattr(KeyStore, "fetch", lambda keys, client, moment, _: fetch(keys, client, moment, PATIENCE))
     made: list[Tessera] = []
 
     def one(**options: object) -> Tessera:
-        options = {"audience": "tessera", "feed_token": TOKEN, "clock": clock, **options}
+        options = {"audience": "tessera", "feed_token": TOKEN, "max_age": 60.0, "clock": clock, **options}
         made.append(Tessera(server.url, **options))  # type: ignore[arg-type]
         return made[-1]
 

@@ -46,6 +46,11 @@ class FeedServer:
         self.brief = False
         self.truncated = False
         self.jwks_delay = 0.0
+        #: The keys are sent only while this is set.
+        self.sends_keys = threading.Event()
+        self.sends_keys.set()
+        #: Held while a request is noted, so that each has its own time.
+        self.noting = threading.Lock()
         self.requests: list[str] = []
         self.times: list[float] = []
         self.changed = threading.Condition()
@@ -75,6 +80,7 @@ class FeedServer:
     def stop(self) -> None:
         assert self._server is not None
         self.cut()
+        self.sends_keys.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -128,8 +134,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         feed, url = self.server_feed, urlsplit(self.path)
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
-        feed.times.append(time.monotonic())
-        feed.requests.append(url.path)
+        with feed.noting:
+            feed.times.append(time.monotonic())
+            feed.requests.append(url.path)
         # A cut from now on also ends the answer to this request.
         self.generation = feed.generation
         if feed.down:
@@ -163,6 +170,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _jwks(self, feed: FeedServer) -> None:
         time.sleep(feed.jwks_delay)
+        feed.sends_keys.wait()
         data = json.dumps({"keys": feed.keys}).encode()
         tag = f'"{hash(data)}"'
         if self.headers.get("If-None-Match") == tag:
