@@ -80,6 +80,10 @@ async fn each_argument_accepts_and_refuses_as_the_table_says() {
     assert_eq!(shown(taken::<JwtWithScope<Reports>>(&issuer, &[&fresh]).await), accepted);
     assert!(taken::<JwtOptional>(&issuer, &[]).await.unwrap().0.is_none());
     assert!(taken::<JwtOptional>(&issuer, &[&plain]).await.unwrap().0.is_some());
+    assert!(taken::<Option<JwtRequired>>(&issuer, &[]).await.unwrap().is_none());
+    let jwt = taken::<Option<JwtRequired>>(&issuer, &[&plain]).await.unwrap().unwrap();
+    let (shown_jwt, signature) = (format!("{jwt:?}"), jwt.token.rsplit_once('.').unwrap().1);
+    assert!(shown_jwt.contains(USER) && !shown_jwt.contains(signature), "{shown_jwt}");
 
     let (status, challenge, _) = shown(taken::<JwtRequired>(&issuer, &[]).await);
     assert_eq!((status, &*challenge), (401, "Bearer"));
@@ -87,6 +91,7 @@ async fn each_argument_accepts_and_refuses_as_the_table_says() {
         for taken in [
             shown(taken::<JwtRequired>(&issuer, headers).await),
             shown(taken::<JwtOptional>(&issuer, headers).await),
+            shown(taken::<Option<JwtRequired>>(&issuer, headers).await),
         ] {
             assert!(taken.0 == 401 && taken.1.contains("error=\"invalid_token\""), "{taken:?}");
             assert!(taken.1.contains("reason=\"token_malformed\""), "{headers:?} {taken:?}");
