@@ -103,7 +103,6 @@ enum Action {
     Explain {
         /// The client id, or the reference that the application or the page shows. Without it, the refusals of
         /// unknown applications
-        #[arg(allow_hyphen_values = true)]
         name: Option<String>,
         /// A URL of /oauth2/authorize that the application sends browsers to: run its checks without effect. If
         /// the command works on the database, `--url` takes it too

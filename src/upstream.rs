@@ -33,7 +33,6 @@ enum Action {
     /// Say why a sign-in with a provider was refused, and what to do
     Explain {
         /// The reference that the page showed. Without it, the latest refusals
-        #[arg(allow_hyphen_values = true)]
         reference: Option<String>,
         #[command(flatten)]
         options: Options,

@@ -320,7 +320,7 @@ def replicas(run):
     database = run.postgres.process.pid
     base = Tessera(run.binary, "replicas", run.postgres.create("replicas"), "", database)
     base.kept, base.signed_out_at_once = 96, 350
-    base.wanted_sessions = 10 * base.signed_out_at_once + base.kept
+    base.wanted_sessions = 11 * base.signed_out_at_once + base.kept
     base.prepare(run.form.users, seconds=30)
     for delay in (None, *DELAYS):
         address, proxy = run.postgres.address, None

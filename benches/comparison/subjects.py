@@ -137,8 +137,8 @@ class Subject:
     def taken(self, tokens, count):
         """Takes tokens that are used up. Those of the first sessions stay, because other loads use them.
 
-        A slow machine prepares fewer sessions than wanted. So a load takes at most half of those that it may take, and
-        the next one also has some.
+        A slow machine prepares fewer sessions than wanted. So a load takes at most half of those that are left, and the
+        next one has some too.
         """
         spare = len(tokens) - self.kept
         if spare < 1:

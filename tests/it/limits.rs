@@ -22,15 +22,15 @@ const PROLONGED: Duration = Duration::from_secs(600);
 
 impl Server {
     /// Prolongs each delay that has begun, once. The first ones last for two seconds, and a test can need more for all
-    /// that it tries in this time.
-    pub(crate) async fn prolong_delays(&self) {
+    /// that it tries in this time. Returns the number of delays.
+    pub(crate) async fn prolong_delays(&self) -> u64 {
         // An attempt counts for an hour after its delay, so it shows which delays are still as they were.
         let prolong = format!(
             "update attempt set blocked_until = blocked_until + {} \
              where blocked_until > 0 and expires_at - blocked_until = 3600000",
             PROLONGED.as_millis()
         );
-        self.database.execute(&prolong).await;
+        self.database.execute(&prolong).await
     }
 
     async fn login_from(&self, from: &str, username: &str, password: &str) -> Answer {
@@ -40,16 +40,18 @@ impl Server {
 
     /// Guesses until a guess is refused with 429. Returns the number of guesses before that.
     async fn guess(&self, from: &str, username: &str) -> usize {
+        let mut delayed = 0;
         for turn in 0..40 {
             let answer = self.login_from(from, username, "wrong").await;
             if answer.status == 429 {
+                assert!(delayed > 0, "the delay was not prolonged");
                 let wait: u64 = answer.header("retry-after").parse().unwrap();
                 assert!((1..=900).contains(&wait), "{wait}");
                 answer.expect_refusal(429, "TOO_MANY_ATTEMPTS");
                 return turn;
             }
             answer.expect_refusal(400, "LOGIN_BAD_CREDENTIALS");
-            self.prolong_delays().await;
+            delayed += self.prolong_delays().await;
         }
         panic!("guessing is not limited");
     }

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sea_orm::{ConnectionTrait, TransactionTrait};
 
@@ -153,7 +153,11 @@ async fn a_stop_waits_only_for_requests_in_progress() {
     let connection = server.database.connect().await;
     let held = connection.begin().await.unwrap();
     held.execute_unprepared("update session set cuts = cuts + 1").await.unwrap();
-    let sign_out = || tokio::spawn(server.post("/auth/jwt/logout").bearer(&person.access).send());
+    let sign_out = || {
+        let (began, asked) = (Instant::now(), server.post("/auth/jwt/logout"));
+        let answer = asked.bearer(&person.access).send();
+        tokio::spawn(async move { (answer.await, began.elapsed()) })
+    };
     let mut in_flight = sign_out();
     eventually("the server processes the request", async || {
         if in_flight.is_finished() {
@@ -166,9 +170,10 @@ async fn a_stop_waits_only_for_requests_in_progress() {
     server.terminate();
     server.log.wait_for("stopping").await;
     held.rollback().await.unwrap();
-    // It is answered in any case. On a busy machine, it can have waited for the writer for too long.
-    let answer = in_flight.await.unwrap();
-    assert!([204, 503].contains(&answer.status), "{}", answer.body);
+    // It is answered in any case. On a busy machine, it can have waited for the writer for too long, which are four seconds.
+    let (answer, took) = in_flight.await.unwrap();
+    let waited_for_too_long = answer.status == 503 && took >= Duration::from_secs(4);
+    assert!(answer.status == 204 || waited_for_too_long, "{took:?}: {}", answer.body);
     let ended = tokio::time::timeout(Duration::from_secs(20), server.ended()).await;
     assert!(ended.expect("the server waited for another connection").success());
     assert!(TcpStream::connect(server.address).is_err());

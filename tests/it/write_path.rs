@@ -115,7 +115,7 @@ async fn an_entry_of_the_audit_is_listed_at_once_and_sealed_within_a_second() {
             let listed = server.get(path).bearer(&root.access).send().await.expect_status(200);
             listed.json["items"].as_array().unwrap().len()
         };
-        // A list waits for half a second for others that are sealing, and says so if that is not enough.
+        // A list waits for two seconds for others that are sealing, and says so if that is not enough.
         if count().await != turn {
             let log = server.log_so_far().await;
             assert!(log.contains("the audit is read without its latest entries"), "{log}");
@@ -155,7 +155,8 @@ async fn actions_go_on_while_the_audit_cannot_be_sealed() {
 /// A newer release adds a column while this server runs.
 #[tokio::test]
 async fn a_refresh_succeeds_after_another_release_has_added_a_column() {
-    let server = Server::start().await;
+    // With the default of users, which most tests do not have.
+    let server = Server::setup().set("SQLITE_SYNCHRONOUS", "full").start().await;
     let person = server.person("first").await;
     let mut refresh = person.refresh;
     for turn in 0..12 {

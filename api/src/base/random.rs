@@ -60,7 +60,7 @@ pub(crate) fn samples() -> impl Iterator<Item = (String, String)> {
     (0..2000_u32).map(|number| {
         let bytes = digest(&SHA256, &number.to_be_bytes());
         let letters = bytes.as_ref().iter().map(|byte| LETTERS_AND_DIGITS[usize::from(*byte) % 62]);
-        (hex(&bytes), letters.map(char::from).collect())
+        (hex(bytes), letters.map(char::from).collect())
     })
 }
 

@@ -60,7 +60,7 @@ async fn create_on_server(name: &str, template: &str) {
 async fn template() -> &'static str {
     static TEMPLATE: OnceCell<String> = OnceCell::const_new();
     let made = TEMPLATE.get_or_init(|| async {
-        delete_databases_of_ended_processes().await;
+        drop_databases_of_ended_processes().await;
         let name = format!("{TEMPLATE_OF}{}", std::process::id());
         // Of an ended process with the same number.
         on_server(&[&format!("drop database if exists {name} with (force)")]).await;
@@ -80,19 +80,21 @@ async fn template() -> &'static str {
 const TEMPLATE_OF: &str = "tessera_template_";
 const TEST_OF: &str = "tessera_test_";
 
-async fn delete_databases_of_ended_processes() {
+/// Lets the databases be dropped that processes of this machine have left. One that somebody uses stays.
+async fn drop_databases_of_ended_processes() {
     let server = Database::connect(format!("{}/postgres", postgres())).await.unwrap();
-    let sql = "select datname::text from pg_database";
+    let sql = "select datname::text from pg_database \
+               where not exists (select from pg_stat_activity used where used.datname = pg_database.datname)";
     let rows = server.query_all_raw(Statement::from_string(DbBackend::Postgres, sql)).await;
     server.close().await.unwrap();
     for row in rows.unwrap() {
         let name: String = row.try_get_by_index(0).unwrap();
-        let Some(rest) = name.strip_prefix(TEMPLATE_OF).or(name.strip_prefix(TEST_OF)) else {
-            continue;
-        };
-        let process = rest.split('_').next().unwrap_or_default();
-        if !std::path::Path::new("/proc").join(process).exists() {
-            on_server(&[&format!("drop database if exists {name} with (force)")]).await;
+        let rest = name.strip_prefix(TEMPLATE_OF).or(name.strip_prefix(TEST_OF));
+        let process = rest.and_then(|rest| rest.split('_').next()?.parse::<u32>().ok());
+        let has_ended =
+            |process: u32| !std::path::Path::new("/proc").join(process.to_string()).exists();
+        if process.is_some_and(has_ended) {
+            let _ = DROPPER.send(name);
         }
     }
 }
@@ -234,6 +236,7 @@ static DROPPER: LazyLock<Sender<String>> = LazyLock::new(|| {
                     // The next process tries again.
                     let _ = server.execute_unprepared(&drop).await;
                 }
+                let _ = server.close().await;
             });
             runtime.block_on(futures_util::future::join_all(drops));
         }

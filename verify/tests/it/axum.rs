@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use axum_core::extract::FromRequestParts;
 use axum_core::response::{IntoResponse, Response};
@@ -111,6 +111,32 @@ async fn each_argument_accepts_and_refuses_as_the_table_says() {
     let unavailable = (503, String::new(), "1".to_owned());
     assert_eq!(shown(taken::<JwtRequired>(&issuer, &[&plain]).await), unavailable);
     assert_eq!(shown(taken::<JwtOptional>(&issuer, &[&plain]).await), unavailable);
+}
+
+/// A service that has no room for a request.
+#[derive(Clone)]
+struct Full;
+
+impl Service<Request<()>> for Full {
+    type Response = ();
+    type Error = Infallible;
+    type Future = Ready<Result<(), Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Pending
+    }
+
+    fn call(&mut self, _: Request<()>) -> Self::Future {
+        ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn a_layer_has_room_when_its_service_has() {
+    let layer = FakeIssuer::new("reports").tessera().layer();
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(layer.layer(Echo).poll_ready(&mut context).is_ready());
+    assert!(layer.layer(Full).poll_ready(&mut context).is_pending());
 }
 
 #[tokio::test]

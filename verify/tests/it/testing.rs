@@ -42,6 +42,7 @@ fn a_service_that_knows_too_little_refuses_valid_tokens_with_503_and_revoked_one
     let judge = |token: &str| guard.required(Some(token), issuer.now());
     let (valid, revoked) = (issuer.token(USER).sign(), issuer.token(USER).sign());
     issuer.revoke(&revoked);
+    assert_eq!(format!("{issuer:?}"), "FakeIssuer { .. }");
     issuer.make_stale();
     assert_eq!(judge(&valid), Err(Denied::Unavailable));
     assert_eq!(judge(&revoked), Err(Denied::Refused(Refusal::Revoked)));

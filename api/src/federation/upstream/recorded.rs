@@ -85,7 +85,7 @@ fn keep(app: &App, provider: Option<&str>, label: &str, refusal: &Refusal) {
 ///
 /// # Errors
 ///
-/// If the database does not answer. Then the refusals are lost.
+/// If the database does not answer. Then the refusals are lost, as those of a caller who gives up while it writes.
 pub(super) async fn write(app: &App) -> Result<()> {
     let _alone = app.upstream.recorded.writing.lock().await;
     let rows = app.upstream.recorded.take();

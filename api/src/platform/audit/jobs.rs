@@ -11,6 +11,7 @@ use tokio::time::{sleep, timeout};
 use super::{PENDING_AT_ONCE, chain, lag, store};
 use crate::app::App;
 use crate::base::background::Background;
+use crate::base::clock::Stopwatch;
 use crate::base::error::{Code, Error, Result};
 use crate::platform::unit_of_work::UnitOfWork;
 
@@ -23,11 +24,10 @@ const GATHER_FOR: Duration = Duration::from_millis(50);
 /// The greatest age of a pending entry that is not reported, in milliseconds.
 const MAX_LAG: u64 = 5_000;
 
-/// The time that a caller waits for the others of this replica.
+/// The time that a caller waits for others that are sealing: those of this replica, and then other replicas.
 const TURN_WITHIN: Duration = Duration::from_secs(2);
 
-/// The number of tries while another replica is sealing, and the time between them.
-const TRIES: usize = 40;
+/// The time between two tries while another replica is sealing.
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
 /// Starts the background work.
@@ -76,6 +76,7 @@ pub(super) async fn seal(app: &App) -> Result<()> {
         return Ok(());
     }
     let busy = || Error::because(Code::ServiceUnavailable, "others are sealing the audit");
+    let waits = Stopwatch::start();
     let begun = app.audit.begun.load(Ordering::SeqCst);
     let mut completed =
         timeout(TURN_WITHIN, app.audit.completed.lock()).await.map_err(|_| busy())?;
@@ -83,14 +84,16 @@ pub(super) async fn seal(app: &App) -> Result<()> {
         return Ok(());
     }
     let pass = app.audit.begun.fetch_add(1, Ordering::SeqCst) + 1;
-    for _ in 0..TRIES {
+    loop {
         if seal_all(app).await? {
             *completed = pass;
             return Ok(());
         }
+        if waits.elapsed() > TURN_WITHIN {
+            return Err(busy());
+        }
         sleep(TRY_AGAIN_AFTER).await;
     }
-    Err(busy())
 }
 
 /// Seals batch after batch, unless another replica is sealing: then it returns false.

@@ -4,10 +4,13 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::iter::repeat_with;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use entity::ClientId;
 use entity::refusal::Model;
+use tokio::time::timeout;
 
 use super::refusal::Refusal;
 use super::{Client, store};
@@ -29,6 +32,9 @@ const MAX_WAITING: usize = 100;
 
 /// The maximum length of a value that is kept, in characters.
 const MAX_VALUE: usize = 500;
+
+/// The time that a caller waits for refusals that others are writing.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(2);
 
 /// The length of a reference: the beginning of the digest of a row.
 const REFERENCE: usize = 16;
@@ -124,7 +130,9 @@ pub fn note(app: &App, client: Option<&Client>, endpoint: &str, refusal: &Refusa
 /// Returns a reference in a form that tells nobody anything: each time another text. An answer that must not reveal whether
 /// a client exists shows it, because everybody can compute the reference of a client that does not.
 pub fn covered(app: &App, reference: &str) -> String {
-    seal_for_url(&app.client.seals, COVERED, &reference).unwrap_or_default()
+    let seal = || seal_for_url(&app.client.seals, COVERED, &reference).unwrap_or_default();
+    // It is copied into a command, where a hyphen would begin an option.
+    repeat_with(seal).find(|text| !text.starts_with('-')).unwrap_or_default()
 }
 
 /// Returns the reference that [`covered`] made a text of.
@@ -137,9 +145,11 @@ fn uncovered(app: &App, text: &str) -> Option<String> {
 ///
 /// # Errors
 ///
-/// If the database does not answer. Then the refusals are lost.
+/// If the database does not answer. Then the refusals are lost, as those of a caller who gives up while it writes.
 pub(super) async fn write(app: &App) -> Result<()> {
-    let _alone = app.client.recorded.writing.lock().await;
+    // A reader lists what there is, if others need long.
+    let writing = timeout(WRITTEN_WITHIN, app.client.recorded.writing.lock()).await;
+    let Ok(_alone) = writing else { return Ok(()) };
     let rows = app.client.recorded.take();
     if rows.is_empty() {
         return Ok(());
