@@ -16,6 +16,10 @@ VERIFIER = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
 CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).decode().rstrip("=")
 CONNECTIONS = 32
 
+# The codes for one browser. People do not sign in to an application a thousand times in one session: Tessera keeps the
+# latest 20 grants of a session for a client, and would end an older one with each further code.
+CODES_OF_BROWSER = 15
+
 # The operations in the order of the table, with their names there.
 OPERATIONS = {
     "authorize": "authorize: a code for somebody who is signed in",
@@ -41,7 +45,11 @@ class Flow:
     authorize_path = token_path = userinfo_path = None
     client = "bench"
     client_secret = SECRET
-    cookie = ""
+
+    def sign_in_browsers(self, count):
+        """Signs browsers in, each with a session of its own, and keeps their cookies."""
+        self.prepare_application()
+        self.cookies = many(self.sign_in_browser, range(count))
 
     def authorization(self):
         pair = base64.b64encode(f"{self.client}:{self.client_secret}".encode()).decode()
@@ -54,8 +62,12 @@ class Flow:
         }
         return f"{self.authorize_path}?{urllib.parse.urlencode(parameters)}"
 
-    def code(self):
-        headers, _ = expected(303, ask(self.address, "GET", self.place(), {"Cookie": self.cookie}))
+    def prepare_application(self):
+        pass
+
+    def code(self, number=0):
+        cookie = self.cookies[number % len(self.cookies)]
+        headers, _ = expected(303, ask(self.address, "GET", self.place(), {"Cookie": cookie}))
         query = urllib.parse.parse_qs(urllib.parse.urlsplit(headers["Location"]).query)
         if "code" not in query:
             raise Failed(f"{self.name}: there is no code in {headers['Location']}")
@@ -70,10 +82,10 @@ class Flow:
         return json.loads(expected(200, ask(self.address, "POST", self.token_path, headers, self.exchange_form(self.code())))[1])
 
     def authorize_request(self, count):
-        return request("GET", self.place(), [("Cookie", self.cookie)], expect=[303])
+        return request("GET", self.place(), [("Cookie", "{value}")], values=self.cookies[:CONNECTIONS], expect=[303])
 
     def exchange_request(self, count):
-        codes = many(lambda _: self.code(), range(count))
+        codes = many(self.code, range(count))
         return request("POST", self.token_path, [FORM, self.authorization()], self.exchange_form("{value}"), codes, "once")
 
     def userinfo_request(self, count):
@@ -102,8 +114,7 @@ class TesseraFlow(Flow, Tessera):
         # The hashes do not matter here, so they are cheap.
         return super().environment(4) | {"PUBLIC_URL": f"http://127.0.0.1:{self.port}", "COOKIE_SECURE": "false"}
 
-    def sign_in_browser(self):
-        self.register("ada@example.com")
+    def prepare_application(self):
         self.command("resource", "create", API, "--scope", "jobs:run")
         made = self.command(
             "client", "create", self.client, "--redirect", REDIRECT, "--trusted", "--resource", API,
@@ -111,13 +122,17 @@ class TesseraFlow(Flow, Tessera):
             "--output", "json",
         )
         self.client_secret = json.loads(made)["client_secret"]
+
+    def sign_in_browser(self, number):
+        email = f"ada{number}@example.com"
+        self.register(email)
         headers, page = expected(200, ask(self.address, "GET", "/login", {"Accept": "text/html"}))
         kept = cookies_of(headers)
         csrf = re.search(r'name="csrf" value="([^"]+)"', page.decode()).group(1)
-        form = urllib.parse.urlencode({"email": "ada@example.com", "password": PASSWORD, "csrf": csrf})
+        form = urllib.parse.urlencode({"email": email, "password": PASSWORD, "csrf": csrf})
         headers = dict([FORM, ("Accept", "text/html"), ("Cookie", jar(kept))])
         headers, _ = expected(303, ask(self.address, "POST", "/login", headers, form))
-        self.cookie = jar(kept | cookies_of(headers))
+        return jar(kept | cookies_of(headers))
 
 
 class OidcProvider(Flow, Subject):
@@ -130,7 +145,7 @@ class OidcProvider(Flow, Subject):
         environment |= {"API": API, "NODE_ENV": "production"}
         self.process = Process(["node", TOOLS / "node/oidc-provider.mjs"], environment, log=self.slug)
 
-    def sign_in_browser(self):
+    def sign_in_browser(self, number):
         """Follows the redirects of the first request, as a browser does, until the application would get its code."""
         kept, place = {}, self.place()
         for _ in range(8):
@@ -138,8 +153,7 @@ class OidcProvider(Flow, Subject):
             kept |= cookies_of(answer)
             place = answer["Location"].removeprefix(f"http://{self.address}")
             if place.startswith(REDIRECT):
-                self.cookie = jar(kept)
-                return
+                return jar(kept)
         raise Failed(f"{self.name}: the redirects lead to {place}")
 
 
@@ -155,7 +169,7 @@ def measure(run, load):
     found, sizes = {}, {}
     for system in systems:
         system.start()
-        system.sign_in_browser()
+        system.sign_in_browsers(form.rounds * codes // CODES_OF_BROWSER + 1)
         sizes[system.name] = system.sizes()
     for turn in range(form.rounds):
         for system in systems:

@@ -277,8 +277,8 @@ def provider(results):
     return f"""## Signing people in to applications
 
 Tessera as a provider of OpenID Connect, beside oidc-provider (npm) with an adapter on better-sqlite3. Both sign with RS256,
-both sync each commit, and in both nobody is asked for consent. An access token of oidc-provider for userinfo is a row,
-and Tessera's is a JWT. *Both* adds the two steps of a sign-in, one after the other.
+both sync each commit, and in both nobody is asked for consent. A session gets at most 15 codes. An access token of
+oidc-provider for userinfo is a row, and Tessera's is a JWT. *Both* adds the two steps of a sign-in, one after the other.
 
 {table(head, rows)}
 
