@@ -279,6 +279,27 @@ mod tests {
     }
 
     #[test]
+    fn the_maximum_age_can_be_set() {
+        let follower = fresh().max_age(Duration::from_secs(1));
+        assert_eq!(follower.state(&local(1000)), FeedState::Fresh);
+        assert_eq!(follower.state(&local(1100)), FeedState::Stale);
+    }
+
+    #[test]
+    fn an_event_from_more_than_a_jump_ahead_ends_what_earlier_answers_prove() {
+        let upper = fresh().upper(&local(100)).unwrap();
+        let mut follower = fresh();
+        follower.received(upper + JUMP, &local(100));
+        assert_eq!(follower.age(&local(100)), Some(Duration::ZERO));
+        let mut follower = fresh();
+        follower.received(upper + JUMP + 1, &local(100));
+        assert_eq!(follower.age(&local(100)), None);
+        // An answer from before proves nothing either.
+        follower.exchanged(local(60), issuer(90));
+        assert_eq!(follower.age(&local(100)), None);
+    }
+
+    #[test]
     fn an_age_is_never_less_than_the_true_one() {
         let mut follower = fresh();
         for step in 1..200 {
