@@ -8,6 +8,7 @@ mod audiences;
 mod axum;
 mod claims;
 mod explanation;
+mod feed;
 mod grant;
 mod guard;
 mod header;
