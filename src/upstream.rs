@@ -99,7 +99,7 @@ async fn explain(operator: &Operator, reference: Option<&str>) -> Result<(), Str
     if items.is_empty() {
         print::line(match reference {
             Some(reference) => format!(
-                "No refusal has the reference {reference}. A server stores refusals after 5 seconds, for 30 days. The \
+                "No refusal has the reference {reference}. A server stores refusals within seconds, for 30 days. The \
                  log has them too.",
                 reference = print::plain(reference)
             ),
