@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::object::{Members, Strict, StrictValue};
+use crate::object::{self, Members, Others, Text, once, other};
 use crate::subject::WrittenAudiences;
 use crate::{Audiences, Refusal, Subject};
 
@@ -204,8 +204,7 @@ impl Claims {
 
     /// Parses the payload of a token whose signature was checked.
     pub(crate) fn parse(payload: &[u8], form: ClaimsForm) -> Result<Self, Refusal> {
-        let Strict(read) =
-            serde_json::from_slice::<Strict<Read>>(payload).map_err(|_| Refusal::ClaimsInvalid)?;
+        let read = object::read::<Read<'_>>(payload).ok_or(Refusal::ClaimsInvalid)?;
         read.into_claims(form).ok_or(Refusal::ClaimsInvalid)
     }
 }
@@ -280,9 +279,9 @@ impl Serialize for Claims {
 
 /// The claims as a token contains them. Each can be missing.
 #[derive(Default)]
-struct Read {
+struct Read<'de> {
     iss: Option<String>,
-    sub: Option<String>,
+    sub: Option<Text<'de>>,
     aud: Option<WrittenAudiences>,
     iat: Option<u64>,
     nbf: Option<u64>,
@@ -294,35 +293,31 @@ struct Read {
     auth_time: Option<u64>,
     scope: Option<String>,
     generation: Option<u64>,
-    extra: BTreeMap<String, Value>,
+    extra: Others,
 }
 
-impl<'de> Members<'de> for Read {
-    fn take<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
-        match name {
-            "iss" => self.iss = Some(map.next_value()?),
-            "sub" => self.sub = Some(map.next_value()?),
-            "aud" => self.aud = Some(map.next_value()?),
-            "iat" => self.iat = Some(map.next_value()?),
-            "nbf" => self.nbf = Some(map.next_value()?),
-            "exp" => self.exp = Some(map.next_value()?),
-            "jti" => self.jti = Some(map.next_value()?),
-            "sid" => self.sid = Some(map.next_value()?),
-            "type" => self.token_type = Some(map.next_value()?),
-            "fresh" => self.fresh = Some(map.next_value()?),
-            "auth_time" => self.auth_time = Some(map.next_value()?),
-            "scope" => self.scope = Some(map.next_value()?),
-            "gen" => self.generation = Some(map.next_value()?),
-            _ => {
-                let StrictValue(value) = map.next_value()?;
-                self.extra.insert(name.to_owned(), value);
-            }
+impl<'de> Members<'de> for Read<'de> {
+    fn take<A: MapAccess<'de>>(&mut self, name: Text<'de>, map: &mut A) -> Result<(), A::Error> {
+        match &*name.0 {
+            "iss" => once(&mut self.iss, map),
+            "sub" => once(&mut self.sub, map),
+            "aud" => once(&mut self.aud, map),
+            "iat" => once(&mut self.iat, map),
+            "nbf" => once(&mut self.nbf, map),
+            "exp" => once(&mut self.exp, map),
+            "jti" => once(&mut self.jti, map),
+            "sid" => once(&mut self.sid, map),
+            "type" => once(&mut self.token_type, map),
+            "fresh" => once(&mut self.fresh, map),
+            "auth_time" => once(&mut self.auth_time, map),
+            "scope" => once(&mut self.scope, map),
+            "gen" => once(&mut self.generation, map),
+            _ => other(&mut self.extra, name, map),
         }
-        Ok(())
     }
 }
 
-impl Read {
+impl Read<'_> {
     fn into_claims(self, form: ClaimsForm) -> Option<Claims> {
         let kind = match self.token_type? {
             TokenType::Access => TokenKind::Access {
@@ -332,10 +327,10 @@ impl Read {
             },
             TokenType::Refresh => TokenKind::Refresh { generation: self.generation? },
         };
-        let (sub, aud) = (self.sub?, self.aud?);
+        let (Text(sub), aud) = (self.sub?, self.aud?);
         let (sub, aud, sid) = match form {
             ClaimsForm::Any => {
-                (Some(sub).filter(|sub| !sub.is_empty())?.into(), aud.any()?, self.sid)
+                (Some(sub.into_owned()).filter(|sub| !sub.is_empty())?.into(), aud.any()?, self.sid)
             }
             ClaimsForm::OfSession => {
                 (Uuid::try_parse(&sub).ok()?.into(), aud.one()?, Some(self.sid?))

@@ -5,9 +5,9 @@ use std::str::FromStr;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::Algorithm;
-use serde::de::{IgnoredAny, MapAccess};
+use serde::de::MapAccess;
 
-use crate::object::{Members, Strict};
+use crate::object::{self, Ignored, Members, Text, once};
 use crate::{Refusal, TokenType};
 
 /// The `typ` of a token that is known (RFC 8725, section 3.11).
@@ -41,11 +41,14 @@ impl Typ {
 /// The maximum length of a token, in bytes.
 pub const MAX_TOKEN_LENGTH: usize = 8 * 1024;
 
-/// The three segments of a token. `signed` is the text that the signature covers.
+/// The three segments of a token.
 pub(crate) struct Parts<'a> {
     pub(crate) header: &'a str,
     pub(crate) payload: Vec<u8>,
-    pub(crate) signature: &'a str,
+    pub(crate) signature: Vec<u8>,
+    /// The signature as the token contains it.
+    pub(crate) encoded_signature: &'a str,
+    /// The text that the signature covers.
     pub(crate) signed: &'a str,
 }
 
@@ -54,12 +57,12 @@ impl<'a> Parts<'a> {
         if token.len() > MAX_TOKEN_LENGTH {
             return Err(Refusal::TooLong);
         }
-        let (signed, signature) = token.rsplit_once('.').ok_or(Refusal::Malformed)?;
+        let (signed, encoded_signature) = token.rsplit_once('.').ok_or(Refusal::Malformed)?;
         let (header, payload) = signed.split_once('.').ok_or(Refusal::Malformed)?;
         // The engine refuses padding, spaces and unused bits that are not zero, so each token has one spelling. With
         // a second spelling, a revoked token could pass a service that lists revoked tokens as text.
-        decode(signature)?;
-        Ok(Self { header, payload: decode(payload)?, signature, signed })
+        let signature = decode(encoded_signature)?;
+        Ok(Self { header, payload: decode(payload)?, signature, encoded_signature, signed })
     }
 }
 
@@ -79,8 +82,8 @@ pub(crate) struct TokenHeader {
 impl TokenHeader {
     /// Reads the first segment of a token.
     pub(crate) fn parse(segment: &str) -> Result<Self, Refusal> {
-        let Strict(read) = serde_json::from_slice::<Strict<ReadHeader>>(&decode(segment)?)
-            .map_err(|_| Refusal::HeaderInvalid)?;
+        let json = decode(segment)?;
+        let read = object::read::<ReadHeader<'_>>(&json).ok_or(Refusal::HeaderInvalid)?;
         if read.unsupported {
             return Err(Refusal::HeaderUnsupported);
         }
@@ -95,27 +98,25 @@ impl TokenHeader {
 }
 
 #[derive(Default)]
-struct ReadHeader {
+struct ReadHeader<'de> {
     typ: Option<String>,
     alg: Option<String>,
     kid: Option<String>,
     unsupported: bool,
+    others: Ignored<'de>,
 }
 
-impl<'de> Members<'de> for ReadHeader {
-    fn take<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
-        match name {
-            "typ" => self.typ = Some(map.next_value()?),
-            "alg" => self.alg = Some(map.next_value()?),
-            "kid" => self.kid = Some(map.next_value()?),
+impl<'de> Members<'de> for ReadHeader<'de> {
+    fn take<A: MapAccess<'de>>(&mut self, name: Text<'de>, map: &mut A) -> Result<(), A::Error> {
+        match &*name.0 {
+            "typ" => once(&mut self.typ, map),
+            "alg" => once(&mut self.alg, map),
+            "kid" => once(&mut self.kid, map),
             "crit" | "b64" | "cty" | "zip" | "jku" | "jwk" | "x5u" | "x5c" | "x5t" | "x5t#S256" => {
-                map.next_value::<IgnoredAny>()?;
                 self.unsupported = true;
+                self.others.take(name, map)
             }
-            _ => {
-                map.next_value::<IgnoredAny>()?;
-            }
+            _ => self.others.take(name, map),
         }
-        Ok(())
     }
 }

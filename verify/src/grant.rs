@@ -9,7 +9,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::claims::issued_at_millis;
-use crate::object::{Members, Strict, StrictValue};
+use crate::object::{self, Members, Others, Text, once, other};
 use crate::subject::WrittenAudiences;
 use crate::{Audiences, Refusal, Subject};
 
@@ -150,8 +150,7 @@ impl GrantClaims {
 
     /// Parses the payload of a token whose signature was checked.
     pub(crate) fn parse(payload: &[u8]) -> Result<Self, Refusal> {
-        let Strict(read) =
-            serde_json::from_slice::<Strict<Read>>(payload).map_err(|_| Refusal::ClaimsInvalid)?;
+        let read: Read = object::read(payload).ok_or(Refusal::ClaimsInvalid)?;
         read.into_claims().ok_or(Refusal::ClaimsInvalid)
     }
 }
@@ -220,33 +219,31 @@ struct Read {
     amr: Option<Vec<String>>,
     /// `true` if there is a claim that a token of a grant may not have.
     is_other: bool,
-    extra: BTreeMap<String, Value>,
+    extra: Others,
 }
 
 impl<'de> Members<'de> for Read {
-    fn take<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
-        match name {
-            "iss" => self.iss = Some(map.next_value()?),
-            "sub" => self.sub = Some(map.next_value()?),
-            "aud" => self.aud = Some(map.next_value()?),
-            "client_id" => self.client_id = Some(map.next_value()?),
-            "iat" => self.iat = Some(map.next_value()?),
-            "nbf" => self.nbf = Some(map.next_value()?),
-            "exp" => self.exp = Some(map.next_value()?),
-            "jti" => self.jti = Some(map.next_value()?),
-            "scope" => self.scope = Some(map.next_value()?),
-            "grant_id" => self.grant_id = Some(map.next_value()?),
-            "auth_time" => self.auth_time = Some(map.next_value()?),
-            "acr" => self.acr = Some(map.next_value()?),
-            "amr" => self.amr = Some(map.next_value()?),
-            _ => {
-                let StrictValue(value) = map.next_value()?;
+    fn take<A: MapAccess<'de>>(&mut self, name: Text<'de>, map: &mut A) -> Result<(), A::Error> {
+        match &*name.0 {
+            "iss" => once(&mut self.iss, map),
+            "sub" => once(&mut self.sub, map),
+            "aud" => once(&mut self.aud, map),
+            "client_id" => once(&mut self.client_id, map),
+            "iat" => once(&mut self.iat, map),
+            "nbf" => once(&mut self.nbf, map),
+            "exp" => once(&mut self.exp, map),
+            "jti" => once(&mut self.jti, map),
+            "scope" => once(&mut self.scope, map),
+            "grant_id" => once(&mut self.grant_id, map),
+            "auth_time" => once(&mut self.auth_time, map),
+            "acr" => once(&mut self.acr, map),
+            "amr" => once(&mut self.amr, map),
+            known => {
                 // A token with `cnf` is bound to a key (RFC 7800). Without a proof of that key, nobody may accept it.
-                self.is_other |= matches!(name, "cnf" | "type");
-                self.extra.insert(name.to_owned(), value);
+                self.is_other |= matches!(known, "cnf" | "type");
+                other(&mut self.extra, name, map)
             }
         }
-        Ok(())
     }
 }
 

@@ -4,11 +4,11 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess};
+use serde::de::{Deserializer, MapAccess};
 use serde_json::value::RawValue;
 
 use crate::key::{Key, KeyError};
-use crate::object::{Members, Strict};
+use crate::object::{self, Ignored, Members, Text, once};
 
 impl Key {
     /// Creates a key that verifies from a JWK. The key has one algorithm: the one in `alg`, or the only one for its
@@ -18,8 +18,7 @@ impl Key {
     ///
     /// [`KeyError`] if the text is not such a key, or if its algorithm is not known.
     pub fn from_jwk(json: &str) -> Result<Self, KeyError> {
-        let Strict(read) = serde_json::from_str::<Strict<Read>>(json).map_err(|_| KeyError)?;
-        read.into_key()
+        object::read::<Read<'_>>(json.as_bytes()).ok_or(KeyError)?.into_key()
     }
 
     /// Creates the keys of a JWK set (RFC 7517, section 5). It skips keys that cannot be used.
@@ -55,7 +54,7 @@ impl Key {
 
 /// The members of a JWK that are used.
 #[derive(Default)]
-struct Read {
+struct Read<'de> {
     kty: Option<String>,
     alg: Option<String>,
     kid: Option<String>,
@@ -67,6 +66,7 @@ struct Read {
     e: Option<Bytes>,
     x: Option<Bytes>,
     y: Option<Bytes>,
+    others: Ignored<'de>,
 }
 
 struct Bytes(Vec<u8>);
@@ -78,29 +78,26 @@ impl<'de> Deserialize<'de> for Bytes {
     }
 }
 
-impl<'de> Members<'de> for Read {
-    fn take<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
-        match name {
-            "kty" => self.kty = Some(map.next_value()?),
-            "alg" => self.alg = Some(map.next_value()?),
-            "kid" => self.kid = Some(map.next_value()?),
-            "use" => self.purpose = Some(map.next_value()?),
-            "key_ops" => self.key_ops = Some(map.next_value()?),
-            "crv" => self.crv = Some(map.next_value()?),
-            "k" => self.k = Some(map.next_value()?),
-            "n" => self.n = Some(map.next_value()?),
-            "e" => self.e = Some(map.next_value()?),
-            "x" => self.x = Some(map.next_value()?),
-            "y" => self.y = Some(map.next_value()?),
-            _ => {
-                map.next_value::<IgnoredAny>()?;
-            }
+impl<'de> Members<'de> for Read<'de> {
+    fn take<A: MapAccess<'de>>(&mut self, name: Text<'de>, map: &mut A) -> Result<(), A::Error> {
+        match &*name.0 {
+            "kty" => once(&mut self.kty, map),
+            "alg" => once(&mut self.alg, map),
+            "kid" => once(&mut self.kid, map),
+            "use" => once(&mut self.purpose, map),
+            "key_ops" => once(&mut self.key_ops, map),
+            "crv" => once(&mut self.crv, map),
+            "k" => once(&mut self.k, map),
+            "n" => once(&mut self.n, map),
+            "e" => once(&mut self.e, map),
+            "x" => once(&mut self.x, map),
+            "y" => once(&mut self.y, map),
+            _ => self.others.take(name, map),
         }
-        Ok(())
     }
 }
 
-impl Read {
+impl Read<'_> {
     fn is_for_signatures(&self) -> bool {
         let purpose = self.purpose.as_ref().is_none_or(|purpose| purpose == "sig");
         let verifies = |ops: &Vec<String>| ops.iter().any(|operation| operation == "verify");

@@ -340,11 +340,10 @@ impl Key {
         }
         let signed = parts.signed.as_bytes();
         if let Some(Signer::Hmac(key)) = &self.signer {
-            let signature = URL_SAFE_NO_PAD.decode(parts.signature);
-            let signature = signature.map_err(|_| Refusal::SignatureInvalid)?;
-            return hmac::verify(key, signed, &signature).map_err(|_| Refusal::SignatureInvalid);
+            return hmac::verify(key, signed, &parts.signature)
+                .map_err(|_| Refusal::SignatureInvalid);
         }
-        match crypto::verify(parts.signature, signed, &self.decoding, algorithm) {
+        match crypto::verify(parts.encoded_signature, signed, &self.decoding, algorithm) {
             Ok(true) => Ok(()),
             _ => Err(Refusal::SignatureInvalid),
         }

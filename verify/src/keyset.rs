@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::compact::{Parts, TokenHeader, Typ};
 use crate::key::Purpose;
-use crate::object::{Strict, StrictObject};
+use crate::object::{self, StrictObject};
 use crate::{Jwk, Key, Refusal};
 
 /// The keys of an issuer, or of a service that accepts its tokens.
@@ -92,8 +92,7 @@ impl KeySet {
             return Err(Refusal::KeyUnknown);
         }
         key.check(&header, &parts)?;
-        let Strict(StrictObject(claims)) =
-            serde_json::from_slice(&parts.payload).map_err(|_| Refusal::ClaimsInvalid)?;
+        let StrictObject(claims) = object::read(&parts.payload).ok_or(Refusal::ClaimsInvalid)?;
         Ok(claims)
     }
 

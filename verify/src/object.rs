@@ -4,21 +4,77 @@
 //! others keep the last.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use serde::de::{Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 /// A struct that is built from the members of an object, one by one.
 pub(crate) trait Members<'de>: Default {
-    /// Reads the value of the member `name`.
-    fn take<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error>;
+    /// Reads the value of the member `name`. Fails if the member was read before.
+    fn take<A: MapAccess<'de>>(&mut self, name: Text<'de>, map: &mut A) -> Result<(), A::Error>;
+}
+
+/// Reads an object in which no member appears twice. Returns `None` if the bytes are not one.
+pub(crate) fn read<'de, T: Members<'de>>(json: &'de [u8]) -> Option<T> {
+    // This checks the encoding of the whole text at once, instead of that of each string.
+    let text = std::str::from_utf8(json).ok()?;
+    let Strict(members) = serde_json::from_str(text).ok()?;
+    Some(members)
+}
+
+/// Reads the value of a member into its place. Fails if the member was read before.
+pub(crate) fn once<'de, T: Deserialize<'de>, A: MapAccess<'de>>(
+    place: &mut Option<T>,
+    map: &mut A,
+) -> Result<(), A::Error> {
+    match place {
+        Some(_) => Err(A::Error::custom(TWICE)),
+        None => {
+            *place = Some(map.next_value()?);
+            Ok(())
+        }
+    }
+}
+
+const TWICE: &str = "a member appears twice";
+
+/// The members that have no place of their own.
+pub(crate) type Others = BTreeMap<String, Value>;
+
+/// Reads the value of a member without a place of its own. Fails if the member was read before.
+pub(crate) fn other<'de, A: MapAccess<'de>>(
+    others: &mut Others,
+    name: Text<'de>,
+    map: &mut A,
+) -> Result<(), A::Error> {
+    let StrictValue(value) = map.next_value()?;
+    match others.insert(name.0.into_owned(), value) {
+        Some(_) => Err(A::Error::custom(TWICE)),
+        None => Ok(()),
+    }
+}
+
+/// The names of members whose values are not used.
+#[derive(Default)]
+pub(crate) struct Ignored<'de>(BTreeSet<Text<'de>>);
+
+impl<'de> Ignored<'de> {
+    /// Skips the value of a member. Fails if the member was read before.
+    pub(crate) fn take<A: MapAccess<'de>>(
+        &mut self,
+        name: Text<'de>,
+        map: &mut A,
+    ) -> Result<(), A::Error> {
+        map.next_value::<IgnoredAny>()?;
+        if self.0.insert(name) { Ok(()) } else { Err(A::Error::custom(TWICE)) }
+    }
 }
 
 /// The members of an object in which no member appears twice.
-pub(crate) struct Strict<T>(pub(crate) T);
+struct Strict<T>(T);
 
 impl<'de, T: Members<'de>> Deserialize<'de> for Strict<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -36,52 +92,20 @@ impl<'de, T: Members<'de>> Visitor<'de> for ObjectVisitor<T> {
     }
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Strict<T>, A::Error> {
-        let mut seen = Seen::default();
-        while let Some(Name(name)) = map.next_key::<Name<'de>>()? {
-            self.0.take(&name, &mut map)?;
-            if !seen.insert(name) {
-                return Err(A::Error::custom("a member appears twice"));
-            }
+        while let Some(name) = map.next_key()? {
+            self.0.take(name, &mut map)?;
         }
         Ok(Strict(self.0))
     }
 }
 
-/// The number of names that are compared one by one. This is faster than a table, unless there are many.
-const FEW: usize = 16;
-
-/// The names of the members so far.
-#[derive(Default)]
-struct Seen<'de> {
-    few: Vec<Cow<'de, str>>,
-    others: HashSet<Cow<'de, str>>,
-}
-
-impl<'de> Seen<'de> {
-    /// Adds a name. Returns false if it is already there.
-    fn insert(&mut self, name: Cow<'de, str>) -> bool {
-        if self.few.contains(&name) {
-            return false;
-        }
-        if self.few.len() < FEW {
-            // One allocation instead of three: tokens of sessions have 13 members.
-            if self.few.is_empty() {
-                self.few.reserve_exact(FEW);
-            }
-            self.few.push(name);
-            return true;
-        }
-        self.others.insert(name)
-    }
-}
-
-/// The name of a member, borrowed if it has no escapes.
-#[derive(Deserialize)]
+/// A text, borrowed if it has no escapes.
+#[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(transparent)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+pub(crate) struct Text<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
 
 /// Any JSON value. In none of its objects does a member appear twice.
-pub(crate) struct StrictValue(pub(crate) Value);
+struct StrictValue(Value);
 
 impl<'de> Deserialize<'de> for StrictValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -142,9 +166,11 @@ impl<'de> Visitor<'de> for ValueVisitor {
 pub(crate) struct StrictObject(pub(crate) Map<String, Value>);
 
 impl<'de> Members<'de> for StrictObject {
-    fn take<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
+    fn take<A: MapAccess<'de>>(&mut self, name: Text<'de>, map: &mut A) -> Result<(), A::Error> {
         let StrictValue(value) = map.next_value()?;
-        self.0.insert(name.to_owned(), value);
-        Ok(())
+        match self.0.insert(name.0.into_owned(), value) {
+            Some(_) => Err(A::Error::custom(TWICE)),
+            None => Ok(()),
+        }
     }
 }

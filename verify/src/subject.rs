@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::de::{Error, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
 /// The subject of a token: the id of a user, or the name of another party, such as a client.
@@ -131,11 +132,37 @@ impl Serialize for Audiences {
 }
 
 /// The claim `aud`, as a token contains it.
-#[derive(Deserialize)]
-#[serde(untagged)]
 pub(crate) enum WrittenAudiences {
     One(String),
     List(Vec<String>),
+}
+
+impl<'de> Deserialize<'de> for WrittenAudiences {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AudiencesVisitor)
+    }
+}
+
+struct AudiencesVisitor;
+
+impl<'de> Visitor<'de> for AudiencesVisitor {
+    type Value = WrittenAudiences;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an audience, or a list of audiences")
+    }
+
+    fn visit_str<E: Error>(self, audience: &str) -> Result<WrittenAudiences, E> {
+        Ok(WrittenAudiences::One(audience.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<WrittenAudiences, A::Error> {
+        let mut list = Vec::new();
+        while let Some(audience) = seq.next_element()? {
+            list.push(audience);
+        }
+        Ok(WrittenAudiences::List(list))
+    }
 }
 
 impl WrittenAudiences {
