@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use poem::{Endpoint, EndpointExt, Request, Response, Route};
+use poem::{Endpoint, Response};
 use poem_openapi::{LicenseObject, OpenApi, OpenApiService, ServerObject};
 
 use crate::access::{self, caller, feed, forward, introspection, session};
@@ -15,7 +15,8 @@ use crate::federation::{federated_identity, upstream};
 use crate::http::layers::Layers;
 use crate::http::metrics::{MetricsListener, Render};
 use crate::http::openapi::{self, Described};
-use crate::http::paths::{PageRoute, Paths};
+use crate::http::paths::PageRoute;
+use crate::http::router::Router;
 use crate::http::{Bound, docs, page, server};
 use crate::identity::{self, factor, service, user, verification};
 use crate::platform::notice::Handler;
@@ -148,22 +149,7 @@ pub(crate) fn service(app: App) -> impl Endpoint<Output = Response> {
     let mut pages = pages();
     pages.extend(page::pages());
     pages.extend(docs::pages(document, || documented().swagger_ui_html()));
-    let paths = Paths::of(openapi::outline(&operations), &pages);
-    let (first, pages): (Vec<_>, Vec<_>) = pages.into_iter().partition(PageRoute::is_first);
-    let routes = pages.into_iter().fold(Route::new(), |routes, page| page.add_to(routes));
-    // The operations are nested at "/" and would take that path too, so the first page comes before them.
-    let first = Arc::new(first.into_iter().fold(Route::new(), |routes, page| page.add_to(routes)));
-    let routes = routes.nest("/", operations).around(move |routes, request: Request| {
-        let first = Arc::clone(&first);
-        async move {
-            match request.uri().path() {
-                "/" => first.call(request).await,
-                _ => routes.call(request).await,
-            }
-        }
-    });
-    let routes = routes.data(app.clone());
-    Layers::new(routes, paths, app, |frame, headers, error| {
+    Layers::new(Router::new(operations, pages), app, |frame, headers, error| {
         Box::pin(caller::page::recognise(frame, headers, error))
     })
 }
@@ -196,4 +182,19 @@ pub async fn serve(
     };
     server::serve(service(app), bound, proxies, shutdown).await;
     background.end().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::openapi;
+    use crate::http::paths::Paths;
+
+    #[test]
+    fn no_path_belongs_to_an_operation_and_to_a_page() {
+        let mut pages = pages();
+        pages.extend(page::pages());
+        let paths = Paths::of(openapi::outline(&operations()), &pages);
+        assert_eq!(paths.shared(), []);
+    }
 }

@@ -20,8 +20,9 @@ use super::headers::{REQUEST_ID, REVOCATION_SEQ};
 use super::host;
 use super::metrics::UNKNOWN;
 use super::page::{self, Frame};
-use super::paths::Paths;
+use super::paths::Known;
 use super::peer::peer_address;
+use super::router::Router;
 use super::server::Arrival;
 use super::slash;
 use super::trace::Traced;
@@ -61,10 +62,9 @@ const DEFAULTS: [(HeaderName, HeaderValue); 5] = [
 pub(crate) type Recognise = for<'a> fn(Frame, &'a HeaderMap, &'a Error) -> BoxFuture<'a, Frame>;
 
 /// The routes with all layers around them.
-pub(crate) struct Layers<E> {
+pub(crate) struct Layers {
     app: App,
-    routes: Arc<E>,
-    paths: Paths,
+    router: Arc<Router>,
     recognise: Recognise,
     cors_origins: Vec<config::Origin>,
     /// The request headers that pages of these origins can send.
@@ -72,37 +72,42 @@ pub(crate) struct Layers<E> {
     https: bool,
 }
 
-impl<E: Endpoint + 'static> Layers<E> {
-    pub(crate) fn new(routes: E, paths: Paths, app: App, recognise: Recognise) -> Self {
+impl Layers {
+    pub(crate) fn new(router: Router, app: App, recognise: Recognise) -> Self {
         let config = &app.config;
         let cors_origins = config.cors_origins.clone();
         let cors_headers = cors_headers(&config.network.cors_allow_headers);
         let https = config.public_url.is_https();
-        let routes = Arc::new(routes);
         if config.monitor.metrics_listen.is_some() {
-            app.requests.count_routes(paths.patterns());
+            app.requests.count_routes(router.paths.patterns());
         }
-        Self { app, routes, paths, recognise, cors_origins, cors_headers, https }
+        Self { app, router: Arc::new(router), recognise, cors_origins, cors_headers, https }
     }
 
     async fn answer(
         &self,
         mut request: Request,
+        known: Option<&Known>,
         id: &HeaderValue,
         caller: CallerNote,
     ) -> Result<Response, Arc<Error>> {
-        let path = request.uri().path().to_owned();
         take_body(&mut request).await?;
+        // A path that cannot be decoded does not exist.
+        let path = request.uri().path();
+        let exists = !path.contains('%') || percent_decode_str(path).decode_utf8().is_ok();
         // A handler that panics affects only its own request.
-        let routes = Arc::clone(&self.routes);
+        let router = Arc::clone(&self.router);
         let reads = request.method().is_safe();
         let context = RequestContext {
             ip: peer_address(&request, &self.app.config),
             request_id: id.to_str().ok().map(ToOwned::to_owned),
         };
         // Both are boxed, because each layer around a future copies the whole of it.
-        let within = if WAITING.contains(&&*path) { WAITING_WITHIN } else { ANSWER_WITHIN };
-        let call = async move { timeout(within, Box::pin(routes.call(request))).await };
+        let waits = known.is_some_and(|known| WAITING.contains(&&*known.pattern));
+        let within = if waits { WAITING_WITHIN } else { ANSWER_WITHIN };
+        request.set_data(self.app.clone());
+        let kind = known.map(|known| known.kind);
+        let call = async move { timeout(within, router.call(kind, request)).await };
         let call = Box::pin(call);
         let call = request_context::within(context, request_context::noting(caller, call));
         // If a caller disconnects, a write must not stop between its commit and the update of memory.
@@ -116,7 +121,8 @@ impl<E: Endpoint + 'static> Layers<E> {
             Ok(Ok(Err(error))) => match error.data::<Arc<Error>>() {
                 Some(error) => Err(Arc::clone(error)),
                 None if error.is_from_response() => Ok(error.into_response()),
-                None => Err(self.shaped(&error, &path).into()),
+                None if !exists => Err(Error::from(Code::NotFound).into()),
+                None => Err(shaped(&error).into()),
             },
             Ok(Err(_)) => {
                 Err(Error::because(Code::ServiceUnavailable, "an answer took too long").into())
@@ -125,32 +131,9 @@ impl<E: Endpoint + 'static> Layers<E> {
         }
     }
 
-    /// Converts an error of the framework to one of Tessera's.
-    fn shaped(&self, error: &poem::Error, path: &str) -> Error {
-        if error.is::<MethodNotAllowedError>() {
-            return Code::MethodNotAllowed.into();
-        }
-        // A path that cannot be decoded does not exist.
-        let decoded = percent_decode_str(path).decode_utf8();
-        if error.is::<NotFoundError>() || decoded.is_err() || self.paths.pattern(path).is_none() {
-            return Code::NotFound.into();
-        }
-        if let Some(ParseParamError { name, .. }) = error.downcast_ref() {
-            return Error::query(name, "Input cannot be read");
-        }
-        match error.status() {
-            StatusCode::UNSUPPORTED_MEDIA_TYPE => Code::UnsupportedMediaType.into(),
-            status if status.is_client_error() => Error::unprocessable(Vec::new()),
-            _ => Error::because(Code::InternalServerError, error.to_string()),
-        }
-    }
-
     /// The frame of a page that shows a refusal, if a browser reads the answer.
-    fn frame(&self, request: &Request, path: &str) -> Option<(Frame, HeaderMap)> {
-        let is_of_programs = self.paths.is_of_operations(path)
-            || self.paths.speaks_oauth(path)
-            || self.paths.takes_any_method(path);
-        let reads_pages = page::is_wanted(request) && !is_of_programs;
+    fn frame(&self, request: &Request, known: Option<&Known>) -> Option<(Frame, HeaderMap)> {
+        let reads_pages = !known.is_some_and(Known::is_of_programs) && page::is_wanted(request);
         let frame = reads_pages.then(|| Frame::at(&self.app, request)).and_then(Result::ok);
         frame.map(|frame| (frame, request.headers().clone()))
     }
@@ -159,7 +142,7 @@ impl<E: Endpoint + 'static> Layers<E> {
     async fn refused(
         &self,
         error: &Error,
-        path: &str,
+        known: Option<&Known>,
         frame: Option<(Frame, HeaderMap)>,
     ) -> Response {
         tracing::debug!(error.code = error.code().name(), error.reason = %error, "a request is refused");
@@ -173,12 +156,13 @@ impl<E: Endpoint + 'static> Layers<E> {
                 let (title, text) = (frame.text(title), frame.message(error));
                 frame.refusal_with(&title, &text, "", error)
             }
-            None if self.paths.speaks_oauth(path) => error.response_with(Face::Oauth),
+            None if known.is_some_and(|known| known.speaks_oauth) => {
+                error.response_with(Face::Oauth)
+            }
             None => error.response(),
         };
-        let methods = self.paths.allowed(path);
-        if let Some(methods) = methods.filter(|_| error.code() == Code::MethodNotAllowed) {
-            response.headers_mut().insert(header::ALLOW, methods);
+        if let (Some(known), Code::MethodNotAllowed) = (known, error.code()) {
+            response.headers_mut().insert(header::ALLOW, known.methods.clone());
         }
         response
     }
@@ -213,17 +197,17 @@ impl<E: Endpoint + 'static> Layers<E> {
     fn log(
         &self,
         method: &Method,
-        path: &str,
+        known: Option<&Known>,
         response: &Response,
         id: &HeaderValue,
         (began, traced): (Instant, Option<Traced>),
         caller: &CallerNote,
     ) {
         log_cause(response, id, traced);
-        let (took, place) = (began.elapsed(), self.paths.place(path));
-        self.app.requests.observe(place, method, response.status(), took);
+        let took = began.elapsed();
+        self.app.requests.observe(known.map(|known| known.place), method, response.status(), took);
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let route = place.map(|place| self.paths.at(place));
+        let route = known.map(|known| &*known.pattern);
         if let Some(traced) = traced {
             self.app.spans.end(traced, route, method, response.status(), micros);
         }
@@ -285,7 +269,7 @@ impl<E: Endpoint + 'static> Layers<E> {
     }
 }
 
-impl<E: Endpoint + 'static> Endpoint for Layers<E> {
+impl Endpoint for Layers {
     type Output = Response;
 
     async fn call(&self, mut request: Request) -> poem::Result<Response> {
@@ -294,29 +278,30 @@ impl<E: Endpoint + 'static> Endpoint for Layers<E> {
         self.take_prefix(&mut request);
         let id = request_id(request.headers());
         let origin = self.allowed_origin(request.headers());
-        let is_open = self.paths.is_open(request.uri().path());
         let method = request.method().clone();
-        let redirect = slash::remove(&mut request, &self.paths);
-        let path = request.uri().path().to_owned();
-        let mut frame = self.frame(&request, &path);
+        let redirect = slash::remove(&mut request, &self.router.paths);
+        let known = self.router.paths.find(request.uri().path());
+        let is_open = known.is_some_and(|known| known.is_open);
+        let mut frame = self.frame(&request, known);
 
         let cookies = Cookies::default();
         request.extensions_mut().insert(cookies.clone());
 
         // A gateway that asks about a preflight must not take the answer to it for a permission.
-        let asks = is_preflight(&request) && !self.paths.takes_any_method(&path);
+        let takes_any_method = known.is_some_and(|known| known.takes_any_method);
+        let asks = is_preflight(&request) && !takes_any_method;
         let caller = CallerNote::default();
         let answered = match (host::check(&request), redirect) {
             (Err(error), _) => Err(error.into()),
             (Ok(()), _) if is_open && asks => Ok(open_preflight(&request)),
             (Ok(()), _) if origin.is_some() && asks => Ok(preflight(&self.cors_headers)),
             (Ok(()), Some(redirect)) => Ok(redirect),
-            (Ok(()), None) => self.answer(request, &id, Arc::clone(&caller)).await,
+            (Ok(()), None) => self.answer(request, known, &id, Arc::clone(&caller)).await,
         };
         let mut response = match answered {
             Ok(response) => response,
             // Boxed, so that requests that are not refused do not need the memory for it.
-            Err(error) => Box::pin(self.refused(&error, &path, frame.take())).await,
+            Err(error) => Box::pin(self.refused(&error, known, frame.take())).await,
         };
         response.headers_mut().extend(cookies.take());
         response.headers_mut().extend(ended(&caller));
@@ -325,8 +310,26 @@ impl<E: Endpoint + 'static> Endpoint for Layers<E> {
             open_to_all(&mut response);
         }
 
-        self.log(&method, &path, &response, &id, began, &caller);
+        self.log(&method, known, &response, &id, began, &caller);
         Ok(response)
+    }
+}
+
+/// Converts an error of the framework to one of Tessera's.
+fn shaped(error: &poem::Error) -> Error {
+    if error.is::<MethodNotAllowedError>() {
+        return Code::MethodNotAllowed.into();
+    }
+    if error.is::<NotFoundError>() {
+        return Code::NotFound.into();
+    }
+    if let Some(ParseParamError { name, .. }) = error.downcast_ref() {
+        return Error::query(name, "Input cannot be read");
+    }
+    match error.status() {
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => Code::UnsupportedMediaType.into(),
+        status if status.is_client_error() => Error::unprocessable(Vec::new()),
+        _ => Error::because(Code::InternalServerError, error.to_string()),
     }
 }
 

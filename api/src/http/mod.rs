@@ -22,6 +22,7 @@ pub(crate) mod page;
 pub(crate) mod paths;
 pub(crate) mod peer;
 mod places;
+pub(crate) mod router;
 pub(crate) mod server;
 mod slash;
 mod stream;

@@ -1,4 +1,4 @@
-//! The routes of pages, and the list of all paths with their methods.
+//! The routes of pages, and the list of all paths.
 
 use std::collections::HashMap;
 
@@ -78,11 +78,6 @@ impl PageRoute {
         Self { speaks_oauth: true, ..self }
     }
 
-    /// Returns true if this is the first page, at `/`.
-    pub(crate) fn is_first(&self) -> bool {
-        self.path == "/"
-    }
-
     /// Adds this route to others.
     pub(crate) fn add_to(self, routes: Route) -> Route {
         let path = self.path.replace('{', ":").replace('}', "");
@@ -96,45 +91,82 @@ impl PageRoute {
 /// The operations that pages of every origin can call.
 const OPEN_OPERATIONS: [&str; 1] = ["/.well-known/jwks.json"];
 
-/// All paths with their methods: first those of operations, then those of pages.
+/// What a path leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// An operation, which the OpenAPI document describes.
+    Operation,
+    /// A page, a file that pages load, or another answer that is not an operation.
+    Page,
+}
+
+/// A path that is known.
+pub(crate) struct Known {
+    /// The pattern of the path, in the form of the OpenAPI document: `/auth/sessions/{id}`.
+    pub(super) pattern: String,
+    /// The methods, for the header `Allow`.
+    pub(super) methods: HeaderValue,
+    /// The place in the list of all paths.
+    pub(super) place: usize,
+    /// What it leads to.
+    pub(super) kind: Kind,
+    /// `true` if pages of every origin can call the path, without cookies.
+    pub(super) is_open: bool,
+    /// `true` if its errors have the form of OAuth.
+    pub(super) speaks_oauth: bool,
+    /// `true` if it answers programs, whatever the method is.
+    pub(super) takes_any_method: bool,
+}
+
+impl Known {
+    /// Returns true if the answers are for programs, so that no browser shows them.
+    pub(super) fn is_of_programs(&self) -> bool {
+        self.kind == Kind::Operation || self.speaks_oauth || self.takes_any_method
+    }
+}
+
+/// All paths: first those of operations, then those of pages.
 pub(crate) struct Paths {
-    known: Vec<(String, HeaderValue)>,
-    operations: usize,
+    known: Vec<Known>,
     /// The places of paths without a variable.
     fixed: HashMap<String, usize>,
     /// The places of paths with a variable, by their number of segments.
     variable: HashMap<usize, Vec<usize>>,
-    /// The paths that pages of every origin can call.
-    open: Vec<&'static str>,
-    /// The paths whose errors have the form of OAuth.
-    oauth: Vec<&'static str>,
-    /// The paths that answer programs, whatever the method is.
-    any: Vec<&'static str>,
     /// The beginnings of paths, with their places, that stand for everything below them.
     below: Vec<(String, usize)>,
 }
 
 impl Paths {
     pub(crate) fn of(outline: Outline, pages: &[PageRoute]) -> Self {
-        let operations = outline.paths.into_iter().map(|(path, methods)| {
-            let methods: Vec<_> =
-                methods.keys().map(|method| method.to_ascii_uppercase()).collect();
-            (path, HeaderValue::try_from(methods.join(", ")))
+        let operations = outline.paths.into_iter().filter_map(|(pattern, methods)| {
+            let methods: Vec<_> = methods.keys().map(|name| name.to_ascii_uppercase()).collect();
+            Some(Known {
+                methods: HeaderValue::try_from(methods.join(", ")).ok()?,
+                place: 0,
+                kind: Kind::Operation,
+                is_open: OPEN_OPERATIONS.contains(&pattern.as_str()),
+                speaks_oauth: false,
+                takes_any_method: false,
+                pattern,
+            })
         });
-        let open = pages.iter().filter(|page| page.is_open).map(|page| page.path);
-        let open = open.chain(OPEN_OPERATIONS).collect();
-        let oauth = pages.iter().filter(|page| page.speaks_oauth).map(|page| page.path).collect();
-        let takes_any = |page: &&PageRoute| matches!(page.handlers, Handlers::Any(_));
-        let any = pages.iter().filter(takes_any).map(|page| page.path).collect();
-        let pages =
-            pages.iter().map(|page| (page.path.to_owned(), HeaderValue::try_from(page.methods)));
-        let written = |(path, methods): (String, Result<_, _>)| Some((path, methods.ok()?));
-        let mut known: Vec<_> = operations.filter_map(written).collect();
-        let operations = known.len();
-        known.extend(pages.filter_map(written));
+        let pages = pages.iter().filter_map(|page| {
+            Some(Known {
+                pattern: page.path.to_owned(),
+                methods: HeaderValue::try_from(page.methods).ok()?,
+                place: 0,
+                kind: Kind::Page,
+                is_open: page.is_open,
+                speaks_oauth: page.speaks_oauth,
+                takes_any_method: matches!(page.handlers, Handlers::Any(_)),
+            })
+        });
+        let mut known: Vec<_> = operations.chain(pages).collect();
         let (mut fixed, mut variable) = (HashMap::new(), HashMap::<_, Vec<_>>::new());
         let mut below = Vec::new();
-        for (place, (pattern, _)) in known.iter().enumerate() {
+        for (place, path) in known.iter_mut().enumerate() {
+            path.place = place;
+            let pattern = &path.pattern;
             if let Some(begin) = pattern.strip_suffix(BELOW) {
                 below.push((begin.to_owned(), place));
             } else if pattern.contains('{') {
@@ -143,66 +175,44 @@ impl Paths {
                 fixed.entry(pattern.clone()).or_insert(place);
             }
         }
-        Self { known, operations, fixed, variable, open, oauth, any, below }
-    }
-
-    /// Returns true if a path belongs to an operation, so that the answer is for programs.
-    pub(crate) fn is_of_operations(&self, path: &str) -> bool {
-        self.place(path).is_some_and(|place| place < self.operations)
-    }
-
-    /// Returns true if pages of every origin can call a path, without cookies.
-    pub(crate) fn is_open(&self, path: &str) -> bool {
-        self.open.contains(&path)
-    }
-
-    /// Returns true if the errors of a path have the form of OAuth.
-    pub(crate) fn speaks_oauth(&self, path: &str) -> bool {
-        self.oauth.contains(&path)
-    }
-
-    /// Returns true if a path answers programs, whatever the method is.
-    pub(crate) fn takes_any_method(&self, path: &str) -> bool {
-        self.pattern(path).is_some_and(|pattern| self.any.contains(&pattern))
-    }
-
-    /// The pattern of a path, in the form of the OpenAPI document: `/auth/sessions/{id}`.
-    pub(crate) fn pattern(&self, path: &str) -> Option<&str> {
-        self.find(path).map(|(pattern, _)| pattern.as_str())
-    }
-
-    /// The methods of a path, for the header `Allow`.
-    pub(crate) fn allowed(&self, path: &str) -> Option<HeaderValue> {
-        self.find(path).map(|(_, methods)| methods.clone())
-    }
-
-    fn find(&self, path: &str) -> Option<&(String, HeaderValue)> {
-        self.known.get(self.place(path)?)
+        Self { known, fixed, variable, below }
     }
 
     /// The patterns, in the order of their places.
     pub(super) fn patterns(&self) -> impl Iterator<Item = &str> {
-        self.known.iter().map(|(pattern, _)| pattern.as_str())
+        self.known.iter().map(|known| known.pattern.as_str())
     }
 
-    /// The pattern at a place.
-    pub(super) fn at(&self, place: usize) -> &str {
-        self.known.get(place).map_or("", |(pattern, _)| pattern)
+    /// The patterns of operations and pages that the same path can belong to.
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> Vec<(&str, &str)> {
+        let (operations, pages): (Vec<_>, Vec<_>) =
+            self.known.iter().partition(|known| known.kind == Kind::Operation);
+        let is_variable = |segment: &str| segment.starts_with('{');
+        let both = operations.iter().flat_map(|one| pages.iter().map(move |other| (one, other)));
+        both.map(|(one, other)| (one.pattern.as_str(), other.pattern.as_str()))
+            .filter(|(one, other)| segments(one) == segments(other))
+            .filter(|(one, other)| {
+                let mut pairs = one.split('/').zip(other.split('/'));
+                pairs.all(|(one, other)| one == other || is_variable(one) || is_variable(other))
+            })
+            .collect()
     }
 
-    /// The place of a path. Like the router, it prefers a path without a variable.
-    pub(super) fn place(&self, path: &str) -> Option<usize> {
+    /// Finds a path. Like the router, it prefers a path without a variable.
+    pub(super) fn find(&self, path: &str) -> Option<&Known> {
         if let Some(place) = self.fixed.get(path) {
-            return Some(*place);
+            return self.known.get(*place);
         }
         let below = self.below.iter().find(|(begin, _)| path.starts_with(begin));
         if let Some((_, place)) = below {
-            return Some(*place);
+            return self.known.get(*place);
         }
-        let candidates = self.variable.get(&segments(path))?;
-        candidates.iter().copied().find(|place| {
-            let (pattern, _) = &self.known[*place];
-            pattern
+        let mut candidates =
+            self.variable.get(&segments(path))?.iter().filter_map(|place| self.known.get(*place));
+        candidates.find(|known| {
+            known
+                .pattern
                 .split('/')
                 .zip(path.split('/'))
                 .all(|(known, given)| known == given || known.starts_with('{') && !given.is_empty())
@@ -244,8 +254,8 @@ mod tests {
             ("", None),
             ("users", None),
         ] {
-            assert_eq!(paths.pattern(path), pattern, "{path}");
+            assert_eq!(paths.find(path).map(|known| &*known.pattern), pattern, "{path}");
         }
-        assert_eq!(paths.allowed("/users/1").unwrap(), "GET, PATCH");
+        assert_eq!(paths.find("/users/1").unwrap().methods, "GET, PATCH");
     }
 }

@@ -7,7 +7,7 @@ use poem::http::uri::PathAndQuery;
 use poem::http::{StatusCode, Uri, header};
 use poem::{Request, Response};
 
-use super::paths::Paths;
+use super::paths::{Kind, Paths};
 
 /// The mark of a request whose path had a slash at its end. Browsers resolve relative links against that path.
 #[derive(Debug, Clone, Copy)]
@@ -18,12 +18,12 @@ pub(super) struct HadSlash;
 pub(super) fn remove(request: &mut Request, paths: &Paths) -> Option<Response> {
     let path = request.uri().path();
     let plain = path.strip_suffix('/').filter(|plain| !plain.ends_with('/'))?;
-    paths.pattern(plain)?;
-    if paths.pattern(path).is_some() {
+    let known = paths.find(plain)?;
+    if paths.find(path).is_some() {
         return None;
     }
     let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
-    if request.method().is_safe() && !paths.is_of_operations(plain) {
+    if request.method().is_safe() && known.kind == Kind::Page {
         let last = plain.rsplit('/').next().unwrap_or_default();
         let redirect = Response::builder().status(StatusCode::PERMANENT_REDIRECT);
         return Some(redirect.header(header::LOCATION, format!("../{last}{query}")).finish());
