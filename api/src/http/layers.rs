@@ -237,6 +237,8 @@ impl Layers {
         {
             *content_type = HeaderValue::from_static("application/json");
         }
+        // Room for these and for the headers below, so that the map grows once.
+        headers.reserve(DEFAULTS.len() + 3);
         for (name, value) in DEFAULTS {
             headers.entry(name).or_insert(value);
         }

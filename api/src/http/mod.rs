@@ -12,6 +12,7 @@ pub(crate) mod form;
 mod forwarded;
 pub(crate) mod headers;
 mod host;
+pub(crate) mod json;
 pub(crate) mod layers;
 mod listener;
 pub(crate) mod metrics;

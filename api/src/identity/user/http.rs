@@ -2,12 +2,13 @@
 
 use poem_openapi::Object;
 use poem_openapi::types::Example;
+use serde::Serialize;
 
 use super::{Profile, User};
 use crate::platform::audit::Dates;
 
 /// A user.
-#[derive(Debug, Object)]
+#[derive(Debug, Object, Serialize)]
 #[oai(rename = "User", example)]
 pub(crate) struct UserResponse {
     /// The id of the user: the `sub` of their tokens.
@@ -23,30 +24,39 @@ pub(crate) struct UserResponse {
     /// The new address that takes effect when it is confirmed. Only the answer to the request for it and the export of
     /// the user contain it.
     #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pending_email: Option<String>,
     /// The name of the user, if there is one.
     #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
     /// The surname of the user, if there is one.
     #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     surname: Option<String>,
     /// The web page of the user, if there is one.
     #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     website: Option<String>,
     /// The language of the user's mails and pages, if one was chosen: a tag, such as `de` or `pt-BR`.
     #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     language: Option<String>,
     /// The scopes of the user, if they are not just `authenticated`.
     #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     scopes: Option<Vec<String>>,
     /// The id that the user had in the system that they were imported from, if it is not `id`. Only superusers get it.
     #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     external_id: Option<String>,
     /// The time when the account was made, in seconds since the epoch. Only superusers get it, if it is known.
     #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     created: Option<u64>,
     /// The time of the last sign-in, in seconds since the epoch. Only superusers get it, if there was one.
     #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     last_sign_in: Option<u64>,
 }
 
@@ -113,6 +123,33 @@ impl From<&User> for UserResponse {
             external_id: None,
             created: None,
             last_sign_in: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use poem_openapi::types::ToJSON;
+
+    use super::*;
+
+    #[test]
+    fn both_ways_of_writing_a_user_agree() {
+        let text = || Some("text".to_owned());
+        let full = UserResponse {
+            pending_email: text(),
+            name: text(),
+            surname: text(),
+            website: text(),
+            language: text(),
+            scopes: Some(vec!["one".to_owned(), "two".to_owned()]),
+            external_id: text(),
+            created: Some(1),
+            last_sign_in: Some(2),
+            ..UserResponse::example()
+        };
+        for user in [full, UserResponse::example()] {
+            assert_eq!(serde_json::to_value(&user).ok(), user.to_json());
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::federation::federated_identity::Identity;
 use crate::http::Tag;
 use crate::http::body::{Accepts, Body, Fields, Input};
 use crate::http::cookie::Cookies;
+use crate::http::json::Written;
 use crate::http::openapi::Note;
 use crate::identity::factor::Password;
 use crate::identity::user::SoughtEmail;
@@ -288,8 +289,8 @@ impl Api {
     /// Returns the user that the credential belongs to. The flags are those in the database, so a change within the
     /// last second shows even with an old token.
     #[oai(path = "/users/me", method = "get", operation_id = "read_me")]
-    async fn read_me(&self, caller: UserCaller) -> Result<Json<UserResponse>> {
-        Ok(Json(UserResponse::from(caller.user())))
+    async fn read_me(&self, caller: UserCaller) -> Result<Written<UserResponse>> {
+        Ok(Written(UserResponse::from(caller.user())))
     }
 
     /// Change your account
