@@ -214,6 +214,8 @@ impl Layers {
         // A path that does not exist can be any text, even a token.
         let path = route.unwrap_or(UNKNOWN);
         let caller = caller.caller().unwrap_or_default();
+        let mut texts = [[0; Hyphenated::LENGTH]; 3];
+        let [user, session, token] = &mut texts;
         tracing::info!(
             http.method = method.as_str(),
             http.path = path,
@@ -222,9 +224,9 @@ impl Layers {
             request.id = id.to_str().unwrap_or_default(),
             trace.id = traced.map(|traced| display(traced.trace)),
             span.id = traced.map(|traced| display(traced.span)),
-            user.id = caller.user.map(display),
-            session.id = caller.session.map(display),
-            token.id = caller.token.map(display),
+            user.id = caller.user.map(|id| &*id.as_hyphenated().encode_lower(user)),
+            session.id = caller.session.map(|id| &*id.as_hyphenated().encode_lower(session)),
+            token.id = caller.token.map(|id| &*id.as_hyphenated().encode_lower(token)),
             "answered a request"
         );
     }
