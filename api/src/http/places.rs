@@ -7,12 +7,11 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::base::clock::Stopwatch;
 use crate::base::config::{Peer, TrustedProxy};
 
 /// The time for which a connection may wait for its client, even if others need its place.
@@ -71,14 +70,15 @@ const STATE_BITS: u32 = 3;
 /// The progress of a connection, which the connection notes and the search for room reads.
 #[derive(Debug)]
 pub(super) struct Progress {
-    began: Stopwatch,
-    /// The state, and the milliseconds since `began` when it began.
+    began: Instant,
+    /// The state, and the milliseconds since `began` when it began. Only states in which the server waits for the client
+    /// need the time: a request that is being answered keeps that of its arrival.
     word: AtomicU64,
     leave: Notify,
 }
 
 impl Progress {
-    fn new(began: Stopwatch) -> Self {
+    fn new(began: Instant) -> Self {
         let progress = Self { began, word: AtomicU64::new(0), leave: Notify::new() };
         progress.word.store(progress.word_of(State::Idle), Ordering::Relaxed);
         progress
@@ -89,20 +89,26 @@ impl Progress {
     }
 
     fn word_of(&self, state: State) -> u64 {
-        self.now() << STATE_BITS | state as u64
+        word(state, self.now())
     }
 
     fn read(&self) -> (State, u64) {
-        let word = self.word.load(Ordering::Acquire);
-        (State::of(word & ((1 << STATE_BITS) - 1)), word >> STATE_BITS)
+        parts(self.word.load(Ordering::Acquire))
     }
 
     /// Changes the state if `next` returns one for the current state. Returns true if it did.
     fn step(&self, next: impl Fn(State) -> Option<u64>) -> bool {
-        let word = self.word.try_update(Ordering::AcqRel, Ordering::Acquire, |word| {
-            next(State::of(word & ((1 << STATE_BITS) - 1)))
-        });
-        word.is_ok()
+        let next = |word| next(parts(word).0);
+        self.word.try_update(Ordering::AcqRel, Ordering::Acquire, next).is_ok()
+    }
+
+    /// Changes the state, but not its time, if `next` returns one for the current state. Returns true if it did.
+    fn step_on(&self, next: impl Fn(State) -> Option<State>) -> bool {
+        let next = |old| {
+            let (state, since) = parts(old);
+            Some(word(next(state)?, since))
+        };
+        self.word.try_update(Ordering::AcqRel, Ordering::Acquire, next).is_ok()
     }
 
     /// Notes that bytes arrived. The first ones begin a request.
@@ -126,16 +132,13 @@ impl Progress {
 
     /// Notes that the head has arrived and that a body follows. The time of the head counts for both.
     pub(super) fn expects_body(&self) {
-        let (_, since) = self.read();
-        self.step(|state| {
-            (state == State::Head).then_some(since << STATE_BITS | State::Body as u64)
-        });
+        self.step_on(|state| (state == State::Head).then_some(State::Body));
     }
 
     /// Notes that the whole request has arrived. Returns false if another connection gets the place; then the request
     /// must not be executed.
     pub(super) fn arrived(&self) -> bool {
-        self.step(|state| (state != State::Leaving).then(|| self.word_of(State::Working)))
+        self.step_on(|state| (state != State::Leaving).then_some(State::Working))
     }
 
     /// Notes that an answer begins. Returns false if the request has not arrived.
@@ -204,6 +207,14 @@ impl Progress {
     }
 }
 
+fn word(state: State, since: u64) -> u64 {
+    since << STATE_BITS | state as u64
+}
+
+fn parts(word: u64) -> (State, u64) {
+    (State::of(word & ((1 << STATE_BITS) - 1)), word >> STATE_BITS)
+}
+
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
@@ -214,7 +225,7 @@ pub(super) struct Places {
     capacity: usize,
     /// The proxies, which may have all places: they connect for many clients.
     proxies: Vec<TrustedProxy>,
-    began: Stopwatch,
+    began: Instant,
     taken: Mutex<Taken>,
     freed: Notify,
 }
@@ -288,7 +299,7 @@ impl Places {
         Arc::new(Self {
             capacity,
             proxies,
-            began: Stopwatch::start(),
+            began: Instant::now(),
             taken: Mutex::default(),
             freed: Notify::new(),
         })
@@ -434,7 +445,7 @@ mod tests {
         arrive(&busy);
         waiting.iter().for_each(|(_, place)| age(place));
         age(&busy);
-        new.progress.word.store(LATER << STATE_BITS | State::Head as u64, Ordering::Relaxed);
+        new.progress.word.store(word(State::Head, LATER), Ordering::Relaxed);
         let mut fillers = Vec::new();
         for expected in ["body", "head", "idle", "unsent"] {
             assert!(matches!(places.ask(address("198.51.100.1"), LATER), Asked::Full));
