@@ -14,9 +14,10 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use super::packed;
 use super::place::{Settled, leave_last_lift, new_rows};
 use super::ring::{self, Cursor, Feed, Read};
-use super::store::{self, Packed, Row};
+use super::store::{self, Row};
 use crate::app::App;
 use crate::base::clock::{self, Stopwatch, Timestamp};
 use crate::base::error::{Code, Error, Result};
@@ -213,8 +214,7 @@ async fn load_within(app: &App, connection: &impl ConnectionTrait, within: Durat
     catch_up(app, connection, within, began).await.map(drop)
 }
 
-/// Reads rows that are mostly needed: several parts of the sequence at the same time, each as few texts. An entry gets
-/// the latest `until` of its part, so memory can keep it for a little longer than needed.
+/// Reads rows that are mostly needed: several parts of the sequence at the same time, each as few texts.
 async fn load_dense(
     app: &App,
     connection: &impl ConnectionTrait,
@@ -225,14 +225,13 @@ async fn load_dense(
     let step = BATCH.cast_signed();
     let parts = (0..=(last - first) / step).map(|part| {
         let first = first + part * step;
-        in_time(within, store::packed(connection, (first, last.min(first + step - 1)), since))
+        in_time(within, packed::read(connection, (first, last.min(first + step - 1)), since))
     });
     let mut parts = stream::iter(parts.collect::<Vec<_>>()).buffer_unordered(BATCHES_AT_ONCE);
     let (mut progress, mut entries) = (Progress::new(), Vec::new());
-    while let Some(packed) = parts.try_next().await? {
-        let before = entries.len();
-        packed.iter().for_each(|packed| unpack(packed, &mut entries));
-        progress.add(entries.len() - before);
+    while let Some(part) = parts.try_next().await? {
+        progress.add(part.len());
+        entries.extend(part);
         // The list takes many at once faster.
         if entries.len() > app.revocation.list.len() / 8 {
             app.revocation.list.extend(entries.drain(..));
@@ -278,38 +277,6 @@ impl Progress {
             tracing::info!(revocations = self.count, "revocations are being read");
             self.last_logged = Stopwatch::start();
         }
-    }
-}
-
-/// The ids in a text in which each has 36 characters. One that is invalid is `None`.
-fn ids(text: &Option<String>) -> impl Iterator<Item = Option<Uuid>> {
-    let text = text.as_deref().unwrap_or_default().as_bytes();
-    text.chunks(36).map(|id| Uuid::try_parse_ascii(id).ok())
-}
-
-/// Adds the entries of many rows to others, and logs how many rows it ignored.
-fn unpack(packed: &Packed, entries: &mut Vec<Revocation>) {
-    let until = Timestamp::from_millis(packed.until.unwrap_or_default()).seconds();
-    let mut ignored = packed.others;
-    let mut add = |entry: Option<Revocation>| match entry {
-        Some(entry) => entries.push(entry),
-        None => ignored += 1,
-    };
-    ids(&packed.tokens).for_each(|jti| add(jti.map(|jti| Revocation::token(jti, until))));
-    ids(&packed.sessions).for_each(|sid| add(sid.map(|sid| Revocation::session(sid, until))));
-    for user in packed.users.as_deref().unwrap_or_default().split(',').filter(|one| !one.is_empty())
-    {
-        let parts = user.split_at_checked(36);
-        add(parts.and_then(|(sub, at)| {
-            let at = at.parse::<i64>().ok()?.max(0).unsigned_abs();
-            Some(Revocation::user(Uuid::try_parse(sub).ok()?, at, until))
-        }));
-    }
-    if ignored > 0 {
-        tracing::error!(
-            revocations = ignored,
-            "revocations are ignored, because their kinds are unknown or their ids are invalid"
-        );
     }
 }
 

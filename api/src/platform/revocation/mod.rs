@@ -6,6 +6,7 @@
 pub(crate) mod jobs;
 mod life;
 pub(crate) mod memory;
+mod packed;
 mod place;
 mod ring;
 mod store;

@@ -1,12 +1,11 @@
 //! The table `revocation`.
 
-use entity::revocation::{ActiveModel, Column, Entity, KEY, LIFT, Model, SESSION, TOKEN, USER};
+use entity::revocation::{ActiveModel, Column, Entity, Model, SESSION, TOKEN, USER};
 use entity::{SessionId, feed};
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, DbBackend, DbErr, EntityTrait,
-    FromQueryResult, IntoActiveModel, NotSet, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
-    Set, Statement,
+    IntoActiveModel, NotSet, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Set, Statement,
 };
 use tessera_verify::Revocation;
 
@@ -228,45 +227,6 @@ pub(super) async fn count_lasting(
         .one(connection)
         .await?;
     Ok(count.unwrap_or_default())
-}
-
-/// The parts that memory needs of many rows, in few texts. This is several times as fast as a row for each entry.
-#[derive(FromQueryResult)]
-pub(super) struct Packed {
-    /// The ids of tokens, each with 36 characters.
-    pub(super) tokens: Option<String>,
-    /// The ids of sessions, each with 36 characters.
-    pub(super) sessions: Option<String>,
-    /// The ids of users, each with the instant of the cut-off behind it, separated by commas.
-    pub(super) users: Option<String>,
-    /// The latest `until` of the rows.
-    pub(super) until: Option<i64>,
-    /// The number of rows that are of another kind, or whose ids have another length.
-    pub(super) others: i64,
-}
-
-/// Returns the rows from `first` to `last` in the sequence that cover tokens until an instant or later.
-pub(super) async fn packed(
-    connection: &impl ConnectionTrait,
-    (first, last): (i64, i64),
-    until: i64,
-) -> Result<Option<Packed>, DbErr> {
-    let backend = connection.get_database_backend();
-    let joined = if backend == DbBackend::Postgres { "string_agg" } else { "group_concat" };
-    let is_id = "length(subject) = 36";
-    let sql = format!(
-        "select {joined}(subject, '') filter (where kind = '{TOKEN}' and {is_id}) as tokens, \
-         {joined}(subject, '') filter (where kind = '{SESSION}' and {is_id}) as sessions, \
-         {joined}(subject || at, ',') filter (where kind = '{USER}' and {is_id}) as users, \
-         max(until) filter (where kind in ('{TOKEN}', '{SESSION}', '{USER}')) as until, \
-         count(*) filter (where kind not in ('{LIFT}', '{KEY}') and \
-         not (kind in ('{TOKEN}', '{SESSION}', '{USER}') and {is_id})) as others \
-         from revocation where seq between $1 and $2 and until >= $3"
-    );
-    let values = [first.into(), last.into(), until.into()];
-    Packed::find_by_statement(Statement::from_sql_and_values(backend, sql, values))
-        .one(connection)
-        .await
 }
 
 /// Returns some rows up to the number `up_to`, ordered by `until` and number, beginning after `after`. It uses an
