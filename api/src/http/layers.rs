@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use percent_encoding::percent_decode_str;
 use poem::error::{MethodNotAllowedError, NotFoundError};
 use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use poem::{Body, Endpoint, IntoResponse, Request, Response};
@@ -92,9 +91,6 @@ impl Layers {
         caller: CallerNote,
     ) -> Result<Response, Arc<Error>> {
         take_body(&mut request).await?;
-        // A path that cannot be decoded does not exist.
-        let path = request.uri().path();
-        let exists = !path.contains('%') || percent_decode_str(path).decode_utf8().is_ok();
         // A handler that panics affects only its own request.
         let router = Arc::clone(&self.router);
         let reads = request.method().is_safe();
@@ -121,7 +117,6 @@ impl Layers {
             Ok(Ok(Err(error))) => match error.data::<Arc<Error>>() {
                 Some(error) => Err(Arc::clone(error)),
                 None if error.is_from_response() => Ok(error.into_response()),
-                None if !exists => Err(Error::from(Code::NotFound).into()),
                 None => Err(shaped(&error).into()),
             },
             Ok(Err(_)) => {

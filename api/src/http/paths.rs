@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use percent_encoding::percent_decode_str;
 use poem::endpoint::BoxEndpoint;
 use poem::http::HeaderValue;
 use poem::{EndpointExt, IntoEndpoint, Response, Route, RouteMethod, get, post};
@@ -91,7 +92,7 @@ impl PageRoute {
 /// The operations that pages of every origin can call.
 const OPEN_OPERATIONS: [&str; 1] = ["/.well-known/jwks.json"];
 
-/// What a path leads to.
+/// The kind of thing that a path leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// An operation, which the OpenAPI document describes.
@@ -108,7 +109,7 @@ pub(crate) struct Known {
     pub(super) methods: HeaderValue,
     /// The place in the list of all paths.
     pub(super) place: usize,
-    /// What it leads to.
+    /// The kind of thing that it leads to.
     pub(super) kind: Kind,
     /// `true` if pages of every origin can call the path, without cookies.
     pub(super) is_open: bool,
@@ -204,6 +205,8 @@ impl Paths {
         if let Some(place) = self.fixed.get(path) {
             return self.known.get(*place);
         }
+        // A path that cannot be decoded does not exist.
+        percent_decode_str(path).decode_utf8().ok()?;
         let below = self.below.iter().find(|(begin, _)| path.starts_with(begin));
         if let Some((_, place)) = below {
             return self.known.get(*place);
@@ -253,6 +256,9 @@ mod tests {
             ("/users/1/token/2", None),
             ("", None),
             ("users", None),
+            ("/users/%66", Some("/users/{id}")),
+            ("/users/%FF", None),
+            ("/users/%C3%28", None),
         ] {
             assert_eq!(paths.find(path).map(|known| &*known.pattern), pattern, "{path}");
         }
