@@ -194,6 +194,7 @@ mod tests {
     fn no_path_belongs_to_an_operation_and_to_a_page() {
         let mut pages = pages();
         pages.extend(page::pages());
+        pages.extend(docs::pages(|| serde_json::Value::Null, String::new));
         let paths = Paths::of(openapi::outline(&operations()), &pages);
         assert_eq!(paths.shared(), []);
     }

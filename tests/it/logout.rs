@@ -208,36 +208,45 @@ async fn a_server_ignores_revocations_of_an_unknown_kind() {
     server.get("/health/ready").send().await.expect_status(200);
 }
 
-/// PostgreSQL joins the rows of each kind. Only if one of them is not in order, the server looks at each.
+/// PostgreSQL joins the rows of each kind, unless one of them has no id.
 #[tokio::test]
 async fn a_start_reads_every_revocation_also_among_rows_that_it_ignores() {
     let mut server = Server::start().await;
-    let mut people = Vec::new();
+    let mut ended = Vec::new();
     let insert = "insert into revocation (kind, subject, until, why, at) values";
     for kind in ["jti", "sid", "sub"] {
         let person = server.person(kind).await;
         let subject = claims_of(&person.access)[kind].as_str().unwrap().to_owned();
         let of = format!("('{kind}', '{subject}', 9999999999999, 'test', 9999999999000)");
         server.database.execute(&format!("{insert} {of}")).await;
-        people.push(person);
+        ended.push(person.access);
     }
     let other = server.person("other").await;
     let id = "11111111-2222-4333-8444-555555555555";
+    let long = format!("{id}5");
     for odd in [
         vec![],
         vec![("new", id)],
         // Together they are as long as two ids.
-        vec![("sid", &id[1..]), ("sid", "11111111-2222-4333-8444-5555555555555")],
+        vec![("sid", &id[1..]), ("sid", &long)],
+        vec![("jti", &long), ("jti", &id[..35])],
         vec![("jti", "11111111-2222-4333-8444-55555555555g"), ("sub", "x"), ("sub", "")],
-        vec![("sid", "1111111122224333844455555555555ä")],
+        // With the digits of its instant, this is as long as an id and its instant.
+        vec![("sub", &id[..35])],
+        // It has as many characters as an id.
+        vec![("sid", "ä1111111-2222-4333-8444-555555555555")],
     ] {
         for (kind, subject) in &odd {
             let of = format!("('{kind}', '{subject}', 9999999999999, 'test', 0)");
             server.database.execute(&format!("{insert} {of}")).await;
         }
+        // Its row comes after them.
+        let after = server.sign_in("other@user.com", PASSWORD).await.0;
+        server.logout(&after).await.expect_status(204);
+        ended.push(after);
         server = Server::setup().on(server.kill()).start().await;
-        for person in &people {
-            server.me(&person.access).await.expect_reason("token_revoked");
+        for token in &ended {
+            server.me(token).await.expect_reason("token_revoked");
         }
         server.me(&other.access).await.expect_status(200);
         let ignored = "revocations are ignored";

@@ -219,9 +219,10 @@ impl Layers {
             request.id = id.to_str().unwrap_or_default(),
             trace.id = traced.map(|traced| display(traced.trace)),
             span.id = traced.map(|traced| display(traced.span)),
-            user.id = caller.user.map(|id| &*id.as_hyphenated().encode_lower(user)),
-            session.id = caller.session.map(|id| &*id.as_hyphenated().encode_lower(session)),
-            token.id = caller.token.map(|id| &*id.as_hyphenated().encode_lower(token)),
+            user.id = caller.user.map(|id| display(&*id.as_hyphenated().encode_lower(user))),
+            session.id =
+                caller.session.map(|id| display(&*id.as_hyphenated().encode_lower(session))),
+            token.id = caller.token.map(|id| display(&*id.as_hyphenated().encode_lower(token))),
             "answered a request"
         );
     }

@@ -192,10 +192,14 @@ impl Paths {
         let is_variable = |segment: &str| segment.starts_with('{');
         let both = operations.iter().flat_map(|one| pages.iter().map(move |other| (one, other)));
         both.map(|(one, other)| (one.pattern.as_str(), other.pattern.as_str()))
-            .filter(|(one, other)| segments(one) == segments(other))
             .filter(|(one, other)| {
+                let other_begin = other.strip_suffix("/*rest");
+                let is_below = other_begin.is_some_and(|begin| segments(begin) < segments(one));
+                let other = other_begin.unwrap_or(other);
                 let mut pairs = one.split('/').zip(other.split('/'));
-                pairs.all(|(one, other)| one == other || is_variable(one) || is_variable(other))
+                (is_below || segments(one) == segments(other))
+                    && pairs
+                        .all(|(one, other)| one == other || is_variable(one) || is_variable(other))
             })
             .collect()
     }
@@ -205,12 +209,13 @@ impl Paths {
         if let Some(place) = self.fixed.get(path) {
             return self.known.get(*place);
         }
-        // A path that cannot be decoded does not exist.
-        percent_decode_str(path).decode_utf8().ok()?;
+        // What follows is the path of another server, in whatever encoding.
         let below = self.below.iter().find(|(begin, _)| path.starts_with(begin));
         if let Some((_, place)) = below {
             return self.known.get(*place);
         }
+        // Any other path that cannot be decoded does not exist.
+        percent_decode_str(path).decode_utf8().ok()?;
         let mut candidates =
             self.variable.get(&segments(path))?.iter().filter_map(|place| self.known.get(*place));
         candidates.find(|known| {

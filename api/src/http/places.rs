@@ -72,7 +72,7 @@ const STATE_BITS: u32 = 3;
 pub(super) struct Progress {
     began: Instant,
     /// The state, and the milliseconds since `began` when it began. Only states in which the server waits for the client
-    /// need the time: a request that is being answered keeps that of its arrival.
+    /// need the time. While a request is being answered, this keeps the time of the state before.
     word: AtomicU64,
     leave: Notify,
 }

@@ -238,7 +238,7 @@ async fn text_that_cannot_be_a_header_is_left_out_and_the_header_is_there() {
 async fn a_preflight_that_a_gateway_asks_about_is_no_permission() {
     let origin = "https://page.example.com";
     let server = setup().set("CORS_ORIGINS", origin).start().await;
-    for path in ["/auth/forward", "/auth/forward/for/-/-/x"] {
+    for path in ["/auth/forward", "/auth/forward/for/-/-/x", "/auth/forward/for/-/-/caf%E9"] {
         let asked = server.request("OPTIONS", path).header("origin", origin);
         let asked = asked.header("access-control-request-method", "GET");
         asked.send().await.expect_status(401);
