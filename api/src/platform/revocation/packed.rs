@@ -12,8 +12,7 @@ const ID: usize = 36;
 
 /// Returns the revocations of the rows from `first` to `last` in the sequence that cover tokens until an instant or later.
 /// They get the latest `until` of these rows, or of those of their kind, so memory can keep some for a little longer than
-/// needed. It logs how many
-/// rows it ignored, because their kinds are unknown or their ids are invalid.
+/// needed. This logs how many rows it ignored, because their kinds are unknown or their ids are invalid.
 pub(super) async fn read(
     connection: &impl ConnectionTrait,
     (first, last): (i64, i64),
