@@ -93,7 +93,7 @@ impl KeySet {
         }
         key.check(&header, &parts)?;
         let StrictObject(claims) = object::read(&parts.payload).ok_or(Refusal::ClaimsInvalid)?;
-        Ok(claims)
+        Ok(claims.into_iter().collect())
     }
 
     /// Reads the first segment of a token. A segment that a key of this set writes was read when the key was made.

@@ -9,7 +9,7 @@ use std::fmt;
 
 use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// A struct that is built from the members of an object, one by one.
 pub(crate) trait Members<'de>: Default {
@@ -157,20 +157,16 @@ impl<'de> Visitor<'de> for ValueVisitor {
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<StrictValue, A::Error> {
         let Strict(StrictObject(members)) =
             ObjectVisitor(StrictObject::default()).visit_map(map)?;
-        Ok(StrictValue(members.into()))
+        Ok(StrictValue(Value::Object(members.into_iter().collect())))
     }
 }
 
 /// The members of a JSON object.
 #[derive(Default)]
-pub(crate) struct StrictObject(pub(crate) Map<String, Value>);
+pub(crate) struct StrictObject(pub(crate) Others);
 
 impl<'de> Members<'de> for StrictObject {
     fn take<A: MapAccess<'de>>(&mut self, name: Text<'de>, map: &mut A) -> Result<(), A::Error> {
-        let StrictValue(value) = map.next_value()?;
-        match self.0.insert(name.0.into_owned(), value) {
-            Some(_) => Err(A::Error::custom(TWICE)),
-            None => Ok(()),
-        }
+        other(&mut self.0, name, map)
     }
 }
