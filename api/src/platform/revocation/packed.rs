@@ -24,7 +24,7 @@ pub(super) async fn read(
         let kinds = OfKind::read(connection, values.clone()).await?;
         let entries = kinds.iter().map(OfKind::entries).collect::<Option<Vec<_>>>();
         if let Some(entries) = entries {
-            return Ok(entries.concat());
+            return Ok(entries.into_iter().flatten().collect());
         }
     }
     let packed = Packed::read(connection, values).await?;
