@@ -209,7 +209,7 @@ impl Paths {
         if let Some(place) = self.fixed.get(path) {
             return self.known.get(*place);
         }
-        // What follows is the path of another server, in whatever encoding.
+        // The rest is a path of another server. It can have any encoding.
         let below = self.below.iter().find(|(begin, _)| path.starts_with(begin));
         if let Some((_, place)) = below {
             return self.known.get(*place);
